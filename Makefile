@@ -1,0 +1,54 @@
+# Thin names for the presets of CMakePresets.json. `make help` lists them.
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := build
+.PHONY: help deps build test slow asan tsan dev demo bench format tidy install clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+deps:
+	@scripts/install-deps.sh
+
+build: deps  ## the program, at build/lora (what `make` alone does)
+	@cmake --preset release
+	@cmake --build --preset release -j $(JOBS)
+
+test: build  ## all tests but those labelled slow
+	@ctest --preset release -j $(JOBS)
+
+slow: build  ## the tests labelled slow
+	@ctest --preset slow
+
+# The other presets, each in its own build folder, with the same tests.
+dev asan tsan: deps
+	@cmake --preset $@
+	@cmake --build --preset $@ -j $(JOBS)
+	@ctest --preset $@ -j $(JOBS)
+
+dev:  ## debug build with warnings as errors, and its tests
+asan:  ## the tests under the address and undefined-behaviour sanitizers
+tsan:  ## the tests under the thread sanitizer
+
+demo: build  ## fine-tune the bundled model in about a minute
+	@scripts/demo.sh build/lora
+
+bench: build  ## all benchmarks; results also in build/bench/
+	@cmake --build --preset release --target bench
+
+format:  ## clang-format, in place
+	@scripts/install-deps.sh format
+	@find src tests -name '*.h' -o -name '*.cc' | xargs -r clang-format -i
+
+tidy:  ## clang-tidy over the sources, with the compile commands of the dev preset
+	@scripts/install-deps.sh tidy
+	@cmake --preset dev -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
+	@run-clang-tidy -quiet -p build-dev "$(CURDIR)/src/"
+
+install: build  ## program, library, header and CMake package below PREFIX (DESTDIR is honored)
+	@cmake --install build --prefix "$(PREFIX)"
+
+clean:  ## remove all build folders
+	@rm -rf build build-dev build-asan build-tsan

@@ -1,0 +1,61 @@
+# One CMake target per folder of src/: lora_module(NAME SOURCES ... DEPS ...).
+# -ffp-contract=off: a multiply and an add are fused only where the code says so,
+# which is what makes results equal across compilers and code paths.
+add_library(lora_flags INTERFACE)
+target_compile_options(lora_flags INTERFACE -Wall -Wextra -Wshadow -Wno-psabi -ffp-contract=off)
+if(LORA_WERROR)
+  target_compile_options(lora_flags INTERFACE -Werror)
+endif()
+if(LORA_SANITIZE)
+  target_compile_options(lora_flags INTERFACE -fsanitize=${LORA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(lora_flags INTERFACE -fsanitize=${LORA_SANITIZE})
+endif()
+
+set_property(GLOBAL PROPERTY LORA_MODULES "")
+
+function(lora_module name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(lora_${name} STATIC ${arg_SOURCES})
+  target_include_directories(lora_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(lora_${name} PUBLIC lora_flags ${arg_DEPS} PRIVATE ${arg_PRIVATE_DEPS})
+  set_property(GLOBAL APPEND PROPERTY LORA_MODULES lora_${name})
+endfunction()
+
+# lora_test(NAME SOURCES ... DEPS ... LABELS ... [TIMEOUT s]): a GoogleTest program.
+# With the label per_isa the whole program runs once per kernel set, through LORA_ISA;
+# a set this CPU lacks is reported as skipped (exit status 77 of tests/isa_supported).
+set(LORA_ISAS scalar avx2 avx512 amx neon)
+function(lora_test name)
+  if(NOT LORA_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE
+    LORA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORA_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared")
+  if("per_isa" IN_LIST arg_LABELS)
+    foreach(isa ${LORA_ISAS})
+      add_test(NAME ${name}.${isa} COMMAND ${name})
+      set_tests_properties(${name}.${isa} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT}
+        ENVIRONMENT LORA_ISA=${isa} SKIP_REGULAR_EXPRESSION "not supported by this CPU or build")
+    endforeach()
+  else()
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+  endif()
+endfunction()
+
+# lora_bench(NAME SOURCES ... DEPS ...): a Google Benchmark program, run by `make bench`.
+function(lora_bench name)
+  if(NOT LORA_BENCH)
+    return()
+  endif()
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_DEPS} benchmark::benchmark benchmark::benchmark_main)
+  set_property(GLOBAL APPEND PROPERTY LORA_BENCHES ${name})
+endfunction()

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Installs what building and testing needs from the distribution: Debian 12/13, Ubuntu 22.04/24.04.
+# Asks nothing, and does nothing when all is there. Names of extra lists may follow: format, tidy.
+set -euo pipefail
+
+build_packages=(
+  g++ make cmake ninja-build pkg-config
+  libfmt-dev nlohmann-json3-dev libcli11-dev libhwy-dev libpcre2-dev
+  libgtest-dev libgmock-dev libbenchmark-dev
+)
+format_packages=(clang-format)
+tidy_packages=(clang-tidy)
+
+wanted=("${build_packages[@]}")
+for list in "$@"; do
+  case $list in
+    format) wanted+=("${format_packages[@]}") ;;
+    tidy) wanted+=("${tidy_packages[@]}") ;;
+    *) echo "error: $list: no such list of packages; there are: format, tidy" >&2; exit 2 ;;
+  esac
+done
+
+# Nothing can be installed: say what is wanted, and go on if a build may work all the same.
+# A library that is missing then is named by CMake.
+go_on_without() {
+  echo "install-deps: $1; wanted: ${missing[*]}" >&2
+  local tool
+  for tool in g++ cmake ninja pkg-config; do
+    command -v "$tool" >/dev/null || { echo "error: $tool: not found" >&2; exit 1; }
+  done
+  exit 0
+}
+
+missing=("${wanted[@]}")
+command -v apt-get >/dev/null && command -v dpkg-query >/dev/null || go_on_without "not an apt system"
+
+# dpkg-query fails when it does not know a package; what it does know it prints all the same.
+installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${wanted[@]}" 2>/dev/null || true)
+missing=()
+for package in "${wanted[@]}"; do
+  grep -qxF "$package installed" <<<"$installed" || missing+=("$package")
+done
+((${#missing[@]})) || exit 0
+
+as_root=()
+if ((EUID != 0)); then
+  sudo -n true 2>/dev/null || go_on_without "no root rights; run: sudo apt-get install ${missing[*]}"
+  as_root=(sudo -n)
+fi
+apt_get() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"
+}
+
+echo "install-deps: installing ${missing[*]}" >&2
+apt_get update
+apt_get install -y --no-install-recommends "${missing[@]}" >/dev/null

@@ -1,0 +1,121 @@
+#include <cmath>
+
+#include "adapter/adapter.h"
+#include "adapter/pairs.h"
+#include "base/error.h"
+#include "gguf/printable.h"
+
+namespace lora {
+namespace {
+
+constexpr std::string_view kFactPrefix = "lora_cpp.";
+constexpr std::string_view kRopeFreqBase = "lora_cpp.rope_freq_base";
+constexpr std::string_view kRopeFreqScale = "lora_cpp.rope_freq_scale";
+
+void expect_string(const Gguf& file, const std::string& key, const std::string& expected) {
+  const auto found = file.get_string(key);
+  if (found == expected) return;
+  fail("{}: not a LoRA adapter: key {}: expected \"{}\", found {}", file.path(), key, expected,
+       found ? fmt::format("\"{}\"", printable(*found)) : "none");
+}
+
+std::optional<float> finite_float(const Gguf& file, std::string_view key) {
+  const auto value = file.get_float(key);
+  if (!value) return std::nullopt;
+  if (!std::isfinite(float(*value)))
+    fail("{}: key {}: expected a finite number, found {}", file.path(), key, *value);
+  return float(*value);
+}
+
+LoraHalf read_half(const GgufTensor& tensor, const std::string& path) {
+  LoraHalf half;
+  half.tensor = printable(tensor.name);
+  half.is_b = tensor.name.ends_with(".lora_b");
+  if (!half.is_b && !tensor.name.ends_with(".lora_a")) {
+    fail("{}: tensor {}: expected a name that ends in .lora_a or .lora_b", path, half.tensor);
+  }
+  half.base = tensor.name.substr(0, tensor.name.size() - std::string_view(".lora_a").size());
+  if (tensor.ne[2] != 1 || tensor.ne[3] != 1) {
+    fail("{}: tensor {}: expected a matrix, found {}", path, half.tensor, tensor.shape());
+  }
+  const TypeTraits& type = traits(tensor.type);
+  if (type.decode == nullptr) {
+    fail("{}: tensor {}: expected numbers of a floating or quantized type, found {}", path, half.tensor,
+         type.name);
+  }
+  half.n_rows = tensor.ne[1];
+  half.n_cols = tensor.ne[0];
+  check_not_empty(half, path);
+  half.values.resize(size_t(tensor.n_elements()));
+  type.decode(half.values.data(), tensor.data.data(), tensor.n_elements());
+  if (half.base == kTokenEmbedding && !half.is_b) {
+    half.values = transposed(half.values, half.n_rows, half.n_cols);
+    std::swap(half.n_rows, half.n_cols);
+  }
+  return half;
+}
+
+}  // namespace
+
+Adapter read_adapter_gguf(const std::string& path) {
+  return parse_adapter_gguf(Gguf::open(path));
+}
+
+Adapter parse_adapter_gguf(const Gguf& file) {
+  expect_string(file, "general.type", "adapter");
+  expect_string(file, "adapter.type", "lora");
+  Adapter adapter;
+  const auto architecture = file.get_string("general.architecture");
+  if (!architecture) fail("{}: key general.architecture: missing", file.path());
+  adapter.architecture = *architecture;
+  adapter.alpha = finite_float(file, "adapter.lora.alpha").value_or(0);
+  adapter.name = file.get_string("general.name").value_or("");
+  adapter.base_model = file.get_string("general.base_model.0.name").value_or("");
+  adapter.rope_freq_base = finite_float(file, kRopeFreqBase);
+  adapter.rope_freq_scale = finite_float(file, kRopeFreqScale);
+  for (const auto& [key, value] : file.values()) {
+    if (!key.starts_with(kFactPrefix) || value.type != GgufValueType::string) continue;
+    adapter.facts.emplace_back(key.substr(kFactPrefix.size()), std::get<std::string>(value.value));
+  }
+  std::vector<LoraHalf> halves;
+  for (const GgufTensor& tensor : file.tensors()) halves.push_back(read_half(tensor, file.path()));
+  pair_up(adapter, std::move(halves), file.path());
+  return adapter;
+}
+
+void write_adapter_gguf(const Adapter& adapter, const std::string& path) {
+  GgufWriter writer;
+  writer.set_string("general.architecture", adapter.architecture);
+  writer.set_string("general.type", "adapter");
+  if (!adapter.name.empty()) writer.set_string("general.name", adapter.name);
+  if (!adapter.base_model.empty()) {
+    writer.set_u32("general.base_model.count", 1);
+    writer.set_string("general.base_model.0.name", adapter.base_model);
+  }
+  writer.set_string("adapter.type", "lora");
+  writer.set_f32("adapter.lora.alpha", adapter.alpha);
+  for (const auto& [name, value] : adapter.facts) {
+    const std::string key = std::string(kFactPrefix) + name;
+    if (key == kRopeFreqBase || key == kRopeFreqScale) fail("{}: fact {}: the name is taken", path, name);
+    writer.set_string(key, value);
+  }
+  if (adapter.rope_freq_base) writer.set_f32(std::string(kRopeFreqBase), *adapter.rope_freq_base);
+  if (adapter.rope_freq_scale) writer.set_f32(std::string(kRopeFreqScale), *adapter.rope_freq_scale);
+
+  std::vector<float> embedding_a;  // the writer refers to its bytes until the end
+  for (const LoraPair& pair : adapter.pairs) {
+    const std::vector<float>* a = &pair.a;
+    std::vector<int64_t> a_ne = {pair.n_in, pair.rank};
+    if (pair.base == kTokenEmbedding) {
+      embedding_a = transposed(pair.a, pair.rank, pair.n_in);
+      a = &embedding_a;
+      a_ne = {pair.rank, pair.n_in};
+    }
+    writer.add_tensor(pair.base + ".lora_a", Type::F32, a_ne, std::as_bytes(std::span(*a)));
+    writer.add_tensor(pair.base + ".lora_b", Type::F32, {pair.rank, pair.n_out},
+                      std::as_bytes(std::span(pair.b)));
+  }
+  writer.write(path);
+}
+
+}  // namespace lora

@@ -1,0 +1,368 @@
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "adapter/adapter.h"
+#include "adapter/adapter_test_util.h"
+#include "adapter/peft_config.h"
+#include "adapter/peft_names.h"
+#include "gguf/safetensors.h"
+
+namespace lora {
+namespace {
+
+using nlohmann::ordered_json;
+using testing::AllOf;
+using testing::HasSubstr;
+
+constexpr const char* kLayer = "base_model.model.model.layers.0.";
+
+ordered_json plain_config(int rank = 2, double alpha = 4) {
+  return {{"peft_type", "LORA"}, {"r", rank}, {"lora_alpha", alpha}, {"bias", "none"}};
+}
+
+// A PEFT folder for the small base, put together by hand.
+struct PeftFolder {
+  ScratchFolder scratch;
+  ordered_json config = plain_config(), header = ordered_json::object();
+  std::string data;
+
+  // F32, row-major.
+  void tensor(const std::string& name, const std::vector<int64_t>& shape, const std::vector<float>& values) {
+    const size_t begin = data.size();
+    data.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+    header[name] = {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {begin, data.size()}}};
+  }
+  void pair(const std::string& module, int64_t n_in, int64_t n_out, int64_t rank) {
+    tensor(module + ".lora_A.weight", {rank, n_in}, numbers(rank * n_in, stream_id(module)));
+    tensor(module + ".lora_B.weight", {n_out, rank}, numbers(n_out * rank, stream_id(module) + 1));
+  }
+  std::vector<float> a_of(const std::string& module, int64_t n) const {
+    return numbers(n, stream_id(module));
+  }
+  std::vector<float> b_of(const std::string& module, int64_t n) const {
+    return numbers(n, stream_id(module) + 1);
+  }
+
+  void write() const {
+    write_file(scratch.file("adapter_config.json"), config.dump());
+    const std::string text = header.dump();
+    const uint64_t size = text.size();
+    write_file(scratch.file("adapter_model.safetensors"),
+               std::string(reinterpret_cast<const char*>(&size), 8) + text + data);
+  }
+  Adapter read() const {
+    write();
+    return read_adapter(scratch.path(), small_base(scratch));
+  }
+  std::string error() const {
+    return error_of([&] { read(); });
+  }
+};
+
+std::string layer(const std::string& module) {
+  return kLayer + module;
+}
+
+TEST(AdapterPeft, EveryModuleHasItsTensor) {
+  PeftFolder peft;
+  peft.pair(layer("self_attn.q_proj"), 8, 8, 2);
+  peft.pair(layer("self_attn.k_proj"), 8, 4, 2);
+  peft.pair(layer("self_attn.v_proj"), 8, 4, 2);
+  peft.pair(layer("self_attn.o_proj"), 8, 8, 2);
+  peft.pair(layer("mlp.gate_proj"), 8, 6, 2);
+  peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+  peft.pair(layer("mlp.down_proj"), 6, 8, 2);
+  peft.pair("base_model.model.lm_head", 8, 10, 2);
+  peft.tensor("base_model.model.model.embed_tokens.lora_embedding_A", {2, 10}, numbers(20, 1));
+  peft.tensor("base_model.model.model.embed_tokens.lora_embedding_B", {8, 2}, numbers(16, 2));
+  const Adapter adapter = peft.read();
+  EXPECT_EQ(adapter.architecture, "llama");
+  EXPECT_EQ(adapter.alpha, 4);
+  std::vector<std::string> names;
+  for (const LoraPair& pair : adapter.pairs) names.push_back(pair.base);
+  EXPECT_THAT(names, testing::UnorderedElementsAre(
+                         "blk.0.attn_q.weight", "blk.0.attn_k.weight", "blk.0.attn_v.weight",
+                         "blk.0.attn_output.weight", "blk.0.ffn_gate.weight", "blk.0.ffn_up.weight",
+                         "blk.0.ffn_down.weight", "output.weight", "token_embd.weight"));
+  expect_equal(*adapter.find("blk.0.ffn_down.weight"),
+               {"blk.0.ffn_down.weight", 6, 8, 2, peft.a_of(layer("mlp.down_proj"), 12),
+                peft.b_of(layer("mlp.down_proj"), 16)});
+  expect_equal(*adapter.find("token_embd.weight"),
+               {"token_embd.weight", 10, 8, 2, numbers(20, 1), numbers(16, 2)});
+}
+
+// The rotation that Hugging Face applies to q at position p, and ggml's after the permutation, act on the
+// same pairs: so B's row j of a half is next to row j of the other half.
+TEST(AdapterPeft, RowsOfQAndKArePermutedByTheirHeads) {
+  PeftFolder peft;
+  peft.pair(layer("self_attn.q_proj"), 8, 8, 2);
+  peft.pair(layer("self_attn.k_proj"), 8, 4, 2);
+  peft.pair(layer("self_attn.v_proj"), 8, 4, 2);
+  const Adapter adapter = peft.read();
+  const int q_rows[] = {0, 2, 1, 3, 4, 6, 5, 7};  // two heads of four rows
+  const LoraPair& q = *adapter.find("blk.0.attn_q.weight");
+  const std::vector<float> b = peft.b_of(layer("self_attn.q_proj"), 16);
+  for (int row = 0; row < 8; ++row) {
+    for (int r = 0; r < 2; ++r) EXPECT_EQ(q.b[size_t(row * 2 + r)], b[size_t(q_rows[row] * 2 + r)]) << row;
+  }
+  EXPECT_EQ(q.a, peft.a_of(layer("self_attn.q_proj"), 16));
+  const int k_rows[] = {0, 2, 1, 3};  // one head
+  const LoraPair& k = *adapter.find("blk.0.attn_k.weight");
+  const std::vector<float> k_b = peft.b_of(layer("self_attn.k_proj"), 8);
+  for (int row = 0; row < 4; ++row) {
+    for (int r = 0; r < 2; ++r) EXPECT_EQ(k.b[size_t(row * 2 + r)], k_b[size_t(k_rows[row] * 2 + r)]) << row;
+  }
+  EXPECT_EQ(adapter.find("blk.0.attn_v.weight")->b, peft.b_of(layer("self_attn.v_proj"), 8));
+}
+
+// scale x B as PEFT has it.
+void expect_scaled_b(const Adapter& adapter, const std::string& base, const std::vector<float>& b,
+                     double scale) {
+  const LoraPair& pair = *adapter.find(base);
+  ASSERT_EQ(pair.b.size(), b.size());
+  for (size_t i = 0; i < b.size(); ++i) {
+    EXPECT_NEAR(adapter.scale(pair) * pair.b[i], scale * b[i], 1e-6 * std::abs(scale)) << base;
+  }
+}
+
+TEST(AdapterPeft, RsLoraScalesByTheRootOfTheRank) {
+  PeftFolder peft;
+  peft.config = plain_config(4, 6);
+  peft.config["use_rslora"] = true;
+  peft.pair(layer("mlp.up_proj"), 8, 6, 4);
+  const Adapter adapter = peft.read();
+  EXPECT_EQ(adapter.alpha, 6);
+  expect_scaled_b(adapter, "blk.0.ffn_up.weight", peft.b_of(layer("mlp.up_proj"), 24), 3);
+}
+
+TEST(AdapterPeft, RankAndAlphaPatternsAreFoldedIn) {
+  PeftFolder peft;
+  peft.config = plain_config(2, 4);
+  peft.config["rank_pattern"] = {{"up_proj", 4}, {"layers.0.mlp.down_proj", 1}};
+  peft.config["alpha_pattern"] = {{".*mlp\\.(up|down)_proj", 3}, {"down_proj", 100}, {"proj", 200}};
+  peft.pair(layer("mlp.up_proj"), 8, 6, 4);
+  peft.pair(layer("mlp.down_proj"), 6, 8, 1);
+  peft.pair(layer("mlp.gate_proj"), 8, 6, 2);
+  const Adapter adapter = peft.read();
+  expect_scaled_b(adapter, "blk.0.ffn_up.weight", peft.b_of(layer("mlp.up_proj"), 24), 3.0 / 4);
+  expect_scaled_b(adapter, "blk.0.ffn_down.weight", peft.b_of(layer("mlp.down_proj"), 8), 3.0);
+  expect_scaled_b(adapter, "blk.0.ffn_gate.weight", peft.b_of(layer("mlp.gate_proj"), 12), 2);
+}
+
+TEST(AdapterPeft, PlainScaleLeavesBUntouched) {
+  PeftFolder peft;
+  peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+  EXPECT_EQ(peft.read().pairs.at(0).b, peft.b_of(layer("mlp.up_proj"), 12));
+}
+
+TEST(AdapterPeft, AlphaZeroTurnsItOffAsInPeft) {
+  PeftFolder peft;
+  peft.config["lora_alpha"] = 0;
+  peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+  expect_scaled_b(peft.read(), "blk.0.ffn_up.weight", peft.b_of(layer("mlp.up_proj"), 12), 0);
+}
+
+TEST(AdapterPeft, AdapterNameInTensorNamesIsAccepted) {
+  PeftFolder peft;
+  peft.tensor(layer("mlp.up_proj.lora_A.default.weight"), {2, 8}, numbers(16, 1));
+  peft.tensor(layer("mlp.up_proj.lora_B.default.weight"), {6, 2}, numbers(12, 2));
+  EXPECT_EQ(peft.read().pairs.at(0).base, "blk.0.ffn_up.weight");
+}
+
+TEST(PeftPattern, MatchesTheEndOfAModuleNameFromADotOn) {
+  const std::string module = "model.layers.10.self_attn.q_proj";
+  for (const char* key : {"q_proj", "self_attn.q_proj", "model.layers.10.self_attn.q_proj",
+                          "layers\\.\\d+\\..*_proj", "^model.layers.10.*", "k_proj|q_proj"}) {
+    EXPECT_TRUE(ModulePattern(key, "config").matches(module)) << key;
+  }
+  for (const char* key : {"proj", "0.self_attn.q_proj", "q_pro", "self_attn", "^layers.10.*"}) {
+    EXPECT_FALSE(ModulePattern(key, "config").matches(module)) << key;
+  }
+}
+
+TEST(PeftPattern, MalformedOrCostlyPatternsAreErrors) {
+  EXPECT_THROW(ModulePattern("(", "config"), Error);
+  const ModulePattern costly("(a+)+[bc]", "config");
+  EXPECT_THROW(costly.matches(std::string(60, 'a')), Error);
+}
+
+TEST(PeftNames, LayerNumbersAreReadWhole) {
+  EXPECT_EQ(peft_target("llama", "model.layers.12.mlp.up_proj")->base, "blk.12.ffn_up.weight");
+  EXPECT_EQ(peft_target("llama", "layers.3.mlp.up_proj")->base, "blk.3.ffn_up.weight");
+  for (const char* module : {"model.layers..mlp.up_proj", "model.layers.x.mlp.up_proj",
+                             "model.layers.1mlp.up_proj", "model.layers.99999999999.mlp.up_proj",
+                             "model.layers.-1.mlp.up_proj", "model.layers.1.", "", "model.norm"}) {
+    EXPECT_FALSE(peft_target("llama", module)) << module;
+  }
+}
+
+TEST(AdapterPeftErrors, WhatIsNotPlainLoraIsRefusedByName) {
+  const std::vector<std::pair<std::string, ordered_json>> settings = {
+      {"use_dora", true},   {"modules_to_save", {"lm_head"}}, {"bias", "all"},
+      {"lora_bias", true},  {"layer_replication", {{0, 1}}},  {"trainable_token_indices", {1, 2}},
+      {"use_qalora", true}, {"fan_in_fan_out", true},         {"alora_invocation_tokens", {5}},
+  };
+  for (const auto& [key, value] : settings) {
+    PeftFolder peft;
+    peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+    peft.config[key] = value;
+    EXPECT_THAT(peft.error(),
+                AllOf(HasSubstr("adapter_config.json: " + key + ": "), HasSubstr("not supported")));
+  }
+}
+
+TEST(AdapterPeftErrors, SettingsThatAreOffPass) {
+  PeftFolder peft;
+  peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+  for (const char* key : {"use_dora", "lora_bias", "use_rslora"}) peft.config[key] = false;
+  for (const char* key : {"modules_to_save", "layer_replication", "rank_pattern"}) peft.config[key] = nullptr;
+  peft.config["alpha_pattern"] = ordered_json::object();
+  EXPECT_EQ(peft.error(), "");
+}
+
+TEST(AdapterPeftErrors, TensorsBeyondPlainLora) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {layer("mlp.up_proj.lora_magnitude_vector"), "DoRA"},
+      {"base_model.model.lm_head.weight", "modules_to_save"},
+      {layer("mlp.up_proj.lora_B.bias"), "biases"},
+      {layer("mlp.up_proj.lora_C.weight"), "expected a name that ends in"},
+      {layer("mlp.experts.up_proj.lora_A.weight"), "architecture llama has no such module"},
+  };
+  for (const auto& [name, why] : cases) {
+    PeftFolder peft;
+    peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+    peft.tensor(name, {6, 1}, numbers(6, 1));
+    EXPECT_THAT(peft.error(), AllOf(HasSubstr("tensor " + name), HasSubstr(why)));
+  }
+}
+
+TEST(AdapterPeftErrors, RankOtherThanTheConfigs) {
+  PeftFolder peft;
+  peft.pair(layer("mlp.up_proj"), 8, 6, 3);
+  EXPECT_THAT(
+      peft.error(),
+      HasSubstr("module model.layers.0.mlp.up_proj: expected rank 2 as in adapter_config.json, found 3"));
+}
+
+TEST(AdapterPeftErrors, RowsThatTheHeadsDoNotDivide) {
+  PeftFolder peft;
+  peft.pair(layer("self_attn.q_proj"), 8, 6, 2);
+  EXPECT_THAT(peft.error(), HasSubstr("expected a multiple of 2 rows for each of 2 heads, found 6"));
+}
+
+TEST(AdapterPeftErrors, EmptyTensor) {
+  PeftFolder peft;
+  peft.tensor(layer("self_attn.q_proj.lora_A.weight"), {0, 8}, {});
+  peft.tensor(layer("self_attn.q_proj.lora_B.weight"), {int64_t{1} << 40, 0}, {});
+  EXPECT_THAT(peft.error(), HasSubstr("expected at least one row and column"));
+}
+
+TEST(AdapterPeftErrors, WrongShape) {
+  PeftFolder peft;
+  peft.pair(layer("mlp.up_proj"), 8, 7, 2);
+  EXPECT_THAT(peft.error(), HasSubstr("tensor blk.0.ffn_up.weight: expected a pair for 8 x 6"));
+}
+
+TEST(AdapterPeftErrors, PickleIsRefusedByName) {
+  const ScratchFolder folder;
+  write_file(folder.file("adapter_config.json"), plain_config().dump());
+  write_file(folder.file("adapter_model.bin"), "PK");
+  EXPECT_THAT(error_of([&] { read_adapter(folder.path(), small_base(folder)); }),
+              HasSubstr("adapter_model.bin is not yet readable"));
+}
+
+TEST(AdapterPeftErrors, FolderWithoutWeights) {
+  const ScratchFolder folder;
+  write_file(folder.file("adapter_config.json"), plain_config().dump());
+  EXPECT_THAT(error_of([&] { read_adapter(folder.path(), small_base(folder)); }),
+              AllOf(HasSubstr("adapter_model.safetensors"), HasSubstr("cannot open")));
+}
+
+TEST(AdapterPeftErrors, ArchitectureWithoutNameTable) {
+  const ScratchFolder folder;
+  EXPECT_THAT(error_of([&] {
+                read_adapter_peft(folder.path(), {"qwen2", 2, 1});
+              }),
+              HasSubstr("PEFT adapters for architecture qwen2 are not yet available"));
+}
+
+TEST(AdapterPeftErrors, MalformedConfigs) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", "expected a JSON object"},
+      {"[1]", "expected a JSON object"},
+      {"{\"r\": 2", "expected a JSON object"},
+      {"{\"r\": 2}", "peft_type: expected \"LORA\", found none"},
+      {"{\"peft_type\": \"IA3\"}", "peft_type: expected \"LORA\", found \"IA3\""},
+      {"{\"peft_type\": 1}", "peft_type: expected \"LORA\", found number"},
+      {"{\"peft_type\": " + std::string(200000, '[') + std::string(200000, ']') + "}", "found array"},
+      {"{\"peft_type\": \"LORA\", \"lora_alpha\": 4}", "r: missing"},
+      {"{\"peft_type\": \"LORA\", \"r\": 4}", "lora_alpha: missing"},
+      {"{\"peft_type\": \"LORA\", \"r\": 0, \"lora_alpha\": 4}", "r: expected a positive whole number"},
+      {"{\"peft_type\": \"LORA\", \"r\": 1.5, \"lora_alpha\": 4}", "r: expected a positive whole number"},
+      {"{\"peft_type\": \"LORA\", \"r\": \"4\", \"lora_alpha\": 4}", "r: expected a number, found string"},
+      {"{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": null}", "lora_alpha: expected a number"},
+      {"{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 4, \"rank_pattern\": [1]}",
+       "rank_pattern: expected an object"},
+      {"{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 4, \"rank_pattern\": {\"q\": 0}}",
+       "rank_pattern.q"},
+      {"{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 4, \"alpha_pattern\": {\"(\": 1}}",
+       "not a regular expression"},
+  };
+  for (const auto& [text, why] : cases) {
+    const ScratchFolder folder;
+    write_file(folder.file("adapter_config.json"), text);
+    EXPECT_THAT(error_of([&] { read_peft_config(folder.file("adapter_config.json")); }),
+                AllOf(HasSubstr(folder.file("adapter_config.json")), HasSubstr(why)))
+        << text.substr(0, 100);
+  }
+}
+
+// The permutation is the one of the model's own conversion: Hugging Face's weights of q and k, passed off as
+// B, come out as the GGUF has them.
+TEST(AdapterPeft, RowsMoveAsInTheConvertedModel) {
+  const std::string models = LORA_SHARED_DIR "/models/";
+  if (!std::filesystem::exists(models + "tiny-hf")) GTEST_SKIP() << "no " << models;
+  const Gguf converted = Gguf::open(models + "tiny-f32.gguf");
+  const SafeTensors original = SafeTensors::open(models + "tiny-hf/model.safetensors");
+  PeftFolder peft;
+  peft.config = plain_config(256, 256);
+  const std::vector<std::pair<std::string, std::string>> modules = {{"self_attn.q_proj", "attn_q"},
+                                                                    {"self_attn.k_proj", "attn_k"}};
+  for (const auto& [hf, gguf] : modules) {
+    const SafeTensor& weight = original.tensor("model.layers.0." + hf + ".weight");
+    peft.tensor(layer(hf + ".lora_A.weight"), {256, 1}, numbers(256, 1));
+    peft.tensor(layer(hf + ".lora_B.weight"), weight.shape, weight.to_f32());
+  }
+  peft.write();
+  const Adapter adapter = read_adapter_peft(peft.scratch.path(), peft_base(converted));
+  for (const auto& [hf, gguf] : modules) {
+    const GgufTensor& tensor = converted.tensor("blk.0." + gguf + ".weight");
+    const LoraPair& pair = *adapter.find(tensor.name);
+    ASSERT_EQ(tensor.data.size(), pair.b.size() * sizeof(float));
+    EXPECT_EQ(0, std::memcmp(tensor.data.data(), pair.b.data(), tensor.data.size())) << tensor.name;
+  }
+}
+
+// Folders that PEFT wrote for the bundled model.
+TEST(AdapterPeft, FoldersWrittenByPeftFitTheBundledModel) {
+  const std::string golden = LORA_SHARED_DIR "/golden/";
+  if (!std::filesystem::exists(golden + "tiny-peft")) GTEST_SKIP() << "no " << golden;
+  const Gguf base = Gguf::open(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
+  const Adapter plain = read_adapter(golden + "tiny-peft", base);
+  EXPECT_EQ(plain.pairs.size(), 42u);  // seven targets in six layers
+  EXPECT_EQ(plain.alpha, 16);
+  const SafeTensors file = SafeTensors::open(golden + "tiny-peft/adapter_model.safetensors");
+  EXPECT_EQ(plain.find("blk.5.ffn_gate.weight")->b,
+            file.tensor("base_model.model.model.layers.5.mlp.gate_proj.lora_B.weight").to_f32());
+
+  const Adapter patterns = read_adapter(golden + "tiny-peft-pattern", base);
+  EXPECT_EQ(patterns.find("blk.3.attn_q.weight")->rank, 4);
+  EXPECT_EQ(patterns.find("blk.2.ffn_down.weight")->rank, 2);
+  EXPECT_EQ(patterns.find("blk.1.ffn_down.weight")->rank, 8);
+  EXPECT_EQ(read_adapter(golden + "tiny-peft-rslora", base).pairs.size(), 42u);
+  EXPECT_THAT(error_of([&] { read_adapter(golden + "tiny-peft-bin", base); }), HasSubstr("not yet readable"));
+}
+
+}  // namespace
+}  // namespace lora

@@ -1,0 +1,63 @@
+#include "adapter/pairs.h"
+
+#include <map>
+
+#include "base/error.h"
+
+namespace lora {
+
+void check_not_empty(const LoraHalf& half, const std::string& path) {
+  if (half.n_rows < 1 || half.n_cols < 1) {
+    fail("{}: tensor {}: expected at least one row and column, found {} x {}", path, half.tensor, half.n_rows,
+         half.n_cols);
+  }
+}
+
+std::vector<float> transposed(const std::vector<float>& values, int64_t n_rows, int64_t n_cols) {
+  std::vector<float> result(values.size());
+  for (int64_t row = 0; row < n_rows; ++row) {
+    for (int64_t col = 0; col < n_cols; ++col) {
+      result[size_t(col * n_rows + row)] = values[size_t(row * n_cols + col)];
+    }
+  }
+  return result;
+}
+
+void pair_up(Adapter& adapter, std::vector<LoraHalf> halves, const std::string& path) {
+  if (halves.empty()) fail("{}: no LoRA tensors", path);
+  struct Both {
+    LoraHalf *a = nullptr, *b = nullptr;
+  };
+  std::map<std::string, Both> by_base;
+  std::vector<std::string> order;
+  for (LoraHalf& half : halves) {
+    const auto [entry, is_new] = by_base.try_emplace(half.base);
+    if (is_new) order.push_back(half.base);
+    LoraHalf*& place = half.is_b ? entry->second.b : entry->second.a;
+    if (place != nullptr) fail("{}: tensor {}: found twice", path, half.tensor);
+    place = &half;
+  }
+  for (const std::string& base : order) {
+    const auto [a, b] = by_base[base];
+    if (a == nullptr) fail("{}: tensor {}: its A half is missing", path, b->tensor);
+    if (b == nullptr) fail("{}: tensor {}: its B half is missing", path, a->tensor);
+    if (a->n_rows != b->n_cols) {
+      fail("{}: tensor {}: expected the rank of {}, which is {}, found {}", path, b->tensor, a->tensor,
+           a->n_rows, b->n_cols);
+    }
+    if (base.ends_with("_norm.weight")) {
+      adapter.ignored.push_back(base);
+      continue;
+    }
+    adapter.pairs.push_back(
+        {base, a->n_cols, b->n_rows, a->n_rows, std::move(a->values), std::move(b->values)});
+  }
+}
+
+void fold_scale(const Adapter& adapter, LoraPair& pair, double wanted) {
+  const double factor = wanted / (adapter.alpha != 0 ? double(adapter.alpha) / double(pair.rank) : 1.0);
+  if (factor == 1) return;
+  for (float& value : pair.b) value = float(double(value) * factor);
+}
+
+}  // namespace lora

@@ -1,0 +1,139 @@
+#include "adapter/parameters.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/random.h"
+
+namespace lora {
+namespace {
+
+// What the model computes with for a tensor.
+std::vector<LoraView>& adapters_of(Model& model, std::string_view tensor) {
+  if (tensor == kTokenEmbedding) return model.embedding.loras;
+  Linear* linear = model.find_linear(tensor);
+  if (!linear) fail("{}: tensor {}: not one that an adapter can change here", model.gguf.path(), tensor);
+  return linear->loras;
+}
+
+// Pairs begin on cache lines.
+int64_t padded(int64_t n) {
+  return (n + 15) / 16 * 16;
+}
+
+void allocate(LoraParameters& parameters) {
+  int64_t size = 0;
+  for (auto& pair : parameters.pairs) {
+    pair.a = size;
+    pair.b = pair.a + padded(pair.a_size());
+    size = pair.b + padded(pair.b_size());
+  }
+  for (Buffer<float>* buffer : {&parameters.values, &parameters.gradients, &parameters.m, &parameters.v}) {
+    *buffer = Buffer<float>(size);
+  }
+}
+
+}  // namespace
+
+std::span<const Target> targets() {
+  static constexpr Target rows[] = {
+      {"wq", "attn_q", true},          {"wk", "attn_k", true},
+      {"wv", "attn_v", true},          {"wo", "attn_output", true},
+      {"w1", "ffn_gate", true},        {"w2", "ffn_down", true},
+      {"w3", "ffn_up", true},          {"tok-embd", "token_embd.weight", false},
+      {"out", "output.weight", false},
+  };
+  return rows;
+}
+
+int64_t LoraParameters::n_values() const {
+  int64_t n = 0;
+  for (const Pair& pair : pairs) n += pair.a_size() + pair.b_size();
+  return n;
+}
+
+int64_t LoraParameters::memory_bytes() const {
+  return 4 * values.size() * int64_t(sizeof(float));
+}
+
+LoraParameters make_parameters(const Model& model, std::span<const int64_t> ranks, float alpha,
+                               uint64_t seed) {
+  LoraParameters parameters;
+  parameters.alpha = alpha;
+  const auto add = [&](const std::string& tensor, int64_t rank) {
+    const GgufTensor* found = model.gguf.find_tensor(tensor);
+    if (!found) fail("{}: tensor {}: the model has none to train", model.gguf.path(), tensor);
+    const bool table = tensor == kTokenEmbedding;
+    parameters.pairs.push_back({tensor, found->ne[table ? 1 : 0], found->ne[table ? 0 : 1], rank, 0, 0});
+  };
+  for (size_t i = 0; i < targets().size(); ++i) {
+    const Target& target = targets()[i];
+    if (ranks[i] == 0) continue;
+    if (!target.per_layer) {
+      add(std::string(target.tensor), ranks[i]);
+      continue;
+    }
+    for (int64_t layer = 0; layer < model.config.n_layer; ++layer) {
+      add(fmt::format("blk.{}.{}.weight", layer, target.tensor), ranks[i]);
+    }
+  }
+  if (parameters.pairs.empty()) fail("lora: every rank is 0, nothing would be trained");
+  allocate(parameters);
+  for (const auto& pair : parameters.pairs) {
+    const float bound = float(1 / std::sqrt(double(pair.n_in)));
+    const uint64_t stream = stream_id(pair.base);
+    for (int64_t i = 0; i < pair.a_size(); ++i) {
+      parameters.values[pair.a + i] =
+          bound * (2 * random_uniform(seed, Purpose::lora_init, stream, uint64_t(i)) - 1);
+    }
+  }
+  return parameters;
+}
+
+LoraParameters make_parameters(const Adapter& adapter) {
+  LoraParameters parameters;
+  parameters.alpha = adapter.alpha;
+  for (const LoraPair& pair : adapter.pairs) {
+    parameters.pairs.push_back({pair.base, pair.n_in, pair.n_out, pair.rank, 0, 0});
+  }
+  allocate(parameters);
+  for (size_t i = 0; i < adapter.pairs.size(); ++i) {
+    std::ranges::copy(adapter.pairs[i].a, &parameters.values[parameters.pairs[i].a]);
+    std::ranges::copy(adapter.pairs[i].b, &parameters.values[parameters.pairs[i].b]);
+  }
+  return parameters;
+}
+
+void attach(Model& model, LoraParameters& parameters) {
+  for (const auto& pair : parameters.pairs) {
+    const float scale = parameters.alpha == 0 ? 1.0f : parameters.alpha / float(pair.rank);
+    adapters_of(model, pair.base)
+        .push_back({&parameters.values[pair.a], &parameters.values[pair.b], pair.rank, scale,
+                    &parameters.gradients[pair.a], &parameters.gradients[pair.b]});
+  }
+}
+
+void attach(Model& model, const Adapter& adapter, float user_scale) {
+  for (const LoraPair& pair : adapter.pairs) {
+    adapters_of(model, pair.base)
+        .push_back(
+            {pair.a.data(), pair.b.data(), pair.rank, user_scale * adapter.scale(pair), nullptr, nullptr});
+  }
+}
+
+Adapter to_adapter(const LoraParameters& parameters, const Model& model) {
+  Adapter adapter;
+  adapter.architecture = std::string(model.config.architecture->name);
+  adapter.alpha = parameters.alpha;
+  for (const auto& pair : parameters.pairs) {
+    const float* a = &parameters.values[pair.a];
+    const float* b = &parameters.values[pair.b];
+    adapter.pairs.push_back(
+        {pair.base, pair.n_in, pair.n_out, pair.rank, {a, a + pair.a_size()}, {b, b + pair.b_size()}});
+  }
+  adapter.base_model = model.gguf.get_string("general.name").value_or("");
+  return adapter;
+}
+
+}  // namespace lora

@@ -1,0 +1,44 @@
+// adapter_config.json of a PEFT folder: what of LoraConfig decides how its tensors are applied.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace lora {
+
+// A key of rank_pattern or alpha_pattern: a regular expression for the end of a module's name,
+// from a dot or the start on. PEFT takes the first key that matches.
+class ModulePattern {
+ public:
+  ModulePattern(std::string key, const std::string& path);  // Error naming path if it is malformed
+  // Error if matching takes more steps than any sensible pattern needs.
+  bool matches(std::string_view module) const;
+
+ private:
+  struct Code;
+  std::string key_, path_;
+  std::shared_ptr<const Code> code_;
+};
+
+struct PeftConfig {
+  int64_t r = 0;
+  double lora_alpha = 0;
+  bool use_rslora = false;
+  std::vector<std::pair<ModulePattern, int64_t>> rank_pattern;
+  std::vector<std::pair<ModulePattern, double>> alpha_pattern;
+  std::string base_model;  // base_model_name_or_path
+
+  // For a module's name without "base_model.model.", e.g. "model.layers.0.self_attn.q_proj".
+  int64_t rank(std::string_view module) const;
+  // alpha / r; alpha / sqrt(r) with use_rslora.
+  double scale(std::string_view module) const;
+};
+
+// Error naming the path and the key if the file is malformed or asks for what is not plain LoRA.
+PeftConfig read_peft_config(const std::string& path);
+
+}  // namespace lora

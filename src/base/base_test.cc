@@ -1,0 +1,153 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/half.h"
+#include "base/machine.h"
+#include "base/parallel.h"
+#include "base/random.h"
+
+namespace lora {
+namespace {
+
+std::string scratch(const std::string& name) { return testing::TempDir() + "lora_base_" + name; }
+
+std::string read(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+TEST(Half, EveryF16SurvivesARoundTrip) {
+  for (uint32_t bits = 0; bits < 65536; ++bits) {
+    const float f = to_f32(f16{uint16_t(bits)});
+    if (std::isnan(f)) {
+      EXPECT_TRUE(std::isnan(to_f32(to_f16(f))));
+    } else {
+      ASSERT_EQ(to_f16(f).bits, bits) << f;
+    }
+  }
+  EXPECT_EQ(to_f32(f16{0x3c00}), 1.0f);
+  EXPECT_EQ(to_f32(f16{0x0001}), 0x1p-24f);
+  EXPECT_EQ(to_f32(f16{0xfbff}), -65504.0f);
+  EXPECT_EQ(to_f16(65520.0f).bits, 0x7c00);   // rounds up to infinity
+  EXPECT_EQ(to_f16(1.00048828125f).bits, 0x3c00);  // halfway: to even
+}
+
+TEST(Half, EveryBf16SurvivesARoundTripAndTiesGoToEven) {
+  for (uint32_t bits = 0; bits < 65536; ++bits) {
+    const float f = to_f32(bf16{uint16_t(bits)});
+    if (!std::isnan(f)) {
+      ASSERT_EQ(to_bf16(f).bits, bits);
+    }
+  }
+  EXPECT_EQ(to_bf16(1.00390625f).bits, 0x3f80);
+  EXPECT_EQ(to_bf16(1.01171875f).bits, 0x3f82);
+  EXPECT_TRUE(std::isnan(to_f32(to_bf16(std::nanf("")))));
+}
+
+TEST(Random, IsAFunctionOfItsArguments) {
+  EXPECT_EQ(random_bits(1, Purpose::test, 2, 3), random_bits(1, Purpose::test, 2, 3));
+  std::set<uint64_t> seen;
+  for (uint64_t seed : {0, 1})
+    for (Purpose purpose : {Purpose::dropout, Purpose::shuffle})
+      for (uint64_t stream : {0, 1})
+        for (uint64_t element = 0; element < 100; ++element)
+          seen.insert(random_bits(seed, purpose, stream, element));
+  EXPECT_EQ(seen.size(), 800u);
+}
+
+TEST(Random, UniformHasTheRightMeanAndVariance) {
+  double sum = 0, squares = 0;
+  const int n = 100000;
+  for (int i = 0; i < n; ++i) {
+    const double u = random_uniform(7, Purpose::test, 0, uint64_t(i));
+    ASSERT_GE(u, 0);
+    ASSERT_LT(u, 1);
+    sum += u;
+    squares += u * u;
+  }
+  EXPECT_NEAR(sum / n, 0.5, 5 * std::sqrt(1.0 / 12 / n));
+  EXPECT_NEAR(squares / n, 1.0 / 3, 5 * std::sqrt(4.0 / 45 / n));
+}
+
+TEST(Random, PermuteIsAPermutation) {
+  for (uint64_t n : {1, 2, 3, 5, 64, 100, 1000}) {
+    std::set<uint64_t> seen;
+    for (uint64_t i = 0; i < n; ++i) {
+      const uint64_t p = permute(42, 0, i, n);
+      ASSERT_LT(p, n);
+      seen.insert(p);
+    }
+    EXPECT_EQ(seen.size(), n);
+  }
+  int moved = 0;
+  for (uint64_t i = 0; i < 1000; ++i) moved += permute(42, 0, i, 1000) != permute(42, 1, i, 1000);
+  EXPECT_GT(moved, 950);
+}
+
+TEST(ThreadPool, RunsEveryTaskOnceAndRethrows) {
+  for (int threads : {1, 2, 5}) {
+    ThreadPool pool(threads);
+    for (int round = 0; round < 200; ++round) {
+      std::vector<int> hits(round + 1, 0);
+      pool.run(round + 1, [&](int64_t i, int worker) {
+        ASSERT_LT(worker, threads);
+        ++hits[size_t(i)];
+      });
+      for (int h : hits) ASSERT_EQ(h, 1);
+    }
+    std::vector<int> cover(1000, 0);
+    pool.for_range(1000, 10, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) ++cover[size_t(i)];
+    });
+    for (int c : cover) ASSERT_EQ(c, 1);
+    EXPECT_THROW(pool.run(8, [](int64_t i, int) { if (i == 3) fail("task {}", i); }), Error);
+    pool.run(3, [](int64_t, int) {});
+  }
+}
+
+TEST(Files, AtomicFileAppearsWholeOrNotAtAll) {
+  const std::string path = scratch("atomic");
+  { AtomicFile f(path); f.write("first"); f.commit(); }
+  EXPECT_EQ(read(path), "first");
+  { AtomicFile f(path); f.write("second"); }
+  EXPECT_EQ(read(path), "first");
+  EXPECT_FALSE(file_exists(path + ".tmp"));
+  EXPECT_THROW(AtomicFile(testing::TempDir() + "no/such/folder/x"), Error);
+  std::filesystem::remove(path);
+}
+
+TEST(Files, MappedFileNamesWhatItCannotOpen) {
+  EXPECT_THROW(MappedFile("/no/such/file"), Error);
+  EXPECT_THROW(MappedFile("/tmp"), Error);
+  const std::string path = scratch("empty");
+  std::ofstream(path).close();
+  EXPECT_EQ(MappedFile(path).bytes().size(), 0u);
+  std::filesystem::remove(path);
+}
+
+TEST(Files, AppendFileKeepsTheLinesAskedFor) {
+  const std::string path = scratch("append");
+  { AppendFile f(path, -1); for (int i = 0; i < 5; ++i) f.write_line(std::to_string(i)); }
+  { AppendFile f(path, 3); f.write_line("x"); }
+  EXPECT_EQ(read(path), "0\n1\n2\nx\n");
+  { AppendFile f(path, -1); }
+  EXPECT_EQ(read(path), "");
+  std::filesystem::remove(path);
+}
+
+TEST(Machine, TellsCoresAndMemory) {
+  EXPECT_GE(physical_cores(), 1);
+  EXPECT_LE(physical_cores(), int(std::thread::hardware_concurrency()));
+  EXPECT_GT(available_memory(), uint64_t{1} << 20);
+  EXPECT_GT(resident_bytes(), uint64_t{1} << 16);
+}
+
+}  // namespace
+}  // namespace lora

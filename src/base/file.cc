@@ -1,0 +1,162 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/error.h"
+
+namespace lora {
+namespace {
+
+std::string reason() { return std::strerror(errno); }
+
+void write_all(int fd, const char* data, size_t size, const std::string& name) {
+  while (size > 0) {
+    const ssize_t n = ::write(fd, data, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("{}: cannot write: {}", name, reason());
+    data += n;
+    size -= size_t(n);
+  }
+}
+
+// A rename is on disk only once its folder is.
+void sync_folder_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  ::fsync(fd);
+  ::close(fd);
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::string& path) : path_(path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail("{}: cannot open: {}", path, reason());
+  struct stat st;
+  std::string why;
+  if (::fstat(fd, &st) != 0) {
+    why = reason();
+  } else if (!S_ISREG(st.st_mode)) {
+    why = "not a regular file";
+  } else if (st.st_size > 0) {
+    void* p = ::mmap(nullptr, size_t(st.st_size), PROT_READ, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED) {
+      why = reason();
+    } else {
+      data_ = static_cast<const std::byte*>(p);
+      size_ = size_t(st.st_size);
+    }
+  }
+  ::close(fd);
+  if (!why.empty()) fail("{}: cannot open: {}", path, why);
+}
+
+MappedFile::~MappedFile() {
+  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+AtomicFile::AtomicFile(std::string target) : target_(std::move(target)), temporary_(target_ + ".tmp") {
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd_ < 0) fail("{}: cannot create: {}", temporary_, reason());
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::flush() {
+  write_all(fd_, buffered_.data(), buffered_.size(), temporary_);
+  buffered_.clear();
+}
+
+void AtomicFile::write(const void* data, size_t size) {
+  position_ += size;
+  buffered_.append(static_cast<const char*>(data), size);
+  if (buffered_.size() >= (size_t{1} << 20)) flush();
+}
+
+void AtomicFile::commit() {
+  flush();
+  if (::fsync(fd_) != 0) fail("{}: cannot flush to disk: {}", temporary_, reason());
+  const int closed = ::close(std::exchange(fd_, -1));
+  if (closed != 0 || ::rename(temporary_.c_str(), target_.c_str()) != 0) {
+    const std::string why = reason();
+    ::unlink(temporary_.c_str());
+    fail("{}: cannot write: {}", target_, why);
+  }
+  sync_folder_of(target_);
+}
+
+AppendFile::AppendFile(std::string path, int64_t keep_lines) : path_(std::move(path)) {
+  fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (fd_ < 0) fail("{}: cannot create: {}", path_, reason());
+  off_t keep = 0;
+  char chunk[65536];
+  for (off_t at = 0; keep_lines > 0;) {
+    const ssize_t n = ::pread(fd_, chunk, sizeof chunk, at);
+    if (n <= 0) break;
+    for (ssize_t i = 0; i < n && keep_lines > 0; ++i) {
+      if (chunk[i] != '\n') continue;
+      keep = at + i + 1;
+      --keep_lines;
+    }
+    at += n;
+  }
+  // Only a regular file has a length to set; a pipe or a terminal is written as it is.
+  struct stat st;
+  if (::fstat(fd_, &st) == 0 && S_ISREG(st.st_mode) &&
+      (::ftruncate(fd_, keep) != 0 || ::lseek(fd_, keep, SEEK_SET) < 0)) {
+    fail("{}: cannot truncate: {}", path_, reason());
+  }
+}
+
+AppendFile::~AppendFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+AppendFile::AppendFile(AppendFile&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+
+AppendFile& AppendFile::operator=(AppendFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+void AppendFile::write_line(std::string_view line) {
+  std::string text(line);
+  text += '\n';
+  write_all(fd_, text.data(), text.size(), path_);
+}
+
+bool file_exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
+bool is_directory(const std::string& path) {
+  struct stat st;
+  return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+}  // namespace lora

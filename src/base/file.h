@@ -1,0 +1,76 @@
+// Files as the rest of the program sees them: a read-only mapping, and a write that either
+// happens whole or not at all. Operating-system calls live in base/ alone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace lora {
+
+// A whole file mapped read-only; pages are read when touched and shared with other processes.
+class MappedFile {
+ public:
+  MappedFile() = default;
+  // Throws Error "PATH: cannot open: REASON" for a missing file, a folder, or no permission.
+  // An empty file maps to an empty span.
+  explicit MappedFile(const std::string& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// Writes TARGET.tmp, then commit() flushes it to disk and renames it over TARGET. Destroyed
+// without commit(), it removes the temporary file. All errors throw Error naming the target.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::string target);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* data, size_t size);
+  void write(std::string_view text) { write(text.data(), text.size()); }
+  uint64_t position() const { return position_; }
+  void commit();
+
+ private:
+  std::string target_, temporary_;
+  int fd_ = -1;
+  uint64_t position_ = 0;
+  std::string buffered_;
+  void flush();
+};
+
+// Text lines appended one at a time and flushed, for logs that others read while they grow.
+class AppendFile {
+ public:
+  AppendFile() = default;
+  // keep_lines < 0 truncates the file; otherwise its first keep_lines lines stay, the rest is cut.
+  AppendFile(std::string path, int64_t keep_lines);
+  ~AppendFile();
+  AppendFile(AppendFile&& other) noexcept;
+  AppendFile& operator=(AppendFile&& other) noexcept;
+  bool is_open() const { return fd_ >= 0; }
+  void write_line(std::string_view line);
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+};
+
+bool file_exists(const std::string& path);
+bool is_directory(const std::string& path);
+
+}  // namespace lora

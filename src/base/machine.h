@@ -1,0 +1,30 @@
+// What machine this process runs on and what it may use of it: cores, instruction sets, memory.
+#pragma once
+
+#include <cstdint>
+
+namespace lora {
+
+// Physical cores this process may run on: its affinity mask and cgroup CPU quota are respected,
+// hyper-threads of one core count once. At least 1.
+int physical_cores();
+
+// Instruction-set extensions that both the CPU and the operating system support. `amx` also asks
+// the kernel for permission to use the tile registers (Linux grants it per process).
+struct CpuFeatures {
+  bool avx2 = false;      // with FMA, F16C, BMI2
+  bool avx512 = false;    // F, BW, CD, DQ, VL
+  bool avx512_bf16 = false;
+  bool amx_bf16 = false;
+  bool amx_int8 = false;
+  bool neon = false;
+};
+const CpuFeatures& cpu_features();
+
+// Bytes that could be allocated now without swapping, within this process's cgroup; 0 if unknown.
+uint64_t available_memory();
+// Bytes of this process's resident pages that are not file mappings (RssAnon), and all of them (VmRSS).
+uint64_t resident_anonymous_bytes();
+uint64_t resident_bytes();
+
+}  // namespace lora

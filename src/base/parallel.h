@@ -1,0 +1,52 @@
+// A pool of threads that run the tasks of one parallel loop at a time.
+//
+// Tasks are claimed in any order by any worker, so a task must write only what no other task
+// writes, and its result must not depend on the worker: then the outcome is the same for every
+// thread count. Workers spin for some microseconds between loops and then sleep.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace lora {
+
+class ThreadPool {
+ public:
+  // n_threads >= 1 counts the calling thread; 1 starts none.
+  explicit ThreadPool(int n_threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return int(workers_.size()) + 1; }
+
+  // Calls task(i, worker) for i in [0, n_tasks), worker in [0, size()), and returns when all are
+  // done. The first exception thrown by a task is rethrown here. Not reentrant.
+  void run(int64_t n_tasks, const std::function<void(int64_t task, int worker)>& task);
+
+  // Calls body(begin, end) over [0, n) in pieces of at least `grain`.
+  void for_range(int64_t n, int64_t grain, const std::function<void(int64_t begin, int64_t end)>& body);
+
+ private:
+  void work(int worker);
+  void drain(int worker);
+
+  std::vector<std::thread> workers_;
+  std::atomic<uint64_t> generation_{0};  // bumped once per run()
+  std::atomic<int64_t> next_{0};
+  std::atomic<int> busy_{0};
+  std::atomic<bool> stop_{false};
+  int64_t n_tasks_ = 0;
+  const std::function<void(int64_t, int)>* task_ = nullptr;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::exception_ptr error_;
+};
+
+}  // namespace lora

@@ -1,0 +1,12 @@
+// What numbers a matrix multiplication reads. It accumulates in f32 whatever this says.
+#pragma once
+
+namespace lora {
+
+enum class Precision {
+  f32,
+  bf16,
+  automatic,  // bf16 where the CPU has bf16 matrix or vector instructions (has_native_bf16()), else f32
+};
+
+}  // namespace lora

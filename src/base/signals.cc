@@ -1,0 +1,32 @@
+#include "base/signals.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <initializer_list>
+
+namespace lora {
+namespace {
+
+std::atomic<int> received{0};
+
+void on_signal(int number) {
+  if (received.load() != 0 && number == SIGINT) _exit(128 + SIGINT);
+  int none = 0;
+  received.compare_exchange_strong(none, number);
+}
+
+}  // namespace
+
+void catch_stop_signals() {
+  struct sigaction action = {};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  for (int number : {SIGINT, SIGTERM, SIGHUP}) sigaction(number, &action, nullptr);
+}
+
+int stop_signal() { return received.load(); }
+
+}  // namespace lora

@@ -1,0 +1,110 @@
+#include "cli/commands.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "base/error.h"
+#include "cli/parse.h"
+#include "cli/suggest.h"
+#include "cli/version.h"
+
+namespace lora::cli {
+
+namespace {
+
+struct Command {
+  const char* name;
+  const char* summary;
+  int (*run)(const std::vector<std::string>& args);  // nullptr: not in this version
+};
+
+constexpr Command kCommands[] = {
+    {"finetune", "train a LoRA on a GGUF model and a text", finetune_command},
+    {"generate", "continue a prompt, with any number of LoRAs", generate_command},
+    {"eval", "perplexity of a text", eval_command},
+    {"inspect", "metadata and tensors of a file", inspect_command},
+    {"tokenize", "token ids and pieces of a text", tokenize_command},
+    {"convert", "Hugging Face folder to GGUF", nullptr},
+    {"quantize", "GGUF to a smaller tensor type", nullptr},
+    {"convert-lora", "PEFT folder or ggla file to adapter GGUF", nullptr},
+    {"export-lora", "merge LoRAs into a model", nullptr},
+    {"imatrix", "importance of each input column, for quantize", nullptr},
+    {"estimate", "memory and time of a fine-tuning run", nullptr},
+    {"plot", "draw the loss of one or more runs", nullptr},
+    {"bench", "training and generation speed", nullptr},
+};
+
+std::string help() {
+  std::string page =
+      "lora: fine-tunes GGUF language models with LoRA on an ordinary CPU\n\n"
+      "usage: lora COMMAND [flags]\n\nCommands\n";
+  std::string not_yet;
+  for (const Command& c : kCommands) {
+    if (c.run) {
+      page += fmt::format("  {:<12}{}\n", c.name, c.summary);
+    } else {
+      not_yet += fmt::format(" {}", c.name);
+    }
+  }
+  page += "\nlora COMMAND --help lists a command's flags; lora --version [-v] the version and kernel sets.\n";
+  if (!not_yet.empty()) page += fmt::format("Not yet available:{}\n", not_yet);
+  return page;
+}
+
+int dispatch(const std::vector<std::string>& args) {
+  if (args.empty()) throw UsageError("command: missing; lora --help lists the commands");
+  const std::string& name = args[0];
+  if (name == "-h" || name == "--help" || name == "help") {
+    fmt::print("{}", help());
+    return 0;
+  }
+  if (name == "--version") {
+    const bool verbose = args.size() > 1 && (args[1] == "-v" || args[1] == "--verbose");
+    if (args.size() > (verbose ? 2 : 1))
+      throw UsageError(fmt::format("'{}': unexpected argument", args.back()));
+    fmt::print("{}", version_text(verbose));
+    return 0;
+  }
+  std::vector<std::string> known;
+  for (const Command& c : kCommands) {
+    if (name == c.name && !c.run)
+      throw UsageError(fmt::format("{}: not yet available in this version", name));
+    if (name == c.name) return c.run({args.begin() + 1, args.end()});
+    if (c.run) known.emplace_back(c.name);
+  }
+  const bool is_flag = name.starts_with("-");
+  if (is_flag) known = {"--help", "--version"};
+  throw UsageError(fmt::format("{}: unknown {}; did you mean {}?", name, is_flag ? "flag" : "command",
+                               nearest(name, known)));
+}
+
+int report(int status, const char* what) {
+  std::fflush(stdout);
+  std::string line = what;
+  std::replace(line.begin(), line.end(), '\n', ' ');  // one error, one line, whatever a file's name holds
+  fmt::print(stderr, "error: {}\n", line);
+  return status;
+}
+
+}  // namespace
+
+int run_program(const std::vector<std::string>& args) {
+  try {
+    const int status = dispatch(args);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout))
+      return report(1, "standard output: cannot be written");
+    return status;
+  } catch (const UsageError& e) {
+    return report(2, e.what());
+  } catch (const std::bad_alloc&) {
+    return report(1, "memory: not enough");
+  } catch (const std::exception& e) {
+    return report(1, e.what());
+  }
+}
+
+}  // namespace lora::cli

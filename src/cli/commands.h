@@ -1,0 +1,21 @@
+// The program: a table of commands, one row each, and what they share.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace lora::cli {
+
+// Each takes the arguments after its name, writes results to stdout and everything else to stderr,
+// and returns the exit status. Errors are thrown: UsageError for wrong usage, else Error.
+int finetune_command(const std::vector<std::string>& args);
+int generate_command(const std::vector<std::string>& args);
+int eval_command(const std::vector<std::string>& args);
+int inspect_command(const std::vector<std::string>& args);
+int tokenize_command(const std::vector<std::string>& args);
+
+// The whole program, errors turned into one line "error: WHAT: WHY" on stderr. Exit status: 0 success,
+// 1 the work failed, 2 wrong usage, 128 + signal after a stop by signal.
+int run_program(const std::vector<std::string>& args);
+
+}  // namespace lora::cli

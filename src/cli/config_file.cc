@@ -1,0 +1,57 @@
+#include "cli/config_file.h"
+
+#include <CLI/CLI.hpp>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace lora::cli {
+
+namespace {
+
+// Cuts "# ..." off a line unless it stands in quotes. CLI11 2.1 does not look at the quotes, and
+// would cut the value "### Response:" short.
+std::string_view without_comment(std::string_view line) {
+  char quote = 0;
+  for (size_t i = 0; i < line.size(); ++i) {
+    const char c = line[i];
+    if (quote == '"' && c == '\\') {
+      ++i;
+    } else if (quote != 0) {
+      if (c == quote) quote = 0;
+    } else if (c == '"' || c == '\'') {
+      quote = c;
+    } else if (c == '#') {
+      return line.substr(0, i);
+    }
+  }
+  return line;
+}
+
+}  // namespace
+
+std::vector<ConfigEntry> read_config_file(const std::string& path, const std::string& command) {
+  const MappedFile file(path);
+  std::istringstream in{std::string(file.text())};
+  std::stringstream text;
+  for (std::string line; std::getline(in, line);) text << without_comment(line) << '\n';
+
+  CLI::ConfigTOML reader;
+  reader.comment('\0');
+  std::vector<CLI::ConfigItem> items;
+  try {
+    items = reader.from_config(text);
+  } catch (const CLI::Error& e) {
+    fail("{}: not a TOML or INI file: {}", path, e.what());
+  }
+  std::vector<ConfigEntry> entries;
+  for (const CLI::ConfigItem& item : items) {
+    if (item.name == "++" || item.name == "--") continue;  // CLI11's marks of a section's begin and end
+    if (!item.parents.empty() && item.parents != std::vector<std::string>{command}) continue;
+    entries.push_back({item.name, item.inputs});
+  }
+  return entries;
+}
+
+}  // namespace lora::cli

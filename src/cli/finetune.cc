@@ -1,0 +1,57 @@
+#include "train/finetune.h"
+
+#include <fmt/format.h>
+
+#include "base/signals.h"
+#include "base/terminal.h"
+#include "cli/commands.h"
+#include "cli/finetune_flags.h"
+#include "cli/help.h"
+#include "cli/parse.h"
+#include "cli/progress.h"
+
+namespace lora::cli {
+
+namespace {
+
+// Of two flags that exclude each other, the command line's wins over the config file's.
+void choose_run_length(FinetuneOptions& options, const Given& given) {
+  const Source epochs = given.source("--epochs"), iterations = given.source("--adam-iter");
+  if (epochs == Source::nowhere || iterations == Source::nowhere) return;
+  if (epochs == iterations) throw UsageError("--epochs: not together with --adam-iter");
+  if (iterations == Source::command_line) options.epochs.reset();
+}
+
+}  // namespace
+
+int finetune_command(const std::vector<std::string>& args) {
+  FinetuneOptions options;
+  const CommandLine line = {
+      "finetune", "--model-base FILE --train-data FILE [flags]",
+      "Trains a LoRA on a GGUF model of any tensor type and a text, and writes an adapter GGUF.",
+      finetune_flags(options)};
+  const Given given = parse_flags(line, args);
+  if (given.help) {
+    fmt::print("{}", help_page(line));
+    return 0;
+  }
+  choose_run_length(options, given);
+  catch_stop_signals();
+
+  Progress progress(stderr, stderr_is_terminal(), stderr_columns());
+  FinetuneEvents events;
+  events.say = [&](std::string_view text) { progress.say(text); };
+  events.on_iteration = [&](const IterationRecord& record, int64_t n_iter) {
+    progress.iteration(record, n_iter);
+  };
+  events.should_stop = [] { return stop_signal() != 0; };
+  const FinetuneResult result = finetune(options, events);
+
+  progress.end_bar();
+  progress.say(fmt::format("ended at iteration {}: {}", result.iterations, result.why));
+  if (!result.checkpoint_path.empty()) progress.say(fmt::format("checkpoint: {}", result.checkpoint_path));
+  if (!result.lora_path.empty()) progress.say(fmt::format("adapter: {}", result.lora_path));
+  return result.stopped && stop_signal() != 0 ? 128 + stop_signal() : 0;
+}
+
+}  // namespace lora::cli

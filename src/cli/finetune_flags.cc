@@ -1,0 +1,202 @@
+#include "cli/finetune_flags.h"
+
+#include <fmt/format.h>
+
+namespace lora::cli {
+
+namespace {
+
+constexpr NumberRange kAtLeastZero{.min = 0};
+constexpr NumberRange kAboveZero{.min = 0, .above_min = true};
+constexpr NumberRange kFraction{.min = 0, .max = 1};
+constexpr NumberRange kBelowOne{.min = 0, .max = 1, .below_max = true};
+
+Setting rank(std::optional<int64_t>& target) {
+  return integer(target, 0).or_else("--lora-r");
+}
+
+FlagGroup file_flags(FinetuneOptions& o) {
+  return {
+      "Files",
+      {
+          {now, "-m,--model-base,--model", "FILE", "", "base model GGUF, any supported tensor type",
+           non_empty_text(o.model_base), true},
+          {now, "--train-data", "FILE", "", "text to train on; may be repeated", texts(o.train_data)},
+          {now, "--checkpoint-in", "FILE", "", "checkpoint to resume from, if there is one; '': none",
+           text(o.checkpoint_in)},
+          {now, "--checkpoint-out", "FILE", "", "checkpoints to write; '': none", text(o.checkpoint_out)},
+          {now, "--lora-out", "FILE", "", "adapter to write; '': none", text(o.lora_out)},
+          {now, "--pattern-fn-it", "STR", "", "stands for the iteration number in output names",
+           non_empty_text(o.pattern_fn_it)},
+          {now, "--fn-latest", "STR", "", "what it becomes in the name of the latest output",
+           non_empty_text(o.fn_latest)},
+          {now, "--save-every", "N", "iterations", "between two saves; 0 or less: save at the end only",
+           integer(o.save_every, -kAnyCount)},
+          {later, "--save-best", "", "", "keep the adapter with the lowest held-out loss too",
+           turn(o.save_best)},
+          {later, "--only-write-lora", "", "", "write the adapter of the checkpoint and train nothing",
+           turn(o.only_write_lora)},
+          {now, "--lora-init", "FILE", "", "start from this adapter; rank and alpha come from it",
+           text(o.lora_init)},
+          {now, "--metrics", "FILE", "", "write one JSON object per iteration", text(o.metrics)},
+      },
+  };
+}
+
+FlagGroup performance_flags(FinetuneOptions& o) {
+  return {
+      "Performance",
+      {
+          {now, "-t,--threads", "N", "", "threads to compute with",
+           integer(o.threads, 1, 4096).or_else("physical cores")},
+          {now, "--use-checkpointing", "", "",
+           "compute activations again in the backward pass; with neither flag, as much is kept as memory "
+           "allows",
+           choose(o.checkpointing, Checkpointing::on)},
+          {now, "--no-checkpointing", "", "", "keep all activations",
+           choose(o.checkpointing, Checkpointing::off)},
+          {now, "--use-flash", "", "", "attention in tiles", turn(o.flash)},
+          {later, "--no-flash", "", "", "attention with a ctx x ctx matrix per head", turn(o.flash, false)},
+          {now, "--precision", "P", "",
+           "of matrix multiplications: f32, bf16 or auto (bf16 where the CPU has it)",
+           precision(o.precision)},
+          {now, "--memory", "SIZE", "",
+           "budget beyond the mapped model: auto, or e.g. 2GiB, 500MB, 1073741824", size(o.memory)},
+      },
+  };
+}
+
+FlagGroup lora_flags(FinetuneOptions& o) {
+  LoraRanks& r = o.ranks;
+  return {
+      "LoRA",
+      {
+          {now, "-c,--ctx", "N", "tokens", "length of a sample at most", integer(o.n_ctx, 1)},
+          {now, "-b,--batch", "N", "samples", "how many are computed together", integer(o.n_batch, 1)},
+          {now, "--grad-acc", "N", "", "batches whose gradients are summed up for one iteration",
+           integer(o.grad_acc, 1)},
+          {now, "--lora-r", "N", "", "rank", integer(o.lora_r, 1).or_else(fmt::format("{}", kDefaultLoraR))},
+          {now, "--lora-alpha", "F", "", "scale of the adapter = alpha / rank",
+           number(o.lora_alpha, kAboveZero).or_else(fmt::format("{}", kDefaultLoraAlpha))},
+          {now, "--rank-wq", "N", "", "rank of the query tensors; 0: none", rank(r.wq)},
+          {now, "--rank-wk", "N", "", "rank of the key tensors; 0: none", rank(r.wk)},
+          {now, "--rank-wv", "N", "", "rank of the value tensors; 0: none", rank(r.wv)},
+          {now, "--rank-wo", "N", "", "rank of the attention output tensors; 0: none", rank(r.wo)},
+          {now, "--rank-w1", "N", "", "rank of the feed-forward gate tensors; 0: none", rank(r.w1)},
+          {now, "--rank-w2", "N", "", "rank of the feed-forward down tensors; 0: none", rank(r.w2)},
+          {now, "--rank-w3", "N", "", "rank of the feed-forward up tensors; 0: none", rank(r.w3)},
+          {later, "--rank-tok-embd", "N", "", "rank of the token embedding; 0: none", integer(r.tok_embd, 0)},
+          {later, "--rank-out", "N", "", "rank of the output tensor; 0: none", integer(r.out, 0)},
+          {later, "--rank-att-norm", "N", "", "rank of the attention norms; 0: none", integer(r.att_norm, 0)},
+          {later, "--rank-ffn-norm", "N", "", "rank of the feed-forward norms; 0: none",
+           integer(r.ffn_norm, 0)},
+          {later, "--rank-out-norm", "N", "", "rank of the output norm; 0: none", integer(r.out_norm, 0)},
+          {later, "--lora-dropout", "P", "", "probability of dropping an input of the adapter",
+           number(o.lora_dropout, kBelowOne)},
+          {later, "--rslora", "", "", "scale = alpha / sqrt(rank)", turn(o.rslora)},
+          {now, "--rope-freq-base", "F", "", "base of the rotary frequencies",
+           number(o.rope_freq_base, kAboveZero).or_else("the model's")},
+          {now, "--rope-freq-scale", "F", "", "factor on the rotary frequencies",
+           number(o.rope_freq_scale, kAboveZero).or_else("the model's")},
+          {now, "--norm-rms-eps", "F", "", "epsilon of RMSNorm",
+           number(o.norm_rms_eps, kAboveZero).or_else("the model's")},
+      },
+  };
+}
+
+FlagGroup optimizer_flags(FinetuneOptions& o) {
+  return {
+      "Optimizer",
+      {
+          {now, "--use-adam", "", "", "AdamW", choose(o.optimizer, Optimizer::adam)},
+          {later, "--use-lbfgs", "", "", "L-BFGS", choose(o.optimizer, Optimizer::lbfgs)},
+          {now, "--adam-iter", "N", "", "the iteration at which the run ends, those before a resume included",
+           integer(o.adam_iter, 1)},
+          {later, "--lbfgs-iter", "N", "", "the same for L-BFGS", integer(o.lbfgs_iter, 1)},
+          {now, "--epochs", "F", "", "passes over the samples, in place of --adam-iter",
+           number(o.epochs, kAboveZero)},
+          {now, "--adam-alpha", "F", "", "learning rate", number(o.adam_alpha, kAtLeastZero)},
+          {now, "--adam-min-alpha", "F", "", "floor of the learning rate",
+           number(o.adam_min_alpha, kAtLeastZero)},
+          {now, "--warmup", "N", "iterations", "the learning rate rises for so long", integer(o.warmup, 0)},
+          {now, "--cos-decay-steps", "N", "iterations", "then falls along a cosine for so long",
+           integer(o.cos_decay_steps, 1)},
+          {now, "--cos-decay-min", "F", "", "to this part of it", number(o.cos_decay_min, kFraction)},
+          {now, "--enable-restart", "", "", "decay anew when it has ended (a value after it is ignored)",
+           ignoring_value(turn(o.restart))},
+          {now, "--disable-restart", "", "", "stay at its end (a value after it is ignored)",
+           ignoring_value(turn(o.restart, false))},
+          {now, "--cos-decay-restart", "F", "", "each decay is longer than the one before by this factor",
+           number(o.cos_decay_restart, {.min = 1})},
+          {now, "--adam-decay", "F", "", "weight decay (AdamW), scaled by the learning rate",
+           number(o.adam_decay, kAtLeastZero)},
+          {now, "--adam-decay-min-ndim", "N", "", "dimensions that a tensor must have to be decayed",
+           integer(o.adam_decay_min_ndim, 0)},
+          {now, "--adam-beta1", "F", "", "decay of the mean of gradients", number(o.adam_beta1, kBelowOne)},
+          {now, "--adam-beta2", "F", "", "decay of the mean of squared gradients",
+           number(o.adam_beta2, kBelowOne)},
+          {now, "--adam-eps", "F", "", "added to the root of that mean", number(o.adam_eps, kAboveZero)},
+          {now, "--adam-gclip", "F", "", "limit on the norm of the gradient; 0: none",
+           number(o.adam_gclip, kAtLeastZero)},
+          {later, "--adam-epsf", "F", "", "stop when the loss changes by less",
+           number(o.adam_epsf, kAtLeastZero)},
+          {later, "--opt-past", "N", "iterations", "how far --opt-delta looks back", integer(o.opt_past, 0)},
+          {later, "--opt-delta", "F", "", "stop when the loss improves by a smaller part",
+           number(o.opt_delta, kAtLeastZero)},
+          {later, "--opt-max-no-improvement", "N", "iterations", "stop after so long without a new best loss",
+           integer(o.opt_max_no_improvement, 0)},
+          {now, "-s,--seed", "N", "", "one seed, one result; -1: random, or the resumed checkpoint's",
+           integer(o.seed, -1, std::numeric_limits<int64_t>::max())},
+      },
+  };
+}
+
+FlagGroup evaluation_flags(FinetuneOptions& o) {
+  return {
+      "Held-out evaluation",
+      {
+          {later, "--val-data", "FILE", "", "text that is not trained on", texts(o.val_data)},
+          {later, "--val-split", "F", "", "part of the samples held out", number(o.val_split, kBelowOne)},
+          {later, "--eval-every", "N", "iterations", "between two evaluations; 0: at the end only",
+           integer(o.eval_every, 0)},
+      },
+  };
+}
+
+}  // namespace
+
+FlagGroup sample_flags(FinetuneOptions& o) {
+  return {
+      "Samples from raw text",
+      {
+          {now, "--sample-start", "STR", "", "samples begin after each occurrence; '': at every token",
+           text(o.sample_start).or_else("''")},
+          {now, "--escape", "", "", R"(read \n \r \t \' \" \\ in --sample-start)", turn(o.escape)},
+          {now, "--include-sample-start", "", "", "the pattern is part of the sample",
+           turn(o.include_sample_start)},
+          {later, "--overlapping-samples", "", "", "a sample runs on past the next start",
+           turn(o.overlapping_samples)},
+          {now, "--fill-with-next-samples", "", "",
+           "a short sample is followed by the next ones, each on its own", turn(o.fill_with_next_samples)},
+          {now, "--plain-fill", "", "", "... which attend to each other, as in 2023", turn(o.plain_fill)},
+          {now, "--separate-with-eos", "", "", "end-of-sequence token after each sample",
+           turn(o.separate_with_eos)},
+          {now, "--no-separate-with-eos", "", "", "no end-of-sequence token",
+           turn(o.separate_with_eos, false)},
+          {now, "--separate-with-bos", "", "",
+           "begin-of-sequence token before each sample, where the model uses it", turn(o.separate_with_bos)},
+          {now, "--no-separate-with-bos", "", "", "no begin-of-sequence token",
+           turn(o.separate_with_bos, false)},
+          {later, "--force-reshuffle", "", "", "shuffle anew on resume", turn(o.force_reshuffle)},
+          {now, "--no-shuffle", "", "", "samples in file order, every epoch", turn(o.shuffle, false)},
+          {now, "--parse-special", "", "", "read special tokens spelled in the text", turn(o.parse_special)},
+      },
+  };
+}
+
+std::vector<FlagGroup> finetune_flags(FinetuneOptions& o) {
+  return {file_flags(o), sample_flags(o),    performance_flags(o),
+          lora_flags(o), optimizer_flags(o), evaluation_flags(o)};
+}
+
+}  // namespace lora::cli

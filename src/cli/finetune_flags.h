@@ -1,0 +1,16 @@
+// The flags of `lora finetune`, one row each.
+#pragma once
+
+#include <vector>
+
+#include "cli/flag.h"
+#include "train/options.h"
+
+namespace lora::cli {
+
+// How raw text becomes samples: for finetune, and for tokenize to show them.
+FlagGroup sample_flags(FinetuneOptions& options);
+
+std::vector<FlagGroup> finetune_flags(FinetuneOptions& options);
+
+}  // namespace lora::cli

@@ -1,0 +1,154 @@
+#include "cli/flag.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+namespace lora::cli {
+
+namespace {
+
+using Values = std::vector<std::string>;
+
+template <class T>
+std::string show_optional(const std::optional<T>& value) {
+  return value ? fmt::format("{}", *value) : "";
+}
+
+struct PrecisionName {
+  const char* name;
+  Precision value;
+};
+constexpr PrecisionName kPrecisions[] = {
+    {"f32", Precision::f32}, {"bf16", Precision::bf16}, {"auto", Precision::automatic}};
+
+}  // namespace
+
+Setting Setting::or_else(std::string words) const {
+  Setting copy = *this;
+  copy.default_text = std::move(words);
+  return copy;
+}
+
+Setting text(std::string& target) {
+  return {[&target](const Values& v) { target = v.at(0); },
+          [&target] { return target.empty() ? "" : fmt::format("'{}'", target); }};
+}
+
+Setting non_empty_text(std::string& target) {
+  Setting setting = text(target);
+  setting.set = [&target](const Values& v) {
+    if (v.at(0).empty()) throw BadValue("expected a text that is not empty");
+    target = v[0];
+  };
+  return setting;
+}
+
+Setting texts(std::vector<std::string>& target) {
+  auto replaced = std::make_shared<bool>(false);
+  return {[&target, replaced](const Values& v) {
+            if (v.at(0).empty()) throw BadValue("expected a text that is not empty");
+            if (!*replaced) target.clear();
+            *replaced = true;
+            target.push_back(v[0]);
+          },
+          [&target] { return fmt::format("{}", fmt::join(target, ", ")); }, 1, true};
+}
+
+Setting integer(int64_t& target, int64_t min, int64_t max) {
+  return {[&target, min, max](const Values& v) { target = parse_integer(v.at(0), min, max); },
+          [&target] { return fmt::format("{}", target); }};
+}
+
+Setting integer(int& target, int64_t min, int64_t max) {
+  return {[&target, min, max](const Values& v) { target = int(parse_integer(v.at(0), min, max)); },
+          [&target] { return fmt::format("{}", target); }};
+}
+
+Setting integer(std::optional<int64_t>& target, int64_t min, int64_t max) {
+  return {[&target, min, max](const Values& v) { target = parse_integer(v.at(0), min, max); },
+          [&target] { return show_optional(target); }};
+}
+
+Setting number(double& target, NumberRange range) {
+  return {[&target, range](const Values& v) { target = parse_number(v.at(0), range); },
+          [&target] { return fmt::format("{}", target); }};
+}
+
+Setting number(std::optional<double>& target, NumberRange range) {
+  return {[&target, range](const Values& v) { target = parse_number(v.at(0), range); },
+          [&target] { return show_optional(target); }};
+}
+
+Setting size(uint64_t& target) {
+  return {[&target](const Values& v) { target = lower_case(v.at(0)) == "auto" ? 0 : parse_size(v[0]); },
+          [&target] { return target == 0 ? "auto" : format_size(target); }};
+}
+
+Setting precision(Precision& target) {
+  return {[&target](const Values& v) {
+            for (const PrecisionName& p : kPrecisions) {
+              if (lower_case(v.at(0)) == p.name) {
+                target = p.value;
+                return;
+              }
+            }
+            throw BadValue(fmt::format("expected f32, bf16 or auto, found '{}'", v[0]));
+          },
+          [&target] {
+            const auto* row = std::find_if(std::begin(kPrecisions), std::end(kPrecisions),
+                                           [&](const PrecisionName& p) { return p.value == target; });
+            return std::string(row->name);
+          }};
+}
+
+Setting lora_file(std::vector<LoraFile>& target) {
+  return {[&target](const Values& v) {
+            target.push_back({v.at(0), 1});
+          },
+          [] { return std::string(); }, 1, true};
+}
+
+Setting scaled_lora_file(std::vector<LoraFile>& target) {
+  return {[&target](const Values& v) {
+            target.push_back({v.at(0), parse_number(v.at(1), {})});
+          },
+          [] { return std::string(); }, 2, true};
+}
+
+Setting turn(bool& target, bool value) {
+  return {[&target, value](const Values& v) { target = parse_bool(v.at(0)) == value; },
+          [&target, value] { return std::string(target == value ? "on" : "off"); }, 0};
+}
+
+Setting ignoring_value(Setting setting) {
+  setting.ignores_value = true;
+  return setting;
+}
+
+FlagGroup common_flags(bool& help, std::string& config) {
+  return {
+      "General",
+      {{now, "--config", "FILE", "", "flags from a TOML or INI file; the command line wins", text(config)},
+       {now, "-h,--help", "", "", "this page", turn(help)}}};
+}
+
+std::vector<std::string> names_of(const Flag& flag) {
+  std::vector<std::string> names;
+  for (size_t begin = 0; begin <= flag.names.size();) {
+    const size_t end = std::min(flag.names.find(',', begin), flag.names.size());
+    names.push_back(flag.names.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return names;
+}
+
+std::string main_name(const Flag& flag) {
+  const std::vector<std::string> names = names_of(flag);
+  const auto is_long = [](const std::string& name) { return name.starts_with("--"); };
+  const auto first = std::find_if(names.begin(), names.end(), is_long);
+  return first == names.end() ? names.front() : *first;
+}
+
+}  // namespace lora::cli

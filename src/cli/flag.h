@@ -1,0 +1,93 @@
+// A command's flags as a table: one row per flag says its names, meaning and default, where its value
+// goes, and whether this version has it. Parsing, --help and the refusal of what is not yet
+// there all read the same rows.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli/values.h"
+#include "generate/options.h"
+
+namespace lora::cli {
+
+// Where a flag's value goes.
+struct Setting {
+  // Gets the values of one occurrence of the flag; throws BadValue.
+  std::function<void(const std::vector<std::string>& values)> set;
+  // What is set now, as text. Called before parsing, it is the default that --help shows.
+  std::function<std::string()> show;
+  int n_values = 1;               // 0: a switch
+  bool repeatable = false;        // each occurrence adds to the ones before
+  bool ignores_value = false;     // a value may follow the switch and means nothing
+  std::string default_text = "";  // shown by --help in place of show()
+
+  // The default in words, for values like "0: automatic".
+  Setting or_else(std::string words) const;
+};
+
+Setting text(std::string& target);
+Setting non_empty_text(std::string& target);
+Setting texts(
+    std::vector<std::string>& target);  // may be repeated; the first occurrence replaces the default
+Setting integer(int64_t& target, int64_t min, int64_t max = kAnyCount);
+Setting integer(int& target, int64_t min, int64_t max);
+Setting integer(std::optional<int64_t>& target, int64_t min, int64_t max = kAnyCount);
+Setting number(double& target, NumberRange range = {});
+Setting number(std::optional<double>& target, NumberRange range = {});
+Setting size(uint64_t& target);  // bytes; "auto" is 0
+Setting precision(Precision& target);
+Setting lora_file(std::vector<LoraFile>& target);         // FILE, scale 1
+Setting scaled_lora_file(std::vector<LoraFile>& target);  // FILE SCALE
+// A switch: present, or true in a config file, it sets `value`; false sets its opposite.
+Setting turn(bool& target, bool value = true);
+// A switch that sets one of several values; false leaves the target alone.
+template <class T>
+Setting choose(T& target, T value) {
+  return {[&target, value](const std::vector<std::string>& values) {
+            if (parse_bool(values.at(0))) target = value;
+          },
+          [&target, value] { return std::string(target == value ? "on" : "off"); }, 0};
+}
+Setting ignoring_value(Setting setting);  // of a switch
+
+enum class Ready {
+  now,
+  later,  // refused by name, unless the value is the default or 0 and so changes nothing
+};
+inline constexpr Ready now = Ready::now, later = Ready::later;
+
+struct Flag {
+  Ready ready = now;
+  std::string names;  // "-c,--ctx"; a name without dashes is a positional argument
+  std::string value;  // what --help calls the value; "" for a switch
+  std::string unit;   // of the value, "" if none
+  std::string help;
+  Setting setting;
+  bool required = false;
+};
+
+// All names of a flag, and the one that messages use: the first long one.
+std::vector<std::string> names_of(const Flag& flag);
+std::string main_name(const Flag& flag);
+
+struct FlagGroup {
+  std::string title;
+  std::vector<Flag> flags;
+};
+
+// What every command has beside its own flags.
+FlagGroup common_flags(bool& help, std::string& config);
+
+struct CommandLine {
+  std::string command;  // "finetune"
+  std::string usage;    // what follows "lora finetune "
+  std::string summary;  // a line or more for --help
+  std::vector<FlagGroup> groups;
+};
+
+}  // namespace lora::cli

@@ -1,0 +1,28 @@
+#include <fmt/format.h>
+
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "cli/parse.h"
+#include "gguf/describe.h"
+
+namespace lora::cli {
+
+int inspect_command(const std::vector<std::string>& args) {
+  std::string file;
+  bool json = false;
+  const CommandLine line = {
+      "inspect",
+      "FILE [flags]",
+      "Metadata and tensors of a GGUF (model, adapter, checkpoint) or safetensors file.",
+      {{"File", {{now, "FILE", "FILE", "", "what to look into", non_empty_text(file), true}}},
+       {"Output", {{now, "--json", "", "", "print one JSON object, arrays whole", turn(json)}}}}};
+  if (parse_flags(line, args).help) {
+    fmt::print("{}", help_page(line));
+    return 0;
+  }
+  const std::string text = json ? describe_as_json(file) : describe_as_text(file);
+  fmt::print("{}{}", text, text.ends_with('\n') ? "" : "\n");
+  return 0;
+}
+
+}  // namespace lora::cli

@@ -1,0 +1,23 @@
+// What generate and eval have in common on the command line.
+#pragma once
+
+#include <string>
+
+#include "cli/flag.h"
+#include "cli/parse.h"
+#include "generate/options.h"
+
+namespace lora::cli {
+
+// Model, adapters, threads, precision, rotary settings, and the context length with its default in words
+// ("" to show the number).
+FlagGroup model_flags(ModelOptions& options, int64_t& n_ctx, int64_t min_ctx, const std::string& default_ctx);
+
+// -p TEXT and -f FILE, of which exactly one must be given.
+struct TextSource {
+  std::string prompt, file;
+};
+FlagGroup text_flags(TextSource& source);
+std::string read_text(const TextSource& source, const Given& given);
+
+}  // namespace lora::cli

@@ -1,0 +1,189 @@
+#include "cli/parse.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/config_file.h"
+#include "cli/suggest.h"
+
+namespace lora::cli {
+
+namespace {
+
+using Values = std::vector<std::string>;
+
+// A row of the table, what CLI11 knows it as, and what it showed before anything was set.
+struct Row {
+  const Flag* flag = nullptr;
+  CLI::Option* option = nullptr;
+  std::string before;
+  size_t n_read = 0;  // of option->results()
+};
+
+void set(const Row& row, const Values& values) {
+  const std::string name = main_name(*row.flag);
+  try {
+    row.flag->setting.set(values);
+  } catch (const BadValue& e) {
+    throw UsageError(fmt::format("{}: {}", name, e.what()));
+  }
+  if (row.flag->ready == now) return;
+  const std::string after = row.flag->setting.show();
+  if (after != row.before && after != "0") {
+    throw UsageError(fmt::format("{}: not yet available in this version", name));
+  }
+}
+
+CLI::Option* add_option(CLI::App& app, const Flag& flag) {
+  const Setting& s = flag.setting;
+  if (s.n_values == 0 && !s.ignores_value) return app.add_flag(flag.names);
+  CLI::Option* option =
+      app.add_option(flag.names, CLI::callback_t([](const CLI::results_t&) { return true; }));
+  option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(false);
+  if (s.ignores_value) return option->type_size(1)->expected(0, 1);
+  return option->type_size(s.n_values)->expected(1);
+}
+
+[[noreturn]] void refuse_unknown(const std::vector<Row>& rows, const std::string& name,
+                                 const std::string& where = "") {
+  std::vector<std::string> known;
+  for (const Row& row : rows) {
+    if (row.flag->ready != now) continue;
+    for (const std::string& n : names_of(*row.flag)) {
+      if (n.starts_with("-")) known.push_back(n);
+    }
+  }
+  throw UsageError(fmt::format("{}{}: unknown flag; did you mean {}?", where, name, nearest(name, known)));
+}
+
+[[noreturn]] void refuse_extra(const std::vector<Row>& rows, const std::string& argument) {
+  if (argument.size() < 2 || argument[0] != '-') {
+    throw UsageError(fmt::format("'{}': unexpected argument", argument));
+  }
+  refuse_unknown(rows, argument.substr(0, argument.find('=')));
+}
+
+// Values of one entry as occurrences of the flag: an array repeats it.
+std::vector<Values> config_occurrences(const Row& row, const ConfigEntry& entry, const std::string& path) {
+  const size_t n = size_t(std::max(1, row.flag->setting.n_values));
+  const Setting& s = row.flag->setting;
+  if (entry.values.size() % n != 0 || (entry.values.size() != n && !s.repeatable)) {
+    throw UsageError(
+        fmt::format("{}: {}: expected {} value{}, found {}; a text with spaces or commas needs quotes", path,
+                    entry.name, n, n == 1 ? "" : "s", entry.values.size()));
+  }
+  std::vector<Values> all;
+  for (size_t i = 0; i < entry.values.size(); i += n) {
+    all.emplace_back(entry.values.begin() + long(i), entry.values.begin() + long(i + n));
+  }
+  return all;
+}
+
+void set_from_config(std::vector<Row>& rows, const std::string& path, const std::string& command,
+                     Given& given) {
+  for (const ConfigEntry& entry : read_config_file(path, command)) {
+    const std::string name = (entry.name.size() == 1 ? "-" : "--") + entry.name;
+    Row* found = nullptr;
+    for (Row& row : rows) {
+      for (const std::string& n : names_of(*row.flag)) {
+        if (n == name) found = &row;
+      }
+    }
+    if (!found || name == "--config" || name == "--help") refuse_unknown(rows, name, path + ": ");
+    Source& source = given.sources[main_name(*found->flag)];
+    if (source == Source::command_line) continue;
+    source = Source::config_file;
+    for (const Values& values : config_occurrences(*found, entry, path)) set(*found, values);
+  }
+}
+
+// CLI11 takes "--name=" for a flag whose value is the next argument; "--name" "" says what is meant.
+Values with_empty_values(const Values& args) {
+  Values result;
+  for (const std::string& arg : args) {
+    if (arg.starts_with("--") && arg.find('=') == arg.size() - 1) {
+      result.push_back(arg.substr(0, arg.size() - 1));
+      result.emplace_back();
+    } else {
+      result.push_back(arg);
+    }
+  }
+  return result;
+}
+
+// "--ctx: 1 required TEXT missing" and its like, in words.
+[[noreturn]] void refuse_missing_value(const std::vector<Row>& rows, const std::string& message) {
+  const std::string name = message.substr(0, message.find(':'));
+  for (const Row& row : rows) {
+    if (main_name(*row.flag) == name) {
+      throw UsageError(fmt::format("{}: expected {} after it", name, row.flag->value));
+    }
+  }
+  throw UsageError(message);
+}
+
+// The flags of the command line in the order they stand in, each with its values.
+std::vector<std::pair<const Row*, Values>> in_order(const CLI::App& app, std::vector<Row>& rows) {
+  std::vector<std::pair<const Row*, Values>> result;
+  for (const CLI::Option* option : app.parse_order()) {  // one element per value
+    Row& row = *std::find_if(rows.begin(), rows.end(), [&](const Row& r) { return r.option == option; });
+    const size_t n = size_t(std::max(1, row.flag->setting.n_values));
+    if (row.n_read % n == 0) result.push_back({&row, {}});
+    result.back().second.push_back(row.flag->setting.ignores_value ? "true"
+                                                                   : option->results().at(row.n_read));
+    ++row.n_read;
+  }
+  return result;
+}
+
+}  // namespace
+
+Source Given::source(const std::string& name) const {
+  const auto found = sources.find(name);
+  return found == sources.end() ? Source::nowhere : found->second;
+}
+
+Given parse_flags(const CommandLine& line, const Values& args) {
+  Given given;
+  std::string config;
+  const FlagGroup common = common_flags(given.help, config);
+  CLI::App app;
+  app.set_help_flag();
+  app.allow_extras();
+  std::vector<Row> rows;
+  const auto add_group = [&](const FlagGroup& group) {
+    for (const Flag& flag : group.flags) rows.push_back({&flag, add_option(app, flag), flag.setting.show()});
+  };
+  for (const FlagGroup& group : line.groups) add_group(group);
+  add_group(common);
+
+  Values reversed = with_empty_values(args);
+  std::reverse(reversed.begin(), reversed.end());
+  try {
+    app.parse(reversed);
+  } catch (const CLI::ParseError& e) {
+    refuse_missing_value(rows, e.what());
+  }
+  const auto occurrences = in_order(app, rows);
+  for (const auto& [row, values] : occurrences) {
+    given.sources[main_name(*row->flag)] = Source::command_line;
+    if (row->flag == &common.flags[0] || row->flag == &common.flags[1]) set(*row, values);
+  }
+  if (given.help) return given;
+  for (const std::string& argument : app.remaining()) {
+    if (argument != "--") refuse_extra(rows, argument);
+  }
+
+  if (!config.empty()) set_from_config(rows, config, line.command, given);
+  for (const auto& [row, values] : occurrences) set(*row, values);
+  for (const Row& row : rows) {
+    const std::string name = main_name(*row.flag);
+    if (row.flag->required && given.source(name) == Source::nowhere) {
+      throw UsageError(fmt::format("{}: required; see lora {} --help", name, line.command));
+    }
+  }
+  return given;
+}
+
+}  // namespace lora::cli

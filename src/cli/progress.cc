@@ -1,0 +1,99 @@
+#include "cli/progress.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cli/values.h"
+
+namespace lora::cli {
+
+namespace {
+
+// "[====      ] 4/10 FACTS", at most columns - 1 wide: a terminal wraps when its last column is written.
+std::string bar(int64_t done, int64_t total, std::string_view facts, int columns) {
+  constexpr int kBarWidth = 10;
+  const double part = total > 0 ? std::clamp(double(done) / double(total), 0.0, 1.0) : 0.0;
+  const size_t filled = size_t(part * kBarWidth);
+  std::string text = fmt::format("[{}{}] {}/{} {}", std::string(filled, '='),
+                                 std::string(kBarWidth - filled, ' '), done, total, facts);
+  text.resize(std::min(text.size(), size_t(std::max(1, columns - 1))));
+  return text;
+}
+
+std::string hours_minutes_seconds(int64_t s) {
+  return fmt::format("{:02}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+}
+
+}  // namespace
+
+std::string format_duration(double seconds) {
+  if (!std::isfinite(seconds) || seconds < 0 || seconds > 1e15) return "--:--:--";
+  const int64_t ms = std::llround(seconds * 1000);
+  if (ms < 60000) return fmt::format("{}.{:03}", hours_minutes_seconds(ms / 1000), ms % 1000);
+  return hours_minutes_seconds(std::llround(seconds));
+}
+
+std::string progress_line(const IterationRecord& r) {
+  std::string line =
+      fmt::format("iter={:6} sched={:.6f} loss={:.6f} dt={} eta={} tok/s={:.1f}", r.iter, r.sched, r.loss,
+                  format_duration(r.dt_s), hours_minutes_seconds(std::llround(r.eta_s)), r.tok_per_s);
+  if (r.val_loss) line += fmt::format(" val_loss={:.6f}", *r.val_loss);
+  return line;
+}
+
+std::string progress_bar(const IterationRecord& r, int64_t n_iter, double smoothed_loss, double elapsed_s,
+                         int columns) {
+  const std::string facts =
+      fmt::format("loss {:.4f} {:.1f} tok/s {} ETA {} {}", smoothed_loss, r.tok_per_s,
+                  hours_minutes_seconds(std::llround(elapsed_s)),
+                  hours_minutes_seconds(std::llround(r.eta_s)), format_size(r.rss_bytes));
+  return bar(r.iter, n_iter, facts, columns);
+}
+
+double SmoothedLoss::add(double loss) {
+  sum = 0.9 * sum + loss;
+  weight = 0.9 * weight + 1;
+  return sum / weight;
+}
+
+Progress::Progress(std::FILE* out, bool is_terminal, int columns)
+    : out_(out), is_terminal_(is_terminal), columns_(columns) {}
+
+void Progress::end_bar() {
+  if (bar_shown_) fmt::print(out_, "\n");
+  bar_shown_ = false;
+}
+
+void Progress::say(std::string_view line) {
+  if (bar_shown_) fmt::print(out_, "\r\x1b[K");  // to the line's start; clear it
+  fmt::print(out_, "{}\n", line);
+  if (bar_shown_) fmt::print(out_, "{}", bar_);
+  std::fflush(out_);
+}
+
+void Progress::iteration(const IterationRecord& record, int64_t n_iter) {
+  elapsed_s_ += record.dt_s;
+  const double smoothed = loss_.add(record.loss);
+  if (is_terminal_) {
+    draw(progress_bar(record, n_iter, smoothed, elapsed_s_, columns_));
+    if (record.val_loss)
+      say(fmt::format("iteration {}: held-out loss {:.4f}", record.iter, *record.val_loss));
+  } else {
+    say(progress_line(record));
+  }
+}
+
+void Progress::step(int64_t done, int64_t total, std::string_view facts) {
+  if (is_terminal_) draw(bar(done, total, facts, columns_));
+}
+
+void Progress::draw(const std::string& text) {
+  bar_ = text;
+  bar_shown_ = true;
+  fmt::print(out_, "\r\x1b[K{}", bar_);
+  std::fflush(out_);
+}
+
+}  // namespace lora::cli

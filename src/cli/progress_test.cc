@@ -1,0 +1,105 @@
+#include "cli/progress.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <limits>
+#include <utility>
+
+namespace lora::cli {
+namespace {
+
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::Not;
+
+TEST(FormatDuration, IsHoursMinutesSeconds) {
+  EXPECT_EQ(format_duration(1457), "00:24:17");
+  EXPECT_EQ(format_duration(101 * 86400.0), "2424:00:00");
+}
+
+TEST(FormatDuration, ShowsMillisecondsBelowAMinute) {
+  EXPECT_EQ(format_duration(0.1234), "00:00:00.123");
+  EXPECT_EQ(format_duration(59.9999), "00:01:00");
+}
+
+TEST(FormatDuration, ShowsNoNumberForNone) {
+  EXPECT_EQ(format_duration(-1), "--:--:--");
+  EXPECT_EQ(format_duration(std::numeric_limits<double>::infinity()), "--:--:--");
+}
+
+IterationRecord record() {
+  IterationRecord r;
+  r.iter = 1;
+  r.sched = 0.01;
+  r.loss = 3.45729;
+  r.dt_s = 1457;
+  r.eta_s = 42273;
+  r.tok_per_s = 4;
+  r.rss_bytes = 3u << 30;
+  return r;
+}
+
+TEST(ProgressLine, HasTheDocumentedShape) {
+  EXPECT_EQ(progress_line(record()),
+            "iter=     1 sched=0.010000 loss=3.457290 dt=00:24:17 eta=11:44:33 tok/s=4.0");
+}
+
+TEST(ProgressLine, ShowsTheHeldOutLossWhereThereIsOne) {
+  IterationRecord r = record();
+  r.val_loss = 2;
+  EXPECT_THAT(progress_line(r), EndsWith(" val_loss=2.000000"));
+}
+
+TEST(ProgressBar, ShowsHowFarTheRunIs) {
+  const std::string bar = progress_bar(record(), 4, 3.5, 1457, 200);
+  EXPECT_EQ(bar, "[==        ] 1/4 loss 3.5000 4.0 tok/s 00:24:17 ETA 11:44:33 3.00 GiB");
+}
+
+TEST(ProgressBar, StaysInsideTheTerminal) {
+  for (int columns : {1, 10, 40, 80})
+    EXPECT_LE(progress_bar(record(), 4, 3.5, 1, columns).size(), size_t(columns));
+}
+
+TEST(SmoothedLoss, BeginsAtTheFirstAndFollowsSlowly) {
+  SmoothedLoss loss;
+  EXPECT_DOUBLE_EQ(loss.add(4), 4);
+  const double second = loss.add(2);
+  EXPECT_GT(second, 2.8);
+  EXPECT_LT(second, 4);
+}
+
+// What Progress prints for one message before, two iterations, and one message between them.
+std::string printed(bool is_terminal) {
+  char* text = nullptr;
+  size_t size = 0;
+  std::FILE* out = open_memstream(&text, &size);
+  {
+    Progress progress(out, is_terminal, 200);
+    progress.say("begin");
+    progress.iteration(record(), 4);
+    progress.say("saved");
+    progress.iteration(record(), 4);
+  }
+  std::fclose(out);
+  const std::string result(text, size);
+  std::free(text);
+  return result;
+}
+
+TEST(Progress, PrintsPlainLinesIntoAPipe) {
+  const std::string line = progress_line(record()) + "\n";
+  EXPECT_EQ(printed(false), "begin\n" + line + "saved\n" + line);
+}
+
+TEST(Progress, RedrawsOneBarOnATerminalAndKeepsMessages) {
+  const std::string text = printed(true);
+  EXPECT_THAT(text, HasSubstr("begin\n"));
+  EXPECT_THAT(text, HasSubstr("\r\x1b[Ksaved\n["));
+  EXPECT_THAT(text, EndsWith("GiB\n"));
+  EXPECT_THAT(text, Not(HasSubstr("iter=")));
+}
+
+}  // namespace
+}  // namespace lora::cli

@@ -1,0 +1,98 @@
+#include "cli/values.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+
+namespace lora::cli {
+
+namespace {
+
+template <class T>
+bool read_whole(std::string_view text, T& value) {
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && rest == end;
+}
+
+std::string describe(const NumberRange& r) {
+  const bool has_min = std::isfinite(r.min), has_max = std::isfinite(r.max);
+  std::string text = "a number";
+  if (has_min) text += fmt::format(" {} {}", r.above_min ? "above" : "of at least", r.min);
+  if (has_min && has_max) text += " and";
+  if (has_max) text += fmt::format(" {} {}", r.below_max ? "below" : "of at most", r.max);
+  return text;
+}
+
+// Suffixes of sizes, in lower case.
+struct Unit {
+  std::string_view name;
+  double bytes;
+};
+constexpr Unit kUnits[] = {{"", 1},       {"b", 1},        {"k", 0x1p10},   {"kib", 0x1p10}, {"kb", 1e3},
+                           {"m", 0x1p20}, {"mib", 0x1p20}, {"mb", 1e6},     {"g", 0x1p30},   {"gib", 0x1p30},
+                           {"gb", 1e9},   {"t", 0x1p40},   {"tib", 0x1p40}, {"tb", 1e12}};
+
+}  // namespace
+
+std::string lower_case(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) {
+    if (c >= 'A' && c <= 'Z') c = char(c - 'A' + 'a');
+  }
+  return lower;
+}
+
+int64_t parse_integer(std::string_view text, int64_t min, int64_t max) {
+  int64_t value = 0;
+  if (read_whole(text, value) && value >= min && value <= max) return value;
+  throw BadValue(max == std::numeric_limits<int64_t>::max()
+                     ? fmt::format("expected a whole number of at least {}, found '{}'", min, text)
+                     : fmt::format("expected a whole number from {} to {}, found '{}'", min, max, text));
+}
+
+double parse_number(std::string_view text, NumberRange range) {
+  double value = 0;
+  const bool whole = read_whole(text, value) && std::isfinite(value);
+  const bool above = range.above_min ? value > range.min : value >= range.min;
+  const bool below = range.below_max ? value < range.max : value <= range.max;
+  if (whole && above && below) return value;
+  throw BadValue(fmt::format("expected {}, found '{}'", describe(range), text));
+}
+
+uint64_t parse_size(std::string_view text) {
+  const size_t digits = text.find_first_not_of("0123456789.");
+  const std::string_view number = text.substr(0, digits);
+  std::string unit = digits == std::string_view::npos ? "" : lower_case(text.substr(digits));
+  if (!unit.empty() && unit.front() == ' ') unit.erase(0, 1);
+  double value = 0;
+  if (read_whole(number, value)) {
+    for (const Unit& u : kUnits) {
+      const double bytes = std::floor(value * u.bytes);
+      if (u.name == unit && bytes >= 1 && bytes < 0x1p63) return uint64_t(bytes);
+    }
+  }
+  throw BadValue(fmt::format("expected a size such as 2GiB, 500MB or 1073741824, found '{}'", text));
+}
+
+std::string format_size(uint64_t bytes) {
+  if (bytes < 1024) return fmt::format("{} B", bytes);
+  double value = double(bytes);
+  const char* unit = "KMGTPE";
+  for (value /= 1024; value >= 1024; value /= 1024) ++unit;
+  return fmt::format("{:.{}f} {}iB", value, value < 10 ? 2 : value < 100 ? 1 : 0, *unit);
+}
+
+bool parse_bool(std::string_view text) {
+  const std::string lower = lower_case(text);
+  for (const char* yes : {"true", "on", "yes", "1"}) {
+    if (lower == yes) return true;
+  }
+  for (const char* no : {"false", "off", "no", "0"}) {
+    if (lower == no) return false;
+  }
+  throw BadValue(fmt::format("expected true or false, found '{}'", text));
+}
+
+}  // namespace lora::cli

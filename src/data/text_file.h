@@ -1,0 +1,29 @@
+// A text file as the rest of the program reads it: mapped, "\r\n" as "\n", without a byte order mark.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/file.h"
+
+namespace lora {
+
+// Replaces every "\r\n" by "\n"; a lone '\r' stays.
+std::string with_unix_newlines(std::string_view text);
+
+class TextFile {
+ public:
+  // Throws Error "PATH: cannot open: REASON". Copies the text only if it has to change it.
+  explicit TextFile(const std::string& path);
+  TextFile(const TextFile&) = delete;
+  TextFile& operator=(const TextFile&) = delete;
+
+  std::string_view text() const { return text_; }
+
+ private:
+  MappedFile file_;
+  std::string changed_;
+  std::string_view text_;
+};
+
+}  // namespace lora

@@ -1,0 +1,83 @@
+#include "generate/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "base/error.h"
+#include "generate/session.h"
+#include "model/step.h"
+
+namespace lora {
+namespace {
+
+// Tokens computed at once: several short windows share the decoding of the weights.
+constexpr int64_t kTokensAtOnce = 512;
+
+// Windows of one call, as a flat list.
+struct Windows {
+  std::vector<int32_t> ids, targets, positions;
+  std::vector<AttentionSegment> segments;
+
+  void clear() { *this = {}; }
+  void add(std::span<const Token> tokens) {
+    const int64_t begin = int64_t(ids.size()), n = int64_t(tokens.size());
+    for (int64_t i = 0; i < n; ++i) {
+      ids.push_back(tokens[size_t(i)]);
+      targets.push_back(i + 1 < n ? tokens[size_t(i) + 1] : -1);
+      positions.push_back(int32_t(i));
+    }
+    segments.push_back({begin, n, begin, n});
+  }
+};
+
+}  // namespace
+
+EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
+  Session session(options);
+  const bool bos = session.tokenizer.add_bos() && session.tokenizer.bos() >= 0;
+  if (options.n_ctx < 2) fail("--ctx-size: {} leaves no token to predict", options.n_ctx);
+  warn_about_context(session, options.n_ctx, events.say);
+  const std::vector<Token> text = session.tokenizer.encode(options.text);
+  const int64_t piece = options.n_ctx - (bos ? 1 : 0), n_text = int64_t(text.size());
+  if (n_text + (bos ? 1 : 0) < 2) fail("text: {} tokens, nothing to predict", n_text);
+
+  const int64_t n_windows = (n_text + piece - 1) / piece;
+  const int64_t at_once = std::max<int64_t>(1, kTokensAtOnce / options.n_ctx);
+  const int64_t longest = std::min(options.n_ctx, n_text + 1);
+  const int64_t n_tokens = std::min(at_once * options.n_ctx, n_text + n_windows);
+  Step step(session.model,
+            plan_step(session.model, n_tokens, longest, 0, false, session.input, session.pool.size()), session.input,
+            session.pool);
+
+  EvalResult result;
+  double sum = 0;
+  Windows windows;
+  std::vector<Token> window;
+  std::vector<double> losses;
+  for (int64_t w = 0; w < n_windows;) {
+    windows.clear();
+    for (int64_t i = 0; i < at_once && w < n_windows; ++i, ++w) {
+      window.clear();
+      if (bos) window.push_back(session.tokenizer.bos());
+      const auto begin = text.begin() + w * piece;
+      window.insert(window.end(), begin, begin + std::min(piece, n_text - w * piece));
+      windows.add(window);
+    }
+    losses.resize(windows.ids.size());
+    step.losses(losses.data(), {windows.ids, windows.targets, windows.positions, windows.segments});
+    sum = std::accumulate(losses.begin(), losses.end(), sum);
+    result.tokens += std::count_if(windows.targets.begin(), windows.targets.end(), [](int32_t t) { return t >= 0; });
+    if (result.tokens > 0) result.nll = sum / double(result.tokens);
+    result.perplexity = std::exp(result.nll);
+    if (events.on_window) events.on_window(w, n_windows, result);
+    if (events.should_stop && events.should_stop()) {
+      result.stopped = w < n_windows;
+      break;
+    }
+  }
+  return result;
+}
+
+}  // namespace lora

@@ -1,0 +1,33 @@
+// Mean negative log-likelihood and perplexity of a text under a model.
+//
+// The text is tokenized once and cut into consecutive windows: BOS (where the model uses it) and
+// the next n_ctx - 1 tokens, or n_ctx tokens without BOS. Every token after a window's first
+// position is a target; the last, short window counts.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+#include "generate/options.h"
+
+namespace lora {
+
+struct EvalResult {
+  double nll = 0;         // nats per target token
+  double perplexity = 0;  // exp(nll)
+  int64_t tokens = 0;     // target tokens
+  bool stopped = false;   // by should_stop: the figures are of the windows done
+};
+
+struct EvalEvents {
+  std::function<void(std::string_view line)> say;
+  // After each window, with the figures so far.
+  std::function<void(int64_t window, int64_t n_windows, const EvalResult& so_far)> on_window;
+  std::function<bool()> should_stop;
+};
+
+// Throws Error naming the file or option at fault, also for a text without a single target token.
+EvalResult evaluate(const EvalOptions& options, const EvalEvents& events);
+
+}  // namespace lora

@@ -1,0 +1,58 @@
+#include "generate/session.h"
+
+#include "adapter/parameters.h"
+#include "base/error.h"
+#include "base/machine.h"
+#include "kernels/isa.h"
+
+namespace lora {
+namespace {
+
+GemmInput gemm_input(Precision precision) {
+  const bool bf16 = precision == Precision::bf16 || (precision == Precision::automatic && has_native_bf16());
+  return bf16 ? GemmInput::bf16 : GemmInput::f32;
+}
+
+// The setting of the adapters that have one; Error if they disagree.
+std::optional<double> common(const std::list<Adapter>& adapters, const ModelOptions& options,
+                             std::optional<float> Adapter::*setting, std::string_view flag) {
+  std::optional<double> found;
+  size_t i = 0;
+  for (const Adapter& adapter : adapters) {
+    const std::string& path = options.loras[i++].path;
+    const auto& value = adapter.*setting;
+    if (!value) continue;
+    if (found && *found != double(*value)) {
+      fail("{}: trained with --{} {}, another adapter with {}; say which with --{}", path, flag, *value, *found, flag);
+    }
+    found = *value;
+  }
+  return found;
+}
+
+}  // namespace
+
+Session::Session(const ModelOptions& options)
+    : pool(options.threads > 0 ? options.threads : physical_cores()),
+      input(gemm_input(options.precision)),
+      model(load_model(options.model, {options.rope_freq_base, options.rope_freq_scale, {}})),
+      tokenizer(model.gguf) {
+  for (const LoraFile& file : options.loras) adapters_.push_back(read_adapter(file.path, model.gguf));
+  const auto base = options.rope_freq_base ? options.rope_freq_base
+                                           : common(adapters_, options, &Adapter::rope_freq_base, "rope-freq-base");
+  const auto scale = options.rope_freq_scale ? options.rope_freq_scale
+                                             : common(adapters_, options, &Adapter::rope_freq_scale, "rope-freq-scale");
+  if (base) model.config.rope.freq_base = *base;
+  if (scale) model.config.rope.freq_scale = *scale;
+  size_t i = 0;
+  for (const Adapter& adapter : adapters_) attach(model, adapter, float(options.loras[i++].scale));
+}
+
+void warn_about_context(const Session& session, int64_t n_ctx, const std::function<void(std::string_view)>& say) {
+  const int64_t trained = session.model.config.n_ctx_train;
+  if (say && n_ctx > trained) {
+    say(fmt::format("warning: a context of {} is beyond the {} tokens the model was trained with", n_ctx, trained));
+  }
+}
+
+}  // namespace lora

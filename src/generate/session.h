@@ -1,0 +1,37 @@
+// A model with its adapters, ready to compute: what generation and evaluation share.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <string_view>
+
+#include "adapter/adapter.h"
+#include "base/parallel.h"
+#include "generate/options.h"
+#include "kernels/gemm/gemm.h"
+#include "model/model.h"
+#include "tokenizer/tokenizer.h"
+
+namespace lora {
+
+class Session {
+ public:
+  // Loads the model and attaches the adapters, each times its scale. Rotary settings: the options', else those
+  // an adapter was trained with, else the model's. Error naming the file at fault, or two adapters that
+  // were trained with different rotary settings.
+  explicit Session(const ModelOptions& options);
+
+  ThreadPool pool;
+  GemmInput input;
+  Model model;
+  Tokenizer tokenizer;
+
+ private:
+  std::list<Adapter> adapters_;  // the model points into them
+};
+
+// Says aloud that a context goes beyond what the model was trained with.
+void warn_about_context(const Session& session, int64_t n_ctx,
+                        const std::function<void(std::string_view)>& say);
+
+}  // namespace lora

@@ -1,0 +1,22 @@
+// What `lora inspect` says about a file: a GGUF (model, adapter, checkpoint, vocabulary; all parts of
+// a split model) or a safetensors file. The contents decide which, not the name.
+#pragma once
+
+#include <string>
+
+namespace lora {
+
+// Aligned columns for people: format and size, metadata (long arrays and strings abbreviated), tensors,
+// and a total with the parameters and the bits each takes. Ends with a line feed. Control characters
+// and bytes that are not UTF-8 are escaped.
+std::string describe_as_text(const std::string& path);
+
+// One JSON object:
+//   {"format": "gguf"|"safetensors", "version", "file_bytes", "metadata": {key: value},
+//    "tensors": [{"name", "type", "shape", "bytes"}], "parameters", "bits_per_weight"}
+// version is null for safetensors, which has none. Arrays are whole. shape is as the file states it:
+// GGUF's ne (row length first), safetensors' shape (row length last). Bytes that are not UTF-8 become
+// U+FFFD, numbers that are not finite null. bits_per_weight is null without tensors.
+std::string describe_as_json(const std::string& path);
+
+}  // namespace lora

@@ -1,0 +1,125 @@
+#include "gguf/describe.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "gguf/gguf.h"
+#include "gguf/printable.h"
+#include "gguf/test_files.h"
+
+namespace lora {
+namespace {
+
+using nlohmann::json;
+using test::error_of;
+using test::ScratchFile;
+using testing::HasSubstr;
+
+// A GGUF with one of each kind of value, two tensors, and strings made to break a careless printer.
+void write_sample(const std::string& path) {
+  const std::vector<float> floats(64, 1.0f);
+  const std::string q8(2 * 34, '\0');
+  GgufWriter writer;
+  writer.set_string("general.architecture", "llama");
+  writer.set_f32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  writer.set_f32("not.finite", NAN);
+  writer.set_bool("tokenizer.ggml.add_bos_token", true);
+  writer.set_strings("tokenizer.ggml.tokens", {"<s>", "\xff", "c", "d", "e", "f", "g", "h"});
+  writer.set("flags", {GgufValueType::array, GgufValueType::boolean, std::vector<uint64_t>{1, 0}});
+  writer.set_string("template", "line one\nline \x1b[31m two " + std::string(300, 'x'));
+  writer.set_u64("large", UINT64_MAX);
+  writer.add_tensor("token_embd.weight", Type::F32, {32, 2}, std::as_bytes(std::span(floats)));
+  writer.add_tensor("output.weight", Type::Q8_0, {32, 2}, test::as_bytes(q8));
+  writer.write(path);
+}
+
+TEST(Describe, JsonHoldsEverything) {
+  const ScratchFile file("sample.gguf");
+  write_sample(file.path);
+  const json j = json::parse(describe_as_json(file.path));
+  EXPECT_EQ(j.at("format"), "gguf");
+  EXPECT_EQ(j.at("version"), 3);
+  EXPECT_EQ(j.at("file_bytes"), file.content().size());
+  EXPECT_EQ(j.at("parameters"), 128);
+  EXPECT_EQ(j.at("bits_per_weight"), (256 + 68) * 8 / 128.0);
+  const json& metadata = j.at("metadata");
+  EXPECT_EQ(metadata.size(), 8u);
+  EXPECT_EQ(metadata.at("general.architecture"), "llama");
+  EXPECT_EQ(metadata.at("llama.attention.layer_norm_rms_epsilon"), 1e-5) << "with the digits of f32";
+  EXPECT_TRUE(metadata.at("not.finite").is_null());
+  EXPECT_EQ(metadata.at("tokenizer.ggml.add_bos_token"), true);
+  EXPECT_EQ(metadata.at("tokenizer.ggml.tokens").size(), 8u);
+  EXPECT_EQ(metadata.at("tokenizer.ggml.tokens").at(1), "\xef\xbf\xbd") << "not UTF-8: U+FFFD";
+  EXPECT_EQ(metadata.at("flags"), (json{true, false}));
+  EXPECT_EQ(metadata.at("large"), UINT64_MAX);
+  ASSERT_EQ(j.at("tensors").size(), 2u);
+  EXPECT_EQ(j.at("tensors").at(1),
+            (json{{"name", "output.weight"}, {"type", "Q8_0"}, {"shape", {32, 2}}, {"bytes", 68}}));
+}
+
+TEST(Describe, TextIsAlignedAbbreviatedAndPrintable) {
+  const ScratchFile file("sample.gguf");
+  write_sample(file.path);
+  const std::string text = describe_as_text(file.path);
+  EXPECT_THAT(text, HasSubstr(file.path + ": gguf version 3, "));
+  EXPECT_THAT(text, HasSubstr("  general.architecture                    string     llama\n"));
+  EXPECT_THAT(text, HasSubstr("  llama.attention.layer_norm_rms_epsilon  f32        1e-05\n"));
+  EXPECT_THAT(text, HasSubstr("string[8]  [\"<s>\", \"\\xff\", \"c\", \"d\", \"e\", \"f\", ...]\n"));
+  EXPECT_THAT(text, HasSubstr("bool[2]    [true, false]\n"));
+  EXPECT_THAT(text, HasSubstr("line one\\nline \\x1b[31m two xxx"));
+  EXPECT_THAT(text, HasSubstr("xxx...\n"));
+  EXPECT_THAT(text, HasSubstr("  token_embd.weight  F32   32 x 2  256 bytes\n"));
+  EXPECT_THAT(text, HasSubstr("  output.weight      Q8_0  32 x 2  68 bytes\n"));
+  EXPECT_THAT(text, HasSubstr("total: 128 parameters, 324 bytes, 20.250 bits per weight\n"));
+}
+
+TEST(Describe, SafetensorsFilesAreToldByTheirContents) {
+  const std::string path = LORA_SOURCE_DIR "/tests/golden/quant-q4_k.safetensors";
+  const json j = json::parse(describe_as_json(path));
+  EXPECT_EQ(j.at("format"), "safetensors");
+  EXPECT_TRUE(j.at("version").is_null());
+  EXPECT_EQ(j.at("metadata"), (json{{"rows_x_cols", "24x256"}, {"type", "Q4_K"}}));
+  EXPECT_EQ(j.at("tensors").at(0),
+            (json{{"name", "values"}, {"type", "F32"}, {"shape", {24, 256}}, {"bytes", 24576}}));
+  EXPECT_THAT(describe_as_text(path), HasSubstr("  values  F32  24 x 256  24576 bytes\n"));
+}
+
+TEST(Describe, OtherFilesAreRefused) {
+  const ScratchFile text("text.txt", "Call me Ishmael."), empty("empty", "");
+  EXPECT_THAT(error_of([&] { describe_as_text(text.path); }),
+              HasSubstr(text.path + ": neither a GGUF nor a safe"));
+  EXPECT_THAT(error_of([&] { describe_as_json(empty.path); }), HasSubstr("neither a GGUF nor a safetensors"));
+  EXPECT_THAT(error_of([&] { describe_as_json("/nonexistent"); }), HasSubstr("/nonexistent: cannot open"));
+}
+
+TEST(Describe, AVocabularyWithoutTensorsHasNoBitsPerWeight) {
+  const ScratchFile file("vocab.gguf");
+  GgufWriter writer;
+  writer.set_string("general.architecture", "llama");
+  writer.write(file.path);
+  EXPECT_TRUE(json::parse(describe_as_json(file.path)).at("bits_per_weight").is_null());
+  EXPECT_THAT(describe_as_text(file.path), HasSubstr("total: 0 parameters\n"));
+}
+
+TEST(Printable, EscapesControlCharactersAndWhatIsNotUtf8) {
+  EXPECT_EQ(printable("plain \xe2\x96\x81 \xf0\x9f\x98\x80"), "plain \xe2\x96\x81 \xf0\x9f\x98\x80");
+  EXPECT_EQ(printable(std::string_view("\n\r\t\0\x7f", 5)), "\\n\\r\\t\\x00\\x7f");
+  EXPECT_EQ(printable("\xc2\x85"), "\\xc2\\x85");                    // U+0085, a control character
+  EXPECT_EQ(printable("\xc0\xaf"), "\\xc0\\xaf");                    // overlong
+  EXPECT_EQ(printable("\xed\xa0\x80"), "\\xed\\xa0\\x80");           // a surrogate
+  EXPECT_EQ(printable("\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80");  // beyond U+10FFFF
+  EXPECT_EQ(printable("\xe2\x96"), "\\xe2\\x96");                    // cut off
+}
+
+TEST(Printable, CutsAtACharacter) {
+  EXPECT_EQ(printable("abcdef", 6), "abcdef");
+  EXPECT_EQ(printable("abcdef", 5), "abcde...");
+  EXPECT_EQ(printable("ab\xe2\x96\x81", 4), "ab...");
+}
+
+}  // namespace
+}  // namespace lora

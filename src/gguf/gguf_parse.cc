@@ -1,0 +1,226 @@
+// Bytes of one GGUF file to a Gguf. Nothing read from the file is used before it is checked.
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "gguf/gguf.h"
+#include "gguf/gguf_format.h"
+#include "gguf/printable.h"
+
+namespace lora {
+namespace {
+
+// Reads little-endian values one after the other; `item` says in messages what is being read.
+struct Cursor {
+  std::span<const std::byte> bytes;
+  const std::string& path;
+  std::string item = "the header";
+  size_t at = 0;
+
+  size_t left() const { return bytes.size() - at; }
+
+  const std::byte* take(uint64_t n) {
+    if (n > left()) {
+      fail("{}: truncated: {} needs {} bytes at byte {}, the file has {} in all", path, item, n, at,
+           bytes.size());
+    }
+    const std::byte* p = bytes.data() + at;
+    at += size_t(n);
+    return p;
+  }
+
+  template <class T>
+  T number() {
+    T value;
+    std::memcpy(&value, take(sizeof value), sizeof value);
+    return value;
+  }
+
+  std::string string() {
+    const auto length = number<uint64_t>();
+    return {reinterpret_cast<const char*>(take(length)), size_t(length)};
+  }
+
+  // A key or a tensor's name.
+  std::string name() {
+    const auto length = number<uint64_t>();
+    if (length == 0) fail("{}: {} has an empty name", path, item);
+    if (length > gguf_max_name_bytes && length <= left()) {
+      fail("{}: {} has a name of {} bytes, expected at most {}", path, item, length, gguf_max_name_bytes);
+    }
+    return {reinterpret_cast<const char*>(take(length)), size_t(length)};
+  }
+
+  bool boolean() {
+    const auto value = number<uint8_t>();
+    if (value > 1) fail("{}: {} holds the boolean {}, expected 0 or 1", path, item, value);
+    return value == 1;
+  }
+};
+
+uint32_t read_version(Cursor& in) {
+  const std::string_view magic(reinterpret_cast<const char*>(in.bytes.data()),
+                               std::min<size_t>(in.bytes.size(), 4));
+  if (magic != gguf_magic) {
+    fail("{}: not a GGUF file (magic '{}', expected 'GGUF')", in.path, printable(magic));
+  }
+  in.take(4);
+  const auto version = in.number<uint32_t>();
+  if (version == 2 || version == 3) return version;
+  if (version != 0 && (version & 0xffff) == 0) {
+    fail("{}: big-endian GGUF, expected little-endian: convert the model again as little-endian", in.path);
+  }
+  fail("{}: GGUF version {}, expected 2 or 3{}", in.path, version,
+       version == 1 ? ": convert the model again with today's tools" : "");
+}
+
+// A count of items that each take at least min_bytes of what is left.
+uint64_t read_count(Cursor& in, std::string_view items, uint64_t min_bytes) {
+  const auto count = in.number<uint64_t>();
+  if (count > in.left() / min_bytes) {
+    fail("{}: truncated: {} {} do not fit in a file of {} bytes", in.path, count, items, in.bytes.size());
+  }
+  return count;
+}
+
+void read_array(Cursor& in, GgufValue& value) {
+  value.element_type = GgufValueType(in.number<uint32_t>());
+  const GgufValueType type = value.element_type;
+  uint64_t element_bytes = 0;
+  if (type == GgufValueType::string) {
+    element_bytes = sizeof(uint64_t);
+  } else if (type == GgufValueType::boolean) {
+    element_bytes = 1;
+  } else if (!visit_number(type, [&](auto stored) { element_bytes = sizeof stored; })) {
+    fail("{}: {} is an array of element type {}, expected a number, bool or string", in.path, in.item,
+         uint32_t(type));
+  }
+  const uint64_t count = read_count(in, "array elements of " + in.item, element_bytes);
+  if (count > gguf_max_array_elements) {
+    fail("{}: {} has {} elements, expected at most {}", in.path, in.item, count, gguf_max_array_elements);
+  }
+  if (type == GgufValueType::string) {
+    auto& strings = value.value.emplace<std::vector<std::string>>();
+    strings.reserve(count);
+    for (uint64_t i = 0; i < count; ++i) strings.push_back(in.string());
+  } else if (type == GgufValueType::boolean) {
+    auto& booleans = value.value.emplace<std::vector<uint64_t>>();
+    booleans.reserve(count);
+    for (uint64_t i = 0; i < count; ++i) booleans.push_back(in.boolean());
+  } else {
+    visit_number(type, [&](auto stored) {
+      using Stored = decltype(stored);
+      auto& numbers = value.value.emplace<std::vector<Wide<Stored>>>();
+      numbers.reserve(count);
+      for (uint64_t i = 0; i < count; ++i) numbers.push_back(in.number<Stored>());
+    });
+  }
+}
+
+GgufValue read_value(Cursor& in) {
+  GgufValue value;
+  value.type = GgufValueType(in.number<uint32_t>());
+  if (value.type == GgufValueType::string) {
+    value.value = in.string();
+  } else if (value.type == GgufValueType::boolean) {
+    value.value = in.boolean();
+  } else if (value.type == GgufValueType::array) {
+    read_array(in, value);
+  } else if (!visit_number(value.type, [&](auto stored) {
+               value.value = Wide<decltype(stored)>(in.number<decltype(stored)>());
+             })) {
+    fail("{}: {} has the unknown value type {}", in.path, in.item, uint32_t(value.type));
+  }
+  return value;
+}
+
+uint64_t read_alignment(const Gguf& gguf) {
+  const GgufValue* value = gguf.find(gguf_alignment_key);
+  if (!value) return gguf_default_alignment;
+  if (value->type != GgufValueType::u32) {
+    fail("{}: key '{}' is a {}, expected u32", gguf.path(), gguf_alignment_key, value_type_name(value->type));
+  }
+  const uint64_t alignment = std::get<uint64_t>(value->value);
+  if (!is_gguf_alignment(alignment)) {
+    fail("{}: key '{}' is {}, expected a power of two from 8", gguf.path(), gguf_alignment_key, alignment);
+  }
+  return alignment;
+}
+
+std::string type_names() {
+  std::string names;
+  for (const TypeTraits& type : all_types()) names.append(names.empty() ? "" : " ").append(type.name);
+  return names;
+}
+
+// Name, shape and type; the data's place is checked later, when the header's end is known.
+GgufTensor read_tensor_info(Cursor& in) {
+  GgufTensor tensor;
+  tensor.name = in.name();
+  in.item = fmt::format("tensor '{}'", printable(tensor.name));
+  const auto n_dims = in.number<uint32_t>();
+  if (n_dims < 1 || n_dims > 4) fail("{}: {} has {} dimensions, expected 1 to 4", in.path, in.item, n_dims);
+  tensor.n_dims = int(n_dims);
+  for (int i = 0; i < tensor.n_dims; ++i) tensor.ne[i] = in.number<int64_t>();
+  const auto id = in.number<uint32_t>();
+  const TypeTraits* type = find_type(id);
+  if (!type) fail("{}: {} has type id {}, expected one of {}", in.path, in.item, id, type_names());
+  tensor.type = type->type;
+  const std::string fault = shape_fault(*type, {tensor.ne, size_t(n_dims)});
+  if (!fault.empty()) fail("{}: {}: {}", in.path, in.item, fault);
+  return tensor;
+}
+
+void place_tensor(GgufTensor& tensor, uint64_t offset, const Cursor& in, uint64_t data_start,
+                  uint64_t alignment) {
+  const uint64_t size = uint64_t(tensor_bytes(traits(tensor.type), {tensor.ne, size_t(tensor.n_dims)}));
+  if (offset % alignment != 0) {
+    fail("{}: tensor '{}' has offset {}, expected a multiple of {}", in.path, printable(tensor.name), offset,
+         alignment);
+  }
+  const uint64_t available = in.bytes.size() - std::min<uint64_t>(data_start, in.bytes.size());
+  if (offset > available || size > available - offset) {
+    fail("{}: truncated: tensor '{}' takes {} bytes at offset {} of the data, of which the file has {}",
+         in.path, printable(tensor.name), size, offset, available);
+  }
+  tensor.data = in.bytes.subspan(size_t(data_start + offset), size_t(size));
+}
+
+}  // namespace
+
+Gguf Gguf::parse(std::span<const std::byte> bytes, const std::string& path) {
+  Gguf gguf;
+  gguf.path_ = path;
+  gguf.file_bytes_ = bytes.size();
+  Cursor in{bytes, path};
+  gguf.version_ = read_version(in);
+  // The least a tensor takes: a name of one byte, n_dims, one ne, type, offset; a key: its name, a type, a
+  // byte.
+  const uint64_t n_tensors = read_count(in, "tensors", 8 + 1 + 4 + 8 + 4 + 8);
+  const uint64_t n_values = read_count(in, "keys", 8 + 1 + 4 + 1);
+
+  for (uint64_t i = 0; i < n_values; ++i) {
+    in.item = fmt::format("key {} of {}", i + 1, n_values);
+    std::string key = in.name();
+    in.item = fmt::format("key '{}'", printable(key));
+    if (!gguf.value_index_.emplace(key, gguf.values_.size()).second)
+      fail("{}: {} occurs twice", path, in.item);
+    GgufValue value = read_value(in);
+    gguf.values_.emplace_back(std::move(key), std::move(value));
+  }
+  const uint64_t alignment = read_alignment(gguf);
+
+  std::vector<uint64_t> offsets;
+  for (uint64_t i = 0; i < n_tensors; ++i) {
+    in.item = fmt::format("tensor {} of {}", i + 1, n_tensors);
+    gguf.tensors_.push_back(read_tensor_info(in));
+    offsets.push_back(in.number<uint64_t>());
+  }
+  const uint64_t data_start = (in.at + alignment - 1) / alignment * alignment;
+  for (size_t i = 0; i < offsets.size(); ++i)
+    place_tensor(gguf.tensors_[i], offsets[i], in, data_start, alignment);
+  gguf.index_tensors();
+  return gguf;
+}
+
+}  // namespace lora

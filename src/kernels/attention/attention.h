@@ -1,0 +1,61 @@
+// Causal attention with grouped key/value heads, forward and backward, in tiles with a running
+// maximum (Dao et al., "FlashAttention", 2022): no ctx x ctx matrix exists anywhere.
+//
+//   s_ij = scale * q_i . k_j   for visible j,   p_ij = exp(s_ij - lse_i),   out_i = sum_j p_ij v_j
+//   lse_i = ln sum_j exp(s_ij)
+//
+// A batch is a flat list of tokens cut into segments; attention stays inside its segment. Query
+// head h reads key/value head h / (n_head / n_head_kv). Arrays are f32, dense, row-major.
+// Results do not depend on the number of threads.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/parallel.h"
+
+namespace lora {
+
+// Queries q_begin .. q_begin + n_q and keys kv_begin .. kv_begin + n_kv (rows of their arrays),
+// n_kv >= n_q >= 0. Query i of the segment sees its keys 0 .. n_kv - n_q + i: in training
+// n_q = n_kv; in generation the past is in the cache and n_kv > n_q.
+struct AttentionSegment {
+  int64_t q_begin, n_q, kv_begin, n_kv;
+};
+
+struct AttentionShape {
+  int64_t n_head, n_head_kv;  // n_head is a multiple of n_head_kv
+  int64_t head_dim;           // of q, k and v; any size
+  float scale;                // usually 1 / sqrt(head_dim)
+};
+
+// Rows of `out` and `lse` that no segment covers are left alone.
+void attention_forward(float* out,      // (n_tokens, n_head * head_dim)
+                       float* lse,      // (n_tokens, n_head), or nullptr
+                       const float* q,  // (n_tokens, n_head * head_dim)
+                       const float* k,  // (n_kv_tokens, n_head_kv * head_dim)
+                       const float* v,  // (n_kv_tokens, n_head_kv * head_dim)
+                       std::span<const AttentionSegment> segments, const AttentionShape& shape,
+                       ThreadPool& pool);
+
+// Overwrites the rows of dq, dk and dv that segments cover. Segments must not share key rows.
+// The probabilities are computed again, tile by tile, from q, k and lse:
+//
+//   dv_j = sum_i p_ij dout_i,   ds_ij = p_ij (dout_i . v_j - dout_i . out_i)
+//   dq_i = scale sum_j ds_ij k_j,   dk_j = scale sum_i ds_ij q_i
+void attention_backward(float* dq,          // (n_tokens, n_head * head_dim)
+                        float* dk,          // (n_kv_tokens, n_head_kv * head_dim)
+                        float* dv,          // (n_kv_tokens, n_head_kv * head_dim)
+                        const float* dout,  // (n_tokens, n_head * head_dim)
+                        const float* out,   // (n_tokens, n_head * head_dim), of the forward pass
+                        const float* lse,   // (n_tokens, n_head), of the forward pass
+                        const float* q, const float* k, const float* v,
+                        std::span<const AttentionSegment> segments, const AttentionShape& shape,
+                        ThreadPool& pool);
+
+// Bytes that a call allocates while it runs: tiles per worker, whatever the context's length, and
+// in the backward pass n_tokens * n_head floats besides.
+int64_t attention_forward_scratch_bytes(const AttentionShape& shape, int n_workers);
+int64_t attention_backward_scratch_bytes(const AttentionShape& shape, int64_t n_tokens, int n_workers);
+
+}  // namespace lora

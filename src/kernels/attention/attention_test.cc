@@ -1,0 +1,276 @@
+#include "kernels/attention/attention.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/attention/attention_reference.h"
+#include "kernels/rope/rope_reference.h"
+#include "kernels/test_numbers.h"
+
+namespace lora {
+namespace {
+
+using test::kEpsilon, test::Misaligned, test::numbers, test::zeros;
+using Segments = std::vector<AttentionSegment>;
+
+struct Case {
+  const char* name;
+  int64_t n_head, n_head_kv, head_dim;
+  Segments segments;
+};
+
+// Training segments of the given lengths, one behind the other.
+Segments packed(const std::vector<int64_t>& lengths) {
+  Segments result;
+  int64_t begin = 0;
+  for (int64_t n : lengths) {
+    result.push_back({begin, n, begin, n});
+    begin += n;
+  }
+  return result;
+}
+
+// Lengths around the tiles (32 columns, 64 rows) and around four blocks of columns, heads of all usual sizes
+// and odd ones, keys of the past, gaps between segments, and few queries.
+const Case kCases[] = {
+    {"one token", 1, 1, 8, packed({1})},
+    {"odd sizes", 3, 1, 5, packed({7, 1, 33, 2})},
+    {"head_dim 1", 2, 2, 1, packed({40})},
+    {"head_dim 32, tile edges", 2, 1, 32, packed({31, 32, 33, 63, 64, 65})},
+    {"head_dim 64", 4, 2, 64, packed({127, 128, 129, 8, 9})},
+    {"head_dim 80", 2, 2, 80, packed({100})},
+    {"head_dim 96", 2, 1, 96, packed({70})},
+    {"head_dim 100", 3, 3, 100, packed({66})},
+    {"head_dim 128, group of 8", 8, 1, 128, packed({90})},
+    {"head_dim 131", 1, 1, 131, packed({50})},
+    {"no queries", 2, 1, 16, {{0, 0, 0, 5}, {0, 3, 5, 3}}},
+    {"generation", 4, 2, 64, {{0, 1, 0, 1}, {1, 1, 10, 200}, {2, 1, 300, 65}, {3, 3, 400, 70}}},
+    {"prompt with a past", 2, 1, 24, {{2, 45, 3, 130}, {50, 8, 140, 64}}},
+};
+
+struct Problem {
+  explicit Problem(const Case& c)
+      : shape{c.n_head, c.n_head_kv, c.head_dim, 1 / std::sqrt(float(c.head_dim))} {
+    for (const AttentionSegment& s : c.segments) {
+      n_tokens = std::max(n_tokens, s.q_begin + s.n_q);
+      n_kv_tokens = std::max(n_kv_tokens, s.kv_begin + s.n_kv);
+    }
+    q_size = n_tokens * c.n_head * c.head_dim;
+    kv_size = n_kv_tokens * c.n_head_kv * c.head_dim;
+  }
+  AttentionShape shape;
+  int64_t n_tokens = 0, n_kv_tokens = 0, q_size = 0, kv_size = 0;
+};
+
+template <class T>
+void reference_forward(std::vector<T>& out, std::vector<T>& lse, const std::vector<T>& q,
+                       const std::vector<T>& k, const std::vector<T>& v, const Segments& segments,
+                       const AttentionShape& shape) {
+  for (const AttentionSegment& s : segments) {
+    for (int64_t head = 0; head < shape.n_head; ++head) {
+      for (int64_t i = 0; i < s.n_q; ++i) {
+        attention_forward_reference(out.data(), lse.data(), q.data(), k.data(), v.data(), s, shape, head, i);
+      }
+    }
+  }
+}
+
+template <class T>
+void reference_backward(std::vector<T>& dq, std::vector<T>& dk, std::vector<T>& dv,
+                        const std::vector<T>& dout, const std::vector<T>& out, const std::vector<T>& lse,
+                        const std::vector<T>& q, const std::vector<T>& k, const std::vector<T>& v,
+                        const Segments& segments, const AttentionShape& shape) {
+  for (const AttentionSegment& s : segments) {
+    for (int64_t head = 0; head < shape.n_head_kv; ++head) {
+      attention_backward_reference(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(),
+                                   q.data(), k.data(), v.data(), s, shape, head);
+    }
+  }
+}
+
+// q and k below 2, so that scores reach several units and the softmax is far from flat.
+constexpr double kRange = 2;
+
+// A score is a sum of head_dim products below 4 times the scale: its rounding error moves a
+// probability by this share. Sums of probabilities over n keys add little: they are taken tile by tile.
+double score_error(const AttentionShape& shape) {
+  return kRange * kRange * std::sqrt(double(shape.head_dim)) * 4 * kEpsilon + 16 * kEpsilon;
+}
+
+TEST(Attention, ForwardMatchesReference) {
+  ThreadPool pool(2);
+  for (const Case& c : kCases) {
+    const Problem p(c);
+    Misaligned q(numbers(p.q_size, 1, kRange)), k(numbers(p.kv_size, 2, kRange)), v(numbers(p.kv_size, 3));
+    Misaligned out(numbers(p.q_size, 4)), lse(numbers(p.n_tokens * c.n_head, 5));
+    attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool);
+
+    // What no segment covers keeps the numbers it had.
+    auto want = numbers<double>(p.q_size, 4), want_lse = numbers<double>(p.n_tokens * c.n_head, 5);
+    reference_forward(want, want_lse, numbers<double>(p.q_size, 1, kRange),
+                      numbers<double>(p.kv_size, 2, kRange), numbers<double>(p.kv_size, 3), c.segments,
+                      p.shape);
+    const double error = score_error(p.shape);  // values are below 1, so out moves by no more
+    test::expect_close(
+        out, want, [&](int64_t) { return error; }, std::string(c.name) + ": out");
+    test::expect_close(
+        lse, want_lse, [&](int64_t i) { return error + kEpsilon * std::abs(want_lse[size_t(i)]); },
+        std::string(c.name) + ": lse");
+    EXPECT_TRUE(out.guards_intact() && lse.guards_intact()) << c.name;
+
+    auto without = numbers(p.q_size, 4);
+    attention_forward(without.data(), nullptr, q.data(), k.data(), v.data(), c.segments, p.shape, pool);
+    EXPECT_EQ(without, std::vector<float>(out.data(), out.data() + out.size())) << c.name;
+  }
+}
+
+TEST(Attention, BackwardMatchesReference) {
+  ThreadPool pool(2);
+  for (const Case& c : kCases) {
+    const Problem p(c);
+    Misaligned q(numbers(p.q_size, 1, kRange)), k(numbers(p.kv_size, 2, kRange)), v(numbers(p.kv_size, 3));
+    Misaligned dout(numbers(p.q_size, 6)), out(zeros(p.q_size)), lse(zeros(p.n_tokens * c.n_head));
+    Misaligned dq(numbers(p.q_size, 7)), dk(numbers(p.kv_size, 8)), dv(numbers(p.kv_size, 9));
+    attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool);
+    attention_backward(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(), q.data(),
+                       k.data(), v.data(), c.segments, p.shape, pool);
+
+    const auto q64 = numbers<double>(p.q_size, 1, kRange), k64 = numbers<double>(p.kv_size, 2, kRange);
+    const auto v64 = numbers<double>(p.kv_size, 3), dout64 = numbers<double>(p.q_size, 6);
+    auto want_out = zeros<double>(p.q_size), want_lse = zeros<double>(p.n_tokens * c.n_head);
+    auto want_dq = numbers<double>(p.q_size, 7), want_dk = numbers<double>(p.kv_size, 8);
+    auto want_dv = numbers<double>(p.kv_size, 9);
+    reference_forward(want_out, want_lse, q64, k64, v64, c.segments, p.shape);
+    reference_backward(want_dq, want_dk, want_dv, dout64, want_out, want_lse, q64, k64, v64, c.segments,
+                       p.shape);
+
+    // A probability's relative error times the sums of |p| |dp| |k| and the like: probabilities of one query
+    // sum to 1, |dp| and delta stay below head_dim, and a key is seen by at most all queries of its group.
+    const double error = 2 * score_error(p.shape), dim = double(c.head_dim), scale = double(p.shape.scale);
+    int64_t longest = 0;
+    for (const AttentionSegment& s : c.segments) longest = std::max(longest, s.n_q);
+    const double seen_by = std::sqrt(double(longest * c.n_head / c.n_head_kv));  // errors are independent
+    const double dp = 2 * std::sqrt(dim);                                        // of independent signs too
+    test::expect_close(
+        dq, want_dq, [&](int64_t) { return error * scale * dp * kRange + kEpsilon; },
+        std::string(c.name) + ": dq");
+    test::expect_close(
+        dk, want_dk, [&](int64_t) { return error * scale * dp * kRange * seen_by + kEpsilon; },
+        std::string(c.name) + ": dk");
+    test::expect_close(
+        dv, want_dv, [&](int64_t) { return error * seen_by + kEpsilon; }, std::string(c.name) + ": dv");
+    EXPECT_TRUE(dq.guards_intact() && dk.guards_intact() && dv.guards_intact()) << c.name;
+  }
+}
+
+// Rotary embedding and attention together, two segments, two query heads a key head, and a past: the gradient
+// of q and k before the turn is the turn back of attention's gradient.
+TEST(Attention, BackwardIsTheDerivativeThroughRope) {
+  const AttentionShape shape{4, 2, 6, 0.7f};
+  const Segments segments = {{0, 5, 0, 5}, {5, 3, 5, 6}};
+  const std::vector<int32_t> q_positions = {0, 1, 2, 3, 4, 3, 4, 5},
+                             k_positions = {0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5};
+  const int64_t n_q = 8, n_kv = 11;
+  const RopeTable table = make_rope_table({.n_rot = 4, .freq_base = 100}, 6);
+  const std::vector<double> cos(table.cos.data(), table.cos.data() + table.cos.size());
+  const std::vector<double> sin(table.sin.data(), table.sin.data() + table.sin.size());
+  for (RopeStyle style : {RopeStyle::interleaved, RopeStyle::halves}) {
+    const auto turn = [&](std::vector<double> x, const std::vector<int32_t>& positions, bool inverse) {
+      const auto n = int64_t(positions.size());
+      rope_apply_reference(x.data(), positions.data(), n, int64_t(x.size()) / n / shape.head_dim,
+                           shape.head_dim, cos.data(), sin.data(), table.n_rot, style, inverse);
+      return x;
+    };
+    auto q = numbers<double>(n_q * 24, 1), k = numbers<double>(n_kv * 12, 2),
+         v = numbers<double>(n_kv * 12, 3);
+    const auto dout = numbers<double>(n_q * 24, 4);
+    auto out = zeros<double>(n_q * 24), lse = zeros<double>(n_q * 4);
+    const auto loss = [&] {
+      reference_forward(out, lse, turn(q, q_positions, false), turn(k, k_positions, false), v, segments,
+                        shape);
+      return test::dot(out, dout);
+    };
+    loss();
+    auto dq = zeros<double>(n_q * 24), dk = zeros<double>(n_kv * 12), dv = dk;
+    reference_backward(dq, dk, dv, dout, out, lse, turn(q, q_positions, false), turn(k, k_positions, false),
+                       v, segments, shape);
+    test::expect_gradient(loss, q, turn(dq, q_positions, true), "q");
+    test::expect_gradient(loss, k, turn(dk, k_positions, true), "k");
+    test::expect_gradient(loss, v, dv, "v");
+  }
+}
+
+TEST(Attention, SameBitsForAnyThreadCount) {
+  const Case c{"", 6, 2, 40, packed({150, 3, 77})};
+  const Problem p(c);
+  const auto q = numbers(p.q_size, 1), k = numbers(p.kv_size, 2), v = numbers(p.kv_size, 3),
+             dout = numbers(p.q_size, 4);
+  std::vector<std::vector<float>> results;
+  for (int threads : {1, 2, 7}) {
+    ThreadPool pool(threads);
+    auto out = zeros(p.q_size), lse = zeros(p.n_tokens * 6), dq = zeros(p.q_size), dk = zeros(p.kv_size),
+         dv = dk;
+    attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool);
+    attention_backward(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(), q.data(),
+                       k.data(), v.data(), c.segments, p.shape, pool);
+    for (const auto& part : {lse, dq, dk, dv}) out.insert(out.end(), part.begin(), part.end());
+    results.push_back(out);
+  }
+  EXPECT_EQ(results[0], results[1]);
+  EXPECT_EQ(results[0], results[2]);
+}
+
+// A segment's numbers depend on nothing outside it: alone or among others, the same bits.
+TEST(Attention, SegmentsDoNotSeeEachOther) {
+  ThreadPool pool(1);
+  const AttentionShape shape{2, 1, 16, 0.25f};
+  const int64_t n = 120, first = 50;
+  const auto q = numbers(n * 32, 1, 3), k = numbers(n * 16, 2, 3), v = numbers(n * 16, 3);
+  auto together = zeros(n * 32), alone = zeros(n * 32);
+  attention_forward(together.data(), nullptr, q.data(), k.data(), v.data(), packed({first, n - first}), shape,
+                    pool);
+  attention_forward(alone.data(), nullptr, q.data(), k.data(), v.data(),
+                    Segments{{first, n - first, first, n - first}}, shape, pool);
+  EXPECT_TRUE(std::equal(alone.begin() + first * 32, alone.end(), together.begin() + first * 32));
+}
+
+// Scores so far apart that the first keys' weight vanishes when later tiles arrive, and scores that all
+// overflow exp() without the running maximum.
+TEST(Attention, RunningMaximumKeepsLargeScoresFinite) {
+  ThreadPool pool(1);
+  const AttentionShape shape{1, 1, 2, 1};
+  const int64_t n = 200;
+  auto q = zeros(n * 2), k = zeros(n * 2), v = zeros(n * 2), out = zeros(n * 2), lse = zeros(n);
+  for (int64_t i = 0; i < n; ++i) {
+    q[size_t(2 * i)] = 1;
+    k[size_t(2 * i)] = 50.0f * float(i);
+    v[size_t(2 * i)] = float(i);
+  }
+  attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), packed({n}), shape, pool);
+  for (int64_t i = 0; i < n; ++i) {
+    EXPECT_FLOAT_EQ(out[size_t(2 * i)], float(i));  // its own key, the largest it sees
+    EXPECT_FLOAT_EQ(lse[size_t(i)], 50.0f * float(i));
+  }
+}
+
+TEST(Attention, BrokenInputReachesTheOutput) {
+  ThreadPool pool(1);
+  const AttentionShape shape{1, 1, 20, 0.2f};
+  for (int64_t n : {3, 100}) {  // few queries, and tiles
+    auto q = numbers(n * 20, 1), k = numbers(n * 20, 2), v = numbers(n * 20, 3), out = zeros(n * 20);
+    k[size_t(1 * 20 + 7)] = std::numeric_limits<float>::quiet_NaN();
+    attention_forward(out.data(), nullptr, q.data(), k.data(), v.data(), packed({n}), shape, pool);
+    EXPECT_FALSE(std::isnan(out[5])) << n;  // query 0 does not see key 1
+    EXPECT_TRUE(std::isnan(out[size_t(2 * 20 + 5)])) << n;
+    EXPECT_TRUE(std::isnan(out[size_t((n - 1) * 20 + 5)])) << n;
+  }
+}
+
+TEST(Attention, ScratchDoesNotGrowWithTheContext) {
+  const AttentionShape shape{32, 8, 128, 1};
+  EXPECT_LT(attention_forward_scratch_bytes(shape, 1), 1 << 20);
+  const int64_t short_ctx = attention_backward_scratch_bytes(shape, 128, 1);
+  EXPECT_EQ(attention_backward_scratch_bytes(shape, 128 + 1000, 1) - short_ctx, 1000 * 32 * 4);
+}
+
+}  // namespace
+}  // namespace lora

@@ -1,0 +1,255 @@
+// Every kernel set against the plain loops in double, over odd shapes.
+//
+// Tolerance: a sum of n products accumulated in f32 in any order is off by at most about
+// n eps sum |x w| (Higham, "Accuracy and Stability of Numerical Algorithms", 3.1), eps = 2^-24; errors
+// are random in sign, so sqrt(n) of it with a factor of safety is what a right kernel stays below.
+// For bf16 the reference multiplies the rounded inputs: only the accumulation differs.
+#include "kernels/gemm/gemm.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <tuple>
+#include <vector>
+
+#include "base/half.h"
+#include "base/random.h"
+#include "kernels/dot/dot.h"
+#include "kernels/gemm/gemm_reference.h"
+
+namespace lora {
+namespace {
+
+struct Weights {
+  std::vector<std::byte> bytes;
+  MatrixView view;
+  std::vector<double> values;  // decoded, (n_rows, n_cols)
+};
+
+float uniform(uint64_t stream, uint64_t i) {
+  return 2 * random_uniform(1, Purpose::test, stream, i) - 1;
+}
+
+std::vector<float> random_floats(uint64_t stream, int64_t n) {
+  std::vector<float> v(static_cast<size_t>(n));
+  for (size_t i = 0; i < v.size(); ++i) v[i] = uniform(stream, i);
+  return v;
+}
+
+// Random bits for the codes, and a sane f16 scale where the format keeps one.
+Weights random_weights(Type type, int64_t n_rows, int64_t n_cols, uint64_t stream) {
+  Weights w;
+  w.view = {type, nullptr, n_rows, n_cols};
+  const TypeTraits& t = traits(type);
+  w.bytes.resize(size_t(n_rows * w.view.row_bytes()));
+  for (size_t i = 0; i < w.bytes.size(); ++i)
+    w.bytes[i] = std::byte(random_bits(2, Purpose::test, stream, i));
+  const auto put = [&](size_t at, const auto& value) { std::memcpy(&w.bytes[at], &value, sizeof value); };
+  const f16 scale = to_f16(0.01f);
+  for (size_t at = 0; at < w.bytes.size(); at += size_t(t.block_bytes)) {
+    const float value = uniform(stream, at);
+    if (type == Type::F32) put(at, value);
+    if (type == Type::F16) put(at, to_f16(value));
+    if (type == Type::BF16) put(at, to_bf16(value));
+    if (type == Type::Q8_0) put(at, scale);
+    if (type == Type::Q6_K) put(at + size_t(t.block_bytes) - 2, to_f16(0.0005f));
+  }
+  w.view.data = w.bytes.data();
+  std::vector<float> row(static_cast<size_t>(n_cols));
+  for (int64_t r = 0; r < n_rows; ++r) {
+    decode_row(row.data(), w.view, r, 0, n_cols);
+    w.values.insert(w.values.end(), row.begin(), row.end());
+  }
+  return w;
+}
+
+std::vector<double> as_input(const std::vector<float>& x, GemmInput input) {
+  std::vector<double> v;
+  for (float f : x) v.push_back(input == GemmInput::f32 ? f : to_f32(to_bf16(f)));
+  return v;
+}
+std::vector<double> as_input(const std::vector<double>& x, GemmInput input) {
+  return as_input(std::vector<float>(x.begin(), x.end()), input);
+}
+std::vector<double> absolute(std::vector<double> v) {
+  for (double& x : v) x = std::fabs(x);
+  return v;
+}
+
+void expect_close(const std::vector<float>& got, const std::vector<double>& want,
+                  const std::vector<double>& magnitude, int64_t n_products, const std::string& what) {
+  for (size_t i = 0; i < got.size(); ++i) {
+    const double tolerance = 4 * (std::sqrt(double(n_products)) + 4) * 0x1p-24 * magnitude[i] + 1e-30;
+    ASSERT_NEAR(got[i], want[i], tolerance) << what << " at " << i;
+  }
+}
+
+struct Shape {
+  int64_t n_tokens, n_out, n_in;
+};
+
+// Around every blocking edge: micro-tiles (12, 32), slabs (96, 256, 480) and inner blocks (256, 512).
+const Shape kShapes[] = {{5, 1, 1},      {5, 3, 2},      {13, 97, 5},   {31, 33, 31},  {32, 96, 256},
+                         {33, 95, 257},  {7, 256, 96},   {64, 12, 513}, {481, 40, 33}, {17, 300, 600},
+                         {100, 513, 64}, {6, 1030, 270}, {40, 5, 1100}, {970, 7, 11}};
+
+class Gemm : public testing::TestWithParam<GemmInput> {};
+
+TEST_P(Gemm, ForwardAndInputGradientAgreeWithTheReference) {
+  const GemmInput input = GetParam();
+  uint64_t stream = 100;
+  for (int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    GemmScratch scratch(threads);
+    for (Type type : {Type::F32, Type::F16, Type::BF16, Type::Q8_0, Type::Q6_K}) {
+      for (Shape s : kShapes) {
+        const int64_t block = traits(type).block_size;
+        s.n_in = (s.n_in + block - 1) / block * block;
+        const std::string what =
+            fmt::format("{} {}x{}x{} threads {}", traits(type).name, s.n_tokens, s.n_out, s.n_in, threads);
+        const Weights w = random_weights(type, s.n_out, s.n_in, ++stream);
+        const auto rounded_w = as_input(w.values, input);
+        Buffer<std::byte> storage(packed_bytes(input, s.n_tokens, std::max(s.n_in, s.n_out)));
+
+        const auto x = random_floats(++stream, s.n_tokens * s.n_in);
+        const auto rounded_x = as_input(x, input);
+        std::vector<float> y(size_t(s.n_tokens * s.n_out), 0.5f);
+        std::vector<double> want(y.begin(), y.end()), magnitude = want;
+        gemm_forward_reference(want.data(), rounded_x.data(), rounded_w.data(), s.n_tokens, s.n_out, s.n_in);
+        gemm_forward_reference(magnitude.data(), absolute(rounded_x).data(), absolute(rounded_w).data(),
+                               s.n_tokens, s.n_out, s.n_in);
+        const GemmTerm forward = {
+            pack_forward(storage.data(), x.data(), s.n_tokens, s.n_in, 1.0f, input, pool), w.view};
+        gemm_forward(y.data(), {&forward, 1}, true, input, scratch, pool);
+        expect_close(y, want, magnitude, s.n_in, "forward " + what);
+
+        const auto dy = random_floats(++stream, s.n_tokens * s.n_out);
+        const auto rounded_dy = as_input(dy, input);
+        std::vector<float> dx(size_t(s.n_tokens * s.n_in), 7.0f);  // overwritten
+        want.assign(dx.size(), 0);
+        magnitude = want;
+        gemm_input_gradient_reference(want.data(), rounded_dy.data(), rounded_w.data(), s.n_tokens, s.n_out,
+                                      s.n_in);
+        gemm_input_gradient_reference(magnitude.data(), absolute(rounded_dy).data(),
+                                      absolute(rounded_w).data(), s.n_tokens, s.n_out, s.n_in);
+        const GemmTerm backward = {
+            pack_gradient(storage.data(), dy.data(), s.n_tokens, s.n_out, 1.0f, input, pool), w.view};
+        gemm_input_gradient(dx.data(), {&backward, 1}, false, input, scratch, pool);
+        expect_close(dx, want, magnitude, s.n_out, "input gradient " + what);
+      }
+    }
+  }
+}
+
+// The low-rank part: two terms with different inner dimensions, the second one scaled when packed.
+TEST_P(Gemm, SumsTerms) {
+  const GemmInput input = GetParam();
+  ThreadPool pool(2);
+  GemmScratch scratch(2);
+  const int64_t n_tokens = 50, n_out = 70, n_in = 288;
+  const Weights w = random_weights(Type::Q8_0, n_out, n_in, 1);
+  for (int64_t rank : {1, 4, 7, 64}) {
+    const Weights b = random_weights(Type::F32, n_out, rank, 2);
+    const auto x = random_floats(3, n_tokens * n_in), low = random_floats(4, n_tokens * rank);
+    auto scaled = low;
+    for (float& f : scaled) f *= 0.75f;
+    Buffer<std::byte> s1(packed_bytes(input, n_tokens, n_in)), s2(packed_bytes(input, n_tokens, rank));
+    const GemmTerm terms[] = {
+        {pack_forward(s1.data(), x.data(), n_tokens, n_in, 1.0f, input, pool), w.view},
+        {pack_forward(s2.data(), low.data(), n_tokens, rank, 0.75f, input, pool), b.view}};
+    std::vector<float> y(size_t(n_tokens * n_out));
+    gemm_forward(y.data(), terms, false, input, scratch, pool);
+    std::vector<double> want(y.size()), magnitude(y.size());
+    for (const auto& [left, right, k] :
+         {std::tuple{as_input(x, input), as_input(w.values, input), n_in},
+          std::tuple{as_input(scaled, input), as_input(b.values, input), rank}}) {
+      gemm_forward_reference(want.data(), left.data(), right.data(), n_tokens, n_out, k);
+      gemm_forward_reference(magnitude.data(), absolute(left).data(), absolute(right).data(), n_tokens, n_out,
+                             k);
+    }
+    expect_close(y, want, magnitude, n_in + rank, fmt::format("rank {}", rank));
+  }
+}
+
+TEST_P(Gemm, BitsDoNotDependOnThreads) {
+  const GemmInput input = GetParam();
+  const int64_t n_tokens = 300, n_out = 200, n_in = 640;
+  const Weights w = random_weights(Type::Q8_0, n_out, n_in, 5);
+  const auto x = random_floats(6, n_tokens * n_in), dy = random_floats(7, n_tokens * n_out);
+  std::vector<float> y[3], dx[3], dw[3];
+  const int threads[] = {1, 2, 7};
+  for (int i = 0; i < 3; ++i) {
+    ThreadPool pool(threads[i]);
+    GemmScratch scratch(threads[i]);
+    Buffer<std::byte> storage(packed_bytes(input, n_tokens, n_in));
+    y[i].resize(size_t(n_tokens * n_out));
+    dx[i].resize(size_t(n_tokens * n_in));
+    dw[i].resize(size_t(n_out * n_in));
+    const GemmTerm forward = {pack_forward(storage.data(), x.data(), n_tokens, n_in, 1.0f, input, pool),
+                              w.view};
+    gemm_forward(y[i].data(), {&forward, 1}, false, input, scratch, pool);
+    const GemmTerm backward = {pack_gradient(storage.data(), dy.data(), n_tokens, n_out, 1.0f, input, pool),
+                               w.view};
+    gemm_input_gradient(dx[i].data(), {&backward, 1}, false, input, scratch, pool);
+    gemm_weight_gradient(dw[i].data(), dy.data(), x.data(), n_tokens, n_out, n_in, 0.5f, scratch, pool);
+    EXPECT_EQ(y[i], y[0]);
+    EXPECT_EQ(dx[i], dx[0]);
+    EXPECT_EQ(dw[i], dw[0]);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Inputs, Gemm, testing::Values(GemmInput::f32, GemmInput::bf16),
+                         [](const auto& p) { return p.param == GemmInput::f32 ? "f32" : "bf16"; });
+
+TEST(GemmWeightGradient, AgreesWithTheReferenceOnBothSides) {
+  uint64_t stream = 1000;
+  for (int threads : {1, 2}) {
+    ThreadPool pool(threads);
+    GemmScratch scratch(threads);
+    for (const Shape& s :
+         {Shape{1, 1, 1}, Shape{300, 4, 700}, Shape{129, 700, 4}, Shape{77, 100, 97}, Shape{5, 130, 33}}) {
+      const auto dy = random_floats(++stream, s.n_tokens * s.n_out),
+                 x = random_floats(++stream, s.n_tokens * s.n_in);
+      std::vector<float> dw(size_t(s.n_out * s.n_in), 1.0f);
+      gemm_weight_gradient(dw.data(), dy.data(), x.data(), s.n_tokens, s.n_out, s.n_in, 0.5f, scratch, pool);
+      std::vector<double> want(dw.size()), magnitude(dw.size());
+      const auto dyd = as_input(dy, GemmInput::f32), xd = as_input(x, GemmInput::f32);
+      gemm_weight_gradient_reference(want.data(), dyd.data(), xd.data(), s.n_tokens, s.n_out, s.n_in);
+      gemm_weight_gradient_reference(magnitude.data(), absolute(dyd).data(), absolute(xd).data(), s.n_tokens,
+                                     s.n_out, s.n_in);
+      for (size_t i = 0; i < want.size(); ++i) {
+        want[i] = 1 + 0.5 * want[i];
+        magnitude[i] += 1;
+      }
+      expect_close(dw, want, magnitude, s.n_tokens, fmt::format("{}x{}x{}", s.n_tokens, s.n_out, s.n_in));
+    }
+  }
+}
+
+TEST(Dot, AgreesWithTheReference) {
+  uint64_t stream = 2000;
+  ThreadPool pool(2);
+  for (Type type : {Type::F32, Type::Q8_0, Type::Q6_K}) {
+    for (int64_t n_in : {1, 5, 31, 256, 1000, 2048, 2304, 5000}) {
+      const int64_t block = traits(type).block_size, n_out = 19;
+      n_in = (n_in + block - 1) / block * block;
+      for (int64_t n_tokens = 1; n_tokens <= kDotTokens; ++n_tokens) {
+        const Weights w = random_weights(type, n_out, n_in, ++stream);
+        const auto x = random_floats(++stream, n_tokens * n_in);
+        const auto xd = as_input(x, GemmInput::f32);
+        std::vector<float> y(size_t(n_tokens * n_out), 0.25f);
+        std::vector<double> want(y.begin(), y.end()), magnitude = want;
+        gemm_forward_reference(want.data(), xd.data(), w.values.data(), n_tokens, n_out, n_in);
+        gemm_forward_reference(magnitude.data(), absolute(xd).data(), absolute(w.values).data(), n_tokens,
+                               n_out, n_in);
+        dot_rows(y.data(), x.data(), w.view, n_tokens, true, pool);
+        expect_close(y, want, magnitude, n_in, fmt::format("{} {}", traits(type).name, n_in));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lora

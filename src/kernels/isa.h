@@ -1,0 +1,31 @@
+// Which kernel set the process computes with. Chosen once: LORA_ISA if set, else the best that
+// the CPU, the operating system and this build support.
+//
+//   scalar  the plain references beside each kernel
+//   avx2    Highway, 256-bit          avx512  Highway, 512-bit (F BW CD DQ VL)
+//   amx     avx512, and bf16 GEMMs on the tile unit
+//   neon    Highway, ARM
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+namespace lora {
+
+enum class Isa { scalar, avx2, avx512, amx, neon };
+
+std::string_view name(Isa isa);
+
+// The sets this build has, and of these the ones this machine can run, weakest first.
+std::vector<Isa> built_isas();
+std::vector<Isa> supported_isas();
+
+// The set in use. The first call reads LORA_ISA (Error "LORA_ISA=x: not supported by this CPU or
+// build" for an unknown or unsupported one) and restricts Highway's dispatch to it. Every kernel
+// entry calls this before its first HWY_DYNAMIC_DISPATCH.
+Isa isa();
+
+// Whether bf16 GEMMs run on bf16 instructions (what --precision auto asks).
+bool has_native_bf16();
+
+}  // namespace lora

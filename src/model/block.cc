@@ -1,0 +1,150 @@
+#include "model/block.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/activation/swiglu.h"
+#include "kernels/rmsnorm/rmsnorm.h"
+
+namespace lora {
+namespace {
+
+enum { kQ, kK, kV, kO, kGate, kUp, kDown };  // places in linear_rows() and in xa
+
+AttentionShape attention_shape(const ModelConfig& c) {
+  return {c.n_head, c.n_head_kv, c.head_dim, float(1 / std::sqrt(double(c.head_dim)))};
+}
+
+void copy(float* out, const float* in, int64_t n) { std::memcpy(out, in, size_t(n) * sizeof(float)); }
+
+// The arrays of one layer's activations, for taking and for counting.
+template <class Take>
+void for_each_activation(BlockActivations& a, const ModelConfig& c, const Layer& layer, int64_t n_tokens,
+                         const Take& take) {
+  take(a.q, n_tokens * c.n_embd_q());
+  take(a.k, n_tokens * c.n_embd_kv());
+  take(a.v, n_tokens * c.n_embd_kv());
+  take(a.attn, n_tokens * c.n_embd_q());
+  take(a.lse, n_tokens * c.n_head);
+  take(a.h, n_tokens * c.n_embd);
+  take(a.gate, n_tokens * c.n_ff);
+  take(a.up, n_tokens * c.n_ff);
+  const auto rows = linear_rows();
+  for (size_t i = 0; i < rows.size(); ++i) take(a.xa[i], xa_size(layer.*rows[i].member, n_tokens));
+}
+
+}  // namespace
+
+BlockActivations take_block_activations(Arena& arena, const Model& model, const Layer& layer, int64_t n_tokens) {
+  BlockActivations result;
+  for_each_activation(result, model.config, layer, n_tokens,
+                      [&](float*& p, int64_t n) { p = arena.take<float>(n); });
+  return result;
+}
+
+int64_t block_activation_bytes(const Model& model, const Layer& layer, int64_t n_tokens) {
+  BlockActivations unused;
+  int64_t bytes = 0;
+  for_each_activation(unused, model.config, layer, n_tokens,
+                      [&](float*&, int64_t n) { bytes += Arena::size_of<float>(n); });
+  return bytes;
+}
+
+void block_forward(float* y, const float* x, const Model& model, const Layer& layer, const BlockActivations& a,
+                   const BlockTokens& tokens, const KvRows* cache, NnContext& nn) {
+  const ModelConfig& c = model.config;
+  const int64_t n = tokens.n_tokens;
+  float* k = cache ? cache->k + cache->n_past * c.n_embd_kv() : a.k;
+  float* v = cache ? cache->v + cache->n_past * c.n_embd_kv() : a.v;
+  {
+    const ArenaScope scope(nn.arena);
+    float* norm = nn.arena.take<float>(n * c.n_embd);
+    rms_norm_forward(norm, x, layer.attn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
+    const LinearOutput qkv[] = {
+        {&layer.q, a.q, false, a.xa[kQ]}, {&layer.k, k, false, a.xa[kK]}, {&layer.v, v, false, a.xa[kV]}};
+    linear_forward(qkv, norm, n, nn);
+  }
+  const RopeStyle style = c.architecture->rope_style;
+  rope_apply(a.q, tokens.positions, n, c.n_head, c.head_dim, tokens.rope, style, false, nn.pool);
+  rope_apply(k, tokens.positions, n, c.n_head_kv, c.head_dim, tokens.rope, style, false, nn.pool);
+  attention_forward(a.attn, a.lse, a.q, cache ? cache->k : k, cache ? cache->v : v, tokens.segments,
+                    attention_shape(c), nn.pool);
+  copy(a.h, x, n * c.n_embd);
+  const LinearOutput o = {&layer.o, a.h, true, a.xa[kO]};
+  linear_forward({&o, 1}, a.attn, n, nn);
+  {
+    const ArenaScope scope(nn.arena);
+    float* norm = nn.arena.take<float>(n * c.n_embd);
+    rms_norm_forward(norm, a.h, layer.ffn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
+    const LinearOutput gate_up[] = {{&layer.gate, a.gate, false, a.xa[kGate]}, {&layer.up, a.up, false, a.xa[kUp]}};
+    linear_forward(gate_up, norm, n, nn);
+  }
+  const ArenaScope scope(nn.arena);
+  float* product = nn.arena.take<float>(n * c.n_ff);
+  swiglu_forward(product, a.gate, a.up, n * c.n_ff, nn.pool);
+  if (y) copy(y, a.h, n * c.n_embd);
+  const LinearOutput down = {&layer.down, y, true, a.xa[kDown]};
+  linear_forward({&down, 1}, product, n, nn);
+}
+
+void block_backward(float* dx, const float* x, const Model& model, const Layer& layer, const BlockActivations& a,
+                    const BlockTokens& tokens, bool needs_dx, NnContext& nn) {
+  const ModelConfig& c = model.config;
+  const int64_t n = tokens.n_tokens;
+  {
+    const ArenaScope scope(nn.arena);
+    float* product = nn.arena.take<float>(n * c.n_ff);
+    float* dproduct = nn.arena.take<float>(n * c.n_ff);
+    swiglu_forward(product, a.gate, a.up, n * c.n_ff, nn.pool);
+    const LinearGradient down = {&layer.down, dx, a.xa[kDown]};
+    linear_backward(dproduct, {&down, 1}, product, n, nn);
+    swiglu_backward(a.gate, a.up, dproduct, a.gate, a.up, n * c.n_ff, nn.pool);
+  }
+  {
+    const ArenaScope scope(nn.arena);
+    float* norm = nn.arena.take<float>(n * c.n_embd);
+    float* dnorm = nn.arena.take<float>(n * c.n_embd);
+    rms_norm_forward(norm, a.h, layer.ffn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
+    const LinearGradient gate_up[] = {{&layer.gate, a.gate, a.xa[kGate]}, {&layer.up, a.up, a.xa[kUp]}};
+    linear_backward(dnorm, gate_up, norm, n, nn);
+    rms_norm_backward(dx, dnorm, a.h, layer.ffn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
+  }
+  // dx is now the gradient of h.
+  const ArenaScope scope(nn.arena);
+  float* dq = nn.arena.take<float>(n * c.n_embd_q());
+  float* dk = nn.arena.take<float>(n * c.n_embd_kv());
+  float* dv = nn.arena.take<float>(n * c.n_embd_kv());
+  {
+    const ArenaScope inner(nn.arena);
+    float* dattn = nn.arena.take<float>(n * c.n_embd_q());
+    const LinearGradient o = {&layer.o, dx, a.xa[kO]};
+    linear_backward(dattn, {&o, 1}, a.attn, n, nn);
+    attention_backward(dq, dk, dv, dattn, a.attn, a.lse, a.q, a.k, a.v, tokens.segments, attention_shape(c), nn.pool);
+  }
+  const RopeStyle style = c.architecture->rope_style;
+  rope_apply(dq, tokens.positions, n, c.n_head, c.head_dim, tokens.rope, style, true, nn.pool);
+  rope_apply(dk, tokens.positions, n, c.n_head_kv, c.head_dim, tokens.rope, style, true, nn.pool);
+  float* norm = nn.arena.take<float>(n * c.n_embd);
+  float* dnorm = nn.arena.take<float>(n * c.n_embd);
+  rms_norm_forward(norm, x, layer.attn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
+  const LinearGradient qkv[] = {{&layer.q, dq, a.xa[kQ]}, {&layer.k, dk, a.xa[kK]}, {&layer.v, dv, a.xa[kV]}};
+  linear_backward(needs_dx ? dnorm : nullptr, qkv, norm, n, nn);
+  if (needs_dx) rms_norm_backward(dx, dnorm, x, layer.attn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
+}
+
+int64_t block_workspace_bytes(const Model& model, const Layer& layer, int64_t n_tokens, GemmInput input) {
+  const ModelConfig& c = model.config;
+  const auto floats = [&](int64_t per_token) { return Arena::size_of<float>(n_tokens * per_token); };
+  const auto linear = [&](std::initializer_list<const Linear*> layers) {
+    return linear_workspace_bytes({layers.begin(), layers.size()}, n_tokens, input);
+  };
+  // In the order of the backward pass, which takes at least what the forward pass does.
+  return std::max({2 * floats(c.n_ff) + linear({&layer.down}),
+                   2 * floats(c.n_embd) + linear({&layer.gate, &layer.up}),
+                   floats(c.n_embd_q()) + 2 * floats(c.n_embd_kv()) +
+                       std::max(floats(c.n_embd_q()) + linear({&layer.o}),
+                                2 * floats(c.n_embd) + linear({&layer.q, &layer.k, &layer.v}))});
+}
+
+}  // namespace lora

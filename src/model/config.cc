@@ -1,0 +1,125 @@
+#include "model/config.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace lora {
+namespace {
+
+// Typed access to the keys of one architecture: key("block_count") is "llama.block_count".
+struct Keys {
+  const Gguf& gguf;
+  std::string prefix;
+
+  std::string key(std::string_view name) const { return fmt::format("{}.{}", prefix, name); }
+
+  std::optional<int64_t> size(std::string_view name) const {
+    const auto value = gguf.get_int(key(name));
+    if (value && (*value < 1 || *value > (int64_t{1} << 31))) {
+      fail("{}: {}: {} makes no sense", gguf.path(), key(name), *value);
+    }
+    return value;
+  }
+  int64_t required_size(std::string_view name) const {
+    const auto value = size(name);
+    if (!value) fail("{}: {}: missing", gguf.path(), key(name));
+    return *value;
+  }
+  std::optional<double> number(std::string_view name) const {
+    const auto value = gguf.get_float(key(name));
+    if (value && !std::isfinite(*value)) fail("{}: {}: {} makes no sense", gguf.path(), key(name), *value);
+    return value;
+  }
+  double number_or(std::string_view name, double standard) const { return number(name).value_or(standard); }
+};
+
+const Architecture* find_architecture(const Gguf& gguf) {
+  const auto name = gguf.get_string("general.architecture");
+  if (!name) fail("{}: general.architecture: missing", gguf.path());
+  std::string known;
+  for (const Architecture* row : architectures()) {
+    if (row->name == *name) return row;
+    known += (known.empty() ? "" : ", ") + std::string(row->name);
+  }
+  fail("{}: architecture '{}' is not supported (known: {})", gguf.path(), *name, known);
+}
+
+RopeParameters read_rope(const Keys& keys, const ModelConfig& config, const ConfigOverrides& overrides) {
+  RopeParameters rope;
+  rope.n_rot = keys.size("rope.dimension_count").value_or(config.head_dim);
+  rope.freq_base = keys.number_or("rope.freq_base", 10000);
+  const std::string type = keys.gguf.get_string(keys.key("rope.scaling.type")).value_or("linear");
+  if (type != "none" && type != "linear" && type != "yarn") {
+    fail("{}: {}: '{}' is not supported (known: none, linear, yarn)", keys.gguf.path(),
+         keys.key("rope.scaling.type"), type);
+  }
+  const double factor = keys.number_or("rope.scaling.factor", keys.number_or("rope.scale_linear", 0));
+  if (type != "none" && factor != 0) rope.freq_scale = 1 / factor;
+  rope.yarn = type == "yarn";
+  rope.yarn_attn_factor = keys.number_or("rope.scaling.attn_factor", 1);
+  rope.yarn_ext_factor = keys.number_or("rope.scaling.yarn_ext_factor", 1);
+  rope.yarn_beta_fast = keys.number_or("rope.scaling.yarn_beta_fast", 32);
+  rope.yarn_beta_slow = keys.number_or("rope.scaling.yarn_beta_slow", 1);
+  rope.n_ctx_orig = keys.size("rope.scaling.original_context_length").value_or(config.n_ctx_train);
+  if (overrides.rope_freq_base) rope.freq_base = *overrides.rope_freq_base;
+  if (overrides.rope_freq_scale) rope.freq_scale = *overrides.rope_freq_scale;
+  if (const GgufTensor* factors = keys.gguf.find_tensor("rope_freqs.weight")) {
+    if (factors->type != Type::F32 || factors->n_elements() != rope.n_rot / 2) {
+      fail("{}: tensor rope_freqs.weight: expected {} F32 values, found {} of type {}", keys.gguf.path(),
+           rope.n_rot / 2, factors->shape(), traits(factors->type).name);
+    }
+    rope.freq_factors.resize(size_t(rope.n_rot / 2));
+    std::memcpy(rope.freq_factors.data(), factors->data.data(), factors->data.size());
+  }
+  if (rope.n_rot % 2 != 0 || rope.n_rot > config.head_dim) {
+    fail("{}: {}: {} does not fit heads of {}", keys.gguf.path(), keys.key("rope.dimension_count"), rope.n_rot,
+         config.head_dim);
+  }
+  return rope;
+}
+
+}  // namespace
+
+std::span<const Architecture* const> architectures() {
+  static const Architecture* const rows[] = {&kLlama};
+  return rows;
+}
+
+ModelConfig read_config(const Gguf& gguf, const ConfigOverrides& overrides) {
+  ModelConfig config;
+  config.architecture = find_architecture(gguf);
+  const Keys keys{gguf, std::string(config.architecture->name)};
+  config.n_layer = keys.required_size("block_count");
+  config.n_embd = keys.required_size("embedding_length");
+  config.n_ff = keys.required_size("feed_forward_length");
+  config.n_head = keys.required_size("attention.head_count");
+  config.n_head_kv = keys.size("attention.head_count_kv").value_or(config.n_head);
+  config.n_ctx_train = keys.required_size("context_length");
+  if (config.n_head % config.n_head_kv != 0) {
+    fail("{}: {}: {} is not divided by {} key/value heads", gguf.path(), keys.key("attention.head_count"),
+         config.n_head, config.n_head_kv);
+  }
+  const auto key_length = keys.size("attention.key_length");
+  if (!key_length && config.n_embd % config.n_head != 0) {
+    fail("{}: {}: {} is not divided by {} heads", gguf.path(), keys.key("embedding_length"), config.n_embd,
+         config.n_head);
+  }
+  config.head_dim = key_length.value_or(config.n_embd / config.n_head);
+  if (const auto value_length = keys.size("attention.value_length").value_or(config.head_dim);
+      value_length != config.head_dim) {
+    fail("{}: {}: {} differs from the key length {}, which is not supported", gguf.path(),
+         keys.key("attention.value_length"), value_length, config.head_dim);
+  }
+  if (keys.gguf.get_int(keys.key("expert_count")).value_or(0) > 0) {
+    fail("{}: {}: mixture-of-experts models are not supported", gguf.path(), keys.key("expert_count"));
+  }
+  config.rms_norm_eps = float(keys.number_or("attention.layer_norm_rms_epsilon", 1e-5));
+  if (overrides.rms_norm_eps) config.rms_norm_eps = float(*overrides.rms_norm_eps);
+  config.rope = read_rope(keys, config, overrides);
+  config.n_vocab = gguf.tensor("token_embd.weight").ne[1];
+  return config;
+}
+
+}  // namespace lora

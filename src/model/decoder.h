@@ -1,0 +1,36 @@
+// Generation's forward pass: a few new tokens after those whose keys and values are in the cache.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/block.h"
+#include "model/model.h"
+
+namespace lora {
+
+class Decoder {
+ public:
+  // Room for n_ctx tokens; at most n_batch go through the layers at once (longer inputs in pieces).
+  Decoder(const Model& model, int64_t n_ctx, int64_t n_batch, GemmInput input, ThreadPool& pool);
+
+  // Appends the tokens and returns the logits (n_vocab) that follow the last one, valid until the
+  // next call. Error if they do not fit, or are none, or are not in the vocabulary.
+  std::span<const float> append(std::span<const int32_t> ids);
+
+  int64_t n_past() const { return n_past_; }
+  int64_t n_ctx() const { return n_ctx_; }
+
+ private:
+  const Model& model_;
+  int64_t n_ctx_, n_batch_, n_past_ = 0;
+  RopeTable rope_;
+  std::vector<Buffer<float>> k_, v_;  // per layer (n_ctx, n_embd_kv)
+  Buffer<float> logits_;
+  Arena arena_;
+  GemmScratch scratch_;
+  NnContext nn_;
+};
+
+}  // namespace lora

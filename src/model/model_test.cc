@@ -1,0 +1,182 @@
+#include "model/model.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "base/error.h"
+#include "model/decoder.h"
+#include "model/step.h"
+
+namespace lora {
+namespace {
+
+constexpr const char* kTiny = LORA_SOURCE_DIR "/models/tiny-q8_0.gguf";
+
+std::vector<int32_t> some_tokens(int64_t n) {
+  std::vector<int32_t> ids(static_cast<size_t>(n));
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = int32_t((i * 37 + 1) % 4096);
+  return ids;
+}
+
+double largest_difference(std::span<const float> x, std::span<const float> y) {
+  double largest = 0;
+  for (size_t i = 0; i < x.size(); ++i) largest = std::max(largest, std::fabs(double(x[i]) - y[i]));
+  return largest;
+}
+
+// Logits of the whole text at once, by the training pass.
+std::vector<float> all_logits(const Model& model, const std::vector<int32_t>& ids, ThreadPool& pool) {
+  const int64_t n = int64_t(ids.size());
+  std::vector<int32_t> positions(ids.size());
+  std::iota(positions.begin(), positions.end(), 0);
+  const AttentionSegment segment{0, n, 0, n};
+  Step step(model, plan_step(model, n, n, 0, false, GemmInput::f32, pool.size()), GemmInput::f32, pool);
+  std::vector<float> logits(ids.size() * size_t(model.config.n_vocab));
+  step.logits(logits.data(), {ids, {}, positions, {&segment, 1}});
+  return logits;
+}
+
+// The cache: pieces of any size, and pieces larger than the decoder's batch, give the logits of the whole.
+TEST(Decoder, AgreesWithTheWholePass) {
+  const Model model = load_model(kTiny);
+  ThreadPool pool(2);
+  const std::vector<int32_t> ids = some_tokens(40);
+  const std::vector<float> want = all_logits(model, ids, pool);
+  for (const std::vector<size_t>& pieces : {std::vector<size_t>{40}, {1, 1, 5, 33}, {20, 2, 18}}) {
+    Decoder decoder(model, 40, 7, GemmInput::f32, pool);
+    size_t at = 0;
+    for (size_t piece : pieces) {
+      const auto logits = decoder.append(std::span(ids).subspan(at, piece));
+      at += piece;
+      EXPECT_LT(largest_difference(logits, std::span(want).subspan((at - 1) * 4096, 4096)), 2e-4) << at;
+    }
+    EXPECT_THROW(decoder.append(std::span(ids).first(1)), Error);  // the context is full
+  }
+}
+
+// Two texts in one flat list do not see each other.
+TEST(Step, SegmentsAreApart) {
+  const Model model = load_model(kTiny);
+  ThreadPool pool(2);
+  const std::vector<int32_t> a = some_tokens(9), b = some_tokens(6);
+  std::vector<int32_t> both = a, positions = {0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 2, 3, 4, 5};
+  both.insert(both.end(), b.begin(), b.end());
+  const AttentionSegment segments[] = {{0, 9, 0, 9}, {9, 6, 9, 6}};
+  Step step(model, plan_step(model, 15, 9, 0, false, GemmInput::f32, 2), GemmInput::f32, pool);
+  std::vector<float> logits(15 * 4096);
+  step.logits(logits.data(), {both, {}, positions, segments});
+  EXPECT_LT(largest_difference(all_logits(model, a, pool), std::span(logits).first(9 * 4096)), 1e-4);
+  EXPECT_LT(largest_difference(all_logits(model, b, pool), std::span(logits).subspan(9 * 4096)), 1e-4);
+}
+
+TEST(Step, RefusesTokensAndPositionsOutOfRange) {
+  const Model model = load_model(kTiny);
+  ThreadPool pool(1);
+  Step step(model, plan_step(model, 4, 4, 0, false, GemmInput::f32, 1), GemmInput::f32, pool);
+  const AttentionSegment segment{0, 1, 0, 1};
+  double loss;
+  const auto losses = [&](int32_t id, int32_t target, int32_t position) {
+    step.losses(&loss, {{&id, 1}, {&target, 1}, {&position, 1}, {&segment, 1}});
+  };
+  EXPECT_NO_THROW(losses(1, 2, 3));
+  EXPECT_THROW(losses(-1, 2, 0), Error);
+  EXPECT_THROW(losses(4096, 2, 0), Error);
+  EXPECT_THROW(losses(1, 4096, 0), Error);
+  EXPECT_THROW(losses(1, 2, 4), Error);
+}
+
+TEST(Model, FindsLinearLayersByTensorName) {
+  Model model = load_model(kTiny);
+  EXPECT_EQ(model.find_linear("blk.0.attn_q.weight"), &model.layers[0].q);
+  EXPECT_EQ(model.find_linear("blk.5.ffn_down.weight"), &model.layers[5].down);
+  EXPECT_EQ(model.find_linear("output.weight"), &model.output);
+  for (const char* name : {"blk.6.attn_q.weight", "blk.0.attn_q.bias", "blk.0.attn_output", "token_embd.weight", ""}) {
+    EXPECT_EQ(model.find_linear(name), nullptr) << name;
+  }
+}
+
+// The bundled model written again with one thing changed.
+struct Copy {
+  Gguf original = Gguf::open(kTiny);
+  std::string path = testing::TempDir() + "lora_model_copy.gguf";
+  ~Copy() { std::remove(path.c_str()); }
+
+  std::string why(const std::function<void(GgufWriter&)>& change, const std::function<bool(std::string_view)>& keep) {
+    GgufWriter writer;
+    for (const auto& [key, value] : original.values()) {
+      if (keep(key)) writer.set(key, value);
+    }
+    for (const GgufTensor& t : original.tensors()) {
+      if (keep(t.name)) writer.add_tensor(t.name, t.type, {t.ne, t.ne + t.n_dims}, t.data);
+    }
+    change(writer);
+    writer.write(path);
+    try {
+      load_model(path);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "accepted";
+  }
+};
+
+TEST(Model, RefusesWhatItDoesNotUnderstandByName) {
+  Copy copy;
+  const auto all = [](std::string_view) { return true; };
+  const auto nothing = [](GgufWriter&) {};
+  using testing::HasSubstr;
+  EXPECT_EQ(copy.why(nothing, all), "accepted");
+  EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_string("general.architecture", "gpt2"); }, all),
+              HasSubstr("architecture 'gpt2' is not supported (known: llama)"));
+  EXPECT_THAT(copy.why(nothing, [](std::string_view n) { return n != "blk.3.ffn_up.weight"; }),
+              HasSubstr("tensor blk.3.ffn_up.weight: missing"));
+  EXPECT_THAT(copy.why(nothing, [](std::string_view n) { return n != "llama.block_count"; }),
+              HasSubstr("llama.block_count: missing"));
+  EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_u32("llama.attention.head_count_kv", 3); }, all),
+              HasSubstr("not divided by 3"));
+  EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_u32("llama.embedding_length", 128); }, all), HasSubstr("expected"));
+  EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_u32("llama.expert_count", 8); }, all), HasSubstr("mixture-of-experts"));
+  EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_string("llama.rope.scaling.type", "longrope"); }, all),
+              HasSubstr("longrope"));
+  const float one = 1;
+  EXPECT_THAT(copy.why([&](GgufWriter& w) { w.add_tensor("blk.0.attn_q_norm.weight", Type::F32, {1}, std::as_bytes(std::span(&one, 1))); }, all),
+              HasSubstr("tensor blk.0.attn_q_norm.weight: not known"));
+  // Without output.weight the embedding's table is the head.
+  EXPECT_EQ(copy.why(nothing, [](std::string_view n) { return n != "output.weight"; }), "accepted");
+}
+
+TEST(Config, ReadsRopeScaling) {
+  Copy copy;
+  const auto rope = [&](const std::function<void(GgufWriter&)>& change) {
+    EXPECT_EQ(copy.why(change, [](std::string_view) { return true; }), "accepted");
+    return load_model(copy.path).config.rope;
+  };
+  EXPECT_EQ(rope([](GgufWriter&) {}).freq_scale, 1);
+  const auto linear = rope([](GgufWriter& w) {
+    w.set_string("llama.rope.scaling.type", "linear");
+    w.set_f32("llama.rope.scaling.factor", 4);
+  });
+  EXPECT_EQ(linear.freq_scale, 0.25);
+  EXPECT_FALSE(linear.yarn);
+  EXPECT_EQ(rope([](GgufWriter& w) { w.set_f32("llama.rope.scale_linear", 2); }).freq_scale, 0.5);
+  const auto yarn = rope([](GgufWriter& w) {
+    w.set_string("llama.rope.scaling.type", "yarn");
+    w.set_f32("llama.rope.scaling.factor", 8);
+    w.set_u32("llama.rope.scaling.original_context_length", 64);
+  });
+  EXPECT_TRUE(yarn.yarn);
+  EXPECT_EQ(yarn.n_ctx_orig, 64);
+  EXPECT_EQ(yarn.freq_scale, 0.125);
+  const std::vector<float> factors(16, 2.0f);
+  const auto divided = rope([&](GgufWriter& w) {
+    w.add_tensor("rope_freqs.weight", Type::F32, {16}, std::as_bytes(std::span(factors)));
+  });
+  EXPECT_EQ(divided.freq_factors, factors);
+  EXPECT_EQ(load_model(copy.path, {5e5, 0.5, 1e-4}).config.rope.freq_base, 5e5);
+}
+
+}  // namespace
+}  // namespace lora

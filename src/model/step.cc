@@ -1,0 +1,180 @@
+#include "model/step.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/rmsnorm/rmsnorm.h"
+#include "nn/embedding.h"
+#include "nn/head.h"
+
+namespace lora {
+namespace {
+
+int64_t rope_bytes(const Model& model, int64_t n_positions) {
+  return 2 * Arena::size_of<float>(n_positions * model.config.rope.n_rot / 2);
+}
+
+int64_t attention_scratch(const Model& model, int64_t n_tokens, bool backward, int n_threads) {
+  const AttentionShape shape{model.config.n_head, model.config.n_head_kv, model.config.head_dim, 1.0f};
+  const int64_t forward = attention_forward_scratch_bytes(shape, n_threads);
+  return backward ? std::max(forward, attention_backward_scratch_bytes(shape, n_tokens, n_threads)) : forward;
+}
+
+}  // namespace
+
+StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, int64_t n_kept, bool backward,
+                   GemmInput input, int n_threads) {
+  const int64_t n_layer = model.config.n_layer;
+  const int64_t stream = Arena::size_of<float>(n_tokens * model.config.n_embd);
+  StepPlan plan{n_tokens, n_positions, backward ? std::clamp<int64_t>(n_kept, 0, n_layer) : 0, backward};
+  plan.input_bytes = stream * (backward ? n_layer + 1 : 1);
+  int64_t shared = 0, block = 0;
+  for (int64_t i = 0; i < n_layer; ++i) {
+    const Layer& layer = model.layers[size_t(i)];
+    const int64_t activations = block_activation_bytes(model, layer, n_tokens);
+    if (i < plan.n_kept) {
+      plan.activation_bytes += activations;
+    } else {
+      shared = std::max(shared, activations);
+    }
+    block = std::max(block, block_workspace_bytes(model, layer, n_tokens, input));
+  }
+  plan.activation_bytes += shared;
+  // The normed output and, going back, the gradient stream live beside a layer's or the head's workspace.
+  const int64_t head = stream + head_workspace_bytes(model.output, input);
+  plan.workspace_bytes = (backward ? stream : 0) + std::max(block, head);
+  plan.other_bytes = GemmScratch::bytes_per_worker() * n_threads + rope_bytes(model, n_positions) +
+                     attention_scratch(model, n_tokens, backward, n_threads);
+  return plan;
+}
+
+StepPlan plan_step_within(uint64_t budget, const Model& model, int64_t n_tokens, int64_t n_positions,
+                          GemmInput input, int n_threads) {
+  for (int64_t n_kept = model.config.n_layer; n_kept >= 0; --n_kept) {
+    const StepPlan plan = plan_step(model, n_tokens, n_positions, n_kept, true, input, n_threads);
+    if (uint64_t(plan.total_bytes()) <= budget) return plan;
+    if (n_kept == 0) {
+      fail("memory: {:.1f} MiB are there for the step, {:.1f} MiB are needed at the least (a smaller context or "
+           "batch needs less)",
+           double(budget) / (1 << 20), double(plan.total_bytes()) / (1 << 20));
+    }
+  }
+  return {};
+}
+
+Step::Step(const Model& model, const StepPlan& plan, GemmInput input, ThreadPool& pool)
+    : model_(model),
+      plan_(plan),
+      rope_(make_rope_table(model.config.rope, plan.n_positions)),
+      arena_(plan.arena_bytes()),
+      scratch_(pool.size()),
+      nn_{pool, input, scratch_, arena_} {}
+
+void Step::check(const StepTokens& tokens) const {
+  if (int64_t(tokens.ids.size()) > plan_.n_tokens) {
+    fail("step: {} tokens, planned for {}", tokens.ids.size(), plan_.n_tokens);
+  }
+  for (int32_t id : tokens.ids) {
+    if (id < 0 || id >= model_.config.n_vocab) fail("token {}: not in a vocabulary of {}", id, model_.config.n_vocab);
+  }
+  for (int32_t target : tokens.targets) {
+    if (target >= model_.config.n_vocab) fail("target {}: not in a vocabulary of {}", target, model_.config.n_vocab);
+  }
+  for (int32_t position : tokens.positions) {
+    if (position < 0 || position >= plan_.n_positions) {
+      fail("position {}: not below {}", position, plan_.n_positions);
+    }
+  }
+}
+
+// Runs all layers in place over one stream and returns the normed output, in the arena.
+const float* Step::forward(const StepTokens& tokens, float* x) {
+  const ModelConfig& c = model_.config;
+  const int64_t n = int64_t(tokens.ids.size());
+  const BlockTokens block{n, tokens.positions.data(), tokens.segments, rope_};
+  embedding_forward(x, model_.embedding, tokens.ids, nn_.pool);
+  for (const Layer& layer : model_.layers) {
+    const ArenaScope scope(arena_);
+    const BlockActivations activations = take_block_activations(arena_, model_, layer, n);
+    block_forward(x, x, model_, layer, activations, block, nullptr, nn_);
+  }
+  float* norm = arena_.take<float>(n * c.n_embd);
+  rms_norm_forward(norm, x, model_.output_norm.data(), c.rms_norm_eps, n, c.n_embd, nn_.pool);
+  return norm;
+}
+
+void Step::losses(double* losses, const StepTokens& tokens) {
+  check(tokens);
+  const ArenaScope scope(arena_);
+  const float* norm = forward(tokens, arena_.take<float>(int64_t(tokens.ids.size()) * model_.config.n_embd));
+  head_loss_forward(losses, model_.output, norm, tokens.targets, nn_);
+}
+
+void Step::logits(float* logits, const StepTokens& tokens) {
+  check(tokens);
+  const ArenaScope scope(arena_);
+  const int64_t n = int64_t(tokens.ids.size()), n_embd = model_.config.n_embd;
+  const float* norm = forward(tokens, arena_.take<float>(n * n_embd));
+  for (int64_t t = 0; t < n; t += kHeadTokens) {
+    const LinearOutput out = {&model_.output, logits + t * model_.config.n_vocab};
+    linear_forward({&out, 1}, norm + t * n_embd, std::min(kHeadTokens, n - t), nn_);
+  }
+}
+
+void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float scale) {
+  check(tokens);
+  if (!plan_.backward) fail("step: planned without a backward pass");
+  const ArenaScope scope(arena_);
+  const ModelConfig& c = model_.config;
+  const int64_t n = int64_t(tokens.ids.size()), n_layer = c.n_layer;
+  const BlockTokens block{n, tokens.positions.data(), tokens.segments, rope_};
+
+  float* dx = arena_.take<float>(n * c.n_embd);
+  std::vector<float*> inputs;  // of each layer, and the last one's output
+  for (int64_t i = 0; i <= n_layer; ++i) inputs.push_back(arena_.take<float>(n * c.n_embd));
+  std::vector<BlockActivations> kept;
+  for (int64_t i = 0; i < plan_.n_kept; ++i) {
+    kept.push_back(take_block_activations(arena_, model_, model_.layers[size_t(i)], n));
+  }
+  // Layers that are not kept use the same bytes in turn, each with its own adapters' ranks.
+  const auto activations = [&](int64_t i) {
+    return i < plan_.n_kept ? kept[size_t(i)] : take_block_activations(arena_, model_, model_.layers[size_t(i)], n);
+  };
+  const auto block_at = [&](int64_t i, float* y, const BlockActivations& set) {
+    block_forward(y, inputs[size_t(i)], model_, model_.layers[size_t(i)], set, block, nullptr, nn_);
+  };
+
+  embedding_forward(inputs[0], model_.embedding, tokens.ids, nn_.pool);
+  for (int64_t i = 0; i < n_layer; ++i) {
+    const ArenaScope layer_scope(arena_);
+    block_at(i, inputs[size_t(i) + 1], activations(i));
+  }
+  bool embedding_trained = false;
+  for (const LoraView& lora : model_.embedding.loras) embedding_trained |= lora.da != nullptr;
+  for (int64_t i = n_layer - 1; i >= 0; --i) {
+    const ArenaScope layer_scope(arena_);
+    const BlockActivations set = activations(i);
+    if (i == n_layer - 1) {
+      head_backward(dx, losses, inputs[size_t(n_layer)], tokens.targets, scale);  // this layer's set is still there
+    } else if (i >= plan_.n_kept) {
+      block_at(i, nullptr, set);
+    }
+    block_backward(dx, inputs[size_t(i)], model_, model_.layers[size_t(i)], set, block, i > 0 || embedding_trained,
+                   nn_);
+  }
+  if (embedding_trained) embedding_backward(model_.embedding, dx, tokens.ids, nn_.pool);
+}
+
+// Loss of the last layer's output x, and its gradient dx.
+void Step::head_backward(float* dx, double* losses, const float* x, std::span<const int32_t> targets, float scale) {
+  const ArenaScope scope(arena_);
+  const ModelConfig& c = model_.config;
+  const int64_t n = int64_t(targets.size());
+  float* norm = arena_.take<float>(n * c.n_embd);
+  rms_norm_forward(norm, x, model_.output_norm.data(), c.rms_norm_eps, n, c.n_embd, nn_.pool);
+  head_loss_backward(norm, losses, model_.output, norm, targets, scale, nn_);
+  std::fill(dx, dx + n * c.n_embd, 0.0f);
+  rms_norm_backward(dx, norm, x, model_.output_norm.data(), c.rms_norm_eps, n, c.n_embd, nn_.pool);
+}
+
+}  // namespace lora

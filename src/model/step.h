@@ -1,0 +1,75 @@
+// The whole model over a batch of tokens: the loss, and the gradients of the adapters.
+//
+// Memory is planned before and allocated once: each layer's input is kept; of the first `n_kept`
+// layers the activations are kept too, the others share one set and are computed again in the backward
+// pass (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). Every plan gives the same bits.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/attention/attention.h"
+#include "model/block.h"
+#include "model/model.h"
+
+namespace lora {
+
+// A flat list of tokens; segments are causal and apart from one another.
+struct StepTokens {
+  std::span<const int32_t> ids;        // (n_tokens), in [0, n_vocab)
+  std::span<const int32_t> targets;    // (n_tokens), < 0: none
+  std::span<const int32_t> positions;  // (n_tokens), in [0, n_positions)
+  std::span<const AttentionSegment> segments;
+};
+
+struct StepPlan {
+  int64_t n_tokens = 0;     // at most per call
+  int64_t n_positions = 0;  // positions are below this
+  int64_t n_kept = 0;       // layers whose activations are kept
+  bool backward = true;     // false: losses only
+  // Bytes by part; the adapters and their optimizer are their owner's.
+  int64_t input_bytes = 0;       // each layer's input
+  int64_t activation_bytes = 0;  // kept activations and the shared set
+  int64_t workspace_bytes = 0;   // within a layer or the head
+  int64_t other_bytes = 0;       // threads' scratch, rotary table
+
+  int64_t arena_bytes() const { return input_bytes + activation_bytes + workspace_bytes; }
+  int64_t total_bytes() const { return arena_bytes() + other_bytes; }
+};
+
+// Adapters must be attached to the model already: their ranks count.
+StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, int64_t n_kept, bool backward,
+                   GemmInput input, int n_threads);
+
+// The plan that keeps most within the budget. Error naming the least that is needed if even keeping nothing
+// does not fit.
+StepPlan plan_step_within(uint64_t budget, const Model& model, int64_t n_tokens, int64_t n_positions,
+                          GemmInput input, int n_threads);
+
+class Step {
+ public:
+  Step(const Model& model, const StepPlan& plan, GemmInput input, ThreadPool& pool);
+
+  // losses[t] = -ln p(target_t) in nats, 0 without target. Error for ids or positions out of range.
+  void losses(double* losses, const StepTokens& tokens);
+
+  // The same, and the gradients of scale * sum of losses are added to the trained adapters' (LoraView::da, db).
+  void losses_and_gradients(double* losses, const StepTokens& tokens, float scale);
+
+  // Logits of every token. (n_tokens, n_vocab)
+  void logits(float* logits, const StepTokens& tokens);
+
+ private:
+  const float* forward(const StepTokens& tokens, float* x);
+  void head_backward(float* dx, double* losses, const float* x, std::span<const int32_t> targets, float scale);
+  void check(const StepTokens& tokens) const;
+
+  const Model& model_;
+  StepPlan plan_;
+  RopeTable rope_;
+  Arena arena_;
+  GemmScratch scratch_;
+  NnContext nn_;
+};
+
+}  // namespace lora

@@ -1,0 +1,27 @@
+// Token embedding with low-rank adapters, forward and backward. Row v of the table is the embedding
+// of token v; an adapter adds scale * B a[:, v] to it (a one-hot token as the input of W^T + B A).
+//
+//   x_t = E[v_t] + sum_k scale_k B_k a_k[:, v_t]
+//   dB += scale dx_t a[:, v_t]^T      da[:, v_t] += scale B^T dx_t
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "nn/linear.h"
+
+namespace lora {
+
+struct Embedding {
+  MatrixView table;             // (n_vocab, n_embd)
+  std::vector<LoraView> loras;  // a: (rank, n_vocab), b: (n_embd, rank)
+};
+
+// x: (n_tokens, n_embd); ids lie in [0, n_vocab): the caller checks them.
+void embedding_forward(float* x, const Embedding& embedding, std::span<const int32_t> ids, ThreadPool& pool);
+
+// Adds to the gradients of trained adapters; the table is frozen. dx: (n_tokens, n_embd).
+void embedding_backward(const Embedding& embedding, const float* dx, std::span<const int32_t> ids,
+                        ThreadPool& pool);
+
+}  // namespace lora

@@ -1,0 +1,28 @@
+// The output layer and the loss together, a block of tokens at a time: the logits of all tokens
+// never exist at once. The loss is the cross-entropy of the targets (kernels/cross_entropy); tokens
+// without a target cost nothing.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "nn/linear.h"
+
+namespace lora {
+
+// Tokens whose logits exist at a time.
+inline constexpr int64_t kHeadTokens = 128;
+
+// losses[t] = -ln softmax(head(x_t))[target_t], 0 where target_t < 0.  x: (n_tokens, n_embd).
+void head_loss_forward(double* losses, const Linear& head, const float* x, std::span<const int32_t> targets,
+                       NnContext& nn);
+
+// The same, and dx (n_tokens, n_embd) = d(scale * sum of losses) / dx; adapters' gradients are added to.
+// dx may be x.
+void head_loss_backward(float* dx, double* losses, const Linear& head, const float* x,
+                        std::span<const int32_t> targets, float scale, NnContext& nn);
+
+// Arena bytes that either takes at most.
+int64_t head_workspace_bytes(const Linear& head, GemmInput input);
+
+}  // namespace lora

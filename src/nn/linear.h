@@ -1,0 +1,66 @@
+// A linear layer with low-rank adapters (Hu et al., "LoRA", 2021), forward and backward:
+//
+//   y  = x W^T + bias + sum_k scale_k (x A_k^T) B_k^T
+//   dx = dy W + sum_k scale_k (dy B_k) A_k
+//   dA_k = scale_k (dy B_k)^T x          dB_k = scale_k dy^T (x A_k^T)
+//
+// W is quantized, in the mapped file, and frozen; A and B are f32. Layers that read the same input
+// (q, k, v; gate, up) go through one call, which packs that input once.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "nn/context.h"
+#include "quant/types.h"
+
+namespace lora {
+
+struct LoraView {
+  const float* a = nullptr;  // (rank, n_in)
+  const float* b = nullptr;  // (n_out, rank)
+  int64_t rank = 0;
+  float scale = 1;
+  float* da = nullptr;  // gradients, added to; nullptr: not trained
+  float* db = nullptr;
+};
+
+struct Linear {
+  MatrixView w;                 // (n_out, n_in)
+  const float* bias = nullptr;  // (n_out), or none
+  std::vector<LoraView> loras;
+
+  int64_t n_in() const { return w.n_cols; }
+  int64_t n_out() const { return w.n_rows; }
+};
+
+// One output of a forward call. xa, if not nullptr, receives x A^T of every adapter one after the other, each
+// (n_tokens, rank): the backward pass needs it. Without y only xa is computed.
+struct LinearOutput {
+  const Linear* layer;
+  float* y;  // (n_tokens, n_out), or nullptr
+  bool accumulate = false;
+  float* xa = nullptr;
+};
+
+// x: (n_tokens, n_in).
+void linear_forward(std::span<const LinearOutput> outputs, const float* x, int64_t n_tokens, NnContext& nn);
+
+struct LinearGradient {
+  const Linear* layer;
+  const float* dy;  // (n_tokens, n_out)
+  const float* xa;  // of the forward pass
+};
+
+// dx (n_tokens, n_in) = the sum over the layers, or nothing if dx is nullptr; adapters' gradients are added to.
+void linear_backward(float* dx, std::span<const LinearGradient> layers, const float* x, int64_t n_tokens,
+                     NnContext& nn);
+
+// Arena bytes that either direction takes at most, for layers that share an input.
+int64_t linear_workspace_bytes(std::span<const Linear* const> layers, int64_t n_tokens, GemmInput input);
+
+// Values of xa for one layer.
+int64_t xa_size(const Linear& layer, int64_t n_tokens);
+
+}  // namespace lora

@@ -1,0 +1,235 @@
+// Each layer twice: its plain reference against finite differences in double, and the layer itself
+// against the reference.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "base/random.h"
+#include "kernels/cross_entropy/cross_entropy_reference.h"
+#include "kernels/dot/dot.h"
+#include "nn/embedding.h"
+#include "nn/head.h"
+#include "nn/linear.h"
+#include "nn/linear_reference.h"
+
+namespace lora {
+namespace {
+
+using Values = std::vector<double>;
+
+Values random_values(uint64_t stream, int64_t n) {
+  Values v(static_cast<size_t>(n));
+  for (size_t i = 0; i < v.size(); ++i) v[i] = 2.0 * random_uniform(3, Purpose::test, stream, i) - 1;
+  return v;
+}
+
+std::vector<float> to_float(const Values& v) { return {v.begin(), v.end()}; }
+
+// d f / d v by central differences. In double with step 1e-5 the error is about 1e-10 of f's scale.
+Values finite_differences(Values& v, const std::function<double()>& f) {
+  constexpr double kStep = 1e-5;
+  Values d;
+  for (double& value : v) {
+    const double at = value;
+    value = at + kStep;
+    const double above = f();
+    value = at - kStep;
+    d.push_back((above - f()) / (2 * kStep));
+    value = at;
+  }
+  return d;
+}
+
+double relative_difference(const auto& got, const auto& want) {
+  double difference = 0, norm = 1e-30;
+  for (size_t i = 0; i < want.size(); ++i) {
+    difference += (double(got[i]) - double(want[i])) * (double(got[i]) - double(want[i]));
+    norm += double(want[i]) * double(want[i]);
+  }
+  return std::sqrt(difference / norm);
+}
+
+double inner(const Values& x, const Values& y) {
+  double sum = 0;
+  for (size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
+  return sum;
+}
+
+LinearReference<double> random_linear(int64_t n_in, int64_t n_out, int64_t rank, uint64_t stream) {
+  return {n_in, n_out, rank, 0.75, random_values(stream, n_out * n_in), random_values(stream + 1, rank * n_in),
+          random_values(stream + 2, n_out * rank)};
+}
+
+TEST(LinearReference, GradientsAgreeWithFiniteDifferences) {
+  const int64_t n_tokens = 5, n_in = 7, n_out = 6, rank = 3;
+  LinearReference<double> l = random_linear(n_in, n_out, rank, 1);
+  Values x = random_values(10, n_tokens * n_in);
+  const Values dy = random_values(11, n_tokens * n_out);
+  const auto f = [&] { return inner(linear_forward_reference(l, x, n_tokens), dy); };
+  const auto d = linear_backward_reference(l, x, dy, n_tokens);
+  EXPECT_LT(relative_difference(d.x, finite_differences(x, f)), 1e-8);
+  EXPECT_LT(relative_difference(d.a, finite_differences(l.a, f)), 1e-8);
+  EXPECT_LT(relative_difference(d.b, finite_differences(l.b, f)), 1e-8);
+}
+
+// An embedding is the linear layer of one-hot rows; only its adapter has gradients.
+Values one_hot(const std::vector<int32_t>& ids, int64_t n_vocab) {
+  Values x(ids.size() * size_t(n_vocab));
+  for (size_t t = 0; t < ids.size(); ++t) x[t * size_t(n_vocab) + size_t(ids[t])] = 1;
+  return x;
+}
+
+// Cross-entropy of a head, as a function of its input and adapter.
+double head_loss(const LinearReference<double>& head, const Values& x, const std::vector<int32_t>& targets) {
+  const Values logits = linear_forward_reference(head, x, int64_t(targets.size()));
+  double loss = 0;
+  for (size_t t = 0; t < targets.size(); ++t) {
+    loss += cross_entropy_forward_reference(&logits[t * size_t(head.n_out)], targets[t], head.n_out);
+  }
+  return loss;
+}
+
+TEST(HeadReference, GradientsOfTheLossAgreeWithFiniteDifferences) {
+  const std::vector<int32_t> targets = {2, -1, 0, 4};
+  LinearReference<double> head = random_linear(6, 5, 2, 20);
+  Values x = random_values(30, 4 * 6);
+  Values logits = linear_forward_reference(head, x, 4);
+  for (size_t t = 0; t < 4; ++t) cross_entropy_backward_reference(&logits[t * 5], targets[t], 1.0, head.n_out);
+  const auto d = linear_backward_reference(head, x, logits, 4);
+  const auto f = [&] { return head_loss(head, x, targets); };
+  EXPECT_LT(relative_difference(d.x, finite_differences(x, f)), 1e-7);
+  EXPECT_LT(relative_difference(d.a, finite_differences(head.a, f)), 1e-7);
+  EXPECT_LT(relative_difference(d.b, finite_differences(head.b, f)), 1e-7);
+}
+
+// A layer in f32 over the same numbers, with gradients to add to.
+struct Layer {
+  std::vector<float> w, a, b, da, db;
+  Linear linear;
+
+  explicit Layer(const LinearReference<double>& r)
+      : w(to_float(r.w)), a(to_float(r.a)), b(to_float(r.b)), da(a.size()), db(b.size()) {
+    linear.w = f32_matrix(w.data(), r.n_out, r.n_in);
+    linear.loras = {{a.data(), b.data(), r.rank, float(r.scale), da.data(), db.data()}};
+  }
+};
+
+struct Machinery {
+  ThreadPool pool{2};
+  GemmScratch scratch{2};
+  Arena arena;
+  NnContext nn{pool, GemmInput::f32, scratch, arena};
+  explicit Machinery(int64_t bytes) : arena(bytes) {}
+};
+
+constexpr double kTolerance = 2e-6;  // f32 sums of some hundred products
+
+// More tokens than kDotTokens take the packed path, fewer the one for generation.
+TEST(Linear, AgreesWithTheReferenceOnBothPaths) {
+  for (int64_t n_tokens : {int64_t{1}, kDotTokens, kDotTokens + 1, int64_t{33}}) {
+    const auto q = random_linear(70, 48, 5, 40), k = random_linear(70, 31, 2, 50);
+    Layer lq(q), lk(k);
+    const Values x = random_values(60, n_tokens * 70);
+    const std::vector<float> xf = to_float(x);
+    const Linear* both[] = {&lq.linear, &lk.linear};
+    Machinery m(linear_workspace_bytes(both, n_tokens, GemmInput::f32));
+    std::vector<float> yq(size_t(n_tokens * 48)), yk(size_t(n_tokens * 31));
+    std::vector<float> xaq(size_t(xa_size(lq.linear, n_tokens))), xak(size_t(xa_size(lk.linear, n_tokens)));
+    const LinearOutput outputs[] = {{&lq.linear, yq.data(), false, xaq.data()}, {&lk.linear, yk.data(), false, xak.data()}};
+    linear_forward(outputs, xf.data(), n_tokens, m.nn);
+    EXPECT_LT(relative_difference(yq, linear_forward_reference(q, x, n_tokens)), kTolerance);
+    EXPECT_LT(relative_difference(yk, linear_forward_reference(k, x, n_tokens)), kTolerance);
+
+    const Values dq = random_values(61, n_tokens * 48), dk = random_values(62, n_tokens * 31);
+    const std::vector<float> dqf = to_float(dq), dkf = to_float(dk);
+    std::vector<float> dx(size_t(n_tokens * 70));
+    const LinearGradient gradients[] = {{&lq.linear, dqf.data(), xaq.data()}, {&lk.linear, dkf.data(), xak.data()}};
+    linear_backward(dx.data(), gradients, xf.data(), n_tokens, m.nn);
+    const auto wq = linear_backward_reference(q, x, dq, n_tokens), wk = linear_backward_reference(k, x, dk, n_tokens);
+    Values sum = wq.x;
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += wk.x[i];
+    EXPECT_LT(relative_difference(dx, sum), kTolerance);
+    EXPECT_LT(relative_difference(lq.da, wq.a), kTolerance);
+    EXPECT_LT(relative_difference(lq.db, wq.b), kTolerance);
+    EXPECT_LT(relative_difference(lk.da, wk.a), kTolerance);
+    EXPECT_LT(relative_difference(lk.db, wk.b), kTolerance);
+    EXPECT_GT(m.arena.peak(), m.arena.capacity() / 4);  // the plan is not far above the need
+  }
+}
+
+TEST(Linear, AddsSeveralAdaptersAndABias) {
+  const auto r = random_linear(20, 9, 3, 70), other = random_linear(20, 9, 2, 80);
+  for (int64_t n_tokens : {2, 11}) {
+    Layer layer(r), second(other);
+    layer.linear.loras.push_back(second.linear.loras[0]);
+    const std::vector<float> bias = to_float(random_values(90, 9));
+    layer.linear.bias = bias.data();
+    const Values x = random_values(91, n_tokens * 20);
+    const Linear* one[] = {&layer.linear};
+    Machinery m(linear_workspace_bytes(one, n_tokens, GemmInput::f32));
+    std::vector<float> y(size_t(n_tokens * 9));
+    const LinearOutput out = {&layer.linear, y.data()};
+    linear_forward({&out, 1}, to_float(x).data(), n_tokens, m.nn);
+    auto no_base = other;
+    std::fill(no_base.w.begin(), no_base.w.end(), 0);
+    Values want = linear_forward_reference(r, x, n_tokens);
+    const Values more = linear_forward_reference(no_base, x, n_tokens);
+    for (size_t i = 0; i < want.size(); ++i) want[i] += more[i] + double(bias[i % 9]);
+    EXPECT_LT(relative_difference(y, want), kTolerance);
+  }
+}
+
+TEST(Embedding, ForwardAndAdapterGradientsAgreeWithTheReference) {
+  const int64_t n_vocab = 11, n_embd = 8, rank = 3;
+  // As a linear layer the table is W^T: (n_embd, n_vocab).
+  const LinearReference<double> r = random_linear(n_vocab, n_embd, rank, 100);
+  std::vector<float> table(size_t(n_vocab * n_embd));
+  for (int64_t v = 0; v < n_vocab; ++v) {
+    for (int64_t e = 0; e < n_embd; ++e) table[size_t(v * n_embd + e)] = float(r.w[size_t(e * n_vocab + v)]);
+  }
+  Layer layer(r);
+  const Embedding embedding{f32_matrix(table.data(), n_vocab, n_embd), layer.linear.loras};
+  const std::vector<int32_t> ids = {3, 0, 10, 3, 7};
+  const int64_t n = int64_t(ids.size());
+  ThreadPool pool(2);
+  std::vector<float> x(size_t(n * n_embd));
+  embedding_forward(x.data(), embedding, ids, pool);
+  const Values hot = one_hot(ids, n_vocab);
+  EXPECT_LT(relative_difference(x, linear_forward_reference(r, hot, n)), kTolerance);
+
+  const Values dx = random_values(110, n * n_embd);
+  embedding_backward(embedding, to_float(dx).data(), ids, pool);
+  const auto d = linear_backward_reference(r, hot, dx, n);
+  EXPECT_LT(relative_difference(layer.da, d.a), kTolerance);
+  EXPECT_LT(relative_difference(layer.db, d.b), kTolerance);
+}
+
+// More tokens than a block of the head, with and without targets, in place.
+TEST(Head, LossAndGradientsAgreeWithTheReference) {
+  const int64_t n_embd = 24, n_vocab = 37, n = kHeadTokens + 40;
+  const LinearReference<double> r = random_linear(n_embd, n_vocab, 4, 120);
+  Layer layer(r);
+  const Values x = random_values(130, n * n_embd);
+  std::vector<int32_t> targets(static_cast<size_t>(n));
+  for (size_t t = 0; t < targets.size(); ++t) targets[t] = t % 5 == 0 ? -1 : int32_t(random_bits(1, Purpose::test, 131, t) % n_vocab);
+  Values logits = linear_forward_reference(r, x, n), want_losses(targets.size());
+  for (size_t t = 0; t < targets.size(); ++t) {
+    want_losses[t] = cross_entropy_backward_reference(&logits[t * size_t(n_vocab)], targets[t], 0.125, n_vocab);
+  }
+  const auto d = linear_backward_reference(r, x, logits, n);
+
+  Machinery m(head_workspace_bytes(layer.linear, GemmInput::f32));
+  std::vector<float> stream = to_float(x);
+  Values losses(targets.size());
+  head_loss_forward(losses.data(), layer.linear, stream.data(), targets, m.nn);
+  EXPECT_LT(relative_difference(losses, want_losses), kTolerance);
+  head_loss_backward(stream.data(), losses.data(), layer.linear, stream.data(), targets, 0.125f, m.nn);
+  EXPECT_LT(relative_difference(losses, want_losses), kTolerance);
+  EXPECT_LT(relative_difference(stream, d.x), 1e-5);
+  EXPECT_LT(relative_difference(layer.da, d.a), 1e-5);
+  EXPECT_LT(relative_difference(layer.db, d.b), 1e-5);
+}
+
+}  // namespace
+}  // namespace lora

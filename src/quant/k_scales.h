@@ -1,0 +1,27 @@
+// The 6-bit scales and minimums of Q4_K and Q5_K: eight of each in 12 bytes.
+//
+// For j < 4, packed[j] holds scale j in its low six bits and packed[j + 4] minimum j. For j >= 4,
+// packed[j + 4] holds the low four bits of scale j (low nibble) and of minimum j (high nibble),
+// and their upper two bits are the top bits of packed[j - 4] and packed[j].
+#pragma once
+
+#include <cstdint>
+
+namespace lora {
+
+struct KScales {
+  uint8_t scales[8], minimums[8];
+};
+
+inline KScales unpack_k_scales(const uint8_t packed[12]) {
+  KScales k;
+  for (int j = 0; j < 4; ++j) {
+    k.scales[j] = packed[j] & 63;
+    k.minimums[j] = packed[j + 4] & 63;
+    k.scales[j + 4] = uint8_t((packed[j + 8] & 15) | packed[j] >> 6 << 4);
+    k.minimums[j + 4] = uint8_t(packed[j + 8] >> 4 | packed[j + 4] >> 6 << 4);
+  }
+  return k;
+}
+
+}  // namespace lora

@@ -1,0 +1,157 @@
+#include "tokenizer/spm.h"
+
+#include <cmath>
+#include <optional>
+
+#include "base/error.h"
+#include "tokenizer/unicode.h"
+
+namespace lora {
+namespace {
+
+constexpr std::string_view kSpaceMark = "\xe2\x96\x81";
+constexpr uint32_t kSpaceMarkCode = 0x2581;
+
+// ▁ and the space are one character to the merges.
+uint32_t merge_code(uint32_t code) {
+  return code == kSpaceMarkCode ? ' ' : code;
+}
+
+std::vector<float> read_scores(const Gguf& gguf, size_t n_vocab) {
+  constexpr std::string_view key = "tokenizer.ggml.scores";
+  const std::optional<std::vector<double>> stored = gguf.get_floats(key);
+  if (!stored) fail("{}: {}: missing, a \"llama\" vocabulary needs it", gguf.path(), key);
+  if (stored->size() < n_vocab) {
+    fail("{}: {}: {} values for a vocabulary of {}", gguf.path(), key, stored->size(), n_vocab);
+  }
+  std::vector<float> scores(n_vocab);
+  for (size_t i = 0; i < n_vocab; ++i) {
+    if (std::isnan((*stored)[i])) fail("{}: {}: the score of token {} is not a number", gguf.path(), key, i);
+    scores[i] = float((*stored)[i]);
+  }
+  return scores;
+}
+
+// The byte that a spelling like <0x0A> stands for, -1 for any other spelling.
+int byte_of_piece(std::string_view piece) {
+  if (piece.size() != 6 || !piece.starts_with("<0x") || piece.back() != '>') return -1;
+  int byte = 0;
+  for (const char c : piece.substr(3, 2)) {
+    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    if (digit < 0) return -1;
+    byte = byte * 16 + digit;
+  }
+  return byte;
+}
+
+}  // namespace
+
+void Spm::Pairs::add(uint32_t left, uint32_t right) {
+  if ((left | right) < 128) {
+    ascii_.set(left * 128 + right);
+  } else {
+    other_.insert(uint64_t{left} << 32 | right);
+  }
+}
+
+bool Spm::Pairs::contains(uint32_t left, uint32_t right) const {
+  if ((left | right) < 128) return ascii_[left * 128 + right];
+  return other_.count(uint64_t{left} << 32 | right) != 0;
+}
+
+Spm::Spm(const Vocabulary& vocab, const Gguf& gguf)
+    : vocab_(vocab), scores_(read_scores(gguf, vocab.pieces.size())) {
+  byte_tokens_.fill(-1);
+  for (Token id = 0; id < vocab.size(); ++id) {
+    const std::string& piece = vocab.pieces[size_t(id)];
+    const int byte = byte_of_piece(piece);
+    if (byte >= 0 && byte_tokens_[size_t(byte)] < 0) byte_tokens_[size_t(byte)] = id;
+    for (size_t at = 0, left_size = 0; at < piece.size(); at += left_size) {
+      const Utf8Step left = decode_utf8(piece, at);
+      left_size = left.size;
+      if (at + left_size == piece.size()) break;
+      pairs_.add(merge_code(left.code), merge_code(decode_utf8(piece, at + left_size).code));
+    }
+  }
+}
+
+void Spm::encode(std::string_view text, bool space_prefix, Scratch& scratch, std::vector<Token>& out) const {
+  scratch.piece.clear();
+  scratch.symbols.clear();
+  uint32_t previous = ' ';
+  const auto append = [&](std::string_view bytes) {
+    append_symbol(scratch.symbols, -1, int32_t(bytes.size()));
+    scratch.piece += bytes;
+  };
+  if (space_prefix) append(kSpaceMark);
+  for (size_t at = 0; at < text.size();) {
+    const Utf8Step step = decode_utf8(text, at);
+    const uint32_t code = merge_code(step.code);
+    if (!scratch.symbols.empty() && !pairs_.contains(previous, code)) encode_piece(scratch, out);
+    if (scratch.piece.size() > size_t(INT32_MAX) - 8) {
+      fail("text: more than 2 GiB without a place where the vocabulary allows a cut");
+    }
+    append(code == ' ' ? kSpaceMark : text.substr(at, step.size));
+    previous = code;
+    at += step.size;
+  }
+  if (!scratch.symbols.empty()) encode_piece(scratch, out);
+}
+
+// Turns the collected piece into tokens and empties it.
+void Spm::encode_piece(Scratch& scratch, std::vector<Token>& out) const {
+  const std::string_view piece = scratch.piece;
+  std::vector<Symbol>& symbols = scratch.symbols;
+  if (symbols.size() > 1) {
+    merge_symbols(symbols, scratch.heap,
+                  [&](const Symbol& left, const Symbol& right, float& key, int32_t& id) {
+                    id = vocab_.find_text(piece.substr(size_t(left.begin), size_t(left.size + right.size)));
+                    if (id < 0) return false;
+                    key = -scores_[size_t(id)];
+                    return true;
+                  });
+  }
+  for (int32_t i = 0; i >= 0; i = symbols[size_t(i)].next) {
+    const Symbol& symbol = symbols[size_t(i)];
+    const std::string_view bytes = piece.substr(size_t(symbol.begin), size_t(symbol.size));
+    const Token id = symbol.id >= 0 ? symbol.id : vocab_.find_text(bytes);
+    if (id >= 0) {
+      out.push_back(id);
+    } else {
+      append_bytes(bytes, out);
+    }
+  }
+  scratch.piece.clear();
+  symbols.clear();
+}
+
+void Spm::append_bytes(std::string_view character, std::vector<Token>& out) const {
+  const size_t before = out.size();
+  for (const char c : character) {
+    const Token id = byte_tokens_[uint8_t(c)];
+    if (id < 0) {
+      out.resize(before);
+      if (vocab_.unk >= 0) out.push_back(vocab_.unk);
+      return;
+    }
+    out.push_back(id);
+  }
+}
+
+std::string Spm::decode(Token token) const {
+  const std::string& piece = vocab_.pieces[size_t(token)];
+  if (vocab_.kinds[size_t(token)] == TokenKind::byte) {
+    const int byte = byte_of_piece(piece);
+    if (byte >= 0) return std::string(1, char(byte));
+  }
+  std::string text;
+  for (size_t at = 0; at < piece.size();) {
+    const size_t mark = std::min(piece.find(kSpaceMark, at), piece.size());
+    text.append(piece, at, mark - at);
+    if (mark < piece.size()) text += ' ';
+    at = mark + kSpaceMark.size();
+  }
+  return text;
+}
+
+}  // namespace lora

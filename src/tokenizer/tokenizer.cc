@@ -1,0 +1,189 @@
+#include "tokenizer/tokenizer.h"
+
+#include <algorithm>
+#include <cctype>
+#include <optional>
+
+#include "base/error.h"
+#include "gguf/printable.h"
+#include "tokenizer/bpe.h"
+#include "tokenizer/special_tokens.h"
+#include "tokenizer/spm.h"
+#include "tokenizer/vocabulary.h"
+
+namespace lora {
+namespace {
+
+// Phi-3's tokenizer drops the white space behind its special tokens. The GGUF format has no key for that;
+// llama.cpp goes by the model's name, and so do we.
+std::vector<Token> tokens_that_strip_after(const Gguf& gguf, const Vocabulary& vocab) {
+  std::string name = gguf.get_string("general.name").value_or("");
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](unsigned char c) { return char(std::tolower(c)); });
+  if (name.find("phi-3") == std::string::npos && name.find("phi3") == std::string::npos) return {};
+  std::vector<Token> tokens;
+  for (Token id = 0; id < vocab.size(); ++id) {
+    const TokenKind kind = vocab.kinds[size_t(id)];
+    const std::string& piece = vocab.pieces[size_t(id)];
+    const bool special =
+        kind == TokenKind::control || kind == TokenKind::user_defined || kind == TokenKind::unknown;
+    if (special && piece != "<unk>" && piece != "<s>" && piece != "<|endoftext|>") tokens.push_back(id);
+  }
+  return tokens;
+}
+
+const PreTokenizerRow& pre_tokenizer_row(const Gguf& gguf) {
+  const std::string name = gguf.get_string("tokenizer.ggml.pre").value_or("default");
+  const PreTokenizerRow* row = find_pre_tokenizer(name);
+  if (!row) {
+    fail("{}: tokenizer.ggml.pre: unknown pre-tokenizer \"{}\"; known are {}", gguf.path(), printable(name),
+         pre_tokenizer_names());
+  }
+  return *row;
+}
+
+}  // namespace
+
+struct Tokenizer::Impl {
+  explicit Impl(const Gguf& gguf) : vocab(gguf), special(vocab, tokens_that_strip_after(gguf, vocab)) {
+    bool default_add_bos = false;
+    if (vocab.model == "llama") {
+      spm.emplace(vocab, gguf);
+      default_add_bos = true;
+      add_space_prefix = gguf.get_bool("tokenizer.ggml.add_space_prefix").value_or(true);
+    } else if (vocab.model == "gpt2") {
+      const PreTokenizerRow& row = pre_tokenizer_row(gguf);
+      bpe.emplace(vocab, gguf, row);
+      default_add_bos = row.add_bos;
+    } else {
+      fail("{}: tokenizer.ggml.model: unknown tokenizer \"{}\"; known are llama, gpt2", gguf.path(),
+           printable(vocab.model));
+    }
+    add_bos = gguf.get_bool("tokenizer.ggml.add_bos_token").value_or(default_add_bos) && vocab.bos >= 0;
+    add_eos = gguf.get_bool("tokenizer.ggml.add_eos_token").value_or(false) && vocab.eos >= 0;
+    chat_template = gguf.get_string("tokenizer.chat_template").value_or("");
+  }
+
+  size_t checked(Token token) const {
+    if (token < 0 || token >= vocab.size()) {
+      fail("token {}: outside the vocabulary of {}", token, vocab.size());
+    }
+    return size_t(token);
+  }
+
+  // Control and unknown tokens are marks, not text.
+  bool is_mark(Token token) const {
+    const TokenKind kind = vocab.kinds[checked(token)];
+    return kind == TokenKind::control || kind == TokenKind::unknown;
+  }
+
+  // Tokens that encode() finds as a whole, and after which it adds a space again.
+  bool is_matched_whole(Token token) const {
+    return is_mark(token) || vocab.kinds[size_t(token)] == TokenKind::user_defined;
+  }
+
+  std::string bytes(Token token) const {
+    if (is_matched_whole(token)) return vocab.pieces[size_t(token)];
+    return spm ? spm->decode(token) : bpe->decode(token);
+  }
+
+  Vocabulary vocab;
+  SpecialTokens special;
+  std::optional<Spm> spm;  // one of the two
+  std::optional<Bpe> bpe;
+  bool add_space_prefix = false;
+  bool add_bos = false;
+  bool add_eos = false;
+  std::string chat_template;
+};
+
+Tokenizer::Tokenizer(const Gguf& gguf) : impl_(std::make_unique<Impl>(gguf)) {}
+Tokenizer::~Tokenizer() = default;
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+
+std::vector<Token> Tokenizer::encode(std::string_view text, bool parse_special) const {
+  std::vector<Token> tokens;
+  Spm::Scratch scratch;
+  bool space_prefix = impl_->add_space_prefix;
+  impl_->special.split(
+      text, parse_special,
+      [&](std::string_view part) {
+        if (impl_->spm) {
+          impl_->spm->encode(part, space_prefix, scratch, tokens);
+        } else {
+          impl_->bpe->encode(part, tokens);
+        }
+        space_prefix = false;
+      },
+      [&](Token token) {
+        tokens.push_back(token);
+        space_prefix = impl_->add_space_prefix;
+      });
+  return tokens;
+}
+
+std::vector<Token> Tokenizer::encode_with_bos(std::string_view text, bool parse_special) const {
+  std::vector<Token> tokens = encode(text, parse_special);
+  if (impl_->add_bos && (tokens.empty() || tokens.front() != impl_->vocab.bos)) {
+    tokens.insert(tokens.begin(), impl_->vocab.bos);
+  }
+  return tokens;
+}
+
+std::string Tokenizer::decode(Token token, bool special) const {
+  if (!special && impl_->is_mark(token)) return "";
+  return impl_->bytes(token);
+}
+
+std::string Tokenizer::decode(const std::vector<Token>& tokens, bool special) const {
+  std::string text;
+  bool space_prefix = impl_->add_space_prefix;
+  for (const Token token : tokens) {
+    std::string bytes = decode(token, special);
+    if (impl_->is_matched_whole(token)) {
+      space_prefix = impl_->add_space_prefix;
+    } else {
+      if (space_prefix && !bytes.empty() && bytes.front() == ' ') bytes.erase(0, 1);
+      space_prefix = false;
+    }
+    text += bytes;
+  }
+  return text;
+}
+
+const std::string& Tokenizer::piece(Token token) const {
+  return impl_->vocab.pieces[impl_->checked(token)];
+}
+TokenKind Tokenizer::kind(Token token) const {
+  return impl_->vocab.kinds[impl_->checked(token)];
+}
+int32_t Tokenizer::n_vocab() const {
+  return impl_->vocab.size();
+}
+Token Tokenizer::bos() const {
+  return impl_->vocab.bos;
+}
+Token Tokenizer::eos() const {
+  return impl_->vocab.eos;
+}
+Token Tokenizer::eot() const {
+  return impl_->vocab.eot;
+}
+bool Tokenizer::add_bos() const {
+  return impl_->add_bos;
+}
+bool Tokenizer::add_eos() const {
+  return impl_->add_eos;
+}
+bool Tokenizer::is_end(Token token) const {
+  return impl_->vocab.ends[impl_->checked(token)];
+}
+const std::string& Tokenizer::chat_template() const {
+  return impl_->chat_template;
+}
+Token Tokenizer::find_special_spelling(std::string_view text) const {
+  return impl_->special.find_control(text);
+}
+
+}  // namespace lora

@@ -1,0 +1,250 @@
+#include "tokenizer/tokenizer.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "tokenizer/test_vocabularies.h"
+
+namespace lora {
+namespace {
+
+using test::error_of;
+using test::VocabularyFile;
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+// 0 <unk>, 1 <s>, 2 </s>, 3 to 258 bytes, then the pieces below.
+VocabularyFile small_spm() {
+  VocabularyFile file;
+  file.add("<unk>", 0, TokenKind::unknown)
+      .add("<s>", 0, TokenKind::control)
+      .add("</s>", 0, TokenKind::control);
+  for (int byte = 0; byte < 256; ++byte) file.add(fmt::format("<0x{:02X}>", byte), 0, TokenKind::byte);
+  for (const char* piece : {"▁", "a", "b", "<", "s", ">"}) file.add(piece, -10);
+  file.add("ab", -2).add("▁a", -1).add("<s", -3).add("▁ab", -4);
+  file.writer.set_u32("tokenizer.ggml.bos_token_id", 1);
+  file.writer.set_u32("tokenizer.ggml.eos_token_id", 2);
+  return file;
+}
+
+VocabularyFile small_bpe(const std::string& pre) {
+  VocabularyFile file{.model = "gpt2", .pre = pre};
+  file.add_byte_letters();
+  return file;
+}
+
+std::vector<std::string> pieces(const Tokenizer& tokenizer, const std::vector<Token>& tokens) {
+  std::vector<std::string> list;
+  for (const Token token : tokens) list.push_back(tokenizer.piece(token));
+  return list;
+}
+
+TEST(Tokenizer, MergesTheBestScoreFirst) {
+  const Tokenizer tokenizer(small_spm().open());
+  // "▁a" (-1) goes before "ab" (-2); "▁ab" then joins "▁a" and "b". Without a space "ab" remains.
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("ab")), ElementsAre("▁ab"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("bab")), ElementsAre("▁", "b", "ab"));
+}
+
+TEST(Tokenizer, EqualScoresMergeFromTheLeft) {
+  VocabularyFile file = small_spm();
+  file.add("bb", -5).writer.set_bool("tokenizer.ggml.add_space_prefix", false);
+  const Tokenizer tokenizer(file.open());
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("bbb")), ElementsAre("bb", "b"));
+}
+
+TEST(Tokenizer, CharactersWithoutATokenBecomeTheirBytes) {
+  const Tokenizer tokenizer(small_spm().open());
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("é\n\xff")),
+              ElementsAre("▁", "<0xC3>", "<0xA9>", "<0x0A>", "<0xFF>"));
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode("é\n\xff")), "é\n\xff");
+}
+
+TEST(Tokenizer, WithoutByteTokensACharacterBecomesTheUnknownToken) {
+  VocabularyFile file;
+  file.add("<unk>", 0, TokenKind::unknown).add("▁", -1).add("a", -1);
+  const Tokenizer tokenizer(file.open());
+  EXPECT_THAT(tokenizer.encode("aéa"), ElementsAre(1, 2, 0, 2));
+  EXPECT_EQ(tokenizer.decode({1, 2, 0, 2}), "aa");
+  EXPECT_EQ(tokenizer.decode({1, 2, 0, 2}, true), "a<unk>a");
+}
+
+TEST(Tokenizer, TextNeverBecomesAControlTokenByMerging) {
+  const Tokenizer tokenizer(small_spm().open());
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("<s>")), ElementsAre("▁", "<s", ">"));
+  EXPECT_THAT(tokenizer.encode("<s>", true), ElementsAre(tokenizer.bos()));
+  EXPECT_EQ(tokenizer.find_special_spelling("text with </s>"), tokenizer.eos());
+  EXPECT_EQ(tokenizer.find_special_spelling("text without"), -1);
+}
+
+TEST(Tokenizer, ASpaceIsAddedAtTheStartAndAfterSpecialTokens) {
+  const Tokenizer tokenizer(small_spm().open());
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("b<s>b", true)), ElementsAre("▁", "b", "<s>", "▁", "b"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode(" b")), ElementsAre("▁", "▁", "b"));
+  EXPECT_TRUE(tokenizer.encode("").empty());
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode(" b<s>  b", true), true), " b<s>  b");
+
+  VocabularyFile without = small_spm();
+  without.writer.set_bool("tokenizer.ggml.add_space_prefix", false);
+  const Tokenizer plain(without.open());
+  EXPECT_THAT(pieces(plain, plain.encode("b<s>b", true)), ElementsAre("b", "<s>", "b"));
+  EXPECT_EQ(plain.decode(plain.encode(" b")), " b");
+}
+
+TEST(Tokenizer, OneTokenDecodesToItsBytes) {
+  const Tokenizer tokenizer(small_spm().open());
+  EXPECT_EQ(tokenizer.decode(Token(3 + 0xc3)), "\xc3");
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode("ab").front()), " ab");
+  EXPECT_EQ(tokenizer.decode(tokenizer.bos()), "");
+  EXPECT_EQ(tokenizer.decode(tokenizer.bos(), true), "<s>");
+  EXPECT_THAT(error_of([&] { tokenizer.decode(Token(100000)); }), HasSubstr("token 100000"));
+  EXPECT_THAT(error_of([&] { tokenizer.piece(-1); }), HasSubstr("token -1"));
+}
+
+TEST(Tokenizer, BosIsAddedOnceWhereTheModelUsesIt) {
+  const Tokenizer tokenizer(small_spm().open());
+  EXPECT_TRUE(tokenizer.add_bos());
+  EXPECT_FALSE(tokenizer.add_eos());
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode_with_bos("b")), ElementsAre("<s>", "▁", "b"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode_with_bos("<s>b", true)), ElementsAre("<s>", "▁", "b"));
+  EXPECT_THAT(tokenizer.encode_with_bos(""), ElementsAre(1));
+
+  VocabularyFile off = small_spm();
+  off.writer.set_bool("tokenizer.ggml.add_bos_token", false);
+  off.writer.set_bool("tokenizer.ggml.add_eos_token", true);
+  const Tokenizer plain(off.open());
+  EXPECT_TRUE(plain.add_eos());
+  EXPECT_THAT(pieces(plain, plain.encode_with_bos("b")), ElementsAre("▁", "b"));
+}
+
+TEST(Tokenizer, ByteLevelVocabulariesUseBosAsThePreTokenizerImplies) {
+  for (const auto& [pre, add_bos] : {std::pair("gpt-2", false), {"llama-bpe", true}, {"qwen2", false}}) {
+    VocabularyFile file = small_bpe(pre);
+    file.add("<bos>", 0, TokenKind::control).writer.set_u32("tokenizer.ggml.bos_token_id", 256);
+    EXPECT_EQ(Tokenizer(file.open()).add_bos(), add_bos) << pre;
+  }
+  const Tokenizer without(small_bpe("llama-bpe").open());
+  EXPECT_EQ(without.bos(), -1);
+  EXPECT_FALSE(without.add_bos());
+  EXPECT_EQ(without.encode_with_bos("a").size(), 1u);
+}
+
+TEST(Tokenizer, ByteLevelMergesByRank) {
+  VocabularyFile file = small_bpe("gpt-2");
+  file.add_merge("b", "c").add_merge("a", "b").add_merge("Ġ", "a");
+  const Tokenizer tokenizer(file.open());
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("abc ab")), ElementsAre("a", "bc", "Ġ", "ab"));
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode(" a\xff")), " a\xff");
+}
+
+// A merge whose result is no token comes out as the tokens it was made of, and may lead on to one that is.
+TEST(Tokenizer, MergesMayPassThroughSpellingsThatAreNoToken) {
+  VocabularyFile file = small_bpe("gpt-2");
+  file.merges = {"a b", "ab c"};
+  file.add("abc");
+  const Tokenizer tokenizer(file.open());
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("abc")), ElementsAre("abc"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("abx")), ElementsAre("a", "b", "x"));
+}
+
+TEST(Tokenizer, WholeWordsGoBeforeMergesWhereTheModelSaysSo) {
+  for (const auto& [pre, whole] : {std::pair("llama-bpe", true), {"gpt-2", false}}) {
+    VocabularyFile file = small_bpe(pre);
+    file.add("abc");  // no merge leads to it
+    const Tokenizer tokenizer(file.open());
+    EXPECT_EQ(tokenizer.encode("abc").size(), whole ? 1u : 3u);
+  }
+  VocabularyFile file = small_bpe("gpt-2");
+  file.add("abc").writer.set_bool("tokenizer.ggml.ignore_merges", true);
+  EXPECT_EQ(Tokenizer(file.open()).encode("abc").size(), 1u);
+}
+
+TEST(Tokenizer, EndsAreEosEndOfTurnAndTheirSpellings) {
+  VocabularyFile file = small_bpe("qwen2");
+  file.add("<|endoftext|>", 0, TokenKind::control)
+      .add("<|im_end|>", 0, TokenKind::control)
+      .add("<|im_start|>", 0, TokenKind::control)
+      .add("<|fim_pad|>", 0, TokenKind::user_defined);
+  file.writer.set_u32("tokenizer.ggml.eos_token_id", 256);
+  file.writer.set_string("tokenizer.chat_template", "{{ x }}");
+  const Tokenizer tokenizer(file.open());
+  EXPECT_EQ(tokenizer.eos(), 256);
+  EXPECT_EQ(tokenizer.eot(), 257);
+  EXPECT_TRUE(tokenizer.is_end(256) && tokenizer.is_end(257) && tokenizer.is_end(259));
+  EXPECT_FALSE(tokenizer.is_end(258) || tokenizer.is_end(0));
+  EXPECT_EQ(tokenizer.kind(259), TokenKind::control);
+  EXPECT_EQ(tokenizer.chat_template(), "{{ x }}");
+
+  file.writer.set_u32("tokenizer.ggml.eot_token_id", 258);
+  EXPECT_EQ(Tokenizer(file.open()).eot(), 258);
+  EXPECT_EQ(Tokenizer(small_spm().open()).eot(), -1);
+  EXPECT_EQ(Tokenizer(small_spm().open()).chat_template(), "");
+}
+
+TEST(Tokenizer, HarmonyMessagesEndWithoutEndingTheAnswer) {
+  VocabularyFile file = small_bpe("gpt-4o");
+  for (const char* token : {"<|return|>", "<|end|>", "<|call|>"}) file.add(token, 0, TokenKind::control);
+  const Tokenizer tokenizer(file.open());
+  EXPECT_TRUE(tokenizer.is_end(256) && tokenizer.is_end(258));
+  EXPECT_FALSE(tokenizer.is_end(257));
+}
+
+TEST(Tokenizer, Phi3DropsWhiteSpaceAfterSpecialTokens) {
+  VocabularyFile file = small_spm();
+  file.add("<|user|>", 0, TokenKind::control).writer.set_string("general.name", "Phi-3 mini");
+  const Tokenizer tokenizer(file.open());
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("<|user|>\n b<s> b", true)),
+              ElementsAre("<|user|>", "▁", "b", "<s>", "▁", "▁", "b"));
+}
+
+TEST(Tokenizer, BrokenVocabulariesAreRefusedByName) {
+  const auto error = [](VocabularyFile file) { return error_of([&] { Tokenizer tokenizer(file.open()); }); };
+  VocabularyFile file = small_spm();
+  file.model = "bert";
+  EXPECT_THAT(error(file),
+              AllOf(HasSubstr("vocabulary.gguf"), HasSubstr("\"bert\""), HasSubstr("llama, gpt2")));
+  EXPECT_THAT(error(small_bpe("nonsense")),
+              AllOf(HasSubstr("\"nonsense\""), HasSubstr("qwen2"), HasSubstr("gpt-2")));
+  file = small_spm();
+  file.writer.set_u32("tokenizer.ggml.bos_token_id", 5000);
+  EXPECT_THAT(error(file), AllOf(HasSubstr("tokenizer.ggml.bos_token_id"), HasSubstr("5000")));
+  file = small_spm();
+  file.scores.pop_back();
+  EXPECT_THAT(error(file), HasSubstr("tokenizer.ggml.scores"));
+  file = small_spm();
+  file.scores[5] = std::nan("");
+  EXPECT_THAT(error(file), HasSubstr("the score of token 5"));
+  file = small_spm();
+  file.kinds.pop_back();
+  EXPECT_THAT(error(file), HasSubstr("tokenizer.ggml.token_type"));
+  file = small_spm();
+  file.tokens.clear();
+  EXPECT_THAT(error(file), HasSubstr("tokenizer.ggml.tokens"));
+  for (const char* merge : {"ab", "a ", ""}) {
+    file = small_bpe("gpt-2");
+    file.merges = {merge};
+    EXPECT_THAT(error(file), HasSubstr("tokenizer.ggml.merges: entry 0")) << merge;
+  }
+  EXPECT_THAT(error_of([] {
+                const test::ScratchFile none("none.gguf");
+                GgufWriter().write(none.path);
+                Tokenizer tokenizer(Gguf::open(none.path));
+              }),
+              HasSubstr("no vocabulary"));
+}
+
+TEST(Tokenizer, BundledModelReadsItsOwnText) {
+  const Tokenizer tokenizer(Gguf::open(test::bundled_model()));
+  EXPECT_EQ(tokenizer.n_vocab(), 4096);
+  EXPECT_EQ(tokenizer.bos(), 1);
+  EXPECT_EQ(tokenizer.eos(), 2);
+  const std::string text = "Call me Ishmael. Some years ago, never mind how long precisely";
+  const std::vector<Token> tokens = tokenizer.encode(text);
+  EXPECT_LT(tokens.size(), text.size() / 2);
+  EXPECT_EQ(tokenizer.decode(tokens), text);
+}
+
+}  // namespace
+}  // namespace lora

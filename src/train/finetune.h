@@ -1,0 +1,47 @@
+// One fine-tuning run from files to files: model and text in, adapter and checkpoints out.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "train/options.h"
+
+namespace lora {
+
+// What one iteration did; a line of the metrics file.
+struct IterationRecord {
+  int64_t iter = 0;          // from 1; a resumed run goes on counting
+  double epoch = 0;          // samples seen / samples there are
+  uint64_t sample = 0;       // samples seen, this iteration's included
+  double loss = 0;           // mean over the iteration's target tokens, before its update, in nats
+  double lr = 0, sched = 0;  // lr = adam_alpha x sched
+  double grad_norm = 0;      // before clipping
+  int64_t tokens = 0;        // target tokens
+  double dt_s = 0, tok_per_s = 0, eta_s = 0;
+  uint64_t rss_bytes = 0;
+  std::optional<double> val_loss;
+};
+
+// How a run talks to whoever started it. Any member may be empty. All are called from the thread
+// that called finetune().
+struct FinetuneEvents {
+  std::function<void(std::string_view line)> say;  // a line of information, without newline
+  std::function<void(const IterationRecord& record, int64_t n_iter)> on_iteration;
+  std::function<bool()> should_stop;  // asked after each iteration; true: save and return
+};
+
+struct FinetuneResult {
+  int64_t iterations = 0;                  // the last iteration done, earlier runs included
+  std::string lora_path, checkpoint_path;  // what was written last; empty: nothing
+  bool stopped = false;                    // by should_stop
+  std::string why;                         // why it ended, as text for people
+};
+
+// Trains an adapter as the options say. Throws Error for anything that makes this impossible,
+// naming the file or option; files written before stay whole.
+FinetuneResult finetune(const FinetuneOptions& options, const FinetuneEvents& events);
+
+}  // namespace lora

@@ -1,0 +1,112 @@
+// Everything that decides a fine-tuning run, as plain values. The defaults are those of the
+// command line: `lora finetune` with only --model-base is FinetuneOptions{} with that file set.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/precision.h"
+
+namespace lora {
+
+// Keep activations for the backward pass, or compute them again from each layer's input.
+enum class Checkpointing {
+  automatic,  // keep as much as the memory budget allows
+  on,         // keep a layer's input only
+  off,        // keep everything
+};
+
+enum class Optimizer { adam, lbfgs };
+
+// Ranks per kind of tensor. Unset: FinetuneOptions::lora_r. 0: no LoRA on these tensors.
+struct LoraRanks {
+  std::optional<int64_t> wq, wk, wv, wo;  // attn_q, attn_k, attn_v, attn_output
+  std::optional<int64_t> w1, w2, w3;      // ffn_gate, ffn_down, ffn_up
+  int64_t tok_embd = 0, out = 0;
+  int64_t att_norm = 0, ffn_norm = 0, out_norm = 0;
+};
+
+// What an unset lora_r or lora_alpha means for a fresh adapter.
+inline constexpr int64_t kDefaultLoraR = 4;
+inline constexpr double kDefaultLoraAlpha = 4;
+
+struct FinetuneOptions {
+  // Files. In checkpoint_out and lora_out, `pattern_fn_it` stands for the iteration number and, in
+  // a second file, for `fn_latest`; an empty name writes no file.
+  std::string model_base;
+  std::vector<std::string> train_data = {"shakespeare.txt"};
+  std::string checkpoint_in = "checkpoint.gguf";  // a missing file is no error; empty: never resume
+  std::string checkpoint_out = "checkpoint-ITERATION.gguf";
+  std::string lora_out = "ggml-lora-ITERATION-f32.gguf";
+  std::string pattern_fn_it = "ITERATION";
+  std::string fn_latest = "LATEST";
+  int64_t save_every = 10;  // iterations; <= 0: at the end only
+  bool save_best = false;
+  bool only_write_lora = false;
+  std::string lora_init;  // adapter GGUF, ggla file or PEFT folder; empty: a fresh adapter
+  std::string metrics;    // JSON lines; empty: none
+
+  // Samples from raw text.
+  std::string
+      sample_start;  // as written by the user: `escape` says whether \n and the like are still to be read
+  bool escape = false;
+  bool include_sample_start = false;
+  bool overlapping_samples = false;
+  bool fill_with_next_samples = false;
+  bool plain_fill = false;  // filled samples attend to each other, positions run on (the 2023 way)
+  bool separate_with_eos = true;
+  bool separate_with_bos = true;
+  bool shuffle = true;
+  bool force_reshuffle = false;
+  bool parse_special = false;  // read control tokens spelled in the text
+
+  // Performance.
+  int threads = 0;  // 0: physical_cores()
+  Checkpointing checkpointing = Checkpointing::automatic;
+  bool flash = true;
+  Precision precision = Precision::automatic;
+  uint64_t memory = 0;  // bytes beyond the mapped model; 0: what the machine has to spare
+
+  // LoRA.
+  int64_t n_ctx = 128;               // tokens of a sample
+  int64_t n_batch = 8;               // samples computed together
+  int64_t grad_acc = 1;              // micro-steps of n_batch samples per iteration
+  std::optional<int64_t> lora_r;     // unset: kDefaultLoraR, or what lora_init has
+  std::optional<double> lora_alpha;  // unset: kDefaultLoraAlpha, or what lora_init has
+  LoraRanks ranks;
+  double lora_dropout = 0;
+  bool rslora = false;                                                  // scale = alpha / sqrt(rank)
+  std::optional<double> rope_freq_base, rope_freq_scale, norm_rms_eps;  // unset: the model's
+
+  // Optimizer. One iteration is one optimizer step over n_batch x grad_acc samples.
+  Optimizer optimizer = Optimizer::adam;
+  int64_t adam_iter = 256;  // the iteration at which the run ends, earlier runs included
+  int64_t lbfgs_iter = 256;
+  std::optional<double> epochs;  // in place of adam_iter: ceil(epochs x samples / (n_batch x grad_acc))
+  double adam_alpha = 0.001;     // learning rate at sched = 1
+  double adam_min_alpha = 0;
+  int64_t warmup = 100;  // iterations
+  int64_t cos_decay_steps = 1000;
+  double cos_decay_min = 0.1;
+  bool restart = false;
+  double cos_decay_restart = 1.1;
+  double adam_decay = 0.1;
+  int64_t adam_decay_min_ndim = 2;
+  double adam_beta1 = 0.9, adam_beta2 = 0.999;
+  double adam_eps = 1e-8;
+  double adam_gclip = 1.0;  // limit on the global gradient norm; 0: none
+  double adam_epsf = 0;     // convergence tests, 0: off
+  int64_t opt_past = 0;
+  double opt_delta = 1e-5;
+  int64_t opt_max_no_improvement = 0;
+  int64_t seed = -1;  // -1: random, or the resumed checkpoint's
+
+  // Held-out evaluation.
+  std::vector<std::string> val_data;
+  double val_split = 0;    // fraction of the samples in [0, 1)
+  int64_t eval_every = 0;  // iterations; 0: at the end only
+};
+
+}  // namespace lora

@@ -1,0 +1,242 @@
+// The pieces of a run, and whole runs of the bundled model on small texts.
+#include "train/run.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "base/error.h"
+#include "train/finetune.h"
+
+namespace lora {
+namespace {
+
+std::string read(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+class Finetune : public testing::Test {
+ protected:
+  std::string folder = testing::TempDir() + "lora_run_" + std::to_string(getpid()) + "_" +
+                       testing::UnitTest::GetInstance()->current_test_info()->name();
+  void SetUp() override {
+    std::filesystem::create_directories(folder);
+    std::ofstream text(at("text.txt"));
+    for (int i = 0; i < 40; ++i) text << "<s>The ship number " << i << " sailed " << 3 * i << " miles to the north.";
+  }
+  void TearDown() override { std::filesystem::remove_all(folder); }
+
+  std::string at(const std::string& name) const { return folder + "/" + name; }
+
+  FinetuneOptions options() const {
+    FinetuneOptions o;
+    o.model_base = LORA_SOURCE_DIR "/models/tiny-q8_0.gguf";
+    o.train_data = {at("text.txt")};
+    o.sample_start = "<s>";
+    o.checkpoint_in = "";
+    o.checkpoint_out = at("checkpoint-ITERATION.gguf");
+    o.lora_out = at("lora-ITERATION.gguf");
+    o.n_ctx = 32;
+    o.n_batch = 2;
+    o.adam_iter = 6;
+    o.warmup = 2;
+    o.save_every = 3;
+    o.seed = 5;
+    o.threads = 1;
+    o.precision = Precision::f32;
+    return o;
+  }
+};
+
+std::vector<IterationRecord> run(const FinetuneOptions& options, FinetuneResult* result = nullptr) {
+  std::vector<IterationRecord> records;
+  FinetuneEvents events;
+  events.on_iteration = [&](const IterationRecord& r, int64_t) { records.push_back(r); };
+  const FinetuneResult r = finetune(options, events);
+  if (result) *result = r;
+  return records;
+}
+
+TEST_F(Finetune, BitsDependOnTheSeedAndNotOnThreadsMemoryOrCheckpointing) {
+  FinetuneOptions o = options();
+  run(o);
+  const std::string want = read(at("lora-LATEST.gguf"));
+  ASSERT_GT(want.size(), 10000u);
+  const auto with = [&](auto change) {
+    FinetuneOptions changed = options();
+    change(changed);
+    run(changed);
+    return read(at("lora-LATEST.gguf"));
+  };
+  EXPECT_EQ(with([](auto& c) { c.threads = 2; }), want);
+  EXPECT_EQ(with([](auto& c) { c.threads = 5; c.checkpointing = Checkpointing::on; }), want);
+  EXPECT_EQ(with([](auto& c) { c.checkpointing = Checkpointing::off; }), want);
+  EXPECT_EQ(with([](auto& c) { c.memory = uint64_t{40} << 20; }), want);
+  EXPECT_NE(with([](auto& c) { c.seed = 6; }), want);
+}
+
+TEST_F(Finetune, AResumedRunEndsWithTheSameBytes) {
+  FinetuneOptions o = options();
+  o.metrics = at("metrics.jsonl");
+  run(o);
+  const std::string lora = read(at("lora-LATEST.gguf")), checkpoint = read(at("checkpoint-LATEST.gguf"));
+  const std::vector<IterationRecord> again = [&] {
+    FinetuneOptions resumed = o;
+    resumed.checkpoint_in = at("checkpoint-3.gguf");
+    resumed.seed = -1;
+    resumed.threads = 2;
+    return run(resumed);
+  }();
+  EXPECT_EQ(again.size(), 3u);
+  EXPECT_EQ(again.front().iter, 4);
+  EXPECT_EQ(read(at("lora-LATEST.gguf")), lora);
+  EXPECT_EQ(read(at("checkpoint-LATEST.gguf")), checkpoint);
+  std::ifstream metrics(at("metrics.jsonl"));
+  int lines = 0;
+  for (std::string line; std::getline(metrics, line);) ++lines;
+  EXPECT_EQ(lines, 6);
+  // A finished run trains nothing and writes its adapter again.
+  std::filesystem::remove(at("lora-LATEST.gguf"));
+  FinetuneOptions finished = o;
+  finished.checkpoint_in = at("checkpoint-LATEST.gguf");
+  EXPECT_TRUE(run(finished).empty());
+  EXPECT_EQ(read(at("lora-LATEST.gguf")), lora);
+}
+
+TEST_F(Finetune, ACheckpointThatDoesNotFitIsRefusedByTheSettingsName) {
+  run(options());
+  const auto why = [&](auto change) -> std::string {
+    FinetuneOptions o = options();
+    o.checkpoint_in = at("checkpoint-LATEST.gguf");
+    change(o);
+    try {
+      run(o);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  EXPECT_THAT(why([](auto& o) { o.n_batch = 3; }), testing::HasSubstr("--batch differs: 2 in the checkpoint, 3 now"));
+  EXPECT_THAT(why([](auto& o) { o.ranks.wk = 7; }), testing::HasSubstr("--rank-wk differs: 4"));
+  EXPECT_THAT(why([](auto& o) { o.lora_alpha = 9; }), testing::HasSubstr("--lora-alpha differs"));
+  EXPECT_THAT(why([](auto& o) { o.seed = 6; }), testing::HasSubstr("--seed differs"));
+  EXPECT_THAT(why([&](auto& o) { o.train_data = {LORA_SOURCE_DIR "/LICENSE"}; }), testing::HasSubstr("data differs"));
+  EXPECT_THAT(why([&](auto& o) { o.checkpoint_in = at("lora-LATEST.gguf"); }), testing::HasSubstr("not a checkpoint"));
+  EXPECT_EQ(why([](auto& o) { o.adam_alpha = 1e-4; o.adam_iter = 8; o.threads = 2; }), "accepted");
+}
+
+TEST_F(Finetune, TheFirstLossIsTheBaseModelsAndTrainingLowersIt) {
+  FinetuneOptions o = options();
+  o.adam_alpha = 0.005;
+  o.adam_iter = 40;
+  const auto records = run(o);
+  FinetuneOptions still = o;
+  still.adam_alpha = 0;
+  const auto base = run(still);
+  EXPECT_EQ(records.front().loss, base.front().loss);
+  EXPECT_LT(records.back().loss, 0.5 * records.front().loss);
+  EXPECT_EQ(records.front().sched, 0.5);
+  EXPECT_EQ(records.front().lr, 0.0025);
+}
+
+TEST_F(Finetune, GradientAccumulationEqualsABatchToRounding) {
+  const auto losses = [&](int64_t batch, int64_t acc) {
+    FinetuneOptions o = options();
+    o.n_batch = batch;
+    o.grad_acc = acc;
+    o.adam_iter = 4;
+    return run(o);
+  };
+  const auto all = losses(4, 1);
+  for (const auto& [batch, acc] : {std::pair{2, 2}, std::pair{1, 4}}) {
+    const auto parts = losses(batch, acc);
+    for (size_t i = 0; i < all.size(); ++i) {
+      EXPECT_EQ(parts[i].tokens, all[i].tokens);
+      EXPECT_NEAR(parts[i].loss / all[i].loss, 1, 1e-5) << i;
+      EXPECT_NEAR(parts[i].grad_norm / all[i].grad_norm, 1, 1e-4) << i;
+    }
+  }
+}
+
+TEST_F(Finetune, LoraInitStartsFromAnAdapterAndItsRanks) {
+  FinetuneOptions o = options();
+  o.lora_r = 3;
+  o.lora_alpha = 6;
+  const auto first = run(o);
+  FinetuneOptions next = options();
+  next.lora_init = at("lora-6.gguf");
+  next.lora_out = at("next-ITERATION.gguf");
+  const auto second = run(next);
+  EXPECT_LT(second.front().loss, first.front().loss);
+  next.lora_r = 4;
+  EXPECT_THROW(run(next), Error);
+  next.lora_r = 3;
+  next.ranks.w2 = 8;
+  EXPECT_THROW(run(next), Error);
+  next.ranks.w2 = 3;
+  EXPECT_NO_THROW(run(next));
+  next.lora_alpha = 7;
+  EXPECT_THROW(run(next), Error);
+}
+
+TEST_F(Finetune, RanksOfZeroLeaveTensorsAlone) {
+  FinetuneOptions o = options();
+  o.lora_r = 2;
+  o.ranks.wq = 0;
+  o.ranks.w2 = 5;
+  o.adam_iter = 1;
+  run(o);
+  const Gguf gguf = Gguf::open(at("lora-LATEST.gguf"));
+  EXPECT_EQ(gguf.find_tensor("blk.0.attn_q.weight.lora_a"), nullptr);
+  EXPECT_EQ(gguf.tensor("blk.0.ffn_down.weight.lora_a").ne[1], 5);
+  EXPECT_EQ(gguf.tensor("blk.0.ffn_up.weight.lora_b").ne[0], 2);
+  o.lora_r = 0;
+  o.ranks.w2 = 0;
+  EXPECT_THROW(run(o), Error);
+}
+
+TEST_F(Finetune, StoppingSavesWhatWasDone) {
+  FinetuneOptions o = options();
+  int done = 0;
+  FinetuneEvents events;
+  events.on_iteration = [&](const IterationRecord&, int64_t) { ++done; };
+  events.should_stop = [&] { return done == 2; };
+  const FinetuneResult result = finetune(o, events);
+  EXPECT_TRUE(result.stopped);
+  EXPECT_EQ(result.iterations, 2);
+  EXPECT_TRUE(file_exists(at("checkpoint-2.gguf")));
+  EXPECT_EQ(result.lora_path, at("lora-LATEST.gguf"));
+}
+
+TEST_F(Finetune, TooLittleMemoryIsAnErrorThatSaysTheNeed) {
+  FinetuneOptions o = options();
+  o.memory = uint64_t{4} << 20;
+  try {
+    run(o);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("needed at the least"));
+  }
+}
+
+TEST(RunPieces, PatternsAndIterationCounts) {
+  EXPECT_EQ(fill_pattern("a-ITERATION-ITERATION.gguf", "ITERATION", "12"), "a-12-12.gguf");
+  EXPECT_EQ(fill_pattern("plain.gguf", "ITERATION", "12"), "plain.gguf");
+  EXPECT_EQ(fill_pattern("x", "", "12"), "x");
+  FinetuneOptions o;
+  o.n_batch = 4;
+  o.grad_acc = 2;
+  o.epochs = 2.5;
+  EXPECT_EQ(iteration_count(o, 33), 11);  // ceil(2.5 x 33 / 8)
+  o.epochs.reset();
+  EXPECT_EQ(iteration_count(o, 33), 256);
+}
+
+}  // namespace
+}  // namespace lora

@@ -1,0 +1,137 @@
+// Reads every #include "..." below src/ and holds it against the arrows drawn in ARCHITECTURE.md:
+// a folder may include itself and what its arrows reach, nothing else.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+using Arrows = std::map<std::string, std::set<std::string>>;
+
+// The fenced block of the page that opens with ```arrows, one "folder -> folder folder ..." a line.
+Arrows read_arrows(std::istream& page) {
+  Arrows arrows;
+  bool inside = false;
+  for (std::string line; std::getline(page, line);) {
+    if (line.starts_with("```")) {
+      inside = line == "```arrows";
+      continue;
+    }
+    if (!inside) continue;
+    std::istringstream words(line);
+    std::string from, arrow, to;
+    words >> from >> arrow;
+    if (arrow != "->") throw std::runtime_error("not an arrow: " + line);
+    for (arrows[from]; words >> to;) arrows[from].insert(to);
+  }
+  return arrows;
+}
+
+// Everything that can be reached from `from`, itself only if the arrows lead back to it.
+std::set<std::string> reachable(const Arrows& arrows, const std::string& from) {
+  std::set<std::string> found;
+  std::vector<std::string> next{from};
+  while (!next.empty()) {
+    const auto it = arrows.find(next.back());
+    next.pop_back();
+    if (it == arrows.end()) continue;
+    for (const std::string& to : it->second) {
+      if (found.insert(to).second) next.push_back(to);
+    }
+  }
+  return found;
+}
+
+// One line for each include of src/FOLDER/... that no arrow allows, "FILE includes WHAT".
+std::vector<std::string> violations(const fs::path& src, const Arrows& arrows) {
+  std::vector<std::string> found;
+  for (const auto& entry : fs::recursive_directory_iterator(src)) {
+    const fs::path extension = entry.path().extension();
+    if (extension != ".h" && extension != ".cc") continue;
+    const std::string file = fs::relative(entry.path(), src).string();
+    const std::string folder = file.substr(0, file.find('/'));
+    const std::set<std::string> allowed = reachable(arrows, folder);
+    std::ifstream source(entry.path());
+    for (std::string line; std::getline(source, line);) {
+      if (!line.starts_with("#include \"")) continue;
+      const std::string included = line.substr(10, line.find('"', 10) - 10);
+      const std::string target = included.substr(0, included.find('/'));
+      const bool fine = arrows.contains(folder) && (target == folder || allowed.contains(target));
+      if (!fine || !fs::exists(src / included)) found.push_back(file + " includes " + included);
+    }
+  }
+  return found;
+}
+
+Arrows documented_arrows() {
+  std::ifstream page(LORA_SOURCE_DIR "/ARCHITECTURE.md");
+  return read_arrows(page);
+}
+
+TEST(IncludeRules, SourcesFollowTheArrowsOfTheArchitecturePage) {
+  EXPECT_THAT(violations(LORA_SOURCE_DIR "/src", documented_arrows()), testing::IsEmpty());
+}
+
+TEST(IncludeRules, ArrowsHaveNoCycleAndNameEveryFolder) {
+  const Arrows arrows = documented_arrows();
+  for (const auto& [folder, to] : arrows) {
+    EXPECT_FALSE(reachable(arrows, folder).contains(folder)) << folder;
+    EXPECT_TRUE(fs::is_directory(fs::path(LORA_SOURCE_DIR "/src") / folder)) << folder;
+  }
+  for (const auto& entry : fs::directory_iterator(LORA_SOURCE_DIR "/src")) {
+    EXPECT_TRUE(!entry.is_directory() || arrows.contains(entry.path().filename())) << entry.path();
+  }
+}
+
+// A tree of three layers with one file per rule to break.
+class BrokenTree : public testing::Test {
+ protected:
+  void SetUp() override {
+    fs::remove_all(root_);
+    write("base/b.h", "");
+    write("mid/m.h", "#include \"base/b.h\"\n");
+    write("top/t.cc",
+          "#include <vector>\n#include \"base/b.h\"\n#include \"mid/m.h\"\n#include \"top/t.h\"\n");
+    write("top/t.h", "");
+    std::istringstream page(
+        "text\n```arrows\ntop -> mid\nmid -> base\nbase ->\n```\n```\nbase -> top\n```\n");
+    arrows_ = read_arrows(page);
+  }
+  void TearDown() override { fs::remove_all(root_); }
+  void write(const std::string& file, const std::string& text) {
+    fs::create_directories((root_ / file).parent_path());
+    std::ofstream(root_ / file) << text;
+  }
+  const fs::path root_ = fs::path(testing::TempDir()) / "include_rules_test";
+  Arrows arrows_;
+};
+
+TEST_F(BrokenTree, AllowsWhatArrowsReachThroughOthers) {
+  EXPECT_THAT(violations(root_, arrows_), testing::IsEmpty());
+}
+
+TEST_F(BrokenTree, ReportsAnIncludeAgainstAnArrow) {
+  write("base/up.cc", "#include \"mid/m.h\"\n");
+  EXPECT_THAT(violations(root_, arrows_), testing::ElementsAre("base/up.cc includes mid/m.h"));
+}
+
+TEST_F(BrokenTree, ReportsAFolderWithoutArrows) {
+  write("stray/s.h", "#include \"base/b.h\"\n");
+  EXPECT_THAT(violations(root_, arrows_), testing::ElementsAre("stray/s.h includes base/b.h"));
+}
+
+TEST_F(BrokenTree, ReportsAnIncludeNotWrittenFromTheTopFolder) {
+  write("mid/relative.cc", "#include \"m.h\"\n");
+  EXPECT_THAT(violations(root_, arrows_), testing::ElementsAre("mid/relative.cc includes m.h"));
+}
+
+}  // namespace

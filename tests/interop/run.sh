@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# run.sh LORA_PROGRAM WORK_DIR: an adapter trained here does in llama.cpp what it does here. llama.cpp comes prebuilt in
+# the npm package node-llama-cpp. The base is F32: on quantized weights llama.cpp also rounds the activations.
+set -euo pipefail
+lora=$1 work=$2
+here=$(cd "$(dirname "$0")" && pwd)
+root=$here/../..
+base=$root/../shared/models/tiny-f32.gguf
+
+skip() { echo "skipped: $1"; exit 77; }
+command -v npm >/dev/null || skip "npm is not installed"
+(($(node --version | tr -d v | cut -d. -f1) >= 20)) || skip "node-llama-cpp wants node 20 or later"
+[[ -f $base ]] || skip "$base is not here"
+case $(uname -m) in
+  x86_64) platform=linux-x64 ;;
+  aarch64) platform=linux-arm64 ;;
+  *) skip "node-llama-cpp has no prebuilt llama.cpp for this machine" ;;
+esac
+
+mkdir -p "$work"
+cp "$here"/package.json "$here"/llama-greedy.mjs "$work"
+cd "$work"
+# Only this platform's binary, without those for graphics cards; no scripts, hence no building.
+version=$(sed -n 's/.*"node-llama-cpp": "\(.*\)".*/\1/p' package.json)
+if [[ ! -d node_modules/@node-llama-cpp/$platform ]]; then
+  npm install --omit=optional --ignore-scripts --no-save --no-audit --no-fund "@node-llama-cpp/$platform@$version" ||
+    skip "npm could not fetch node-llama-cpp"
+fi
+
+"$lora" finetune --model-base "$base" --train-data "$root/examples/demo/train.txt" --sample-start '<s>' --ctx 128 \
+  --batch 4 --adam-iter 30 --warmup 5 --adam-alpha 0.002 --lora-r 8 --lora-alpha 16 --seed 1 --precision f32 \
+  --checkpoint-in '' --checkpoint-out '' --lora-out adapter.gguf
+
+llama_cpp() { node llama-greedy.mjs "$base" "$@" | tail -n +2; }
+ours() {  # PROMPT N [flags]
+  "$lora" generate --model "$base" --prompt "$1" --n-predict "$2" "${@:3}" --temp 0 --no-echo --precision f32
+}
+same() {  # WHAT EXPECTED FOUND
+  [[ $2 == "$3" ]] || { printf '%s\n--- expected\n%s\n--- found\n%s\n' "$1" "$2" "$3"; exit 1; }
+}
+
+changed=0
+while IFS= read -r prompt; do
+  prompt=${prompt//\\n/$'\n'}
+  plain=$(ours "$prompt" 48)
+  adapted=$(ours "$prompt" 48 --lora adapter.gguf)
+  same "base, $prompt" "$(llama_cpp "$prompt" 48)" "$plain"
+  same "adapter, $prompt" "$(llama_cpp "$prompt" 48 adapter.gguf)" "$adapted"
+  same "half the adapter, $prompt" "$(llama_cpp "$prompt" 48 adapter.gguf 0.5)" \
+    "$(ours "$prompt" 48 --lora-scaled adapter.gguf 0.5)"
+  same "adapter at scale 0, $prompt" "$plain" "$(ours "$prompt" 48 --lora-scaled adapter.gguf 0)"
+  [[ $plain == "$adapted" ]] || changed=1
+done <<'PROMPTS'
+The old king said
+### Instruction:\nWrite the log of the cook. Weather: fog. Sight: a whale.\n\n### Response:\n
+My fellow Americans,
+PROMPTS
+((changed)) || { echo "the adapter changes no continuation, so nothing was compared"; exit 1; }
