@@ -1,10 +1,11 @@
 # Thin names for the presets of CMakePresets.json. `make help` lists them.
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 60
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := build
-.PHONY: help deps build test slow asan tsan dev demo bench format tidy install clean
+.PHONY: help deps build test slow asan tsan dev fuzz demo bench format tidy install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -32,6 +33,11 @@ dev:  ## debug build with warnings as errors, and its tests
 asan:  ## the tests under the address and undefined-behaviour sanitizers
 tsan:  ## the tests under the thread sanitizer
 
+fuzz:  ## each fuzz target for FUZZ_SECONDS (60), under libFuzzer and the sanitizers
+	@scripts/install-deps.sh fuzz
+	@cmake --preset fuzz -DLORA_FUZZ_SECONDS=$(FUZZ_SECONDS)
+	@cmake --build --preset fuzz -j $(JOBS)
+
 demo: build  ## fine-tune the bundled model in about a minute
 	@scripts/demo.sh build/lora
 
@@ -40,7 +46,7 @@ bench: build  ## all benchmarks; results also in build/bench/
 
 format:  ## clang-format, in place
 	@scripts/install-deps.sh format
-	@find src tests -name '*.h' -o -name '*.cc' | xargs -r clang-format -i
+	@find src tests bench fuzz -name '*.h' -o -name '*.cc' | xargs -r clang-format -i
 
 tidy:  ## clang-tidy over the sources, with the compile commands of the dev preset
 	@scripts/install-deps.sh tidy
@@ -51,4 +57,4 @@ install: build  ## program, library, header and CMake package below PREFIX (DEST
 	@cmake --install build --prefix "$(PREFIX)"
 
 clean:  ## remove all build folders
-	@rm -rf build build-dev build-asan build-tsan
+	@rm -rf build build-dev build-asan build-tsan build-fuzz

@@ -19,7 +19,7 @@ say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
 perplexity() {
   "$lora" eval -m "$model" -f "$heldout" -c 128 --json "$@" 2>>"$out/log" |
-    sed -n 's/.*"perplexity": *\([0-9.]*\).*/\1/p' | head -1
+    sed -n 's/.*"perplexity": *\([0-9]*\.\{0,1\}[0-9]\{0,2\}\).*/\1/p' | head -1
 }
 continuation() { "$lora" generate -m "$model" -p "$prompt" -n 64 --temp 0 --no-echo "$@" 2>>"$out/log"; }
 
@@ -36,7 +36,7 @@ printf '%s%s\n' "$prompt" "$before_text"
 
 say "Training"
 command=("$lora" finetune --model-base "$model" --train-data "$train" --sample-start "<s>" --ctx 128 --batch 8
-  --lora-r 8 --lora-alpha 16 --epochs 2 --adam-alpha 0.003 --warmup 10 --cos-decay-steps 125
+  --lora-r 8 --lora-alpha 16 --epochs 6 --adam-alpha 0.003 --warmup 10 --cos-decay-steps 395
   --seed 1 --checkpoint-in '' --checkpoint-out '' --save-every 0
   --metrics "$out/metrics.jsonl" --lora-out "$adapter")
 printf '%q ' "${command[@]}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building and testing needs from the distribution: Debian 12/13, Ubuntu 22.04/24.04.
-# Asks nothing, and does nothing when all is there. Names of extra lists may follow: format, tidy.
+# Asks nothing, and does nothing when all is there. Names of extra lists may follow: format, fuzz, tidy.
 set -euo pipefail
 
 build_packages=(
@@ -10,13 +10,17 @@ build_packages=(
 )
 format_packages=(clang-format)
 tidy_packages=(clang-tidy)
+fuzz_packages=(clang libclang-rt-dev)
+# Ubuntu 22.04 has the runtime of libFuzzer and the sanitizers in clang's own packages.
+if grep -qs '^VERSION_CODENAME=jammy' /etc/os-release; then fuzz_packages=(clang); fi
 
 wanted=("${build_packages[@]}")
 for list in "$@"; do
   case $list in
     format) wanted+=("${format_packages[@]}") ;;
+    fuzz) wanted+=("${fuzz_packages[@]}") ;;
     tidy) wanted+=("${tidy_packages[@]}") ;;
-    *) echo "error: $list: no such list of packages; there are: format, tidy" >&2; exit 2 ;;
+    *) echo "error: $list: no such list of packages; there are: format, fuzz, tidy" >&2; exit 2 ;;
   esac
 done
 

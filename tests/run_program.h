@@ -24,10 +24,10 @@ struct RunResult {
 };
 
 struct RunOptions {
-  std::vector<std::pair<std::string, std::string>> environment;  // set on top of this process's
-  std::string directory;                                         // "": this process's
+  std::vector<std::pair<std::string, std::string>> environment = {};  // set on top of this process's
+  std::string directory = {};                                         // "": this process's
   // Looked at whenever stderr has grown; a number that is not 0 is sent as a signal, once.
-  std::function<int(std::string_view err)> signal_on;
+  std::function<int(std::string_view err)> signal_on = {};
   double timeout_s = 120;  // then the program is killed, and run_program throws
 };
 

@@ -54,7 +54,8 @@ struct LanguageModel::Impl {
     }
     if (n_targets == 0) fail("samples: no token to predict");
     const int64_t n = int64_t(ids.size());
-    Step step(model, plan_step(model, n, longest, model.config.n_layer, gradients, input, pool.size()), input, pool);
+    Step step(model, plan_step(model, n, longest, model.config.n_layer, gradients, input, pool.size()), input,
+              pool);
     std::vector<double> losses(ids.size());
     const StepTokens tokens{ids, targets, positions, segments};
     if (gradients) {
@@ -97,7 +98,9 @@ std::string LanguageModel::detokenize(const std::vector<int32_t>& tokens) const 
   return impl_->tokenizer.decode(tokens);
 }
 
-double LanguageModel::loss(const std::vector<std::vector<int32_t>>& samples) { return impl_->run(samples, false); }
+double LanguageModel::loss(const std::vector<std::vector<int32_t>>& samples) {
+  return impl_->run(samples, false);
+}
 
 double LanguageModel::loss_and_gradients(const std::vector<std::vector<int32_t>>& samples) {
   impl_->trained();
@@ -115,8 +118,8 @@ std::vector<TrainedTensor> LanguageModel::trained_tensors() {
   for (const auto& pair : p.pairs) {
     const auto add = [&](const char* suffix, int64_t rows, int64_t cols, int64_t at) {
       const size_t begin = size_t(at), n = size_t(rows * cols);
-      result.push_back(
-          {pair.base + suffix, rows, cols, p.values.span().subspan(begin, n), p.gradients.span().subspan(begin, n)});
+      result.push_back({pair.base + suffix, rows, cols, p.values.span().subspan(begin, n),
+                        p.gradients.span().subspan(begin, n)});
     };
     add(".lora_a", pair.rank, pair.n_in, pair.a);
     add(".lora_b", pair.n_out, pair.rank, pair.b);
@@ -131,7 +134,8 @@ double LanguageModel::adamw_step(const AdamWOptions& options) {
   if (options.max_grad_norm > 0 && norm > options.max_grad_norm) {
     step.gradient_scale = float(options.max_grad_norm / norm);
   }
-  adamw_update(p.values.data(), p.m.data(), p.v.data(), p.gradients.data(), p.values.size(), step, impl_->pool);
+  adamw_update(p.values.data(), p.m.data(), p.v.data(), p.gradients.data(), p.values.size(), step,
+               impl_->pool);
   return norm;
 }
 

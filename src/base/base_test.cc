@@ -16,7 +16,9 @@
 namespace lora {
 namespace {
 
-std::string scratch(const std::string& name) { return testing::TempDir() + "lora_base_" + name; }
+std::string scratch(const std::string& name) {
+  return testing::TempDir() + "lora_base_" + name;
+}
 
 std::string read(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -35,7 +37,7 @@ TEST(Half, EveryF16SurvivesARoundTrip) {
   EXPECT_EQ(to_f32(f16{0x3c00}), 1.0f);
   EXPECT_EQ(to_f32(f16{0x0001}), 0x1p-24f);
   EXPECT_EQ(to_f32(f16{0xfbff}), -65504.0f);
-  EXPECT_EQ(to_f16(65520.0f).bits, 0x7c00);   // rounds up to infinity
+  EXPECT_EQ(to_f16(65520.0f).bits, 0x7c00);        // rounds up to infinity
   EXPECT_EQ(to_f16(1.00048828125f).bits, 0x3c00);  // halfway: to even
 }
 
@@ -107,16 +109,27 @@ TEST(ThreadPool, RunsEveryTaskOnceAndRethrows) {
       for (int64_t i = begin; i < end; ++i) ++cover[size_t(i)];
     });
     for (int c : cover) ASSERT_EQ(c, 1);
-    EXPECT_THROW(pool.run(8, [](int64_t i, int) { if (i == 3) fail("task {}", i); }), Error);
+    EXPECT_THROW(pool.run(8,
+                          [](int64_t i, int) {
+                            if (i == 3) fail("task {}", i);
+                          }),
+                 Error);
     pool.run(3, [](int64_t, int) {});
   }
 }
 
 TEST(Files, AtomicFileAppearsWholeOrNotAtAll) {
   const std::string path = scratch("atomic");
-  { AtomicFile f(path); f.write("first"); f.commit(); }
+  {
+    AtomicFile f(path);
+    f.write("first");
+    f.commit();
+  }
   EXPECT_EQ(read(path), "first");
-  { AtomicFile f(path); f.write("second"); }
+  {
+    AtomicFile f(path);
+    f.write("second");
+  }
   EXPECT_EQ(read(path), "first");
   EXPECT_FALSE(file_exists(path + ".tmp"));
   EXPECT_THROW(AtomicFile(testing::TempDir() + "no/such/folder/x"), Error);
@@ -134,8 +147,14 @@ TEST(Files, MappedFileNamesWhatItCannotOpen) {
 
 TEST(Files, AppendFileKeepsTheLinesAskedFor) {
   const std::string path = scratch("append");
-  { AppendFile f(path, -1); for (int i = 0; i < 5; ++i) f.write_line(std::to_string(i)); }
-  { AppendFile f(path, 3); f.write_line("x"); }
+  {
+    AppendFile f(path, -1);
+    for (int i = 0; i < 5; ++i) f.write_line(std::to_string(i));
+  }
+  {
+    AppendFile f(path, 3);
+    f.write_line("x");
+  }
   EXPECT_EQ(read(path), "0\n1\n2\nx\n");
   { AppendFile f(path, -1); }
   EXPECT_EQ(read(path), "");

@@ -1,10 +1,10 @@
-// Cache-line aligned storage for numbers. Zeroed on allocation, movable, never resized in place.
+// Cache-line aligned storage for numbers: zero at first, movable, never resized in place. The system gives large
+// ones page by page as they are touched, so what is never used costs nothing.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <span>
@@ -16,25 +16,27 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(int64_t size) : size_(size) {
-    const size_t bytes = (size_t(size) * sizeof(T) + 63) / 64 * 64;
-    if (bytes == 0) return;
-    data_.reset(static_cast<T*>(std::aligned_alloc(64, bytes)));
-    if (!data_) throw std::bad_alloc();
-    std::memset(static_cast<void*>(data_.get()), 0, bytes);
+    if (size == 0) return;
+    storage_.reset(std::calloc(size_t(size) * sizeof(T) + kAlignment - 1, 1));
+    if (!storage_) throw std::bad_alloc();
+    const uintptr_t address = reinterpret_cast<uintptr_t>(storage_.get());
+    data_ = reinterpret_cast<T*>((address + kAlignment - 1) / kAlignment * kAlignment);
   }
-  T* data() { return data_.get(); }
-  const T* data() const { return data_.get(); }
+  T* data() { return data_; }
+  const T* data() const { return data_; }
   int64_t size() const { return size_; }
-  T& operator[](int64_t i) { return data_.get()[i]; }
-  const T& operator[](int64_t i) const { return data_.get()[i]; }
+  T& operator[](int64_t i) { return data_[i]; }
+  const T& operator[](int64_t i) const { return data_[i]; }
   std::span<T> span() { return {data(), size_t(size_)}; }
   std::span<const T> span() const { return {data(), size_t(size_)}; }
 
  private:
+  static constexpr uintptr_t kAlignment = 64;
   struct Free {
-    void operator()(T* p) const { std::free(p); }
+    void operator()(void* p) const { std::free(p); }
   };
-  std::unique_ptr<T, Free> data_;
+  std::unique_ptr<void, Free> storage_;
+  T* data_ = nullptr;
   int64_t size_ = 0;
 };
 

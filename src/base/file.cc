@@ -39,7 +39,7 @@ void sync_folder_of(const std::string& path) {
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a FIFO would wait for its writer
   if (fd < 0) fail("{}: cannot open: {}", path, reason());
   struct stat st;
   std::string why;
@@ -77,6 +77,11 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 AtomicFile::AtomicFile(std::string target) : target_(std::move(target)), temporary_(target_ + ".tmp") {
+  // A rename would put a file in the place of a device or a pipe.
+  struct stat st;
+  if (::stat(target_.c_str(), &st) == 0 && !S_ISREG(st.st_mode)) {
+    fail("{}: cannot write: {}", target_, S_ISDIR(st.st_mode) ? "a folder" : "not a regular file");
+  }
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd_ < 0) fail("{}: cannot create: {}", temporary_, reason());
 }
@@ -93,9 +98,14 @@ void AtomicFile::flush() {
 }
 
 void AtomicFile::write(const void* data, size_t size) {
+  constexpr size_t kBuffer = size_t{1} << 20;
   position_ += size;
-  buffered_.append(static_cast<const char*>(data), size);
-  if (buffered_.size() >= (size_t{1} << 20)) flush();
+  if (buffered_.size() + size > kBuffer) flush();
+  if (size > kBuffer) {
+    write_all(fd_, static_cast<const char*>(data), size, temporary_);
+  } else {
+    buffered_.append(static_cast<const char*>(data), size);
+  }
 }
 
 void AtomicFile::commit() {

@@ -118,7 +118,11 @@ uint64_t available_memory() {
   return available;
 }
 
-uint64_t resident_anonymous_bytes() { return kilobyte_field("/proc/self/status", "RssAnon:"); }
-uint64_t resident_bytes() { return kilobyte_field("/proc/self/status", "VmRSS:"); }
+uint64_t resident_anonymous_bytes() {
+  return kilobyte_field("/proc/self/status", "RssAnon:");
+}
+uint64_t resident_bytes() {
+  return kilobyte_field("/proc/self/status", "VmRSS:");
+}
 
 }  // namespace lora

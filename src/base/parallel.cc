@@ -6,7 +6,8 @@ namespace lora {
 namespace {
 
 // About 20 us of looking before a worker sleeps: loops of one training step follow each other
-// faster than that, and an idle program burns nothing.
+// faster than that, and an idle program burns nothing. With more threads than processors none looks:
+// it would keep from work the one it waits for.
 constexpr int kSpins = 2000;
 
 void pause() {
@@ -19,7 +20,8 @@ void pause() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int n_threads) {
+ThreadPool::ThreadPool(int n_threads)
+    : spins_(n_threads > int(std::thread::hardware_concurrency()) ? 0 : kSpins) {
   for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
 }
 
@@ -46,7 +48,7 @@ void ThreadPool::drain(int worker) {
 void ThreadPool::work(int worker) {
   for (uint64_t seen = 0;;) {
     int spins = 0;
-    while (generation_.load(std::memory_order_acquire) == seen && ++spins < kSpins) pause();
+    while (generation_.load(std::memory_order_acquire) == seen && ++spins < spins_) pause();
     if (generation_.load(std::memory_order_acquire) == seen) {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
@@ -75,7 +77,7 @@ void ThreadPool::run(int64_t n_tasks, const std::function<void(int64_t, int)>& t
   wake_.notify_all();
   drain(0);
   for (int spins = 0; busy_.load(std::memory_order_acquire) != 0;) {
-    if (++spins < kSpins) {
+    if (++spins < spins_) {
       pause();
     } else {
       std::this_thread::yield();

@@ -37,6 +37,7 @@ class ThreadPool {
   void work(int worker);
   void drain(int worker);
 
+  const int spins_;  // looks at generation_ or busy_ before sleeping or yielding
   std::vector<std::thread> workers_;
   std::atomic<uint64_t> generation_{0};  // bumped once per run()
   std::atomic<int64_t> next_{0};

@@ -23,8 +23,9 @@ std::array<uint32_t, 4> philox(std::array<uint32_t, 4> c, uint32_t k0, uint32_t 
 
 uint64_t random_bits(uint64_t seed, Purpose purpose, uint64_t stream, uint64_t element) {
   const uint64_t key = seed * 0x9E3779B97F4A7C15ull + uint64_t(purpose) * 0xD1B54A32D192ED03ull;
-  const auto r = philox({uint32_t(element), uint32_t(element >> 32), uint32_t(stream), uint32_t(stream >> 32)},
-                        uint32_t(key), uint32_t(key >> 32));
+  const auto r =
+      philox({uint32_t(element), uint32_t(element >> 32), uint32_t(stream), uint32_t(stream >> 32)},
+             uint32_t(key), uint32_t(key >> 32));
   return uint64_t{r[0]} << 32 | r[1];
 }
 
@@ -43,6 +44,8 @@ uint64_t permute(uint64_t seed, uint64_t epoch, uint64_t index, uint64_t n) {
   return index;
 }
 
-uint32_t entropy_seed() { return std::random_device{}() & 0x7fffffff; }
+uint32_t entropy_seed() {
+  return std::random_device{}() & 0x7fffffff;
+}
 
 }  // namespace lora

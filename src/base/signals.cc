@@ -27,6 +27,8 @@ void catch_stop_signals() {
   for (int number : {SIGINT, SIGTERM, SIGHUP}) sigaction(number, &action, nullptr);
 }
 
-int stop_signal() { return received.load(); }
+int stop_signal() {
+  return received.load();
+}
 
 }  // namespace lora

@@ -12,7 +12,7 @@ constexpr NumberRange kFraction{.min = 0, .max = 1};
 constexpr NumberRange kBelowOne{.min = 0, .max = 1, .below_max = true};
 
 Setting rank(std::optional<int64_t>& target) {
-  return integer(target, 0).or_else("--lora-r");
+  return integer(target, 0, kMaxLoraRank).or_else("--lora-r");
 }
 
 FlagGroup file_flags(FinetuneOptions& o) {
@@ -75,7 +75,7 @@ FlagGroup lora_flags(FinetuneOptions& o) {
           {now, "-b,--batch", "N", "samples", "how many are computed together", integer(o.n_batch, 1)},
           {now, "--grad-acc", "N", "", "batches whose gradients are summed up for one iteration",
            integer(o.grad_acc, 1)},
-          {now, "--lora-r", "N", "", "rank", integer(o.lora_r, 1).or_else(fmt::format("{}", kDefaultLoraR))},
+          {now, "--lora-r", "N", "", "rank", integer(o.lora_r, 1, kMaxLoraRank).or_else(fmt::format("{}", kDefaultLoraR))},
           {now, "--lora-alpha", "F", "", "scale of the adapter = alpha / rank",
            number(o.lora_alpha, kAboveZero).or_else(fmt::format("{}", kDefaultLoraAlpha))},
           {now, "--rank-wq", "N", "", "rank of the query tensors; 0: none", rank(r.wq)},

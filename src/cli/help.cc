@@ -29,8 +29,8 @@ std::string row_of(const Flag& flag) {
     names = "  " + names + (flag.value.empty() ? "" : " " + flag.value);
   }
   const bool fits = names.size() + 2 <= kHelpColumn;
-  const std::string gap =
-      fits ? std::string(kHelpColumn - names.size(), ' ') : "\n" + std::string(kHelpColumn, ' ');
+  std::string gap = fits ? "" : "\n";
+  gap.append(fits ? kHelpColumn - names.size() : kHelpColumn, ' ');
   return names + gap + wrap(flag.help + default_of(flag), kPageWidth - kHelpColumn, kHelpColumn) + "\n";
 }
 
@@ -43,7 +43,8 @@ std::string wrap(const std::string& text, size_t width, size_t indent) {
     const size_t end = std::min(text.find(' ', begin), text.size());
     const std::string word = text.substr(begin, end - begin);
     if (column > 0 && column + 1 + word.size() > width) {
-      result += "\n" + std::string(indent, ' ');
+      result += '\n';
+      result.append(indent, ' ');
       column = 0;
     } else if (column > 0) {
       result += ' ';
@@ -75,7 +76,8 @@ std::string help_page(const CommandLine& line) {
     if (!rows.empty()) page += "\n" + group.title + "\n" + rows;
   }
   if (!not_yet.empty()) {
-    page += "\n" + wrap(fmt::format("Not yet available: {}", fmt::join(not_yet, " ")), kPageWidth, 2) + "\n";
+    const std::string names = fmt::format("Not yet available: {}", fmt::join(not_yet, " "));
+    page += fmt::format("\n{}\n", wrap(names, kPageWidth, 2));
   }
   return page;
 }

@@ -47,9 +47,10 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
   const int64_t at_once = std::max<int64_t>(1, kTokensAtOnce / options.n_ctx);
   const int64_t longest = std::min(options.n_ctx, n_text + 1);
   const int64_t n_tokens = std::min(at_once * options.n_ctx, n_text + n_windows);
-  Step step(session.model,
-            plan_step(session.model, n_tokens, longest, 0, false, session.input, session.pool.size()), session.input,
-            session.pool);
+  const StepPlan plan =
+      plan_step(session.model, n_tokens, longest, 0, false, session.input, session.pool.size());
+  expect_memory(fmt::format("windows of {} tokens", options.n_ctx), uint64_t(plan.total_bytes()));
+  Step step(session.model, plan, session.input, session.pool);
 
   EvalResult result;
   double sum = 0;
@@ -68,6 +69,10 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
     losses.resize(windows.ids.size());
     step.losses(losses.data(), {windows.ids, windows.targets, windows.positions, windows.segments});
     sum = std::accumulate(losses.begin(), losses.end(), sum);
+    if (!std::isfinite(sum)) {
+      fail("{}: the loss is {} in window {} of {}: the model or an adapter is damaged", options.model, sum, w,
+           n_windows);
+    }
     result.tokens += std::count_if(windows.targets.begin(), windows.targets.end(), [](int32_t t) { return t >= 0; });
     if (result.tokens > 0) result.nll = sum / double(result.tokens);
     result.perplexity = std::exp(result.nll);

@@ -52,9 +52,9 @@ GenerateResult generate(const GenerateOptions& options, const GenerateEvents& ev
   const auto emit = [&](const std::string& text) {
     if (events.on_text && !text.empty()) events.on_text(text);
   };
-  if (options.echo) emit(options.prompt);
-
+  expect_memory(fmt::format("the keys and values of {} tokens", n_ctx), Decoder::cache_bytes(session.model, n_ctx));
   Decoder decoder(session.model, n_ctx, kPromptBatch, session.input, session.pool);
+  if (options.echo) emit(options.prompt);
   const Clock::time_point start = Clock::now();
   std::span<const float> logits = decoder.append(prompt);
   const Clock::time_point prompt_done = Clock::now();

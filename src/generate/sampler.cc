@@ -40,7 +40,7 @@ std::vector<Candidate> top_k(std::span<const float> logits, int64_t k) {
   for (size_t i = 0; i < logits.size(); ++i) {
     const float l = logits[i];
     if (std::isnan(l) || l == std::numeric_limits<float>::infinity()) {
-      fail("logits: not a finite number for token {}: the model or an adapter is damaged", i);
+      fail("logits: {} for token {}: the model or an adapter is damaged", l, i);
     }
     if (std::isfinite(l)) all.push_back({Token(i), l});
   }

@@ -3,15 +3,9 @@
 #include "adapter/parameters.h"
 #include "base/error.h"
 #include "base/machine.h"
-#include "kernels/isa.h"
 
 namespace lora {
 namespace {
-
-GemmInput gemm_input(Precision precision) {
-  const bool bf16 = precision == Precision::bf16 || (precision == Precision::automatic && has_native_bf16());
-  return bf16 ? GemmInput::bf16 : GemmInput::f32;
-}
 
 // The setting of the adapters that have one; Error if they disagree.
 std::optional<double> common(const std::list<Adapter>& adapters, const ModelOptions& options,
@@ -53,6 +47,13 @@ void warn_about_context(const Session& session, int64_t n_ctx, const std::functi
   if (say && n_ctx > trained) {
     say(fmt::format("warning: a context of {} is beyond the {} tokens the model was trained with", n_ctx, trained));
   }
+}
+
+void expect_memory(std::string_view what, uint64_t bytes) {
+  const uint64_t available = available_memory();
+  if (bytes <= available) return;
+  fail("memory: {} need {:.1f} MiB, {:.1f} MiB are available (a smaller --ctx-size needs less)", what,
+       double(bytes) / (1 << 20), double(available) / (1 << 20));
 }
 
 }  // namespace lora

@@ -34,4 +34,7 @@ class Session {
 void warn_about_context(const Session& session, int64_t n_ctx,
                         const std::function<void(std::string_view)>& say);
 
+// Error unless so many bytes are available; `what` takes them, and less of it would take less.
+void expect_memory(std::string_view what, uint64_t bytes);
+
 }  // namespace lora

@@ -73,6 +73,6 @@ Isa isa() {
   return chosen;
 }
 
-bool has_native_bf16() { return isa() == Isa::amx; }
+bool has_native_bf16() { return isa() == Isa::amx || (isa() == Isa::avx512 && cpu_features().avx512_bf16); }
 
 }  // namespace lora

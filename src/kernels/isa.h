@@ -2,7 +2,8 @@
 // the CPU, the operating system and this build support.
 //
 //   scalar  the plain references beside each kernel
-//   avx2    Highway, 256-bit          avx512  Highway, 512-bit (F BW CD DQ VL)
+//   avx2    Highway, 256-bit
+//   avx512  Highway, 512-bit (F BW CD DQ VL), and bf16 GEMMs on AVX512-BF16 where the CPU has it
 //   amx     avx512, and bf16 GEMMs on the tile unit
 //   neon    Highway, ARM
 #pragma once

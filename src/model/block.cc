@@ -16,7 +16,9 @@ AttentionShape attention_shape(const ModelConfig& c) {
   return {c.n_head, c.n_head_kv, c.head_dim, float(1 / std::sqrt(double(c.head_dim)))};
 }
 
-void copy(float* out, const float* in, int64_t n) { std::memcpy(out, in, size_t(n) * sizeof(float)); }
+void copy(float* out, const float* in, int64_t n) {
+  std::memcpy(out, in, size_t(n) * sizeof(float));
+}
 
 // The arrays of one layer's activations, for taking and for counting.
 template <class Take>
@@ -36,7 +38,8 @@ void for_each_activation(BlockActivations& a, const ModelConfig& c, const Layer&
 
 }  // namespace
 
-BlockActivations take_block_activations(Arena& arena, const Model& model, const Layer& layer, int64_t n_tokens) {
+BlockActivations take_block_activations(Arena& arena, const Model& model, const Layer& layer,
+                                        int64_t n_tokens) {
   BlockActivations result;
   for_each_activation(result, model.config, layer, n_tokens,
                       [&](float*& p, int64_t n) { p = arena.take<float>(n); });
@@ -51,8 +54,8 @@ int64_t block_activation_bytes(const Model& model, const Layer& layer, int64_t n
   return bytes;
 }
 
-void block_forward(float* y, const float* x, const Model& model, const Layer& layer, const BlockActivations& a,
-                   const BlockTokens& tokens, const KvRows* cache, NnContext& nn) {
+void block_forward(float* y, const float* x, const Model& model, const Layer& layer,
+                   const BlockActivations& a, const BlockTokens& tokens, const KvRows* cache, NnContext& nn) {
   const ModelConfig& c = model.config;
   const int64_t n = tokens.n_tokens;
   float* k = cache ? cache->k + cache->n_past * c.n_embd_kv() : a.k;
@@ -77,7 +80,8 @@ void block_forward(float* y, const float* x, const Model& model, const Layer& la
     const ArenaScope scope(nn.arena);
     float* norm = nn.arena.take<float>(n * c.n_embd);
     rms_norm_forward(norm, a.h, layer.ffn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
-    const LinearOutput gate_up[] = {{&layer.gate, a.gate, false, a.xa[kGate]}, {&layer.up, a.up, false, a.xa[kUp]}};
+    const LinearOutput gate_up[] = {{&layer.gate, a.gate, false, a.xa[kGate]},
+                                    {&layer.up, a.up, false, a.xa[kUp]}};
     linear_forward(gate_up, norm, n, nn);
   }
   const ArenaScope scope(nn.arena);
@@ -88,8 +92,8 @@ void block_forward(float* y, const float* x, const Model& model, const Layer& la
   linear_forward({&down, 1}, product, n, nn);
 }
 
-void block_backward(float* dx, const float* x, const Model& model, const Layer& layer, const BlockActivations& a,
-                    const BlockTokens& tokens, bool needs_dx, NnContext& nn) {
+void block_backward(float* dx, const float* x, const Model& model, const Layer& layer,
+                    const BlockActivations& a, const BlockTokens& tokens, bool needs_dx, NnContext& nn) {
   const ModelConfig& c = model.config;
   const int64_t n = tokens.n_tokens;
   {
@@ -120,7 +124,8 @@ void block_backward(float* dx, const float* x, const Model& model, const Layer& 
     float* dattn = nn.arena.take<float>(n * c.n_embd_q());
     const LinearGradient o = {&layer.o, dx, a.xa[kO]};
     linear_backward(dattn, {&o, 1}, a.attn, n, nn);
-    attention_backward(dq, dk, dv, dattn, a.attn, a.lse, a.q, a.k, a.v, tokens.segments, attention_shape(c), nn.pool);
+    attention_backward(dq, dk, dv, dattn, a.attn, a.lse, a.q, a.k, a.v, tokens.segments, attention_shape(c),
+                       nn.pool);
   }
   const RopeStyle style = c.architecture->rope_style;
   rope_apply(dq, tokens.positions, n, c.n_head, c.head_dim, tokens.rope, style, true, nn.pool);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "gguf/printable.h"
 
 namespace lora {
 namespace {
@@ -36,6 +37,8 @@ struct Keys {
 };
 
 const Architecture* find_architecture(const Gguf& gguf) {
+  const std::string type = gguf.get_string("general.type").value_or("model");
+  if (type != "model") fail("{}: general.type is '{}', expected 'model'", gguf.path(), printable(type));
   const auto name = gguf.get_string("general.architecture");
   if (!name) fail("{}: general.architecture: missing", gguf.path());
   std::string known;

@@ -38,6 +38,11 @@ Decoder::Decoder(const Model& model, int64_t n_ctx, int64_t n_batch, GemmInput i
   }
 }
 
+uint64_t Decoder::cache_bytes(const Model& model, int64_t n_ctx) {
+  const ModelConfig& c = model.config;
+  return uint64_t(n_ctx) * uint64_t(2 * c.n_layer * c.n_embd_kv() + c.rope.n_rot) * sizeof(float);
+}
+
 std::span<const float> Decoder::append(std::span<const int32_t> ids) {
   const ModelConfig& c = model_.config;
   if (ids.empty()) fail("decoder: no tokens");

@@ -15,6 +15,9 @@ class Decoder {
   // Room for n_ctx tokens; at most n_batch go through the layers at once (longer inputs in pieces).
   Decoder(const Model& model, int64_t n_ctx, int64_t n_batch, GemmInput input, ThreadPool& pool);
 
+  // What a context of n_ctx takes once it is full: keys, values and the rotary table.
+  static uint64_t cache_bytes(const Model& model, int64_t n_ctx);
+
   // Appends the tokens and returns the logits (n_vocab) that follow the last one, valid until the
   // next call. Error if they do not fit, or are none, or are not in the vocabulary.
   std::span<const float> append(std::span<const int32_t> ids);

@@ -27,7 +27,8 @@ struct Loader {
     const GgufTensor* tensor = find(name);
     if (!tensor) fail("{}: tensor {}: missing", model.gguf.path(), name);
     if (tensor->ne[0] != n_in || tensor->ne[1] != n_out || tensor->n_elements() != n_in * n_out) {
-      fail("{}: tensor {}: expected {} x {}, found {}", model.gguf.path(), name, n_in, n_out, tensor->shape());
+      fail("{}: tensor {}: expected {} x {}, found {}", model.gguf.path(), name, n_in, n_out,
+           tensor->shape());
     }
     if (!traits(tensor->type).decode) {
       fail("{}: tensor {}: type {} holds no weights", model.gguf.path(), name, traits(tensor->type).name);
@@ -59,7 +60,8 @@ std::span<const LinearRow> linear_rows() {
       {"attn_q", &Layer::q, [](const C& c) { return c.n_embd_q(); }, [](const C& c) { return c.n_embd; }},
       {"attn_k", &Layer::k, [](const C& c) { return c.n_embd_kv(); }, [](const C& c) { return c.n_embd; }},
       {"attn_v", &Layer::v, [](const C& c) { return c.n_embd_kv(); }, [](const C& c) { return c.n_embd; }},
-      {"attn_output", &Layer::o, [](const C& c) { return c.n_embd; }, [](const C& c) { return c.n_embd_q(); }},
+      {"attn_output", &Layer::o, [](const C& c) { return c.n_embd; },
+       [](const C& c) { return c.n_embd_q(); }},
       {"ffn_gate", &Layer::gate, [](const C& c) { return c.n_ff; }, [](const C& c) { return c.n_embd; }},
       {"ffn_up", &Layer::up, [](const C& c) { return c.n_ff; }, [](const C& c) { return c.n_embd; }},
       {"ffn_down", &Layer::down, [](const C& c) { return c.n_embd; }, [](const C& c) { return c.n_ff; }},

@@ -93,7 +93,8 @@ TEST(Model, FindsLinearLayersByTensorName) {
   EXPECT_EQ(model.find_linear("blk.0.attn_q.weight"), &model.layers[0].q);
   EXPECT_EQ(model.find_linear("blk.5.ffn_down.weight"), &model.layers[5].down);
   EXPECT_EQ(model.find_linear("output.weight"), &model.output);
-  for (const char* name : {"blk.6.attn_q.weight", "blk.0.attn_q.bias", "blk.0.attn_output", "token_embd.weight", ""}) {
+  for (const char* name :
+       {"blk.6.attn_q.weight", "blk.0.attn_q.bias", "blk.0.attn_output", "token_embd.weight", ""}) {
     EXPECT_EQ(model.find_linear(name), nullptr) << name;
   }
 }
@@ -104,7 +105,8 @@ struct Copy {
   std::string path = testing::TempDir() + "lora_model_copy.gguf";
   ~Copy() { std::remove(path.c_str()); }
 
-  std::string why(const std::function<void(GgufWriter&)>& change, const std::function<bool(std::string_view)>& keep) {
+  std::string why(const std::function<void(GgufWriter&)>& change,
+                  const std::function<bool(std::string_view)>& keep) {
     GgufWriter writer;
     for (const auto& [key, value] : original.values()) {
       if (keep(key)) writer.set(key, value);
@@ -137,12 +139,19 @@ TEST(Model, RefusesWhatItDoesNotUnderstandByName) {
               HasSubstr("llama.block_count: missing"));
   EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_u32("llama.attention.head_count_kv", 3); }, all),
               HasSubstr("not divided by 3"));
-  EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_u32("llama.embedding_length", 128); }, all), HasSubstr("expected"));
-  EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_u32("llama.expert_count", 8); }, all), HasSubstr("mixture-of-experts"));
+  EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_u32("llama.embedding_length", 128); }, all),
+              HasSubstr("expected"));
+  EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_u32("llama.expert_count", 8); }, all),
+              HasSubstr("mixture-of-experts"));
   EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_string("llama.rope.scaling.type", "longrope"); }, all),
               HasSubstr("longrope"));
   const float one = 1;
-  EXPECT_THAT(copy.why([&](GgufWriter& w) { w.add_tensor("blk.0.attn_q_norm.weight", Type::F32, {1}, std::as_bytes(std::span(&one, 1))); }, all),
+  EXPECT_THAT(copy.why(
+                  [&](GgufWriter& w) {
+                    w.add_tensor("blk.0.attn_q_norm.weight", Type::F32, {1},
+                                 std::as_bytes(std::span(&one, 1)));
+                  },
+                  all),
               HasSubstr("tensor blk.0.attn_q_norm.weight: not known"));
   // Without output.weight the embedding's table is the head.
   EXPECT_EQ(copy.why(nothing, [](std::string_view n) { return n != "output.weight"; }), "accepted");

@@ -54,9 +54,11 @@ StepPlan plan_step_within(uint64_t budget, const Model& model, int64_t n_tokens,
     const StepPlan plan = plan_step(model, n_tokens, n_positions, n_kept, true, input, n_threads);
     if (uint64_t(plan.total_bytes()) <= budget) return plan;
     if (n_kept == 0) {
-      fail("memory: {:.1f} MiB are there for the step, {:.1f} MiB are needed at the least (a smaller context or "
-           "batch needs less)",
-           double(budget) / (1 << 20), double(plan.total_bytes()) / (1 << 20));
+      fail(
+          "memory: {:.1f} MiB are there for the step, {:.1f} MiB are needed at the least (a smaller context "
+          "or "
+          "batch needs less)",
+          double(budget) / (1 << 20), double(plan.total_bytes()) / (1 << 20));
     }
   }
   return {};
@@ -75,10 +77,12 @@ void Step::check(const StepTokens& tokens) const {
     fail("step: {} tokens, planned for {}", tokens.ids.size(), plan_.n_tokens);
   }
   for (int32_t id : tokens.ids) {
-    if (id < 0 || id >= model_.config.n_vocab) fail("token {}: not in a vocabulary of {}", id, model_.config.n_vocab);
+    if (id < 0 || id >= model_.config.n_vocab)
+      fail("token {}: not in a vocabulary of {}", id, model_.config.n_vocab);
   }
   for (int32_t target : tokens.targets) {
-    if (target >= model_.config.n_vocab) fail("target {}: not in a vocabulary of {}", target, model_.config.n_vocab);
+    if (target >= model_.config.n_vocab)
+      fail("target {}: not in a vocabulary of {}", target, model_.config.n_vocab);
   }
   for (int32_t position : tokens.positions) {
     if (position < 0 || position >= plan_.n_positions) {
@@ -138,7 +142,8 @@ void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float 
   }
   // Layers that are not kept use the same bytes in turn, each with its own adapters' ranks.
   const auto activations = [&](int64_t i) {
-    return i < plan_.n_kept ? kept[size_t(i)] : take_block_activations(arena_, model_, model_.layers[size_t(i)], n);
+    return i < plan_.n_kept ? kept[size_t(i)]
+                            : take_block_activations(arena_, model_, model_.layers[size_t(i)], n);
   };
   const auto block_at = [&](int64_t i, float* y, const BlockActivations& set) {
     block_forward(y, inputs[size_t(i)], model_, model_.layers[size_t(i)], set, block, nullptr, nn_);
@@ -155,18 +160,20 @@ void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float 
     const ArenaScope layer_scope(arena_);
     const BlockActivations set = activations(i);
     if (i == n_layer - 1) {
-      head_backward(dx, losses, inputs[size_t(n_layer)], tokens.targets, scale);  // this layer's set is still there
+      head_backward(dx, losses, inputs[size_t(n_layer)], tokens.targets,
+                    scale);  // this layer's set is still there
     } else if (i >= plan_.n_kept) {
       block_at(i, nullptr, set);
     }
-    block_backward(dx, inputs[size_t(i)], model_, model_.layers[size_t(i)], set, block, i > 0 || embedding_trained,
-                   nn_);
+    block_backward(dx, inputs[size_t(i)], model_, model_.layers[size_t(i)], set, block,
+                   i > 0 || embedding_trained, nn_);
   }
   if (embedding_trained) embedding_backward(model_.embedding, dx, tokens.ids, nn_.pool);
 }
 
 // Loss of the last layer's output x, and its gradient dx.
-void Step::head_backward(float* dx, double* losses, const float* x, std::span<const int32_t> targets, float scale) {
+void Step::head_backward(float* dx, double* losses, const float* x, std::span<const int32_t> targets,
+                         float scale) {
   const ArenaScope scope(arena_);
   const ModelConfig& c = model_.config;
   const int64_t n = int64_t(targets.size());

@@ -73,8 +73,10 @@ void head_loss_backward(float* dx, double* losses, const Linear& head, const flo
 
 int64_t head_workspace_bytes(const Linear& head, GemmInput input) {
   const Linear* layers[] = {&head};
-  return 2 * Arena::size_of<float>(kHeadTokens * head.n_in()) + Arena::size_of<float>(kHeadTokens * head.n_out()) +
-         Arena::size_of<float>(xa_size(head, kHeadTokens)) + linear_workspace_bytes(layers, kHeadTokens, input);
+  return 2 * Arena::size_of<float>(kHeadTokens * head.n_in()) +
+         Arena::size_of<float>(kHeadTokens * head.n_out()) +
+         Arena::size_of<float>(xa_size(head, kHeadTokens)) +
+         linear_workspace_bytes(layers, kHeadTokens, input);
 }
 
 }  // namespace lora

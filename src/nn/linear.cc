@@ -55,7 +55,8 @@ void forward_many(const LinearOutput& out, const PackedTokens& packed_x, int64_t
   for (const LoraView& lora : layer.loras) {
     const GemmTerm down = {packed_x, f32_matrix(lora.a, lora.rank, layer.n_in())};
     gemm_forward(xa, {&down, 1}, false, nn.input, nn.scratch, nn.pool);
-    terms.push_back({pack_x(xa, n_tokens, lora.rank, lora.scale, nn), f32_matrix(lora.b, layer.n_out(), lora.rank)});
+    terms.push_back(
+        {pack_x(xa, n_tokens, lora.rank, lora.scale, nn), f32_matrix(lora.b, layer.n_out(), lora.rank)});
     xa += n_tokens * lora.rank;
   }
   if (out.y) gemm_forward(out.y, terms, out.accumulate, nn.input, nn.scratch, nn.pool);
@@ -63,7 +64,9 @@ void forward_many(const LinearOutput& out, const PackedTokens& packed_x, int64_t
 
 }  // namespace
 
-int64_t xa_size(const Linear& layer, int64_t n_tokens) { return n_tokens * rank_sum(layer); }
+int64_t xa_size(const Linear& layer, int64_t n_tokens) {
+  return n_tokens * rank_sum(layer);
+}
 
 void linear_forward(std::span<const LinearOutput> outputs, const float* x, int64_t n_tokens, NnContext& nn) {
   const ArenaScope scope(nn.arena);
@@ -92,14 +95,15 @@ void linear_backward(float* dx, std::span<const LinearGradient> layers, const fl
       const GemmTerm up = {dy, f32_matrix(lora.b, layer.n_out(), lora.rank)};
       gemm_input_gradient(dxa, {&up, 1}, false, nn.input, nn.scratch, nn.pool);
       if (lora.da) {
-        gemm_weight_gradient(lora.da, dxa, x, n_tokens, lora.rank, layer.n_in(), lora.scale, nn.scratch, nn.pool);
-        gemm_weight_gradient(lora.db, gradient.dy, xa, n_tokens, layer.n_out(), lora.rank, lora.scale, nn.scratch,
+        gemm_weight_gradient(lora.da, dxa, x, n_tokens, lora.rank, layer.n_in(), lora.scale, nn.scratch,
                              nn.pool);
+        gemm_weight_gradient(lora.db, gradient.dy, xa, n_tokens, layer.n_out(), lora.rank, lora.scale,
+                             nn.scratch, nn.pool);
       }
       xa += n_tokens * lora.rank;
       if (dx) {
-        terms.push_back({pack_dy(dxa, n_tokens, lora.rank, lora.scale, nn),
-                         f32_matrix(lora.a, lora.rank, layer.n_in())});
+        terms.push_back(
+            {pack_dy(dxa, n_tokens, lora.rank, lora.scale, nn), f32_matrix(lora.a, lora.rank, layer.n_in())});
       }
     }
   }
@@ -107,7 +111,9 @@ void linear_backward(float* dx, std::span<const LinearGradient> layers, const fl
 }
 
 int64_t linear_workspace_bytes(std::span<const Linear* const> layers, int64_t n_tokens, GemmInput input) {
-  const auto packed = [&](int64_t n_cols) { return Arena::size_of<std::byte>(packed_bytes(input, n_tokens, n_cols)); };
+  const auto packed = [&](int64_t n_cols) {
+    return Arena::size_of<std::byte>(packed_bytes(input, n_tokens, n_cols));
+  };
   int64_t forward = 0, backward = 0;
   for (const Linear* layer : layers) {
     int64_t low = 0, kept = 0;

@@ -24,7 +24,9 @@ Values random_values(uint64_t stream, int64_t n) {
   return v;
 }
 
-std::vector<float> to_float(const Values& v) { return {v.begin(), v.end()}; }
+std::vector<float> to_float(const Values& v) {
+  return {v.begin(), v.end()};
+}
 
 // d f / d v by central differences. In double with step 1e-5 the error is about 1e-10 of f's scale.
 Values finite_differences(Values& v, const std::function<double()>& f) {
@@ -57,7 +59,12 @@ double inner(const Values& x, const Values& y) {
 }
 
 LinearReference<double> random_linear(int64_t n_in, int64_t n_out, int64_t rank, uint64_t stream) {
-  return {n_in, n_out, rank, 0.75, random_values(stream, n_out * n_in), random_values(stream + 1, rank * n_in),
+  return {n_in,
+          n_out,
+          rank,
+          0.75,
+          random_values(stream, n_out * n_in),
+          random_values(stream + 1, rank * n_in),
           random_values(stream + 2, n_out * rank)};
 }
 
@@ -95,7 +102,8 @@ TEST(HeadReference, GradientsOfTheLossAgreeWithFiniteDifferences) {
   LinearReference<double> head = random_linear(6, 5, 2, 20);
   Values x = random_values(30, 4 * 6);
   Values logits = linear_forward_reference(head, x, 4);
-  for (size_t t = 0; t < 4; ++t) cross_entropy_backward_reference(&logits[t * 5], targets[t], 1.0, head.n_out);
+  for (size_t t = 0; t < 4; ++t)
+    cross_entropy_backward_reference(&logits[t * 5], targets[t], 1.0, head.n_out);
   const auto d = linear_backward_reference(head, x, logits, 4);
   const auto f = [&] { return head_loss(head, x, targets); };
   EXPECT_LT(relative_difference(d.x, finite_differences(x, f)), 1e-7);
@@ -136,7 +144,8 @@ TEST(Linear, AgreesWithTheReferenceOnBothPaths) {
     Machinery m(linear_workspace_bytes(both, n_tokens, GemmInput::f32));
     std::vector<float> yq(size_t(n_tokens * 48)), yk(size_t(n_tokens * 31));
     std::vector<float> xaq(size_t(xa_size(lq.linear, n_tokens))), xak(size_t(xa_size(lk.linear, n_tokens)));
-    const LinearOutput outputs[] = {{&lq.linear, yq.data(), false, xaq.data()}, {&lk.linear, yk.data(), false, xak.data()}};
+    const LinearOutput outputs[] = {{&lq.linear, yq.data(), false, xaq.data()},
+                                    {&lk.linear, yk.data(), false, xak.data()}};
     linear_forward(outputs, xf.data(), n_tokens, m.nn);
     EXPECT_LT(relative_difference(yq, linear_forward_reference(q, x, n_tokens)), kTolerance);
     EXPECT_LT(relative_difference(yk, linear_forward_reference(k, x, n_tokens)), kTolerance);
@@ -144,9 +153,11 @@ TEST(Linear, AgreesWithTheReferenceOnBothPaths) {
     const Values dq = random_values(61, n_tokens * 48), dk = random_values(62, n_tokens * 31);
     const std::vector<float> dqf = to_float(dq), dkf = to_float(dk);
     std::vector<float> dx(size_t(n_tokens * 70));
-    const LinearGradient gradients[] = {{&lq.linear, dqf.data(), xaq.data()}, {&lk.linear, dkf.data(), xak.data()}};
+    const LinearGradient gradients[] = {{&lq.linear, dqf.data(), xaq.data()},
+                                        {&lk.linear, dkf.data(), xak.data()}};
     linear_backward(dx.data(), gradients, xf.data(), n_tokens, m.nn);
-    const auto wq = linear_backward_reference(q, x, dq, n_tokens), wk = linear_backward_reference(k, x, dk, n_tokens);
+    const auto wq = linear_backward_reference(q, x, dq, n_tokens),
+               wk = linear_backward_reference(k, x, dk, n_tokens);
     Values sum = wq.x;
     for (size_t i = 0; i < sum.size(); ++i) sum[i] += wk.x[i];
     EXPECT_LT(relative_difference(dx, sum), kTolerance);
@@ -212,10 +223,12 @@ TEST(Head, LossAndGradientsAgreeWithTheReference) {
   Layer layer(r);
   const Values x = random_values(130, n * n_embd);
   std::vector<int32_t> targets(static_cast<size_t>(n));
-  for (size_t t = 0; t < targets.size(); ++t) targets[t] = t % 5 == 0 ? -1 : int32_t(random_bits(1, Purpose::test, 131, t) % n_vocab);
+  for (size_t t = 0; t < targets.size(); ++t)
+    targets[t] = t % 5 == 0 ? -1 : int32_t(random_bits(1, Purpose::test, 131, t) % n_vocab);
   Values logits = linear_forward_reference(r, x, n), want_losses(targets.size());
   for (size_t t = 0; t < targets.size(); ++t) {
-    want_losses[t] = cross_entropy_backward_reference(&logits[t * size_t(n_vocab)], targets[t], 0.125, n_vocab);
+    want_losses[t] =
+        cross_entropy_backward_reference(&logits[t * size_t(n_vocab)], targets[t], 0.125, n_vocab);
   }
   const auto d = linear_backward_reference(r, x, logits, n);
 

@@ -13,19 +13,20 @@
 #include <cstdint>
 
 #include "base/half.h"
+#include "quant/block.h"
 
 namespace lora {
 
 inline constexpr int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                           1,    13,   25,  38,  53,  69,  89,  113};
 
-struct BlockIQ4_NL {
+struct LORA_BLOCK BlockIQ4_NL {
   f16 d;
   uint8_t qs[16];
 };
 static_assert(sizeof(BlockIQ4_NL) == 18);
 
-struct BlockIQ4_XS {
+struct LORA_BLOCK BlockIQ4_XS {
   f16 d;
   uint16_t scales_h;
   uint8_t scales_l[4];
@@ -33,8 +34,29 @@ struct BlockIQ4_XS {
 };
 static_assert(sizeof(BlockIQ4_XS) == 136);
 
+LORA_INLINE void decode_iq4_group(float* values, const uint8_t qs[16], float scale) {
+  for (int j = 0; j < 16; ++j) values[j] = scale * float(iq4_values[qs[j] & 15]);
+  for (int j = 0; j < 16; ++j) values[j + 16] = scale * float(iq4_values[qs[j] >> 4]);
+}
+
 // Decode n values, a multiple of 32 and of 256.
-void decode_iq4_nl(float* values, const std::byte* blocks, int64_t n);
-void decode_iq4_xs(float* values, const std::byte* blocks, int64_t n);
+LORA_INLINE void decode_iq4_nl(float* __restrict values, const std::byte* __restrict blocks, int64_t n) {
+  for (; n > 0; n -= 32, values += 32, blocks += sizeof(BlockIQ4_NL)) {
+    const auto& block = block_at<BlockIQ4_NL>(blocks);
+    decode_iq4_group(values, block.qs, to_f32(block.d));
+  }
+}
+
+LORA_INLINE void decode_iq4_xs(float* __restrict values, const std::byte* __restrict blocks, int64_t n) {
+  for (; n > 0; n -= k_block_size, values += k_block_size, blocks += sizeof(BlockIQ4_XS)) {
+    const auto& block = block_at<BlockIQ4_XS>(blocks);
+    const float d = to_f32(block.d);
+    for (int group = 0; group < 8; ++group) {
+      const int low = block.scales_l[group / 2] >> group % 2 * 4 & 15;
+      const int high = block.scales_h >> group * 2 & 3;
+      decode_iq4_group(values + group * 32, block.qs + group * 16, d * float((low | high << 4) - 32));
+    }
+  }
+}
 
 }  // namespace lora

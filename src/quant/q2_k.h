@@ -12,10 +12,11 @@
 #include <cstdint>
 
 #include "base/half.h"
+#include "quant/block.h"
 
 namespace lora {
 
-struct BlockQ2_K {
+struct LORA_BLOCK BlockQ2_K {
   uint8_t scales[16];
   uint8_t qs[64];
   f16 d, dmin;
@@ -23,6 +24,19 @@ struct BlockQ2_K {
 static_assert(sizeof(BlockQ2_K) == 84);
 
 // Decodes n values, a multiple of 256.
-void decode_q2_k(float* values, const std::byte* blocks, int64_t n);
+LORA_INLINE void decode_q2_k(float* __restrict values, const std::byte* __restrict blocks, int64_t n) {
+  for (; n > 0; n -= k_block_size, values += k_block_size, blocks += sizeof(BlockQ2_K)) {
+    const auto& block = block_at<BlockQ2_K>(blocks);
+    const float d = to_f32(block.d), dmin = to_f32(block.dmin);
+    for (int group = 0; group < 16; ++group) {
+      const int half = group / 8, shift = group % 8 / 2 * 2;
+      const uint8_t* q = block.qs + half * 32 + group % 2 * 16;
+      const float scale = d * float(block.scales[group] & 15);
+      const float minimum = dmin * float(block.scales[group] >> 4);
+      float* y = values + group * 16;
+      for (int l = 0; l < 16; ++l) y[l] = scale * float(q[l] >> shift & 3) - minimum;
+    }
+  }
+}
 
 }  // namespace lora

@@ -13,10 +13,11 @@
 #include <cstdint>
 
 #include "base/half.h"
+#include "quant/block.h"
 
 namespace lora {
 
-struct BlockQ3_K {
+struct LORA_BLOCK BlockQ3_K {
   uint8_t hmask[32];
   uint8_t qs[64];
   uint8_t scales[12];
@@ -24,7 +25,28 @@ struct BlockQ3_K {
 };
 static_assert(sizeof(BlockQ3_K) == 110);
 
+LORA_INLINE int q3_k_scale(const uint8_t scales[12], int group) {
+  const int low = group < 8 ? scales[group] & 15 : scales[group - 8] >> 4;
+  const int high = scales[8 + group % 4] >> group / 4 * 2 & 3;
+  return (low | high << 4) - 32;
+}
+
 // Decodes n values, a multiple of 256.
-void decode_q3_k(float* values, const std::byte* blocks, int64_t n);
+LORA_INLINE void decode_q3_k(float* __restrict values, const std::byte* __restrict blocks, int64_t n) {
+  for (; n > 0; n -= k_block_size, values += k_block_size, blocks += sizeof(BlockQ3_K)) {
+    const auto& block = block_at<BlockQ3_K>(blocks);
+    const float d = to_f32(block.d);
+    for (int group = 0; group < 16; ++group) {
+      const int half = group / 8, shift = group % 8 / 2 * 2, high_bit = group / 2;
+      const uint8_t* q = block.qs + half * 32 + group % 2 * 16;
+      const uint8_t* h = block.hmask + group % 2 * 16;
+      const float scale = d * float(q3_k_scale(block.scales, group));
+      float* y = values + group * 16;
+      for (int l = 0; l < 16; ++l) {
+        y[l] = scale * float(((q[l] >> shift & 3) | (h[l] >> high_bit & 1) << 2) - 4);
+      }
+    }
+  }
+}
 
 }  // namespace lora

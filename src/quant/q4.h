@@ -10,23 +10,39 @@
 #include <cstdint>
 
 #include "base/half.h"
+#include "quant/block.h"
 
 namespace lora {
 
-struct BlockQ4_0 {
+struct LORA_BLOCK BlockQ4_0 {
   f16 d;
   uint8_t qs[16];
 };
 static_assert(sizeof(BlockQ4_0) == 18);
 
-struct BlockQ4_1 {
+struct LORA_BLOCK BlockQ4_1 {
   f16 d, m;
   uint8_t qs[16];
 };
 static_assert(sizeof(BlockQ4_1) == 20);
 
 // Each decodes n values, a multiple of 32.
-void decode_q4_0(float* values, const std::byte* blocks, int64_t n);
-void decode_q4_1(float* values, const std::byte* blocks, int64_t n);
+LORA_INLINE void decode_q4_0(float* __restrict values, const std::byte* __restrict blocks, int64_t n) {
+  for (; n > 0; n -= 32, values += 32, blocks += sizeof(BlockQ4_0)) {
+    const auto& block = block_at<BlockQ4_0>(blocks);
+    const float d = to_f32(block.d);
+    for (int j = 0; j < 16; ++j) values[j] = float((block.qs[j] & 15) - 8) * d;
+    for (int j = 0; j < 16; ++j) values[j + 16] = float((block.qs[j] >> 4) - 8) * d;
+  }
+}
+
+LORA_INLINE void decode_q4_1(float* __restrict values, const std::byte* __restrict blocks, int64_t n) {
+  for (; n > 0; n -= 32, values += 32, blocks += sizeof(BlockQ4_1)) {
+    const auto& block = block_at<BlockQ4_1>(blocks);
+    const float d = to_f32(block.d), m = to_f32(block.m);
+    for (int j = 0; j < 16; ++j) values[j] = float(block.qs[j] & 15) * d + m;
+    for (int j = 0; j < 16; ++j) values[j + 16] = float(block.qs[j] >> 4) * d + m;
+  }
+}
 
 }  // namespace lora

@@ -9,27 +9,54 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <bit>
 
 #include "base/half.h"
+#include "quant/block.h"
 
 namespace lora {
 
-struct BlockQ5_0 {
+struct LORA_BLOCK BlockQ5_0 {
   f16 d;
   uint8_t qh[4];
   uint8_t qs[16];
 };
 static_assert(sizeof(BlockQ5_0) == 22);
 
-struct BlockQ5_1 {
+struct LORA_BLOCK BlockQ5_1 {
   f16 d, m;
   uint8_t qh[4];
   uint8_t qs[16];
 };
 static_assert(sizeof(BlockQ5_1) == 24);
 
+LORA_INLINE int q5_low(const uint8_t qs[16], uint32_t qh, int j) {
+  return (qs[j] & 15) | int(qh >> j & 1) << 4;
+}
+
+LORA_INLINE int q5_high(const uint8_t qs[16], uint32_t qh, int j) {
+  return qs[j] >> 4 | int(qh >> (j + 16) & 1) << 4;
+}
+
 // Each decodes n values, a multiple of 32.
-void decode_q5_0(float* values, const std::byte* blocks, int64_t n);
-void decode_q5_1(float* values, const std::byte* blocks, int64_t n);
+LORA_INLINE void decode_q5_0(float* __restrict values, const std::byte* __restrict blocks, int64_t n) {
+  for (; n > 0; n -= 32, values += 32, blocks += sizeof(BlockQ5_0)) {
+    const auto& block = block_at<BlockQ5_0>(blocks);
+    const float d = to_f32(block.d);
+    const auto qh = std::bit_cast<uint32_t>(block.qh);
+    for (int j = 0; j < 16; ++j) values[j] = float(q5_low(block.qs, qh, j) - 16) * d;
+    for (int j = 0; j < 16; ++j) values[j + 16] = float(q5_high(block.qs, qh, j) - 16) * d;
+  }
+}
+
+LORA_INLINE void decode_q5_1(float* __restrict values, const std::byte* __restrict blocks, int64_t n) {
+  for (; n > 0; n -= 32, values += 32, blocks += sizeof(BlockQ5_1)) {
+    const auto& block = block_at<BlockQ5_1>(blocks);
+    const float d = to_f32(block.d), m = to_f32(block.m);
+    const auto qh = std::bit_cast<uint32_t>(block.qh);
+    for (int j = 0; j < 16; ++j) values[j] = float(q5_low(block.qs, qh, j)) * d + m;
+    for (int j = 0; j < 16; ++j) values[j + 16] = float(q5_high(block.qs, qh, j)) * d + m;
+  }
+}
 
 }  // namespace lora

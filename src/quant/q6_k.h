@@ -12,10 +12,11 @@
 #include <cstdint>
 
 #include "base/half.h"
+#include "quant/block.h"
 
 namespace lora {
 
-struct BlockQ6_K {
+struct LORA_BLOCK BlockQ6_K {
   uint8_t ql[128];
   uint8_t qh[64];
   int8_t scales[16];
@@ -24,6 +25,22 @@ struct BlockQ6_K {
 static_assert(sizeof(BlockQ6_K) == 210);
 
 // Decodes n values, a multiple of 256.
-void decode_q6_k(float* values, const std::byte* blocks, int64_t n);
+LORA_INLINE void decode_q6_k(float* __restrict values, const std::byte* __restrict blocks, int64_t n) {
+  for (; n > 0; n -= k_block_size, values += k_block_size, blocks += sizeof(BlockQ6_K)) {
+    const auto& block = block_at<BlockQ6_K>(blocks);
+    const float d = to_f32(block.d);
+    for (int group = 0; group < 16; ++group) {
+      const int half = group / 8, s = group % 8 / 2, l0 = group % 2 * 16;
+      const uint8_t* ql = block.ql + half * 64 + s % 2 * 32 + l0;
+      const uint8_t* qh = block.qh + half * 32 + l0;
+      const int low_shift = s / 2 * 4, high_shift = s * 2;
+      const float scale = d * float(block.scales[group]);
+      float* y = values + group * 16;
+      for (int l = 0; l < 16; ++l) {
+        y[l] = scale * float(((ql[l] >> low_shift & 15) | (qh[l] >> high_shift & 3) << 4) - 32);
+      }
+    }
+  }
+}
 
 }  // namespace lora

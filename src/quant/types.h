@@ -47,7 +47,7 @@ struct TypeTraits {
   void (*decode)(float* values, const std::byte* blocks, int64_t n);
 };
 
-// All known types, in id order.
+// All known types.
 std::span<const TypeTraits> all_types();
 // The row of a type id read from a file, nullptr if unknown.
 const TypeTraits* find_type(uint32_t id);

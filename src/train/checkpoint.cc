@@ -17,8 +17,10 @@ template <class Parameters, class Body>
 void for_each_array(Parameters& parameters, const Body& body) {
   for (const auto& pair : parameters.pairs) {
     const auto both = [&](auto& buffer, const char* suffix) {
-      body(pair.base + ".lora_a" + suffix, std::vector<int64_t>{pair.n_in, pair.rank}, buffer.data() + pair.a);
-      body(pair.base + ".lora_b" + suffix, std::vector<int64_t>{pair.rank, pair.n_out}, buffer.data() + pair.b);
+      body(pair.base + ".lora_a" + suffix, std::vector<int64_t>{pair.n_in, pair.rank},
+           buffer.data() + pair.a);
+      body(pair.base + ".lora_b" + suffix, std::vector<int64_t>{pair.rank, pair.n_out},
+           buffer.data() + pair.b);
     };
     both(parameters.values, "");
     both(parameters.m, ".m");
@@ -28,7 +30,8 @@ void for_each_array(Parameters& parameters, const Body& body) {
 
 Gguf open_checkpoint(const std::string& path) {
   Gguf gguf = Gguf::open(path);
-  if (gguf.get_string("general.type").value_or("") != "checkpoint") fail("{}: not a checkpoint of this program", path);
+  if (gguf.get_string("general.type").value_or("") != "checkpoint")
+    fail("{}: not a checkpoint of this program", path);
   const int64_t version = gguf.get_int("lora_cpp.checkpoint.version").value_or(-1);
   if (version != kVersion) fail("{}: checkpoint version {}, expected {}", path, version, kVersion);
   return gguf;
@@ -86,7 +89,8 @@ TrainState read_checkpoint(const std::string& path, LoraParameters& parameters, 
     ++n_arrays;
   });
   if (gguf.tensors().size() != n_arrays) {
-    fail("{}: {} tensors, expected {} (another set of trained tensors?)", path, gguf.tensors().size(), n_arrays);
+    fail("{}: {} tensors, expected {} (another set of trained tensors?)", path, gguf.tensors().size(),
+         n_arrays);
   }
   return state;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <tuple>
 
@@ -12,6 +13,7 @@
 #include "base/random.h"
 #include "kernels/isa.h"
 #include "kernels/optimizer/adamw.h"
+#include "train/outputs.h"
 #include "train/run.h"
 #include "train/schedule.h"
 
@@ -61,6 +63,7 @@ class Run {
   }
 
   FinetuneResult train() {
+    check_outputs(options_, std::max(n_iter_, state_.iteration));
     report_inputs();
     FinetuneResult result;
     result.iterations = state_.iteration;
@@ -143,6 +146,10 @@ class Run {
     // A row is as long as the context or, where nothing fills it up, as the longest sample with its EOS.
     const int64_t row = options_.fill_with_next_samples ? options_.n_ctx
                                                         : std::min(options_.n_ctx, data_.report().longest + 1);
+    constexpr int64_t most = std::numeric_limits<int32_t>::max();
+    if (options_.n_batch > most / row) {
+      fail("--batch: {} samples of {} tokens are more than {} tokens at once", options_.n_batch, row, most);
+    }
     const int64_t n_tokens = options_.n_batch * row;
     if (options_.checkpointing != Checkpointing::automatic) {
       const int64_t n_kept = options_.checkpointing == Checkpointing::on ? 0 : model_.config.n_layer;
@@ -174,16 +181,19 @@ class Run {
   IterationRecord iterate(Step& step) {
     const Clock::time_point start = Clock::now();
     IterationRecord record;
-    // The batches first: each token's share of the loss depends on how many targets there are in all.
-    uint64_t cursor = state_.cursor;
-    batches_.resize(size_t(options_.grad_acc));
-    for (Batch& batch : batches_) {
-      cursor = next_batch(batch, data_, batch_options_, cursor);
-      record.tokens += batch.n_targets;
-    }
+    // Counted first: each token's share of the loss depends on how many targets there are in all.
+    const auto for_each_batch = [&](const auto& body) {
+      uint64_t cursor = state_.cursor;
+      for (int64_t i = 0; i < options_.grad_acc; ++i) {
+        cursor = next_batch(batch_, data_, batch_options_, cursor);
+        body();
+      }
+      return cursor;
+    };
+    for_each_batch([&] { record.tokens += batch_.n_targets; });
     std::fill_n(parameters_.gradients.data(), parameters_.gradients.size(), 0.0f);
     double loss = 0;
-    for (const Batch& batch : batches_) loss += add_gradients(step, batch, 1.0f / float(record.tokens));
+    const uint64_t cursor = for_each_batch([&] { loss += add_gradients(step, batch_, 1.0f / float(record.tokens)); });
     record.loss = loss / double(record.tokens);
     record.grad_norm =
         std::sqrt(sum_of_squares(parameters_.gradients.data(), parameters_.gradients.size(), pool_));
@@ -228,17 +238,12 @@ class Run {
                  parameters_.gradients.data(), parameters_.values.size(), step, pool_);
   }
 
-  // Writes under both names of a pattern, the numbered one first, and returns the last one written.
+  // Writes under both names of a pattern, and returns the last one written.
   template <class Write>
   std::string write_both(const std::string& pattern, const Write& write) const {
-    std::string last;
-    for (const std::string& value : {std::to_string(state_.iteration), options_.fn_latest}) {
-      const std::string path = fill_pattern(pattern, options_.pattern_fn_it, value);
-      if (path.empty() || path == last) continue;
-      write(path);
-      last = path;
-    }
-    return last;
+    const std::vector<std::string> paths = output_paths(options_, pattern, state_.iteration);
+    for (const std::string& path : paths) write(path);
+    return paths.empty() ? "" : paths.back();
   }
 
   void save(FinetuneResult& result) const {
@@ -269,7 +274,7 @@ class Run {
   Settings settings_;
   BatchOptions batch_options_;
   int64_t n_iter_ = 0;
-  std::vector<Batch> batches_;
+  Batch batch_;
   std::vector<AttentionSegment> segments_;
   std::vector<double> losses_;
 };

@@ -31,6 +31,7 @@ struct LoraRanks {
 // What an unset lora_r or lora_alpha means for a fresh adapter.
 inline constexpr int64_t kDefaultLoraR = 4;
 inline constexpr double kDefaultLoraAlpha = 4;
+inline constexpr int64_t kMaxLoraRank = 65536;
 
 struct FinetuneOptions {
   // Files. In checkpoint_out and lora_out, `pattern_fn_it` stands for the iteration number and, in

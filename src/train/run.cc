@@ -2,17 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/machine.h"
-#include "kernels/isa.h"
 
 namespace lora {
 namespace {
-
-constexpr int64_t kMaxRank = 65536;
 
 // Where each row of targets() has its rank in the options.
 std::array<std::optional<int64_t>, 9> given_ranks(const LoraRanks& r) {
@@ -21,6 +19,17 @@ std::array<std::optional<int64_t>, 9> given_ranks(const LoraRanks& r) {
 
 bool is_of(const Target& target, std::string_view tensor) {
   return target.per_layer ? tensor.ends_with(fmt::format(".{}.weight", target.tensor)) : tensor == target.tensor;
+}
+
+// About what a fresh adapter will take: values, gradients and the optimizer's two moments.
+uint64_t fresh_bytes(const Model& model, std::span<const int64_t> ranks) {
+  uint64_t n_values = 0;
+  for (const GgufTensor& tensor : model.gguf.tensors()) {
+    for (size_t i = 0; i < ranks.size(); ++i) {
+      if (is_of(targets()[i], tensor.name)) n_values += uint64_t(ranks[i]) * uint64_t(tensor.ne[0] + tensor.ne[1]);
+    }
+  }
+  return 4 * sizeof(float) * n_values;
 }
 
 void expect_rank(const FinetuneOptions& options, std::string_view flag, std::optional<int64_t> given, int64_t found) {
@@ -36,7 +45,9 @@ std::vector<int64_t> ranks_by_target(const FinetuneOptions& options) {
   std::vector<int64_t> ranks;
   for (size_t i = 0; i < targets().size(); ++i) {
     const int64_t rank = given[i].value_or(options.lora_r.value_or(kDefaultLoraR));
-    if (rank < 0 || rank > kMaxRank) fail("--rank-{}: {} is not from 0 to {}", targets()[i].flag, rank, kMaxRank);
+    if (rank < 0 || rank > kMaxLoraRank) {
+      fail("--rank-{}: {} is not from 0 to {}", targets()[i].flag, rank, kMaxLoraRank);
+    }
     ranks.push_back(rank);
   }
   return ranks;
@@ -44,7 +55,9 @@ std::vector<int64_t> ranks_by_target(const FinetuneOptions& options) {
 
 LoraParameters initial_parameters(const FinetuneOptions& options, const Model& model, uint64_t seed) {
   if (options.lora_init.empty()) {
-    return make_parameters(model, ranks_by_target(options), float(options.lora_alpha.value_or(kDefaultLoraAlpha)), seed);
+    const std::vector<int64_t> ranks = ranks_by_target(options);
+    step_budget(options, model.gguf.file_bytes(), fresh_bytes(model, ranks));
+    return make_parameters(model, ranks, float(options.lora_alpha.value_or(kDefaultLoraAlpha)), seed);
   }
   const Adapter adapter = read_adapter(options.lora_init, model.gguf);
   if (options.lora_alpha && float(*options.lora_alpha) != adapter.alpha) {
@@ -65,7 +78,9 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
 
 int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples) {
   if (!options.epochs) return options.adam_iter;
-  return int64_t(std::ceil(*options.epochs * double(n_samples) / double(options.n_batch * options.grad_acc)));
+  const double n = std::ceil(*options.epochs * double(n_samples) / double(options.n_batch * options.grad_acc));
+  if (n > double(std::numeric_limits<int32_t>::max())) fail("--epochs: {} are {} iterations, too many", *options.epochs, n);
+  return int64_t(n);
 }
 
 Settings run_settings(const FinetuneOptions& options, const Model& model, const LoraParameters& parameters) {
@@ -104,19 +119,6 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
     settings.emplace_back(fmt::format("--rank-{}", target.flag), std::to_string(rank));
   }
   return settings;
-}
-
-std::string fill_pattern(std::string name, const std::string& pattern, const std::string& value) {
-  if (pattern.empty()) return name;
-  for (size_t at = 0; (at = name.find(pattern, at)) != std::string::npos; at += value.size()) {
-    name.replace(at, pattern.size(), value);
-  }
-  return name;
-}
-
-GemmInput gemm_input(Precision precision) {
-  if (precision == Precision::automatic) return has_native_bf16() ? GemmInput::bf16 : GemmInput::f32;
-  return precision == Precision::bf16 ? GemmInput::bf16 : GemmInput::f32;
 }
 
 uint64_t step_budget(const FinetuneOptions& options, uint64_t model_bytes, uint64_t other_bytes) {

@@ -17,21 +17,16 @@ namespace lora {
 // One rank per row of targets(): the flag's value, else lora_r, else 4. Error for ranks out of range.
 std::vector<int64_t> ranks_by_target(const FinetuneOptions& options);
 
-// A fresh adapter, or lora_init's; Error if lora_init disagrees with a rank or alpha given beside it.
+// A fresh adapter, or lora_init's. Error if lora_init disagrees with a rank or alpha given beside it, or if the
+// fresh one is beyond the memory budget; then nothing was allocated.
 LoraParameters initial_parameters(const FinetuneOptions& options, const Model& model, uint64_t seed);
 
-// Iterations of the whole run: adam_iter, or from epochs.
+// Iterations of the whole run: adam_iter, or from epochs; Error for more than an iteration's number can hold.
 int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples);
 
 // The settings that decide the numbers, in words, with fingerprints of model and data: what a checkpoint must
 // agree with. Learning rate, iterations, threads, memory and paths are not among them.
 Settings run_settings(const FinetuneOptions& options, const Model& model, const LoraParameters& parameters);
-
-// `pattern` in `name` replaced by `value`, everywhere.
-std::string fill_pattern(std::string name, const std::string& pattern, const std::string& value);
-
-// bf16 or f32, from the option and this machine.
-GemmInput gemm_input(Precision precision);
 
 // Bytes that a step may take: --memory or what the machine has to spare, less what the run needs besides.
 // Error if nothing is left.

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "train/finetune.h"
+#include "train/outputs.h"
 
 namespace lora {
 namespace {

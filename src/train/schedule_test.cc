@@ -8,7 +8,9 @@
 namespace lora {
 namespace {
 
-double cosine(double min, double turn) { return min + (1 - min) / 2 * (1 + std::cos(std::numbers::pi * turn)); }
+double cosine(double min, double turn) {
+  return min + (1 - min) / 2 * (1 + std::cos(std::numbers::pi * turn));
+}
 
 TEST(Schedule, WarmsUpLinearlyAndThenDecays) {
   FinetuneOptions o;
@@ -26,11 +28,11 @@ TEST(Schedule, RestartsWithLongerCycles) {
   o.cos_decay_steps = 10;
   o.cos_decay_restart = 1.5;
   o.restart = true;
-  EXPECT_DOUBLE_EQ(schedule(10, o), 0.1);                     // t = steps has not passed it
-  EXPECT_DOUBLE_EQ(schedule(11, o), cosine(0.1, 1.0 / 15));   // t = 1 of floor(10 x 1.5)
+  EXPECT_DOUBLE_EQ(schedule(10, o), 0.1);                    // t = steps has not passed it
+  EXPECT_DOUBLE_EQ(schedule(11, o), cosine(0.1, 1.0 / 15));  // t = 1 of floor(10 x 1.5)
   EXPECT_DOUBLE_EQ(schedule(25, o), 0.1);
-  EXPECT_DOUBLE_EQ(schedule(26, o), cosine(0.1, 1.0 / 22));   // floor(15 x 1.5)
-  o.cos_decay_restart = 0.1;  // cycles shrink to one iteration, never to none
+  EXPECT_DOUBLE_EQ(schedule(26, o), cosine(0.1, 1.0 / 22));  // floor(15 x 1.5)
+  o.cos_decay_restart = 0.1;                                 // cycles shrink to one iteration, never to none
   EXPECT_DOUBLE_EQ(schedule(1000, o), 0.1);
 }
 

@@ -7,25 +7,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../..
 base=$root/../shared/models/tiny-f32.gguf
 
-skip() { echo "skipped: $1"; exit 77; }
-command -v npm >/dev/null || skip "npm is not installed"
-(($(node --version | tr -d v | cut -d. -f1) >= 20)) || skip "node-llama-cpp wants node 20 or later"
+source "$here/llama_cpp.sh"
 [[ -f $base ]] || skip "$base is not here"
-case $(uname -m) in
-  x86_64) platform=linux-x64 ;;
-  aarch64) platform=linux-arm64 ;;
-  *) skip "node-llama-cpp has no prebuilt llama.cpp for this machine" ;;
-esac
-
-mkdir -p "$work"
-cp "$here"/package.json "$here"/llama-greedy.mjs "$work"
+install_llama_cpp "$work"
+cp "$here"/llama-greedy.mjs "$work"
 cd "$work"
-# Only this platform's binary, without those for graphics cards; no scripts, hence no building.
-version=$(sed -n 's/.*"node-llama-cpp": "\(.*\)".*/\1/p' package.json)
-if [[ ! -d node_modules/@node-llama-cpp/$platform ]]; then
-  npm install --omit=optional --ignore-scripts --no-save --no-audit --no-fund "@node-llama-cpp/$platform@$version" ||
-    skip "npm could not fetch node-llama-cpp"
-fi
 
 "$lora" finetune --model-base "$base" --train-data "$root/examples/demo/train.txt" --sample-start '<s>' --ctx 128 \
   --batch 4 --adam-iter 30 --warmup 5 --adam-alpha 0.002 --lora-r 8 --lora-alpha 16 --seed 1 --precision f32 \

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "kernels/decode/decode.h"
 #include "kernels/dot/dot_reference.h"
 #include "kernels/isa.h"
 
@@ -52,13 +53,14 @@ float dot(const float* x, const float* y, int64_t n) {
 
 void dot_rows(float* y, const float* x, const MatrixView& w, int64_t n_tokens, bool accumulate, ThreadPool& pool) {
   constexpr int64_t kBlock = 2048;  // columns decoded at a time: 8 KB, a multiple of every block size
+  const RowDecoder decode(w);
   pool.for_range(w.n_rows, 8, [&](int64_t begin, int64_t end) {
     alignas(64) float decoded[kBlock];
     for (int64_t o = begin; o < end; ++o) {
       float sums[kDotTokens] = {};
       for (int64_t i = 0; i < w.n_cols; i += kBlock) {
         const int64_t n = std::min(kBlock, w.n_cols - i);
-        decode_row(decoded, w, o, i, i + n);
+        decode(decoded, o, i, i + n);
         for (int64_t t = 0; t < n_tokens; ++t) sums[t] += dot(decoded, x + t * w.n_cols + i, n);
       }
       for (int64_t t = 0; t < n_tokens; ++t) {

@@ -27,11 +27,15 @@
 
 #include "base/buffer.h"
 #include "base/parallel.h"
+#include "base/precision.h"
 #include "quant/types.h"
 
 namespace lora {
 
 enum class GemmInput { f32, bf16 };
+
+// What a precision means on this machine: automatic is bf16 where the kernel set in use multiplies bf16.
+GemmInput gemm_input(Precision precision);
 
 // Activations repacked for the multiply unit, `n_tokens` rows of `n_cols` values. Filled once and
 // used for every weight that reads them.

@@ -65,7 +65,7 @@ LORA_AMX void tile(float* c, int64_t ldc, const void* left, int64_t ldl, const v
 
 }  // namespace
 
-MicroKernel amx_micro_kernel() { return {32, 32, 2, 32, 512, tile, begin, end}; }
+MicroKernel amx_micro_kernel() { return {32, 32, 2, 32, 256, tile, begin, end}; }
 
 }  // namespace lora
 

@@ -9,11 +9,16 @@ namespace {
 
 constexpr int kMr = 4, kNr = 8;
 
-float load(const float* p) { return *p; }
-float load(const bf16* p) { return to_f32(*p); }
+float load(const float* p) {
+  return *p;
+}
+float load(const bf16* p) {
+  return to_f32(*p);
+}
 
 template <class T, int kPair>
-void tile(float* c, int64_t ldc, const void* left, int64_t ldl, const void* right, int64_t k, bool accumulate) {
+void tile(float* c, int64_t ldc, const void* left, int64_t ldl, const void* right, int64_t k,
+          bool accumulate) {
   const T* l = static_cast<const T*>(left);
   const T* r = static_cast<const T*>(right);
   for (int i = 0; i < kMr; ++i) {

@@ -92,7 +92,7 @@ HWY_ATTR void TileBf16(float* c, int64_t ldc, const void* left, int64_t ldl, con
 
 MicroKernel Get(GemmInput input) {
   if (input == GemmInput::f32) return {kMr, kNr, 1, 1, 256, TileF32, nullptr, nullptr};
-  return {kMr, kNr, 2, 2, 512, TileBf16, nullptr, nullptr};
+  return {kMr, kNr, 2, 2, 256, TileBf16, nullptr, nullptr};
 }
 
 }  // namespace HWY_NAMESPACE

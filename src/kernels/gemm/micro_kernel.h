@@ -26,11 +26,12 @@ struct MicroKernel {
 };
 
 // Bounds that gemm.cc's scratch is sized for.
-inline constexpr int kMaxMr = 32, kMaxNr = 32, kMaxKc = 512;
+inline constexpr int kMaxMr = 32, kMaxNr = 32, kMaxKc = 256;
 
 MicroKernel scalar_micro_kernel(GemmInput input);
 MicroKernel simd_micro_kernel(GemmInput input);
-MicroKernel amx_micro_kernel();  // bf16; x86-64 only
+MicroKernel avx512_bf16_micro_kernel();  // bf16; x86-64 only
+MicroKernel amx_micro_kernel();          // bf16; x86-64 only
 
 // The one in use: isa() decides.
 const MicroKernel& micro_kernel(GemmInput input);

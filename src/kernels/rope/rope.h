@@ -7,7 +7,8 @@
 // The table holds what llama.cpp computes for the same metadata, with angles in double:
 // linear scaling (freq_scale = 1 / factor), per-pair divisors (the tensor rope_freqs.weight),
 // and YaRN (Peng et al., "YaRN", 2023), which keeps fast pairs unscaled, scales slow ones and
-// enlarges cos and sin.
+// enlarges cos and sin. Other YaRN betas than 32 and 1 are honoured as in Hugging Face's models;
+// llama.cpp reads them for some architectures only, and not for `llama`.
 #pragma once
 
 #include <cstdint>

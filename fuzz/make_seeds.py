@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Writes fuzz/corpus/: small valid files of each format, from which the fuzz targets start.
+
+Run from anywhere; the bytes do not depend on the machine. Layouts: src/gguf/gguf.h, src/gguf/safetensors.h,
+src/adapter/adapter.h.
+"""
+import json
+import pathlib
+import struct
+
+CORPUS = pathlib.Path(__file__).parent / "corpus"
+NUMBERS = {"u8": (0, "B"), "i8": (1, "b"), "u16": (2, "H"), "i16": (3, "h"), "u32": (4, "I"), "i32": (5, "i"),
+           "f32": (6, "f"), "bool": (7, "?"), "u64": (10, "Q"), "i64": (11, "q"), "f64": (12, "d")}
+STRING, ARRAY = 8, 9
+F32, F16, Q4_0, Q8_0, Q4_K = 0, 1, 2, 8, 12
+BLOCKS = {F32: (1, 4), F16: (1, 2), Q4_0: (32, 18), Q8_0: (32, 34), Q4_K: (256, 144)}  # values, bytes
+
+
+def save(target, name, data):
+    path = CORPUS / target / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def padded(data, alignment):
+    return data + bytes(-len(data) % alignment)
+
+
+def floats(n):
+    return struct.pack(f"<{n}f", *(i / 8 - 1 for i in range(n)))
+
+
+def halves(n):
+    return struct.pack(f"<{n}e", *(i / 8 - 1 for i in range(n)))
+
+
+def gguf_string(text):
+    return struct.pack("<Q", len(text.encode())) + text.encode()
+
+
+def gguf_value(kind, value):
+    if kind == "string":
+        return struct.pack("<I", STRING) + gguf_string(value)
+    if kind == "strings":
+        return struct.pack("<IIQ", ARRAY, STRING, len(value)) + b"".join(map(gguf_string, value))
+    number, code = NUMBERS[kind.removesuffix("s")]
+    if isinstance(value, list):
+        return struct.pack("<IIQ", ARRAY, number, len(value)) + struct.pack(f"<{len(value)}{code}", *value)
+    return struct.pack("<I" + code, number, value)
+
+
+def gguf(keys, tensors, version=3, alignment=32):
+    """keys: (name, kind, value); tensors: (name, type, ne, data or None for bytes 0, 1, 2, ...)."""
+    head = struct.pack("<4sIQQ", b"GGUF", version, len(tensors), len(keys))
+    for name, kind, value in keys:
+        head += gguf_string(name) + gguf_value(kind, value)
+    body = b""
+    for name, type_id, ne, data in tensors:
+        head += gguf_string(name) + struct.pack(f"<I{len(ne)}QIQ", len(ne), *ne, type_id, len(body))
+        n_elements = 1
+        for n in ne:
+            n_elements *= n
+        values, size = BLOCKS[type_id]
+        data = data or bytes(i % 256 for i in range(n_elements // values * size))
+        body += padded(data, alignment)
+    return padded(head, alignment) + body
+
+
+def gguf_seeds():
+    every_kind = [(f"key.{kind}", kind, True if kind == "bool" else 7) for kind in NUMBERS]
+    every_kind += [(f"key.{kind}s", f"{kind}s", [1, 0, 1]) for kind in NUMBERS if kind != "bool"]
+    every_kind += [("key.bools", "bools", [True, False]), ("key.string", "string", "caf\u00e9"),
+                   ("key.strings", "strings", ["", "<s>", "\u2581the"])]
+    save("gguf", "values.gguf", gguf(every_kind, []))
+    types = [("f32.weight", F32, [4, 2], None), ("f16.weight", F16, [8], None), ("q4_0.weight", Q4_0, [32, 3], None),
+             ("q8_0.weight", Q8_0, [64, 1, 2], None), ("q4_k.weight", Q4_K, [256], None)]
+    save("gguf", "tensors.gguf", gguf([("general.architecture", "string", "llama")], types))
+    save("gguf", "version2-alignment8.gguf",
+         gguf([("general.alignment", "u32", 8)], [("a", F32, [3], None), ("b", F32, [1, 1, 1, 1], None)], 2, 8))
+    save("gguf", "empty.gguf", gguf([], []))
+
+
+def adapter_keys(alpha):
+    return [("general.type", "string", "adapter"), ("general.architecture", "string", "llama"),
+            ("adapter.type", "string", "lora"), ("adapter.lora.alpha", "f32", alpha)]
+
+
+def ggla(rank, alpha, tensors):
+    data = struct.pack("<IIII", 0x67676C61, 1, rank, alpha)
+    for name, type_id, ne, values in tensors:
+        data += struct.pack(f"<III{len(ne)}I", len(ne), len(name), type_id, *ne) + name.encode()
+        data = padded(data, 32) + values
+    return data
+
+
+def adapter_seeds():
+    query = "blk.0.attn_q.weight"
+    pair = [(query + ".lora_a", F32, [6, 2], floats(12)), (query + ".lora_b", F32, [2, 4], floats(8))]
+    halved = [("blk.1.ffn_up.weight.lora_a", F16, [4, 1], halves(4)),
+              ("blk.1.ffn_up.weight.lora_b", F16, [1, 3], halves(3))]
+    embedding = [("token_embd.weight.lora_a", F32, [2, 5], floats(10)),
+                 ("token_embd.weight.lora_b", F32, [2, 6], floats(12))]
+    norm = [("output_norm.weight.lora_a", F32, [1, 1], floats(1)),
+            ("output_norm.weight.lora_b", F32, [1, 6], floats(6))]
+    save("adapter", "pair.gguf", gguf(adapter_keys(4.0), pair))
+    save("adapter", "embedding-norm-f16.gguf",
+         gguf(adapter_keys(0.0) + [("lora_cpp.rope_freq_base", "f32", 5e5)], pair + halved + embedding + norm))
+    save("adapter", "pair.ggla", ggla(2, 4, [(query + ".loraA", F32, [2, 6], floats(12)),
+                                             (query + ".loraB", F32, [2, 4], floats(8))]))
+    save("adapter", "embedding-f16.ggla", ggla(2, 8, [("token_embd.weight.loraA", F16, [2, 6], halves(12)),
+                                                      ("token_embd.weight.loraB", F16, [2, 5], halves(10)),
+                                                      ("none.loraA", F32, [], b"")]))
+
+
+def safetensors(header, data):
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def safetensors_seeds():
+    save("safetensors", "dtypes.safetensors", safetensors(
+        {"f32": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
+         "f16": {"dtype": "F16", "shape": [2], "data_offsets": [24, 28]},
+         "bf16": {"dtype": "BF16", "shape": [1, 2], "data_offsets": [28, 32]},
+         "f64": {"dtype": "F64", "shape": [], "data_offsets": [32, 40]},
+         "i32": {"dtype": "I32", "shape": [1], "data_offsets": [40, 44]},
+         "u8": {"dtype": "U8", "shape": [4], "data_offsets": [44, 48]}}, floats(12)))
+    save("safetensors", "metadata.safetensors", safetensors(
+        {"__metadata__": {"format": "pt", "": "\u00e9\\"},
+         "a.b": {"dtype": "F32", "shape": [0, 4], "data_offsets": [0, 0]}}, b""))
+    save("safetensors", "empty.safetensors", safetensors({}, b""))
+
+
+def samples_seeds():
+    """A byte with the pattern's length less one (and 128 to keep the pattern), the pattern, the text."""
+    def seed(name, pattern, include, text):
+        save("samples", name, bytes([len(pattern) - 1 | 128 * include]) + pattern + text)
+    seed("line", b"\\n", False, b"one\ntwo\r\nthree\n\n \nfour")
+    seed("tag", b"<s>", True, b"head <s>one<s><s> \t<s>two")
+    seed("overlap", b"aa", False, b"aaaaabaaacaa")
+    seed("spaces", b" ", True, b"  \xc2\xa0 \xe3\x80\x80 x ")
+
+
+def tokenizer_seeds():
+    save("tokenizer", "english", b"The cat sat on the mat, and it wasn't 12345 years old.\n\n  Two  spaces.")
+    save("tokenizer", "specials", b"<s>a</s><0x0A><s><unk> <s")
+    save("tokenizer", "utf8", "na\u00efve \u4e2d\u6587 \U0001f600 \u0928\u092e\u0938\u094d".encode())
+    save("tokenizer", "stray", b"\xff\xfe\x80abc\xc3(\xe2\x96 \xf0\x9f\x98\0end")
+    save("tokenizer", "empty", b"")
+
+
+for write in (gguf_seeds, adapter_seeds, safetensors_seeds, samples_seeds, tokenizer_seeds):
+    write()

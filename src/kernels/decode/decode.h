@@ -1,0 +1,27 @@
+// Weights to f32 with the vectors of the kernel set in use. The decoding itself is quant/'s, compiled once more for each
+// set, so the bits are the same as decode_row's.
+#pragma once
+
+#include <cstdint>
+
+#include "quant/types.h"
+
+namespace lora {
+
+// A matrix ready to be decoded: what decode_row would look up for every row is looked up once.
+class RowDecoder {
+ public:
+  explicit RowDecoder(const MatrixView& matrix);
+
+  // Values [begin, end) of a row; begin and end are multiples of the block size.
+  void operator()(float* values, int64_t row, int64_t begin, int64_t end) const {
+    decode_(values, data_ + row * row_bytes_ + begin / block_size_ * block_bytes_, end - begin);
+  }
+
+ private:
+  void (*decode_)(float* values, const std::byte* blocks, int64_t n);
+  const std::byte* data_;
+  int64_t row_bytes_, block_size_, block_bytes_;
+};
+
+}  // namespace lora

@@ -1,0 +1,40 @@
+#include "kernels/decode/decode.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <vector>
+
+#include "base/random.h"
+
+namespace lora {
+namespace {
+
+// Random bytes, so that every scale, infinity and NaN comes up: the bits must be decode_row's for whole rows and parts.
+TEST(RowDecoder, GivesTheBitsOfThePlainDecoder) {
+  for (const TypeTraits& type : all_types()) {
+    if (!type.decode) continue;
+    const int64_t n_rows = 7, n_cols = 3 * 256;
+    MatrixView matrix{type.type, nullptr, n_rows, n_cols};
+    std::vector<std::byte> bytes(size_t(n_rows * matrix.row_bytes()));
+    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = std::byte(random_bits(1, Purpose::test, uint64_t(type.type), i));
+    matrix.data = bytes.data();
+    const RowDecoder decoder(matrix);
+    for (int64_t row = 0; row < n_rows; ++row) {
+      for (const auto& [begin, end] : {std::pair{0, 768}, std::pair{256, 512}, std::pair{0, 256}}) {
+        std::vector<float> want(size_t(end - begin)), got(want.size());
+        decode_row(want.data(), matrix, row, begin, end);
+        decoder(got.data(), row, begin, end);
+        EXPECT_EQ(std::memcmp(got.data(), want.data(), got.size() * sizeof(float)), 0) << type.name;
+      }
+    }
+  }
+}
+
+TEST(RowDecoder, RefusesTypesWithoutWeights) {
+  const std::byte none[8] = {};
+  EXPECT_ANY_THROW(RowDecoder({Type::I64, none, 1, 1}));
+}
+
+}  // namespace
+}  // namespace lora

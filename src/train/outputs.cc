@@ -1,0 +1,65 @@
+#include "train/outputs.h"
+
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace lora {
+namespace {
+
+struct Named {
+  std::string flag, path;
+};
+
+bool same_file(const std::string& a, const std::string& b) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (fs::equivalent(a, b, error)) return true;  // through links, too
+  return fs::absolute(a, error).lexically_normal() == fs::absolute(b, error).lexically_normal();
+}
+
+}  // namespace
+
+std::string fill_pattern(std::string name, const std::string& pattern, const std::string& value) {
+  if (pattern.empty()) return name;
+  for (size_t at = 0; (at = name.find(pattern, at)) != std::string::npos; at += value.size()) {
+    name.replace(at, pattern.size(), value);
+  }
+  return name;
+}
+
+std::vector<std::string> output_paths(const FinetuneOptions& options, const std::string& name,
+                                      int64_t iteration) {
+  std::vector<std::string> paths;
+  for (const std::string& value : {std::to_string(iteration), options.fn_latest}) {
+    const std::string path = fill_pattern(name, options.pattern_fn_it, value);
+    if (!path.empty() && (paths.empty() || path != paths.back())) paths.push_back(path);
+  }
+  return paths;
+}
+
+void check_outputs(const FinetuneOptions& options, int64_t last_iteration) {
+  std::vector<Named> others = {{"--model-base", options.model_base}};
+  for (const std::string& path : options.train_data) others.push_back({"--train-data", path});
+  if (!options.metrics.empty()) {
+    for (const Named& other : others) {
+      if (same_file(options.metrics, other.path))
+        fail("--metrics: {} is the file of {}", options.metrics, other.flag);
+    }
+    others.push_back({"--metrics", options.metrics});
+  }
+  for (const auto& [flag, name] :
+       {Named{"--lora-out", options.lora_out}, Named{"--checkpoint-out", options.checkpoint_out}}) {
+    const std::vector<std::string> paths = output_paths(options, name, last_iteration);
+    for (const std::string& path : paths) {
+      for (const Named& other : others) {
+        if (same_file(path, other.path)) fail("{}: {} is the file of {}", flag, path, other.flag);
+      }
+      const AtomicFile can_be_created(path);  // and is gone again
+    }
+    for (const std::string& path : paths) others.push_back({flag, path});
+  }
+}
+
+}  // namespace lora

@@ -1,0 +1,299 @@
+// What a fine-tuning run says, writes, and repeats.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numbers>
+#include <regex>
+
+#include "cli_test.h"
+
+namespace lora::test {
+namespace {
+
+using Args = std::vector<std::string>;
+using nlohmann::ordered_json;
+
+class Finetune : public testing::Test {
+ protected:
+  Folder folder;
+  void SetUp() override { folder.write("text.txt", ship_sentences()); }
+
+  // kFinetune and these flags; fails the test unless the status is 0.
+  RunResult run(const Args& flags, const RunOptions& options = {}) const {
+    const RunResult result = folder.lora(kFinetune + flags, options);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result;
+  }
+  // The adapter's bytes after a run with these flags.
+  std::string adapter(const Args& flags, const RunOptions& options = {}) const {
+    run(Args{"--lora-out", "lora.gguf", "--checkpoint-out", ""} + flags, options);
+    return folder.read("lora.gguf");
+  }
+  std::vector<ordered_json> metrics() const {
+    std::vector<ordered_json> records;
+    for (const std::string& line : lines_of(folder.read("m.jsonl")))
+      records.push_back(ordered_json::parse(line));
+    return records;
+  }
+};
+
+TEST_F(Finetune, IntoAPipeEachIterationIsOneLine) {
+  const RunResult result = run({"--adam-iter", "3"});
+  EXPECT_EQ(result.out, "");
+  const std::regex form(
+      R"(iter= {5}(\d) sched=\d\.\d{6} loss=\d+\.\d{6} dt=\d\d:\d\d:\d\d(\.\d{3})? eta=\d\d:\d\d:\d\d tok/s=\d+\.\d)");
+  std::string iterations;
+  for (const std::string& line : lines_of(result.err)) {
+    std::smatch match;
+    EXPECT_EQ(line.find_first_of("\r\x1b"), line.npos) << line;
+    if (std::regex_match(line, match, form)) iterations += match[1];
+    EXPECT_EQ(line.starts_with("iter="), !match.empty()) << line;
+  }
+  EXPECT_EQ(iterations, "123");
+}
+
+TEST_F(Finetune, SaysWhatItReadsAndTrainsBeforehand) {
+  folder.write("text.txt", "<s>One short sample.<s> \n<s>" + ship_sentences("") + "<s>[/INST]</s>");
+  const RunResult result = run({"--seed", "77", "--ctx", "20"});
+  const std::string before = result.err.substr(0, result.err.find("iter="));
+  EXPECT_THAT(before, testing::HasSubstr("data: 3 samples, "));
+  EXPECT_THAT(before, testing::HasSubstr(" 1 cut at 20 tokens, 1 blank skipped"));
+  EXPECT_THAT(before, testing::HasSubstr("warning: the text holds </s>, read as plain text"));
+  EXPECT_THAT(before, testing::HasSubstr("lora: 84 tensors, 116736 parameters, alpha 4; seed 77"));
+  EXPECT_THAT(before,
+              testing::ContainsRegex("compute: [a-z0-9]+ kernels, (f32|bf16) inputs, [0-9]+ threads"));
+  EXPECT_THAT(before, testing::HasSubstr("memory: "));
+}
+
+// SPEC's formulas: warmup, then the cosine, then the floor.
+double expected_sched(int iter) {
+  const double warmup = 2, steps = 3, min = 0.25, floor = 0.0002 / 0.002;
+  const double t = std::min(iter - warmup, steps);
+  const double sched =
+      iter < warmup ? iter / warmup : min + (1 - min) / 2 * (1 + std::cos(std::numbers::pi * t / steps));
+  return floor + sched * (1 - floor);
+}
+
+TEST_F(Finetune, MetricsHoldTheContractsKeysAndFormulas) {
+  run({"--adam-iter", "6", "--metrics", "m.jsonl", "--warmup", "2", "--cos-decay-steps", "3",
+       "--cos-decay-min", "0.25", "--adam-alpha", "0.002", "--adam-min-alpha", "0.0002", "--grad-acc", "2"});
+  const auto records = metrics();
+  ASSERT_EQ(records.size(), 6u);
+  const Args keys = {"iter",      "epoch",  "sample", "loss",      "lr",    "sched",
+                     "grad_norm", "tokens", "dt_s",   "tok_per_s", "eta_s", "rss_bytes"};
+  int iter = 0;
+  for (const ordered_json& r : records) {
+    ++iter;
+    Args found;
+    for (const auto& [key, value] : r.items()) found.push_back(key);
+    EXPECT_EQ(found, keys);
+    EXPECT_EQ(r["iter"], iter);
+    EXPECT_EQ(r["sample"], 4 * iter);
+    EXPECT_NEAR(r["epoch"].get<double>(), 4.0 * iter / 40, 1e-9);
+    EXPECT_NEAR(r["sched"].get<double>(), expected_sched(iter), 1e-8) << iter;
+    EXPECT_NEAR(r["lr"].get<double>(), 0.002 * expected_sched(iter), 1e-11) << iter;
+    EXPECT_GT(r["tokens"], 4 * 10);
+    EXPECT_NEAR(r["tok_per_s"].get<double>() * r["dt_s"].get<double>() / r["tokens"].get<double>(), 1, 1e-6);
+    EXPECT_GT(r["rss_bytes"], 1 << 20);
+  }
+  EXPECT_EQ(records.back()["eta_s"], 0);
+}
+
+TEST_F(Finetune, MetricsFloatsHaveNineSignificantDigits) {
+  run({"--metrics", "m.jsonl"});
+  const std::regex number(R"rx("(loss|grad_norm)":([0-9.e+-]+))rx");
+  const std::string text = folder.read("m.jsonl");
+  int n = 0;
+  size_t longest = 0;
+  for (auto match = std::sregex_iterator(text.begin(), text.end(), number); match != std::sregex_iterator();
+       ++match) {
+    const std::string digits = (*match)[2];
+    EXPECT_EQ(fmt::format("{:.9g}", std::stod(digits)), digits);
+    longest = std::max(longest, digits.size());
+    ++n;
+  }
+  EXPECT_EQ(n, 4);
+  EXPECT_GE(longest, 10u);  // nine digits and the point, unless all four end in zeros
+}
+
+TEST_F(Finetune, TheFirstLossIsWhatEvalFindsForTheBase) {
+  const std::string sentence = "The ship sailed to the north, and the wind was against it all day.";
+  folder.write("text.txt", "<s>" + sentence);
+  run({"--batch", "1", "--no-separate-with-eos", "--precision", "f32", "--metrics", "m.jsonl"});
+  const RunResult eval =
+      folder.lora({"eval", "-m", "model.gguf", "-p", sentence, "--precision", "f32", "--json"});
+  const auto want = ordered_json::parse(eval.out);
+  EXPECT_EQ(metrics()[0]["tokens"], want["tokens"]);
+  EXPECT_NEAR(metrics()[0]["loss"].get<double>(), want["nll"].get<double>(), 1e-6);
+}
+
+TEST_F(Finetune, AFreshRunTruncatesMetricsAndAResumedOneCutsThemBack) {
+  const Args flags = {"--metrics", "m.jsonl", "--save-every", "3", "--checkpoint-out", "c-ITERATION.gguf"};
+  folder.write("m.jsonl", "an older file\nof\nmany\nlines\n");
+  run(flags + Args{"--adam-iter", "5"});
+  const auto first = metrics();
+  ASSERT_EQ(first.size(), 5u);
+  run(flags + Args{"--adam-iter", "4", "--checkpoint-in", "c-3.gguf"});
+  const auto second = metrics();
+  ASSERT_EQ(second.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(second[i]["iter"], i + 1);
+    EXPECT_EQ(second[i]["loss"], first[i]["loss"]);
+    EXPECT_EQ(second[i]["grad_norm"], first[i]["grad_norm"]);
+  }
+  EXPECT_EQ(second[2], first[2]);  // kept, not written anew
+}
+
+TEST_F(Finetune, SavesUnderTheNumberAndAsTheLatest) {
+  run({"--adam-iter", "5", "--save-every", "2", "--lora-out", "a-ITERATION.gguf", "--checkpoint-out",
+       "c-@.gguf", "--pattern-fn-it", "@", "--fn-latest", "last"});
+  EXPECT_EQ(folder.names(), (std::set<std::string>{"model.gguf", "text.txt", "a-ITERATION.gguf", "c-2.gguf",
+                                                   "c-4.gguf", "c-5.gguf", "c-last.gguf"}));
+  EXPECT_EQ(folder.read("c-last.gguf"), folder.read("c-5.gguf"));
+  EXPECT_NE(folder.read("c-4.gguf"), folder.read("c-5.gguf"));
+}
+
+TEST_F(Finetune, DefaultNamesAreThoseOfTheGuide) {
+  run({});
+  EXPECT_EQ(folder.names(),
+            (std::set<std::string>{"model.gguf", "text.txt", "checkpoint-2.gguf", "checkpoint-LATEST.gguf",
+                                   "ggml-lora-2-f32.gguf", "ggml-lora-LATEST-f32.gguf"}));
+}
+
+TEST_F(Finetune, EmptyNamesWriteNothing) {
+  run({"--lora-out", "", "--checkpoint-out="});
+  EXPECT_EQ(folder.names(), (std::set<std::string>{"model.gguf", "text.txt"}));
+}
+
+TEST_F(Finetune, ALeftoverTemporaryFileIsOverwritten) {
+  folder.write("lora.gguf.tmp", std::string(1 << 20, 'x'));
+  adapter({});
+  EXPECT_FALSE(folder.has("lora.gguf.tmp"));
+  EXPECT_EQ(folder.lora({"inspect", "lora.gguf"}).status, 0);
+}
+
+TEST_F(Finetune, OneSeedOneAdapterWhateverTheThreads) {
+  for (const RunOptions& options : {RunOptions{}, RunOptions{.environment = {{"LORA_ISA", "scalar"}}}}) {
+    const std::string one = adapter({"--threads", "1"}, options);
+    ASSERT_GT(one.size(), size_t{100000});
+    EXPECT_EQ(adapter({"--threads", "2"}, options), one);
+    EXPECT_EQ(adapter({"--threads", "5", "--use-checkpointing"}, options), one);
+    EXPECT_NE(adapter({"--seed", "6"}, options), one);
+  }
+}
+
+TEST_F(Finetune, ARandomSeedIsPrintedAndRepeatsTheRun) {
+  const RunResult first = run({"--seed", "-1", "--lora-out", "lora.gguf"});
+  std::smatch match;
+  ASSERT_TRUE(std::regex_search(first.err, match, std::regex("seed ([0-9]+)\n")));
+  const std::string bytes = folder.read("lora.gguf");
+  EXPECT_EQ(adapter({"--seed", match[1]}), bytes);
+}
+
+TEST_F(Finetune, ResumingEndsWithTheBytesOfAnUninterruptedRun) {
+  const Args out = {"--lora-out", "lora-ITERATION.gguf", "--checkpoint-out", "c-ITERATION.gguf"};
+  run(out + Args{"--adam-iter", "4"});
+  const std::string lora = folder.read("lora-LATEST.gguf"), checkpoint = folder.read("c-LATEST.gguf");
+  run(out + Args{"--adam-iter", "2"});
+  ASSERT_NE(folder.read("lora-LATEST.gguf"), lora);
+  const RunResult resumed = run(
+      out + Args{"--adam-iter", "4", "--checkpoint-in", "c-LATEST.gguf", "--seed", "-1", "--threads", "1"});
+  EXPECT_THAT(resumed.err, testing::HasSubstr("resume: c-LATEST.gguf at iteration 2"));
+  EXPECT_EQ(folder.read("lora-LATEST.gguf"), lora);
+  EXPECT_EQ(folder.read("c-LATEST.gguf"), checkpoint);
+
+  std::filesystem::remove(folder.at("lora-LATEST.gguf"));
+  const RunResult finished = run(out + Args{"--adam-iter", "4", "--checkpoint-in", "c-LATEST.gguf"});
+  EXPECT_THAT(finished.err, testing::Not(testing::HasSubstr("iter= ")));
+  EXPECT_EQ(folder.read("lora-LATEST.gguf"), lora);
+}
+
+TEST_F(Finetune, AConfigFileSetsFlagsAndTheCommandLineWins) {
+  folder.write(
+      "run.toml",
+      "model-base = \"model.gguf\"\ntrain-data = \"text.txt\"\nsample-start = \"<s>\"  # as in the text\n"
+      "checkpoint-in = \"\"\nctx = 32\nbatch = 2\nseed = 5\nadam-iter = 9\nno-shuffle = true\n"
+      "lora-out = \"lora.gguf\"\ncheckpoint-out = \"\"\n");
+  const RunResult result = folder.lora({"finetune", "--config", "run.toml", "--adam-iter", "2"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  const std::string from_config = folder.read("lora.gguf");
+  EXPECT_EQ(adapter({"--no-shuffle"}), from_config);
+  EXPECT_NE(adapter({}), from_config);
+}
+
+TEST_F(Finetune, WindowsLineEndsTrainTheSameAdapter) {
+  const Args lines = {"--sample-start", "\\n", "--escape", "--include-sample-start"};
+  folder.write("text.txt", ship_sentences("\n"));
+  const std::string want = adapter(lines);
+  folder.write("text.txt", ship_sentences("\r\n"));
+  EXPECT_EQ(adapter(lines), want);
+}
+
+TEST_F(Finetune, FilledRowsAreFull) {
+  const auto records_with = [&](const Args& flags) {
+    run(Args{"--metrics", "m.jsonl", "--ctx", "48", "--precision", "f32"} + flags);
+    return metrics();
+  };
+  EXPECT_LT(records_with({})[0]["tokens"], 2 * 48);
+  const auto filled = records_with({"--fill-with-next-samples"});
+  EXPECT_EQ(filled[0]["tokens"], 2 * 48);
+  EXPECT_EQ(filled[1]["tokens"], 2 * 48);
+  // The same tokens, but samples see each other: another loss.
+  const auto plain = records_with({"--fill-with-next-samples", "--plain-fill"});
+  EXPECT_EQ(plain[0]["tokens"], 2 * 48);
+  EXPECT_GT(std::abs(plain[0]["loss"].get<double>() - filled[0]["loss"].get<double>()), 1e-3);
+}
+
+// The base command of the guide's appendix on hardware, flag by flag; model and text are ours.
+TEST_F(Finetune, TheGuidesBaseCommandRunsAsItStands) {
+  folder.write("text.txt", ship_sentences("\n"));
+  const RunResult result = folder.lora({"finetune",
+                                        "--model-base",
+                                        "model.gguf",
+                                        "--train-data",
+                                        "text.txt",
+                                        "--lora-out",
+                                        "lora.gguf",
+                                        "--save-every",
+                                        "0",
+                                        "--threads",
+                                        "14",
+                                        "--ctx",
+                                        "256",
+                                        "--rope-freq-base",
+                                        "10000",
+                                        "--rope-freq-scale",
+                                        "1.0",
+                                        "--batch",
+                                        "1",
+                                        "--grad-acc",
+                                        "1",
+                                        "--adam-iter",
+                                        "256",
+                                        "--adam-alpha",
+                                        "0.001",
+                                        "--lora-r",
+                                        "4",
+                                        "--lora-alpha",
+                                        "4",
+                                        "--use-checkpointing",
+                                        "--use-flash",
+                                        "--sample-start",
+                                        "\\n",
+                                        "--escape",
+                                        "--include-sample-start",
+                                        "--seed",
+                                        "1"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.err, testing::HasSubstr("data: 40 samples"));
+  EXPECT_THAT(result.err, testing::HasSubstr("iter=   256 "));
+  EXPECT_TRUE(folder.has("checkpoint-256.gguf") && folder.has("checkpoint-LATEST.gguf"));
+  const Args eval = {"eval", "-m", "model.gguf", "-f", "text.txt", "--json"};
+  const double base = ordered_json::parse(folder.lora(eval).out)["nll"];
+  const double tuned = ordered_json::parse(folder.lora(eval + Args{"--lora", "lora.gguf"}).out)["nll"];
+  EXPECT_LT(tuned, 0.5 * base);
+}
+
+}  // namespace
+}  // namespace lora::test

@@ -1,0 +1,146 @@
+// What `lora generate` prints, and what its adapters and flags change of it.
+#include "cli_test.h"
+
+namespace lora::test {
+namespace {
+
+using Args = std::vector<std::string>;
+
+const std::string kPrompt = "The ship number 7 sailed";
+
+class Generate : public testing::Test {
+ protected:
+  // ships.gguf and lines.gguf: two adapters, each trained on a text of its own.
+  static void SetUpTestSuite() {
+    folder = new Folder;
+    folder->write("text.txt", ship_sentences());
+    folder->write("other.txt", ship_sentences("<s>Once upon a time, in the woods: "));
+    train("ships.gguf", {});
+    train("other.gguf", {"--train-data", "other.txt", "--lora-r", "2"});
+  }
+  static void TearDownTestSuite() {
+    delete folder;
+    folder = nullptr;
+  }
+  static void train(const std::string& name, const Args& flags) {
+    const RunResult run = folder->lora(kFinetune +
+                                       Args{"--adam-iter", "40", "--warmup", "5", "--adam-alpha", "0.01",
+                                            "--lora-out", name, "--checkpoint-out", ""} +
+                                       flags);
+    ASSERT_EQ(run.status, 0) << run.err;
+  }
+
+  static RunResult run(const Args& flags) {
+    const RunResult result =
+        folder->lora(Args{"generate", "-m", "model.gguf", "-p", kPrompt, "-n", "12", "--temp", "0"} + flags);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result;
+  }
+  static std::string text(const Args& flags) { return run(flags).out; }
+
+  static Folder* folder;
+};
+Folder* Generate::folder = nullptr;
+
+TEST_F(Generate, StdoutIsThePromptAndItsContinuationAndNothingElse) {
+  const std::string with_prompt = text({}), alone = text({"--no-echo"});
+  EXPECT_EQ(with_prompt, kPrompt + alone);
+  EXPECT_GT(alone.size(), 12u);
+  EXPECT_EQ(text({"-n", "0"}), kPrompt);
+  EXPECT_EQ(text({"-n", "0", "--no-echo"}), "");
+}
+
+TEST_F(Generate, SaysRatesAndCountsOnStderr) {
+  EXPECT_THAT(run({"--ignore-eos"}).err,
+              testing::MatchesRegex(
+                  "prompt: [0-9]+ tokens, [0-9.]+ tokens/s; generated: 12 tokens, [0-9.]+ tokens/s; "
+                  "seed [0-9]+; ended: as many tokens as asked for\n"));
+}
+
+TEST_F(Generate, APromptFileIsReadWithoutItsLastLineFeed) {
+  folder->write("prompt.txt", kPrompt + "\n");
+  const RunResult from_file =
+      folder->lora({"generate", "-m", "model.gguf", "-f", "prompt.txt", "-n", "12", "--temp", "0"});
+  EXPECT_EQ(from_file.out, text({}));
+}
+
+TEST_F(Generate, GreedyTextIsTheSameEachTimeWhateverTheSeedAndThreads) {
+  const std::string want = text({"--seed", "1"});
+  EXPECT_EQ(text({"--seed", "2"}), want);
+  EXPECT_EQ(text({"--threads", "1"}), want);
+  EXPECT_EQ(text({"--threads", "2"}), want);
+}
+
+TEST_F(Generate, OneSeedOneText) {
+  const Args hot = {"--temp",  "1.5", "--top-k", "0",  "--top-p",     "1",
+                    "--min-p", "0",   "-n",      "24", "--ignore-eos"};
+  const std::string want = text(hot + Args{"-s", "3"});
+  EXPECT_EQ(text(hot + Args{"-s", "3", "--threads", "1"}), want);
+  EXPECT_NE(text(hot + Args{"-s", "4"}), want);
+}
+
+TEST_F(Generate, AnAdapterChangesTheTextAndAScaleOfZeroDoesNot) {
+  const std::string base = text({});
+  EXPECT_NE(text({"--lora", "ships.gguf"}), base);
+  EXPECT_THAT(text({"--lora", "ships.gguf"}), testing::HasSubstr("miles north."));
+  EXPECT_EQ(text({"--lora-scaled", "ships.gguf", "0"}), base);
+  EXPECT_EQ(text({"--lora-scaled", "ships.gguf", "0", "--lora-scaled", "other.gguf", "0"}), base);
+  EXPECT_EQ(text({"--lora-scaled", "ships.gguf", "1"}), text({"--lora", "ships.gguf"}));
+}
+
+double perplexity(const Folder& folder, const Args& flags) {
+  const RunResult run =
+      folder.lora(Args{"eval", "-m", "model.gguf", "-f", "text.txt", "--precision", "f32"} + flags);
+  EXPECT_EQ(run.status, 0) << run.err;
+  return std::stod(run.out.substr(run.out.find("perplexity") + 10));
+}
+
+TEST_F(Generate, SeveralAdaptersAddUp) {
+  const Args ships = {"--lora", "ships.gguf"}, other = {"--lora", "other.gguf"};
+  const double both = perplexity(*folder, ships + other);
+  EXPECT_NEAR(perplexity(*folder, other + ships), both, 1e-4 * both);
+  EXPECT_NE(perplexity(*folder, ships), both);
+  EXPECT_NE(perplexity(*folder, other), both);
+  // Twice an adapter is the adapter at scale 2.
+  const double twice = perplexity(*folder, ships + ships);
+  EXPECT_NEAR(perplexity(*folder, {"--lora-scaled", "ships.gguf", "2"}), twice, 1e-4 * twice);
+  EXPECT_NEAR(perplexity(*folder, {"--lora-scaled", "ships.gguf", "0"}), perplexity(*folder, {}), 0);
+}
+
+TEST_F(Generate, EndsBeforeAStopText) {
+  const Args ships = {"--lora", "ships.gguf", "-n", "40"};
+  const std::string whole = text(ships);
+  const size_t stop = whole.find(" miles");
+  ASSERT_NE(stop, whole.npos);
+  const RunResult stopped = run(ships + Args{"--stop", "never said", "--stop", " miles"});
+  EXPECT_EQ(stopped.out, whole.substr(0, stop));
+  EXPECT_THAT(stopped.err, testing::HasSubstr("ended: a stop text came up"));
+}
+
+TEST_F(Generate, IgnoreEosGoesOnWhereTheModelEndsTheText) {
+  const Args ships = {"--lora", "ships.gguf", "-n", "48"};
+  const RunResult ended = run(ships), on = run(ships + Args{"--ignore-eos"});
+  ASSERT_THAT(ended.err, testing::HasSubstr("ended: the model ended the text"));
+  EXPECT_THAT(on.err, testing::HasSubstr("generated: 48 tokens"));
+  EXPECT_THAT(on.out, testing::StartsWith(ended.out));
+  EXPECT_GT(on.out.size(), ended.out.size());
+}
+
+TEST_F(Generate, EndsWhereTheContextIsFull) {
+  const RunResult full = run({"-c", "16", "-n", "-1", "--ignore-eos"});
+  EXPECT_THAT(full.err, testing::HasSubstr("ended: the context is full"));
+  EXPECT_THAT(text({"-n", "48", "--ignore-eos"}), testing::StartsWith(full.out));
+}
+
+TEST_F(Generate, AContextBeyondTheModelsOwnIsSaidAloud) {
+  EXPECT_THAT(
+      run({"-c", "600"}).err,
+      testing::HasSubstr("warning: a context of 600 is beyond the 512 tokens the model was trained with"));
+}
+
+TEST_F(Generate, BytesThatAreNoUtf8ComeBackAsTheyWere) {
+  EXPECT_THAT(text({"-p", "\xff\xfe("}), testing::StartsWith("\xff\xfe("));
+}
+
+}  // namespace
+}  // namespace lora::test
