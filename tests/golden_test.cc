@@ -1,8 +1,8 @@
 // Logits, losses, every adapter gradient and a training curve against PyTorch in f32.
 //
 // The reference files hold: ids (batch, T), base_logits of the first sample, base_loss, an adapter
-// init.NAME.lora_a/b with r = 8 and alpha = 16, loss and grad.NAME of it, and curve.* of 20 AdamW steps on the
-// same batch. Differences are norms relative to the reference's norm, per tensor.
+// init.NAME.lora_a/b with r = 8 and alpha = 16, loss and grad.NAME of it, and curve.* of 20 AdamW steps on
+// the same batch. Differences are norms relative to the reference's norm, per tensor.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -31,10 +31,13 @@ struct Case {
 };
 
 const Case kCases[] = {
-    {"tiny_q8_0", LORA_SOURCE_DIR "/models/tiny-q8_0.gguf", LORA_SOURCE_DIR "/tests/golden/tiny-q8_0-golden.safetensors"},
+    {"tiny_q8_0", LORA_SOURCE_DIR "/models/tiny-q8_0.gguf",
+     LORA_SOURCE_DIR "/tests/golden/tiny-q8_0-golden.safetensors"},
     {"tiny_f32", LORA_SHARED_DIR "/models/tiny-f32.gguf", LORA_SHARED_DIR "/golden/tiny-golden.safetensors"},
-    {"tiny_q4_k_m", LORA_SHARED_DIR "/models/tiny-q4_k_m.gguf", LORA_SHARED_DIR "/golden/tiny-q4_k_m-golden.safetensors"},
-    {"stories260K", LORA_SHARED_DIR "/models/stories260K.gguf", LORA_SHARED_DIR "/golden/stories260K-golden.safetensors"},
+    {"tiny_q4_k_m", LORA_SHARED_DIR "/models/tiny-q4_k_m.gguf",
+     LORA_SHARED_DIR "/golden/tiny-q4_k_m-golden.safetensors"},
+    {"stories260K", LORA_SHARED_DIR "/models/stories260K.gguf",
+     LORA_SHARED_DIR "/golden/stories260K-golden.safetensors"},
 };
 
 double relative_difference(std::span<const float> got, std::span<const float> want) {
@@ -81,7 +84,8 @@ struct Fixture {
   StepTokens tokens() const { return {ids, targets, positions, segments}; }
 
   Step step(int64_t n_kept, GemmInput input) {
-    return {model, plan_step(model, int64_t(ids.size()), length, n_kept, true, input, pool.size()), input, pool};
+    return {model, plan_step(model, int64_t(ids.size()), length, n_kept, true, input, pool.size()), input,
+            pool};
   }
 
   void attach_initial_adapter() {
@@ -91,7 +95,8 @@ struct Fixture {
       if (!tensor.name.starts_with("init.") || !tensor.name.ends_with(".lora_a")) continue;
       const std::string base = tensor.name.substr(5, tensor.name.size() - 5 - 7);
       const SafeTensor& b = golden.tensor("init." + base + ".lora_b");
-      adapter.pairs.push_back({base, tensor.shape[1], b.shape[0], tensor.shape[0], tensor.to_f32(), b.to_f32()});
+      adapter.pairs.push_back(
+          {base, tensor.shape[1], b.shape[0], tensor.shape[0], tensor.to_f32(), b.to_f32()});
     }
     parameters = make_parameters(adapter);
     attach(model, parameters);
@@ -125,9 +130,10 @@ struct Fixture {
       std::fill_n(parameters.gradients.data(), parameters.gradients.size(), 0.0f);
       step.losses_and_gradients(losses.data(), tokens(), 1.0f / float(n_targets));
       curve.push_back(mean(losses));
-      norms.push_back(std::sqrt(sum_of_squares(parameters.gradients.data(), parameters.gradients.size(), pool)));
-      adamw_update(parameters.values.data(), parameters.m.data(), parameters.v.data(), parameters.gradients.data(),
-                   parameters.values.size(), {.lr = 1e-3, .t = t}, pool);
+      norms.push_back(
+          std::sqrt(sum_of_squares(parameters.gradients.data(), parameters.gradients.size(), pool)));
+      adamw_update(parameters.values.data(), parameters.m.data(), parameters.v.data(),
+                   parameters.gradients.data(), parameters.values.size(), {.lr = 1e-3, .t = t}, pool);
     }
     return curve;
   }
@@ -176,7 +182,8 @@ TEST_P(Golden, LossAndEveryAdapterGradient) {
     if (n_kept == 0) report(GetParam(), "worst tensor's gradient", worst);
     EXPECT_LT(worst, kTolerance);
     // What is kept and what is computed again makes no difference to any bit.
-    std::vector<float> gradients(f.parameters.gradients.data(), f.parameters.gradients.data() + f.parameters.gradients.size());
+    std::vector<float> gradients(f.parameters.gradients.data(),
+                                 f.parameters.gradients.data() + f.parameters.gradients.size());
     if (first.empty()) first = gradients;
     EXPECT_EQ(gradients, first) << n_kept << " layers kept";
   }
@@ -212,7 +219,8 @@ TEST_P(Golden, Bf16CurveStaysNearF32) {
   EXPECT_LT(worst_ratio(curve, want), kBf16Tolerance);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Golden, testing::ValuesIn(kCases), [](const auto& p) { return p.param.name; });
+INSTANTIATE_TEST_SUITE_P(Models, Golden, testing::ValuesIn(kCases),
+                         [](const auto& p) { return p.param.name; });
 
 }  // namespace
 }  // namespace lora

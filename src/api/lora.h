@@ -1,4 +1,5 @@
-// The library in one header: load a GGUF model, attach adapters, compute a loss and its gradients, train, generate.
+// The library in one header: load a GGUF model, attach adapters, compute a loss and its gradients, train,
+// generate.
 //
 //   lora::LanguageModel model("model.gguf");
 //   model.add_lora({.rank = 8, .alpha = 16});

@@ -1,5 +1,5 @@
-// Cache-line aligned storage for numbers: zero at first, movable, never resized in place. The system gives large
-// ones page by page as they are touched, so what is never used costs nothing.
+// Cache-line aligned storage for numbers: zero at first, movable, never resized in place. The system gives
+// large ones page by page as they are touched, so what is never used costs nothing.
 #pragma once
 
 #include <cstddef>

@@ -14,7 +14,9 @@
 namespace lora {
 namespace {
 
-std::string reason() { return std::strerror(errno); }
+std::string reason() {
+  return std::strerror(errno);
+}
 
 void write_all(int fd, const char* data, size_t size, const std::string& name) {
   while (size > 0) {
@@ -162,7 +164,9 @@ void AppendFile::write_line(std::string_view line) {
   write_all(fd_, text.data(), text.size(), path_);
 }
 
-bool file_exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+bool file_exists(const std::string& path) {
+  return ::access(path.c_str(), F_OK) == 0;
+}
 
 bool is_directory(const std::string& path) {
   struct stat st;

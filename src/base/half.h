@@ -14,7 +14,9 @@ struct bf16 {
   uint16_t bits;
 };
 
-inline float to_f32(bf16 h) { return std::bit_cast<float>(uint32_t{h.bits} << 16); }
+inline float to_f32(bf16 h) {
+  return std::bit_cast<float>(uint32_t{h.bits} << 16);
+}
 
 inline bf16 to_bf16(float f) {
   const uint32_t u = std::bit_cast<uint32_t>(f);

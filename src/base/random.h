@@ -25,7 +25,9 @@ inline float random_uniform(uint64_t seed, Purpose purpose, uint64_t stream, uin
 }
 
 // The stream of a tensor: a function of its name, independent of the order of tensors.
-inline uint64_t stream_id(std::string_view name) { return hash(name); }
+inline uint64_t stream_id(std::string_view name) {
+  return hash(name);
+}
 
 // A random permutation of [0, n) as a function of its key: position `index` of the shuffled order.
 // A Feistel network over the next even power of two, cycle-walked into range; no list is stored.

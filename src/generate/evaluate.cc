@@ -73,7 +73,8 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
       fail("{}: the loss is {} in window {} of {}: the model or an adapter is damaged", options.model, sum, w,
            n_windows);
     }
-    result.tokens += std::count_if(windows.targets.begin(), windows.targets.end(), [](int32_t t) { return t >= 0; });
+    result.tokens +=
+        std::count_if(windows.targets.begin(), windows.targets.end(), [](int32_t t) { return t >= 0; });
     if (result.tokens > 0) result.nll = sum / double(result.tokens);
     result.perplexity = std::exp(result.nll);
     if (events.on_window) events.on_window(w, n_windows, result);

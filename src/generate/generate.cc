@@ -35,7 +35,8 @@ std::string text_of(const Tokenizer& tokenizer, Token token, bool first) {
 GenerateResult generate(const GenerateOptions& options, const GenerateEvents& events) {
   Session session(options);
   const Tokenizer& tokenizer = session.tokenizer;
-  const int64_t n_ctx = options.n_ctx > 0 ? options.n_ctx : std::min(session.model.config.n_ctx_train, kMaxDefaultContext);
+  const int64_t n_ctx =
+      options.n_ctx > 0 ? options.n_ctx : std::min(session.model.config.n_ctx_train, kMaxDefaultContext);
   warn_about_context(session, n_ctx, events.say);
 
   std::vector<Token> prompt = tokenizer.encode_with_bos(options.prompt, options.parse_special);
@@ -52,7 +53,8 @@ GenerateResult generate(const GenerateOptions& options, const GenerateEvents& ev
   const auto emit = [&](const std::string& text) {
     if (events.on_text && !text.empty()) events.on_text(text);
   };
-  expect_memory(fmt::format("the keys and values of {} tokens", n_ctx), Decoder::cache_bytes(session.model, n_ctx));
+  expect_memory(fmt::format("the keys and values of {} tokens", n_ctx),
+                Decoder::cache_bytes(session.model, n_ctx));
   Decoder decoder(session.model, n_ctx, kPromptBatch, session.input, session.pool);
   if (options.echo) emit(options.prompt);
   const Clock::time_point start = Clock::now();
@@ -91,7 +93,8 @@ GenerateResult generate(const GenerateOptions& options, const GenerateEvents& ev
       result.end = GenerateEnd::context;
       break;
     }
-    if (options.n_predict < 0 || result.generated_tokens < options.n_predict) logits = decoder.append({&token, 1});
+    if (options.n_predict < 0 || result.generated_tokens < options.n_predict)
+      logits = decoder.append({&token, 1});
   }
   emit(matcher.finish());
   result.generate_tok_per_s = per_second(result.generated_tokens, Clock::now() - prompt_done);

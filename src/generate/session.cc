@@ -17,7 +17,8 @@ std::optional<double> common(const std::list<Adapter>& adapters, const ModelOpti
     const auto& value = adapter.*setting;
     if (!value) continue;
     if (found && *found != double(*value)) {
-      fail("{}: trained with --{} {}, another adapter with {}; say which with --{}", path, flag, *value, *found, flag);
+      fail("{}: trained with --{} {}, another adapter with {}; say which with --{}", path, flag, *value,
+           *found, flag);
     }
     found = *value;
   }
@@ -32,20 +33,24 @@ Session::Session(const ModelOptions& options)
       model(load_model(options.model, {options.rope_freq_base, options.rope_freq_scale, {}})),
       tokenizer(model.gguf) {
   for (const LoraFile& file : options.loras) adapters_.push_back(read_adapter(file.path, model.gguf));
-  const auto base = options.rope_freq_base ? options.rope_freq_base
-                                           : common(adapters_, options, &Adapter::rope_freq_base, "rope-freq-base");
-  const auto scale = options.rope_freq_scale ? options.rope_freq_scale
-                                             : common(adapters_, options, &Adapter::rope_freq_scale, "rope-freq-scale");
+  const auto base = options.rope_freq_base
+                        ? options.rope_freq_base
+                        : common(adapters_, options, &Adapter::rope_freq_base, "rope-freq-base");
+  const auto scale = options.rope_freq_scale
+                         ? options.rope_freq_scale
+                         : common(adapters_, options, &Adapter::rope_freq_scale, "rope-freq-scale");
   if (base) model.config.rope.freq_base = *base;
   if (scale) model.config.rope.freq_scale = *scale;
   size_t i = 0;
   for (const Adapter& adapter : adapters_) attach(model, adapter, float(options.loras[i++].scale));
 }
 
-void warn_about_context(const Session& session, int64_t n_ctx, const std::function<void(std::string_view)>& say) {
+void warn_about_context(const Session& session, int64_t n_ctx,
+                        const std::function<void(std::string_view)>& say) {
   const int64_t trained = session.model.config.n_ctx_train;
   if (say && n_ctx > trained) {
-    say(fmt::format("warning: a context of {} is beyond the {} tokens the model was trained with", n_ctx, trained));
+    say(fmt::format("warning: a context of {} is beyond the {} tokens the model was trained with", n_ctx,
+                    trained));
   }
 }
 

@@ -16,8 +16,8 @@ namespace lora {
 
 class Session {
  public:
-  // Loads the model and attaches the adapters, each times its scale. Rotary settings: the options', else those
-  // an adapter was trained with, else the model's. Error naming the file at fault, or two adapters that
+  // Loads the model and attaches the adapters, each times its scale. Rotary settings: the options', else
+  // those an adapter was trained with, else the model's. Error naming the file at fault, or two adapters that
   // were trained with different rotary settings.
   explicit Session(const ModelOptions& options);
 

@@ -52,7 +52,9 @@ Isa choose() {
 
 }  // namespace
 
-std::string_view name(Isa isa) { return row(isa).name; }
+std::string_view name(Isa isa) {
+  return row(isa).name;
+}
 
 std::vector<Isa> built_isas() {
   std::vector<Isa> result;
@@ -73,6 +75,8 @@ Isa isa() {
   return chosen;
 }
 
-bool has_native_bf16() { return isa() == Isa::amx || (isa() == Isa::avx512 && cpu_features().avx512_bf16); }
+bool has_native_bf16() {
+  return isa() == Isa::amx || (isa() == Isa::avx512 && cpu_features().avx512_bf16);
+}
 
 }  // namespace lora

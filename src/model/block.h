@@ -27,15 +27,15 @@ struct BlockTokens {
 };
 
 struct BlockActivations {
-  float* q = nullptr;      // (n_tokens, n_embd_q), rotated
-  float* k = nullptr;      // (n_tokens, n_embd_kv), rotated
-  float* v = nullptr;      // (n_tokens, n_embd_kv)
-  float* attn = nullptr;   // (n_tokens, n_embd_q), before Wo
-  float* lse = nullptr;    // (n_tokens, n_head)
-  float* h = nullptr;      // (n_tokens, n_embd)
-  float* gate = nullptr;   // (n_tokens, n_ff)
-  float* up = nullptr;     // (n_tokens, n_ff)
-  float* xa[7] = {};       // x A^T of the adapters, in the order of linear_rows()
+  float* q = nullptr;     // (n_tokens, n_embd_q), rotated
+  float* k = nullptr;     // (n_tokens, n_embd_kv), rotated
+  float* v = nullptr;     // (n_tokens, n_embd_kv)
+  float* attn = nullptr;  // (n_tokens, n_embd_q), before Wo
+  float* lse = nullptr;   // (n_tokens, n_head)
+  float* h = nullptr;     // (n_tokens, n_embd)
+  float* gate = nullptr;  // (n_tokens, n_ff)
+  float* up = nullptr;    // (n_tokens, n_ff)
+  float* xa[7] = {};      // x A^T of the adapters, in the order of linear_rows()
 };
 
 // Keys and values of the past and of this call, for generation: rows [0, n_past) are there already, the
@@ -46,10 +46,12 @@ struct KvRows {
   int64_t n_past;
 };
 
-BlockActivations take_block_activations(Arena& arena, const Model& model, const Layer& layer, int64_t n_tokens);
+BlockActivations take_block_activations(Arena& arena, const Model& model, const Layer& layer,
+                                        int64_t n_tokens);
 int64_t block_activation_bytes(const Model& model, const Layer& layer, int64_t n_tokens);
 
-// y (n_tokens, n_embd) may be x, or nullptr: then only the activations are computed. With `cache`, activations.k and .v are not used.
+// y (n_tokens, n_embd) may be x, or nullptr: then only the activations are computed. With `cache`,
+// activations.k and .v are not used.
 void block_forward(float* y, const float* x, const Model& model, const Layer& layer,
                    const BlockActivations& activations, const BlockTokens& tokens, const KvRows* cache,
                    NnContext& nn);

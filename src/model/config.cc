@@ -77,8 +77,8 @@ RopeParameters read_rope(const Keys& keys, const ModelConfig& config, const Conf
     std::memcpy(rope.freq_factors.data(), factors->data.data(), factors->data.size());
   }
   if (rope.n_rot % 2 != 0 || rope.n_rot > config.head_dim) {
-    fail("{}: {}: {} does not fit heads of {}", keys.gguf.path(), keys.key("rope.dimension_count"), rope.n_rot,
-         config.head_dim);
+    fail("{}: {}: {} does not fit heads of {}", keys.gguf.path(), keys.key("rope.dimension_count"),
+         rope.n_rot, config.head_dim);
   }
   return rope;
 }

@@ -53,7 +53,8 @@ class Step {
   // losses[t] = -ln p(target_t) in nats, 0 without target. Error for ids or positions out of range.
   void losses(double* losses, const StepTokens& tokens);
 
-  // The same, and the gradients of scale * sum of losses are added to the trained adapters' (LoraView::da, db).
+  // The same, and the gradients of scale * sum of losses are added to the trained adapters' (LoraView::da,
+  // db).
   void losses_and_gradients(double* losses, const StepTokens& tokens, float scale);
 
   // Logits of every token. (n_tokens, n_vocab)
@@ -61,7 +62,8 @@ class Step {
 
  private:
   const float* forward(const StepTokens& tokens, float* x);
-  void head_backward(float* dx, double* losses, const float* x, std::span<const int32_t> targets, float scale);
+  void head_backward(float* dx, double* losses, const float* x, std::span<const int32_t> targets,
+                     float scale);
   void check(const StepTokens& tokens) const;
 
   const Model& model_;

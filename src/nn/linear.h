@@ -53,7 +53,8 @@ struct LinearGradient {
   const float* xa;  // of the forward pass
 };
 
-// dx (n_tokens, n_in) = the sum over the layers, or nothing if dx is nullptr; adapters' gradients are added to.
+// dx (n_tokens, n_in) = the sum over the layers, or nothing if dx is nullptr; adapters' gradients are added
+// to.
 void linear_backward(float* dx, std::span<const LinearGradient> layers, const float* x, int64_t n_tokens,
                      NnContext& nn);
 

@@ -18,7 +18,8 @@ struct LinearReference {
 
 // y = x W^T + scale (x A^T) B^T
 template <class T>
-std::vector<T> linear_forward_reference(const LinearReference<T>& l, const std::vector<T>& x, int64_t n_tokens) {
+std::vector<T> linear_forward_reference(const LinearReference<T>& l, const std::vector<T>& x,
+                                        int64_t n_tokens) {
   std::vector<T> y(size_t(n_tokens * l.n_out)), xa(size_t(n_tokens * l.rank));
   gemm_forward_reference(y.data(), x.data(), l.w.data(), n_tokens, l.n_out, l.n_in);
   gemm_forward_reference(xa.data(), x.data(), l.a.data(), n_tokens, l.rank, l.n_in);

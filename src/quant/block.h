@@ -1,7 +1,8 @@
 // What the block formats share: reading a block where it lies, at any alignment.
 //
-// Blocks are read in place: a copy of 34 bytes goes through the stack in pieces that the vector load after it must wait
-// for, which cost two thirds of the time. Outputs are declared __restrict, or the compiler would not vectorize.
+// Blocks are read in place: a copy of 34 bytes goes through the stack in pieces that the vector load after it
+// must wait for, which cost two thirds of the time. Outputs are declared __restrict, or the compiler would
+// not vectorize.
 #pragma once
 
 #include <bit>
@@ -11,8 +12,8 @@
 
 #include "base/half.h"
 
-// Decode functions are inlined wherever they are called: the same lines are compiled for the baseline (types.cc) and for
-// each kernel set (kernels/decode), whose vectors they then use.
+// Decode functions are inlined wherever they are called: the same lines are compiled for the baseline
+// (types.cc) and for each kernel set (kernels/decode), whose vectors they then use.
 #define LORA_INLINE inline __attribute__((always_inline))
 
 namespace lora {

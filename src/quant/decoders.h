@@ -1,5 +1,5 @@
-// The formats that hold weights, as one list: LORA_FOR_EACH_DECODER(X) expands X(type, values per block, bytes per block,
-// decode function) for each, in the order of type ids.
+// The formats that hold weights, as one list: LORA_FOR_EACH_DECODER(X) expands X(type, values per block,
+// bytes per block, decode function) for each, in the order of type ids.
 #pragma once
 
 #include "quant/floats.h"
@@ -13,19 +13,19 @@
 #include "quant/q6_k.h"
 #include "quant/q8.h"
 
-#define LORA_FOR_EACH_DECODER(X)                        \
-  X(F32, 1, 4, decode_f32)                              \
-  X(F16, 1, 2, decode_f16)                              \
-  X(Q4_0, 32, sizeof(BlockQ4_0), decode_q4_0)           \
-  X(Q4_1, 32, sizeof(BlockQ4_1), decode_q4_1)           \
-  X(Q5_0, 32, sizeof(BlockQ5_0), decode_q5_0)           \
-  X(Q5_1, 32, sizeof(BlockQ5_1), decode_q5_1)           \
-  X(Q8_0, 32, sizeof(BlockQ8_0), decode_q8_0)           \
-  X(Q2_K, 256, sizeof(BlockQ2_K), decode_q2_k)          \
-  X(Q3_K, 256, sizeof(BlockQ3_K), decode_q3_k)          \
-  X(Q4_K, 256, sizeof(BlockQ4_K), decode_q4_k)          \
-  X(Q5_K, 256, sizeof(BlockQ5_K), decode_q5_k)          \
-  X(Q6_K, 256, sizeof(BlockQ6_K), decode_q6_k)          \
-  X(IQ4_NL, 32, sizeof(BlockIQ4_NL), decode_iq4_nl)     \
-  X(IQ4_XS, 256, sizeof(BlockIQ4_XS), decode_iq4_xs)    \
+#define LORA_FOR_EACH_DECODER(X)                     \
+  X(F32, 1, 4, decode_f32)                           \
+  X(F16, 1, 2, decode_f16)                           \
+  X(Q4_0, 32, sizeof(BlockQ4_0), decode_q4_0)        \
+  X(Q4_1, 32, sizeof(BlockQ4_1), decode_q4_1)        \
+  X(Q5_0, 32, sizeof(BlockQ5_0), decode_q5_0)        \
+  X(Q5_1, 32, sizeof(BlockQ5_1), decode_q5_1)        \
+  X(Q8_0, 32, sizeof(BlockQ8_0), decode_q8_0)        \
+  X(Q2_K, 256, sizeof(BlockQ2_K), decode_q2_k)       \
+  X(Q3_K, 256, sizeof(BlockQ3_K), decode_q3_k)       \
+  X(Q4_K, 256, sizeof(BlockQ4_K), decode_q4_k)       \
+  X(Q5_K, 256, sizeof(BlockQ5_K), decode_q5_k)       \
+  X(Q6_K, 256, sizeof(BlockQ6_K), decode_q6_k)       \
+  X(IQ4_NL, 32, sizeof(BlockIQ4_NL), decode_iq4_nl)  \
+  X(IQ4_XS, 256, sizeof(BlockIQ4_XS), decode_iq4_xs) \
   X(BF16, 1, 2, decode_bf16)

@@ -7,9 +7,9 @@
 // j + 16; bit i of qh, read as a little-endian u32, is the fifth bit of value i.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <bit>
 
 #include "base/half.h"
 #include "quant/block.h"

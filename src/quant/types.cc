@@ -12,7 +12,7 @@ constexpr TypeTraits table[] = {
 #define LORA_ROW(type, values, bytes, decode) {Type::type, #type, values, bytes, decode},
     LORA_FOR_EACH_DECODER(LORA_ROW)
 #undef LORA_ROW
-    {Type::I8, "I8", 1, 1, nullptr},
+        {Type::I8, "I8", 1, 1, nullptr},
     {Type::I16, "I16", 1, 2, nullptr},
     {Type::I32, "I32", 1, 4, nullptr},
     {Type::I64, "I64", 1, 8, nullptr},
@@ -30,7 +30,8 @@ std::span<const TypeTraits> all_types() {
 }
 
 const TypeTraits* find_type(uint32_t id) {
-  const auto* row = std::find_if(std::begin(table), std::end(table), [&](auto& r) { return uint32_t(r.type) == id; });
+  const auto* row =
+      std::find_if(std::begin(table), std::end(table), [&](auto& r) { return uint32_t(r.type) == id; });
   return row != std::end(table) ? row : nullptr;
 }
 

@@ -26,7 +26,9 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-double mib(int64_t bytes) { return double(bytes) / (1 << 20); }
+double mib(int64_t bytes) {
+  return double(bytes) / (1 << 20);
+}
 
 // One line of the metrics file; floats with nine significant digits, which is every bit of an f32.
 std::string to_json(const IterationRecord& r) {
@@ -46,7 +48,8 @@ class Run {
         pool_(options.threads > 0 ? options.threads : physical_cores()),
         input_(gemm_input(options.precision)),
         resume_(!options.checkpoint_in.empty() && file_exists(options.checkpoint_in)),
-        model_(load_model(options.model_base, {options.rope_freq_base, options.rope_freq_scale, options.norm_rms_eps})),
+        model_(load_model(options.model_base,
+                          {options.rope_freq_base, options.rope_freq_scale, options.norm_rms_eps})),
         tokenizer_(model_.gguf),
         data_(options.train_data, tokenizer_, text_options(options), pool_) {
     state_.seed = resume_ && options.seed < 0 ? read_checkpoint_seed(options.checkpoint_in)
@@ -57,8 +60,8 @@ class Run {
     settings_ = run_settings(options, model_, parameters_);
     settings_.emplace_back("--seed", std::to_string(state_.seed));
     if (resume_) state_ = read_checkpoint(options.checkpoint_in, parameters_, settings_);
-    batch_options_ = {options.n_ctx,      options.n_batch,    options.shuffle,
-                      options.fill_with_next_samples, options.plain_fill, state_.seed};
+    batch_options_ = {options.n_ctx,      options.n_batch, options.shuffle, options.fill_with_next_samples,
+                      options.plain_fill, state_.seed};
     n_iter_ = iteration_count(options, data_.n_samples());
   }
 
@@ -82,7 +85,8 @@ class Run {
     const int64_t first = state_.iteration;
     while (state_.iteration < n_iter_) {
       IterationRecord record = iterate(step);
-      record.eta_s = seconds_since(start) / double(state_.iteration - first) * double(n_iter_ - state_.iteration);
+      record.eta_s =
+          seconds_since(start) / double(state_.iteration - first) * double(n_iter_ - state_.iteration);
       if (metrics.is_open()) metrics.write_line(to_json(record));
       if (events_.on_iteration) events_.on_iteration(record, n_iter_);
       result.iterations = state_.iteration;
@@ -91,7 +95,8 @@ class Run {
         result.why = "it was asked to stop";
         break;
       }
-      if (options_.save_every > 0 && state_.iteration % options_.save_every == 0 && state_.iteration < n_iter_) {
+      if (options_.save_every > 0 && state_.iteration % options_.save_every == 0 &&
+          state_.iteration < n_iter_) {
         save(result);
       }
     }
@@ -102,7 +107,11 @@ class Run {
  private:
   static TextOptions text_options(const FinetuneOptions& o) {
     return {o.escape ? unescape(o.sample_start) : o.sample_start,
-            o.include_sample_start, o.separate_with_bos, o.separate_with_eos, o.parse_special, o.n_ctx};
+            o.include_sample_start,
+            o.separate_with_bos,
+            o.separate_with_eos,
+            o.parse_special,
+            o.n_ctx};
   }
 
   void say(const std::string& line) const {
@@ -115,12 +124,13 @@ class Run {
                   : fmt::format("resume: no file {}, training starts from scratch", options_.checkpoint_in));
     }
     const DatasetReport& d = data_.report();
-    say(fmt::format("data: {} samples, {} tokens; {} cut at {} tokens, {} blank skipped{}", d.n_samples, d.n_tokens,
-                    d.n_cut, options_.n_ctx, d.n_blank,
+    say(fmt::format("data: {} samples, {} tokens; {} cut at {} tokens, {} blank skipped{}", d.n_samples,
+                    d.n_tokens, d.n_cut, options_.n_ctx, d.n_blank,
                     d.n_short ? fmt::format(", {} too short skipped", d.n_short) : ""));
     if (d.special_spelling >= 0) {
-      say(fmt::format("warning: the text holds {}, read as plain text (--parse-special reads it as a special token)",
-                      tokenizer_.piece(d.special_spelling)));
+      say(fmt::format(
+          "warning: the text holds {}, read as plain text (--parse-special reads it as a special token)",
+          tokenizer_.piece(d.special_spelling)));
     }
     if (options_.n_ctx > model_.config.n_ctx_train) {
       say(fmt::format("warning: --ctx {} is beyond the {} tokens the model was trained with", options_.n_ctx,
@@ -144,8 +154,9 @@ class Run {
 
   StepPlan make_plan() const {
     // A row is as long as the context or, where nothing fills it up, as the longest sample with its EOS.
-    const int64_t row = options_.fill_with_next_samples ? options_.n_ctx
-                                                        : std::min(options_.n_ctx, data_.report().longest + 1);
+    const int64_t row = options_.fill_with_next_samples
+                            ? options_.n_ctx
+                            : std::min(options_.n_ctx, data_.report().longest + 1);
     constexpr int64_t most = std::numeric_limits<int32_t>::max();
     if (options_.n_batch > most / row) {
       fail("--batch: {} samples of {} tokens are more than {} tokens at once", options_.n_batch, row, most);
@@ -165,17 +176,19 @@ class Run {
   }
 
   uint64_t budget_left() const {
-    return step_budget(options_, model_.gguf.file_bytes(), uint64_t(parameters_.memory_bytes() + data_bytes()));
+    return step_budget(options_, model_.gguf.file_bytes(),
+                       uint64_t(parameters_.memory_bytes() + data_bytes()));
   }
 
   void report_plan(const StepPlan& plan) const {
-    say(fmt::format("memory: {:.1f} MiB beyond the model's file ({:.1f} MiB, mapped): adapter and optimizer {:.1f}, "
-                    "samples {:.1f}, layers' inputs {:.1f}, activations {:.1f} ({} of {} layers kept), workspace "
-                    "{:.1f}, other {:.1f}",
-                    mib(plan.total_bytes() + parameters_.memory_bytes() + data_bytes()),
-                    mib(int64_t(model_.gguf.file_bytes())), mib(parameters_.memory_bytes()), mib(data_bytes()),
-                    mib(plan.input_bytes), mib(plan.activation_bytes), plan.n_kept, model_.config.n_layer,
-                    mib(plan.workspace_bytes), mib(plan.other_bytes)));
+    say(fmt::format(
+        "memory: {:.1f} MiB beyond the model's file ({:.1f} MiB, mapped): adapter and optimizer {:.1f}, "
+        "samples {:.1f}, layers' inputs {:.1f}, activations {:.1f} ({} of {} layers kept), workspace "
+        "{:.1f}, other {:.1f}",
+        mib(plan.total_bytes() + parameters_.memory_bytes() + data_bytes()),
+        mib(int64_t(model_.gguf.file_bytes())), mib(parameters_.memory_bytes()), mib(data_bytes()),
+        mib(plan.input_bytes), mib(plan.activation_bytes), plan.n_kept, model_.config.n_layer,
+        mib(plan.workspace_bytes), mib(plan.other_bytes)));
   }
 
   IterationRecord iterate(Step& step) {
@@ -193,14 +206,17 @@ class Run {
     for_each_batch([&] { record.tokens += batch_.n_targets; });
     std::fill_n(parameters_.gradients.data(), parameters_.gradients.size(), 0.0f);
     double loss = 0;
-    const uint64_t cursor = for_each_batch([&] { loss += add_gradients(step, batch_, 1.0f / float(record.tokens)); });
+    const uint64_t cursor =
+        for_each_batch([&] { loss += add_gradients(step, batch_, 1.0f / float(record.tokens)); });
     record.loss = loss / double(record.tokens);
     record.grad_norm =
         std::sqrt(sum_of_squares(parameters_.gradients.data(), parameters_.gradients.size(), pool_));
     if (!std::isfinite(record.loss) || !std::isfinite(record.grad_norm)) {
-      fail("iteration {}: loss {} with gradient norm {} in samples {} to {} of the run: not applied; what was saved "
-           "before stays",
-           state_.iteration + 1, record.loss, record.grad_norm, state_.cursor, cursor - 1);
+      fail(
+          "iteration {}: loss {} with gradient norm {} in samples {} to {} of the run: not applied; what was "
+          "saved "
+          "before stays",
+          state_.iteration + 1, record.loss, record.grad_norm, state_.cursor, cursor - 1);
     }
     state_.cursor = cursor;
     record.iter = ++state_.iteration;
@@ -219,7 +235,8 @@ class Run {
     segments_.clear();
     for (const BatchSegment& s : batch.segments) segments_.push_back({s.begin, s.length, s.begin, s.length});
     losses_.resize(batch.inputs.size());
-    step.losses_and_gradients(losses_.data(), {batch.inputs, batch.targets, batch.positions, segments_}, scale);
+    step.losses_and_gradients(losses_.data(), {batch.inputs, batch.targets, batch.positions, segments_},
+                              scale);
     return std::accumulate(losses_.begin(), losses_.end(), 0.0);
   }
 

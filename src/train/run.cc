@@ -18,7 +18,8 @@ std::array<std::optional<int64_t>, 9> given_ranks(const LoraRanks& r) {
 }
 
 bool is_of(const Target& target, std::string_view tensor) {
-  return target.per_layer ? tensor.ends_with(fmt::format(".{}.weight", target.tensor)) : tensor == target.tensor;
+  return target.per_layer ? tensor.ends_with(fmt::format(".{}.weight", target.tensor))
+                          : tensor == target.tensor;
 }
 
 // About what a fresh adapter will take: values, gradients and the optimizer's two moments.
@@ -26,13 +27,15 @@ uint64_t fresh_bytes(const Model& model, std::span<const int64_t> ranks) {
   uint64_t n_values = 0;
   for (const GgufTensor& tensor : model.gguf.tensors()) {
     for (size_t i = 0; i < ranks.size(); ++i) {
-      if (is_of(targets()[i], tensor.name)) n_values += uint64_t(ranks[i]) * uint64_t(tensor.ne[0] + tensor.ne[1]);
+      if (is_of(targets()[i], tensor.name))
+        n_values += uint64_t(ranks[i]) * uint64_t(tensor.ne[0] + tensor.ne[1]);
     }
   }
   return 4 * sizeof(float) * n_values;
 }
 
-void expect_rank(const FinetuneOptions& options, std::string_view flag, std::optional<int64_t> given, int64_t found) {
+void expect_rank(const FinetuneOptions& options, std::string_view flag, std::optional<int64_t> given,
+                 int64_t found) {
   if (given && *given != found) {
     fail("--{}: {} was asked for, {} has rank {}", flag, *given, options.lora_init, found);
   }
@@ -78,8 +81,10 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
 
 int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples) {
   if (!options.epochs) return options.adam_iter;
-  const double n = std::ceil(*options.epochs * double(n_samples) / double(options.n_batch * options.grad_acc));
-  if (n > double(std::numeric_limits<int32_t>::max())) fail("--epochs: {} are {} iterations, too many", *options.epochs, n);
+  const double n =
+      std::ceil(*options.epochs * double(n_samples) / double(options.n_batch * options.grad_acc));
+  if (n > double(std::numeric_limits<int32_t>::max()))
+    fail("--epochs: {} are {} iterations, too many", *options.epochs, n);
   return int64_t(n);
 }
 

@@ -1,5 +1,5 @@
-// What finetune() decides before its first step: from options to the adapter in memory, the data, and the plan of a
-// step. Each is a function of the options and the files alone.
+// What finetune() decides before its first step: from options to the adapter in memory, the data, and the
+// plan of a step. Each is a function of the options and the files alone.
 #pragma once
 
 #include <array>
@@ -17,8 +17,8 @@ namespace lora {
 // One rank per row of targets(): the flag's value, else lora_r, else 4. Error for ranks out of range.
 std::vector<int64_t> ranks_by_target(const FinetuneOptions& options);
 
-// A fresh adapter, or lora_init's. Error if lora_init disagrees with a rank or alpha given beside it, or if the
-// fresh one is beyond the memory budget; then nothing was allocated.
+// A fresh adapter, or lora_init's. Error if lora_init disagrees with a rank or alpha given beside it, or if
+// the fresh one is beyond the memory budget; then nothing was allocated.
 LoraParameters initial_parameters(const FinetuneOptions& options, const Model& model, uint64_t seed);
 
 // Iterations of the whole run: adam_iter, or from epochs; Error for more than an iteration's number can hold.

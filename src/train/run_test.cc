@@ -29,7 +29,8 @@ class Finetune : public testing::Test {
   void SetUp() override {
     std::filesystem::create_directories(folder);
     std::ofstream text(at("text.txt"));
-    for (int i = 0; i < 40; ++i) text << "<s>The ship number " << i << " sailed " << 3 * i << " miles to the north.";
+    for (int i = 0; i < 40; ++i)
+      text << "<s>The ship number " << i << " sailed " << 3 * i << " miles to the north.";
   }
   void TearDown() override { std::filesystem::remove_all(folder); }
 
@@ -76,7 +77,11 @@ TEST_F(Finetune, BitsDependOnTheSeedAndNotOnThreadsMemoryOrCheckpointing) {
     return read(at("lora-LATEST.gguf"));
   };
   EXPECT_EQ(with([](auto& c) { c.threads = 2; }), want);
-  EXPECT_EQ(with([](auto& c) { c.threads = 5; c.checkpointing = Checkpointing::on; }), want);
+  EXPECT_EQ(with([](auto& c) {
+              c.threads = 5;
+              c.checkpointing = Checkpointing::on;
+            }),
+            want);
   EXPECT_EQ(with([](auto& c) { c.checkpointing = Checkpointing::off; }), want);
   EXPECT_EQ(with([](auto& c) { c.memory = uint64_t{40} << 20; }), want);
   EXPECT_NE(with([](auto& c) { c.seed = 6; }), want);
@@ -123,13 +128,21 @@ TEST_F(Finetune, ACheckpointThatDoesNotFitIsRefusedByTheSettingsName) {
     }
     return "accepted";
   };
-  EXPECT_THAT(why([](auto& o) { o.n_batch = 3; }), testing::HasSubstr("--batch differs: 2 in the checkpoint, 3 now"));
+  EXPECT_THAT(why([](auto& o) { o.n_batch = 3; }),
+              testing::HasSubstr("--batch differs: 2 in the checkpoint, 3 now"));
   EXPECT_THAT(why([](auto& o) { o.ranks.wk = 7; }), testing::HasSubstr("--rank-wk differs: 4"));
   EXPECT_THAT(why([](auto& o) { o.lora_alpha = 9; }), testing::HasSubstr("--lora-alpha differs"));
   EXPECT_THAT(why([](auto& o) { o.seed = 6; }), testing::HasSubstr("--seed differs"));
-  EXPECT_THAT(why([&](auto& o) { o.train_data = {LORA_SOURCE_DIR "/LICENSE"}; }), testing::HasSubstr("data differs"));
-  EXPECT_THAT(why([&](auto& o) { o.checkpoint_in = at("lora-LATEST.gguf"); }), testing::HasSubstr("not a checkpoint"));
-  EXPECT_EQ(why([](auto& o) { o.adam_alpha = 1e-4; o.adam_iter = 8; o.threads = 2; }), "accepted");
+  EXPECT_THAT(why([&](auto& o) { o.train_data = {LORA_SOURCE_DIR "/LICENSE"}; }),
+              testing::HasSubstr("data differs"));
+  EXPECT_THAT(why([&](auto& o) { o.checkpoint_in = at("lora-LATEST.gguf"); }),
+              testing::HasSubstr("not a checkpoint"));
+  EXPECT_EQ(why([](auto& o) {
+              o.adam_alpha = 1e-4;
+              o.adam_iter = 8;
+              o.threads = 2;
+            }),
+            "accepted");
 }
 
 TEST_F(Finetune, TheFirstLossIsTheBaseModelsAndTrainingLowersIt) {

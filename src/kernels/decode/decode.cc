@@ -14,8 +14,10 @@ HWY_BEFORE_NAMESPACE();
 namespace lora {
 namespace HWY_NAMESPACE {
 
-#define LORA_DECODER(type, values, bytes, decode) \
-  HWY_ATTR void Decode##type(float* HWY_RESTRICT out, const std::byte* HWY_RESTRICT blocks, int64_t n) { decode(out, blocks, n); }
+#define LORA_DECODER(type, values, bytes, decode)                                                        \
+  HWY_ATTR void Decode##type(float* HWY_RESTRICT out, const std::byte* HWY_RESTRICT blocks, int64_t n) { \
+    decode(out, blocks, n);                                                                              \
+  }
 LORA_FOR_EACH_DECODER(LORA_DECODER)
 #undef LORA_DECODER
 

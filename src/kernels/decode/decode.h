@@ -1,5 +1,5 @@
-// Weights to f32 with the vectors of the kernel set in use. The decoding itself is quant/'s, compiled once more for each
-// set, so the bits are the same as decode_row's.
+// Weights to f32 with the vectors of the kernel set in use. The decoding itself is quant/'s, compiled once
+// more for each set, so the bits are the same as decode_row's.
 #pragma once
 
 #include <cstdint>

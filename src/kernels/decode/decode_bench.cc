@@ -25,7 +25,8 @@ void decode(benchmark::State& state, Type type) {
 
 [[maybe_unused]] const bool registered = [] {
   for (const TypeTraits& type : all_types()) {
-    if (type.decode) benchmark::RegisterBenchmark(("decode/" + std::string(type.name)).c_str(), decode, type.type);
+    if (type.decode)
+      benchmark::RegisterBenchmark(("decode/" + std::string(type.name)).c_str(), decode, type.type);
   }
   return true;
 }();

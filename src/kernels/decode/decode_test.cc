@@ -10,14 +10,16 @@
 namespace lora {
 namespace {
 
-// Random bytes, so that every scale, infinity and NaN comes up: the bits must be decode_row's for whole rows and parts.
+// Random bytes, so that every scale, infinity and NaN comes up: the bits must be decode_row's for whole rows
+// and parts.
 TEST(RowDecoder, GivesTheBitsOfThePlainDecoder) {
   for (const TypeTraits& type : all_types()) {
     if (!type.decode) continue;
     const int64_t n_rows = 7, n_cols = 3 * 256;
     MatrixView matrix{type.type, nullptr, n_rows, n_cols};
     std::vector<std::byte> bytes(size_t(n_rows * matrix.row_bytes()));
-    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = std::byte(random_bits(1, Purpose::test, uint64_t(type.type), i));
+    for (size_t i = 0; i < bytes.size(); ++i)
+      bytes[i] = std::byte(random_bits(1, Purpose::test, uint64_t(type.type), i));
     matrix.data = bytes.data();
     const RowDecoder decoder(matrix);
     for (int64_t row = 0; row < n_rows; ++row) {

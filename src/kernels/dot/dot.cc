@@ -51,7 +51,8 @@ float dot(const float* x, const float* y, int64_t n) {
 
 }  // namespace
 
-void dot_rows(float* y, const float* x, const MatrixView& w, int64_t n_tokens, bool accumulate, ThreadPool& pool) {
+void dot_rows(float* y, const float* x, const MatrixView& w, int64_t n_tokens, bool accumulate,
+              ThreadPool& pool) {
   constexpr int64_t kBlock = 2048;  // columns decoded at a time: 8 KB, a multiple of every block size
   const RowDecoder decode(w);
   pool.for_range(w.n_rows, 8, [&](int64_t begin, int64_t end) {

@@ -14,6 +14,7 @@ namespace lora {
 inline constexpr int64_t kDotTokens = 4;
 
 // y: (n_tokens, w.n_rows), x: (n_tokens, w.n_cols), 1 <= n_tokens <= kDotTokens.
-void dot_rows(float* y, const float* x, const MatrixView& w, int64_t n_tokens, bool accumulate, ThreadPool& pool);
+void dot_rows(float* y, const float* x, const MatrixView& w, int64_t n_tokens, bool accumulate,
+              ThreadPool& pool);
 
 }  // namespace lora

@@ -12,15 +12,20 @@
 namespace lora {
 namespace {
 
-// A slab of the output is one task: at most kSlab x kSlab, so that its sums, a block of decoded weights and a block of
-// activations stay in a 2 MB L2 together, and activations are read from memory once per kSlab weight rows.
+// A slab of the output is one task: at most kSlab x kSlab, so that its sums, a block of decoded weights and a
+// block of activations stay in a 2 MB L2 together, and activations are read from memory once per kSlab weight
+// rows.
 constexpr int64_t kSlab = 512;
 constexpr int64_t kWeightBytes = kSlab * kMaxKc * 4;
 constexpr int64_t kSumBytes = (kSlab + kMaxMr) * kSlab * 4;
 constexpr int64_t kRowBytes = 2 * kSlab * 4;
 
-int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
-int64_t ceil_div(int64_t n, int64_t d) { return (n + d - 1) / d; }
+int64_t round_up(int64_t n, int64_t step) {
+  return (n + step - 1) / step * step;
+}
+int64_t ceil_div(int64_t n, int64_t d) {
+  return (n + d - 1) / d;
+}
 
 // What a worker's scratch holds.
 struct Parts {
@@ -30,7 +35,8 @@ struct Parts {
 };
 Parts parts(GemmScratch& scratch, int worker) {
   std::byte* p = scratch.worker(worker);
-  return {p, reinterpret_cast<float*>(p + kWeightBytes), reinterpret_cast<float*>(p + kWeightBytes + kSumBytes)};
+  return {p, reinterpret_cast<float*>(p + kWeightBytes),
+          reinterpret_cast<float*>(p + kWeightBytes + kSumBytes)};
 }
 
 // n cut into equal pieces of at most kSlab, each a multiple of `step`.
@@ -39,8 +45,8 @@ int64_t piece_size(int64_t n, int64_t step, int64_t n_pieces = 1) {
   return std::min(round_up(ceil_div(n, n_pieces), step), kSlab / step * step);
 }
 
-// How an output of n_tokens x n_other is cut into tasks: both sides in pieces, at least two tasks for each thread where
-// there is enough to cut. Cutting tokens decodes weights again, so the other side is cut first.
+// How an output of n_tokens x n_other is cut into tasks: both sides in pieces, at least two tasks for each
+// thread where there is enough to cut. Cutting tokens decodes weights again, so the other side is cut first.
 struct Slabs {
   int64_t tokens, other;           // per task
   int64_t n_token_slabs, n_other;  // tasks along each side
@@ -50,7 +56,8 @@ struct Slabs {
     n_token_slabs = ceil_div(n_tokens, tokens);
     const int64_t wanted = n_threads == 1 ? 1 : 2 * n_threads;
     // A multiple of the number of threads, so that all end together.
-    const int64_t pieces = round_up(ceil_div(std::max(wanted, ceil_div(n_other_total, kSlab)), n_token_slabs), n_threads);
+    const int64_t pieces =
+        round_up(ceil_div(std::max(wanted, ceil_div(n_other_total, kSlab)), n_token_slabs), n_threads);
     other = piece_size(n_other_total, other_step, pieces);
     n_other = ceil_div(n_other_total, other);
     while (n_other * n_token_slabs < n_threads && tokens > token_step) {
@@ -79,8 +86,8 @@ struct UnitGuard {  // the unit's per-task setup
 
 // out[i][0..n) of element type T <- rows of W, columns [k0, k0 + k), zero up to k_padded.
 template <class T>
-void decode_left(T* out, int64_t ldl, const RowDecoder& decode, int64_t row, int64_t n_rows, int64_t k0, int64_t k,
-                 int64_t k_padded, float* temporary) {
+void decode_left(T* out, int64_t ldl, const RowDecoder& decode, int64_t row, int64_t n_rows, int64_t k0,
+                 int64_t k, int64_t k_padded, float* temporary) {
   for (int64_t i = 0; i < n_rows; ++i, out += ldl) {
     if constexpr (sizeof(T) == 4) {
       decode(out, row + i, k0, k0 + k);
@@ -94,8 +101,8 @@ void decode_left(T* out, int64_t ldl, const RowDecoder& decode, int64_t row, int
 
 // Panels [j / nr][k / pair][nr][pair] <- W's rows [row, row + k), columns [j0, j0 + n).
 template <class T>
-void decode_right(T* out, const MicroKernel& kernel, const RowDecoder& decode, int64_t row, int64_t k, int64_t k_padded,
-                  int64_t j0, int64_t n, float* temporary) {
+void decode_right(T* out, const MicroKernel& kernel, const RowDecoder& decode, int64_t row, int64_t k,
+                  int64_t k_padded, int64_t j0, int64_t n, float* temporary) {
   const int64_t nr = kernel.nr, n_padded = round_up(n, nr);
   for (int64_t p = 0; p < k_padded; p += kernel.pair) {
     for (int64_t q = 0; q < kernel.pair; ++q) {
@@ -108,9 +115,11 @@ void decode_right(T* out, const MicroKernel& kernel, const RowDecoder& decode, i
       std::fill(values + n, values + n_padded, 0.0f);
     }
     if constexpr (sizeof(T) == 4) {
-      for (int64_t j = 0; j < n_padded; j += nr) std::memcpy(out + j * k_padded + p * nr, temporary + j, size_t(nr) * 4);
+      for (int64_t j = 0; j < n_padded; j += nr)
+        std::memcpy(out + j * k_padded + p * nr, temporary + j, size_t(nr) * 4);
     } else {
-      interleave_rows(reinterpret_cast<uint32_t*>(out + p * nr), nr * k_padded / 2, temporary, temporary + kSlab, n_padded, nr);
+      interleave_rows(reinterpret_cast<uint32_t*>(out + p * nr), nr * k_padded / 2, temporary,
+                      temporary + kSlab, n_padded, nr);
     }
   }
 }
@@ -146,8 +155,7 @@ void forward(float* y, std::span<const GemmTerm> terms, bool accumulate, const M
           std::fill(left + i * kernel.kc, left + i * kernel.kc + kp, T{});
         }
         for (int64_t t = 0; t < tokens; t += kernel.nr) {
-          const T* right =
-              reinterpret_cast<const T*>(term.x.data) + (t0 + t) * k_padded + k0 * kernel.nr;
+          const T* right = reinterpret_cast<const T*>(term.x.data) + (t0 + t) * k_padded + k0 * kernel.nr;
           for (int64_t i = 0; i < rows; i += kernel.mr) {
             kernel.tile(sums + i * ldc + t, ldc, left + i * kernel.kc, kernel.kc, right, kp, !first);
           }
@@ -159,7 +167,8 @@ void forward(float* y, std::span<const GemmTerm> terms, bool accumulate, const M
     alignas(64) float turned[16 * kSlab];
     for (int64_t tb = 0; tb < tokens; tb += 16) {
       const int64_t n = std::min<int64_t>(16, tokens - tb);
-      transpose(reinterpret_cast<uint32_t*>(turned), kSlab, reinterpret_cast<const uint32_t*>(sums + tb), ldc, rows, n);
+      transpose(reinterpret_cast<uint32_t*>(turned), kSlab, reinterpret_cast<const uint32_t*>(sums + tb), ldc,
+                rows, n);
       for (int64_t t = 0; t < n; ++t) {
         store_row(y + (t0 + tb + t) * n_out + o0, turned + t * kSlab, rows, accumulate);
       }
@@ -197,7 +206,8 @@ void input_gradient(float* dx, std::span<const GemmTerm> terms, bool accumulate,
         first = false;
       }
     }
-    for (int64_t t = 0; t < tokens; ++t) store_row(dx + (t0 + t) * n_in + i0, sums + t * ldc, columns, accumulate);
+    for (int64_t t = 0; t < tokens; ++t)
+      store_row(dx + (t0 + t) * n_in + i0, sums + t * ldc, columns, accumulate);
   });
 }
 
@@ -213,7 +223,8 @@ PackedTokens pack_right(std::byte* storage, const float* x, int64_t n_tokens, in
     for (int64_t k0 = 0; k0 < k_padded; k0 += kColumns) {
       const int64_t k = std::min(kColumns, k_padded - k0);
       for (int64_t lane = 0; lane < nr; ++lane) {
-        const int64_t t = panel * nr + lane, valid = t < n_tokens ? std::clamp<int64_t>(n_cols - k0, 0, k) : 0;
+        const int64_t t = panel * nr + lane,
+                      valid = t < n_tokens ? std::clamp<int64_t>(n_cols - k0, 0, k) : 0;
         T* row = rows + lane * kColumns;
         if (valid > 0) scale_row(row, x + t * n_cols + k0, valid, scale);
         std::fill(row + valid, row + k, T{});
@@ -272,7 +283,9 @@ int64_t packed_bytes(GemmInput input, int64_t n_tokens, int64_t n_cols) {
 }
 
 GemmScratch::GemmScratch(int n_workers) : storage_(n_workers * bytes_per_worker()) {}
-int64_t GemmScratch::bytes_per_worker() { return kWeightBytes + kSumBytes + kRowBytes; }
+int64_t GemmScratch::bytes_per_worker() {
+  return kWeightBytes + kSumBytes + kRowBytes;
+}
 
 PackedTokens pack_forward(std::byte* storage, const float* x, int64_t n_tokens, int64_t n_cols, float scale,
                           GemmInput input, ThreadPool& pool) {

@@ -25,9 +25,13 @@ struct alignas(64) TileConfig {
 // In static memory: GCC 12's intrinsic declares only eight of the 64 bytes as read.
 constexpr TileConfig kConfig;
 
-LORA_AMX void begin() { _tile_loadconfig(&kConfig); }
+LORA_AMX void begin() {
+  _tile_loadconfig(&kConfig);
+}
 
-LORA_AMX void end() { _tile_release(); }
+LORA_AMX void end() {
+  _tile_release();
+}
 
 // Tile names: 0-3 C (row-major 2 x 2), 4-5 A, 6-7 B.
 LORA_AMX void tile(float* c, int64_t ldc, const void* left, int64_t ldl, const void* right, int64_t k,
@@ -65,7 +69,9 @@ LORA_AMX void tile(float* c, int64_t ldc, const void* left, int64_t ldl, const v
 
 }  // namespace
 
-MicroKernel amx_micro_kernel() { return {32, 32, 2, 32, 256, tile, begin, end}; }
+MicroKernel amx_micro_kernel() {
+  return {32, 32, 2, 32, 256, tile, begin, end};
+}
 
 }  // namespace lora
 
@@ -74,7 +80,9 @@ MicroKernel amx_micro_kernel() { return {32, 32, 2, 32, 256, tile, begin, end}; 
 #include "base/error.h"
 
 namespace lora {
-MicroKernel amx_micro_kernel() { fail("amx: this build has no such kernels"); }
+MicroKernel amx_micro_kernel() {
+  fail("amx: this build has no such kernels");
+}
 }  // namespace lora
 
 #endif

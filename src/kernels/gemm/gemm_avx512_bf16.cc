@@ -1,6 +1,6 @@
-// bf16 micro-kernel on AVX512-BF16 (Cooper Lake, Sapphire Rapids, Zen 4): VDPBF16PS multiplies 16 pairs of bf16 and adds
-// both products of a pair to an f32 lane. 12 x 2 accumulators, 2 registers for r, l broadcast from memory.
-// The instruction treats denormals as zero.
+// bf16 micro-kernel on AVX512-BF16 (Cooper Lake, Sapphire Rapids, Zen 4): VDPBF16PS multiplies 16 pairs of
+// bf16 and adds both products of a pair to an f32 lane. 12 x 2 accumulators, 2 registers for r, l broadcast
+// from memory. The instruction treats denormals as zero.
 #include "kernels/gemm/micro_kernel.h"
 
 #if defined(__x86_64__)
@@ -46,7 +46,9 @@ __attribute__((target("avx512f,avx512bf16"))) void tile(float* c, int64_t ldc, c
 
 }  // namespace
 
-MicroKernel avx512_bf16_micro_kernel() { return {kMr, 32, 2, 2, 256, tile, nullptr, nullptr}; }
+MicroKernel avx512_bf16_micro_kernel() {
+  return {kMr, 32, 2, 2, 256, tile, nullptr, nullptr};
+}
 
 }  // namespace lora
 
@@ -55,7 +57,9 @@ MicroKernel avx512_bf16_micro_kernel() { return {kMr, 32, 2, 2, 256, tile, nullp
 #include "base/error.h"
 
 namespace lora {
-MicroKernel avx512_bf16_micro_kernel() { fail("avx512_bf16: this build has no such kernels"); }
+MicroKernel avx512_bf16_micro_kernel() {
+  fail("avx512_bf16: this build has no such kernels");
+}
 }  // namespace lora
 
 #endif

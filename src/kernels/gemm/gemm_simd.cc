@@ -103,7 +103,9 @@ HWY_AFTER_NAMESPACE();
 namespace lora {
 
 HWY_EXPORT(Get);
-MicroKernel simd_micro_kernel(GemmInput input) { return HWY_DYNAMIC_DISPATCH(Get)(input); }
+MicroKernel simd_micro_kernel(GemmInput input) {
+  return HWY_DYNAMIC_DISPATCH(Get)(input);
+}
 
 }  // namespace lora
 #endif

@@ -67,13 +67,14 @@ HWY_ATTR void Interleave(uint32_t* HWY_RESTRICT out, int64_t stride, const float
 }
 
 #if HWY_TARGET == HWY_SCALAR
-HWY_ATTR void Transpose(uint32_t* out, int64_t ld_out, const uint32_t* in, int64_t ld_in, int64_t n_rows, int64_t n_cols) {
+HWY_ATTR void Transpose(uint32_t* out, int64_t ld_out, const uint32_t* in, int64_t ld_in, int64_t n_rows,
+                        int64_t n_cols) {
   transpose_reference(out, ld_out, in, ld_in, n_rows, n_cols);
 }
 #else
 // Blocks of 4 x 4 in four registers, interleaved twice.
-HWY_ATTR void Transpose(uint32_t* HWY_RESTRICT out, int64_t ld_out, const uint32_t* HWY_RESTRICT in, int64_t ld_in,
-                        int64_t n_rows, int64_t n_cols) {
+HWY_ATTR void Transpose(uint32_t* HWY_RESTRICT out, int64_t ld_out, const uint32_t* HWY_RESTRICT in,
+                        int64_t ld_in, int64_t n_rows, int64_t n_cols) {
   const hn::Simd<uint32_t, 4, 0> d;
   const hn::Simd<uint64_t, 2, 0> d64;
   const int64_t rows4 = n_rows / 4 * 4, cols4 = n_cols / 4 * 4;
@@ -83,8 +84,10 @@ HWY_ATTR void Transpose(uint32_t* HWY_RESTRICT out, int64_t ld_out, const uint32
       uint32_t* to = out + j * ld_out + i;
       const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + ld_in);
       const auto r2 = hn::LoadU(d, from + 2 * ld_in), r3 = hn::LoadU(d, from + 3 * ld_in);
-      const auto a = hn::BitCast(d64, hn::InterleaveLower(d, r0, r1)), b = hn::BitCast(d64, hn::InterleaveLower(d, r2, r3));
-      const auto e = hn::BitCast(d64, hn::InterleaveUpper(d, r0, r1)), f = hn::BitCast(d64, hn::InterleaveUpper(d, r2, r3));
+      const auto a = hn::BitCast(d64, hn::InterleaveLower(d, r0, r1)),
+                 b = hn::BitCast(d64, hn::InterleaveLower(d, r2, r3));
+      const auto e = hn::BitCast(d64, hn::InterleaveUpper(d, r0, r1)),
+                 f = hn::BitCast(d64, hn::InterleaveUpper(d, r2, r3));
       hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, a, b)), d, to);
       hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, a, b)), d, to + ld_out);
       hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, e, f)), d, to + 2 * ld_out);
@@ -109,11 +112,13 @@ HWY_EXPORT(Interleave);
 HWY_EXPORT(Transpose);
 
 void scale_row(float* out, const float* x, int64_t n, float scale) {
-  isa() == Isa::scalar ? scale_row_reference(out, x, n, scale) : HWY_DYNAMIC_DISPATCH(ScaleF32)(out, x, n, scale);
+  isa() == Isa::scalar ? scale_row_reference(out, x, n, scale)
+                       : HWY_DYNAMIC_DISPATCH(ScaleF32)(out, x, n, scale);
 }
 
 void scale_row(bf16* out, const float* x, int64_t n, float scale) {
-  isa() == Isa::scalar ? scale_row_reference(out, x, n, scale) : HWY_DYNAMIC_DISPATCH(ScaleBf16)(out, x, n, scale);
+  isa() == Isa::scalar ? scale_row_reference(out, x, n, scale)
+                       : HWY_DYNAMIC_DISPATCH(ScaleBf16)(out, x, n, scale);
 }
 
 void interleave_rows(uint32_t* out, int64_t stride, const float* a, const float* b, int64_t n, int64_t nr) {
@@ -121,7 +126,8 @@ void interleave_rows(uint32_t* out, int64_t stride, const float* a, const float*
                        : HWY_DYNAMIC_DISPATCH(Interleave)(out, stride, a, b, n, nr);
 }
 
-void transpose(uint32_t* out, int64_t ld_out, const uint32_t* in, int64_t ld_in, int64_t n_rows, int64_t n_cols) {
+void transpose(uint32_t* out, int64_t ld_out, const uint32_t* in, int64_t ld_in, int64_t n_rows,
+               int64_t n_cols) {
   isa() == Isa::scalar ? transpose_reference(out, ld_out, in, ld_in, n_rows, n_cols)
                        : HWY_DYNAMIC_DISPATCH(Transpose)(out, ld_out, in, ld_in, n_rows, n_cols);
 }

@@ -14,7 +14,8 @@ namespace {
 // Any bits: numbers, denormals, infinities and NaN.
 std::vector<float> any_floats(uint64_t stream, int64_t n) {
   std::vector<float> v(static_cast<size_t>(n));
-  for (size_t i = 0; i < v.size(); ++i) v[i] = std::bit_cast<float>(uint32_t(random_bits(1, Purpose::test, stream, i)));
+  for (size_t i = 0; i < v.size(); ++i)
+    v[i] = std::bit_cast<float>(uint32_t(random_bits(1, Purpose::test, stream, i)));
   return v;
 }
 
