@@ -21,10 +21,10 @@ struct Setting {
   std::function<void(const std::vector<std::string>& values)> set;
   // What is set now, as text. Called before parsing, it is the default that --help shows.
   std::function<std::string()> show;
-  int n_values = 1;               // 0: a switch
-  bool repeatable = false;        // each occurrence adds to the ones before
-  bool ignores_value = false;     // a value may follow the switch and means nothing
-  std::string default_text = "";  // shown by --help in place of show()
+  int n_values = 1;            // 0: a switch
+  bool repeatable = false;     // each occurrence adds to the ones before
+  bool ignores_value = false;  // a value may follow the switch and means nothing
+  std::string default_text{};  // shown by --help in place of show()
 
   // The default in words, for values like "0: automatic".
   Setting or_else(std::string words) const;

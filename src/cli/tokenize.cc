@@ -70,6 +70,7 @@ int tokenize_command(const std::vector<std::string>& args) {
   const std::vector<Token> ids =
       bos ? tokenizer.encode_with_bos(text, parse_special) : tokenizer.encode(text, parse_special);
   std::vector<std::string> pieces;
+  pieces.reserve(ids.size());
   for (Token id : ids) pieces.push_back(tokenizer.decode(id, true));
   fmt::print("{}", json ? as_json(ids, pieces) : as_text(ids, pieces));
   return 0;

@@ -18,6 +18,16 @@ class RowDecoder {
     decode_(values, data_ + row * row_bytes_ + begin / block_size_ * block_bytes_, end - begin);
   }
 
+  // Brings them near, for a call that comes later. Rows lie kilobytes apart, which hardware does not foresee:
+  // without this a product waits for memory most of the time. Any row will do, also one that is not there.
+  void prefetch(int64_t row, int64_t begin, int64_t end) const {
+    const uintptr_t start = reinterpret_cast<uintptr_t>(data_) + uintptr_t(row * row_bytes_);
+    const uintptr_t last = start + uintptr_t(end / block_size_ * block_bytes_);
+    for (uintptr_t p = start + uintptr_t(begin / block_size_ * block_bytes_); p < last; p += 64) {
+      __builtin_prefetch(reinterpret_cast<const void*>(p), 0, 2);
+    }
+  }
+
  private:
   void (*decode_)(float* values, const std::byte* blocks, int64_t n);
   const std::byte* data_;

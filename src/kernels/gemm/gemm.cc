@@ -84,11 +84,16 @@ struct UnitGuard {  // the unit's per-task setup
   }
 };
 
+// Rows to look ahead where no earlier block could bring them near.
+constexpr int64_t kAhead = 8;
+
 // out[i][0..n) of element type T <- rows of W, columns [k0, k0 + k), zero up to k_padded.
 template <class T>
 void decode_left(T* out, int64_t ldl, const RowDecoder& decode, int64_t row, int64_t n_rows, int64_t k0,
                  int64_t k, int64_t k_padded, float* temporary) {
   for (int64_t i = 0; i < n_rows; ++i, out += ldl) {
+    if (k0 == 0) decode.prefetch(row + i + kAhead, k0, k0 + k);
+    decode.prefetch(row + i, k0 + k, k0 + 2 * k);  // the next block, while this one is used
     if constexpr (sizeof(T) == 4) {
       decode(out, row + i, k0, k0 + k);
     } else {
@@ -107,6 +112,7 @@ void decode_right(T* out, const MicroKernel& kernel, const RowDecoder& decode, i
   for (int64_t p = 0; p < k_padded; p += kernel.pair) {
     for (int64_t q = 0; q < kernel.pair; ++q) {
       float* values = temporary + q * kSlab;
+      decode.prefetch(row + p + q + k_padded, j0, j0 + n);  // the next block, while this one is used
       if (p + q < k) {
         decode(values, row + p + q, j0, j0 + n);
       } else {
