@@ -22,7 +22,7 @@ struct EvalResult {
 
 struct EvalEvents {
   std::function<void(std::string_view line)> say;
-  // After each window, with the figures so far.
+  // After every few windows (they are computed together): how many are done, the figures so far.
   std::function<void(int64_t window, int64_t n_windows, const EvalResult& so_far)> on_window;
   std::function<bool()> should_stop;
 };
