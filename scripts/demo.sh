@@ -14,6 +14,8 @@ mkdir -p "$out"
 prompt=$(sed '/^### Response:$/q' "$heldout")$'\n'
 answer=$(sed -n '/^### Response:$/{n;p;q}' "$heldout")
 
+printf '%s' "$prompt" >"$out/prompt.txt"
+
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [[ -t 1 ]] || say() { printf '\n%s\n' "$*"; }
 
@@ -57,7 +59,7 @@ echo "the held-out page:   $answer"
 say "The adapter lies in $adapter"
 cat <<TEXT
 Use it together with the model that it was trained on:
-  here:        $lora generate -m $model --lora $adapter -p "..."
+  here:        $lora generate -m $model --lora $adapter --temp 0 -f $out/prompt.txt
   llama.cpp:   llama-cli -m $model --lora $adapter
   koboldcpp:   koboldcpp --model $model --lora $adapter
 TEXT

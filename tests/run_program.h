@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -26,6 +28,7 @@ struct RunResult {
 struct RunOptions {
   std::vector<std::pair<std::string, std::string>> environment = {};  // set on top of this process's
   std::string directory = {};                                         // "": this process's
+  std::string input = {};                                             // what the program reads from stdin
   // Looked at whenever stderr has grown; a number that is not 0 is sent as a signal, once.
   std::function<int(std::string_view err)> signal_on = {};
   double timeout_s = 120;  // then the program is killed, and run_program throws
@@ -34,10 +37,9 @@ struct RunOptions {
 namespace internal {
 
 // Replaces this (forked) process by the program; no return.
-[[noreturn]] inline void become(const std::vector<std::string>& args, const RunOptions& options, int out,
-                                int err) {
-  const int null = open("/dev/null", O_RDONLY);
-  dup2(null, STDIN_FILENO);
+[[noreturn]] inline void become(const std::vector<std::string>& args, const RunOptions& options, int in,
+                                int out, int err) {
+  dup2(in, STDIN_FILENO);
   dup2(out, STDOUT_FILENO);
   dup2(err, STDERR_FILENO);
   for (int fd = 3; fd < 64; ++fd) close(fd);
@@ -50,15 +52,26 @@ namespace internal {
   _exit(127);
 }
 
+// A file without a name that holds the text: unlike a pipe it takes any length with nobody reading.
+inline FILE* file_of(const std::string& text) {
+  FILE* file = std::tmpfile();
+  if (!file || std::fwrite(text.data(), 1, text.size(), file) != text.size() || std::fflush(file) != 0) {
+    throw std::runtime_error("tmpfile: failed");
+  }
+  std::rewind(file);
+  return file;
+}
+
 }  // namespace internal
 
 // args[0] is the program's path.
 inline RunResult run_program(const std::vector<std::string>& args, const RunOptions& options = {}) {
   int out[2], err[2];
   if (pipe(out) != 0 || pipe(err) != 0) throw std::runtime_error("pipe: failed");
+  const std::unique_ptr<FILE, int (*)(FILE*)> in(internal::file_of(options.input), std::fclose);
   const pid_t child = fork();
   if (child < 0) throw std::runtime_error("fork: failed");
-  if (child == 0) internal::become(args, options, out[1], err[1]);
+  if (child == 0) internal::become(args, options, fileno(in.get()), out[1], err[1]);
   close(out[1]);
   close(err[1]);
 

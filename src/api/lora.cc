@@ -8,10 +8,8 @@
 #include "adapter/parameters.h"
 #include "base/error.h"
 #include "base/machine.h"
-#include "generate/sampler.h"
-#include "generate/stop_matcher.h"
+#include "generate/continuation.h"
 #include "kernels/optimizer/adamw.h"
-#include "model/decoder.h"
 #include "model/step.h"
 #include "tokenizer/tokenizer.h"
 
@@ -145,20 +143,14 @@ void LanguageModel::save_adapter(const std::string& path) const {
 
 std::string LanguageModel::generate(std::string_view prompt, const ContinuationOptions& options) {
   const std::vector<Token> tokens = impl_->tokenizer.encode_with_bos(prompt);
-  Decoder decoder(impl_->model, int64_t(tokens.size()) + std::max<int64_t>(options.n_predict, 1),
-                  int64_t(tokens.size()), impl_->input, impl_->pool);
+  const int64_t n_predict = std::max<int64_t>(options.n_predict, 0);
+  Decoder decoder(impl_->model, int64_t(tokens.size()) + std::max<int64_t>(n_predict, 1), kPromptBatch,
+                  impl_->input, impl_->pool);
   Sampler sampler{{.temp = options.temp}, options.seed};
-  StopMatcher text({});
   std::string result;
-  std::span<const float> logits = decoder.append(tokens);
-  for (int64_t i = 0; i < options.n_predict; ++i) {
-    const Token token = sample(sampler, logits);
-    if (impl_->tokenizer.is_end(token)) break;
-    accept(sampler, token);
-    result += text.push(impl_->tokenizer.decode(token));
-    if (i + 1 < options.n_predict) logits = decoder.append({&token, 1});
-  }
-  return result + text.finish();
+  continue_text({impl_->model, impl_->tokenizer, decoder, sampler}, tokens, {.n_predict = n_predict},
+                {.on_text = [&](const std::string& piece) { result += piece; }, .should_stop = {}});
+  return result;
 }
 
 }  // namespace lora

@@ -1,4 +1,6 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -118,6 +120,25 @@ TEST(ThreadPool, RunsEveryTaskOnceAndRethrows) {
   }
 }
 
+// In a process whose address space holds a few thread stacks: 7 for the Error, 0 if all threads started.
+[[noreturn]] void start_too_many_threads() {
+  const rlimit limit{rlim_t{1} << 30, rlim_t{1} << 30};
+  setrlimit(RLIMIT_AS, &limit);
+  try {
+    ThreadPool pool(1000);
+  } catch (const Error&) {
+    _exit(7);
+  }
+  _exit(0);
+}
+
+TEST(ThreadPool, SaysWhenThreadsCannotBeStarted) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer's shadow memory is larger than the limit";
+#endif
+  EXPECT_EXIT(start_too_many_threads(), testing::ExitedWithCode(7), "");
+}
+
 TEST(Files, AtomicFileAppearsWholeOrNotAtAll) {
   const std::string path = scratch("atomic");
   {
@@ -148,15 +169,18 @@ TEST(Files, MappedFileNamesWhatItCannotOpen) {
 TEST(Files, AppendFileKeepsTheLinesAskedFor) {
   const std::string path = scratch("append");
   {
-    AppendFile f(path, -1);
+    AppendFile f(path, [](auto) { return false; });
     for (int i = 0; i < 5; ++i) f.write_line(std::to_string(i));
   }
   {
-    AppendFile f(path, 3);
+    int n = 0;
+    AppendFile f(path, [&](std::string_view line) { return line == std::to_string(n++) && n <= 3; });
     f.write_line("x");
   }
   EXPECT_EQ(read(path), "0\n1\n2\nx\n");
-  { AppendFile f(path, -1); }
+  {
+    AppendFile f(path, [](auto) { return false; });
+  }
   EXPECT_EQ(read(path), "");
   std::filesystem::remove(path);
 }

@@ -122,25 +122,21 @@ void AtomicFile::commit() {
   sync_folder_of(target_);
 }
 
-AppendFile::AppendFile(std::string path, int64_t keep_lines) : path_(std::move(path)) {
+AppendFile::AppendFile(std::string path, const std::function<bool(std::string_view)>& keep)
+    : path_(std::move(path)) {
   fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (fd_ < 0) fail("{}: cannot create: {}", path_, reason());
-  off_t keep = 0;
-  char chunk[65536];
-  for (off_t at = 0; keep_lines > 0;) {
-    const ssize_t n = ::pread(fd_, chunk, sizeof chunk, at);
-    if (n <= 0) break;
-    for (ssize_t i = 0; i < n && keep_lines > 0; ++i) {
-      if (chunk[i] != '\n') continue;
-      keep = at + i + 1;
-      --keep_lines;
-    }
-    at += n;
-  }
-  // Only a regular file has a length to set; a pipe or a terminal is written as it is.
   struct stat st;
-  if (::fstat(fd_, &st) == 0 && S_ISREG(st.st_mode) &&
-      (::ftruncate(fd_, keep) != 0 || ::lseek(fd_, keep, SEEK_SET) < 0)) {
+  if (::fstat(fd_, &st) != 0 || !S_ISREG(st.st_mode)) return;  // a pipe or a terminal has no length to set
+  size_t kept = 0;
+  {
+    const MappedFile before(path_);
+    const std::string_view text = before.text();
+    for (size_t end; (end = text.find('\n', kept)) != std::string_view::npos; kept = end + 1) {
+      if (!keep(text.substr(kept, end - kept))) break;
+    }
+  }
+  if (::ftruncate(fd_, off_t(kept)) != 0 || ::lseek(fd_, off_t(kept), SEEK_SET) < 0) {
     fail("{}: cannot truncate: {}", path_, reason());
   }
 }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -57,8 +58,8 @@ class AtomicFile {
 class AppendFile {
  public:
   AppendFile() = default;
-  // keep_lines < 0 truncates the file; otherwise its first keep_lines lines stay, the rest is cut.
-  AppendFile(std::string path, int64_t keep_lines);
+  // What the file holds already stays as far as its first lines satisfy `keep`; the rest is cut.
+  AppendFile(std::string path, const std::function<bool(std::string_view line)>& keep);
   ~AppendFile();
   AppendFile(AppendFile&& other) noexcept;
   AppendFile& operator=(AppendFile&& other) noexcept;

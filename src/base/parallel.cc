@@ -1,6 +1,9 @@
 #include "base/parallel.h"
 
 #include <algorithm>
+#include <system_error>
+
+#include "base/error.h"
 
 namespace lora {
 namespace {
@@ -22,10 +25,20 @@ void pause() {
 
 ThreadPool::ThreadPool(int n_threads)
     : spins_(n_threads > int(std::thread::hardware_concurrency()) ? 0 : kSpins) {
-  for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  try {
+    for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  } catch (const std::system_error& error) {
+    const size_t started = workers_.size();
+    end();
+    fail("threads: {} of {} could be started: {}", started + 1, n_threads, error.what());
+  }
 }
 
 ThreadPool::~ThreadPool() {
+  end();
+}
+
+void ThreadPool::end() {
   {
     std::lock_guard lock(mutex_);
     stop_ = true;

@@ -18,7 +18,7 @@ namespace lora {
 
 class ThreadPool {
  public:
-  // n_threads >= 1 counts the calling thread; 1 starts none.
+  // n_threads >= 1 counts the calling thread; 1 starts none. Error if the system gives no more threads.
   explicit ThreadPool(int n_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -36,6 +36,7 @@ class ThreadPool {
  private:
   void work(int worker);
   void drain(int worker);
+  void end();
 
   const int spins_;  // looks at generation_ or busy_ before sleeping or yielding
   std::vector<std::thread> workers_;

@@ -25,6 +25,8 @@ void catch_stop_signals() {
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;
   for (int number : {SIGINT, SIGTERM, SIGHUP}) sigaction(number, &action, nullptr);
+  // Whoever read the messages may be gone; the work goes on, and a write says EPIPE.
+  signal(SIGPIPE, SIG_IGN);
 }
 
 int stop_signal() {

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "cli/parse.h"
+#include "cli/put.h"
 #include "cli/suggest.h"
 #include "cli/version.h"
 
@@ -86,7 +87,7 @@ int report(int status, const char* what) {
   std::fflush(stdout);
   std::string line = what;
   std::replace(line.begin(), line.end(), '\n', ' ');  // one error, one line, whatever a file's name holds
-  fmt::print(stderr, "error: {}\n", line);
+  put(stderr, fmt::format("error: {}\n", line));
   return status;
 }
 

@@ -8,6 +8,7 @@
 #include "cli/help.h"
 #include "cli/model_flags.h"
 #include "cli/progress.h"
+#include "cli/put.h"
 #include "generate/evaluate.h"
 
 namespace lora::cli {
@@ -28,7 +29,7 @@ int eval_command(const std::vector<std::string>& args) {
     fmt::print("{}", help_page(line));
     return 0;
   }
-  options.text = read_text(source, given);
+  options.text = read_text(source, given, LineEnds::unix);
   catch_stop_signals();
 
   EvalResult result;
@@ -43,8 +44,8 @@ int eval_command(const std::vector<std::string>& args) {
     result = evaluate(options, events);
   }
   if (result.stopped && stop_signal() != 0) {
-    fmt::print(stderr, "stopped after {} tokens: nll {:.6f} perplexity {:.6f}\n", result.tokens, result.nll,
-               result.perplexity);
+    put(stderr, fmt::format("stopped after {} tokens: nll {:.6f} perplexity {:.6f}\n", result.tokens,
+                            result.nll, result.perplexity));
     return 128 + stop_signal();
   }
   if (json) {

@@ -51,6 +51,9 @@ int finetune_command(const std::vector<std::string>& args) {
   progress.say(fmt::format("ended at iteration {}: {}", result.iterations, result.why));
   if (!result.checkpoint_path.empty()) progress.say(fmt::format("checkpoint: {}", result.checkpoint_path));
   if (!result.lora_path.empty()) progress.say(fmt::format("adapter: {}", result.lora_path));
+  if (result.stopped && !result.checkpoint_path.empty()) {
+    progress.say(fmt::format("to go on: the same command with --checkpoint-in {}", result.checkpoint_path));
+  }
   return result.stopped && stop_signal() != 0 ? 128 + stop_signal() : 0;
 }
 

@@ -1,17 +1,34 @@
 #include "generate/generate.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <optional>
 
 #include "base/error.h"
 #include "base/signals.h"
 #include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/help.h"
+#include "cli/line_input.h"
 #include "cli/model_flags.h"
+#include "cli/put.h"
+#include "generate/chat.h"
 
 namespace lora::cli {
 
 namespace {
+
+Setting chat_template(std::string& target) {
+  return {[&target](const std::vector<std::string>& values) {
+            const std::string& name = values.at(0);
+            if (name != "auto" && !find_chat_family(name)) {
+              throw BadValue(fmt::format("expected auto, {}, found '{}'", chat_family_names(), name));
+            }
+            target = name;
+          },
+          [&target] { return target; }};
+}
 
 FlagGroup sampling_flags(GenerateOptions& o, bool& chat) {
   SamplerOptions& s = o.sampler;
@@ -39,7 +56,11 @@ FlagGroup sampling_flags(GenerateOptions& o, bool& chat) {
           {now, "--stop", "TEXT", "", "end before this text; may be repeated", texts(o.stop)},
           {now, "--ignore-eos", "", "", "go on where the model would end the text", turn(o.ignore_eos)},
           {now, "--no-echo", "", "", "print the continuation alone", turn(o.echo, false)},
-          {later, "--chat", "", "", "converse through the model's chat template", turn(chat)},
+          {now, "--chat", "", "",
+           "converse: each line of standard input is a message, --prompt the first one", turn(chat)},
+          {now, "--chat-template", "NAME", "",
+           "form of the conversation: auto (from the model's metadata), " + chat_family_names(),
+           chat_template(o.chat_template)},
       },
   };
 }
@@ -60,6 +81,56 @@ const char* describe(GenerateEnd end) {
   return "";
 }
 
+void write_text(std::string_view piece) {
+  const size_t written = std::fwrite(piece.data(), 1, piece.size(), stdout);
+  if (written != piece.size() || std::fflush(stdout) != 0) fail("standard output: cannot be written");
+}
+
+bool is_stopped() {
+  return stop_signal() != 0;
+}
+
+int report(const GenerateResult& result, const char* end) {
+  put(stderr,
+      fmt::format(
+          "prompt: {} tokens, {:.1f} tokens/s; generated: {} tokens, {:.1f} tokens/s; seed {}; ended: {}\n",
+          result.prompt_tokens, result.prompt_tok_per_s, result.generated_tokens, result.generate_tok_per_s,
+          result.seed, end));
+  return result.end == GenerateEnd::stopped && is_stopped() ? 128 + stop_signal() : 0;
+}
+
+// Answers `first`, if there is one, then each line of standard input that is not blank.
+int converse(const GenerateOptions& options, std::optional<std::string> first,
+             const std::function<void(std::string_view)>& say) {
+  Chat chat(options, say);
+  LineInput input;
+  const bool is_typed = isatty(STDIN_FILENO) == 1;
+  std::optional<std::string> message = std::move(first);
+  GenerateEnd end = GenerateEnd::end_token;
+  while (!is_stopped() && end != GenerateEnd::context) {
+    if (!message) {
+      if (is_typed) put(stderr, "> ");
+      message = input.next(is_stopped);
+      if (!message) break;
+    }
+    if (message->find_first_not_of(" \t\r") != message->npos) {
+      bool has_text = false;
+      const auto on_text = [&](const std::string& piece) {
+        has_text = true;
+        write_text(piece);
+      };
+      end = chat.reply(*message, {on_text, is_stopped});
+      if (has_text || end != GenerateEnd::context) write_text("\n");
+    }
+    message.reset();
+  }
+  if (stderr_is_terminal()) put(stderr, "\n");
+  GenerateResult total = chat.total();
+  if (is_stopped()) total.end = GenerateEnd::stopped;  // while it waited for a line, too
+  const bool is_cut = total.end == GenerateEnd::stopped || total.end == GenerateEnd::context;
+  return report(total, is_cut ? describe(total.end) : "end of the input");
+}
+
 }  // namespace
 
 int generate_command(const std::vector<std::string>& args) {
@@ -67,40 +138,31 @@ int generate_command(const std::vector<std::string>& args) {
   TextSource source;
   bool chat = false;
   const std::string default_ctx = fmt::format("the model's training context, {} at most", kMaxDefaultContext);
-  const CommandLine line = {
-      "generate",
-      "--model FILE --prompt TEXT [--lora FILE]... [flags]",
-      "Continues a prompt. stdout gets the prompt and its continuation, nothing else. Of a prompt "
-      "file's end one line feed is dropped.",
-      {text_flags(source), model_flags(options, options.n_ctx, 1, default_ctx),
-       sampling_flags(options, chat)}};
+  const CommandLine line = {"generate",
+                            "--model FILE --prompt TEXT [--lora FILE]... [flags]",
+                            "Continues a prompt. stdout gets the prompt and its continuation, nothing else; "
+                            "with --chat the replies. "
+                            "Of a prompt file's end one line feed is dropped.",
+                            {text_flags(source), model_flags(options, options.n_ctx, 1, default_ctx),
+                             sampling_flags(options, chat)}};
   const Given given = parse_flags(line, args);
   if (given.help) {
     fmt::print("{}", help_page(line));
     return 0;
   }
-  options.prompt = read_text(source, given);
+  const bool has_text =
+      given.source("--prompt") != Source::nowhere || given.source("--file") != Source::nowhere;
+  if (has_text || !chat) options.prompt = read_text(source, given, LineEnds::unix);
   // Editors end files with a line feed that is no part of the prompt; llama.cpp drops it, too.
   const bool from_file = given.source("--file") > given.source("--prompt");
   if (from_file && options.prompt.ends_with('\n')) options.prompt.pop_back();
   catch_stop_signals();
 
-  GenerateEvents events;
-  events.say = [](std::string_view text) { fmt::print(stderr, "{}\n", text); };
-  events.on_text = [](std::string_view piece) {
-    const size_t written = std::fwrite(piece.data(), 1, piece.size(), stdout);
-    if (written != piece.size() || std::fflush(stdout) != 0) fail("standard output: cannot be written");
-  };
-  events.should_stop = [] { return stop_signal() != 0; };
-  const GenerateResult result = generate(options, events);
-
-  if (stderr_is_terminal()) fmt::print(stderr, "\n");  // the text's last line may have no end
-  fmt::print(
-      stderr,
-      "prompt: {} tokens, {:.1f} tokens/s; generated: {} tokens, {:.1f} tokens/s; seed {}; ended: {}\n",
-      result.prompt_tokens, result.prompt_tok_per_s, result.generated_tokens, result.generate_tok_per_s,
-      result.seed, describe(result.end));
-  return result.end == GenerateEnd::stopped && stop_signal() != 0 ? 128 + stop_signal() : 0;
+  const auto say = [](std::string_view text) { put(stderr, fmt::format("{}\n", text)); };
+  if (chat) return converse(options, has_text ? std::optional(options.prompt) : std::nullopt, say);
+  const GenerateResult result = generate(options, {say, write_text, is_stopped});
+  if (stderr_is_terminal()) put(stderr, "\n");  // the text's last line may have no end
+  return report(result, describe(result.end));
 }
 
 }  // namespace lora::cli

@@ -1,6 +1,6 @@
 #include "cli/model_flags.h"
 
-#include "base/file.h"
+#include "data/text_file.h"
 
 namespace lora::cli {
 
@@ -36,11 +36,13 @@ FlagGroup text_flags(TextSource& source) {
            {now, "-f,--file", "FILE", "", "a file that holds the text", text(source.file)}}};
 }
 
-std::string read_text(const TextSource& source, const Given& given) {
+std::string read_text(const TextSource& source, const Given& given, LineEnds line_ends) {
   const Source prompt = given.source("--prompt"), file = given.source("--file");
   if (prompt == Source::nowhere && file == Source::nowhere) throw UsageError("--prompt: required, or --file");
   if (prompt == file) throw UsageError("--prompt: not together with --file");
-  return prompt > file ? source.prompt : std::string(MappedFile(source.file).text());
+  if (prompt > file) return source.prompt;
+  if (line_ends == LineEnds::as_they_are) return std::string(MappedFile(source.file).text());
+  return std::string(TextFile(source.file).text());
 }
 
 }  // namespace lora::cli

@@ -18,6 +18,10 @@ struct TextSource {
   std::string prompt, file;
 };
 FlagGroup text_flags(TextSource& source);
-std::string read_text(const TextSource& source, const Given& given);
+enum class LineEnds {
+  as_they_are,  // to show how a text is read
+  unix,         // as in training: "\r\n" as "\n", no byte order mark
+};
+std::string read_text(const TextSource& source, const Given& given, LineEnds line_ends);
 
 }  // namespace lora::cli

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cli/put.h"
 #include "cli/values.h"
 
 namespace lora::cli {
@@ -62,14 +63,14 @@ Progress::Progress(std::FILE* out, bool is_terminal, int columns)
     : out_(out), is_terminal_(is_terminal), columns_(columns) {}
 
 void Progress::end_bar() {
-  if (bar_shown_) fmt::print(out_, "\n");
+  if (bar_shown_) put(out_, "\n");
   bar_shown_ = false;
 }
 
 void Progress::say(std::string_view line) {
-  if (bar_shown_) fmt::print(out_, "\r\x1b[K");  // to the line's start; clear it
-  fmt::print(out_, "{}\n", line);
-  if (bar_shown_) fmt::print(out_, "{}", bar_);
+  if (bar_shown_) put(out_, "\r\x1b[K");  // to the line's start; clear it
+  put(out_, fmt::format("{}\n", line));
+  if (bar_shown_) put(out_, bar_);
   std::fflush(out_);
 }
 
@@ -92,7 +93,7 @@ void Progress::step(int64_t done, int64_t total, std::string_view facts) {
 void Progress::draw(const std::string& text) {
   bar_ = text;
   bar_shown_ = true;
-  fmt::print(out_, "\r\x1b[K{}", bar_);
+  put(out_, "\r\x1b[K" + bar_);
   std::fflush(out_);
 }
 

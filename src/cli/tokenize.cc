@@ -1,11 +1,12 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "cli/finetune_flags.h"
 #include "cli/help.h"
 #include "cli/model_flags.h"
+#include "cli/show_samples.h"
 #include "gguf/gguf.h"
 #include "gguf/printable.h"
 #include "tokenizer/tokenizer.h"
@@ -14,16 +15,24 @@ namespace lora::cli {
 
 namespace {
 
-// finetune's flags of the training text, to show samples as they will be trained.
-FlagGroup training_data_flags(FinetuneOptions& options) {
-  FlagGroup group = sample_flags(options);
-  options.train_data.clear();
-  group.flags.insert(group.flags.begin(),
-                     {now, "--train-data", "FILE", "", "show this text's first samples as they are trained",
-                      texts(options.train_data)});
-  std::erase_if(group.flags, [](const Flag& flag) { return main_name(flag) == "--parse-special"; });
-  for (Flag& flag : group.flags) flag.ready = later;
-  return group;
+// Flags that change nothing of what is asked for are a misunderstanding; a config file may hold both kinds.
+void refuse(const std::vector<Flag>& flags, const Given& given, const char* why) {
+  for (const Flag& flag : flags) {
+    if (given.source(main_name(flag)) == Source::command_line) {
+      throw UsageError(fmt::format("{}: {}", main_name(flag), why));
+    }
+  }
+}
+
+// Whether the samples of --train-data are asked for, and not the tokens of -p or -f.
+bool wants_samples(const Given& given) {
+  const Source text = std::max(given.source("--prompt"), given.source("--file"));
+  const Source data = given.source("--train-data");
+  if (text == Source::nowhere && data == Source::nowhere) {
+    throw UsageError("--prompt: required, or --file or --train-data");
+  }
+  if (text == data) throw UsageError("--train-data: not together with --prompt or --file");
+  return data > text;
 }
 
 std::string as_json(const std::vector<Token>& ids, const std::vector<std::string>& pieces) {
@@ -40,39 +49,64 @@ std::string as_text(const std::vector<Token>& ids, const std::vector<std::string
   return lines;
 }
 
+void print_tokens(const Tokenizer& tokenizer, const std::vector<Token>& ids, bool json) {
+  std::vector<std::string> pieces;
+  pieces.reserve(ids.size());
+  for (Token id : ids) pieces.push_back(tokenizer.decode(id, true));
+  fmt::print("{}", json ? as_json(ids, pieces) : as_text(ids, pieces));
+}
+
+void print_samples(const Tokenizer& tokenizer, const Dataset& data, int64_t n, bool json) {
+  n = std::min(n, data.n_samples());
+  if (json) fmt::print("{}", samples_as_json(data, tokenizer, n));
+  for (int64_t i = 0; !json && i < n; ++i) fmt::print("{}", sample_as_text(data, tokenizer, i));
+}
+
 }  // namespace
 
 int tokenize_command(const std::vector<std::string>& args) {
   std::string model;
   TextSource source;
   FinetuneOptions training;
-  bool json = false, parse_special = false, bos = true;
+  bool json = false, bos = true;
+  int64_t n_samples = 3;
+  const Flag no_bos = {
+      now, "--no-bos", "", "", "no begin-of-sequence token before the text", turn(bos, false)};
+  FlagGroup sample_group = sample_text_flags(training);
+  sample_group.flags.push_back({now, "-n,--n-samples", "N", "", "how many are shown", integer(n_samples, 1)});
   const CommandLine line = {
       "tokenize",
-      "--model FILE --prompt TEXT [flags]",
-      "Token ids and pieces of a text, a line each.",
+      "--model FILE (--prompt TEXT | --file FILE | --train-data FILE) [flags]",
+      "Token ids and pieces of a text, a line each. With --train-data the first samples as finetune trains "
+      "them: behind each token stands the one it is trained to predict.",
       {text_flags(source),
        {"Model",
         {{now, "-m,--model", "FILE", "", "model GGUF; one with a vocabulary alone will do",
           non_empty_text(model), true},
-         {now, "--parse-special", "", "", "read special tokens spelled in the text", turn(parse_special)},
-         {now, "--no-bos", "", "", "no begin-of-sequence token before the text", turn(bos, false)}}},
-       {"Output", {{now, "--json", "", "", R"(print {"ids": [...], "pieces": [...]})", turn(json)}}},
-       training_data_flags(training)}};
+         finetune_flag(training, "--parse-special"),
+         no_bos}},
+       {"Output",
+        {{now, "--json", "", "", R"(print {"ids": [...], "pieces": [...]} or {"samples": [...], ...})",
+          turn(json)}}},
+       sample_group}};
   const Given given = parse_flags(line, args);
   if (given.help) {
     fmt::print("{}", help_page(line));
     return 0;
   }
-  const std::string text = read_text(source, given);
-  const Gguf gguf = Gguf::open(model);
-  const Tokenizer tokenizer(gguf);
-  const std::vector<Token> ids =
-      bos ? tokenizer.encode_with_bos(text, parse_special) : tokenizer.encode(text, parse_special);
-  std::vector<std::string> pieces;
-  pieces.reserve(ids.size());
-  for (Token id : ids) pieces.push_back(tokenizer.decode(id, true));
-  fmt::print("{}", json ? as_json(ids, pieces) : as_text(ids, pieces));
+  if (wants_samples(given)) {
+    refuse({no_bos}, given, "of a text alone; for samples there is --no-separate-with-bos");
+    const Tokenizer tokenizer(Gguf::open(model));
+    print_samples(tokenizer, read_samples(training, tokenizer), n_samples, json);
+    return 0;
+  }
+  refuse(sample_group.flags, given, "only with --train-data");
+  const std::string text = read_text(source, given, LineEnds::as_they_are);
+  const Tokenizer tokenizer(Gguf::open(model));
+  print_tokens(tokenizer,
+               bos ? tokenizer.encode_with_bos(text, training.parse_special)
+                   : tokenizer.encode(text, training.parse_special),
+               json);
   return 0;
 }
 

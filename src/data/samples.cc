@@ -52,6 +52,7 @@ struct BlockEncoder {
       }
       const int64_t kept = std::min(n, options.n_ctx);
       report.n_cut += n > kept;
+      report.n_lost += n - kept;
       report.longest = std::max(report.longest, n);
       block.tokens.insert(block.tokens.end(), t.begin(), t.begin() + kept);
       block.sample_tokens.push_back(kept);
@@ -76,6 +77,7 @@ void add_report(DatasetReport& sum, const DatasetReport& part) {
   sum.n_blank += part.n_blank;
   sum.n_short += part.n_short;
   sum.n_cut += part.n_cut;
+  sum.n_lost += part.n_lost;
   sum.longest = std::max(sum.longest, part.longest);
   if (sum.special_spelling < 0) sum.special_spelling = part.special_spelling;
 }
@@ -124,6 +126,9 @@ Dataset::Dataset(const std::vector<std::string>& paths, const Tokenizer& tokeniz
       if (ends_with_any_case(path, ending)) fail("{}: records are not yet available; give a text file", path);
     }
     const TextFile file(path);
+    if (file.text().find('\0') != std::string_view::npos) {
+      fail("{}: holds zero bytes, so it is no text in UTF-8 (UTF-16? save it as UTF-8)", path);
+    }
     if (options_.sample_start.empty()) {
       add_windows(file.text(), tokenizer, pool);
     } else {

@@ -43,6 +43,7 @@ struct DatasetReport {
   int64_t n_blank = 0;   // skipped: nothing but white space (the pattern aside)
   int64_t n_short = 0;   // skipped: a single token, with neither BOS nor EOS beside it
   int64_t n_cut = 0;     // longer than n_ctx with their EOS; windows are not counted
+  int64_t n_lost = 0;    // tokens that were cut off
   int64_t longest = 0;   // tokens of the longest sample before cutting; of windows: at most n_ctx
   // A control token whose spelling stands in the text but is not read as such (parse_special is
   // off), -1 if there is none.
@@ -53,12 +54,15 @@ class Dataset {
  public:
   // Reads the files in order, each cut on its own. Names that end in .jsonl, .json or .csv are
   // refused, all others are raw text. The result does not depend on the pool's size.
-  // Throws Error naming the file if it cannot be read, or if no file holds a sample.
+  // Throws Error naming the file if it cannot be read, holds zero bytes (it is no text), or if no file holds a sample.
   Dataset(const std::vector<std::string>& paths, const Tokenizer& tokenizer, const TextOptions& options,
           ThreadPool& pool);
 
   int64_t n_samples() const { return report_.n_samples; }
   const DatasetReport& report() const { return report_; }
+  int64_t memory_bytes() const {
+    return int64_t(tokens_.size() * sizeof(Token) + sample_end_.size() * sizeof(int64_t));
+  }
 
   // Sample i of [0, n_samples()), in file order: inputs and targets of equal length, 1 ... n_ctx.
   void sample(int64_t i, std::vector<Token>& inputs, std::vector<Token>& targets) const;

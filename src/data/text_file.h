@@ -13,7 +13,8 @@ std::string with_unix_newlines(std::string_view text);
 
 class TextFile {
  public:
-  // Throws Error "PATH: cannot open: REASON". Copies the text only if it has to change it.
+  // Throws Error "PATH: cannot open: REASON". Copies the text
+  // only if it has to change it.
   explicit TextFile(const std::string& path);
   TextFile(const TextFile&) = delete;
   TextFile& operator=(const TextFile&) = delete;

@@ -6,17 +6,10 @@
 #include <string>
 #include <string_view>
 
+#include "generate/continuation.h"
 #include "generate/options.h"
 
 namespace lora {
-
-enum class GenerateEnd {
-  n_predict,  // as many tokens as asked for
-  end_token,  // the model ended its text
-  stop,       // a stop string came up
-  context,    // the context is full
-  stopped,    // should_stop
-};
 
 struct GenerateResult {
   GenerateEnd end = GenerateEnd::n_predict;
@@ -29,8 +22,15 @@ struct GenerateResult {
 struct GenerateEvents {
   std::function<void(std::string_view line)> say;       // e.g. a context beyond the model's own
   std::function<void(std::string_view piece)> on_text;  // whole characters, no part of a stop string
-  std::function<bool()> should_stop;                    // asked after each token
+  std::function<bool()> should_stop;                    // asked between pieces of a long prompt, and after
+                                                        // each token
 };
+
+// Tokens per second; 0 where nothing was done.
+double per_second(int64_t n_tokens, double seconds);
+
+// The context to use: the one asked for, else the model's training context, at most kMaxDefaultContext.
+int64_t context_of(const GenerateOptions& options, const Model& model);
 
 // Throws Error naming the file or option at fault.
 GenerateResult generate(const GenerateOptions& options, const GenerateEvents& events);

@@ -34,6 +34,11 @@ struct Keys {
     return value;
   }
   double number_or(std::string_view name, double standard) const { return number(name).value_or(standard); }
+  double positive_or(std::string_view name, double standard) const {
+    const double value = number_or(name, standard);
+    if (!(value > 0)) fail("{}: {}: {} makes no sense", gguf.path(), key(name), value);
+    return value;
+  }
 };
 
 const Architecture* find_architecture(const Gguf& gguf) {
@@ -52,13 +57,16 @@ const Architecture* find_architecture(const Gguf& gguf) {
 RopeParameters read_rope(const Keys& keys, const ModelConfig& config, const ConfigOverrides& overrides) {
   RopeParameters rope;
   rope.n_rot = keys.size("rope.dimension_count").value_or(config.head_dim);
-  rope.freq_base = keys.number_or("rope.freq_base", 10000);
+  rope.freq_base = keys.positive_or("rope.freq_base", 10000);
   const std::string type = keys.gguf.get_string(keys.key("rope.scaling.type")).value_or("linear");
   if (type != "none" && type != "linear" && type != "yarn") {
     fail("{}: {}: '{}' is not supported (known: none, linear, yarn)", keys.gguf.path(),
          keys.key("rope.scaling.type"), type);
   }
   const double factor = keys.number_or("rope.scaling.factor", keys.number_or("rope.scale_linear", 0));
+  if (factor < 0) {
+    fail("{}: {}: {} makes no sense", keys.gguf.path(), keys.key("rope.scaling.factor"), factor);
+  }
   if (type != "none" && factor != 0) rope.freq_scale = 1 / factor;
   rope.yarn = type == "yarn";
   rope.yarn_attn_factor = keys.number_or("rope.scaling.attn_factor", 1);
@@ -94,7 +102,12 @@ ModelConfig read_config(const Gguf& gguf, const ConfigOverrides& overrides) {
   ModelConfig config;
   config.architecture = find_architecture(gguf);
   const Keys keys{gguf, std::string(config.architecture->name)};
+  config.n_vocab = gguf.tensor("token_embd.weight").ne[1];
   config.n_layer = keys.required_size("block_count");
+  if (config.n_layer > int64_t(gguf.tensors().size())) {
+    fail("{}: {}: {} layers, but {} tensors", gguf.path(), keys.key("block_count"), config.n_layer,
+         gguf.tensors().size());
+  }
   config.n_embd = keys.required_size("embedding_length");
   config.n_ff = keys.required_size("feed_forward_length");
   config.n_head = keys.required_size("attention.head_count");
@@ -118,10 +131,9 @@ ModelConfig read_config(const Gguf& gguf, const ConfigOverrides& overrides) {
   if (keys.gguf.get_int(keys.key("expert_count")).value_or(0) > 0) {
     fail("{}: {}: mixture-of-experts models are not supported", gguf.path(), keys.key("expert_count"));
   }
-  config.rms_norm_eps = float(keys.number_or("attention.layer_norm_rms_epsilon", 1e-5));
+  config.rms_norm_eps = float(keys.positive_or("attention.layer_norm_rms_epsilon", 1e-5));
   if (overrides.rms_norm_eps) config.rms_norm_eps = float(*overrides.rms_norm_eps);
   config.rope = read_rope(keys, config, overrides);
-  config.n_vocab = gguf.tensor("token_embd.weight").ne[1];
   return config;
 }
 

@@ -50,18 +50,10 @@ StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, in
 
 StepPlan plan_step_within(uint64_t budget, const Model& model, int64_t n_tokens, int64_t n_positions,
                           GemmInput input, int n_threads) {
-  for (int64_t n_kept = model.config.n_layer; n_kept >= 0; --n_kept) {
+  for (int64_t n_kept = model.config.n_layer;; --n_kept) {
     const StepPlan plan = plan_step(model, n_tokens, n_positions, n_kept, true, input, n_threads);
-    if (uint64_t(plan.total_bytes()) <= budget) return plan;
-    if (n_kept == 0) {
-      fail(
-          "memory: {:.1f} MiB are there for the step, {:.1f} MiB are needed at the least (a smaller context "
-          "or "
-          "batch needs less)",
-          double(budget) / (1 << 20), double(plan.total_bytes()) / (1 << 20));
-    }
+    if (uint64_t(plan.total_bytes()) <= budget || n_kept == 0) return plan;
   }
-  return {};
 }
 
 Step::Step(const Model& model, const StepPlan& plan, GemmInput input, ThreadPool& pool)

@@ -41,8 +41,8 @@ struct StepPlan {
 StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, int64_t n_kept, bool backward,
                    GemmInput input, int n_threads);
 
-// The plan that keeps most within the budget. Error naming the least that is needed if even keeping nothing
-// does not fit.
+// The plan that keeps most within the budget; the one that keeps nothing if none fits, which the caller sees
+// from its total_bytes().
 StepPlan plan_step_within(uint64_t budget, const Model& model, int64_t n_tokens, int64_t n_positions,
                           GemmInput input, int n_threads);
 

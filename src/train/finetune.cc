@@ -1,9 +1,9 @@
 #include "train/finetune.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <tuple>
 
@@ -55,13 +55,14 @@ class Run {
     state_.seed = resume_ && options.seed < 0 ? read_checkpoint_seed(options.checkpoint_in)
                   : options.seed < 0          ? entropy_seed()
                                               : uint64_t(options.seed);
+    if (!options.lora_init.empty()) take_rotary_settings();
     parameters_ = initial_parameters(options, model_, state_.seed);
     attach(model_, parameters_);
     settings_ = run_settings(options, model_, parameters_);
     settings_.emplace_back("--seed", std::to_string(state_.seed));
     if (resume_) state_ = read_checkpoint(options.checkpoint_in, parameters_, settings_);
-    batch_options_ = {options.n_ctx,      options.n_batch, options.shuffle, options.fill_with_next_samples,
-                      options.plain_fill, state_.seed};
+    batch_options_ = {options.n_ctx,       options.n_batch,    options.shuffle,
+                      fills_rows(options), options.plain_fill, state_.seed};
     n_iter_ = iteration_count(options, data_.n_samples());
   }
 
@@ -75,11 +76,11 @@ class Run {
       result.why = fmt::format("iteration {} of {} was reached already", state_.iteration, n_iter_);
       return result;
     }
-    const StepPlan plan = make_plan();
+    const StepPlan plan = make_plan(options_, model_, data_, parameters_, input_, pool_.size());
     report_plan(plan);
     Step step(model_, plan, input_, pool_);
     AppendFile metrics;
-    if (!options_.metrics.empty()) metrics = AppendFile(options_.metrics, resume_ ? state_.iteration : -1);
+    if (!options_.metrics.empty()) metrics = open_metrics();
     result.why = fmt::format("iteration {} was reached", n_iter_);
     const Clock::time_point start = Clock::now();
     const int64_t first = state_.iteration;
@@ -105,13 +106,12 @@ class Run {
   }
 
  private:
-  static TextOptions text_options(const FinetuneOptions& o) {
-    return {o.escape ? unescape(o.sample_start) : o.sample_start,
-            o.include_sample_start,
-            o.separate_with_bos,
-            o.separate_with_eos,
-            o.parse_special,
-            o.n_ctx};
+  // An adapter goes on being trained with the rotary settings it has.
+  void take_rotary_settings() {
+    const Adapter init = read_adapter(options_.lora_init, model_.gguf);
+    RopeParameters& rope = model_.config.rope;
+    if (!options_.rope_freq_base && init.rope_freq_base) rope.freq_base = double(*init.rope_freq_base);
+    if (!options_.rope_freq_scale && init.rope_freq_scale) rope.freq_scale = double(*init.rope_freq_scale);
   }
 
   void say(const std::string& line) const {
@@ -124,9 +124,28 @@ class Run {
                   : fmt::format("resume: no file {}, training starts from scratch", options_.checkpoint_in));
     }
     const DatasetReport& d = data_.report();
-    say(fmt::format("data: {} samples, {} tokens; {} cut at {} tokens, {} blank skipped{}", d.n_samples,
-                    d.n_tokens, d.n_cut, options_.n_ctx, d.n_blank,
+    say(fmt::format("data: {} samples, {} tokens; {} cut at {} tokens ({} tokens lost), {} blank skipped{}",
+                    d.n_samples, d.n_tokens, d.n_cut, options_.n_ctx, d.n_lost, d.n_blank,
                     d.n_short ? fmt::format(", {} too short skipped", d.n_short) : ""));
+    if (options_.sample_start.empty()) {
+      say(fmt::format(
+          "data: without --sample-start a sample of up to {} tokens begins at every token, so one epoch "
+          "reads the text about {} times",
+          options_.n_ctx, std::min(options_.n_ctx, d.n_tokens)));
+    }
+    if (options_.warmup >= n_iter_) {
+      say(fmt::format(
+          "warning: --warmup {} is not shorter than the run of {} iterations, so the learning rate never "
+          "reaches --adam-alpha",
+          options_.warmup, n_iter_));
+    }
+    if (!pattern_occurs()) {
+      say(fmt::format("warning: --sample-start '{}' does not occur in the text, so each file is one sample{}",
+                      options_.sample_start,
+                      !options_.escape && options_.sample_start.find('\\') != std::string::npos
+                          ? " (--escape reads \\n as a line's end)"
+                          : ""));
+    }
     if (d.special_spelling >= 0) {
       say(fmt::format(
           "warning: the text holds {}, read as plain text (--parse-special reads it as a special token)",
@@ -150,34 +169,23 @@ class Run {
                     options_.n_batch * options_.grad_acc));
   }
 
-  int64_t data_bytes() const { return data_.report().n_tokens * int64_t(sizeof(Token)); }
-
-  StepPlan make_plan() const {
-    // A row is as long as the context or, where nothing fills it up, as the longest sample with its EOS.
-    const int64_t row = options_.fill_with_next_samples
-                            ? options_.n_ctx
-                            : std::min(options_.n_ctx, data_.report().longest + 1);
-    constexpr int64_t most = std::numeric_limits<int32_t>::max();
-    if (options_.n_batch > most / row) {
-      fail("--batch: {} samples of {} tokens are more than {} tokens at once", options_.n_batch, row, most);
-    }
-    const int64_t n_tokens = options_.n_batch * row;
-    if (options_.checkpointing != Checkpointing::automatic) {
-      const int64_t n_kept = options_.checkpointing == Checkpointing::on ? 0 : model_.config.n_layer;
-      const StepPlan plan = plan_step(model_, n_tokens, row, n_kept, true, input_, pool_.size());
-      const uint64_t budget = budget_left();
-      if (uint64_t(plan.total_bytes()) > budget) {
-        fail("memory: {:.1f} MiB are there for the step, {:.1f} MiB are needed", double(budget) / (1 << 20),
-             mib(plan.total_bytes()));
-      }
-      return plan;
-    }
-    return plan_step_within(budget_left(), model_, n_tokens, row, input_, pool_.size());
+  // Whether samples were cut at all; true without a pattern.
+  bool pattern_occurs() const {
+    const std::string pattern = text_options(options_).sample_start;
+    return pattern.empty() || std::ranges::any_of(options_.train_data, [&](const std::string& path) {
+             return MappedFile(path).text().find(pattern) != std::string_view::npos;
+           });
   }
 
-  uint64_t budget_left() const {
-    return step_budget(options_, model_.gguf.file_bytes(),
-                       uint64_t(parameters_.memory_bytes() + data_bytes()));
+  // A fresh run empties the file; a resumed one keeps what was written up to its iteration.
+  AppendFile open_metrics() const {
+    return {options_.metrics, [&](std::string_view line) {
+              constexpr std::string_view kStart = R"({"iter":)";
+              int64_t iter = 0;
+              if (!resume_ || !line.starts_with(kStart)) return false;
+              std::from_chars(line.data() + kStart.size(), line.data() + line.size(), iter);
+              return 1 <= iter && iter <= state_.iteration;
+            }};
   }
 
   void report_plan(const StepPlan& plan) const {
@@ -185,8 +193,8 @@ class Run {
         "memory: {:.1f} MiB beyond the model's file ({:.1f} MiB, mapped): adapter and optimizer {:.1f}, "
         "samples {:.1f}, layers' inputs {:.1f}, activations {:.1f} ({} of {} layers kept), workspace "
         "{:.1f}, other {:.1f}",
-        mib(plan.total_bytes() + parameters_.memory_bytes() + data_bytes()),
-        mib(int64_t(model_.gguf.file_bytes())), mib(parameters_.memory_bytes()), mib(data_bytes()),
+        mib(plan.total_bytes() + parameters_.memory_bytes() + data_.memory_bytes()),
+        mib(int64_t(model_.gguf.file_bytes())), mib(parameters_.memory_bytes()), mib(data_.memory_bytes()),
         mib(plan.input_bytes), mib(plan.activation_bytes), plan.n_kept, model_.config.n_layer,
         mib(plan.workspace_bytes), mib(plan.other_bytes)));
   }
@@ -263,11 +271,18 @@ class Run {
     return paths.empty() ? "" : paths.back();
   }
 
-  void save(FinetuneResult& result) const {
+  void save(FinetuneResult& result) {
+    if (!std::isfinite(sum_of_squares(parameters_.values.data(), parameters_.values.size(), pool_))) {
+      fail(
+          "iteration {}: the adapter is no longer finite, a lower --adam-alpha may help; what was saved "
+          "before stays",
+          state_.iteration);
+    }
     result.lora_path = write_both(options_.lora_out, [&](const std::string& path) {
       Adapter adapter = to_adapter(parameters_, model_);
-      if (options_.rope_freq_base) adapter.rope_freq_base = float(*options_.rope_freq_base);
-      if (options_.rope_freq_scale) adapter.rope_freq_scale = float(*options_.rope_freq_scale);
+      const RopeParameters &used = model_.config.rope, own = read_config(model_.gguf).rope;
+      if (used.freq_base != own.freq_base) adapter.rope_freq_base = float(used.freq_base);
+      if (used.freq_scale != own.freq_scale) adapter.rope_freq_scale = float(used.freq_scale);
       adapter.facts = {{"seed", std::to_string(state_.seed)},
                        {"iteration", std::to_string(state_.iteration)},
                        {"context_length", std::to_string(options_.n_ctx)}};

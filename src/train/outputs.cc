@@ -42,17 +42,25 @@ std::vector<std::string> output_paths(const FinetuneOptions& options, const std:
 void check_outputs(const FinetuneOptions& options, int64_t last_iteration) {
   std::vector<Named> others = {{"--model-base", options.model_base}};
   for (const std::string& path : options.train_data) others.push_back({"--train-data", path});
+  if (!options.lora_init.empty()) others.push_back({"--lora-init", options.lora_init});
   if (!options.metrics.empty()) {
+    if (same_file(options.metrics, options.checkpoint_in)) {
+      fail("--metrics: {} is the file of --checkpoint-in", options.metrics);
+    }
     for (const Named& other : others) {
       if (same_file(options.metrics, other.path))
         fail("--metrics: {} is the file of {}", options.metrics, other.flag);
     }
     others.push_back({"--metrics", options.metrics});
   }
+  // A checkpoint may replace the one the run began with; nothing else may.
   for (const auto& [flag, name] :
        {Named{"--lora-out", options.lora_out}, Named{"--checkpoint-out", options.checkpoint_out}}) {
     const std::vector<std::string> paths = output_paths(options, name, last_iteration);
     for (const std::string& path : paths) {
+      if (flag == "--lora-out" && same_file(path, options.checkpoint_in)) {
+        fail("{}: {} is the file of --checkpoint-in", flag, path);
+      }
       for (const Named& other : others) {
         if (same_file(path, other.path)) fail("{}: {} is the file of {}", flag, path, other.flag);
       }

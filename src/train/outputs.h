@@ -17,8 +17,8 @@ std::string fill_pattern(std::string name, const std::string& pattern, const std
 std::vector<std::string> output_paths(const FinetuneOptions& options, const std::string& name,
                                       int64_t iteration);
 
-// Error naming the flag or the file if an output would overwrite the model, the training text or another
-// output, or if it could not be created. Leaves no file behind.
+// Error naming the flag or the file if an output would overwrite an input or another output, or if it could
+// not be created. Leaves no file behind.
 void check_outputs(const FinetuneOptions& options, int64_t last_iteration);
 
 }  // namespace lora

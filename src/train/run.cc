@@ -34,6 +34,15 @@ uint64_t fresh_bytes(const Model& model, std::span<const int64_t> ranks) {
   return 4 * sizeof(float) * n_values;
 }
 
+void expect_within(uint64_t budget, uint64_t needed) {
+  if (needed <= budget) return;
+  fail(
+      "memory: {:.1f} MiB are there, {:.1f} MiB are needed at the least (--memory {}MiB; a smaller --ctx, "
+      "--batch or "
+      "--lora-r needs less)",
+      double(budget) / (1 << 20), double(needed) / (1 << 20), needed / (1 << 20) + 1);
+}
+
 void expect_rank(const FinetuneOptions& options, std::string_view flag, std::optional<int64_t> given,
                  int64_t found) {
   if (given && *given != found) {
@@ -56,10 +65,23 @@ std::vector<int64_t> ranks_by_target(const FinetuneOptions& options) {
   return ranks;
 }
 
+TextOptions text_options(const FinetuneOptions& o) {
+  return {o.escape ? unescape(o.sample_start) : o.sample_start,
+          o.include_sample_start,
+          o.separate_with_bos,
+          o.separate_with_eos,
+          o.parse_special,
+          o.n_ctx};
+}
+
+bool fills_rows(const FinetuneOptions& options) {
+  return options.fill_with_next_samples || options.plain_fill;
+}
+
 LoraParameters initial_parameters(const FinetuneOptions& options, const Model& model, uint64_t seed) {
   if (options.lora_init.empty()) {
     const std::vector<int64_t> ranks = ranks_by_target(options);
-    step_budget(options, model.gguf.file_bytes(), fresh_bytes(model, ranks));
+    expect_within(memory_budget(options, model.gguf.file_bytes()), fresh_bytes(model, ranks));
     return make_parameters(model, ranks, float(options.lora_alpha.value_or(kDefaultLoraAlpha)), seed);
   }
   const Adapter adapter = read_adapter(options.lora_init, model.gguf);
@@ -67,19 +89,26 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
     fail("--lora-alpha: {} was asked for, {} has {}", *options.lora_alpha, options.lora_init, adapter.alpha);
   }
   const auto given = given_ranks(options.ranks);
-  for (const LoraPair& pair : adapter.pairs) {
-    for (size_t i = 0; i < targets().size(); ++i) {
-      const Target& target = targets()[i];
+  for (size_t i = 0; i < targets().size(); ++i) {
+    const Target& target = targets()[i];
+    bool found = false;
+    for (const LoraPair& pair : adapter.pairs) {
+      if (!is_of(target, pair.base)) continue;
+      found = true;
       // Ranks of the embedding and the head are 0 unless given: lora_r does not speak of them.
-      if (!target.per_layer || !is_of(target, pair.base)) continue;
+      if (!target.per_layer) continue;
       expect_rank(options, given[i] ? fmt::format("rank-{}", target.flag) : "lora-r",
                   given[i] ? given[i] : options.lora_r, pair.rank);
     }
+    if (!found) expect_rank(options, fmt::format("rank-{}", target.flag), given[i], 0);
   }
   return make_parameters(adapter);
 }
 
 int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples) {
+  if (options.adam_min_alpha > options.adam_alpha) {
+    fail("--adam-min-alpha: {} is above --adam-alpha {}", options.adam_min_alpha, options.adam_alpha);
+  }
   if (!options.epochs) return options.adam_iter;
   const double n =
       std::ceil(*options.epochs * double(n_samples) / double(options.n_batch * options.grad_acc));
@@ -101,7 +130,7 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
       {"--sample-start", options.sample_start},
       {"--escape", flag(options.escape)},
       {"--include-sample-start", flag(options.include_sample_start)},
-      {"--fill-with-next-samples", flag(options.fill_with_next_samples)},
+      {"--fill-with-next-samples", flag(fills_rows(options))},
       {"--plain-fill", flag(options.plain_fill)},
       {"--separate-with-eos", flag(options.separate_with_eos)},
       {"--separate-with-bos", flag(options.separate_with_bos)},
@@ -126,17 +155,33 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
   return settings;
 }
 
-uint64_t step_budget(const FinetuneOptions& options, uint64_t model_bytes, uint64_t other_bytes) {
-  uint64_t budget = options.memory;
-  if (budget == 0) {
-    const uint64_t available = available_memory();
-    budget = available > model_bytes ? (available - model_bytes) / 10 * 9 : 0;
+uint64_t memory_budget(const FinetuneOptions& options, uint64_t model_bytes) {
+  if (options.memory > 0) return options.memory;
+  const uint64_t available = available_memory();
+  return available > model_bytes ? (available - model_bytes) / 10 * 9 : 0;
+}
+
+StepPlan make_plan(const FinetuneOptions& options, const Model& model, const Dataset& data,
+                   const LoraParameters& parameters, GemmInput input, int n_threads) {
+  // A row is as long as the context or, where nothing fills it up, as the longest sample with its EOS.
+  const int64_t row =
+      fills_rows(options) ? options.n_ctx : std::min(options.n_ctx, data.report().longest + 1);
+  constexpr int64_t most = std::numeric_limits<int32_t>::max();
+  if (options.n_batch > most / row) {
+    fail("--batch: {} samples of {} tokens are more than {} tokens at once", options.n_batch, row, most);
   }
-  if (budget <= other_bytes) {
-    fail("memory: {:.1f} MiB are there, the adapter, its optimizer and the samples alone take {:.1f} MiB",
-         double(budget) / (1 << 20), double(other_bytes) / (1 << 20));
+  const int64_t n_tokens = options.n_batch * row;
+  const uint64_t budget = memory_budget(options, model.gguf.file_bytes());
+  const uint64_t others = uint64_t(parameters.memory_bytes() + data.memory_bytes());
+  StepPlan plan;
+  if (options.checkpointing == Checkpointing::automatic) {
+    plan = plan_step_within(budget - std::min(budget, others), model, n_tokens, row, input, n_threads);
+  } else {
+    const int64_t n_kept = options.checkpointing == Checkpointing::on ? 0 : model.config.n_layer;
+    plan = plan_step(model, n_tokens, row, n_kept, true, input, n_threads);
   }
-  return budget - other_bytes;
+  expect_within(budget, uint64_t(plan.total_bytes()) + others);
+  return plan;
 }
 
 }  // namespace lora

@@ -28,8 +28,19 @@ int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples);
 // agree with. Learning rate, iterations, threads, memory and paths are not among them.
 Settings run_settings(const FinetuneOptions& options, const Model& model, const LoraParameters& parameters);
 
-// Bytes that a step may take: --memory or what the machine has to spare, less what the run needs besides.
-// Error if nothing is left.
-uint64_t step_budget(const FinetuneOptions& options, uint64_t model_bytes, uint64_t other_bytes);
+// How the text is cut into samples.
+TextOptions text_options(const FinetuneOptions& options);
+
+// Whether rows are filled with further samples: asked for, or implied by plain_fill.
+bool fills_rows(const FinetuneOptions& options);
+
+// Bytes that a run may take beyond the mapped model: --memory, or nine tenths of what the machine has to
+// spare.
+uint64_t memory_budget(const FinetuneOptions& options, uint64_t model_bytes);
+
+// What is kept and what is computed again. Error naming the least that is needed if that is beyond the
+// budget.
+StepPlan make_plan(const FinetuneOptions& options, const Model& model, const Dataset& data,
+                   const LoraParameters& parameters, GemmInput input, int n_threads);
 
 }  // namespace lora

@@ -195,8 +195,48 @@ TEST_F(Finetune, LoraInitStartsFromAnAdapterAndItsRanks) {
   EXPECT_THROW(run(next), Error);
   next.ranks.w2 = 3;
   EXPECT_NO_THROW(run(next));
+  next.ranks.tok_embd = 2;  // the adapter has none there
+  EXPECT_THROW(run(next), Error);
+  next.ranks.tok_embd = 0;
   next.lora_alpha = 7;
   EXPECT_THROW(run(next), Error);
+}
+
+TEST_F(Finetune, LoraInitKeepsTheRotarySettingsItWasTrainedWith) {
+  FinetuneOptions o = options();
+  o.rope_freq_base = 500000;
+  o.rope_freq_scale = 1;  // the model's own: not written
+  o.adam_iter = 2;
+  run(o);
+  const Gguf base = Gguf::open(o.model_base);
+  EXPECT_EQ(read_adapter(at("lora-LATEST.gguf"), base).rope_freq_base, 500000.0f);
+  EXPECT_FALSE(read_adapter(at("lora-LATEST.gguf"), base).rope_freq_scale);
+  FinetuneOptions next = options();
+  next.lora_init = at("lora-2.gguf");
+  next.lora_out = at("next-ITERATION.gguf");
+  run(next);
+  EXPECT_EQ(read_adapter(at("next-LATEST.gguf"), base).rope_freq_base, 500000.0f);
+}
+
+TEST_F(Finetune, AnAdapterThatIsNoLongerFiniteIsNotSaved) {
+  FinetuneOptions o = options();
+  o.adam_alpha = 1e38;
+  o.adam_iter = 3;
+  EXPECT_THROW(run(o), Error);
+  EXPECT_FALSE(file_exists(at("lora-LATEST.gguf")));
+}
+
+TEST_F(Finetune, ResumingCutsTheMetricsAtTheCheckpointsIteration) {
+  FinetuneOptions o = options();
+  run(o);  // iterations 1 to 6, without metrics
+  o.metrics = at("metrics.jsonl");
+  o.checkpoint_in = at("checkpoint-3.gguf");
+  run(o);  // 4 to 6
+  run(o);  // again
+  std::ifstream metrics(at("metrics.jsonl"));
+  std::vector<std::string> starts;
+  for (std::string line; std::getline(metrics, line);) starts.push_back(line.substr(0, 9));
+  EXPECT_EQ(starts, (std::vector<std::string>{R"({"iter":4)", R"({"iter":5)", R"({"iter":6)"}));
 }
 
 TEST_F(Finetune, RanksOfZeroLeaveTensorsAlone) {
@@ -250,6 +290,8 @@ TEST(RunPieces, PatternsAndIterationCounts) {
   EXPECT_EQ(iteration_count(o, 33), 11);  // ceil(2.5 x 33 / 8)
   o.epochs.reset();
   EXPECT_EQ(iteration_count(o, 33), 256);
+  o.adam_min_alpha = 0.01;
+  EXPECT_THROW(iteration_count(o, 33), Error);
 }
 
 }  // namespace

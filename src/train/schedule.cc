@@ -11,7 +11,7 @@ double cosine_decay(int64_t t, const FinetuneOptions& options) {
   int64_t steps = std::max<int64_t>(options.cos_decay_steps, 1);
   while (options.restart && t > steps) {
     t -= steps;
-    steps = std::max<int64_t>(int64_t(std::floor(double(steps) * options.cos_decay_restart)), 1);
+    steps = int64_t(std::clamp(std::floor(double(steps) * options.cos_decay_restart), 1.0, 0x1p53));
   }
   const double turn = double(std::min(t, steps)) / double(steps);
   return options.cos_decay_min + (1 - options.cos_decay_min) / 2 * (1 + std::cos(std::numbers::pi * turn));

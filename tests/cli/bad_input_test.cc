@@ -200,8 +200,9 @@ std::vector<Case> texts() {
       {"TextOfSeparators", file("text.txt", "<s><s> <s>\n<s>"), kFinetune, kFailed, "text.txt: no samples"},
       {"TextOfOneCharacter", file("text.txt", "x"), kFinetune, kWorks, "data: 1 samples"},
       {"TextOfOneCharacterWindows", file("text.txt", "x"), windows, kWorks, "samples"},
-      {"TextOfBytes", file("text.txt", std::string("\xff\xfe\0\x80 <s>\xc3(", 10)), kFinetune, kWorks,
-       "data: 2 samples"},
+      {"TextOfBytes", file("text.txt", "\xff\xfe\x80 <s>\xc3("), kFinetune, kWorks, "data: 2 samples"},
+      {"TextInUtf16", file("text.txt", std::string("\xff\xfe<\0s\0>\0", 8)), kFinetune, kFailed,
+       "text.txt: holds zero bytes"},
       {"TextIsAFolder",
        [](const Folder& f) {
          std::filesystem::remove(f.at("text.txt"));

@@ -78,9 +78,8 @@ TEST(CommandLine, UnknownFlagNamesTheNearest) {
 TEST(CommandLine, FlagNotYetAvailableIsRefusedByName) {
   expect_only_error(lora({"finetune", "-m", "x.gguf", "--use-lbfgs"}), 2,
                     "--use-lbfgs: not yet available in this version");
-  expect_only_error(lora({"generate", "-m", "x.gguf", "-p", "a", "--chat"}), 2, "--chat: not yet available");
-  expect_only_error(lora({"tokenize", "-m", "x.gguf", "--train-data", "a.txt"}), 2,
-                    "--train-data: not yet available");
+  expect_only_error(lora({"tokenize", "-m", "x.gguf", "--train-data", "a.txt", "--overlapping-samples"}), 2,
+                    "--overlapping-samples: not yet available");
 }
 
 TEST(CommandLine, BadValueNamesFlagAndRange) {

@@ -36,6 +36,14 @@ TEST_F(Eval, JsonHoldsThreeFiguresThatAgree) {
   EXPECT_TRUE(json["tokens"].is_number_integer());
 }
 
+TEST_F(Eval, LineEndsOfWindowsAndAByteOrderMarkChangeNothing) {
+  const ordered_json json = figures({});
+  std::string text = "\xEF\xBB\xBF";
+  for (const char c : ship_sentences("\n")) text += c == '\n' ? "\r\n" : std::string(1, c);
+  folder.write("text.txt", text);
+  EXPECT_EQ(figures({}), json);
+}
+
 TEST_F(Eval, TextOutputHoldsTheSameFigures) {
   const ordered_json json = figures({});
   const RunResult run = folder.lora({"eval", "-m", "model.gguf", "-f", "text.txt"});

@@ -58,7 +58,7 @@ TEST_F(Finetune, SaysWhatItReadsAndTrainsBeforehand) {
   const RunResult result = run({"--seed", "77", "--ctx", "20"});
   const std::string before = result.err.substr(0, result.err.find("iter="));
   EXPECT_THAT(before, testing::HasSubstr("data: 3 samples, "));
-  EXPECT_THAT(before, testing::HasSubstr(" 1 cut at 20 tokens, 1 blank skipped"));
+  EXPECT_THAT(before, testing::HasSubstr(" 1 cut at 20 tokens (573 tokens lost), 1 blank skipped"));
   EXPECT_THAT(before, testing::HasSubstr("warning: the text holds </s>, read as plain text"));
   EXPECT_THAT(before, testing::HasSubstr("lora: 84 tensors, 116736 parameters, alpha 4; seed 77"));
   EXPECT_THAT(before,

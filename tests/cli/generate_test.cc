@@ -1,4 +1,8 @@
 // What `lora generate` prints, and what its adapters and flags change of it.
+#include <signal.h>
+
+#include <cmath>
+
 #include "cli_test.h"
 
 namespace lora::test {
@@ -140,6 +144,95 @@ TEST_F(Generate, AContextBeyondTheModelsOwnIsSaidAloud) {
 
 TEST_F(Generate, BytesThatAreNoUtf8ComeBackAsTheyWere) {
   EXPECT_THAT(text({"-p", "\xff\xfe("}), testing::StartsWith("\xff\xfe("));
+}
+
+TEST_F(Generate, DamagedWeightsAreAnErrorThatNamesTheModel) {
+  write_edited_model(folder->at("nan.gguf"), {.edit_data = [](const std::string& name, std::string& data) {
+                       const float nan = std::nanf("");
+                       if (name == "output_norm.weight")
+                         data.replace(0, 4, reinterpret_cast<const char*>(&nan), 4);
+                     }});
+  const RunResult damaged =
+      folder->lora({"generate", "-m", "nan.gguf", "-p", kPrompt, "-n", "2", "--no-echo"});
+  expect_error(damaged, 1, "nan.gguf: logits: nan");
+}
+
+TEST_F(Generate, CtrlCStopsALongPrompt) {
+  std::string prompt;
+  for (int i = 0; i < 3000; ++i) prompt += kPrompt + ". ";
+  folder->write("long.txt", prompt);
+  RunOptions options;
+  options.signal_on = [](std::string_view err) { return err.empty() ? 0 : SIGINT; };
+  const RunResult run =
+      folder->lora({"generate", "-m", "model.gguf", "-f", "long.txt", "-c", "100000", "--no-echo"}, options);
+  EXPECT_EQ(run.status, 130) << run.err;
+  EXPECT_EQ(run.out, "");
+  EXPECT_THAT(run.err, testing::HasSubstr("generated: 0 tokens"));
+  EXPECT_THAT(run.err, testing::EndsWith("ended: stopped by a signal\n"));
+}
+
+class GenerateChat : public Generate {
+ protected:
+  static RunResult chat(const std::string& input, const Args& flags = {}) {
+    RunOptions options;
+    options.input = input;
+    return folder->lora(kChat + flags, options);
+  }
+  // What the model says after this text.
+  static std::string continued(const std::string& prompt) {
+    return text({"-p", prompt, "--no-echo", "--precision", "f32"});
+  }
+
+  static inline const Args kChat = {"generate", "-m", "model.gguf", "--chat", "--chat-template", "alpaca",
+                                    "-n",       "12", "--temp",     "0",      "--precision",     "f32"};
+};
+
+TEST_F(GenerateChat, EachLineIsAnsweredInTheLightOfThoseBefore) {
+  const std::string begin =
+      "Below is an instruction that describes a task. Write a response that appropriately completes the "
+      "request.\n\n### Instruction:\nTell me of the whale.\n\n### Response:\n";
+  const std::string first = continued(begin);
+  const std::string second =
+      continued(begin + first + "</s>\n\n### Instruction:\nAnd the ship?\n\n### Response:\n");
+  const RunResult run = chat("Tell me of the whale.\n\nAnd the ship?\n");
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_EQ(run.out, first + "\n" + second + "\n");
+  EXPECT_GT(first.size(), 10u);
+  EXPECT_THAT(run.err, testing::HasSubstr("generated: 24 tokens"));
+  EXPECT_THAT(run.err, testing::EndsWith("ended: end of the input\n"));
+  EXPECT_EQ(chat("And the ship?", {"-p", "Tell me of the whale."}).out, run.out);
+}
+
+TEST_F(GenerateChat, AReplyThatAStopTextEndsIsKeptWithoutIt) {
+  const std::string whole = chat("Tell me of the whale.\n").out;
+  const std::string stop = whole.substr(8, 6);
+  const RunResult run = chat("Tell me of the whale.\nAnd the ship?\n", {"--stop", stop});
+  const std::string first = whole.substr(0, whole.find(stop));
+  EXPECT_THAT(run.out, testing::StartsWith(first + "\n"));
+  EXPECT_EQ(run.out.find(stop), run.out.npos);
+  EXPECT_EQ(run.status, 0) << run.err;
+}
+
+TEST_F(GenerateChat, EndsWhereTheContextIsFull) {
+  const RunResult run = chat("Tell me of the whale.\nAnd the ship?\nAnd the sea?\n", {"-c", "80"});
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_THAT(run.err, testing::EndsWith("ended: the context is full\n"));
+}
+
+TEST_F(GenerateChat, CtrlCStopsTheReply) {
+  RunOptions options;
+  options.input = "Tell me of the whale.\n";
+  options.signal_on = [](std::string_view err) { return err.empty() ? 0 : SIGINT; };
+  // The warning comes before the first reply, which does not end by itself.
+  const RunResult run = folder->lora(kChat + Args{"-c", "4000", "-n", "-1", "--ignore-eos"}, options);
+  EXPECT_EQ(run.status, 130) << run.err;
+  EXPECT_THAT(run.err, testing::EndsWith("ended: stopped by a signal\n"));
+}
+
+TEST_F(GenerateChat, AModelWithoutAKnownTemplateNeedsTheFlag) {
+  expect_error(chat("Hello\n", {"--chat-template", "auto"}), 1,
+               "model.gguf: the model has no chat template; say which to use with --chat-template: chatml, ");
+  expect_error(chat("Hello\n", {"--chat-template", "none"}), 2, "--chat-template: expected auto, chatml, ");
 }
 
 }  // namespace

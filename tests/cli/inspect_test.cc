@@ -1,4 +1,4 @@
-// `lora inspect` on every kind of file, and `lora tokenize`.
+// `lora inspect` on every kind of file.
 #include <nlohmann/json.hpp>
 
 #include "cli_test.h"
@@ -17,11 +17,6 @@ class Inspect : public testing::Test {
     const RunResult run = folder.lora({"inspect", "--json", path});
     EXPECT_EQ(run.status, 0) << run.err;
     EXPECT_EQ(run.err, "");
-    return json::parse(run.out, nullptr, false);
-  }
-  json tokenized(const Args& flags) const {
-    const RunResult run = folder.lora(Args{"tokenize", "-m", "model.gguf", "--json"} + flags);
-    EXPECT_EQ(run.status, 0) << run.err;
     return json::parse(run.out, nullptr, false);
   }
 };
@@ -88,61 +83,6 @@ TEST_F(Inspect, DescribesAVocabulary) {
   const json vocabulary = described("vocabulary.gguf");
   EXPECT_TRUE(vocabulary["tensors"].empty());
   EXPECT_TRUE(vocabulary["bits_per_weight"].is_null());
-}
-
-using Tokenize = Inspect;
-
-TEST_F(Tokenize, JsonHoldsIdsAndPiecesThatSpellTheText) {
-  const std::string text = "The ship's 42 \"sails\".";
-  const json with_bos = tokenized({"-p", text}), plain = tokenized({"-p", text, "--no-bos"});
-  ASSERT_EQ(with_bos["ids"].size(), plain["ids"].size() + 1);
-  EXPECT_EQ(with_bos["ids"].size(), with_bos["pieces"].size());
-  EXPECT_EQ(with_bos["ids"][0], 1);
-  EXPECT_EQ(json(with_bos["ids"].begin() + 1, with_bos["ids"].end()), plain["ids"]);
-  std::string spelled;
-  for (const json& piece : plain["pieces"]) spelled += piece.get<std::string>();
-  EXPECT_EQ(spelled, " " + text);
-}
-
-// The bundled vocabulary spells this letter in two byte tokens; U+FFFD stands for each.
-TEST_F(Tokenize, APieceThatIsPartOfACharacterIsStillValidJson) {
-  EXPECT_EQ(tokenized({"-p", "\xc3\xa9", "--no-bos"})["pieces"], json({" ", "\xef\xbf\xbd", "\xef\xbf\xbd"}));
-}
-
-TEST_F(Tokenize, SpecialTokensAreReadOnlyWhereAskedForAndBosNeverDoubles) {
-  EXPECT_EQ(tokenized({"-p", "<s>", "--parse-special"})["ids"], json({1}));
-  EXPECT_GT(tokenized({"-p", "<s>"})["ids"].size(), 2u);
-  EXPECT_EQ(tokenized({"-p", ""})["ids"], json({1}));
-}
-
-TEST_F(Tokenize, AFileIsReadAsItStands) {
-  folder.write("text.txt", "The ship\r\nsailed\n");
-  EXPECT_EQ(tokenized({"-f", "text.txt"}), tokenized({"-p", "The ship\r\nsailed\n"}));
-}
-
-TEST_F(Tokenize, TextOutputIsALinePerToken) {
-  const RunResult run = folder.lora({"tokenize", "-m", "model.gguf", "-p", "The\nship"});
-  EXPECT_EQ(lines_of(run.out).size(), tokenized({"-p", "The\nship"})["ids"].size());
-  for (const std::string& line : lines_of(run.out)) EXPECT_THAT(line, testing::MatchesRegex("[0-9]+\t'.*'"));
-}
-
-TEST_F(Tokenize, AVocabularyAloneWillDo) {
-  write_vocabulary(folder.at("vocabulary.gguf"));
-  EXPECT_EQ(tokenized({"-m", "vocabulary.gguf", "-p", "The ship"}), tokenized({"-p", "The ship"}));
-}
-
-TEST_F(Tokenize, VocabularyFilesOfOthers) {
-  int n = 0;
-  for (const char* name : {"llama-spm", "llama-bpe", "gpt-2", "qwen2", "falcon", "deepseek-coder"}) {
-    const std::string vocabulary = std::string(LORA_SHARED_DIR "/vocab/ggml-vocab-") + name + ".gguf";
-    if (!std::filesystem::exists(vocabulary)) continue;
-    const json got = tokenized({"-m", vocabulary, "--no-bos", "-p", "Hello, world! 123"});
-    std::string spelled;
-    for (const json& piece : got["pieces"]) spelled += piece.get<std::string>();
-    EXPECT_THAT(spelled, testing::EndsWith("Hello, world! 123")) << name;
-    ++n;
-  }
-  if (n == 0) GTEST_SKIP() << "no " LORA_SHARED_DIR "/vocab";
 }
 
 }  // namespace

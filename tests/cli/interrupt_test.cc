@@ -34,7 +34,9 @@ TEST_P(Interrupt, SavesAndResumesToTheSameBytes) {
   EXPECT_EQ(stopped.status, 128 + GetParam()) << stopped.err;
   EXPECT_THAT(stopped.err, testing::HasSubstr("it was asked to stop"));
   EXPECT_THAT(stopped.err, testing::Not(testing::HasSubstr("error: ")));
-  EXPECT_THAT(stopped.err, testing::EndsWith("checkpoint: c-LATEST.gguf\nadapter: lora-LATEST.gguf\n"));
+  EXPECT_THAT(stopped.err,
+              testing::EndsWith("checkpoint: c-LATEST.gguf\nadapter: lora-LATEST.gguf\n"
+                                "to go on: the same command with --checkpoint-in c-LATEST.gguf\n"));
   ASSERT_NE(folder.read("lora-LATEST.gguf"), lora);
   const size_t done = lines_of(folder.read("m.jsonl")).size();
   ASSERT_GE(done, 2u);

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "base/half.h"
-#include "kernels/dot/dot.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/micro_kernel.h"
 
@@ -76,19 +75,6 @@ void product(benchmark::State& state, GemmInput input, Type type) {
   report(state, input, 2.0 * double(n_tokens) * double(n_out) * double(n_in));
 }
 
-void dot(benchmark::State& state, Type type) {
-  const int64_t n_out = state.range(0), n_in = state.range(1);
-  ThreadPool pool(1);
-  const Weights w = make_weights(type, n_out, n_in);
-  const std::vector<float> x(static_cast<size_t>(n_in), 0.5f);
-  std::vector<float> y(static_cast<size_t>(n_out));
-  for (auto _ : state) {
-    dot_rows(y.data(), x.data(), w.view, 1, false, pool);
-    benchmark::DoNotOptimize(y.data());
-  }
-  state.SetBytesProcessed(int64_t(state.iterations()) * int64_t(w.bytes.size()));
-}
-
 void register_all() {
   struct Stored {
     const char* name;
@@ -121,7 +107,6 @@ void register_all() {
               w.type);
         }
       }
-      add(fmt::format("dot/{}", w.name), {shape.n_out, shape.n_in}, dot, w.type);
     }
   }
 }

@@ -1,69 +1,21 @@
 // Every kernel set against the plain loops in double, over odd shapes.
-//
-// Tolerance: a sum of n products accumulated in f32 in any order is off by at most about
-// n eps sum |x w| (Higham, "Accuracy and Stability of Numerical Algorithms", 3.1), eps = 2^-24; errors
-// are random in sign, so sqrt(n) of it with a factor of safety is what a right kernel stays below.
 // For bf16 the reference multiplies the rounded inputs: only the accumulation differs.
 #include "kernels/gemm/gemm.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <cstring>
 #include <tuple>
 #include <vector>
 
 #include "base/half.h"
-#include "base/random.h"
-#include "kernels/dot/dot.h"
 #include "kernels/gemm/gemm_reference.h"
+#include "kernels/test_weights.h"
 
 namespace lora {
 namespace {
 
-struct Weights {
-  std::vector<std::byte> bytes;
-  MatrixView view;
-  std::vector<double> values;  // decoded, (n_rows, n_cols)
-};
-
-float uniform(uint64_t stream, uint64_t i) {
-  return 2 * random_uniform(1, Purpose::test, stream, i) - 1;
-}
-
-std::vector<float> random_floats(uint64_t stream, int64_t n) {
-  std::vector<float> v(static_cast<size_t>(n));
-  for (size_t i = 0; i < v.size(); ++i) v[i] = uniform(stream, i);
-  return v;
-}
-
-// Random bits for the codes, and a sane f16 scale where the format keeps one.
-Weights random_weights(Type type, int64_t n_rows, int64_t n_cols, uint64_t stream) {
-  Weights w;
-  w.view = {type, nullptr, n_rows, n_cols};
-  const TypeTraits& t = traits(type);
-  w.bytes.resize(size_t(n_rows * w.view.row_bytes()));
-  for (size_t i = 0; i < w.bytes.size(); ++i)
-    w.bytes[i] = std::byte(random_bits(2, Purpose::test, stream, i));
-  const auto put = [&](size_t at, const auto& value) { std::memcpy(&w.bytes[at], &value, sizeof value); };
-  const f16 scale = to_f16(0.01f);
-  for (size_t at = 0; at < w.bytes.size(); at += size_t(t.block_bytes)) {
-    const float value = uniform(stream, at);
-    if (type == Type::F32) put(at, value);
-    if (type == Type::F16) put(at, to_f16(value));
-    if (type == Type::BF16) put(at, to_bf16(value));
-    if (type == Type::Q8_0) put(at, scale);
-    if (type == Type::Q6_K) put(at + size_t(t.block_bytes) - 2, to_f16(0.0005f));
-  }
-  w.view.data = w.bytes.data();
-  std::vector<float> row(static_cast<size_t>(n_cols));
-  for (int64_t r = 0; r < n_rows; ++r) {
-    decode_row(row.data(), w.view, r, 0, n_cols);
-    w.values.insert(w.values.end(), row.begin(), row.end());
-  }
-  return w;
-}
+using namespace test;
 
 std::vector<double> as_input(const std::vector<float>& x, GemmInput input) {
   std::vector<double> v;
@@ -72,18 +24,6 @@ std::vector<double> as_input(const std::vector<float>& x, GemmInput input) {
 }
 std::vector<double> as_input(const std::vector<double>& x, GemmInput input) {
   return as_input(std::vector<float>(x.begin(), x.end()), input);
-}
-std::vector<double> absolute(std::vector<double> v) {
-  for (double& x : v) x = std::fabs(x);
-  return v;
-}
-
-void expect_close(const std::vector<float>& got, const std::vector<double>& want,
-                  const std::vector<double>& magnitude, int64_t n_products, const std::string& what) {
-  for (size_t i = 0; i < got.size(); ++i) {
-    const double tolerance = 4 * (std::sqrt(double(n_products)) + 4) * 0x1p-24 * magnitude[i] + 1e-30;
-    ASSERT_NEAR(got[i], want[i], tolerance) << what << " at " << i;
-  }
 }
 
 struct Shape {
@@ -113,7 +53,7 @@ TEST_P(Gemm, ForwardAndInputGradientAgreeWithTheReference) {
         const auto rounded_w = as_input(w.values, input);
         Buffer<std::byte> storage(packed_bytes(input, s.n_tokens, std::max(s.n_in, s.n_out)));
 
-        const auto x = random_floats(++stream, s.n_tokens * s.n_in);
+        const auto x = numbers(s.n_tokens * s.n_in, ++stream);
         const auto rounded_x = as_input(x, input);
         std::vector<float> y(size_t(s.n_tokens * s.n_out), 0.5f);
         std::vector<double> want(y.begin(), y.end()), magnitude = want;
@@ -123,9 +63,9 @@ TEST_P(Gemm, ForwardAndInputGradientAgreeWithTheReference) {
         const GemmTerm forward = {
             pack_forward(storage.data(), x.data(), s.n_tokens, s.n_in, 1.0f, input, pool), w.view};
         gemm_forward(y.data(), {&forward, 1}, true, input, scratch, pool);
-        expect_close(y, want, magnitude, s.n_in, "forward " + what);
+        expect_close_sums(y, want, magnitude, s.n_in, "forward " + what);
 
-        const auto dy = random_floats(++stream, s.n_tokens * s.n_out);
+        const auto dy = numbers(s.n_tokens * s.n_out, ++stream);
         const auto rounded_dy = as_input(dy, input);
         std::vector<float> dx(size_t(s.n_tokens * s.n_in), 7.0f);  // overwritten
         want.assign(dx.size(), 0);
@@ -137,7 +77,7 @@ TEST_P(Gemm, ForwardAndInputGradientAgreeWithTheReference) {
         const GemmTerm backward = {
             pack_gradient(storage.data(), dy.data(), s.n_tokens, s.n_out, 1.0f, input, pool), w.view};
         gemm_input_gradient(dx.data(), {&backward, 1}, false, input, scratch, pool);
-        expect_close(dx, want, magnitude, s.n_out, "input gradient " + what);
+        expect_close_sums(dx, want, magnitude, s.n_out, "input gradient " + what);
       }
     }
   }
@@ -152,7 +92,7 @@ TEST_P(Gemm, SumsTerms) {
   const Weights w = random_weights(Type::Q8_0, n_out, n_in, 1);
   for (int64_t rank : {1, 4, 7, 64}) {
     const Weights b = random_weights(Type::F32, n_out, rank, 2);
-    const auto x = random_floats(3, n_tokens * n_in), low = random_floats(4, n_tokens * rank);
+    const auto x = numbers(n_tokens * n_in, 3), low = numbers(n_tokens * rank, 4);
     auto scaled = low;
     for (float& f : scaled) f *= 0.75f;
     Buffer<std::byte> s1(packed_bytes(input, n_tokens, n_in)), s2(packed_bytes(input, n_tokens, rank));
@@ -169,7 +109,7 @@ TEST_P(Gemm, SumsTerms) {
       gemm_forward_reference(magnitude.data(), absolute(left).data(), absolute(right).data(), n_tokens, n_out,
                              k);
     }
-    expect_close(y, want, magnitude, n_in + rank, fmt::format("rank {}", rank));
+    expect_close_sums(y, want, magnitude, n_in + rank, fmt::format("rank {}", rank));
   }
 }
 
@@ -177,7 +117,7 @@ TEST_P(Gemm, BitsDoNotDependOnThreads) {
   const GemmInput input = GetParam();
   const int64_t n_tokens = 300, n_out = 200, n_in = 640;
   const Weights w = random_weights(Type::Q8_0, n_out, n_in, 5);
-  const auto x = random_floats(6, n_tokens * n_in), dy = random_floats(7, n_tokens * n_out);
+  const auto x = numbers(n_tokens * n_in, 6), dy = numbers(n_tokens * n_out, 7);
   std::vector<float> y[3], dx[3], dw[3];
   const int threads[] = {1, 2, 7};
   for (int i = 0; i < 3; ++i) {
@@ -210,8 +150,7 @@ TEST(GemmWeightGradient, AgreesWithTheReferenceOnBothSides) {
     GemmScratch scratch(threads);
     for (const Shape& s :
          {Shape{1, 1, 1}, Shape{300, 4, 700}, Shape{129, 700, 4}, Shape{77, 100, 97}, Shape{5, 130, 33}}) {
-      const auto dy = random_floats(++stream, s.n_tokens * s.n_out),
-                 x = random_floats(++stream, s.n_tokens * s.n_in);
+      const auto dy = numbers(s.n_tokens * s.n_out, ++stream), x = numbers(s.n_tokens * s.n_in, ++stream);
       std::vector<float> dw(size_t(s.n_out * s.n_in), 1.0f);
       gemm_weight_gradient(dw.data(), dy.data(), x.data(), s.n_tokens, s.n_out, s.n_in, 0.5f, scratch, pool);
       std::vector<double> want(dw.size()), magnitude(dw.size());
@@ -223,30 +162,8 @@ TEST(GemmWeightGradient, AgreesWithTheReferenceOnBothSides) {
         want[i] = 1 + 0.5 * want[i];
         magnitude[i] += 1;
       }
-      expect_close(dw, want, magnitude, s.n_tokens, fmt::format("{}x{}x{}", s.n_tokens, s.n_out, s.n_in));
-    }
-  }
-}
-
-TEST(Dot, AgreesWithTheReference) {
-  uint64_t stream = 2000;
-  ThreadPool pool(2);
-  for (Type type : {Type::F32, Type::Q8_0, Type::Q6_K}) {
-    for (int64_t n_in : {1, 5, 31, 256, 1000, 2048, 2304, 5000}) {
-      const int64_t block = traits(type).block_size, n_out = 19;
-      n_in = (n_in + block - 1) / block * block;
-      for (int64_t n_tokens = 1; n_tokens <= kDotTokens; ++n_tokens) {
-        const Weights w = random_weights(type, n_out, n_in, ++stream);
-        const auto x = random_floats(++stream, n_tokens * n_in);
-        const auto xd = as_input(x, GemmInput::f32);
-        std::vector<float> y(size_t(n_tokens * n_out), 0.25f);
-        std::vector<double> want(y.begin(), y.end()), magnitude = want;
-        gemm_forward_reference(want.data(), xd.data(), w.values.data(), n_tokens, n_out, n_in);
-        gemm_forward_reference(magnitude.data(), absolute(xd).data(), absolute(w.values).data(), n_tokens,
-                               n_out, n_in);
-        dot_rows(y.data(), x.data(), w.view, n_tokens, true, pool);
-        expect_close(y, want, magnitude, n_in, fmt::format("{} {}", traits(type).name, n_in));
-      }
+      expect_close_sums(dw, want, magnitude, s.n_tokens,
+                        fmt::format("{}x{}x{}", s.n_tokens, s.n_out, s.n_in));
     }
   }
 }

@@ -1,0 +1,101 @@
+#include "cli/show_samples.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <string_view>
+#include <vector>
+
+#include "base/machine.h"
+#include "base/parallel.h"
+#include "cli/finetune_flags.h"
+#include "gguf/printable.h"
+#include "train/run.h"
+
+namespace lora::cli {
+
+namespace {
+
+// How samples are ordered and laid into batches has no effect on the samples themselves; special tokens
+// are read, or not, in any text.
+constexpr std::string_view kNotOfSamples[] = {"--fill-with-next-samples", "--plain-fill", "--force-reshuffle",
+                                              "--no-shuffle", "--parse-special"};
+
+struct Sample {
+  std::vector<Token> inputs, targets;
+};
+
+Sample sample_of(const Dataset& data, int64_t i) {
+  Sample s;
+  data.sample(i, s.inputs, s.targets);
+  return s;
+}
+
+std::string id_and_piece(const Tokenizer& tokenizer, Token token) {
+  const std::string piece = tokenizer.decode(token, true);
+  return fmt::format("{}\t'{}'", token, printable(piece, piece.size()));
+}
+
+}  // namespace
+
+Flag finetune_flag(FinetuneOptions& options, std::string_view name) {
+  for (const FlagGroup& group : finetune_flags(options)) {
+    for (const Flag& flag : group.flags) {
+      if (main_name(flag) == name) return flag;
+    }
+  }
+  throw std::logic_error("no such flag of finetune");
+}
+
+FlagGroup sample_text_flags(FinetuneOptions& options) {
+  options.train_data.clear();
+  FlagGroup group = sample_flags(options);
+  group.title = "Samples of a training text";
+  std::erase_if(group.flags, [](const Flag& flag) {
+    return std::find(std::begin(kNotOfSamples), std::end(kNotOfSamples), main_name(flag)) !=
+           std::end(kNotOfSamples);
+  });
+  group.flags.insert(group.flags.begin(),
+                     {finetune_flag(options, "--train-data"), finetune_flag(options, "--ctx")});
+  return group;
+}
+
+Dataset read_samples(const FinetuneOptions& options, const Tokenizer& tokenizer) {
+  ThreadPool pool(physical_cores());
+  return Dataset(options.train_data, tokenizer, text_options(options), pool);
+}
+
+std::string sample_as_text(const Dataset& data, const Tokenizer& tokenizer, int64_t i) {
+  const auto [inputs, targets] = sample_of(data, i);
+  const auto n_ignored = std::count(targets.begin(), targets.end(), kIgnore);
+  std::string lines = fmt::format("sample {} of {}: {} tokens, {} trained on\n", i + 1, data.n_samples(),
+                                  inputs.size(), int64_t(targets.size()) - n_ignored);
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    const bool trained = targets[k] != kIgnore;
+    lines += fmt::format("{}\t{}\n", id_and_piece(tokenizer, inputs[k]),
+                         trained ? "-> " + id_and_piece(tokenizer, targets[k]) : "-");
+  }
+  return lines;
+}
+
+std::string samples_as_json(const Dataset& data, const Tokenizer& tokenizer, int64_t n) {
+  auto samples = nlohmann::ordered_json::array();
+  for (int64_t i = 0; i < n; ++i) {
+    const auto [inputs, targets] = sample_of(data, i);
+    // The inputs are what the text has before each target; only the last target is not among them.
+    std::vector<Token> tokens = inputs;
+    if (targets.back() != kIgnore) tokens.push_back(targets.back());
+    samples.push_back({{"inputs", inputs}, {"targets", targets}, {"text", tokenizer.decode(tokens, true)}});
+  }
+  const DatasetReport& report = data.report();
+  const nlohmann::ordered_json json = {{"samples", samples},          {"n_samples", report.n_samples},
+                                       {"n_tokens", report.n_tokens}, {"n_cut", report.n_cut},
+                                       {"n_blank", report.n_blank},   {"n_short", report.n_short}};
+  // A sample may be cut within a UTF-8 character: U+FFFD stands for the part.
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace lora::cli

@@ -1,0 +1,70 @@
+// What the tests of the matrix products share: random weights of any type, and comparison with the
+// reference in double.
+//
+// Tolerance: a sum of n products accumulated in f32 in any order is off by at most about
+// n eps sum |x w| (Higham, "Accuracy and Stability of Numerical Algorithms", 3.1), eps = 2^-24; errors
+// are random in sign, so sqrt(n) of it with a factor of safety is what a right kernel stays below.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/half.h"
+#include "base/random.h"
+#include "kernels/test_numbers.h"
+#include "quant/types.h"
+
+namespace lora::test {
+
+struct Weights {
+  std::vector<std::byte> bytes;
+  MatrixView view;
+  std::vector<double> values;  // decoded, (n_rows, n_cols)
+};
+
+// Random bits for the codes, and a sane f16 scale where the format keeps one.
+inline Weights random_weights(Type type, int64_t n_rows, int64_t n_cols, uint64_t stream) {
+  Weights w;
+  w.view = {type, nullptr, n_rows, n_cols};
+  const TypeTraits& t = traits(type);
+  w.bytes.resize(size_t(n_rows * w.view.row_bytes()));
+  for (size_t i = 0; i < w.bytes.size(); ++i)
+    w.bytes[i] = std::byte(random_bits(2, Purpose::test, stream, i));
+  const auto put = [&](size_t at, const auto& value) { std::memcpy(&w.bytes[at], &value, sizeof value); };
+  const f16 scale = to_f16(0.01f);
+  for (size_t at = 0; at < w.bytes.size(); at += size_t(t.block_bytes)) {
+    const float value = 2 * random_uniform(1, Purpose::test, stream, at) - 1;
+    if (type == Type::F32) put(at, value);
+    if (type == Type::F16) put(at, to_f16(value));
+    if (type == Type::BF16) put(at, to_bf16(value));
+    if (type == Type::Q8_0) put(at, scale);
+    if (type == Type::Q6_K) put(at + size_t(t.block_bytes) - 2, to_f16(0.0005f));
+  }
+  w.view.data = w.bytes.data();
+  std::vector<float> row(static_cast<size_t>(n_cols));
+  for (int64_t r = 0; r < n_rows; ++r) {
+    decode_row(row.data(), w.view, r, 0, n_cols);
+    w.values.insert(w.values.end(), row.begin(), row.end());
+  }
+  return w;
+}
+
+inline std::vector<double> absolute(std::vector<double> v) {
+  for (double& x : v) x = std::fabs(x);
+  return v;
+}
+
+// got[i] is want[i], a sum of n_products terms whose absolute values sum up to magnitude[i].
+inline void expect_close_sums(const std::vector<float>& got, const std::vector<double>& want,
+                              const std::vector<double>& magnitude, int64_t n_products,
+                              const std::string& what) {
+  const double factor = 4 * (std::sqrt(double(n_products)) + 4) * 0x1p-24;
+  expect_close(
+      got, want, [&](int64_t i) { return factor * magnitude[size_t(i)] + 1e-30; }, what);
+}
+
+}  // namespace lora::test
