@@ -38,6 +38,21 @@ class Finetune : public testing::Test {
   }
 };
 
+// Whoever reads the messages may be gone, or their disk full: the run goes on and saves.
+TEST_F(Finetune, MessagesThatCannotBeWrittenDoNotEndTheRun) {
+  const std::string want = adapter({"--adam-iter", "30", "--seed", "1"});
+  for (const char* messages : {"2> /dev/full", "2>&1 | head -n 2"}) {
+    std::filesystem::remove(folder.at("lora.gguf"));
+    Args args = {"/bin/bash", "-c", "set -o pipefail; \"$0\" \"$@\" " + std::string(messages), LORA_PROGRAM};
+    for (const std::string& arg : kFinetune) args.push_back(arg);
+    for (const char* arg : {"--adam-iter", "30", "--seed", "1", "--lora-out", "lora.gguf", "--checkpoint-out", ""}) {
+      args.push_back(arg);
+    }
+    EXPECT_EQ(run_program(args, {.directory = folder.path}).status, 0) << messages;
+    EXPECT_EQ(folder.read("lora.gguf"), want) << messages;
+  }
+}
+
 TEST_F(Finetune, IntoAPipeEachIterationIsOneLine) {
   const RunResult result = run({"--adam-iter", "3"});
   EXPECT_EQ(result.out, "");
