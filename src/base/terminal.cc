@@ -5,6 +5,10 @@
 
 namespace lora {
 
+bool stdin_is_terminal() {
+  return isatty(STDIN_FILENO) == 1;
+}
+
 bool stderr_is_terminal() {
   return isatty(STDERR_FILENO) == 1;
 }

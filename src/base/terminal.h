@@ -4,6 +4,7 @@
 namespace lora {
 
 bool stderr_is_terminal();
+bool stdin_is_terminal();
 // Columns of the terminal that stderr is; 80 where it does not say.
 int stderr_columns();
 

@@ -1,16 +1,15 @@
 #include "generate/generate.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <optional>
 
 #include "base/error.h"
+#include "base/line_input.h"
 #include "base/signals.h"
 #include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/help.h"
-#include "cli/line_input.h"
 #include "cli/model_flags.h"
 #include "cli/put.h"
 #include "generate/chat.h"
@@ -104,7 +103,7 @@ int converse(const GenerateOptions& options, std::optional<std::string> first,
              const std::function<void(std::string_view)>& say) {
   Chat chat(options, say);
   LineInput input;
-  const bool is_typed = isatty(STDIN_FILENO) == 1;
+  const bool is_typed = stdin_is_terminal();
   std::optional<std::string> message = std::move(first);
   GenerateEnd end = GenerateEnd::end_token;
   while (!is_stopped() && end != GenerateEnd::context) {

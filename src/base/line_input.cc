@@ -1,4 +1,4 @@
-#include "cli/line_input.h"
+#include "base/line_input.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace lora::cli {
+namespace lora {
 
 std::optional<std::string> LineInput::next(const std::function<bool()>& should_stop) {
   // read() goes on after a signal, poll() does not; the pause bounds the wait for a signal just before it.
@@ -32,4 +32,4 @@ std::optional<std::string> LineInput::next(const std::function<bool()>& should_s
   }
 }
 
-}  // namespace lora::cli
+}  // namespace lora

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-namespace lora::cli {
+namespace lora {
 
 class LineInput {
  public:
@@ -18,4 +18,4 @@ class LineInput {
   bool at_end_ = false;
 };
 
-}  // namespace lora::cli
+}  // namespace lora
