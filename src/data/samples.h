@@ -54,7 +54,8 @@ class Dataset {
  public:
   // Reads the files in order, each cut on its own. Names that end in .jsonl, .json or .csv are
   // refused, all others are raw text. The result does not depend on the pool's size.
-  // Throws Error naming the file if it cannot be read, holds zero bytes (it is no text), or if no file holds a sample.
+  // Throws Error naming the file if it cannot be read, holds zero bytes (it is no text), or if no file holds
+  // a sample.
   Dataset(const std::vector<std::string>& paths, const Tokenizer& tokenizer, const TextOptions& options,
           ThreadPool& pool);
 

@@ -45,7 +45,8 @@ TEST_F(Finetune, MessagesThatCannotBeWrittenDoNotEndTheRun) {
     std::filesystem::remove(folder.at("lora.gguf"));
     Args args = {"/bin/bash", "-c", "set -o pipefail; \"$0\" \"$@\" " + std::string(messages), LORA_PROGRAM};
     for (const std::string& arg : kFinetune) args.push_back(arg);
-    for (const char* arg : {"--adam-iter", "30", "--seed", "1", "--lora-out", "lora.gguf", "--checkpoint-out", ""}) {
+    for (const char* arg :
+         {"--adam-iter", "30", "--seed", "1", "--lora-out", "lora.gguf", "--checkpoint-out", ""}) {
       args.push_back(arg);
     }
     EXPECT_EQ(run_program(args, {.directory = folder.path}).status, 0) << messages;
