@@ -55,8 +55,12 @@ class Run {
     state_.seed = resume_ && options.seed < 0 ? read_checkpoint_seed(options.checkpoint_in)
                   : options.seed < 0          ? entropy_seed()
                                               : uint64_t(options.seed);
-    if (!options.lora_init.empty()) take_rotary_settings();
-    parameters_ = initial_parameters(options, model_, state_.seed);
+    std::optional<Adapter> init;
+    if (!options.lora_init.empty()) {
+      init = read_adapter(options.lora_init, model_.gguf);
+      take_rotary_settings(*init);
+    }
+    parameters_ = initial_parameters(options, model_, state_.seed, init);
     attach(model_, parameters_);
     settings_ = run_settings(options, model_, parameters_);
     settings_.emplace_back("--seed", std::to_string(state_.seed));
@@ -107,8 +111,7 @@ class Run {
 
  private:
   // An adapter goes on being trained with the rotary settings it has.
-  void take_rotary_settings() {
-    const Adapter init = read_adapter(options_.lora_init, model_.gguf);
+  void take_rotary_settings(const Adapter& init) {
     RopeParameters& rope = model_.config.rope;
     if (!options_.rope_freq_base && init.rope_freq_base) rope.freq_base = double(*init.rope_freq_base);
     if (!options_.rope_freq_scale && init.rope_freq_scale) rope.freq_scale = double(*init.rope_freq_scale);
@@ -133,9 +136,9 @@ class Run {
           "reads the text about {} times",
           options_.n_ctx, std::min(options_.n_ctx, d.n_tokens)));
     }
-    if (options_.warmup >= n_iter_) {
+    if (options_.warmup > n_iter_) {
       say(fmt::format(
-          "warning: --warmup {} is not shorter than the run of {} iterations, so the learning rate never "
+          "warning: --warmup {} is longer than the run of {} iterations, so the learning rate never "
           "reaches --adam-alpha",
           options_.warmup, n_iter_));
     }

@@ -1,6 +1,7 @@
 #include "train/run.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -78,13 +79,14 @@ bool fills_rows(const FinetuneOptions& options) {
   return options.fill_with_next_samples || options.plain_fill;
 }
 
-LoraParameters initial_parameters(const FinetuneOptions& options, const Model& model, uint64_t seed) {
-  if (options.lora_init.empty()) {
+LoraParameters initial_parameters(const FinetuneOptions& options, const Model& model, uint64_t seed,
+                                  const std::optional<Adapter>& lora_init) {
+  if (!lora_init) {
     const std::vector<int64_t> ranks = ranks_by_target(options);
     expect_within(memory_budget(options, model.gguf.file_bytes()), fresh_bytes(model, ranks));
     return make_parameters(model, ranks, float(options.lora_alpha.value_or(kDefaultLoraAlpha)), seed);
   }
-  const Adapter adapter = read_adapter(options.lora_init, model.gguf);
+  const Adapter& adapter = *lora_init;
   if (options.lora_alpha && float(*options.lora_alpha) != adapter.alpha) {
     fail("--lora-alpha: {} was asked for, {} has {}", *options.lora_alpha, options.lora_init, adapter.alpha);
   }

@@ -2,7 +2,7 @@
 // plan of a step. Each is a function of the options and the files alone.
 #pragma once
 
-#include <array>
+#include <optional>
 #include <string>
 
 #include "adapter/parameters.h"
@@ -19,7 +19,8 @@ std::vector<int64_t> ranks_by_target(const FinetuneOptions& options);
 
 // A fresh adapter, or lora_init's. Error if lora_init disagrees with a rank or alpha given beside it, or if
 // the fresh one is beyond the memory budget; then nothing was allocated.
-LoraParameters initial_parameters(const FinetuneOptions& options, const Model& model, uint64_t seed);
+LoraParameters initial_parameters(const FinetuneOptions& options, const Model& model, uint64_t seed,
+                                  const std::optional<Adapter>& lora_init);
 
 // Iterations of the whole run: adam_iter, or from epochs; Error for more than an iteration's number can hold.
 int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples);
