@@ -16,8 +16,12 @@ namespace {
 // block of activations stay in a 2 MB L2 together, and activations are read from memory once per kSlab weight
 // rows.
 constexpr int64_t kSlab = 512;
-constexpr int64_t kWeightBytes = kSlab * kMaxKc * 4;
-constexpr int64_t kSumBytes = (kSlab + kMaxMr) * kSlab * 4;
+// Floats between panels that are filled or read side by side: their sizes are powers of two, and without the
+// gap they would compete for one set of the cache.
+constexpr int64_t kGap = 32;
+constexpr int64_t kMaxPanels = kSlab / 8;
+constexpr int64_t kWeightBytes = (kSlab * kMaxKc + kMaxPanels * kGap) * 4;
+constexpr int64_t kSumBytes = ((kSlab + kMaxMr) * (kSlab + kMaxNr) + kMaxPanels * kGap) * 4;
 constexpr int64_t kRowBytes = 2 * kSlab * 4;
 
 int64_t round_up(int64_t n, int64_t step) {
@@ -30,8 +34,8 @@ int64_t ceil_div(int64_t n, int64_t d) {
 // What a worker's scratch holds.
 struct Parts {
   std::byte* weights;  // L or R block of weights
-  float* sums;         // the task's output
-  float* rows;         // decoded rows before interleaving, 2 x kMaxKc
+  float* sums;  // the task's output: panels of nr columns, [panel][row][nr], so that a tile is one piece
+  float* rows;  // decoded rows before interleaving, 2 x kMaxKc
 };
 Parts parts(GemmScratch& scratch, int worker) {
   std::byte* p = scratch.worker(worker);
@@ -104,11 +108,17 @@ void decode_left(T* out, int64_t ldl, const RowDecoder& decode, int64_t row, int
   }
 }
 
+// Elements of type T from one right panel of k rows to the next.
+template <class T>
+int64_t right_panel(const MicroKernel& kernel, int64_t k) {
+  return k * kernel.nr + kGap * 4 / int64_t(sizeof(T));
+}
+
 // Panels [j / nr][k / pair][nr][pair] <- W's rows [row, row + k), columns [j0, j0 + n).
 template <class T>
 void decode_right(T* out, const MicroKernel& kernel, const RowDecoder& decode, int64_t row, int64_t k,
                   int64_t k_padded, int64_t j0, int64_t n, float* temporary) {
-  const int64_t nr = kernel.nr, n_padded = round_up(n, nr);
+  const int64_t nr = kernel.nr, n_padded = round_up(n, nr), panel = right_panel<T>(kernel, k_padded);
   for (int64_t p = 0; p < k_padded; p += kernel.pair) {
     for (int64_t q = 0; q < kernel.pair; ++q) {
       float* values = temporary + q * kSlab;
@@ -122,10 +132,10 @@ void decode_right(T* out, const MicroKernel& kernel, const RowDecoder& decode, i
     }
     if constexpr (sizeof(T) == 4) {
       for (int64_t j = 0; j < n_padded; j += nr)
-        std::memcpy(out + j * k_padded + p * nr, temporary + j, size_t(nr) * 4);
+        std::memcpy(out + j / nr * panel + p * nr, temporary + j, size_t(nr) * 4);
     } else {
-      interleave_rows(reinterpret_cast<uint32_t*>(out + p * nr), nr * k_padded / 2, temporary,
-                      temporary + kSlab, n_padded, nr);
+      interleave_rows(reinterpret_cast<uint32_t*>(out + p * nr), panel / 2, temporary, temporary + kSlab,
+                      n_padded, nr);
     }
   }
 }
@@ -148,7 +158,7 @@ void forward(float* y, std::span<const GemmTerm> terms, bool accumulate, const M
     const UnitGuard guard(kernel);
     const int64_t o0 = task % slabs.n_other * slabs.other, rows = std::min(slabs.other, n_out - o0);
     const int64_t t0 = task / slabs.n_other * slabs.tokens, tokens = std::min(slabs.tokens, n_tokens - t0);
-    const int64_t ldc = round_up(tokens, kernel.nr);
+    const int64_t padded_rows = round_up(rows, kernel.mr), nr = kernel.nr;
     bool first = true;
     for (const GemmTerm& term : terms) {
       const RowDecoder decode(term.w);
@@ -157,23 +167,26 @@ void forward(float* y, std::span<const GemmTerm> terms, bool accumulate, const M
         const int64_t k = std::min<int64_t>(kernel.kc, k_total - k0), kp = round_up(k, kernel.k_step);
         T* left = reinterpret_cast<T*>(block);
         decode_left(left, kernel.kc, decode, o0, rows, k0, k, kp, temporary);
-        for (int64_t i = rows; i < round_up(rows, kernel.mr); ++i) {
+        for (int64_t i = rows; i < padded_rows; ++i) {
           std::fill(left + i * kernel.kc, left + i * kernel.kc + kp, T{});
         }
-        for (int64_t t = 0; t < tokens; t += kernel.nr) {
-          const T* right = reinterpret_cast<const T*>(term.x.data) + (t0 + t) * k_padded + k0 * kernel.nr;
+        for (int64_t t = 0; t < tokens; t += nr) {
+          const T* right = reinterpret_cast<const T*>(term.x.data) + (t0 + t) * k_padded + k0 * nr;
           for (int64_t i = 0; i < rows; i += kernel.mr) {
-            kernel.tile(sums + i * ldc + t, ldc, left + i * kernel.kc, kernel.kc, right, kp, !first);
+            kernel.tile(sums + t * padded_rows + i * nr, nr, left + i * kernel.kc, kernel.kc, right, kp,
+                        !first);
           }
         }
         first = false;
       }
     }
-    // sums is (rows, tokens): turned 16 tokens at a time, in the first-level cache.
-    alignas(64) float turned[16 * kSlab];
-    for (int64_t tb = 0; tb < tokens; tb += 16) {
-      const int64_t n = std::min<int64_t>(16, tokens - tb);
-      transpose(reinterpret_cast<uint32_t*>(turned), kSlab, reinterpret_cast<const uint32_t*>(sums + tb), ldc,
+    // A panel is (rows, nr tokens): turned some tokens at a time, in the first-level cache.
+    constexpr int64_t kTurned = 8;
+    alignas(64) float turned[kTurned * kSlab];
+    for (int64_t tb = 0; tb < tokens; tb += kTurned) {
+      const int64_t n = std::min(kTurned, tokens - tb);
+      const float* panel = sums + tb / nr * nr * padded_rows + tb % nr;
+      transpose(reinterpret_cast<uint32_t*>(turned), kSlab, reinterpret_cast<const uint32_t*>(panel), nr,
                 rows, n);
       for (int64_t t = 0; t < n; ++t) {
         store_row(y + (t0 + tb + t) * n_out + o0, turned + t * kSlab, rows, accumulate);
@@ -192,7 +205,8 @@ void input_gradient(float* dx, std::span<const GemmTerm> terms, bool accumulate,
     const UnitGuard guard(kernel);
     const int64_t i0 = task % slabs.n_other * slabs.other, columns = std::min(slabs.other, n_in - i0);
     const int64_t t0 = task / slabs.n_other * slabs.tokens, tokens = std::min(slabs.tokens, n_tokens - t0);
-    const int64_t ldc = round_up(columns, kernel.nr), padded_tokens = round_up(n_tokens, kernel.mr);
+    const int64_t padded_tokens = round_up(n_tokens, kernel.mr), nr = kernel.nr;
+    const int64_t panel_size = round_up(tokens, kernel.mr) * nr + kGap;
     bool first = true;
     for (const GemmTerm& term : terms) {
       const RowDecoder decode(term.w);
@@ -204,16 +218,21 @@ void input_gradient(float* dx, std::span<const GemmTerm> terms, bool accumulate,
         decode_right(right, kernel, decode, k0, k, kp, i0, columns, temporary);
         const T* left =
             reinterpret_cast<const T*>(term.x.data) + k0 / kernel.kc * padded_tokens * ldl + t0 * ldl;
-        for (int64_t j = 0; j < columns; j += kernel.nr) {
+        for (int64_t j = 0; j < columns; j += nr) {
           for (int64_t t = 0; t < tokens; t += kernel.mr) {
-            kernel.tile(sums + t * ldc + j, ldc, left + t * ldl, ldl, right + j * kp, kp, !first);
+            kernel.tile(sums + j / nr * panel_size + t * nr, nr, left + t * ldl, ldl,
+                        right + j / nr * right_panel<T>(kernel, kp), kp, !first);
           }
         }
         first = false;
       }
     }
-    for (int64_t t = 0; t < tokens; ++t)
-      store_row(dx + (t0 + t) * n_in + i0, sums + t * ldc, columns, accumulate);
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t j = 0; j < columns; j += nr) {
+        store_row(dx + (t0 + t) * n_in + i0 + j, sums + j / nr * panel_size + t * nr,
+                  std::min(nr, columns - j), accumulate);
+      }
+    }
   });
 }
 
@@ -347,7 +366,7 @@ void gemm_weight_gradient(float* dw, const float* dy, const float* x, int64_t n_
     constexpr int64_t kc = 64;
     float* left = reinterpret_cast<float*>(block);
     float* right = left + (kSlab + kMaxMr) * kc;
-    static_assert((2 * kSlab + kMaxMr) * kc * 4 <= kWeightBytes);
+    static_assert(((2 * kSlab + kMaxMr) * kc + kMaxPanels * kGap) * 4 <= kWeightBytes);
     for (int64_t t0 = 0; t0 < n_tokens; t0 += kc) {
       const int64_t k = std::min(kc, n_tokens - t0);
       for (int64_t i = 0; i < round_up(rows, kernel.mr); ++i) {
@@ -356,7 +375,8 @@ void gemm_weight_gradient(float* dw, const float* dy, const float* x, int64_t n_
       decode_right(right, kernel, wide_rows, t0, k, k, j0, columns, temporary);
       for (int64_t j = 0; j < columns; j += kernel.nr) {
         for (int64_t i = 0; i < rows; i += kernel.mr) {
-          kernel.tile(sums + i * ldc + j, ldc, left + i * kc, kc, right + j * k, k, t0 > 0);
+          kernel.tile(sums + i * ldc + j, ldc, left + i * kc, kc,
+                      right + j / kernel.nr * right_panel<float>(kernel, k), k, t0 > 0);
         }
       }
     }

@@ -2,20 +2,29 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
+#include <iterator>
 #include <vector>
 
 #include "base/random.h"
 #include "kernels/gemm/pack_reference.h"
+#include "kernels/isa.h"
 
 namespace lora {
 namespace {
 
-// Any bits: numbers, denormals, infinities and NaN.
+// Any bits: numbers, infinities, NaN and, but for bf16 instructions, denormals.
 std::vector<float> any_floats(uint64_t stream, int64_t n) {
   std::vector<float> v(static_cast<size_t>(n));
-  for (size_t i = 0; i < v.size(); ++i)
+  for (size_t i = 0; i < v.size(); ++i) {
     v[i] = std::bit_cast<float>(uint32_t(random_bits(1, Purpose::test, stream, i)));
+    if (has_native_bf16() && std::fpclassify(v[i]) == FP_SUBNORMAL) v[i] = 0;
+  }
+  // One of each kind, whatever was drawn.
+  constexpr float kinds[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 3.3895e38f, 1.00390625f, 1.01171875f};
+  for (size_t i = 0; i < std::min(v.size(), std::size(kinds)); ++i) v[v.size() - 1 - i] = kinds[i];
   return v;
 }
 
@@ -26,7 +35,7 @@ std::vector<uint16_t> bits(const std::vector<bf16>& v) {
 }
 
 TEST(Pack, RoundsToTheBitsOfThePlainConversion) {
-  for (int64_t n : {0, 1, 7, 16, 33, 1000}) {
+  for (int64_t n : {0, 1, 7, 16, 31, 32, 33, 1000}) {
     const auto x = any_floats(uint64_t(n), n);
     std::vector<bf16> got(x.size()), want(x.size());
     scale_row(got.data(), x.data(), n, 1.0f);
