@@ -23,7 +23,11 @@ constexpr Row kRows[] = {
 #if defined(__x86_64__)
     {Isa::avx2, "avx2", [](const CpuFeatures& f) { return f.avx2; }, HWY_AVX2},
     {Isa::avx512, "avx512", [](const CpuFeatures& f) { return f.avx512; }, HWY_AVX3},
+#ifdef LORA_EMULATE_AMX  // a test's build of this file
+    {Isa::amx, "amx", [](const CpuFeatures& f) { return f.avx512; }, HWY_AVX3},
+#else
     {Isa::amx, "amx", [](const CpuFeatures& f) { return f.amx_bf16; }, HWY_AVX3},
+#endif
 #elif defined(__aarch64__)
     {Isa::neon, "neon", [](const CpuFeatures& f) { return f.neon; }, HWY_NEON},
 #endif
@@ -76,7 +80,11 @@ Isa isa() {
 }
 
 bool has_native_bf16() {
-  return isa() == Isa::amx || (isa() == Isa::avx512 && cpu_features().avx512_bf16);
+  return isa() == Isa::amx || has_avx512_bf16();
+}
+
+bool has_avx512_bf16() {
+  return (isa() == Isa::amx || isa() == Isa::avx512) && cpu_features().avx512_bf16;
 }
 
 }  // namespace lora

@@ -28,5 +28,7 @@ Isa isa();
 
 // Whether bf16 GEMMs run on bf16 instructions (what --precision auto asks).
 bool has_native_bf16();
+// Whether the AVX512-BF16 instructions may be used.
+bool has_avx512_bf16();
 
 }  // namespace lora

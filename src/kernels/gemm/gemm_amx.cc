@@ -11,6 +11,10 @@
 
 #include "base/half.h"
 
+#ifdef LORA_EMULATE_AMX
+#include "kernels/gemm/amx_emulated.h"
+#endif
+
 #define LORA_AMX __attribute__((target("amx-tile,amx-bf16")))
 
 namespace lora {

@@ -117,13 +117,13 @@ void scale_row(float* out, const float* x, int64_t n, float scale) {
 }
 
 void scale_row(bf16* out, const float* x, int64_t n, float scale) {
-  if (has_native_bf16()) return scale_row_avx512_bf16(out, x, n, scale);
+  if (has_avx512_bf16()) return scale_row_avx512_bf16(out, x, n, scale);
   isa() == Isa::scalar ? scale_row_reference(out, x, n, scale)
                        : HWY_DYNAMIC_DISPATCH(ScaleBf16)(out, x, n, scale);
 }
 
 void interleave_rows(uint32_t* out, int64_t stride, const float* a, const float* b, int64_t n, int64_t nr) {
-  if (has_native_bf16()) return interleave_rows_avx512_bf16(out, stride, a, b, n, nr);
+  if (has_avx512_bf16()) return interleave_rows_avx512_bf16(out, stride, a, b, n, nr);
   isa() == Isa::scalar ? interleave_rows_reference(out, stride, a, b, n, nr)
                        : HWY_DYNAMIC_DISPATCH(Interleave)(out, stride, a, b, n, nr);
 }

@@ -20,7 +20,7 @@ std::vector<float> any_floats(uint64_t stream, int64_t n) {
   std::vector<float> v(static_cast<size_t>(n));
   for (size_t i = 0; i < v.size(); ++i) {
     v[i] = std::bit_cast<float>(uint32_t(random_bits(1, Purpose::test, stream, i)));
-    if (has_native_bf16() && std::fpclassify(v[i]) == FP_SUBNORMAL) v[i] = 0;
+    if (has_avx512_bf16() && std::fpclassify(v[i]) == FP_SUBNORMAL) v[i] = 0;
   }
   // One of each kind, whatever was drawn.
   constexpr float kinds[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 3.3895e38f, 1.00390625f, 1.01171875f};
