@@ -57,12 +57,14 @@ void block_forward(float* y, const float* x, const Model& model, const Layer& la
                    NnContext& nn);
 
 // dx (n_tokens, n_embd): in, the gradient of y; out, that of x (left as it is, and less computed, if
-// !needs_dx). Adapters' gradients are added to. Overwrites activations.gate and .up.
+// !needs_dx). Adapters' gradients are added to. Overwrites activations.attn, .gate and .up.
 void block_backward(float* dx, const float* x, const Model& model, const Layer& layer,
                     const BlockActivations& activations, const BlockTokens& tokens, bool needs_dx,
                     NnContext& nn);
 
-// Arena bytes that either direction takes at most, activations not counted.
-int64_t block_workspace_bytes(const Model& model, const Layer& layer, int64_t n_tokens, GemmInput input);
+// Arena bytes that the forward pass, or either, takes at most, activations not counted. Segments have at most
+// n_kv keys.
+int64_t block_workspace_bytes(const Model& model, const Layer& layer, int64_t n_tokens, int64_t n_kv,
+                              bool backward, GemmInput input, int n_threads);
 
 }  // namespace lora

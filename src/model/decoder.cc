@@ -10,11 +10,12 @@
 namespace lora {
 namespace {
 
-int64_t arena_bytes(const Model& model, int64_t n_batch, GemmInput input) {
+int64_t arena_bytes(const Model& model, int64_t n_ctx, int64_t n_batch, GemmInput input, int n_threads) {
   int64_t layer_bytes = 0;
   for (const Layer& layer : model.layers) {
-    layer_bytes = std::max(layer_bytes, block_activation_bytes(model, layer, n_batch) +
-                                            block_workspace_bytes(model, layer, n_batch, input));
+    layer_bytes = std::max(layer_bytes,
+                           block_activation_bytes(model, layer, n_batch) +
+                               block_workspace_bytes(model, layer, n_batch, n_ctx, false, input, n_threads));
   }
   const Linear* output[] = {&model.output};
   return Arena::size_of<float>(n_batch * model.config.n_embd) + Arena::size_of<float>(model.config.n_embd) +
@@ -29,7 +30,7 @@ Decoder::Decoder(const Model& model, int64_t n_ctx, int64_t n_batch, GemmInput i
       n_batch_(std::min(n_batch, n_ctx)),
       rope_(make_rope_table(model.config.rope, n_ctx)),
       logits_(model.config.n_vocab),
-      arena_(arena_bytes(model, n_batch_, input)),
+      arena_(arena_bytes(model, n_ctx, n_batch_, input, pool.size())),
       scratch_(pool.size()),
       nn_{pool, input, scratch_, arena_} {
   for (int64_t i = 0; i < model.config.n_layer; ++i) {

@@ -14,12 +14,6 @@ int64_t rope_bytes(const Model& model, int64_t n_positions) {
   return 2 * Arena::size_of<float>(n_positions * model.config.rope.n_rot / 2);
 }
 
-int64_t attention_scratch(const Model& model, int64_t n_tokens, bool backward, int n_threads) {
-  const AttentionShape shape{model.config.n_head, model.config.n_head_kv, model.config.head_dim, 1.0f};
-  const int64_t forward = attention_forward_scratch_bytes(shape, n_threads);
-  return backward ? std::max(forward, attention_backward_scratch_bytes(shape, n_tokens, n_threads)) : forward;
-}
-
 }  // namespace
 
 StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, int64_t n_kept, bool backward,
@@ -37,14 +31,13 @@ StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, in
     } else {
       shared = std::max(shared, activations);
     }
-    block = std::max(block, block_workspace_bytes(model, layer, n_tokens, input));
+    block = std::max(block, block_workspace_bytes(model, layer, n_tokens, std::min(n_tokens, n_positions),
+                                                  backward, input, n_threads));
   }
   plan.activation_bytes += shared;
-  // The normed output and, going back, the gradient stream live beside a layer's or the head's workspace.
-  const int64_t head = stream + head_workspace_bytes(model.output, input);
-  plan.workspace_bytes = (backward ? stream : 0) + std::max(block, head);
-  plan.other_bytes = GemmScratch::bytes_per_worker() * n_threads + rope_bytes(model, n_positions) +
-                     attention_scratch(model, n_tokens, backward, n_threads);
+  // The head has the normed output beside its workspace.
+  plan.workspace_bytes = std::max(block, stream + head_workspace_bytes(model.output, input));
+  plan.other_bytes = GemmScratch::bytes_per_worker() * n_threads + rope_bytes(model, n_positions);
   return plan;
 }
 
@@ -125,9 +118,9 @@ void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float 
   const int64_t n = int64_t(tokens.ids.size()), n_layer = c.n_layer;
   const BlockTokens block{n, tokens.positions.data(), tokens.segments, rope_};
 
-  float* dx = arena_.take<float>(n * c.n_embd);
   std::vector<float*> inputs;  // of each layer, and the last one's output
   for (int64_t i = 0; i <= n_layer; ++i) inputs.push_back(arena_.take<float>(n * c.n_embd));
+  float* dx = inputs[size_t(n_layer)];  // the head's backward pass turns its input into its gradient
   std::vector<BlockActivations> kept;
   for (int64_t i = 0; i < plan_.n_kept; ++i) {
     kept.push_back(take_block_activations(arena_, model_, model_.layers[size_t(i)], n));
@@ -152,8 +145,7 @@ void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float 
     const ArenaScope layer_scope(arena_);
     const BlockActivations set = activations(i);
     if (i == n_layer - 1) {
-      head_backward(dx, losses, inputs[size_t(n_layer)], tokens.targets,
-                    scale);  // this layer's set is still there
+      head_backward(dx, losses, tokens.targets, scale);  // this layer's set is still there
     } else if (i >= plan_.n_kept) {
       block_at(i, nullptr, set);
     }
@@ -163,17 +155,15 @@ void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float 
   if (embedding_trained) embedding_backward(model_.embedding, dx, tokens.ids, nn_.pool);
 }
 
-// Loss of the last layer's output x, and its gradient dx.
-void Step::head_backward(float* dx, double* losses, const float* x, std::span<const int32_t> targets,
-                         float scale) {
+// Loss of the last layer's output x, which its gradient replaces.
+void Step::head_backward(float* x, double* losses, std::span<const int32_t> targets, float scale) {
   const ArenaScope scope(arena_);
   const ModelConfig& c = model_.config;
   const int64_t n = int64_t(targets.size());
   float* norm = arena_.take<float>(n * c.n_embd);
   rms_norm_forward(norm, x, model_.output_norm.data(), c.rms_norm_eps, n, c.n_embd, nn_.pool);
   head_loss_backward(norm, losses, model_.output, norm, targets, scale, nn_);
-  std::fill(dx, dx + n * c.n_embd, 0.0f);
-  rms_norm_backward(dx, norm, x, model_.output_norm.data(), c.rms_norm_eps, n, c.n_embd, nn_.pool);
+  rms_norm_backward(x, norm, x, model_.output_norm.data(), c.rms_norm_eps, n, c.n_embd, false, nn_.pool);
 }
 
 }  // namespace lora

@@ -62,8 +62,7 @@ class Step {
 
  private:
   const float* forward(const StepTokens& tokens, float* x);
-  void head_backward(float* dx, double* losses, const float* x, std::span<const int32_t> targets,
-                     float scale);
+  void head_backward(float* x, double* losses, std::span<const int32_t> targets, float scale);
   void check(const StepTokens& tokens) const;
 
   const Model& model_;

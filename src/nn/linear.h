@@ -54,7 +54,7 @@ struct LinearGradient {
 };
 
 // dx (n_tokens, n_in) = the sum over the layers, or nothing if dx is nullptr; adapters' gradients are added
-// to.
+// to. dx may be x.
 void linear_backward(float* dx, std::span<const LinearGradient> layers, const float* x, int64_t n_tokens,
                      NnContext& nn);
 

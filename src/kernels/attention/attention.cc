@@ -1,60 +1,83 @@
 #include "kernels/attention/attention.h"
 
-#include <hwy/aligned_allocator.h>
-
 #include <algorithm>
-#include <vector>
 
+#include "base/error.h"
 #include "kernels/attention/attention_reference.h"
-#include "kernels/attention/tile.h"
+#include "kernels/attention/passes.h"
 #include "kernels/isa.h"
 
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/attention/attention.cc"
-#include <hwy/foreach_target.h>
-#include <hwy/highway.h>
-
-#include "kernels/attention/backward-inl.h"
-#include "kernels/attention/forward-inl.h"
-
-#if HWY_ONCE
 namespace lora {
 namespace {
 
-HWY_EXPORT(Forward);
-HWY_EXPORT(BackwardQueries);
-HWY_EXPORT(BackwardKeys);
-
-int64_t blocks(int64_t n) {
-  return (n + kColumns - 1) / kColumns;
+int64_t longest(std::span<const AttentionSegment> segments) {
+  int64_t n = 0;
+  for (const AttentionSegment& s : segments) n = std::max(n, s.n_kv);
+  return n;
 }
 
-// Runs body(segment, head_kv, first, last, worker) so that [first, last) covers the n_blocks(segment) blocks
-// of every segment and key/value head, kSharedBlocks at a time. A head's tasks follow each other, so that its
-// keys and values stay in the cache, those with most work first, so that threads finish together.
-template <class Count, class Body>
-void for_each_task(std::span<const AttentionSegment> segments, const AttentionShape& shape, bool last_first,
-                   ThreadPool& pool, const Count& n_blocks, const Body& body) {
-  // A single query, as in generation: nothing is packed, and heads are all there is to share out.
-  const auto shared = [](const AttentionSegment& s) { return s.n_q == 1 ? 1 : kSharedBlocks; };
-  const auto pieces = [&](const AttentionSegment& s) { return (n_blocks(s) + shared(s) - 1) / shared(s); };
-  std::vector<int64_t> end;  // tasks of the segments up to this one
-  int64_t n_tasks = 0;
-  for (const AttentionSegment& s : segments) end.push_back(n_tasks += pieces(s) * shape.n_head_kv);
-  pool.run(n_tasks, [&](int64_t task, int worker) {
-    const auto at = size_t(std::upper_bound(end.begin(), end.end(), task) - end.begin());
-    const AttentionSegment& s = segments[at];
-    const int64_t n = pieces(s), i = task - (end[at] - n * shape.n_head_kv);
-    const int64_t first = (last_first ? n - 1 - i % n : i % n) * shared(s);
-    body(s, i / n, first, std::min(n_blocks(s), first + shared(s)), worker);
+// A segment's heads, and pieces of each, as tasks.
+struct Tasks {
+  int64_t n_segments, n_heads, n_pieces;
+  int64_t size() const { return n_segments * n_heads * n_pieces; }
+  int64_t segment(int64_t task) const { return task / n_pieces / n_heads; }
+  int64_t head(int64_t task) const { return task / n_pieces % n_heads; }
+  int64_t piece(int64_t task) const { return task % n_pieces; }
+};
+
+// Heads in one piece where that keeps all threads busy: each piece packs keys and values anew.
+Tasks share_out(std::span<const AttentionSegment> segments, int64_t n_heads, int n_threads) {
+  const int64_t n = std::max<int64_t>(1, int64_t(segments.size()) * n_heads), wanted = n_threads;
+  return {int64_t(segments.size()), n_heads, n >= wanted ? 1 : (2 * wanted + n - 1) / n};
+}
+
+template <class T>
+void forward(const ForwardPass& pass, std::span<const AttentionSegment> segments, std::byte* scratch,
+             int64_t scratch_bytes, ThreadPool& pool) {
+  const Tasks tasks = share_out(segments, pass.shape.n_head_kv, pool.size());
+  pool.run(tasks.size(), [&](int64_t task, int worker) {
+    const UnitGuard guard(pass.tile.kernel);
+    forward_blocks<T>(pass, segments[size_t(tasks.segment(task))], tasks.head(task), tasks.piece(task),
+                      tasks.n_pieces, scratch + worker * scratch_bytes);
   });
+}
+
+template <class T>
+void backward(const BackwardPass& pass, std::span<const AttentionSegment> segments, std::byte* scratch,
+              int64_t scratch_bytes, ThreadPool& pool) {
+  const Tasks tasks = share_out(segments, pass.shape.n_head_kv, pool.size());
+  const auto run = [&](BackwardPart part) {
+    pool.run(tasks.size(), [&](int64_t task, int worker) {
+      const UnitGuard guard(pass.tile.kernel);
+      backward_tiles<T>(pass, segments[size_t(tasks.segment(task))], tasks.head(task), part,
+                        tasks.piece(task), tasks.n_pieces, scratch + worker * scratch_bytes);
+    });
+  };
+  if (tasks.n_pieces == 1) return run(BackwardPart::all);
+  // Tiles are computed twice, so that each output has one writer. The sums, and so the bits, are the same.
+  // Keys first: dq may take the place of out.
+  run(BackwardPart::keys);
+  run(BackwardPart::queries);
+}
+
+int64_t checked_scratch(std::span<const std::byte> scratch, int64_t needed) {
+  if (int64_t(scratch.size()) < needed) {
+    fail("attention: scratch of {} bytes, {} are needed", scratch.size(), needed);
+  }
+  return needed;
 }
 
 }  // namespace
 
+int64_t attention_scratch_bytes(const AttentionShape& shape, int64_t n_kv, bool backward, GemmInput input,
+                                int n_workers) {
+  const TileShape tile(micro_kernel(input), shape.head_dim);
+  return n_workers * (backward ? backward_bytes(tile, n_kv, input) : forward_bytes(tile, n_kv, input));
+}
+
 void attention_forward(float* out, float* lse, const float* q, const float* k, const float* v,
                        std::span<const AttentionSegment> segments, const AttentionShape& shape,
-                       ThreadPool& pool) {
+                       GemmInput input, std::span<std::byte> scratch, ThreadPool& pool) {
   if (isa() == Isa::scalar) {
     return pool.run(int64_t(segments.size()) * shape.n_head, [&](int64_t task, int) {
       const AttentionSegment& s = segments[size_t(task / shape.n_head)];
@@ -63,55 +86,30 @@ void attention_forward(float* out, float* lse, const float* q, const float* k, c
       }
     });
   }
-  const int64_t size = forward_scratch(shape.head_dim), group = shape.n_head / shape.n_head_kv;
-  const auto scratch = hwy::AllocateAligned<float>(size_t(size * pool.size()));
-  for_each_task(
-      segments, shape, true, pool, [&](const AttentionSegment& s) { return blocks(s.n_q) * group; },
-      [&](const AttentionSegment& s, int64_t head_kv, int64_t first, int64_t last, int worker) {
-        HWY_DYNAMIC_DISPATCH(Forward)
-        (out, lse, q, k, v, s, shape, head_kv, first, last, scratch.get() + worker * size);
-      });
+  const ForwardPass pass{out, lse, q, k, v, shape, {micro_kernel(input), shape.head_dim}};
+  const int64_t bytes =
+      checked_scratch(scratch, attention_scratch_bytes(shape, longest(segments), false, input, pool.size())) /
+      pool.size();
+  input == GemmInput::f32 ? forward<float>(pass, segments, scratch.data(), bytes, pool)
+                          : forward<bf16>(pass, segments, scratch.data(), bytes, pool);
 }
 
 void attention_backward(float* dq, float* dk, float* dv, const float* dout, const float* out,
                         const float* lse, const float* q, const float* k, const float* v,
                         std::span<const AttentionSegment> segments, const AttentionShape& shape,
-                        ThreadPool& pool) {
+                        GemmInput input, std::span<std::byte> scratch, ThreadPool& pool) {
   if (isa() == Isa::scalar) {
     return pool.run(int64_t(segments.size()) * shape.n_head_kv, [&](int64_t task, int) {
       attention_backward_reference(dq, dk, dv, dout, out, lse, q, k, v,
                                    segments[size_t(task / shape.n_head_kv)], shape, task % shape.n_head_kv);
     });
   }
-  int64_t n_tokens = 0;
-  for (const AttentionSegment& s : segments) n_tokens = std::max(n_tokens, s.q_begin + s.n_q);
-  const int64_t size = backward_scratch(shape.head_dim), group = shape.n_head / shape.n_head_kv;
-  const auto scratch = hwy::AllocateAligned<float>(size_t(size * pool.size()));
-  const auto delta = hwy::AllocateAligned<float>(size_t(n_tokens * shape.n_head));
-
-  for_each_task(
-      segments, shape, true, pool, [&](const AttentionSegment& s) { return blocks(s.n_q) * group; },
-      [&](const AttentionSegment& s, int64_t head_kv, int64_t first, int64_t last, int worker) {
-        HWY_DYNAMIC_DISPATCH(BackwardQueries)
-        (dq, delta.get(), dout, out, lse, q, k, v, s, shape, head_kv, first, last,
-         scratch.get() + worker * size);
-      });
-  for_each_task(
-      segments, shape, false, pool, [](const AttentionSegment& s) { return blocks(s.n_kv); },
-      [&](const AttentionSegment& s, int64_t head_kv, int64_t first, int64_t last, int worker) {
-        HWY_DYNAMIC_DISPATCH(BackwardKeys)
-        (dk, dv, delta.get(), dout, lse, q, k, v, s, shape, head_kv, first, last,
-         scratch.get() + worker * size);
-      });
-}
-
-int64_t attention_forward_scratch_bytes(const AttentionShape& shape, int n_workers) {
-  return int64_t(sizeof(float)) * n_workers * forward_scratch(shape.head_dim);
-}
-
-int64_t attention_backward_scratch_bytes(const AttentionShape& shape, int64_t n_tokens, int n_workers) {
-  return int64_t(sizeof(float)) * (n_workers * backward_scratch(shape.head_dim) + n_tokens * shape.n_head);
+  const BackwardPass pass{dq, dk, dv, dout, out, lse, q, k, v, shape, {micro_kernel(input), shape.head_dim}};
+  const int64_t bytes =
+      checked_scratch(scratch, attention_scratch_bytes(shape, longest(segments), true, input, pool.size())) /
+      pool.size();
+  input == GemmInput::f32 ? backward<float>(pass, segments, scratch.data(), bytes, pool)
+                          : backward<bf16>(pass, segments, scratch.data(), bytes, pool);
 }
 
 }  // namespace lora
-#endif  // HWY_ONCE

@@ -4,6 +4,8 @@
 //   s_ij = scale * q_i . k_j   for visible j,   p_ij = exp(s_ij - lse_i),   out_i = sum_j p_ij v_j
 //   lse_i = ln sum_j exp(s_ij)
 //
+// The products run on the micro-kernels of gemm/, with f32 or bf16 inputs and f32 sums; softmax is f32.
+//
 // A batch is a flat list of tokens cut into segments; attention stays inside its segment. Query
 // head h reads key/value head h / (n_head / n_head_kv). Arrays are f32, dense, row-major.
 // Results do not depend on the number of threads.
@@ -13,6 +15,7 @@
 #include <span>
 
 #include "base/parallel.h"
+#include "kernels/gemm/gemm.h"
 
 namespace lora {
 
@@ -29,16 +32,22 @@ struct AttentionShape {
   float scale;                // usually 1 / sqrt(head_dim)
 };
 
-// Rows of `out` and `lse` that no segment covers are left alone.
+// Bytes that a call needs for segments of at most n_kv keys: tiles per worker, and one head's keys and values
+// as the products read them.
+int64_t attention_scratch_bytes(const AttentionShape& shape, int64_t n_kv, bool backward, GemmInput input,
+                                int n_workers);
+
+// Rows of `out` and `lse` that no segment covers are left alone. scratch: 64-byte aligned; Error if too
+// small. Without lse, as in generation, segments of few queries are computed one by one in f32.
 void attention_forward(float* out,      // (n_tokens, n_head * head_dim)
                        float* lse,      // (n_tokens, n_head), or nullptr
                        const float* q,  // (n_tokens, n_head * head_dim)
                        const float* k,  // (n_kv_tokens, n_head_kv * head_dim)
                        const float* v,  // (n_kv_tokens, n_head_kv * head_dim)
                        std::span<const AttentionSegment> segments, const AttentionShape& shape,
-                       ThreadPool& pool);
+                       GemmInput input, std::span<std::byte> scratch, ThreadPool& pool);
 
-// Overwrites the rows of dq, dk and dv that segments cover. Segments must not share key rows.
+// Overwrites the rows of dq, dk and dv that segments cover; dq may be out. Segments must not share key rows.
 // The probabilities are computed again, tile by tile, from q, k and lse:
 //
 //   dv_j = sum_i p_ij dout_i,   ds_ij = p_ij (dout_i . v_j - dout_i . out_i)
@@ -51,11 +60,6 @@ void attention_backward(float* dq,          // (n_tokens, n_head * head_dim)
                         const float* lse,   // (n_tokens, n_head), of the forward pass
                         const float* q, const float* k, const float* v,
                         std::span<const AttentionSegment> segments, const AttentionShape& shape,
-                        ThreadPool& pool);
-
-// Bytes that a call allocates while it runs: tiles per worker, whatever the context's length, and
-// in the backward pass n_tokens * n_head floats besides.
-int64_t attention_forward_scratch_bytes(const AttentionShape& shape, int n_workers);
-int64_t attention_backward_scratch_bytes(const AttentionShape& shape, int64_t n_tokens, int n_workers);
+                        GemmInput input, std::span<std::byte> scratch, ThreadPool& pool);
 
 }  // namespace lora

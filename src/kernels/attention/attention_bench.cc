@@ -12,6 +12,7 @@ namespace lora {
 namespace {
 
 constexpr int64_t kHeads = 32;
+const GemmInput kInput = gemm_input(Precision::automatic);
 
 Buffer<float> numbers(int64_t n, uint64_t stream) {
   Buffer<float> result(n);
@@ -27,7 +28,8 @@ struct Problem {
         k(numbers(ctx * n_head_kv * head_dim, 2)),
         v(numbers(ctx * n_head_kv * head_dim, 3)),
         out(q.size()),
-        lse(n_q * kHeads) {}
+        lse(n_q * kHeads),
+        scratch(attention_scratch_bytes(shape, ctx, true, kInput, 1)) {}
   // Multiply-adds of one product, times two.
   double flops() const {
     const double pairs = double(segment.n_q) * (double(segment.n_kv) - (double(segment.n_q) - 1) / 2);
@@ -36,6 +38,7 @@ struct Problem {
   AttentionShape shape;
   AttentionSegment segment;
   Buffer<float> q, k, v, out, lse;
+  Buffer<std::byte> scratch;
 };
 
 void rate(benchmark::State& state, double flops) {
@@ -47,7 +50,7 @@ void forward(benchmark::State& state) {
   ThreadPool pool(1);
   for (auto _ : state) {
     attention_forward(p.out.data(), p.lse.data(), p.q.data(), p.k.data(), p.v.data(), {&p.segment, 1},
-                      p.shape, pool);
+                      p.shape, kInput, p.scratch.span(), pool);
   }
   rate(state, 2 * p.flops());
 }
@@ -60,10 +63,10 @@ void backward(benchmark::State& state) {
   const Buffer<float> dout = numbers(p.q.size(), 4);
   Buffer<float> dq(p.q.size()), dk(p.k.size()), dv(p.v.size());
   attention_forward(p.out.data(), p.lse.data(), p.q.data(), p.k.data(), p.v.data(), {&p.segment, 1}, p.shape,
-                    pool);
+                    kInput, p.scratch.span(), pool);
   for (auto _ : state) {
     attention_backward(dq.data(), dk.data(), dv.data(), dout.data(), p.out.data(), p.lse.data(), p.q.data(),
-                       p.k.data(), p.v.data(), {&p.segment, 1}, p.shape, pool);
+                       p.k.data(), p.v.data(), {&p.segment, 1}, p.shape, kInput, p.scratch.span(), pool);
   }
   rate(state, 5 * p.flops());
 }
@@ -76,7 +79,7 @@ void one_query(benchmark::State& state) {
   ThreadPool pool(1);
   for (auto _ : state) {
     attention_forward(p.out.data(), nullptr, p.q.data(), p.k.data(), p.v.data(), {&p.segment, 1}, p.shape,
-                      pool);
+                      kInput, p.scratch.span(), pool);
   }
   state.SetBytesProcessed(state.iterations() * 2 * p.k.size() * int64_t(sizeof(float)));
   rate(state, 2 * p.flops());

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "kernels/attention/attention_reference.h"
+#include "kernels/isa.h"
 #include "kernels/rope/rope_reference.h"
 #include "kernels/test_numbers.h"
 
@@ -18,6 +20,28 @@ struct Case {
   Segments segments;
 };
 
+constexpr GemmInput kInputs[] = {GemmInput::f32, GemmInput::bf16};
+
+Buffer<std::byte> scratch_for(const Segments& segments, const AttentionShape& shape, bool backward,
+                              GemmInput input, const ThreadPool& pool) {
+  int64_t n_kv = 0;
+  for (const AttentionSegment& s : segments) n_kv = std::max(n_kv, s.n_kv);
+  return Buffer<std::byte>(attention_scratch_bytes(shape, n_kv, backward, input, pool.size()));
+}
+
+void forward(float* out, float* lse, const float* q, const float* k, const float* v, const Segments& segments,
+             const AttentionShape& shape, ThreadPool& pool, GemmInput input = GemmInput::f32) {
+  auto scratch = scratch_for(segments, shape, false, input, pool);
+  attention_forward(out, lse, q, k, v, segments, shape, input, scratch.span(), pool);
+}
+
+void backward(float* dq, float* dk, float* dv, const float* dout, const float* out, const float* lse,
+              const float* q, const float* k, const float* v, const Segments& segments,
+              const AttentionShape& shape, ThreadPool& pool, GemmInput input = GemmInput::f32) {
+  auto scratch = scratch_for(segments, shape, true, input, pool);
+  attention_backward(dq, dk, dv, dout, out, lse, q, k, v, segments, shape, input, scratch.span(), pool);
+}
+
 // Training segments of the given lengths, one behind the other.
 Segments packed(const std::vector<int64_t>& lengths) {
   Segments result;
@@ -29,14 +53,14 @@ Segments packed(const std::vector<int64_t>& lengths) {
   return result;
 }
 
-// Lengths around the tiles (32 columns, 64 rows) and around four blocks of columns, heads of all usual sizes
+// Lengths around the tiles (96) and micro-tiles, heads of all usual sizes
 // and odd ones, keys of the past, gaps between segments, and few queries.
 const Case kCases[] = {
     {"one token", 1, 1, 8, packed({1})},
     {"odd sizes", 3, 1, 5, packed({7, 1, 33, 2})},
     {"head_dim 1", 2, 2, 1, packed({40})},
-    {"head_dim 32, tile edges", 2, 1, 32, packed({31, 32, 33, 63, 64, 65})},
-    {"head_dim 64", 4, 2, 64, packed({127, 128, 129, 8, 9})},
+    {"head_dim 32, tile edges", 2, 1, 32, packed({31, 32, 33, 95, 96, 97})},
+    {"head_dim 64", 4, 2, 64, packed({191, 192, 193, 8, 9})},
     {"head_dim 80", 2, 2, 80, packed({100})},
     {"head_dim 96", 2, 1, 96, packed({70})},
     {"head_dim 100", 3, 3, 100, packed({66})},
@@ -45,6 +69,7 @@ const Case kCases[] = {
     {"no queries", 2, 1, 16, {{0, 0, 0, 5}, {0, 3, 5, 3}}},
     {"generation", 4, 2, 64, {{0, 1, 0, 1}, {1, 1, 10, 200}, {2, 1, 300, 65}, {3, 3, 400, 70}}},
     {"prompt with a past", 2, 1, 24, {{2, 45, 3, 130}, {50, 8, 140, 64}}},
+    {"past of whole tiles", 2, 2, 24, {{0, 100, 0, 292}, {100, 5, 292, 197}}},
 };
 
 struct Problem {
@@ -92,24 +117,32 @@ constexpr double kRange = 2;
 
 // A score is a sum of head_dim products below 4 times the scale: its rounding error moves a
 // probability by this share. Sums of probabilities over n keys add little: they are taken tile by tile.
-double score_error(const AttentionShape& shape) {
+double score_error(const AttentionShape& shape, GemmInput input) {
+  // bf16 rounds q, k, v, the probabilities and gradients to 8 bits; errors of a score's products are
+  // independent. The scalar set computes in f32 whatever the input.
+  if (input == GemmInput::bf16 && isa() != Isa::scalar) return (kRange * kRange + 2) / 256;
   return kRange * kRange * std::sqrt(double(shape.head_dim)) * 4 * kEpsilon + 16 * kEpsilon;
 }
 
-TEST(Attention, ForwardMatchesReference) {
+class AttentionInputs : public testing::TestWithParam<GemmInput> {};
+INSTANTIATE_TEST_SUITE_P(Inputs, AttentionInputs, testing::ValuesIn(kInputs),
+                         [](const auto& at) { return at.param == GemmInput::f32 ? "f32" : "bf16"; });
+
+TEST_P(AttentionInputs, ForwardMatchesReference) {
+  const GemmInput input = GetParam();
   ThreadPool pool(2);
   for (const Case& c : kCases) {
     const Problem p(c);
     Misaligned q(numbers(p.q_size, 1, kRange)), k(numbers(p.kv_size, 2, kRange)), v(numbers(p.kv_size, 3));
     Misaligned out(numbers(p.q_size, 4)), lse(numbers(p.n_tokens * c.n_head, 5));
-    attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool);
+    forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool, input);
 
     // What no segment covers keeps the numbers it had.
     auto want = numbers<double>(p.q_size, 4), want_lse = numbers<double>(p.n_tokens * c.n_head, 5);
     reference_forward(want, want_lse, numbers<double>(p.q_size, 1, kRange),
                       numbers<double>(p.kv_size, 2, kRange), numbers<double>(p.kv_size, 3), c.segments,
                       p.shape);
-    const double error = score_error(p.shape);  // values are below 1, so out moves by no more
+    const double error = score_error(p.shape, input);  // values are below 1, so out moves by no more
     test::expect_close(
         out, want, [&](int64_t) { return error; }, std::string(c.name) + ": out");
     test::expect_close(
@@ -118,21 +151,23 @@ TEST(Attention, ForwardMatchesReference) {
     EXPECT_TRUE(out.guards_intact() && lse.guards_intact()) << c.name;
 
     auto without = numbers(p.q_size, 4);
-    attention_forward(without.data(), nullptr, q.data(), k.data(), v.data(), c.segments, p.shape, pool);
-    EXPECT_EQ(without, std::vector<float>(out.data(), out.data() + out.size())) << c.name;
+    forward(without.data(), nullptr, q.data(), k.data(), v.data(), c.segments, p.shape, pool, input);
+    test::expect_close(
+        without, want, [&](int64_t) { return error; }, std::string(c.name) + ": out without lse");
   }
 }
 
-TEST(Attention, BackwardMatchesReference) {
+TEST_P(AttentionInputs, BackwardMatchesReference) {
+  const GemmInput input = GetParam();
   ThreadPool pool(2);
   for (const Case& c : kCases) {
     const Problem p(c);
     Misaligned q(numbers(p.q_size, 1, kRange)), k(numbers(p.kv_size, 2, kRange)), v(numbers(p.kv_size, 3));
     Misaligned dout(numbers(p.q_size, 6)), out(zeros(p.q_size)), lse(zeros(p.n_tokens * c.n_head));
     Misaligned dq(numbers(p.q_size, 7)), dk(numbers(p.kv_size, 8)), dv(numbers(p.kv_size, 9));
-    attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool);
-    attention_backward(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(), q.data(),
-                       k.data(), v.data(), c.segments, p.shape, pool);
+    forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool, input);
+    backward(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(), q.data(), k.data(),
+             v.data(), c.segments, p.shape, pool, input);
 
     const auto q64 = numbers<double>(p.q_size, 1, kRange), k64 = numbers<double>(p.kv_size, 2, kRange);
     const auto v64 = numbers<double>(p.kv_size, 3), dout64 = numbers<double>(p.q_size, 6);
@@ -145,7 +180,8 @@ TEST(Attention, BackwardMatchesReference) {
 
     // A probability's relative error times the sums of |p| |dp| |k| and the like: probabilities of one query
     // sum to 1, |dp| and delta stay below head_dim, and a key is seen by at most all queries of its group.
-    const double error = 2 * score_error(p.shape), dim = double(c.head_dim), scale = double(p.shape.scale);
+    const double error = 2 * score_error(p.shape, input), dim = double(c.head_dim),
+                 scale = double(p.shape.scale);
     int64_t longest = 0;
     for (const AttentionSegment& s : c.segments) longest = std::max(longest, s.n_q);
     const double seen_by = std::sqrt(double(longest * c.n_head / c.n_head_kv));  // errors are independent
@@ -199,19 +235,19 @@ TEST(Attention, BackwardIsTheDerivativeThroughRope) {
   }
 }
 
-TEST(Attention, SameBitsForAnyThreadCount) {
-  const Case c{"", 6, 2, 40, packed({150, 3, 77})};
+TEST_P(AttentionInputs, SameBitsForAnyThreadCount) {
+  const Case c{"", 6, 2, 40, packed({350})};
   const Problem p(c);
   const auto q = numbers(p.q_size, 1), k = numbers(p.kv_size, 2), v = numbers(p.kv_size, 3),
              dout = numbers(p.q_size, 4);
   std::vector<std::vector<float>> results;
-  for (int threads : {1, 2, 7}) {
+  for (int threads : {1, 2, 5}) {
     ThreadPool pool(threads);
     auto out = zeros(p.q_size), lse = zeros(p.n_tokens * 6), dq = zeros(p.q_size), dk = zeros(p.kv_size),
          dv = dk;
-    attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool);
-    attention_backward(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(), q.data(),
-                       k.data(), v.data(), c.segments, p.shape, pool);
+    forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool, GetParam());
+    backward(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(), q.data(), k.data(),
+             v.data(), c.segments, p.shape, pool, GetParam());
     for (const auto& part : {lse, dq, dk, dv}) out.insert(out.end(), part.begin(), part.end());
     results.push_back(out);
   }
@@ -226,10 +262,9 @@ TEST(Attention, SegmentsDoNotSeeEachOther) {
   const int64_t n = 120, first = 50;
   const auto q = numbers(n * 32, 1, 3), k = numbers(n * 16, 2, 3), v = numbers(n * 16, 3);
   auto together = zeros(n * 32), alone = zeros(n * 32);
-  attention_forward(together.data(), nullptr, q.data(), k.data(), v.data(), packed({first, n - first}), shape,
-                    pool);
-  attention_forward(alone.data(), nullptr, q.data(), k.data(), v.data(),
-                    Segments{{first, n - first, first, n - first}}, shape, pool);
+  forward(together.data(), nullptr, q.data(), k.data(), v.data(), packed({first, n - first}), shape, pool);
+  forward(alone.data(), nullptr, q.data(), k.data(), v.data(), Segments{{first, n - first, first, n - first}},
+          shape, pool);
   EXPECT_TRUE(std::equal(alone.begin() + first * 32, alone.end(), together.begin() + first * 32));
 }
 
@@ -245,7 +280,7 @@ TEST(Attention, RunningMaximumKeepsLargeScoresFinite) {
     k[size_t(2 * i)] = 50.0f * float(i);
     v[size_t(2 * i)] = float(i);
   }
-  attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), packed({n}), shape, pool);
+  forward(out.data(), lse.data(), q.data(), k.data(), v.data(), packed({n}), shape, pool);
   for (int64_t i = 0; i < n; ++i) {
     EXPECT_FLOAT_EQ(out[size_t(2 * i)], float(i));  // its own key, the largest it sees
     EXPECT_FLOAT_EQ(lse[size_t(i)], 50.0f * float(i));
@@ -258,18 +293,53 @@ TEST(Attention, BrokenInputReachesTheOutput) {
   for (int64_t n : {3, 100}) {  // few queries, and tiles
     auto q = numbers(n * 20, 1), k = numbers(n * 20, 2), v = numbers(n * 20, 3), out = zeros(n * 20);
     k[size_t(1 * 20 + 7)] = std::numeric_limits<float>::quiet_NaN();
-    attention_forward(out.data(), nullptr, q.data(), k.data(), v.data(), packed({n}), shape, pool);
+    forward(out.data(), nullptr, q.data(), k.data(), v.data(), packed({n}), shape, pool);
     EXPECT_FALSE(std::isnan(out[5])) << n;  // query 0 does not see key 1
     EXPECT_TRUE(std::isnan(out[size_t(2 * 20 + 5)])) << n;
     EXPECT_TRUE(std::isnan(out[size_t((n - 1) * 20 + 5)])) << n;
   }
 }
 
-TEST(Attention, ScratchDoesNotGrowWithTheContext) {
+// The derivative's sums may take the place of the output.
+TEST(Attention, GradientOfQueriesMayOverwriteTheOutput) {
+  ThreadPool pool(3);
+  const AttentionShape shape{2, 1, 20, 0.3f};
+  const Segments segments = packed({150});
+  const auto q = numbers(150 * 40, 1), k = numbers(150 * 20, 2), v = numbers(150 * 20, 3),
+             dout = numbers(150 * 40, 4);
+  auto out = zeros(150 * 40), lse = zeros(300), dq = out, dk = zeros(150 * 20), dv = dk;
+  forward(out.data(), lse.data(), q.data(), k.data(), v.data(), segments, shape, pool);
+  backward(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(), q.data(), k.data(), v.data(),
+           segments, shape, pool);
+  const auto want_dk = dk;
+  backward(out.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(), q.data(), k.data(),
+           v.data(), segments, shape, pool);
+  EXPECT_EQ(out, dq);
+  EXPECT_EQ(dk, want_dk);
+}
+
+TEST(Attention, ScratchGrowsWithOneHeadOfTheContext) {
   const AttentionShape shape{32, 8, 128, 1};
-  EXPECT_LT(attention_forward_scratch_bytes(shape, 1), 1 << 20);
-  const int64_t short_ctx = attention_backward_scratch_bytes(shape, 128, 1);
-  EXPECT_EQ(attention_backward_scratch_bytes(shape, 128 + 1000, 1) - short_ctx, 1000 * 32 * 4);
+  for (GemmInput input : kInputs) {
+    for (bool backward : {false, true}) {
+      const auto bytes = [&](int64_t n_kv) {
+        return attention_scratch_bytes(shape, n_kv, backward, input, 1);
+      };
+      // Keys and values as operands and, going back, one more form and two sums: 4 bytes at most each.
+      EXPECT_LE(bytes(96 * 101) - bytes(96), 9600 * 128 * 4 * (backward ? 5 : 2));
+    }
+  }
+}
+
+TEST(Attention, TooSmallAScratchIsAnError) {
+  if (isa() == Isa::scalar) GTEST_SKIP() << "the plain loops need none";
+  ThreadPool pool(1);
+  const AttentionShape shape{1, 1, 4, 1};
+  const Segments segments = packed({5});
+  std::vector<float> x(20), lse(5);
+  EXPECT_THROW(attention_forward(x.data(), lse.data(), x.data(), x.data(), x.data(), segments, shape,
+                                 GemmInput::f32, {}, pool),
+               Error);
 }
 
 }  // namespace

@@ -15,7 +15,6 @@
 #include <cstdint>
 #include <limits>
 
-#include "kernels/attention/tile-inl.h"
 #include "kernels/attention/tile.h"
 #include "kernels/exp-inl.h"
 
@@ -23,21 +22,13 @@ HWY_BEFORE_NAMESPACE();
 namespace lora {
 namespace HWY_NAMESPACE {
 namespace {
+namespace hn = hwy::HWY_NAMESPACE;
 
-// Below this many, one at a time costs less than a tile: measured with 1024 keys of 8 heads of 128, a tile
-// took 1.45 ms (AVX-512; AVX2 2.0 ms) however many of its columns were in use, a single query 0.4 ms.
-constexpr int64_t kFewQueries = 4;
+using D = hn::ScalableTag<float>;
+using V = hn::Vec<D>;
 
-float Dot(const float* a, const float* b, int64_t n) {
-  const D d;
-  const int64_t lanes = hn::Lanes(d);
-  V s = hn::Zero(d);
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) s = hn::MulAdd(hn::LoadU(d, a + i), hn::LoadU(d, b + i), s);
-  float sum = hn::GetLane(hn::SumOfLanes(d, s));
-  for (; i < n; ++i) sum += a[i] * b[i];
-  return sum;
-}
+// Keys whose scores exist at a time.
+constexpr int64_t kTileRows = 64;
 
 // dots[0 .. 4) = q . key for four keys at once.
 void Dot4(float* dots, const float* q, const float* const keys[4], int64_t n) {

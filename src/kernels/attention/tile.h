@@ -1,37 +1,54 @@
-// How attention is cut into tiles and tasks, and where in memory one head of one segment lies.
+// How attention is cut into tiles, and the forms that its operands are packed into for the micro-kernels of
+// gemm/ (kernels/gemm/micro_kernel.h): f32 or bf16, as in every other product.
+//
+// A tile is kTile queries by kTile keys, a multiple of every kernel's mr, nr and k_step. With S = Q K^T:
+//
+//                       left operand                 right operand, packed once for all tiles
+//   S    (query, key)   Q, times scale               K, turned: lanes are keys
+//   O    (query, dim)   P = softmax(S)               V, interleaved: lanes are dims
+//   dP   (query, key)   dO                           V, turned
+//   dQ   (query, dim)   dS = P (dP - delta)          K, interleaved
+//   dV   (key, dim)     P^T                          dO, interleaved
+//   dK   (key, dim)     dS^T                         Q, interleaved
+//
+// Micro-tiles that the causal mask leaves empty are skipped.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
+#include "base/half.h"
 #include "kernels/attention/attention.h"
+#include "kernels/gemm/micro_kernel.h"
 
 namespace lora {
 
-constexpr int64_t kColumns = 32;  // of a tile: queries or keys in lanes; at least two vectors of every target
-constexpr int64_t kTileRows = 64;
-// Blocks of columns that a task takes through the same packed tiles of rows. Packing was a fifth of the
-// time for one block alone.
-constexpr int64_t kSharedBlocks = 4;
+inline constexpr int64_t kTile = 96;
 
-// Floats of one block: q and out as columns, maximum and sum; backward at most four matrices of columns.
-constexpr int64_t forward_state(int64_t head_dim) {
-  return (2 * head_dim + 2) * kColumns;
-}
-constexpr int64_t backward_state(int64_t head_dim) {
-  return (4 * head_dim + 2) * kColumns;
+inline int64_t tiles(int64_t n) {
+  return (n + kTile - 1) / kTile;
 }
 
-// Floats of one worker: two packed tiles, one tile of scores (two backward), a factor per column, the blocks.
-constexpr int64_t forward_scratch(int64_t head_dim) {
-  return 2 * kTileRows * head_dim + (kTileRows + 1) * kColumns + kSharedBlocks * forward_state(head_dim);
-}
-constexpr int64_t backward_scratch(int64_t head_dim) {
-  return 2 * kTileRows * head_dim + (2 * kTileRows + 1) * kColumns + kSharedBlocks * backward_state(head_dim);
-}
+// head_dim as the micro-kernel in use needs it.
+struct TileShape {
+  TileShape(const MicroKernel& k, int64_t head_dim)
+      : kernel(k),
+        dim(head_dim),
+        dim_inner(padded(head_dim, k.k_step)),
+        dim_lanes(padded(head_dim, k.nr)),
+        turned(kTile * dim_inner),
+        interleaved(kTile * dim_lanes) {}
+  static int64_t padded(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+
+  const MicroKernel& kernel;
+  int64_t dim;
+  int64_t dim_inner;            // where head_dim is summed over
+  int64_t dim_lanes;            // where it lies in lanes
+  int64_t turned, interleaved;  // elements of one packed tile; a left operand is as long as a turned one
+};
 
 // One query head of one segment: offsets of its first token, and how far apart tokens are.
 struct HeadView {
-  HeadView() = default;
   HeadView(const AttentionSegment& seg, const AttentionShape& shape, int64_t head)
       : n_q(seg.n_q),
         n_kv(seg.n_kv),
@@ -42,13 +59,54 @@ struct HeadView {
         lse_row(shape.n_head),
         lse_at(seg.q_begin * shape.n_head + head) {}
 
-  int64_t n_q = 0, n_kv = 0;
-  int64_t q_row = 0, kv_row = 0;  // floats
-  int64_t q_at = 0, kv_at = 0;    // in q, out and their gradients; in k, v and theirs
-  int64_t lse_row = 0, lse_at = 0;
+  int64_t n_q, n_kv;
+  int64_t q_row, kv_row;  // floats
+  int64_t q_at, kv_at;    // in q, out and their gradients; in k, v and theirs
+  int64_t lse_row, lse_at;
 
   // Keys that query i sees, its own included.
   int64_t n_visible(int64_t i) const { return n_kv - n_q + i + 1; }
 };
+
+// The rows and columns of one tile that are not masked.
+struct TileMask {
+  int64_t n_rows;   // queries
+  int64_t visible;  // keys of this tile that its first query sees; may be negative or beyond kTile
+  // Keys that rows [0, rows) see together.
+  int64_t keys(int64_t rows) const {
+    return std::clamp<int64_t>(visible + std::min(rows, n_rows) - 1, 0, kTile);
+  }
+  // The first query that sees key j.
+  int64_t first_row(int64_t j) const { return std::max<int64_t>(0, j + 1 - visible); }
+};
+
+// T is the kernel's input: float or bf16. Rows lie `row` floats apart in `from`; those beyond n are zero.
+template <class T>
+void pack_tile_left(T* to, const float* from, int64_t row, int64_t n, float scale, const TileShape& s);
+template <class T>
+void pack_tile_turned(T* to, const float* from, int64_t row, int64_t n, const TileShape& s);
+template <class T>
+void pack_tile_interleaved(T* to, const float* from, int64_t row, int64_t n, float scale, const TileShape& s);
+
+// A tile (kTile, kTile) of f32 as a left operand; `left` is where its conversion goes.
+const float* as_left(float* left, const float* tile);
+const bf16* as_left(bf16* left, const float* tile);
+
+// scores (kTile, kTile) = left rows times turned columns, where the mask leaves any.
+template <class T>
+void multiply_scores(float* scores, const T* left, const T* turned, const TileMask& mask, const TileShape& s);
+
+// sums ([dim / nr][kTile][nr]) += left (query, key) times interleaved (key, dim).
+template <class T>
+void add_over_keys(float* sums, const T* left, const T* interleaved, const TileMask& mask,
+                   const TileShape& s);
+// sums ([dim / nr][kTile][nr]) += left (key, query) times interleaved (query, dim).
+template <class T>
+void add_over_queries(float* sums, const T* left, const T* interleaved, const TileMask& mask,
+                      const TileShape& s);
+
+// Rows of sums as they were added up above, each times a factor, to rows of memory.
+void store_rows(float* to, int64_t row, const float* sums, const float* factors, int64_t n,
+                const TileShape& s);
 
 }  // namespace lora

@@ -78,16 +78,6 @@ int64_t column_step(std::span<const GemmTerm> terms, int64_t nr) {
   return step;
 }
 
-struct UnitGuard {  // the unit's per-task setup
-  const MicroKernel& kernel;
-  explicit UnitGuard(const MicroKernel& k) : kernel(k) {
-    if (kernel.begin) kernel.begin();
-  }
-  ~UnitGuard() {
-    if (kernel.end) kernel.end();
-  }
-};
-
 // Rows to look ahead where no earlier block could bring them near.
 constexpr int64_t kAhead = 8;
 

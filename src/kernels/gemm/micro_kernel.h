@@ -25,6 +25,19 @@ struct MicroKernel {
   void (*end)();
 };
 
+// A task's use of the unit.
+struct UnitGuard {
+  const MicroKernel& kernel;
+  explicit UnitGuard(const MicroKernel& k) : kernel(k) {
+    if (kernel.begin) kernel.begin();
+  }
+  ~UnitGuard() {
+    if (kernel.end) kernel.end();
+  }
+  UnitGuard(const UnitGuard&) = delete;
+  UnitGuard& operator=(const UnitGuard&) = delete;
+};
+
 // Bounds that gemm.cc's scratch is sized for.
 inline constexpr int kMaxMr = 32, kMaxNr = 32, kMaxKc = 256;
 

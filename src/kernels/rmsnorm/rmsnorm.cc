@@ -61,6 +61,7 @@ void Forward(float* y, const float* x, const float* weight, float eps, int64_t n
   }
 }
 
+template <bool kAdd>
 void Backward(float* dx, const float* dy, const float* x, const float* weight, float eps, int64_t n_tokens,
               int64_t n_embd) {
   const D d;
@@ -82,11 +83,20 @@ void Backward(float* dx, const float* dy, const float* x, const float* weight, f
     const V scale = hn::Set(d, rstd), minus = hn::Set(d, -along_x);
     for (i = 0; i + lanes <= n_embd; i += lanes) {
       const V g = hn::Mul(hn::LoadU(d, weight + i), hn::LoadU(d, dy + i));
-      const V sum = hn::MulAdd(scale, g, hn::LoadU(d, dx + i));
+      const V sum = kAdd ? hn::MulAdd(scale, g, hn::LoadU(d, dx + i)) : hn::Mul(scale, g);
       hn::StoreU(hn::MulAdd(minus, hn::LoadU(d, x + i), sum), d, dx + i);
     }
-    for (; i < n_embd; ++i) dx[i] += rstd * weight[i] * dy[i] - along_x * x[i];
+    for (; i < n_embd; ++i) dx[i] = (kAdd ? dx[i] : 0.0f) + (rstd * weight[i] * dy[i] - along_x * x[i]);
   }
+}
+
+void BackwardAdd(float* dx, const float* dy, const float* x, const float* weight, float eps, int64_t n_tokens,
+                 int64_t n_embd) {
+  Backward<true>(dx, dy, x, weight, eps, n_tokens, n_embd);
+}
+void BackwardSet(float* dx, const float* dy, const float* x, const float* weight, float eps, int64_t n_tokens,
+                 int64_t n_embd) {
+  Backward<false>(dx, dy, x, weight, eps, n_tokens, n_embd);
 }
 
 // Columns [begin, end), at most kRmsNormColumns. Sums of 64 tokens are added up apart, so that rounding
@@ -124,7 +134,8 @@ namespace {
 
 HWY_EXPORT(Rstds);
 HWY_EXPORT(Forward);
-HWY_EXPORT(Backward);
+HWY_EXPORT(BackwardAdd);
+HWY_EXPORT(BackwardSet);
 HWY_EXPORT(WeightGradient);
 
 // Pieces below some 16 thousand numbers are not worth another thread.
@@ -145,12 +156,13 @@ void rms_norm_forward(float* y, const float* x, const float* weight, float eps, 
 }
 
 void rms_norm_backward(float* dx, const float* dy, const float* x, const float* weight, float eps,
-                       int64_t n_tokens, int64_t n_embd, ThreadPool& pool) {
+                       int64_t n_tokens, int64_t n_embd, bool add, ThreadPool& pool) {
   const bool scalar = isa() == Isa::scalar;
   pool.for_range(n_tokens, grain(n_embd), [&](int64_t begin, int64_t end) {
     const int64_t at = begin * n_embd, n = end - begin;
-    if (scalar) return rms_norm_backward_reference(dx + at, dy + at, x + at, weight, eps, n, n_embd);
-    HWY_DYNAMIC_DISPATCH(Backward)(dx + at, dy + at, x + at, weight, eps, n, n_embd);
+    if (scalar) return rms_norm_backward_reference(dx + at, dy + at, x + at, weight, eps, n, n_embd, add);
+    add ? HWY_DYNAMIC_DISPATCH(BackwardAdd)(dx + at, dy + at, x + at, weight, eps, n, n_embd)
+        : HWY_DYNAMIC_DISPATCH(BackwardSet)(dx + at, dy + at, x + at, weight, eps, n, n_embd);
   });
 }
 

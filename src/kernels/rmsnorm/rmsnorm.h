@@ -17,16 +17,17 @@ void rms_norm_forward(float* y,             // (n_tokens, n_embd)
                       const float* weight,  // (n_embd)
                       float eps, int64_t n_tokens, int64_t n_embd, ThreadPool& pool);
 
-// Adds the gradient for x to dx, as the residual stream wants it; rstd is computed again from x.
+// The gradient for x, with `add` on top of what dx holds, as the residual stream wants it; rstd is computed
+// again from x.
 //
-//   dx_i += rstd * w_i dy_i - x_i * rstd^3 / n_embd * sum_j(w_j dy_j x_j)
+//   dx_i (+)= rstd * w_i dy_i - x_i * rstd^3 / n_embd * sum_j(w_j dy_j x_j)
 //
-// dx must not overlap dy or x.
-void rms_norm_backward(float* dx,            // (n_tokens, n_embd), added to
+// dx must not overlap dy; without `add` it may be x.
+void rms_norm_backward(float* dx,            // (n_tokens, n_embd)
                        const float* dy,      // (n_tokens, n_embd)
                        const float* x,       // (n_tokens, n_embd)
                        const float* weight,  // (n_embd)
-                       float eps, int64_t n_tokens, int64_t n_embd, ThreadPool& pool);
+                       float eps, int64_t n_tokens, int64_t n_embd, bool add, ThreadPool& pool);
 
 // dweight_i += sum over tokens of dy_i x_i rstd, tokens in order. Allocates n_tokens floats.
 void rms_norm_weight_gradient(float* dweight,   // (n_embd), added to

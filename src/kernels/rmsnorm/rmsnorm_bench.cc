@@ -24,7 +24,7 @@ void backward(benchmark::State& state) {
   std::vector<float> x(size_t(kTokens * n), 0.5f), dy(x), dx(x), w(size_t(n), 1.0f);
   ThreadPool pool(1);
   for (auto _ : state) {
-    rms_norm_backward(dx.data(), dy.data(), x.data(), w.data(), 1e-5f, kTokens, n, pool);
+    rms_norm_backward(dx.data(), dy.data(), x.data(), w.data(), 1e-5f, kTokens, n, true, pool);
   }
   state.SetBytesProcessed(state.iterations() * 4 * kTokens * n * 4);
 }

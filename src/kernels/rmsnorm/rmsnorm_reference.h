@@ -24,13 +24,15 @@ void rms_norm_forward_reference(T* y, const T* x, const T* weight, T eps, int64_
 
 template <class T>
 void rms_norm_backward_reference(T* dx, const T* dy, const T* x, const T* weight, T eps, int64_t n_tokens,
-                                 int64_t n_embd) {
+                                 int64_t n_embd, bool add) {
   for (int64_t t = 0; t < n_tokens; ++t, x += n_embd, dy += n_embd, dx += n_embd) {
     const T rstd = rms_norm_rstd(x, eps, n_embd);
     T dot = 0;
     for (int64_t i = 0; i < n_embd; ++i) dot += weight[i] * dy[i] * x[i];
     const T along_x = dot * rstd * rstd * rstd / T(n_embd);
-    for (int64_t i = 0; i < n_embd; ++i) dx[i] += rstd * weight[i] * dy[i] - along_x * x[i];
+    for (int64_t i = 0; i < n_embd; ++i) {
+      dx[i] = (add ? dx[i] : T(0)) + (rstd * weight[i] * dy[i] - along_x * x[i]);
+    }
   }
 }
 

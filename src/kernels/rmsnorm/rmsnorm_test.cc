@@ -53,17 +53,29 @@ TEST(RmsNorm, BackwardAddsReferenceGradient) {
   ThreadPool pool(2);
   for (int64_t n : kLengths) {
     Misaligned x(numbers(3 * n, 1)), w(numbers(n, 2)), dy(numbers(3 * n, 3)), dx(numbers(3 * n, 4));
-    rms_norm_backward(dx.data(), dy.data(), x.data(), w.data(), kEps, 3, n, pool);
+    rms_norm_backward(dx.data(), dy.data(), x.data(), w.data(), kEps, 3, n, true, pool);
 
     const auto x64 = numbers<double>(3 * n, 1), w64 = numbers<double>(n, 2), dy64 = numbers<double>(3 * n, 3);
     auto want = numbers<double>(3 * n, 4);
-    rms_norm_backward_reference(want.data(), dy64.data(), x64.data(), w64.data(), double(kEps), 3, n);
+    rms_norm_backward_reference(want.data(), dy64.data(), x64.data(), w64.data(), double(kEps), 3, n, true);
     // Three terms meet: what stood there (below 1), rstd w dy, and x rstd^3 mean(w dy x), both below rstd.
     const auto tolerance = [&](int64_t i) {
       return 2 * relative(n) * (1 + rms_norm_rstd(x64.data() + i / n * n, double(kEps), n));
     };
     test::expect_close(dx, want, tolerance, at(n));
     EXPECT_TRUE(dx.guards_intact()) << at(n);
+  }
+}
+
+TEST(RmsNorm, BackwardMayOverwriteItsInput) {
+  ThreadPool pool(2);
+  for (int64_t n : kLengths) {
+    const auto x = numbers(3 * n, 1), w = numbers(n, 2), dy = numbers(3 * n, 3);
+    auto added = std::vector<float>(x.size()), in_place = x;
+    rms_norm_backward(added.data(), dy.data(), x.data(), w.data(), kEps, 3, n, true, pool);
+    rms_norm_backward(in_place.data(), dy.data(), in_place.data(), w.data(), kEps, 3, n, false, pool);
+    test::expect_close(
+        in_place, added, [&](int64_t i) { return kEpsilon * std::abs(added[size_t(i)]); }, at(n));
   }
 }
 
@@ -101,7 +113,7 @@ TEST(RmsNorm, BackwardIsTheDerivative) {
     rms_norm_forward_reference(y.data(), x.data(), w.data(), 1e-2, n_tokens, n);
     return test::dot(y, dy);
   };
-  rms_norm_backward_reference(dx.data(), dy.data(), x.data(), w.data(), 1e-2, n_tokens, n);
+  rms_norm_backward_reference(dx.data(), dy.data(), x.data(), w.data(), 1e-2, n_tokens, n, false);
   for (int64_t t = 0; t < n_tokens; ++t) rstd[size_t(t)] = rms_norm_rstd(x.data() + t * n, 1e-2, n);
   rms_norm_weight_gradient_reference(dw.data(), dy.data(), x.data(), rstd.data(), n_tokens, n, 0, n);
   test::expect_gradient(loss, x, dx, "x");
@@ -116,7 +128,7 @@ TEST(RmsNorm, SameBitsForAnyThreadCount) {
     ThreadPool pool(threads);
     std::vector<float> y(x.size()), dx(x.size()), dw(w.size());
     rms_norm_forward(y.data(), x.data(), w.data(), kEps, n_tokens, n, pool);
-    rms_norm_backward(dx.data(), dy.data(), x.data(), w.data(), kEps, n_tokens, n, pool);
+    rms_norm_backward(dx.data(), dy.data(), x.data(), w.data(), kEps, n_tokens, n, true, pool);
     rms_norm_weight_gradient(dw.data(), dy.data(), x.data(), kEps, n_tokens, n, pool);
     y.insert(y.end(), dx.begin(), dx.end());
     y.insert(y.end(), dw.begin(), dw.end());

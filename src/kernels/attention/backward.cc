@@ -1,0 +1,126 @@
+// Attention backward: every tile of scores is computed again from q, k and lse, and gives its part to dq, dk
+// and dv. Sums run over tiles in ascending order whatever part a task writes, so the bits are the same.
+#include "kernels/attention/layout.h"
+#include "kernels/attention/passes.h"
+#include "kernels/attention/rows.h"
+
+namespace lora {
+namespace {
+
+template <class T>
+struct BackwardScratch {
+  // Of all tiles of keys.
+  T *k_turned, *v_turned, *k_interleaved;
+  float *dk, *dv;
+  // Of one block of queries.
+  T *q_left, *dout_left, *q_interleaved, *dout_interleaved;
+  float *dq, *lse, *delta, *ones;
+  // Of one tile.
+  float *p, *ds, *turned;
+  T* left;
+
+  BackwardScratch(Layout& at, const TileShape& s, int64_t n_kv) {
+    const int64_t n = tiles(n_kv);
+    for (T** x : {&k_turned, &v_turned}) *x = at.take<T>(n * s.turned);
+    k_interleaved = at.take<T>(n * s.interleaved);
+    for (float** x : {&dk, &dv}) *x = at.take<float>(n * s.interleaved);
+    for (T** x : {&q_left, &dout_left}) *x = at.take<T>(s.turned);
+    for (T** x : {&q_interleaved, &dout_interleaved}) *x = at.take<T>(s.interleaved);
+    dq = at.take<float>(s.interleaved);
+    for (float** x : {&lse, &delta, &ones}) *x = at.take<float>(kTile);
+    for (float** x : {&p, &ds, &turned}) *x = at.take<float>(kTile * kTile);
+    left = at.take<T>(kTile * kTile);
+  }
+};
+
+template <class T>
+int64_t bytes(const TileShape& tile, int64_t n_kv) {
+  Layout layout(nullptr);
+  BackwardScratch<T>(layout, tile, n_kv);
+  return layout.used();
+}
+
+template <class T>
+const T* as_left_turned(T* left, const float* from, float* turned) {
+  turn_tile(turned, from, kTile);
+  return as_left(left, turned);
+}
+
+}  // namespace
+
+int64_t backward_bytes(const TileShape& tile, int64_t n_kv, GemmInput input) {
+  return input == GemmInput::f32 ? bytes<float>(tile, n_kv) : bytes<bf16>(tile, n_kv);
+}
+
+template <class T>
+void backward_tiles(const BackwardPass& pass, const AttentionSegment& seg, int64_t head_kv, BackwardPart part,
+                    int64_t piece, int64_t n_pieces, std::byte* scratch) {
+  const TileShape& s = pass.tile;
+  const bool keys = part != BackwardPart::queries, queries = part != BackwardPart::keys;
+  const int64_t group = pass.shape.n_head / pass.shape.n_head_kv, n_tiles = tiles(seg.n_kv);
+  const int64_t first = keys ? n_tiles * piece / n_pieces : 0;
+  const int64_t last = keys ? n_tiles * (piece + 1) / n_pieces : n_tiles;
+  Layout layout(scratch);
+  const BackwardScratch<T> a(layout, s, seg.n_kv);
+  const HeadView first_head(seg, pass.shape, head_kv * group);
+  const auto kv_at = [&](int64_t j) { return first_head.kv_at + j * kTile * first_head.kv_row; };
+  const auto n_keys = [&](int64_t j) { return std::min(kTile, seg.n_kv - j * kTile); };
+  for (int64_t j = first; j < last; ++j) {
+    const int64_t row = first_head.kv_row, n = n_keys(j);
+    pack_tile_turned(a.k_turned + j * s.turned, pass.k + kv_at(j), row, n, s);
+    pack_tile_turned(a.v_turned + j * s.turned, pass.v + kv_at(j), row, n, s);
+    if (queries) {
+      pack_tile_interleaved(a.k_interleaved + j * s.interleaved, pass.k + kv_at(j), row, n, 1.0f, s);
+    }
+  }
+  if (keys) {
+    std::fill(a.dk + first * s.interleaved, a.dk + last * s.interleaved, 0.0f);
+    std::fill(a.dv + first * s.interleaved, a.dv + last * s.interleaved, 0.0f);
+  }
+  const float scale = pass.shape.scale;
+  const int64_t n_blocks = tiles(seg.n_q) * group;
+  for (int64_t i = keys ? 0 : piece; i < n_blocks; i += keys ? 1 : n_pieces) {
+    const int64_t q0 = i % tiles(seg.n_q) * kTile, n = std::min(kTile, seg.n_q - q0);
+    const HeadView head(seg, pass.shape, head_kv * group + i / tiles(seg.n_q));
+    const int64_t end = std::min(last, tiles(head.n_visible(q0 + n - 1)));
+    if (end <= first) continue;
+    const int64_t at = head.q_at + q0 * head.q_row;
+    pack_tile_left(a.q_left, pass.q + at, head.q_row, n, scale, s);
+    pack_tile_left(a.dout_left, pass.dout + at, head.q_row, n, 1.0f, s);
+    if (keys) {
+      pack_tile_interleaved(a.q_interleaved, pass.q + at, head.q_row, n, scale, s);
+      pack_tile_interleaved(a.dout_interleaved, pass.dout + at, head.q_row, n, 1.0f, s);
+    }
+    if (queries) std::fill(a.dq, a.dq + s.interleaved, 0.0f);
+    dot_of_rows(a.delta, pass.dout + at, pass.out + at, head.q_row, n, s.dim);
+    for (int64_t r = 0; r < n; ++r) a.lse[r] = pass.lse[head.lse_at + (q0 + r) * head.lse_row];
+    for (int64_t j = first; j < end; ++j) {
+      const TileMask mask{n, head.n_visible(q0) - j * kTile};
+      multiply_scores(a.p, a.q_left, a.k_turned + j * s.turned, mask, s);
+      multiply_scores(a.ds, a.dout_left, a.v_turned + j * s.turned, mask, s);
+      gradient_rows(a.p, a.ds, a.lse, a.delta, mask);
+      if (queries) add_over_keys(a.dq, as_left(a.left, a.ds), a.k_interleaved + j * s.interleaved, mask, s);
+      if (keys) {
+        const int64_t part_j = j * s.interleaved;
+        add_over_queries(a.dv + part_j, as_left_turned(a.left, a.p, a.turned), a.dout_interleaved, mask, s);
+        add_over_queries(a.dk + part_j, as_left_turned(a.left, a.ds, a.turned), a.q_interleaved, mask, s);
+      }
+    }
+    if (queries) {
+      std::fill(a.ones, a.ones + kTile, scale);
+      store_rows(pass.dq + at, head.q_row, a.dq, a.ones, n, s);
+    }
+  }
+  std::fill(a.ones, a.ones + kTile, 1.0f);  // q was scaled when it was packed
+  for (int64_t j = first; keys && j < last; ++j) {
+    store_rows(pass.dk + kv_at(j), first_head.kv_row, a.dk + j * s.interleaved, a.ones, n_keys(j), s);
+    store_rows(pass.dv + kv_at(j), first_head.kv_row, a.dv + j * s.interleaved, a.ones, n_keys(j), s);
+  }
+}
+
+template void backward_tiles<float>(const BackwardPass&, const AttentionSegment&, int64_t, BackwardPart,
+                                    int64_t, int64_t, std::byte*);
+template void backward_tiles<bf16>(const BackwardPass&, const AttentionSegment&, int64_t, BackwardPart,
+                                   int64_t, int64_t, std::byte*);
+
+}  // namespace lora

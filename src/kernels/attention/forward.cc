@@ -1,0 +1,95 @@
+// Attention forward: blocks of queries meet tiles of keys and values.
+#include <cmath>
+#include <limits>
+
+#include "kernels/attention/few_queries.h"
+#include "kernels/attention/layout.h"
+#include "kernels/attention/passes.h"
+#include "kernels/attention/rows.h"
+
+namespace lora {
+namespace {
+
+template <class T>
+struct ForwardScratch {
+  T *k_turned, *v_interleaved;  // of all tiles of keys
+  T *q_left, *p;                // of one block of queries, and of one tile
+  float *scores, *sums;
+  float *max, *sum, *factors;  // (kTile)
+
+  ForwardScratch(Layout& at, const TileShape& s, int64_t n_kv)
+      : k_turned(at.take<T>(tiles(n_kv) * s.turned)),
+        v_interleaved(at.take<T>(tiles(n_kv) * s.interleaved)),
+        q_left(at.take<T>(s.turned)),
+        p(at.take<T>(kTile * kTile)),
+        scores(at.take<float>(kTile * kTile)),
+        sums(at.take<float>(s.interleaved)),
+        max(at.take<float>(kTile)),
+        sum(at.take<float>(kTile)),
+        factors(at.take<float>(kTile)) {}
+};
+
+template <class T>
+int64_t bytes(const TileShape& tile, int64_t n_kv) {
+  Layout layout(nullptr);
+  ForwardScratch<T>(layout, tile, n_kv);
+  return layout.used();
+}
+
+}  // namespace
+
+int64_t forward_bytes(const TileShape& tile, int64_t n_kv, GemmInput input) {
+  return input == GemmInput::f32 ? bytes<float>(tile, n_kv) : bytes<bf16>(tile, n_kv);
+}
+
+template <class T>
+void forward_blocks(const ForwardPass& pass, const AttentionSegment& seg, int64_t head_kv, int64_t piece,
+                    int64_t n_pieces, std::byte* scratch) {
+  const TileShape& s = pass.tile;
+  const int64_t group = pass.shape.n_head / pass.shape.n_head_kv, n_blocks = tiles(seg.n_q) * group;
+  if (!pass.lse && seg.n_q < kFewQueries) {
+    for (int64_t i = piece; i < group; i += n_pieces) {
+      const HeadView head(seg, pass.shape, head_kv * group + i);
+      attention_few_queries(pass.out, pass.q, pass.k, pass.v, head, pass.shape);
+    }
+    return;
+  }
+  Layout layout(scratch);
+  const ForwardScratch<T> a(layout, s, seg.n_kv);
+  int64_t n_packed = 0;  // tiles of keys, as far as they were needed yet
+  for (int64_t i = piece; i < n_blocks; i += n_pieces) {
+    const HeadView head(seg, pass.shape, head_kv * group + i % group);
+    const int64_t q0 = i / group * kTile, n = std::min(kTile, seg.n_q - q0);
+    const int64_t n_tiles = tiles(head.n_visible(q0 + n - 1));
+    for (; n_packed < n_tiles; ++n_packed) {
+      const int64_t k0 = n_packed * kTile, rows = std::min(kTile, seg.n_kv - k0),
+                    at = head.kv_at + k0 * head.kv_row;
+      pack_tile_turned(a.k_turned + n_packed * s.turned, pass.k + at, head.kv_row, rows, s);
+      pack_tile_interleaved(a.v_interleaved + n_packed * s.interleaved, pass.v + at, head.kv_row, rows, 1.0f,
+                            s);
+    }
+    pack_tile_left(a.q_left, pass.q + head.q_at + q0 * head.q_row, head.q_row, n, pass.shape.scale, s);
+    std::fill(a.sums, a.sums + s.interleaved, 0.0f);
+    std::fill(a.max, a.max + kTile, -std::numeric_limits<float>::infinity());
+    std::fill(a.sum, a.sum + kTile, 0.0f);
+    for (int64_t j = 0; j < n_tiles; ++j) {
+      const TileMask mask{n, head.n_visible(q0) - j * kTile};
+      multiply_scores(a.scores, a.q_left, a.k_turned + j * s.turned, mask, s);
+      softmax_rows(a.scores, a.max, a.sum, a.factors, mask);
+      if (j > 0) rescale_rows(a.sums, a.factors, n, s);
+      add_over_keys(a.sums, as_left(a.p, a.scores), a.v_interleaved + j * s.interleaved, mask, s);
+    }
+    for (int64_t r = 0; r < n; ++r) {
+      if (pass.lse) pass.lse[head.lse_at + (q0 + r) * head.lse_row] = a.max[r] + std::log(a.sum[r]);
+      a.factors[r] = 1 / a.sum[r];
+    }
+    store_rows(pass.out + head.q_at + q0 * head.q_row, head.q_row, a.sums, a.factors, n, s);
+  }
+}
+
+template void forward_blocks<float>(const ForwardPass&, const AttentionSegment&, int64_t, int64_t, int64_t,
+                                    std::byte*);
+template void forward_blocks<bf16>(const ForwardPass&, const AttentionSegment&, int64_t, int64_t, int64_t,
+                                   std::byte*);
+
+}  // namespace lora
