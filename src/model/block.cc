@@ -71,8 +71,11 @@ void block_forward(float* y, const float* x, const Model& model, const Layer& la
   const RopeStyle style = c.architecture->rope_style;
   rope_apply(a.q, tokens.positions, n, c.n_head, c.head_dim, tokens.rope, style, false, nn.pool);
   rope_apply(k, tokens.positions, n, c.n_head_kv, c.head_dim, tokens.rope, style, false, nn.pool);
-  attention_forward(a.attn, a.lse, a.q, cache ? cache->k : k, cache ? cache->v : v, tokens.segments,
-                    attention_shape(c), nn.pool);
+  {
+    const ProfileScope part(nn.profile, Part::attention);
+    attention_forward(a.attn, a.lse, a.q, cache ? cache->k : k, cache ? cache->v : v, tokens.segments,
+                      attention_shape(c), nn.pool);
+  }
   copy(a.h, x, n * c.n_embd);
   const LinearOutput o = {&layer.o, a.h, true, a.xa[kO]};
   linear_forward({&o, 1}, a.attn, n, nn);
@@ -124,6 +127,7 @@ void block_backward(float* dx, const float* x, const Model& model, const Layer& 
     float* dattn = nn.arena.take<float>(n * c.n_embd_q());
     const LinearGradient o = {&layer.o, dx, a.xa[kO]};
     linear_backward(dattn, {&o, 1}, a.attn, n, nn);
+    const ProfileScope part(nn.profile, Part::attention);
     attention_backward(dq, dk, dv, dattn, a.attn, a.lse, a.q, a.k, a.v, tokens.segments, attention_shape(c),
                        nn.pool);
   }
