@@ -124,5 +124,11 @@ uint64_t resident_anonymous_bytes() {
 uint64_t resident_bytes() {
   return kilobyte_field("/proc/self/status", "VmRSS:");
 }
+uint64_t resident_file_bytes() {
+  return kilobyte_field("/proc/self/status", "RssFile:");
+}
+uint64_t peak_resident_bytes() {
+  return kilobyte_field("/proc/self/status", "VmHWM:");
+}
 
 }  // namespace lora

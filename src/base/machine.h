@@ -26,5 +26,8 @@ uint64_t available_memory();
 // Bytes of this process's resident pages that are not file mappings (RssAnon), and all of them (VmRSS).
 uint64_t resident_anonymous_bytes();
 uint64_t resident_bytes();
+// Of file mappings (RssFile), and the most that all of them have been so far (VmHWM).
+uint64_t resident_file_bytes();
+uint64_t peak_resident_bytes();
 
 }  // namespace lora

@@ -14,7 +14,15 @@
 namespace lora {
 
 // What a number is drawn for. Values are stored implicitly in every run's results: append only.
-enum class Purpose : uint32_t { lora_init = 1, shuffle = 2, dropout = 3, sampling = 4, split = 5, test = 6 };
+enum class Purpose : uint32_t {
+  lora_init = 1,
+  shuffle = 2,
+  dropout = 3,
+  sampling = 4,
+  split = 5,
+  test = 6,
+  bench = 7
+};
 
 // 64 uniformly random bits. `stream` separates e.g. tensors (see stream_id) or iterations.
 uint64_t random_bits(uint64_t seed, Purpose purpose, uint64_t stream, uint64_t element);

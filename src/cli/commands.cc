@@ -29,6 +29,7 @@ constexpr Command kCommands[] = {
     {"eval", "perplexity of a text", eval_command},
     {"inspect", "metadata and tensors of a file", inspect_command},
     {"tokenize", "token ids and pieces of a text", tokenize_command},
+    {"bench", "training and generation speed", bench_command},
     {"convert", "Hugging Face folder to GGUF", nullptr},
     {"quantize", "GGUF to a smaller tensor type", nullptr},
     {"convert-lora", "PEFT folder or ggla file to adapter GGUF", nullptr},
@@ -36,7 +37,6 @@ constexpr Command kCommands[] = {
     {"imatrix", "importance of each input column, for quantize", nullptr},
     {"estimate", "memory and time of a fine-tuning run", nullptr},
     {"plot", "draw the loss of one or more runs", nullptr},
-    {"bench", "training and generation speed", nullptr},
 };
 
 std::string help() {

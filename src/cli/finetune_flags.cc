@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace lora::cli {
 
 namespace {
@@ -193,6 +195,16 @@ FlagGroup sample_flags(FinetuneOptions& o) {
           {now, "--parse-special", "", "", "read special tokens spelled in the text", turn(o.parse_special)},
       },
   };
+}
+
+FlagGroup finetune_flags(FinetuneOptions& o, std::string title, const std::vector<std::string>& names) {
+  FlagGroup result{std::move(title), {}};
+  for (const FlagGroup& group : finetune_flags(o)) {
+    for (const Flag& flag : group.flags) {
+      if (std::ranges::find(names, main_name(flag)) != names.end()) result.flags.push_back(flag);
+    }
+  }
+  return result;
 }
 
 std::vector<FlagGroup> finetune_flags(FinetuneOptions& o) {

@@ -1,6 +1,7 @@
 // The flags of `lora finetune`, one row each.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "cli/flag.h"
@@ -10,6 +11,9 @@ namespace lora::cli {
 
 // How raw text becomes samples: for finetune, and for tokenize to show them.
 FlagGroup sample_flags(FinetuneOptions& options);
+
+// Those of them with these main names, as one group.
+FlagGroup finetune_flags(FinetuneOptions& options, std::string title, const std::vector<std::string>& names);
 
 std::vector<FlagGroup> finetune_flags(FinetuneOptions& options);
 

@@ -99,6 +99,7 @@ void block_forward(float* y, const float* x, const Model& model, const Layer& la
   rope_apply(k, tokens.positions, n, c.n_head_kv, c.head_dim, tokens.rope, style, false, nn.pool);
   {
     const ArenaScope scope(nn.arena);
+    const ProfileScope part(nn.profile, Part::attention);
     attention_forward(a.attn, cache ? nullptr : a.lse, a.q, cache ? cache->k : k, cache ? cache->v : v,
                       tokens.segments, attention_shape(c), nn.input,
                       attention_scratch(c, tokens.segments, false, nn), nn.pool);
@@ -150,6 +151,7 @@ void block_backward(float* dx, const float* x, const Model& model, const Layer& 
   linear_backward(g.dattn, {&o, 1}, a.attn, n, nn);
   {
     const ArenaScope inner(nn.arena);
+    const ProfileScope part(nn.profile, Part::attention);
     attention_backward(dq, g.dk, g.dv, g.dattn, a.attn, a.lse, a.q, a.k, a.v, tokens.segments,
                        attention_shape(c), nn.input, attention_scratch(c, tokens.segments, true, nn),
                        nn.pool);

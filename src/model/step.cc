@@ -113,6 +113,7 @@ void Step::logits(float* logits, const StepTokens& tokens) {
 void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float scale) {
   check(tokens);
   if (!plan_.backward) fail("step: planned without a backward pass");
+  const ProfileScope part(nn_.profile, Part::elementwise);
   const ArenaScope scope(arena_);
   const ModelConfig& c = model_.config;
   const int64_t n = int64_t(tokens.ids.size()), n_layer = c.n_layer;

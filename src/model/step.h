@@ -57,6 +57,9 @@ class Step {
   // db).
   void losses_and_gradients(double* losses, const StepTokens& tokens, float scale);
 
+  // From now on losses_and_gradients() adds its time to it; nullptr: no longer.
+  void set_profile(Profile* profile) { nn_.profile = profile; }
+
   // Logits of every token. (n_tokens, n_vocab)
   void logits(float* logits, const StepTokens& tokens);
 

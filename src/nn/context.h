@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/parallel.h"
+#include "base/profile.h"
 #include "kernels/gemm/gemm.h"
 
 namespace lora {
@@ -12,6 +13,7 @@ struct NnContext {
   GemmInput input;       // what the multiply unit reads; sums are f32
   GemmScratch& scratch;  // per worker
   Arena& arena;          // per step
+  Profile* profile = nullptr;
 };
 
 }  // namespace lora

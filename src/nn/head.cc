@@ -12,6 +12,7 @@ namespace {
 template <class Body>
 void for_blocks(const Linear& head, const float* x, std::span<const int32_t> targets, NnContext& nn,
                 const Body& body) {
+  const ProfileScope part(nn.profile, Part::head);
   const ArenaScope scope(nn.arena);
   const int64_t n_in = head.n_in();
   float* rows = nn.arena.take<float>(kHeadTokens * n_in);

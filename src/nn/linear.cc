@@ -53,6 +53,7 @@ void forward_many(const LinearOutput& out, const PackedTokens& packed_x, int64_t
   float* xa = out.xa ? out.xa : nn.arena.take<float>(xa_size(layer, n_tokens));
   std::vector<GemmTerm> terms = {{packed_x, layer.w}};
   for (const LoraView& lora : layer.loras) {
+    const ProfileScope part(nn.profile, Part::lora);
     const GemmTerm down = {packed_x, f32_matrix(lora.a, lora.rank, layer.n_in())};
     gemm_forward(xa, {&down, 1}, false, nn.input, nn.scratch, nn.pool);
     terms.push_back(
@@ -69,6 +70,7 @@ int64_t xa_size(const Linear& layer, int64_t n_tokens) {
 }
 
 void linear_forward(std::span<const LinearOutput> outputs, const float* x, int64_t n_tokens, NnContext& nn) {
+  const ProfileScope part(nn.profile, Part::gemm_forward);
   const ArenaScope scope(nn.arena);
   if (n_tokens <= kDotTokens) {
     for (const LinearOutput& out : outputs) forward_few(out, x, n_tokens, nn);
@@ -83,6 +85,7 @@ void linear_forward(std::span<const LinearOutput> outputs, const float* x, int64
 
 void linear_backward(float* dx, std::span<const LinearGradient> layers, const float* x, int64_t n_tokens,
                      NnContext& nn) {
+  const ProfileScope part(nn.profile, Part::gemm_input_gradient);
   const ArenaScope scope(nn.arena);
   std::vector<GemmTerm> terms;
   for (const LinearGradient& gradient : layers) {
@@ -91,6 +94,7 @@ void linear_backward(float* dx, std::span<const LinearGradient> layers, const fl
     terms.push_back({dy, layer.w});
     const float* xa = gradient.xa;
     for (const LoraView& lora : layer.loras) {
+      const ProfileScope lora_part(nn.profile, Part::lora);
       float* dxa = nn.arena.take<float>(n_tokens * lora.rank);  // dy B
       const GemmTerm up = {dy, f32_matrix(lora.b, layer.n_out(), lora.rank)};
       gemm_input_gradient(dxa, {&up, 1}, false, nn.input, nn.scratch, nn.pool);

@@ -1,0 +1,234 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/terminal.h"
+#include "cli/commands.h"
+#include "cli/finetune_flags.h"
+#include "cli/help.h"
+#include "cli/parse.h"
+#include "cli/progress.h"
+#include "cli/values.h"
+#include "kernels/isa.h"
+#include "measure/generation.h"
+#include "measure/training.h"
+
+namespace lora::cli {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct What {
+  bool train = false, generate = false, json = false;
+};
+
+CommandLine bench_line(BenchOptions& o, What& what) {
+  std::string shapes;
+  for (const SyntheticShape& s : synthetic_shapes())
+    shapes += fmt::format("{}{}", shapes.empty() ? "" : ", ", s.name);
+  FinetuneOptions& t = o.training;
+  return {
+      "bench",
+      "--model FILE | --synthetic NAME [flags]",
+      "Measures how fast a model trains and generates on this machine, beside what the machine can do at "
+      "best, "
+      "and the memory it takes. Nothing is written. Close other programs, or compare only within one run.",
+      {{"Model",
+        {{now, "-m,--model,--model-base", "FILE", "", "model GGUF", non_empty_text(t.model_base)},
+         {now, "--synthetic", "NAME", "", "random weights of this shape instead: " + shapes,
+          non_empty_text(o.synthetic)},
+         {now, "--layers", "N", "", "only the first N layers", integer(o.n_layer, 1).or_else("all")},
+         {now, "--type", "T", "", "of the random weights: a tensor type, or q4_k_m",
+          non_empty_text(o.type)}}},
+       {"What to measure",
+        {{now, "--train", "", "", "optimizer steps on random tokens (if --generate is not given)",
+          turn(what.train)},
+         {now, "--generate", "", "", "a prompt, then token after token", turn(what.generate)},
+         {now, "--prompt", "N", "tokens", "length of the prompt", integer(o.n_prompt, 1)},
+         {now, "-n,--n-predict", "N", "tokens", "how many to generate", integer(o.n_predict, 1)},
+         {now, "--iterations", "N", "", "steps, or prompts, to measure after one that warms up",
+          integer(o.iterations, 1)},
+         {now, "--profile", "", "", "where the time of a training step goes", turn(o.profile)}}},
+       finetune_flags(t, "Training, as in finetune",
+                      {"--ctx", "--batch", "--lora-r", "--rank-wq", "--rank-wk", "--rank-wv", "--rank-wo",
+                       "--rank-w1", "--rank-w2", "--rank-w3"}),
+       finetune_flags(t, "Performance, as in finetune",
+                      {"--threads", "--precision", "--memory", "--use-checkpointing", "--no-checkpointing"}),
+       {"Output", {{now, "--json", "", "", "print one JSON object", turn(what.json)}}}}};
+}
+
+void check(const Given& given, const BenchOptions& options, const What& what) {
+  const auto is_given = [&](const char* flag) { return given.source(flag) != Source::nowhere; };
+  const bool has_file = !options.training.model_base.empty(), is_synthetic = !options.synthetic.empty();
+  if (has_file == is_synthetic) {
+    throw UsageError(has_file ? "--synthetic: not together with --model"
+                              : "--model: required, or --synthetic");
+  }
+  if (has_file && is_given("--type")) throw UsageError("--type: only with --synthetic");
+  if (options.profile && !what.train) throw UsageError("--profile: only with --train");
+}
+
+struct MemoryPart {
+  const char* key;
+  const char* name;
+  int64_t bytes;
+};
+
+std::vector<MemoryPart> memory_parts(const TrainingSpeed& s) {
+  return {{"lora_bytes", "adapter and optimizer", s.lora_bytes},
+          {"input_bytes", "layers' inputs", s.plan.input_bytes},
+          {"activation_bytes", "activations", s.plan.activation_bytes},
+          {"workspace_bytes", "workspace", s.plan.workspace_bytes},
+          {"other_bytes", "other", s.plan.other_bytes}};
+}
+
+double total(const Profile& profile) {
+  double sum = 0;
+  for (const double s : profile.seconds) sum += s;
+  return sum;
+}
+
+void add_training(Json& json, const TrainingSpeed& s) {
+  json["tokens"] = s.n_tokens;
+  json["loss"] = s.loss;
+  json["step_s"] = s.step_s;
+  json["min_step_s"] = s.min_step_s;
+  json["train_tok_per_s"] = s.tok_per_s();
+  json["gflop_per_step"] = s.useful_flop / 1e9;
+  json["executed_gflop_per_step"] = s.executed_flop / 1e9;
+  json["gflops"] = s.flops() / 1e9;
+  json["executed_gflops"] = s.executed_flop / s.step_s / 1e9;
+  json["share_of_peak"] = s.share_of_peak();
+  json["layers_kept"] = s.plan.n_kept;
+  json["planned_bytes"] = s.planned_bytes();
+  for (const MemoryPart& part : memory_parts(s)) json["memory"][part.key] = part.bytes;
+  if (!s.profile) return;
+  for (const PartRow& row : kParts) json["profile"][row.name] = s.profile->seconds[size_t(row.part)];
+  json["decode_s"] = s.decode_s;
+}
+
+void add_generation(Json& json, const GenerationSpeed& s) {
+  json["prompt_tokens"] = s.n_prompt;
+  json["prompt_tok_per_s"] = s.prompt_tok_per_s();
+  json["prompt_gflops"] = s.prompt_flops() / 1e9;
+  json["prompt_share_of_peak"] = s.prompt_flops() / s.peak_flops;
+  json["generate_tok_per_s"] = s.tok_per_s();
+  json["generate_bytes_per_token"] = s.weight_bytes;
+  json["generate_gb_per_s"] = s.bandwidth() / 1e9;
+  json["read_gb_per_s"] = s.read_bandwidth / 1e9;
+  json["share_of_bandwidth"] = s.bandwidth() / s.read_bandwidth;
+  json["cache_bytes"] = s.cache_bytes;
+}
+
+std::string row(const char* name, const std::string& text) {
+  return fmt::format("{:<14}{}\n", name, text);
+}
+
+std::string training_table(const TrainingSpeed& s, const BenchModel& bench, const FinetuneOptions& o) {
+  const auto giga = [](double x) { return fmt::format("{:.1f} GFLOP/s", x / 1e9); };
+  std::string parts;
+  for (const MemoryPart& part : memory_parts(s)) {
+    parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", part.name, format_size(uint64_t(part.bytes)));
+  }
+  const int64_t n_layer = bench.model().config.n_layer;
+  std::string text =
+      row("batch", fmt::format("{} x {} tokens", o.n_batch, o.n_ctx)) +
+      row("step", fmt::format("{:.4g} s (shortest {:.4g} s)", s.step_s, s.min_step_s)) +
+      row("training", fmt::format("{:.1f} tokens/s", s.tok_per_s())) +
+      row("useful", fmt::format("{}, {:.1f}% of the peak ({:.4g} GFLOP a step)", giga(s.flops()),
+                                100 * s.share_of_peak(), s.useful_flop / 1e9)) +
+      row("executed",
+          fmt::format("{}, {:.1f}% of the peak ({:.4g} GFLOP a step; {} of {} layers kept)",
+                      giga(s.executed_flop / s.step_s), 100 * s.executed_flop / s.step_s / s.peak_flops,
+                      s.executed_flop / 1e9, s.plan.n_kept, n_layer)) +
+      row("peak", giga(s.peak_flops)) +
+      row("memory", fmt::format("{} beyond the model", format_size(uint64_t(s.bytes_beyond_model)))) +
+      row("planned", fmt::format("{}: {}", format_size(uint64_t(s.planned_bytes())), parts));
+  if (!s.profile) return text;
+  const double all = total(*s.profile);
+  text += fmt::format("\none step, {:.4g} s\n", all);
+  for (const PartRow& part : kParts) {
+    const double t = s.profile->seconds[size_t(part.part)];
+    text += fmt::format("  {:<20}{:>9.4f} s {:>5.1f}%  {}\n", part.name, t, 100 * t / all, part.what);
+  }
+  const double passes = s.executed_flop / (s.useful_flop / 2);
+  text += fmt::format(
+      "  decoding the weights alone takes {:.4f} s; the step's {:.2f} passes over them {:.1f}% of it\n",
+      s.decode_s, passes, 100 * passes * s.decode_s / all);
+  return text;
+}
+
+std::string generation_table(const GenerationSpeed& s) {
+  return row("prompt",
+             fmt::format("{:.1f} tokens/s ({} tokens); {:.1f} GFLOP/s, {:.1f}% of the peak of {:.1f}",
+                         s.prompt_tok_per_s(), s.n_prompt, s.prompt_flops() / 1e9,
+                         100 * s.prompt_flops() / s.peak_flops, s.peak_flops / 1e9)) +
+         row("generation",
+             fmt::format("{:.2f} tokens/s ({} tokens); {:.2f} GB/s of weights, {:.1f}% of the {:.2f} "
+                         "that reading them alone reaches",
+                         s.tok_per_s(), s.n_predict, s.bandwidth() / 1e9,
+                         100 * s.bandwidth() / s.read_bandwidth, s.read_bandwidth / 1e9)) +
+         row("cache", fmt::format("{} of keys and values", format_size(uint64_t(s.cache_bytes))));
+}
+
+}  // namespace
+
+int bench_command(const std::vector<std::string>& args) {
+  BenchOptions options;
+  What what;
+  const CommandLine line = bench_line(options, what);
+  const Given given = parse_flags(line, args);
+  if (given.help) {
+    fmt::print("{}", help_page(line));
+    return 0;
+  }
+  if (!what.generate) what.train = true;
+  check(given, options, what);
+
+  BenchModel bench(options);
+  const std::string name = options.synthetic.empty() ? options.training.model_base : options.synthetic;
+  const int64_t n_layer = bench.model().config.n_layer;
+  Progress progress(stderr, stderr_is_terminal(), stderr_columns());
+  for (const std::string& text : bench.replaced_types()) progress.say(text);
+
+  std::optional<GenerationSpeed> generation;
+  std::optional<TrainingSpeed> training;
+  if (what.generate) generation = measure_generation(bench, options);
+  if (what.train) {
+    training = measure_training(bench, options, [&](int64_t n, double s) {
+      progress.step(n, options.iterations, fmt::format("{:.3f} s/step", s));
+    });
+    progress.end_bar();
+  }
+
+  if (what.json) {
+    Json json = {{"model", name},
+                 {"types", bench.types()},
+                 {"n_layer", n_layer},
+                 {"n_layer_whole", bench.n_layer_whole()},
+                 {"n_weights", bench.n_weights()},
+                 {"weight_bytes", bench.weight_bytes()},
+                 {"isa", lora::name(isa())},
+                 {"precision", bench.input == GemmInput::bf16 ? "bf16" : "f32"},
+                 {"threads", bench.pool.size()}};
+    json["peak_gflops"] = (training ? training->peak_flops : generation->peak_flops) / 1e9;
+    json["bytes_beyond_model"] = training ? training->bytes_beyond_model : generation->bytes_beyond_model;
+    if (training) add_training(json, *training);
+    if (generation) add_generation(json, *generation);
+    fmt::print("{}\n", json.dump(2));
+    return 0;
+  }
+  std::string text =
+      row("model", fmt::format("{}, {} of {} layers, {}: {:.2f} billion weights, {}", name, n_layer,
+                               bench.n_layer_whole(), bench.types(), double(bench.n_weights()) / 1e9,
+                               format_size(uint64_t(bench.weight_bytes())))) +
+      row("compute", fmt::format("{} kernels, {} inputs, {} threads", lora::name(isa()),
+                                 bench.input == GemmInput::bf16 ? "bf16" : "f32", bench.pool.size()));
+  if (training) text += training_table(*training, bench, options.training);
+  if (generation) text += generation_table(*generation);
+  fmt::print("{}", text);
+  return 0;
+}
+
+}  // namespace lora::cli

@@ -1,0 +1,65 @@
+#include "kernels/gemm/peak.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <vector>
+
+#include "kernels/gemm/micro_kernel.h"
+
+namespace lora {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// One thread's operands and tile, zeros: the time does not depend on values.
+struct Operands {
+  Buffer<float> c{kMaxMr * kMaxNr}, l{kMaxMr * kMaxKc}, r{kMaxNr * kMaxKc};
+};
+
+// Seconds that `calls` tiles of inner length k take when every thread computes as many at the same time.
+double seconds_of(const MicroKernel& kernel, int64_t k, int64_t calls, std::vector<Operands>& operands,
+                  ThreadPool& pool) {
+  std::vector<Clock::time_point> starts(operands.size()), ends(operands.size());
+  std::atomic<int> waiting{pool.size()};
+  // As many tasks as threads, and none goes on before all have begun: each thread gets one.
+  pool.run(pool.size(), [&](int64_t task, int) {
+    Operands& o = operands[size_t(task)];
+    if (kernel.begin) kernel.begin();
+    waiting.fetch_sub(1);
+    while (waiting.load() > 0) std::this_thread::yield();
+    starts[size_t(task)] = Clock::now();
+    for (int64_t i = 0; i < calls; ++i)
+      kernel.tile(o.c.data(), kernel.nr, o.l.data(), k, o.r.data(), k, true);
+    ends[size_t(task)] = Clock::now();
+    if (kernel.end) kernel.end();
+  });
+  return std::chrono::duration<double>(*std::ranges::max_element(ends) - *std::ranges::min_element(starts))
+      .count();
+}
+
+}  // namespace
+
+double gemm_peak(GemmInput input, ThreadPool& pool) {
+  const MicroKernel& kernel = micro_kernel(input);
+  std::vector<Operands> operands(size_t(pool.size()));
+  double best = 0;
+  // A long inner loop hides the tile's loads and stores, a short one leaves the cache room: the best counts.
+  for (const int64_t k : {64, 128, 256}) {
+    if (k % kernel.k_step != 0) continue;
+    const double tile_flops = 2.0 * kernel.mr * kernel.nr * double(k);
+    int64_t calls = 16;  // doubled until a round takes some milliseconds
+    for (int round = 0; round < 8;) {
+      const double seconds = seconds_of(kernel, k, calls, operands, pool);
+      if (seconds < 2e-3) {
+        calls *= 2;
+        continue;
+      }
+      best = std::max(best, tile_flops * double(calls) * pool.size() / seconds);
+      ++round;
+    }
+  }
+  return best;
+}
+
+}  // namespace lora

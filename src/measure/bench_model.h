@@ -1,0 +1,51 @@
+// The model that is measured: a file's, or a synthetic one in memory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/parallel.h"
+#include "model/model.h"
+#include "model/synthetic.h"
+#include "train/options.h"
+
+namespace lora {
+
+struct BenchOptions {
+  FinetuneOptions training;   // model_base, threads, precision, context, batch, ranks, memory, checkpointing
+  std::string synthetic;      // a shape's name: in place of model_base
+  std::string type = "q8_0";  // of the synthetic weights
+  int64_t n_layer = 0;        // the first so many layers; 0: all
+  int64_t iterations = 5;     // measured, after one that warms up
+  int64_t n_prompt = 512, n_predict = 32;  // tokens, for generation
+  bool profile = false;
+};
+
+class BenchModel {
+ public:
+  // Error naming the file, the shape or the number of layers at fault.
+  explicit BenchModel(const BenchOptions& options);
+
+  ThreadPool pool;
+  GemmInput input;
+  Model& model() { return synthetic_.model; }
+  const Model& model() const { return synthetic_.model; }
+
+  std::vector<const MatrixView*> weights() const;  // that every token is multiplied with: linear layers, head
+  int64_t n_weights() const;
+  int64_t weight_bytes() const;
+  std::string types() const;  // "Q4_K, Q6_K", the one with most bytes first
+  int64_t n_layer_whole() const { return n_layer_whole_; }
+  const std::vector<std::string>& replaced_types() const { return synthetic_.replaced; }
+
+  // The most memory that this process has had so far beyond the model, as the system counts its pages: less
+  // those of mapped files, less synthetic weights.
+  int64_t peak_bytes_beyond() const;
+
+ private:
+  int64_t n_layer_whole_ = 0;  // first, as opening the model sets it
+  SyntheticModel synthetic_;   // of a file, only the model
+};
+
+}  // namespace lora

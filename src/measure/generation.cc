@@ -1,0 +1,57 @@
+#include "measure/generation.h"
+
+#include <algorithm>
+
+#include "base/random.h"
+#include "kernels/gemm/peak.h"
+#include "measure/bandwidth.h"
+#include "measure/timing.h"
+#include "model/decoder.h"
+
+namespace lora {
+namespace {
+
+constexpr int64_t kPromptBatch = 512;  // as `lora generate`
+
+}  // namespace
+
+GenerationSpeed measure_generation(BenchModel& bench, const BenchOptions& options) {
+  const Model& model = bench.model();
+  GenerationSpeed result;
+  result.n_prompt = options.n_prompt;
+  result.n_predict = options.n_predict;
+  const int64_t n_ctx = options.n_prompt + options.n_predict;
+  const auto token = [&](int64_t t) {
+    return int32_t(random_bits(1, Purpose::bench, 3, uint64_t(t)) % uint64_t(model.config.n_vocab));
+  };
+  std::vector<int32_t> prompt;
+  for (int64_t t = 0; t < options.n_prompt; ++t) prompt.push_back(token(t));
+
+  const int64_t n_head = model.output.n_in() * model.output.n_out();
+  result.prompt_flop = 2.0 * (double(bench.n_weights() - n_head) * double(result.n_prompt) + double(n_head));
+  result.weight_bytes = bench.weight_bytes();
+  result.cache_bytes = int64_t(Decoder::cache_bytes(model, n_ctx));
+
+  std::vector<double> prompt_times, token_times;
+  for (int64_t i = 0; i <= options.iterations; ++i) {
+    Decoder decoder(model, n_ctx, kPromptBatch, bench.input, bench.pool);
+    const double prompt_s = seconds([&] { decoder.append(prompt); });
+    if (i == 0) {  // warms up
+      result.peak_flops = gemm_peak(bench.input, bench.pool);
+      continue;
+    }
+    prompt_times.push_back(prompt_s);
+    for (int64_t t = 0; t < options.n_predict; ++t) {
+      const int32_t next = token(options.n_prompt + t);
+      token_times.push_back(seconds([&] { decoder.append({&next, 1}); }));
+    }
+  }
+  result.peak_flops = std::max(result.peak_flops, gemm_peak(bench.input, bench.pool));
+  result.prompt_s = median(prompt_times);
+  result.token_s = median(token_times);
+  result.bytes_beyond_model = bench.peak_bytes_beyond();
+  result.read_bandwidth = read_bandwidth(bench.weights(), bench.pool);
+  return result;
+}
+
+}  // namespace lora

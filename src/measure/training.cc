@@ -1,0 +1,111 @@
+#include "measure/training.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "kernels/gemm/peak.h"
+#include "kernels/optimizer/adamw.h"
+#include "measure/bandwidth.h"
+#include "measure/timing.h"
+#include "train/run.h"
+
+namespace lora {
+namespace {
+
+// Rows of n_ctx random tokens, each its own segment; every token has a target.
+struct RandomBatch {
+  RandomBatch(int64_t n_batch, int64_t n_ctx, int64_t n_vocab) {
+    for (int64_t t = 0; t < n_batch * n_ctx; ++t) {
+      const auto token = [&](uint64_t stream) {
+        return int32_t(random_bits(1, Purpose::bench, stream, uint64_t(t)) % uint64_t(n_vocab));
+      };
+      ids.push_back(token(1));
+      targets.push_back(token(2));
+      positions.push_back(int32_t(t % n_ctx));
+    }
+    for (int64_t i = 0; i < n_batch; ++i) segments.push_back({i * n_ctx, n_ctx, i * n_ctx, n_ctx});
+  }
+  StepTokens tokens() const { return {ids, targets, positions, segments}; }
+
+  std::vector<int32_t> ids, targets, positions;
+  std::vector<AttentionSegment> segments;
+};
+
+int64_t n_weights(const Linear& linear) {
+  return linear.w.n_rows * linear.w.n_cols;
+}
+
+// Multiply-adds with the frozen weights per token, times two: forward; again for what was not kept, all but
+// the last layer and without the last product of each; back, without the first layer's input, which nothing
+// needs.
+double executed_flop_per_token(const Model& model, const StepPlan& plan) {
+  int64_t n = 2 * n_weights(model.output);
+  const int64_t n_layer = model.config.n_layer;
+  for (int64_t i = 0; i < n_layer; ++i) {
+    const Layer& layer = model.layers[size_t(i)];
+    int64_t all = 0;
+    for (const LinearRow& row : linear_rows()) all += n_weights(layer.*row.member);
+    n += 2 * all;
+    if (i == 0) n -= n_weights(layer.q) + n_weights(layer.k) + n_weights(layer.v);
+    if (i >= plan.n_kept && i < n_layer - 1) n += all - n_weights(layer.down);
+  }
+  return 2.0 * double(n);
+}
+
+}  // namespace
+
+TrainingSpeed measure_training(BenchModel& bench, const BenchOptions& options,
+                               const std::function<void(int64_t, double)>& on_step) {
+  const FinetuneOptions& o = options.training;
+  Model& model = bench.model();
+  LoraParameters parameters = initial_parameters(o, model, 1, std::nullopt);
+  attach(model, parameters);
+
+  TrainingSpeed result;
+  result.lora_bytes = parameters.memory_bytes();
+  result.plan = make_plan(o, model, o.n_ctx, result.lora_bytes, bench.input, bench.pool.size());
+  result.n_tokens = o.n_batch * o.n_ctx;
+  result.useful_flop = 4.0 * double(bench.n_weights()) * double(result.n_tokens);
+  result.executed_flop = executed_flop_per_token(model, result.plan) * double(result.n_tokens);
+
+  const RandomBatch batch(o.n_batch, o.n_ctx, model.config.n_vocab);
+  Step step(model, result.plan, bench.input, bench.pool);
+  std::vector<double> losses(size_t(result.n_tokens));
+  AdamWStep adamw{.lr = o.adam_alpha, .decay = o.adam_decay};
+  const auto run = [&](Profile* profile) {
+    std::fill_n(parameters.gradients.data(), parameters.gradients.size(), 0.0f);
+    step.set_profile(profile);
+    step.losses_and_gradients(losses.data(), batch.tokens(), 1.0f / float(result.n_tokens));
+    const ProfileScope part(profile, Part::optimizer);
+    const double norm =
+        std::sqrt(sum_of_squares(parameters.gradients.data(), parameters.gradients.size(), bench.pool));
+    if (!std::isfinite(norm)) fail("step {}: the gradient is not finite", adamw.t);
+    adamw.gradient_scale = float(1 / std::max(1.0, norm));
+    adamw_update(parameters.values.data(), parameters.m.data(), parameters.v.data(),
+                 parameters.gradients.data(), parameters.values.size(), adamw, bench.pool);
+    ++adamw.t;
+  };
+
+  run(nullptr);  // maps the weights' pages and touches the buffers
+  result.loss = std::accumulate(losses.begin(), losses.end(), 0.0) / double(result.n_tokens);
+  result.peak_flops = gemm_peak(bench.input, bench.pool);
+  std::vector<double> times;
+  for (int64_t i = 0; i < options.iterations; ++i) {
+    times.push_back(seconds([&] { run(nullptr); }));
+    if (on_step) on_step(i + 1, times.back());
+  }
+  result.peak_flops = std::max(result.peak_flops, gemm_peak(bench.input, bench.pool));
+  result.step_s = median(times);
+  result.min_step_s = *std::ranges::min_element(times);
+  result.bytes_beyond_model = bench.peak_bytes_beyond();
+  if (options.profile) {
+    run(&result.profile.emplace());
+    result.decode_s = decode_seconds(bench.weights(), bench.pool);
+  }
+  return result;
+}
+
+}  // namespace lora

@@ -1,0 +1,41 @@
+// Models that are only a shape: random weights in memory, of the dimensions that known models have, for
+// measuring speed and memory without a file. They have no vocabulary and their text means nothing.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/parallel.h"
+#include "model/model.h"
+
+namespace lora {
+
+struct SyntheticShape {
+  std::string_view name;
+  int64_t n_layer, n_embd, n_ff, n_head, n_head_kv, n_vocab, n_ctx_train;
+  double rope_freq_base;
+};
+
+std::span<const SyntheticShape> synthetic_shapes();
+// Error that lists the known names.
+const SyntheticShape& find_synthetic_shape(std::string_view name);
+
+struct SyntheticModel {
+  Model model;  // model.gguf is empty
+  Buffer<std::byte> storage;
+  // Types that do not divide a row, as "Q5_0 in place of Q4_K (rows of 3200)".
+  std::vector<std::string> replaced;
+};
+
+// `type`: a tensor type in any case for all weights, or q4_k_m, llama.cpp's mixture. Error for an unknown
+// one, or if the weights do not fit the memory that is available; then nothing was allocated.
+SyntheticModel make_synthetic(const SyntheticShape& shape, std::string_view type, ThreadPool& pool);
+
+// What a quantizer stores rows of n_cols values as where `type`'s blocks do not divide them.
+Type type_for_rows(Type type, int64_t n_cols);
+
+}  // namespace lora

@@ -1,0 +1,150 @@
+// A model of random weights: valid blocks of the right spread, the shapes asked for, and a step that runs.
+#include "model/synthetic.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include "adapter/parameters.h"
+#include "base/error.h"
+#include "model/step.h"
+#include "model/synthetic_blocks.h"
+
+namespace lora {
+namespace {
+
+constexpr SyntheticShape kSmall = {"small", 3, 256, 512, 4, 2, 1000, 512, 10000};
+
+TEST(RandomBlocks, HaveTheSpreadAskedForInEveryType) {
+  for (const TypeTraits& t : all_types()) {
+    if (!t.decode) continue;
+    SCOPED_TRACE(t.name);
+    constexpr int64_t kValues = 256 * 512;
+    const std::vector<std::byte> blocks = random_blocks(t.type, kValues, 0.02f);
+    ASSERT_EQ(int64_t(blocks.size()), kValues / t.block_size * t.block_bytes);
+    std::vector<float> values(kValues);
+    t.decode(values.data(), blocks.data(), kValues);
+    double sum = 0, squares = 0;
+    for (const float v : values) {
+      ASSERT_TRUE(std::isfinite(v));
+      sum += double(v);
+      squares += double(v) * double(v);
+    }
+    // The f16 scale is rounded to 11 bits; formats without a minimum have codes from -8 to 7, say.
+    EXPECT_NEAR(std::sqrt(squares / kValues), 0.02, 0.02 * 0.01);
+    EXPECT_LT(std::fabs(sum / kValues), 0.02 * 0.15);
+    EXPECT_GT(std::set<float>(values.begin(), values.end()).size(), 15u);
+  }
+}
+
+TEST(RandomBlocks, AreRefusedForTypesWithoutWeights) {
+  EXPECT_THROW(random_blocks(Type::I32, 256, 1), Error);
+}
+
+TEST(Synthetic, KnownModelsHaveTheirNumberOfWeights) {
+  const auto billions = [](std::string_view name) {
+    const SyntheticShape& s = find_synthetic_shape(name);
+    const int64_t kv = s.n_embd / s.n_head * s.n_head_kv;
+    const int64_t layer = s.n_embd * (2 * s.n_embd + 2 * kv + 3 * s.n_ff + 2);
+    return double(s.n_layer * layer + s.n_embd * (2 * s.n_vocab + 1)) / 1e9;
+  };
+  EXPECT_NEAR(billions("llama-1b"), 1.100, 0.001);  // as published
+  EXPECT_NEAR(billions("llama-3b"), 3.427, 0.001);
+  EXPECT_NEAR(billions("llama-7b"), 6.738, 0.001);
+  EXPECT_NEAR(billions("llama-8b"), 8.030, 0.001);
+  EXPECT_NEAR(billions("llama-13b"), 13.016, 0.001);
+}
+
+TEST(Synthetic, UnknownNamesAreRefusedWithTheKnownOnes) {
+  ThreadPool pool(1);
+  const auto message = [](const auto& call) {
+    try {
+      call();
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_THAT(message([] { find_synthetic_shape("llama-2b"); }), testing::HasSubstr("llama-1b, llama-3b"));
+  EXPECT_THAT(message([&] { make_synthetic(kSmall, "q9_0", pool); }), testing::HasSubstr("Q8_0"));
+  EXPECT_THAT(message([&] { make_synthetic(kSmall, "i32", pool); }), testing::HasSubstr("unknown"));
+}
+
+TEST(Synthetic, MoreMemoryThanThereIsIsRefused) {
+  ThreadPool pool(1);
+  SyntheticShape shape = kSmall;
+  shape.n_vocab = int64_t{1} << 40;
+  EXPECT_THROW(make_synthetic(shape, "f16", pool), Error);
+}
+
+TEST(Synthetic, TheMixtureGivesSomeTensorsMoreBits) {
+  ThreadPool pool(1);
+  SyntheticShape shape = kSmall;
+  shape.n_layer = 8;
+  const SyntheticModel mixed = make_synthetic(shape, "Q4_K_M", pool);
+  EXPECT_EQ(mixed.model.embedding.table.type, Type::Q4_K);
+  EXPECT_EQ(mixed.model.output.w.type, Type::Q6_K);
+  std::string more;  // llama.cpp's choice for eight layers
+  for (const Layer& layer : mixed.model.layers) {
+    EXPECT_EQ(layer.q.w.type, Type::Q4_K);
+    EXPECT_EQ(layer.v.w.type, layer.down.w.type);
+    more += layer.down.w.type == Type::Q6_K ? '6' : '4';
+  }
+  EXPECT_EQ(more, "64464466");
+  EXPECT_THAT(mixed.replaced, testing::IsEmpty());
+}
+
+TEST(Synthetic, RowsThatBlocksDoNotDivideGetASmallerBlock) {
+  EXPECT_EQ(type_for_rows(Type::Q4_K, 256), Type::Q4_K);
+  EXPECT_EQ(type_for_rows(Type::Q4_K, 3200), Type::Q5_0);
+  EXPECT_EQ(type_for_rows(Type::Q6_K, 8640), Type::Q8_0);
+  EXPECT_EQ(type_for_rows(Type::Q2_K, 32), Type::IQ4_NL);
+  EXPECT_EQ(type_for_rows(Type::Q8_0, 40), Type::F16);
+  ThreadPool pool(1);
+  SyntheticShape shape = kSmall;
+  shape.n_ff = 544;
+  const SyntheticModel model = make_synthetic(shape, "q4_k", pool);
+  EXPECT_EQ(model.model.layers[0].down.w.type, Type::Q5_0);
+  EXPECT_THAT(model.replaced, testing::ElementsAre("Q5_0 in place of Q4_K (rows of 544)"));
+}
+
+// The bits do not depend on the threads that filled them, and a step gives the loss of a model that
+// knows nothing: ln(n_vocab), a little more for the logits' spread.
+TEST(Synthetic, AStepOfItIsFiniteAndTheSameForAnyThreads) {
+  std::vector<double> means;
+  for (const int n_threads : {1, 3}) {
+    ThreadPool pool(n_threads);
+    SyntheticModel synthetic = make_synthetic(kSmall, "q8_0", pool);
+    Model& model = synthetic.model;
+    const std::vector<int64_t> ranks(targets().size(), 0);
+    std::vector<int64_t> some = ranks;
+    some[0] = 4;
+    LoraParameters parameters = make_parameters(model, some, 4, 1);
+    EXPECT_EQ(parameter_bytes(model, some), parameters.memory_bytes());
+    attach(model, parameters);
+    constexpr int64_t kTokens = 64;
+    std::vector<int32_t> ids(kTokens), positions(kTokens);
+    for (int64_t i = 0; i < kTokens; ++i) ids[size_t(i)] = int32_t(i * 13 % 1000);
+    std::iota(positions.begin(), positions.end(), 0);
+    const AttentionSegment segment{0, kTokens, 0, kTokens};
+    Step step(model, plan_step(model, kTokens, kTokens, 0, true, GemmInput::f32, n_threads), GemmInput::f32,
+              pool);
+    std::vector<double> losses(kTokens);
+    step.losses_and_gradients(losses.data(), {ids, ids, positions, {&segment, 1}}, 1.0f);
+    means.push_back(std::accumulate(losses.begin(), losses.end(), 0.0) / kTokens);
+    double squares = 0;
+    for (int64_t i = 0; i < parameters.gradients.size(); ++i) {
+      squares += double(parameters.gradients[i]) * double(parameters.gradients[i]);
+    }
+    EXPECT_GT(squares, 0);
+    EXPECT_TRUE(std::isfinite(squares));
+  }
+  EXPECT_NEAR(means[0], std::log(1000.0), 0.5);
+  EXPECT_EQ(means[0], means[1]);
+}
+
+}  // namespace
+}  // namespace lora
