@@ -1,6 +1,7 @@
 // Intel's tile instructions as plain loops, for tests of gemm_amx.cc on processors without them: the same
-// tiles, strides and sums (Intel SDM, TDPBF16PS: the products of a pair's first and second elements are summed
-// apart, then both are added), at a thousandth of the speed. Included by gemm_amx.cc alone, after immintrin.h.
+// tiles, strides and sums (Intel SDM, TDPBF16PS: the products of a pair's first and second elements are
+// summed apart, then both are added), at a thousandth of the speed. Included by gemm_amx.cc alone, after
+// immintrin.h.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,8 @@ struct Tile {
 inline thread_local Tile tiles[8];
 
 inline void load(int t, const void* from, int64_t stride) {
-  for (int i = 0; i < 16; ++i) std::memcpy(tiles[t].row[i], static_cast<const uint8_t*>(from) + i * stride, 64);
+  for (int i = 0; i < 16; ++i)
+    std::memcpy(tiles[t].row[i], static_cast<const uint8_t*>(from) + i * stride, 64);
 }
 inline void store(int t, void* to, int64_t stride) {
   for (int i = 0; i < 16; ++i) std::memcpy(static_cast<uint8_t*>(to) + i * stride, tiles[t].row[i], 64);

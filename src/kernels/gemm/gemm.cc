@@ -4,49 +4,39 @@
 #include <cstring>
 
 #include "base/half.h"
-#include "kernels/decode/decode.h"
 #include "kernels/gemm/micro_kernel.h"
 #include "kernels/gemm/pack.h"
+#include "kernels/gemm/weight_block.h"
 #include "kernels/isa.h"
 
 namespace lora {
 namespace {
 
-// A slab of the output is one task: at most kSlab x kSlab, so that its sums, a block of decoded weights and a
-// block of activations stay in a 2 MB L2 together, and activations are read from memory once per kSlab weight
-// rows.
-constexpr int64_t kSlab = 512;
-// Floats between panels that are filled or read side by side: their sizes are powers of two, and without the
-// gap they would compete for one set of the cache.
-constexpr int64_t kGap = 32;
+// A slab of the output is one task: at most kTokenSlab x kSlab, so that its sums, two blocks of decoded
+// weights and a block of activations stay in the second-level cache together (bf16: 1024, 2 x 256 and 256
+// KB).
 constexpr int64_t kMaxPanels = kSlab / 8;
-constexpr int64_t kWeightBytes = (kSlab * kMaxKc + kMaxPanels * kGap) * 4;
-constexpr int64_t kSumBytes = ((kSlab + kMaxMr) * (kSlab + kMaxNr) + kMaxPanels * kGap) * 4;
+constexpr int64_t kWeightBytes = ((kSlab + kMaxMr) * kMaxKc + kMaxPanels * kGap) * 4;
+constexpr int64_t kSumBytes = ((kTokenSlab + kMaxNr) * (kSlab + kMaxMr) + kMaxPanels * kGap) * 4;
 constexpr int64_t kRowBytes = 2 * kSlab * 4;
-
-int64_t round_up(int64_t n, int64_t step) {
-  return (n + step - 1) / step * step;
-}
-int64_t ceil_div(int64_t n, int64_t d) {
-  return (n + d - 1) / d;
-}
 
 // What a worker's scratch holds.
 struct Parts {
-  std::byte* weights;  // L or R block of weights
+  std::byte* weights[2];  // blocks in use and being decoded
   float* sums;  // the task's output: panels of nr columns, [panel][row][nr], so that a tile is one piece
-  float* rows;  // decoded rows before interleaving, 2 x kMaxKc
+  float* rows;  // decoded rows before they are rounded and interleaved
 };
 Parts parts(GemmScratch& scratch, int worker) {
   std::byte* p = scratch.worker(worker);
-  return {p, reinterpret_cast<float*>(p + kWeightBytes),
-          reinterpret_cast<float*>(p + kWeightBytes + kSumBytes)};
+  return {{p, p + kWeightBytes},
+          reinterpret_cast<float*>(p + 2 * kWeightBytes),
+          reinterpret_cast<float*>(p + 2 * kWeightBytes + kSumBytes)};
 }
 
-// n cut into equal pieces of at most kSlab, each a multiple of `step`.
-int64_t piece_size(int64_t n, int64_t step, int64_t n_pieces = 1) {
-  n_pieces = std::max(n_pieces, ceil_div(n, kSlab));
-  return std::min(round_up(ceil_div(n, n_pieces), step), kSlab / step * step);
+// n cut into equal pieces of at most `most`, each a multiple of `step`.
+int64_t piece_size(int64_t n, int64_t step, int64_t most, int64_t n_pieces = 1) {
+  n_pieces = std::max(n_pieces, ceil_div(n, most));
+  return std::min(round_up(ceil_div(n, n_pieces), step), most / step * step);
 }
 
 // How an output of n_tokens x n_other is cut into tasks: both sides in pieces, at least two tasks for each
@@ -56,13 +46,13 @@ struct Slabs {
   int64_t n_token_slabs, n_other;  // tasks along each side
 
   Slabs(int64_t n_tokens, int64_t token_step, int64_t n_other_total, int64_t other_step, int n_threads) {
-    tokens = piece_size(n_tokens, token_step);
+    tokens = piece_size(n_tokens, token_step, kTokenSlab);
     n_token_slabs = ceil_div(n_tokens, tokens);
     const int64_t wanted = n_threads == 1 ? 1 : 2 * n_threads;
     // A multiple of the number of threads, so that all end together.
     const int64_t pieces =
         round_up(ceil_div(std::max(wanted, ceil_div(n_other_total, kSlab)), n_token_slabs), n_threads);
-    other = piece_size(n_other_total, other_step, pieces);
+    other = piece_size(n_other_total, other_step, kSlab, pieces);
     n_other = ceil_div(n_other_total, other);
     while (n_other * n_token_slabs < n_threads && tokens > token_step) {
       tokens = round_up(tokens / 2, token_step);
@@ -78,55 +68,34 @@ int64_t column_step(std::span<const GemmTerm> terms, int64_t nr) {
   return step;
 }
 
-// Rows to look ahead where no earlier block could bring them near.
-constexpr int64_t kAhead = 8;
-
-// out[i][0..n) of element type T <- rows of W, columns [k0, k0 + k), zero up to k_padded.
-template <class T>
-void decode_left(T* out, int64_t ldl, const RowDecoder& decode, int64_t row, int64_t n_rows, int64_t k0,
-                 int64_t k, int64_t k_padded, float* temporary) {
-  for (int64_t i = 0; i < n_rows; ++i, out += ldl) {
-    if (k0 == 0) decode.prefetch(row + i + kAhead, k0, k0 + k);
-    decode.prefetch(row + i, k0 + k, k0 + 2 * k);  // the next block, while this one is used
-    if constexpr (sizeof(T) == 4) {
-      decode(out, row + i, k0, k0 + k);
-    } else {
-      decode(temporary, row + i, k0, k0 + k);
-      scale_row(out, temporary, k, 1.0f);
-    }
-    std::fill(out + k, out + k_padded, T{});
-  }
-}
-
-// Elements of type T from one right panel of k rows to the next.
-template <class T>
-int64_t right_panel(const MicroKernel& kernel, int64_t k) {
-  return k * kernel.nr + kGap * 4 / int64_t(sizeof(T));
-}
-
-// Panels [j / nr][k / pair][nr][pair] <- W's rows [row, row + k), columns [j0, j0 + n).
-template <class T>
-void decode_right(T* out, const MicroKernel& kernel, const RowDecoder& decode, int64_t row, int64_t k,
-                  int64_t k_padded, int64_t j0, int64_t n, float* temporary) {
-  const int64_t nr = kernel.nr, n_padded = round_up(n, nr), panel = right_panel<T>(kernel, k_padded);
-  for (int64_t p = 0; p < k_padded; p += kernel.pair) {
-    for (int64_t q = 0; q < kernel.pair; ++q) {
-      float* values = temporary + q * kSlab;
-      decode.prefetch(row + p + q + k_padded, j0, j0 + n);  // the next block, while this one is used
-      if (p + q < k) {
-        decode(values, row + p + q, j0, j0 + n);
-      } else {
-        std::fill(values, values + n, 0.0f);
+// Runs the products of all blocks: tile(block, weights, i, j) for i in [0, n_outer) and j in [0, n_inner),
+// with the next block's weights decoded between them. Block is LeftBlock or RightBlock, make(data, at) makes
+// one.
+template <class Block, class Make, class Tile>
+void for_each_block(InnerBlock at, const Parts& parts, int64_t n_outer, int64_t n_inner, const Make& make,
+                    const Tile& tile) {
+  Block current = make(parts.weights[0], at);
+  current.advance(current.steps());
+  for (int64_t turn = 1;; ++turn) {
+    const InnerBlock ahead = at.next();
+    if (ahead.is_end()) {
+      for (int64_t i = 0; i < n_outer; ++i) {
+        for (int64_t j = 0; j < n_inner; ++j) tile(at, current, i, j);
       }
-      std::fill(values + n, values + n_padded, 0.0f);
+      return;
     }
-    if constexpr (sizeof(T) == 4) {
-      for (int64_t j = 0; j < n_padded; j += nr)
-        std::memcpy(out + j / nr * panel + p * nr, temporary + j, size_t(nr) * 4);
-    } else {
-      interleave_rows(reinterpret_cast<uint32_t*>(out + p * nr), panel / 2, temporary, temporary + kSlab,
-                      n_padded, nr);
+    Block next = make(parts.weights[turn % 2], ahead);
+    const double per_tile = double(next.steps()) / double(n_outer * n_inner);
+    double due = 0;
+    for (int64_t i = 0; i < n_outer; ++i) {
+      for (int64_t j = 0; j < n_inner; ++j) {
+        tile(at, current, i, j);
+        next.advance(int64_t(due += per_tile));
+      }
     }
+    next.advance(next.steps());
+    current = next;
+    at = ahead;
   }
 }
 
@@ -144,38 +113,29 @@ void forward(float* y, std::span<const GemmTerm> terms, bool accumulate, const M
   const int64_t n_tokens = terms[0].x.n_tokens, n_out = terms[0].w.n_rows;
   const Slabs slabs(n_tokens, kernel.nr, n_out, kernel.mr, pool.size());
   pool.run(slabs.n_other * slabs.n_token_slabs, [&](int64_t task, int worker) {
-    const auto [block, sums, temporary] = parts(scratch, worker);
+    const Parts p = parts(scratch, worker);
     const UnitGuard guard(kernel);
     const int64_t o0 = task % slabs.n_other * slabs.other, rows = std::min(slabs.other, n_out - o0);
     const int64_t t0 = task / slabs.n_other * slabs.tokens, tokens = std::min(slabs.tokens, n_tokens - t0);
-    const int64_t padded_rows = round_up(rows, kernel.mr), nr = kernel.nr;
-    bool first = true;
-    for (const GemmTerm& term : terms) {
-      const RowDecoder decode(term.w);
-      const int64_t k_total = term.w.n_cols, k_padded = round_up(k_total, kernel.k_step);
-      for (int64_t k0 = 0; k0 < k_total; k0 += kernel.kc) {
-        const int64_t k = std::min<int64_t>(kernel.kc, k_total - k0), kp = round_up(k, kernel.k_step);
-        T* left = reinterpret_cast<T*>(block);
-        decode_left(left, kernel.kc, decode, o0, rows, k0, k, kp, temporary);
-        for (int64_t i = rows; i < padded_rows; ++i) {
-          std::fill(left + i * kernel.kc, left + i * kernel.kc + kp, T{});
-        }
-        for (int64_t t = 0; t < tokens; t += nr) {
-          const T* right = reinterpret_cast<const T*>(term.x.data) + (t0 + t) * k_padded + k0 * nr;
-          for (int64_t i = 0; i < rows; i += kernel.mr) {
-            kernel.tile(sums + t * padded_rows + i * nr, nr, left + i * kernel.kc, kernel.kc, right, kp,
-                        !first);
-          }
-        }
-        first = false;
-      }
-    }
+    const int64_t padded_rows = round_up(rows, kernel.mr), mr = kernel.mr, nr = kernel.nr;
+    for_each_block<LeftBlock<T>>(
+        {terms, false, kernel.kc, kernel.k_step}, p, ceil_div(tokens, nr), padded_rows / mr,
+        [&](std::byte* data, const InnerBlock& at) {
+          return LeftBlock<T>(reinterpret_cast<T*>(data), p.rows, kernel, at, o0, rows);
+        },
+        [&](const InnerBlock& at, const LeftBlock<T>& left, int64_t panel, int64_t row_tile) {
+          const int64_t t = panel * nr, i = row_tile * mr;
+          const T* right = reinterpret_cast<const T*>(at.get().x.data) +
+                           (t0 + t) * round_up(at.total(), kernel.k_step) + at.k0 * nr;
+          kernel.tile(p.sums + t * padded_rows + i * nr, nr, left.data() + i * kernel.kc, kernel.kc, right,
+                      at.k_padded(), !at.is_first());
+        });
     // A panel is (rows, nr tokens): turned some tokens at a time, in the first-level cache.
     constexpr int64_t kTurned = 8;
     alignas(64) float turned[kTurned * kSlab];
     for (int64_t tb = 0; tb < tokens; tb += kTurned) {
       const int64_t n = std::min(kTurned, tokens - tb);
-      const float* panel = sums + tb / nr * nr * padded_rows + tb % nr;
+      const float* panel = p.sums + tb / nr * nr * padded_rows + tb % nr;
       transpose(reinterpret_cast<uint32_t*>(turned), kSlab, reinterpret_cast<const uint32_t*>(panel), nr,
                 rows, n);
       for (int64_t t = 0; t < n; ++t) {
@@ -191,35 +151,28 @@ void input_gradient(float* dx, std::span<const GemmTerm> terms, bool accumulate,
   const int64_t n_tokens = terms[0].x.n_tokens, n_in = terms[0].w.n_cols;
   const Slabs slabs(n_tokens, kernel.mr, n_in, column_step(terms, kernel.nr), pool.size());
   pool.run(slabs.n_other * slabs.n_token_slabs, [&](int64_t task, int worker) {
-    const auto [block, sums, temporary] = parts(scratch, worker);
+    const Parts p = parts(scratch, worker);
     const UnitGuard guard(kernel);
     const int64_t i0 = task % slabs.n_other * slabs.other, columns = std::min(slabs.other, n_in - i0);
     const int64_t t0 = task / slabs.n_other * slabs.tokens, tokens = std::min(slabs.tokens, n_tokens - t0);
-    const int64_t padded_tokens = round_up(n_tokens, kernel.mr), nr = kernel.nr;
-    const int64_t panel_size = round_up(tokens, kernel.mr) * nr + kGap;
-    bool first = true;
-    for (const GemmTerm& term : terms) {
-      const RowDecoder decode(term.w);
-      const int64_t k_total = term.w.n_rows;
-      const int64_t ldl = std::min<int64_t>(kernel.kc, round_up(k_total, kernel.k_step));
-      for (int64_t k0 = 0; k0 < k_total; k0 += kernel.kc) {
-        const int64_t k = std::min<int64_t>(kernel.kc, k_total - k0), kp = round_up(k, kernel.k_step);
-        T* right = reinterpret_cast<T*>(block);
-        decode_right(right, kernel, decode, k0, k, kp, i0, columns, temporary);
-        const T* left =
-            reinterpret_cast<const T*>(term.x.data) + k0 / kernel.kc * padded_tokens * ldl + t0 * ldl;
-        for (int64_t j = 0; j < columns; j += nr) {
-          for (int64_t t = 0; t < tokens; t += kernel.mr) {
-            kernel.tile(sums + j / nr * panel_size + t * nr, nr, left + t * ldl, ldl,
-                        right + j / nr * right_panel<T>(kernel, kp), kp, !first);
-          }
-        }
-        first = false;
-      }
-    }
+    const int64_t padded_tokens = round_up(n_tokens, kernel.mr), mr = kernel.mr, nr = kernel.nr;
+    const int64_t panel_size = round_up(tokens, mr) * nr + kGap;
+    for_each_block<RightBlock<T>>(
+        {terms, true, kernel.kc, kernel.k_step}, p, ceil_div(columns, nr), ceil_div(tokens, mr),
+        [&](std::byte* data, const InnerBlock& at) {
+          return RightBlock<T>(reinterpret_cast<T*>(data), p.rows, kernel, at, i0, columns);
+        },
+        [&](const InnerBlock& at, const RightBlock<T>& right, int64_t panel, int64_t token_tile) {
+          const int64_t j = panel * nr, t = token_tile * mr;
+          const int64_t ldl = std::min<int64_t>(kernel.kc, round_up(at.total(), kernel.k_step));
+          const T* left = reinterpret_cast<const T*>(at.get().x.data) +
+                          at.k0 / kernel.kc * padded_tokens * ldl + (t0 + t) * ldl;
+          kernel.tile(p.sums + panel * panel_size + t * nr, nr, left, ldl, right.panel(j), at.k_padded(),
+                      !at.is_first());
+        });
     for (int64_t t = 0; t < tokens; ++t) {
       for (int64_t j = 0; j < columns; j += nr) {
-        store_row(dx + (t0 + t) * n_in + i0 + j, sums + j / nr * panel_size + t * nr,
+        store_row(dx + (t0 + t) * n_in + i0 + j, p.sums + j / nr * panel_size + t * nr,
                   std::min(nr, columns - j), accumulate);
       }
     }
@@ -299,7 +252,7 @@ int64_t packed_bytes(GemmInput input, int64_t n_tokens, int64_t n_cols) {
 
 GemmScratch::GemmScratch(int n_workers) : storage_(n_workers * bytes_per_worker()) {}
 int64_t GemmScratch::bytes_per_worker() {
-  return kWeightBytes + kSumBytes + kRowBytes;
+  return 2 * kWeightBytes + kSumBytes + kRowBytes;
 }
 
 PackedTokens pack_forward(std::byte* storage, const float* x, int64_t n_tokens, int64_t n_cols, float scale,
@@ -344,36 +297,36 @@ void gemm_weight_gradient(float* dw, const float* dy, const float* x, int64_t n_
   const float* narrow = turned ? x : dy;
   const float* wide = turned ? dy : x;
   const int64_t m = std::min(n_out, n_in), n = std::max(n_out, n_in);
-  const RowDecoder wide_rows(f32_matrix(wide, n_tokens, n));
   const Slabs slabs(m, kernel.mr, n, kernel.nr, pool.size());
   pool.run(slabs.n_other * slabs.n_token_slabs, [&](int64_t task, int worker) {
-    const auto [block, sums, temporary] = parts(scratch, worker);
+    const Parts p = parts(scratch, worker);
     const UnitGuard guard(kernel);
     const int64_t j0 = task % slabs.n_other * slabs.other, columns = std::min(slabs.other, n - j0);
     const int64_t i0 = task / slabs.n_other * slabs.tokens, rows = std::min(slabs.tokens, m - i0);
     const int64_t ldc = round_up(columns, kernel.nr);
-    // Both blocks share the weights' part of the scratch.
     constexpr int64_t kc = 64;
-    float* left = reinterpret_cast<float*>(block);
-    float* right = left + (kSlab + kMaxMr) * kc;
-    static_assert(((2 * kSlab + kMaxMr) * kc + kMaxPanels * kGap) * 4 <= kWeightBytes);
-    for (int64_t t0 = 0; t0 < n_tokens; t0 += kc) {
-      const int64_t k = std::min(kc, n_tokens - t0);
+    float* left = reinterpret_cast<float*>(p.weights[0]);
+    float* right = reinterpret_cast<float*>(p.weights[1]);
+    static_assert((kTokenSlab + kMaxMr) * kc * 4 <= kWeightBytes);
+    const GemmTerm term = {{}, f32_matrix(wide, n_tokens, n)};
+    for (InnerBlock at{{&term, 1}, true, kc, 1}; !at.is_end(); at = at.next()) {
       for (int64_t i = 0; i < round_up(rows, kernel.mr); ++i) {
-        for (int64_t p = 0; p < k; ++p) left[i * kc + p] = i < rows ? narrow[(t0 + p) * m + i0 + i] : 0.0f;
+        for (int64_t t = 0; t < at.k(); ++t) {
+          left[i * kc + t] = i < rows ? narrow[(at.k0 + t) * m + i0 + i] : 0.0f;
+        }
       }
-      decode_right(right, kernel, wide_rows, t0, k, k, j0, columns, temporary);
+      RightBlock<float> block(right, p.rows, kernel, at, j0, columns);
+      block.advance(block.steps());
       for (int64_t j = 0; j < columns; j += kernel.nr) {
         for (int64_t i = 0; i < rows; i += kernel.mr) {
-          kernel.tile(sums + i * ldc + j, ldc, left + i * kc, kc,
-                      right + j / kernel.nr * right_panel<float>(kernel, k), k, t0 > 0);
+          kernel.tile(p.sums + i * ldc + j, ldc, left + i * kc, kc, block.panel(j), at.k(), at.k0 > 0);
         }
       }
     }
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < columns; ++j) {
         const int64_t at = turned ? (j0 + j) * n_in + i0 + i : (i0 + i) * n_in + j0 + j;
-        dw[at] += scale * sums[i * ldc + j];
+        dw[at] += scale * p.sums[i * ldc + j];
       }
     }
   });
