@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "base/random.h"
+#include "base/timing.h"
+#include "kernels/bandwidth.h"
 #include "kernels/gemm/peak.h"
-#include "measure/bandwidth.h"
-#include "measure/timing.h"
 #include "model/decoder.h"
 
 namespace lora {

@@ -6,10 +6,10 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "base/timing.h"
+#include "kernels/bandwidth.h"
 #include "kernels/gemm/peak.h"
 #include "kernels/optimizer/adamw.h"
-#include "measure/bandwidth.h"
-#include "measure/timing.h"
 #include "train/run.h"
 
 namespace lora {

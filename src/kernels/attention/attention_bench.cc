@@ -1,12 +1,13 @@
-// Attention of 32 heads: GFLOP/s of the causal half alone (2 products forward, 5 backward; what is
-// computed twice counts once). Arguments: head_dim, ctx, n_head_kv.
-#include <benchmark/benchmark.h>
-
+// Attention of 32 heads: the causal half alone counts (2 products forward, 5 backward; what is computed twice
+// counts once). Arguments: head_dim, ctx, n_head_kv; 100 and 32 is a 3B model, 128 and 32 a 7B, 128 and 8 an
+// 8B.
 #include <cmath>
+#include <utility>
 
 #include "base/buffer.h"
 #include "base/random.h"
 #include "kernels/attention/attention.h"
+#include "kernels/bench_report.h"
 
 namespace lora {
 namespace {
@@ -38,8 +39,14 @@ struct Problem {
   Buffer<float> q, k, v, out, lse;
 };
 
-void rate(benchmark::State& state, double flops) {
-  state.counters["FLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsIterationInvariantRate);
+void shapes(benchmark::internal::Benchmark* b) {
+  for (const int64_t ctx : {256, 512, 1024, 2048, 4096}) {
+    for (const auto& [head_dim, n_head_kv] : {std::pair<int64_t, int64_t>{100, 32}, {128, 32}, {128, 8}}) {
+      if (n_head_kv == 8 && ctx > 1024) continue;
+      b->Args({head_dim, ctx, n_head_kv});
+    }
+  }
+  b->Unit(benchmark::kMillisecond)->MinTime(0.05);
 }
 
 void forward(benchmark::State& state) {
@@ -49,10 +56,9 @@ void forward(benchmark::State& state) {
     attention_forward(p.out.data(), p.lse.data(), p.q.data(), p.k.data(), p.v.data(), {&p.segment, 1},
                       p.shape, pool);
   }
-  rate(state, 2 * p.flops());
+  bench::report_flops(state, GemmInput::f32, 2 * p.flops());
 }
-BENCHMARK(forward)->Args({128, 128, 8})->Args({128, 512, 8})->Args({128, 512, 32})->Args({128, 2048, 8});
-BENCHMARK(forward)->Args({64, 512, 8})->Args({80, 512, 32})->Args({100, 512, 32});
+BENCHMARK(forward)->Apply(shapes);
 
 void backward(benchmark::State& state) {
   Problem p(state.range(0), state.range(1), state.range(2), state.range(1));
@@ -65,10 +71,9 @@ void backward(benchmark::State& state) {
     attention_backward(dq.data(), dk.data(), dv.data(), dout.data(), p.out.data(), p.lse.data(), p.q.data(),
                        p.k.data(), p.v.data(), {&p.segment, 1}, p.shape, pool);
   }
-  rate(state, 5 * p.flops());
+  bench::report_flops(state, GemmInput::f32, 5 * p.flops());
 }
-BENCHMARK(backward)->Args({128, 128, 8})->Args({128, 512, 8})->Args({128, 512, 32})->Args({128, 2048, 8});
-BENCHMARK(backward)->Args({64, 512, 8})->Args({80, 512, 32})->Args({100, 512, 32});
+BENCHMARK(backward)->Apply(shapes);
 
 // One new token against the cache, as in generation: bytes of keys and values per second.
 void one_query(benchmark::State& state) {
@@ -78,10 +83,16 @@ void one_query(benchmark::State& state) {
     attention_forward(p.out.data(), nullptr, p.q.data(), p.k.data(), p.v.data(), {&p.segment, 1}, p.shape,
                       pool);
   }
-  state.SetBytesProcessed(state.iterations() * 2 * p.k.size() * int64_t(sizeof(float)));
-  rate(state, 2 * p.flops());
+  const MatrixView k{Type::F32, reinterpret_cast<const std::byte*>(p.k.data()), 1, p.k.size()};
+  const MatrixView v{Type::F32, reinterpret_cast<const std::byte*>(p.v.data()), 1, p.v.size()};
+  bench::report_read(state, 2 * k.row_bytes(), {k, v});
 }
-BENCHMARK(one_query)->Args({128, 512, 32})->Args({128, 4096, 32})->Args({128, 4096, 8});
+BENCHMARK(one_query)
+    ->Args({100, 512, 32})
+    ->Args({128, 512, 32})
+    ->Args({128, 4096, 32})
+    ->Args({128, 4096, 8})
+    ->MinTime(0.05);
 
 }  // namespace
 }  // namespace lora
