@@ -63,8 +63,8 @@ double read_bandwidth(std::span<const MatrixView* const> weights, ThreadPool& po
 
 double copy_bandwidth(int64_t bytes) {
   const size_t half = size_t(bytes / 2);
-  const Buffer<std::byte> from(int64_t(half) + 1);  // never empty
-  Buffer<std::byte> to(from.size());
+  Buffer<std::byte> from(int64_t(half) + 1), to(from.size());  // never empty
+  std::memset(from.data(), 1, half);                           // else all its pages would be one
   const int64_t calls = std::max<int64_t>(1, (1 << 22) / std::max<int64_t>(bytes, 1));  // for the clock
   double best = std::numeric_limits<double>::infinity(), spent = 0;
   for (int i = 0; i < 4 || spent < 0.05; ++i) {

@@ -13,22 +13,22 @@ void forward(benchmark::State& state) {
   const int64_t n = state.range(0), bytes = 2 * kTokens * n * 4;
   std::vector<float> x(size_t(kTokens * n), 0.5f), y(x), w(size_t(n), 1.0f);
   ThreadPool pool(1);
-  for (auto _ : state) rms_norm_forward(y.data(), x.data(), w.data(), 1e-5f, kTokens, n, pool);
-  bench::report_bytes(state, bytes, bytes);
+  const double s =
+      bench::run(state, [&] { rms_norm_forward(y.data(), x.data(), w.data(), 1e-5f, kTokens, n, pool); });
+  bench::report_bytes(state, s, bytes, bytes);
 }
-BENCHMARK(forward)->Arg(256)->Arg(3200)->Arg(4096)->MinTime(0.1);
+BENCHMARK(forward)->Arg(256)->Arg(3200)->Arg(4096);
 
 // dx is read and written.
 void backward(benchmark::State& state) {
   const int64_t n = state.range(0), bytes = kTokens * n * 4;
   std::vector<float> x(size_t(kTokens * n), 0.5f), dy(x), dx(x), w(size_t(n), 1.0f);
   ThreadPool pool(1);
-  for (auto _ : state) {
-    rms_norm_backward(dx.data(), dy.data(), x.data(), w.data(), 1e-5f, kTokens, n, pool);
-  }
-  bench::report_bytes(state, 4 * bytes, 3 * bytes);
+  const double s = bench::run(
+      state, [&] { rms_norm_backward(dx.data(), dy.data(), x.data(), w.data(), 1e-5f, kTokens, n, pool); });
+  bench::report_bytes(state, s, 4 * bytes, 3 * bytes);
 }
-BENCHMARK(backward)->Arg(256)->Arg(3200)->Arg(4096)->MinTime(0.1);
+BENCHMARK(backward)->Arg(256)->Arg(3200)->Arg(4096);
 
 }  // namespace
 }  // namespace lora
