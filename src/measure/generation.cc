@@ -9,11 +9,6 @@
 #include "model/decoder.h"
 
 namespace lora {
-namespace {
-
-constexpr int64_t kPromptBatch = 512;  // as `lora generate`
-
-}  // namespace
 
 GenerationSpeed measure_generation(BenchModel& bench, const BenchOptions& options) {
   const Model& model = bench.model();
