@@ -83,12 +83,6 @@ std::vector<MemoryPart> memory_parts(const TrainingSpeed& s) {
           {"other_bytes", "other", s.plan.other_bytes}};
 }
 
-double total(const Profile& profile) {
-  double sum = 0;
-  for (const double s : profile.seconds) sum += s;
-  return sum;
-}
-
 void add_training(Json& json, const TrainingSpeed& s) {
   json["tokens"] = s.n_tokens;
   json["loss"] = s.loss;
@@ -105,6 +99,7 @@ void add_training(Json& json, const TrainingSpeed& s) {
   for (const MemoryPart& part : memory_parts(s)) json["memory"][part.key] = part.bytes;
   if (!s.profile) return;
   for (const PartRow& row : kParts) json["profile"][row.name] = s.profile->seconds[size_t(row.part)];
+  json["profiled_step_s"] = s.profiled_step_s;
   json["decode_s"] = s.decode_s;
 }
 
@@ -146,7 +141,7 @@ std::string training_table(const TrainingSpeed& s, const BenchModel& bench, cons
       row("memory", fmt::format("{} beyond the model", format_size(uint64_t(s.bytes_beyond_model)))) +
       row("planned", fmt::format("{}: {}", format_size(uint64_t(s.planned_bytes())), parts));
   if (!s.profile) return text;
-  const double all = total(*s.profile);
+  const double all = s.profiled_step_s;
   text += fmt::format("\none step, {:.4g} s\n", all);
   for (const PartRow& part : kParts) {
     const double t = s.profile->seconds[size_t(part.part)];

@@ -14,8 +14,6 @@
 
 namespace lora {
 
-inline constexpr int64_t kPromptBatch = 512;  // prompt tokens that go through the layers at once
-
 enum class GenerateEnd {
   n_predict,  // as many tokens as asked for
   end_token,  // the model ended its text

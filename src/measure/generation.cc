@@ -3,17 +3,12 @@
 #include <algorithm>
 
 #include "base/random.h"
+#include "base/timing.h"
+#include "kernels/bandwidth.h"
 #include "kernels/gemm/peak.h"
-#include "measure/bandwidth.h"
-#include "measure/timing.h"
 #include "model/decoder.h"
 
 namespace lora {
-namespace {
-
-constexpr int64_t kPromptBatch = 512;  // as `lora generate`
-
-}  // namespace
 
 GenerationSpeed measure_generation(BenchModel& bench, const BenchOptions& options) {
   const Model& model = bench.model();

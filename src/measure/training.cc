@@ -6,10 +6,10 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "base/timing.h"
+#include "kernels/bandwidth.h"
 #include "kernels/gemm/peak.h"
 #include "kernels/optimizer/adamw.h"
-#include "measure/bandwidth.h"
-#include "measure/timing.h"
 #include "train/run.h"
 
 namespace lora {
@@ -76,6 +76,7 @@ TrainingSpeed measure_training(BenchModel& bench, const BenchOptions& options,
   std::vector<double> losses(size_t(result.n_tokens));
   AdamWStep adamw{.lr = o.adam_alpha, .decay = o.adam_decay};
   const auto run = [&](Profile* profile) {
+    const ProfileScope whole(profile, Part::elementwise);
     std::fill_n(parameters.gradients.data(), parameters.gradients.size(), 0.0f);
     step.set_profile(profile);
     step.losses_and_gradients(losses.data(), batch.tokens(), 1.0f / float(result.n_tokens));
@@ -102,7 +103,8 @@ TrainingSpeed measure_training(BenchModel& bench, const BenchOptions& options,
   result.min_step_s = *std::ranges::min_element(times);
   result.bytes_beyond_model = bench.peak_bytes_beyond();
   if (options.profile) {
-    run(&result.profile.emplace());
+    Profile& profile = result.profile.emplace();
+    result.profiled_step_s = seconds([&] { run(&profile); });
     result.decode_s = decode_seconds(bench.weights(), bench.pool);
   }
   return result;

@@ -23,6 +23,7 @@ struct TrainingSpeed {
   int64_t lora_bytes = 0;          // values, gradients, moments
   int64_t bytes_beyond_model = 0;  // measured
   double decode_s = 0;             // decoding all weights once, measured alone
+  double profiled_step_s = 0;
   std::optional<Profile> profile;  // of one more step
 
   double tok_per_s() const { return double(n_tokens) / step_s; }

@@ -10,6 +10,8 @@
 
 namespace lora {
 
+inline constexpr int64_t kPromptBatch = 512;  // prompt tokens that go through the layers at once
+
 class Decoder {
  public:
   // Room for n_ctx tokens; at most n_batch go through the layers at once (longer inputs in pieces).

@@ -1,32 +1,32 @@
-// SwiGLU of 128 tokens with n_ff = 8192: bytes read and written per second.
-#include <benchmark/benchmark.h>
-
+// SwiGLU of 128 tokens. Argument: n_ff.
 #include <vector>
 
 #include "kernels/activation/swiglu.h"
+#include "kernels/bench_report.h"
 
 namespace lora {
 namespace {
 
-constexpr int64_t kSize = 128 * 8192;
+constexpr int64_t kTokens = 128;
 
 void forward(benchmark::State& state) {
-  std::vector<float> gate(kSize, 0.5f), up(gate), y(gate);
+  const int64_t n = kTokens * state.range(0);
+  std::vector<float> gate(size_t(n), 0.5f), up(gate), y(gate);
   ThreadPool pool(1);
-  for (auto _ : state) swiglu_forward(y.data(), gate.data(), up.data(), kSize, pool);
-  state.SetBytesProcessed(state.iterations() * kSize * 3 * 4);
+  const double s = bench::run(state, [&] { swiglu_forward(y.data(), gate.data(), up.data(), n, pool); });
+  bench::report_bytes(state, s, n * 3 * 4, n * 3 * 4);
 }
-BENCHMARK(forward);
+BENCHMARK(forward)->Arg(8640)->Arg(11008);
 
 void backward(benchmark::State& state) {
-  std::vector<float> gate(kSize, 0.5f), up(gate), dy(gate), dgate(gate), dup(gate);
+  const int64_t n = kTokens * state.range(0);
+  std::vector<float> gate(size_t(n), 0.5f), up(gate), dy(gate), dgate(gate), dup(gate);
   ThreadPool pool(1);
-  for (auto _ : state) {
-    swiglu_backward(dgate.data(), dup.data(), dy.data(), gate.data(), up.data(), kSize, pool);
-  }
-  state.SetBytesProcessed(state.iterations() * kSize * 5 * 4);
+  const double s = bench::run(
+      state, [&] { swiglu_backward(dgate.data(), dup.data(), dy.data(), gate.data(), up.data(), n, pool); });
+  bench::report_bytes(state, s, n * 5 * 4, n * 5 * 4);
 }
-BENCHMARK(backward);
+BENCHMARK(backward)->Arg(8640)->Arg(11008);
 
 }  // namespace
 }  // namespace lora

@@ -1,12 +1,13 @@
-// Attention of 32 heads: GFLOP/s of the causal half alone (2 products forward, 5 backward; what is
-// computed twice counts once). Arguments: head_dim, ctx, n_head_kv.
-#include <benchmark/benchmark.h>
-
+// Attention of 32 heads: the causal half alone counts (2 products forward, 5 backward; what is computed twice
+// counts once). Arguments: head_dim, ctx, n_head_kv; 100 and 32 is a 3B model, 128 and 32 a 7B, 128 and 8 an
+// 8B.
 #include <cmath>
+#include <utility>
 
 #include "base/buffer.h"
 #include "base/random.h"
 #include "kernels/attention/attention.h"
+#include "kernels/bench_report.h"
 
 namespace lora {
 namespace {
@@ -14,9 +15,14 @@ namespace {
 constexpr int64_t kHeads = 32;
 const GemmInput kInput = gemm_input(Precision::automatic);
 
+// A period of random numbers, which suffices for the time.
 Buffer<float> numbers(int64_t n, uint64_t stream) {
+  constexpr int64_t kPeriod = 10007;
   Buffer<float> result(n);
-  for (int64_t i = 0; i < n; ++i) result[i] = random_uniform(1, Purpose::test, stream, uint64_t(i)) - 0.5f;
+  for (int64_t i = 0; i < n; ++i) {
+    result[i] =
+        i < kPeriod ? random_uniform(1, Purpose::test, stream, uint64_t(i)) - 0.5f : result[i - kPeriod];
+  }
   return result;
 }
 
@@ -41,21 +47,26 @@ struct Problem {
   Buffer<std::byte> scratch;
 };
 
-void rate(benchmark::State& state, double flops) {
-  state.counters["FLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsIterationInvariantRate);
+void shapes(benchmark::internal::Benchmark* b) {
+  for (const int64_t ctx : {256, 512, 1024, 2048, 4096}) {
+    for (const auto& [head_dim, n_head_kv] : {std::pair<int64_t, int64_t>{100, 32}, {128, 32}, {128, 8}}) {
+      if (n_head_kv == 8 && ctx > 1024) continue;
+      b->Args({head_dim, ctx, n_head_kv});
+    }
+  }
+  b->Unit(benchmark::kMillisecond);
 }
 
 void forward(benchmark::State& state) {
   Problem p(state.range(0), state.range(1), state.range(2), state.range(1));
   ThreadPool pool(1);
-  for (auto _ : state) {
+  const double s = bench::run(state, [&] {
     attention_forward(p.out.data(), p.lse.data(), p.q.data(), p.k.data(), p.v.data(), {&p.segment, 1},
                       p.shape, kInput, p.scratch.span(), pool);
-  }
-  rate(state, 2 * p.flops());
+  });
+  bench::report_flops(state, s, kInput, 2 * p.flops());
 }
-BENCHMARK(forward)->Args({128, 128, 8})->Args({128, 512, 8})->Args({128, 512, 32})->Args({128, 2048, 8});
-BENCHMARK(forward)->Args({64, 512, 8})->Args({80, 512, 32})->Args({100, 512, 32});
+BENCHMARK(forward)->Apply(shapes);
 
 void backward(benchmark::State& state) {
   Problem p(state.range(0), state.range(1), state.range(2), state.range(1));
@@ -63,28 +74,28 @@ void backward(benchmark::State& state) {
   const Buffer<float> dout = numbers(p.q.size(), 4);
   Buffer<float> dq(p.q.size()), dk(p.k.size()), dv(p.v.size());
   attention_forward(p.out.data(), p.lse.data(), p.q.data(), p.k.data(), p.v.data(), {&p.segment, 1}, p.shape,
-                    kInput, p.scratch.span(), pool);
-  for (auto _ : state) {
+                    pool);
+  const double s = bench::run(state, [&] {
     attention_backward(dq.data(), dk.data(), dv.data(), dout.data(), p.out.data(), p.lse.data(), p.q.data(),
                        p.k.data(), p.v.data(), {&p.segment, 1}, p.shape, kInput, p.scratch.span(), pool);
-  }
-  rate(state, 5 * p.flops());
+  });
+  bench::report_flops(state, s, kInput, 5 * p.flops());
 }
-BENCHMARK(backward)->Args({128, 128, 8})->Args({128, 512, 8})->Args({128, 512, 32})->Args({128, 2048, 8});
-BENCHMARK(backward)->Args({64, 512, 8})->Args({80, 512, 32})->Args({100, 512, 32});
+BENCHMARK(backward)->Apply(shapes);
 
 // One new token against the cache, as in generation: bytes of keys and values per second.
 void one_query(benchmark::State& state) {
   Problem p(state.range(0), state.range(1), state.range(2), 1);
   ThreadPool pool(1);
-  for (auto _ : state) {
+  const double s = bench::run(state, [&] {
     attention_forward(p.out.data(), nullptr, p.q.data(), p.k.data(), p.v.data(), {&p.segment, 1}, p.shape,
                       kInput, p.scratch.span(), pool);
-  }
-  state.SetBytesProcessed(state.iterations() * 2 * p.k.size() * int64_t(sizeof(float)));
-  rate(state, 2 * p.flops());
+  });
+  const MatrixView k{Type::F32, reinterpret_cast<const std::byte*>(p.k.data()), 1, p.k.size()};
+  const MatrixView v{Type::F32, reinterpret_cast<const std::byte*>(p.v.data()), 1, p.v.size()};
+  bench::report_read(state, s, 2 * k.row_bytes(), {k, v});
 }
-BENCHMARK(one_query)->Args({128, 512, 32})->Args({128, 4096, 32})->Args({128, 4096, 8});
+BENCHMARK(one_query)->Args({100, 512, 32})->Args({128, 512, 32})->Args({128, 4096, 32})->Args({128, 4096, 8});
 
 }  // namespace
 }  // namespace lora

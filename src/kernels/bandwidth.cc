@@ -1,13 +1,14 @@
-#include "measure/bandwidth.h"
+#include "kernels/bandwidth.h"
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <limits>
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/timing.h"
 #include "kernels/decode/decode.h"
-#include "measure/timing.h"
 
 namespace lora {
 namespace {
@@ -58,6 +59,25 @@ double read_bandwidth(std::span<const MatrixView* const> weights, ThreadPool& po
     best = std::min(best, s);
   }
   return double(all) / best;
+}
+
+double copy_bandwidth(int64_t bytes) {
+  const size_t half = size_t(bytes / 2);
+  Buffer<std::byte> from(int64_t(half) + 1), to(from.size());  // never empty
+  std::memset(from.data(), 1, half);                           // else all its pages would be one
+  const int64_t calls = std::max<int64_t>(1, (1 << 22) / std::max<int64_t>(bytes, 1));  // for the clock
+  double best = std::numeric_limits<double>::infinity(), spent = 0;
+  for (int i = 0; i < 4 || spent < 0.05; ++i) {
+    const double s = seconds([&] {
+      for (int64_t call = 0; call < calls; ++call) {
+        std::memcpy(to.data(), from.data(), half);
+        asm volatile("" : : "r"(to.data()) : "memory");  // else only the last copy would be made
+      }
+    });
+    spent += s;
+    best = std::min(best, s / double(calls));
+  }
+  return 2.0 * double(half) / best;
 }
 
 double decode_seconds(std::span<const MatrixView* const> weights, ThreadPool& pool) {
