@@ -15,7 +15,7 @@
 
 namespace lora {
 
-// The activations of one token.
+// The activations of one token. d and sums may be read up to a multiple of eight.
 struct Int8Row {
   const int8_t* q;      // (n)
   const float* d;       // (n / 32)

@@ -51,6 +51,11 @@ inline float half(f16 h) {
   return to_f32(h);
 }
 
+inline F halves_to_floats(uint64_t low, uint64_t high) {
+  return {vcvt_f32_f16(vreinterpret_f16_u64(vcreate_u64(low))),
+          vcvt_f32_f16(vreinterpret_f16_u64(vcreate_u64(high)))};
+}
+
 template <int g>
 float32x4_t one_lane(F f) {
   return vdupq_laneq_f32(g < 4 ? f.a : f.b, g % 4);
@@ -140,9 +145,6 @@ inline uint64_t uint64_of(const void* p) {
 inline F bytes_to_floats(uint64_t u) {
   const uint16x8_t wide = vmovl_u8(vcreate_u8(u));
   return {vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(wide)))};
-}
-inline F bytes_to_floats(const uint8_t (&bytes)[8]) {
-  return bytes_to_floats(uint64_of(bytes));
 }
 inline F signed_bytes_to_floats(uint64_t u) {
   const int16x8_t wide = vmovl_s8(vcreate_s8(u));

@@ -8,6 +8,7 @@
 //   lookup(t, v)       t[v] for v < 16
 //   dot(a, x)          lane i: the sum of four products; a unsigned, at most 127
 //   dot_signed(a, x)   the same; a signed
+//   halves_to_floats(lo, hi)  eight 16-bit floats, the first in the low bits
 //   fields<n>(word)    lane i: n bits of the word from bit n i
 //   lane<g>(f)         f[g] in all lanes
 //   halves<g>(f)       f[2 g] in the first four lanes, f[2 g + 1] in the others
@@ -22,11 +23,12 @@ inline void prefetch(const std::byte* p, size_t bytes) {
   for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + kAhead + i);
 }
 
-// Blocks of 32 values: value = d code + m.
+// Blocks of 32 values: value = d (code - offset), or d code + m.
 
 struct DotQ4_0 {
   using Block = BlockQ4_0;
-  static I dot32(const Block& b, V x) { return dot_signed(subtract(nibbles(b.qs), 8), x); }
+  static constexpr float offset = 8;
+  static I dot32(const Block& b, V x) { return dot(nibbles(b.qs), x); }
 };
 
 struct DotQ4_1 {
@@ -34,19 +36,19 @@ struct DotQ4_1 {
   static I dot32(const Block& b, V x) { return dot(nibbles(b.qs), x); }
 };
 
-template <class B>
-V codes_of_5_bits(const B& b) {
-  return merge(nibbles(b.qs), spread(std::bit_cast<uint32_t>(b.qh)));
-}
-
 struct DotQ5_0 {
   using Block = BlockQ5_0;
-  static I dot32(const Block& b, V x) { return dot_signed(subtract(codes_of_5_bits(b), 16), x); }
+  static constexpr float offset = 16;
+  static I dot32(const Block& b, V x) {
+    return dot(merge(nibbles(b.qs), spread(std::bit_cast<uint32_t>(b.qh))), x);
+  }
 };
 
 struct DotQ5_1 {
   using Block = BlockQ5_1;
-  static I dot32(const Block& b, V x) { return dot(codes_of_5_bits(b), x); }
+  static I dot32(const Block& b, V x) {
+    return dot(merge(nibbles(b.qs), spread(std::bit_cast<uint32_t>(b.qh))), x);
+  }
 };
 
 struct DotQ8_0 {
@@ -59,44 +61,87 @@ struct DotIQ4_NL {
   static I dot32(const Block& b, V x) { return dot_signed(lookup(iq4_values, nibbles(b.qs)), x); }
 };
 
+// The 16-bit floats that lie `stride` bytes apart, zeros behind the first `count`. General registers put them
+// together: the vector units have enough to do.
+inline F strided_halves(const std::byte* p, int64_t stride, int count) {
+  uint64_t words[2] = {};
+  for (int i = 0; i < count; ++i) {
+    uint16_t bits;
+    std::memcpy(&bits, p + i * stride, 2);
+    words[i / 4] |= uint64_t{bits} << 16 * (i % 4);
+  }
+  return halves_to_floats(words[0], words[1]);
+}
+
+// Eight blocks (or the last `count`), whose scales are converted and applied together.
+template <class T>
+struct EightBlocks {
+  using Block = typename T::Block;
+  const std::byte* row;
+  const Int8Row& x;
+  F sums[4] = {zero(), zero(), zero(), zero()};
+  F minimums = zero();
+
+  template <int... i>
+  void add(int64_t first, int count, std::integer_sequence<int, i...>) {
+    const std::byte* at = row + first * int64_t(sizeof(Block));
+    const F d = multiply(strided_halves(at, sizeof(Block), count), load_floats(x.d + first));
+    const auto add_block = [&]<int k>(std::integral_constant<int, k>) {
+      const F products =
+          to_floats(T::dot32(block_at<Block>(at + k * int(sizeof(Block))), load(x.q + (first + k) * 32)));
+      sums[k % 4] = multiply_add(products, lane<k>(d), sums[k % 4]);
+    };
+    (add_block(std::integral_constant<int, i>{}), ...);
+    if constexpr (requires { T::offset; }) {
+      const F d_w = strided_halves(at, sizeof(Block), count);
+      minimums = multiply_add(multiply(d_w, broadcast(-T::offset)), load_floats(x.sums + first), minimums);
+    }
+    if constexpr (requires(Block b) { b.m; }) {
+      const F m = strided_halves(at + offsetof(Block, m), sizeof(Block), count);
+      minimums = multiply_add(m, load_floats(x.sums + first), minimums);
+    }
+  }
+};
+
 template <class T>
 float dot_blocks(const std::byte* row, const Int8Row& x, int64_t n) {
-  constexpr int kChains = 4;  // hide the latency of the multiply-add
-  using Block = typename T::Block;
-  constexpr bool has_minimum = requires(Block b) {
-    b.m;
-  };
-  F sums[kChains] = {zero(), zero(), zero(), zero()};
-  float minimums[kChains] = {};
-  const auto add = [&](int64_t i, int chain) {
-    const auto& b = block_at<Block>(row + i * int64_t(sizeof(Block)));
-    const F scale = broadcast(half(b.d) * x.d[i]);
-    sums[chain] = multiply_add(to_floats(T::dot32(b, load(x.q + i * 32))), scale, sums[chain]);
-    if constexpr (has_minimum) minimums[chain] += half(b.m) * x.sums[i];
-  };
+  EightBlocks<T> eight{row, x};
   const int64_t n_blocks = n / 32;
   int64_t i = 0;
-  for (; i + kChains <= n_blocks; i += kChains) {
-    prefetch(row + i * int64_t(sizeof(Block)), kChains * sizeof(Block));
-#pragma GCC unroll 4
-    for (int chain = 0; chain < kChains; ++chain) add(i + chain, chain);
+  for (; i + 8 <= n_blocks; i += 8) {
+    prefetch(row + i * int64_t(sizeof(typename T::Block)), 8 * sizeof(typename T::Block));
+    eight.add(i, 8, std::make_integer_sequence<int, 8>{});
   }
-  for (; i < n_blocks; ++i) add(i, 0);
-  return sum_of(plus(plus(sums[0], sums[1]), plus(sums[2], sums[3]))) +
-         ((minimums[0] + minimums[1]) + (minimums[2] + minimums[3]));
+  for (; i < n_blocks; ++i) eight.add(i, 1, std::make_integer_sequence<int, 1>{});
+  return sum_of(plus(plus(eight.sums[0], eight.sums[1]), plus(eight.sums[2], eight.sums[3]))) +
+         sum_of(eight.minimums);
 }
 
 // Blocks of 256 values in groups of 32: value = scale code - minimum. scales() and minimums() give those of
 // the eight groups, dot32<g>() multiplies the codes of one.
 
+struct KScaleWords {
+  uint64_t scales, minimums;  // a byte each
+};
+
+// As unpack_k_scales (quant/k_scales.h), four bytes at a time and never through memory.
+inline KScaleWords k_scale_words(const uint8_t packed[12]) {
+  uint32_t w[3];
+  std::memcpy(w, packed, 12);
+  const uint32_t high_scales = (w[2] & 0x0f0f0f0f) | (w[0] >> 2 & 0x30303030);
+  const uint32_t high_minimums = (w[2] >> 4 & 0x0f0f0f0f) | (w[1] >> 2 & 0x30303030);
+  return {(w[0] & 0x3f3f3f3f) | uint64_t{high_scales} << 32,
+          (w[1] & 0x3f3f3f3f) | uint64_t{high_minimums} << 32};
+}
+
 template <class T>
 F k_scales(const T& b) {
-  return multiply(bytes_to_floats(unpack_k_scales(b.scales).scales), broadcast(half(b.d)));
+  return multiply(bytes_to_floats(k_scale_words(b.scales).scales), broadcast(half(b.d)));
 }
 
 template <class T>
 F k_minimums(const T& b) {
-  return multiply(bytes_to_floats(unpack_k_scales(b.scales).minimums), broadcast(half(b.dmin)));
+  return multiply(bytes_to_floats(k_scale_words(b.scales).minimums), broadcast(half(b.dmin)));
 }
 
 struct DotQ4_K {

@@ -33,6 +33,10 @@ inline float sum_of(F f) {
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
+inline F halves_to_floats(uint64_t low, uint64_t high) {
+  return _mm256_cvtph_ps(_mm_set_epi64x(int64_t(high), int64_t(low)));
+}
+
 template <int g>
 F lane(F f) {
   return _mm256_permutevar8x32_ps(f, _mm256_set1_epi32(g));
@@ -67,9 +71,8 @@ V bits(V v, int8_t mask) {
 }
 
 inline V nibbles(const void* p) {
-  const __m128i v = _mm_loadu_si128(static_cast<const __m128i*>(p));
-  return _mm256_and_si256(_mm256_inserti128_si256(_mm256_castsi128_si256(v), _mm_srli_epi16(v, 4), 1),
-                          _mm256_set1_epi8(15));
+  const V twice = _mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  return _mm256_and_si256(_mm256_srlv_epi64(twice, _mm256_setr_epi64x(0, 0, 4, 4)), _mm256_set1_epi8(15));
 }
 
 inline V spread(uint32_t word) {
@@ -110,9 +113,6 @@ inline uint64_t uint64_of(const void* p) {
 }
 inline F bytes_to_floats(uint64_t u) {
   return to_floats(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(int64_t(u))));
-}
-inline F bytes_to_floats(const uint8_t (&bytes)[8]) {
-  return bytes_to_floats(uint64_of(bytes));
 }
 inline F signed_bytes_to_floats(uint64_t u) {
   return to_floats(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128(int64_t(u))));
