@@ -145,7 +145,7 @@ std::string LanguageModel::generate(std::string_view prompt, const ContinuationO
   const std::vector<Token> tokens = impl_->tokenizer.encode_with_bos(prompt);
   const int64_t n_predict = std::max<int64_t>(options.n_predict, 0);
   Decoder decoder(impl_->model, int64_t(tokens.size()) + std::max<int64_t>(n_predict, 1), kPromptBatch,
-                  impl_->input, impl_->pool);
+                  impl_->input == GemmInput::bf16 ? Precision::bf16 : Precision::f32, impl_->pool);
   Sampler sampler{{.temp = options.temp}, options.seed};
   std::string result;
   continue_text({impl_->model, impl_->tokenizer, decoder, sampler}, tokens, {.n_predict = n_predict},

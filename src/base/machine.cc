@@ -14,6 +14,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace lora {
@@ -57,6 +60,9 @@ CpuFeatures detect() {
   CpuFeatures f;
 #if defined(__aarch64__)
   f.neon = true;
+#if defined(__linux__)
+  f.neon_dot = getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+#endif
 #elif defined(__x86_64__)
   unsigned a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return f;
@@ -71,7 +77,11 @@ CpuFeatures detect() {
   const bool amx_cpu = f.avx512 && tile && has(d, 24);
   f.amx_bf16 = amx_cpu && has(d, 22);
   f.amx_int8 = amx_cpu && has(d, 25);
-  if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) f.avx512_bf16 = f.avx512 && has(a, 5);
+  f.avx512_vnni = f.avx512 && has(c, 11);
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
+    f.avx_vnni = f.avx2 && has(a, 4);
+    f.avx512_bf16 = f.avx512 && has(a, 5);
+  }
 #if defined(__linux__)
   if (f.amx_bf16) {
     constexpr int kArchReqXcompPerm = 0x1023, kXfeatureTiledata = 18;

@@ -14,10 +14,13 @@ int physical_cores();
 struct CpuFeatures {
   bool avx2 = false;    // with FMA, F16C, BMI2
   bool avx512 = false;  // F, BW, CD, DQ, VL
+  bool avx_vnni = false;  // VNNI at 256 bits, encoded without AVX-512
   bool avx512_bf16 = false;
+  bool avx512_vnni = false;
   bool amx_bf16 = false;
   bool amx_int8 = false;
   bool neon = false;
+  bool neon_dot = false;  // SDOT, UDOT
 };
 const CpuFeatures& cpu_features();
 

@@ -21,7 +21,7 @@ Chat::Chat(const GenerateOptions& options, const std::function<void(std::string_
 
 void Chat::start_over() {
   decoder_.reset();  // frees the old cache before the new one is made
-  decoder_.emplace(session_.model, n_ctx_, kPromptBatch, session_.input, session_.pool);
+  decoder_.emplace(session_.model, n_ctx_, kPromptBatch, session_.precision, session_.pool);
 }
 
 // The tokens between what the decoder has seen and the next reply. Adds the message to the conversation.

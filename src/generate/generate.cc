@@ -31,7 +31,7 @@ GenerateResult generate(const GenerateOptions& options, const GenerateEvents& ev
   Sampler sampler{options.sampler, seed};
   expect_memory(fmt::format("the keys and values of {} tokens", n_ctx),
                 Decoder::cache_bytes(session.model, n_ctx));
-  Decoder decoder(session.model, n_ctx, kPromptBatch, session.input, session.pool);
+  Decoder decoder(session.model, n_ctx, kPromptBatch, session.precision, session.pool);
   if (options.echo && events.on_text && !options.prompt.empty()) events.on_text(options.prompt);
   const Continuation done =
       continue_text({session.model, session.tokenizer, decoder, sampler}, prompt,

@@ -29,7 +29,8 @@ std::optional<double> common(const std::list<Adapter>& adapters, const ModelOpti
 
 Session::Session(const ModelOptions& options)
     : pool(options.threads > 0 ? options.threads : physical_cores()),
-      input(gemm_input(options.precision)),
+      precision(options.precision),
+      input(gemm_input(precision)),
       model(load_model(options.model, {options.rope_freq_base, options.rope_freq_scale, {}})),
       tokenizer(model.gguf) {
   for (const LoraFile& file : options.loras) adapters_.push_back(read_adapter(file.path, model.gguf));

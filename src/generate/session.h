@@ -22,6 +22,7 @@ class Session {
   explicit Session(const ModelOptions& options);
 
   ThreadPool pool;
+  Precision precision;
   GemmInput input;
   Model model;
   Tokenizer tokenizer;

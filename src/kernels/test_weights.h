@@ -26,6 +26,22 @@ struct Weights {
   std::vector<double> values;  // decoded, (n_rows, n_cols)
 };
 
+// Where a format keeps its f16 scales, minimums and the like, and how large they are in the tests: values
+// come to at most about 1.
+struct HalfField {
+  Type type;
+  size_t at;
+  float value;
+};
+inline constexpr HalfField kHalfFields[] = {
+    {Type::Q4_0, 0, 0.1f},    {Type::Q4_1, 0, 0.1f},      {Type::Q4_1, 2, -0.7f},
+    {Type::Q5_0, 0, 0.05f},   {Type::Q5_1, 0, 0.05f},     {Type::Q5_1, 2, -0.8f},
+    {Type::Q8_0, 0, 0.01f},   {Type::Q2_K, 80, 0.02f},    {Type::Q2_K, 82, 0.03f},
+    {Type::Q3_K, 108, 0.01f}, {Type::Q4_K, 0, 0.001f},    {Type::Q4_K, 2, 0.01f},
+    {Type::Q5_K, 0, 0.0005f}, {Type::Q5_K, 2, 0.01f},     {Type::Q6_K, 208, 0.0005f},
+    {Type::IQ4_NL, 0, 0.01f}, {Type::IQ4_XS, 0, 0.0004f},
+};
+
 // Random bits for the codes, and a sane f16 scale where the format keeps one.
 inline Weights random_weights(Type type, int64_t n_rows, int64_t n_cols, uint64_t stream) {
   Weights w;
@@ -35,14 +51,14 @@ inline Weights random_weights(Type type, int64_t n_rows, int64_t n_cols, uint64_
   for (size_t i = 0; i < w.bytes.size(); ++i)
     w.bytes[i] = std::byte(random_bits(2, Purpose::test, stream, i));
   const auto put = [&](size_t at, const auto& value) { std::memcpy(&w.bytes[at], &value, sizeof value); };
-  const f16 scale = to_f16(0.01f);
   for (size_t at = 0; at < w.bytes.size(); at += size_t(t.block_bytes)) {
     const float value = 2 * random_uniform(1, Purpose::test, stream, at) - 1;
     if (type == Type::F32) put(at, value);
     if (type == Type::F16) put(at, to_f16(value));
     if (type == Type::BF16) put(at, to_bf16(value));
-    if (type == Type::Q8_0) put(at, scale);
-    if (type == Type::Q6_K) put(at + size_t(t.block_bytes) - 2, to_f16(0.0005f));
+    for (const HalfField& field : kHalfFields) {
+      if (field.type == type) put(at + field.at, to_f16(field.value * (1.5f + value)));
+    }
   }
   w.view.data = w.bytes.data();
   std::vector<float> row(static_cast<size_t>(n_cols));

@@ -29,7 +29,7 @@ GenerationSpeed measure_generation(BenchModel& bench, const BenchOptions& option
 
   std::vector<double> prompt_times, token_times;
   for (int64_t i = 0; i <= options.iterations; ++i) {
-    Decoder decoder(model, n_ctx, kPromptBatch, bench.input, bench.pool);
+    Decoder decoder(model, n_ctx, kPromptBatch, options.training.precision, bench.pool);
     const double prompt_s = seconds([&] { decoder.append(prompt); });
     if (i == 0) {  // warms up
       result.peak_flops = gemm_peak(bench.input, bench.pool);

@@ -24,15 +24,15 @@ int64_t arena_bytes(const Model& model, int64_t n_ctx, int64_t n_batch, GemmInpu
 
 }  // namespace
 
-Decoder::Decoder(const Model& model, int64_t n_ctx, int64_t n_batch, GemmInput input, ThreadPool& pool)
+Decoder::Decoder(const Model& model, int64_t n_ctx, int64_t n_batch, Precision precision, ThreadPool& pool)
     : model_(model),
       n_ctx_(n_ctx),
       n_batch_(std::min(n_batch, n_ctx)),
       rope_(make_rope_table(model.config.rope, n_ctx)),
       logits_(model.config.n_vocab),
-      arena_(arena_bytes(model, n_ctx, n_batch_, input, pool.size())),
+      arena_(arena_bytes(model, n_ctx, n_batch_, gemm_input(precision), pool.size())),
       scratch_(pool.size()),
-      nn_{pool, input, scratch_, arena_} {
+      nn_{pool, gemm_input(precision), scratch_, arena_, nullptr, dot_input(precision)} {
   for (int64_t i = 0; i < model.config.n_layer; ++i) {
     k_.emplace_back(n_ctx * model.config.n_embd_kv());
     v_.emplace_back(n_ctx * model.config.n_embd_kv());

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/parallel.h"
 #include "base/profile.h"
+#include "kernels/dot/dot.h"
 #include "kernels/gemm/gemm.h"
 
 namespace lora {
@@ -14,6 +15,7 @@ struct NnContext {
   GemmScratch& scratch;  // per worker
   Arena& arena;          // per step
   Profile* profile = nullptr;
+  DotInput dot = DotInput::f32;  // of a few tokens; rounding is for generation, which needs no gradients
 };
 
 }  // namespace lora

@@ -1,5 +1,7 @@
 #include "nn/linear.h"
 
+#include <algorithm>
+
 #include "kernels/dot/dot.h"
 
 namespace lora {
@@ -30,20 +32,35 @@ void add_bias(const LinearOutput& out, int64_t n_tokens, ThreadPool& pool) {
   });
 }
 
-// Token by token: rows are decoded once and used in the cache, nothing is packed.
-void forward_few(const LinearOutput& out, const float* x, int64_t n_tokens, NnContext& nn) {
-  const Linear& layer = *out.layer;
-  if (out.y) dot_rows(out.y, x, layer.w, n_tokens, out.accumulate, nn.pool);
-  float* xa = out.xa;
-  for (const LoraView& lora : layer.loras) {
+// Weights are read once and multiplied as they come, nothing is packed; what reads x goes in one loop.
+void forward_few(std::span<const LinearOutput> outputs, const float* x, int64_t n_tokens, NnContext& nn) {
+  struct Low {
+    const LinearOutput* out;
+    const LoraView* lora;
+    float* xa;  // (n_tokens, rank)
+  };
+  std::vector<DotProduct> products;
+  std::vector<Low> lows;
+  for (const LinearOutput& out : outputs) {
+    if (out.y) products.push_back({out.y, out.layer->w, out.accumulate});
+    float* xa = out.xa ? out.xa : nn.arena.take<float>(xa_size(*out.layer, n_tokens));
+    for (const LoraView& lora : out.layer->loras) {
+      products.push_back({xa, f32_matrix(lora.a, lora.rank, out.layer->n_in())});
+      lows.push_back({&out, &lora, xa});
+      xa += n_tokens * lora.rank;
+    }
+  }
+  auto* scratch = nn.arena.take<std::byte>(dot_scratch_bytes(n_tokens, outputs[0].layer->n_in()));
+  dot_rows(products, x, n_tokens, nn.dot, scratch, nn.pool);
+  for (const Low& low : lows) {
+    if (!low.out->y) continue;
     const ArenaScope scope(nn.arena);
-    const int64_t n = n_tokens * lora.rank;
-    float* low = xa ? xa : nn.arena.take<float>(n);
+    const int64_t n = n_tokens * low.lora->rank;
     float* scaled = nn.arena.take<float>(n);
-    dot_rows(low, x, f32_matrix(lora.a, lora.rank, layer.n_in()), n_tokens, false, nn.pool);
-    for (int64_t i = 0; i < n; ++i) scaled[i] = low[i] * lora.scale;
-    if (out.y) dot_rows(out.y, scaled, f32_matrix(lora.b, layer.n_out(), lora.rank), n_tokens, true, nn.pool);
-    if (xa) xa += n;
+    for (int64_t i = 0; i < n; ++i) scaled[i] = low.xa[i] * low.lora->scale;
+    const DotProduct up = {low.out->y, f32_matrix(low.lora->b, low.out->layer->n_out(), low.lora->rank),
+                           true};
+    dot_rows({&up, 1}, scaled, n_tokens, DotInput::f32, nullptr, nn.pool);
   }
 }
 
@@ -73,7 +90,7 @@ void linear_forward(std::span<const LinearOutput> outputs, const float* x, int64
   const ProfileScope part(nn.profile, Part::gemm_forward);
   const ArenaScope scope(nn.arena);
   if (n_tokens <= kDotTokens) {
-    for (const LinearOutput& out : outputs) forward_few(out, x, n_tokens, nn);
+    forward_few(outputs, x, n_tokens, nn);
   } else {
     const PackedTokens packed_x = pack_x(x, n_tokens, outputs[0].layer->n_in(), 1.0f, nn);
     for (const LinearOutput& out : outputs) forward_many(out, packed_x, n_tokens, nn);
@@ -118,8 +135,11 @@ int64_t linear_workspace_bytes(std::span<const Linear* const> layers, int64_t n_
   const auto packed = [&](int64_t n_cols) {
     return Arena::size_of<std::byte>(packed_bytes(input, n_tokens, n_cols));
   };
+  const int64_t n_few = std::min(n_tokens, kDotTokens);
   int64_t forward = 0, backward = 0;
+  int64_t few = Arena::size_of<std::byte>(dot_scratch_bytes(n_few, layers[0]->n_in()));
   for (const Linear* layer : layers) {
+    few += 2 * Arena::size_of<float>(xa_size(*layer, n_few));
     int64_t low = 0, kept = 0;
     for (const LoraView& lora : layer->loras) {
       low += Arena::size_of<float>(n_tokens * lora.rank);
@@ -128,7 +148,7 @@ int64_t linear_workspace_bytes(std::span<const Linear* const> layers, int64_t n_
     forward = std::max(forward, low + kept);
     backward += packed(layer->n_out()) + kept;
   }
-  return std::max(packed(layers[0]->n_in()) + forward, backward);
+  return std::max({packed(layers[0]->n_in()) + forward, backward, few});
 }
 
 }  // namespace lora

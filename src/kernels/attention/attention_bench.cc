@@ -74,7 +74,7 @@ void backward(benchmark::State& state) {
   const Buffer<float> dout = numbers(p.q.size(), 4);
   Buffer<float> dq(p.q.size()), dk(p.k.size()), dv(p.v.size());
   attention_forward(p.out.data(), p.lse.data(), p.q.data(), p.k.data(), p.v.data(), {&p.segment, 1}, p.shape,
-                    pool);
+                    kInput, p.scratch.span(), pool);
   const double s = bench::run(state, [&] {
     attention_backward(dq.data(), dk.data(), dv.data(), dout.data(), p.out.data(), p.lse.data(), p.q.data(),
                        p.k.data(), p.v.data(), {&p.segment, 1}, p.shape, kInput, p.scratch.span(), pool);

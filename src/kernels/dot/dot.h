@@ -1,20 +1,40 @@
-// A few tokens against a quantized weight: y[t][o] (+)= sum_i x[t][i] w[o][i].
+// A few tokens against weights, as generation asks for: y[t][o] (+)= sum_i x[t][i] w[o][i].
 //
-// For up to kDotTokens tokens decoding a row costs more than using it, so each row is decoded once,
-// into the first-level cache, and multiplied there in f32. This is generation's case, token by token.
+// Few tokens leave nothing to do but read the weights, so each row is read once and multiplied as it comes:
+// 16- and 32-bit floats as they are; quantized ones either decoded, a piece at a time, into the first-level
+// cache, or (DotInput::int8) with the activations rounded to 8 bits, code by code (int8.h).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/parallel.h"
+#include "base/precision.h"
 #include "quant/types.h"
 
 namespace lora {
 
 inline constexpr int64_t kDotTokens = 4;
 
-// y: (n_tokens, w.n_rows), x: (n_tokens, w.n_cols), 1 <= n_tokens <= kDotTokens.
-void dot_rows(float* y, const float* x, const MatrixView& w, int64_t n_tokens, bool accumulate,
-              ThreadPool& pool);
+// What quantized weights are multiplied with. int8 takes effect where int8_dot() has a kernel for the weight.
+enum class DotInput { f32, int8 };
+
+// What a precision means here: f32 is exact, the others round, as llama.cpp does.
+DotInput dot_input(Precision precision);
+
+// One product. Several that read the same activations share one parallel loop.
+struct DotProduct {
+  float* y;      // (n_tokens, w.n_rows)
+  MatrixView w;  // (n_out, n_in)
+  bool accumulate = false;
+};
+
+// Bytes that dot_rows() needs beside its operands.
+int64_t dot_scratch_bytes(int64_t n_tokens, int64_t n_in);
+
+// x: (n_tokens, n_in), 1 <= n_tokens <= kDotTokens; all weights have n_in columns.
+void dot_rows(std::span<const DotProduct> products, const float* x, int64_t n_tokens, DotInput input,
+              std::byte* scratch, ThreadPool& pool);
 
 }  // namespace lora

@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "kernels/bench_report.h"
 #include "kernels/dot/dot.h"
+#include "kernels/dot/int8.h"
 
 namespace lora {
 namespace {
@@ -22,7 +23,7 @@ const Buffer<std::byte>& storage() {
   return bytes;
 }
 
-void dot(benchmark::State& state, Type type) {
+void dot(benchmark::State& state, Type type, DotInput input) {
   MatrixView w{type, nullptr, state.range(0), state.range(1)};
   const int64_t bytes = w.n_rows * w.row_bytes();
   std::vector<MatrixView> weights;
@@ -34,8 +35,11 @@ void dot(benchmark::State& state, Type type) {
   std::vector<float> y(static_cast<size_t>(w.n_rows));
   ThreadPool pool(1);
   size_t next = 0;
-  const double s = bench::run(
-      state, [&] { dot_rows(y.data(), x.data(), weights[next++ % weights.size()], 1, false, pool); });
+  std::vector<std::byte> scratch(size_t(dot_scratch_bytes(1, w.n_cols)));
+  const double s = bench::run(state, [&] {
+    const DotProduct product = {y.data(), weights[next++ % weights.size()]};
+    dot_rows({&product, 1}, x.data(), 1, input, scratch.data(), pool);
+  });
   bench::report_read(state, s, bytes, weights);
 }
 
@@ -48,9 +52,14 @@ void dot(benchmark::State& state, Type type) {
   for (const Type type : {Type::F16, Type::BF16, Type::Q8_0, Type::Q6_K, Type::Q5_0, Type::Q4_K}) {
     for (const Shape& shape : shapes) {
       if (shape.n_in % traits(type).block_size != 0) continue;
-      benchmark::RegisterBenchmark(fmt::format("dot/{}", traits(type).name).c_str(), dot, type)
-          ->Args({shape.n_out, shape.n_in})
-          ->Unit(benchmark::kMillisecond);
+      for (const DotInput input : {DotInput::f32, DotInput::int8}) {
+        if (input == DotInput::int8 && !int8_dot(type)) continue;
+        benchmark::RegisterBenchmark(
+            fmt::format("dot/{}/{}", traits(type).name, input == DotInput::int8 ? "int8" : "f32").c_str(),
+            dot, type, input)
+            ->Args({shape.n_out, shape.n_in})
+            ->Unit(benchmark::kMillisecond);
+      }
     }
   }
   return true;

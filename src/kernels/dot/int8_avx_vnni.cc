@@ -1,0 +1,47 @@
+// Integer products on AVX-VNNI (Alder Lake, Zen 5): VPDPBUSD in its encoding for processors without AVX-512.
+#include "kernels/dot/int8.h"
+
+#if defined(__x86_64__)
+#include <hwy/base.h>
+#include <immintrin.h>
+
+#include <bit>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include "quant/decoders.h"
+
+HWY_PUSH_ATTRIBUTES("avx2,fma,f16c,avxvnni")
+namespace lora {
+namespace {
+
+using V = __m256i;
+using I = __m256i;
+
+inline I multiply_sum(V a, V x) {
+  return _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), a, x);
+}
+
+#include "kernels/dot/int8_x86-inl.h"
+// After the vectors it computes with.
+#include "kernels/dot/int8_types-inl.h"
+
+}  // namespace
+
+Int8Dot avx_vnni_int8_dot(Type type) {
+  return find_int8_dot(type);
+}
+
+}  // namespace lora
+HWY_POP_ATTRIBUTES
+
+#else
+
+namespace lora {
+Int8Dot avx_vnni_int8_dot(Type) {
+  return nullptr;
+}
+}  // namespace lora
+
+#endif

@@ -1,0 +1,174 @@
+// Integer products on ARM's dot-product instructions (SDOT: Cortex-A76, Apple M1, Graviton 2).
+#include "kernels/dot/int8.h"
+
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#include <hwy/base.h>
+
+#include <bit>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include "quant/decoders.h"
+
+HWY_PUSH_ATTRIBUTES("arch=armv8.2-a+dotprod")
+namespace lora {
+namespace {
+
+struct V {
+  uint8x16_t a, b;
+};
+struct I {
+  int32x4_t a, b;
+};
+struct F {
+  float32x4_t a, b;
+};
+
+inline F broadcast(float f) {
+  return {vdupq_n_f32(f), vdupq_n_f32(f)};
+}
+inline F zero() {
+  return broadcast(0);
+}
+inline F load_floats(const float* p) {
+  return {vld1q_f32(p), vld1q_f32(p + 4)};
+}
+inline F plus(F x, F y) {
+  return {vaddq_f32(x.a, y.a), vaddq_f32(x.b, y.b)};
+}
+inline F multiply(F x, F y) {
+  return {vmulq_f32(x.a, y.a), vmulq_f32(x.b, y.b)};
+}
+inline F multiply_add(F x, F y, F z) {
+  return {vfmaq_f32(z.a, x.a, y.a), vfmaq_f32(z.b, x.b, y.b)};
+}
+inline float sum_of(F f) {
+  return vaddvq_f32(vaddq_f32(f.a, f.b));
+}
+inline float half(f16 h) {
+  return to_f32(h);
+}
+
+inline F halves_to_floats(uint64_t low, uint64_t high) {
+  return {vcvt_f32_f16(vreinterpret_f16_u64(vcreate_u64(low))),
+          vcvt_f32_f16(vreinterpret_f16_u64(vcreate_u64(high)))};
+}
+
+template <int g>
+float32x4_t one_lane(F f) {
+  return vdupq_laneq_f32(g < 4 ? f.a : f.b, g % 4);
+}
+template <int g>
+F lane(F f) {
+  return {one_lane<g>(f), one_lane<g>(f)};
+}
+template <int g>
+F halves(F f) {
+  return {one_lane<2 * g>(f), one_lane<2 * g + 1>(f)};
+}
+inline F low_twice(F f) {
+  return {vzip1q_f32(f.a, f.a), vzip2q_f32(f.a, f.a)};
+}
+inline F high_twice(F f) {
+  return {vzip1q_f32(f.b, f.b), vzip2q_f32(f.b, f.b)};
+}
+
+inline V load(const void* p) {
+  const auto* bytes = static_cast<const uint8_t*>(p);
+  return {vld1q_u8(bytes), vld1q_u8(bytes + 16)};
+}
+inline V merge(V x, V y) {
+  return {vorrq_u8(x.a, y.a), vorrq_u8(x.b, y.b)};
+}
+inline V subtract(V x, uint8_t y) {
+  return {vsubq_u8(x.a, vdupq_n_u8(y)), vsubq_u8(x.b, vdupq_n_u8(y))};
+}
+
+template <int shift>
+uint8x16_t bits(uint8x16_t v, uint8_t mask) {
+  return vandq_u8(vshlq_u8(v, vdupq_n_s8(-shift)), vdupq_n_u8(mask));
+}
+template <int shift>
+V bits(V v, uint8_t mask) {
+  return {bits<shift>(v.a, mask), bits<shift>(v.b, mask)};
+}
+
+inline V nibbles(const void* p) {
+  const uint8x16_t v = vld1q_u8(static_cast<const uint8_t*>(p));
+  return {vandq_u8(v, vdupq_n_u8(15)), vshrq_n_u8(v, 4)};
+}
+
+inline V spread(uint32_t word) {
+  const uint8x16_t own = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201));
+  const auto spread16 = [&](uint32_t w) {
+    const uint8x16_t bytes = vcombine_u8(vdup_n_u8(uint8_t(w)), vdup_n_u8(uint8_t(w >> 8)));
+    return vandq_u8(vtstq_u8(bytes, own), vdupq_n_u8(16));
+  };
+  return {spread16(word), spread16(word >> 16)};
+}
+
+inline V lookup(const int8_t table[16], V v) {
+  const uint8x16_t t = vreinterpretq_u8_s8(vld1q_s8(table));
+  return {vqtbl1q_u8(t, v.a), vqtbl1q_u8(t, v.b)};
+}
+
+inline I dot_signed(V w, V x) {
+  const auto product = [](uint8x16_t a, uint8x16_t b) {
+    return vdotq_s32(vdupq_n_s32(0), vreinterpretq_s8_u8(a), vreinterpretq_s8_u8(b));
+  };
+  return {product(w.a, x.a), product(w.b, x.b)};
+}
+inline I dot(V w, V x) {
+  return dot_signed(w, x);
+}  // codes of at most 127 have no sign
+
+template <int n>
+I fields(uint32_t word) {
+  const int32_t shifts[] = {0, -n, -2 * n, -3 * n, -4 * n, -5 * n, -6 * n, -7 * n};
+  const auto four = [&](const int32_t* by) {
+    const uint32x4_t all = vshlq_u32(vdupq_n_u32(word), vld1q_s32(by));
+    return vreinterpretq_s32_u32(vandq_u32(all, vdupq_n_u32((1u << n) - 1)));
+  };
+  return {four(shifts), four(shifts + 4)};
+}
+
+inline F to_floats(I i) {
+  return {vcvtq_f32_s32(i.a), vcvtq_f32_s32(i.b)};
+}
+inline uint64_t uint64_of(const void* p) {
+  uint64_t u;
+  std::memcpy(&u, p, 8);
+  return u;
+}
+inline F bytes_to_floats(uint64_t u) {
+  const uint16x8_t wide = vmovl_u8(vcreate_u8(u));
+  return {vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(wide)))};
+}
+inline F signed_bytes_to_floats(uint64_t u) {
+  const int16x8_t wide = vmovl_s8(vcreate_s8(u));
+  return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(wide)))};
+}
+
+// After the vectors it computes with.
+#include "kernels/dot/int8_types-inl.h"
+
+}  // namespace
+
+Int8Dot neon_int8_dot(Type type) {
+  return find_int8_dot(type);
+}
+
+}  // namespace lora
+HWY_POP_ATTRIBUTES
+
+#else
+
+namespace lora {
+Int8Dot neon_int8_dot(Type) {
+  return nullptr;
+}
+}  // namespace lora
+
+#endif
