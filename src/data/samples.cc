@@ -37,39 +37,35 @@ struct BlockEncoder {
   const TextOptions& options;
   Token bos, eos;
 
-  void operator()(Block& block) const {
+  void operator()(Block& block, Encoder& encoder) const {
     std::vector<Token> t;
     for (const std::string_view text : block.texts) {
       DatasetReport& report = block.report;
       if (!options.parse_special && report.special_spelling < 0) {
         report.special_spelling = tokenizer.find_special_spelling(text);
       }
-      encode(t, text);
-      const int64_t n = int64_t(t.size());
-      if (n < (bos >= 0 ? 1 : 2)) {
-        ++(n == 0 ? report.n_blank : report.n_short);
-        continue;
-      }
-      const int64_t kept = std::min(n, options.n_ctx);
-      report.n_cut += n > kept;
-      report.n_lost += n - kept;
-      report.longest = std::max(report.longest, n);
-      block.tokens.insert(block.tokens.end(), t.begin(), t.begin() + kept);
-      block.sample_tokens.push_back(kept);
+      t.clear();
+      encoder.append(t, text, options.parse_special);
+      add(block, t);
     }
   }
 
-  // t1 ... tn, not yet cut.
-  void encode(std::vector<Token>& t, std::string_view text) const {
-    if (int64_t(text.size()) > kEncodeChunk) {
-      t.clear();
-      ThreadPool alone(1);
-      encode_long(t, text, tokenizer, options.parse_special, alone);
-    } else {
-      t = tokenizer.encode(text, options.parse_special);
-    }
+  // A sample's text as tokens.
+  void add(Block& block, std::vector<Token>& t) const {
+    DatasetReport& report = block.report;
     if (bos >= 0 && !t.empty() && t[0] == bos) t.erase(t.begin());
     if (eos >= 0) t.push_back(eos);
+    const int64_t n = int64_t(t.size());
+    if (n < (bos >= 0 ? 1 : 2)) {
+      ++(n == 0 ? report.n_blank : report.n_short);
+      return;
+    }
+    const int64_t kept = std::min(n, options.n_ctx);
+    report.n_cut += n > kept;
+    report.n_lost += n - kept;
+    report.longest = std::max(report.longest, n);
+    block.tokens.insert(block.tokens.end(), t.begin(), t.begin() + kept);
+    block.sample_tokens.push_back(kept);
   }
 };
 
@@ -147,31 +143,45 @@ void Dataset::add_samples(std::string_view text, const Tokenizer& tokenizer, Thr
   // Enough blocks in a round to keep any pool busy, little enough text to keep memory small.
   constexpr size_t blocks_per_round = 256;
   constexpr int64_t block_bytes = 64 << 10;
+  constexpr size_t long_sample = 1 << 20;  // is shared out to the pool by itself
   const BlockEncoder encode{tokenizer, options_, bos_, eos_};
-  SampleCutter cutter(text, options_.sample_start, options_.include_sample_start);
-  for (bool more = true; more;) {
-    std::vector<Block> blocks(1);
-    while (blocks.size() <= blocks_per_round) {
-      const auto sample = cutter.next();
-      if (!sample) {
-        more = false;
-        break;
-      }
-      if (sample->blank) {
-        ++report_.n_blank;
-        continue;
-      }
-      blocks.back().add(sample->text);
-      if (blocks.back().n_bytes >= block_bytes) blocks.emplace_back();
-    }
-    pool.run(int64_t(blocks.size()), [&](int64_t i, int) { encode(blocks[size_t(i)]); });
+  std::vector<Encoder> encoders;
+  for (int worker = 0; worker < pool.size(); ++worker) encoders.emplace_back(tokenizer);
+  std::vector<Block> blocks(1);
+  const auto finish = [&] {
     for (const Block& block : blocks) {
       add_report(report_, block.report);
       int64_t end = int64_t(tokens_.size());
       for (const int64_t n : block.sample_tokens) sample_end_.push_back(end += n);
       tokens_.insert(tokens_.end(), block.tokens.begin(), block.tokens.end());
     }
+    blocks.assign(1, {});
+  };
+  const auto encode_blocks = [&] {
+    pool.run(int64_t(blocks.size()),
+             [&](int64_t i, int worker) { encode(blocks[size_t(i)], encoders[size_t(worker)]); });
+    finish();
+  };
+  SampleCutter cutter(text, options_.sample_start, options_.include_sample_start);
+  while (const auto sample = cutter.next()) {
+    if (sample->blank) {
+      ++report_.n_blank;
+    } else if (sample->text.size() > long_sample) {
+      encode_blocks();
+      std::vector<Token> t;
+      encode_long(t, sample->text, tokenizer, options_.parse_special, pool);
+      if (!options_.parse_special) {
+        blocks[0].report.special_spelling = find_special_spelling(sample->text, tokenizer, pool);
+      }
+      encode.add(blocks[0], t);
+      finish();
+    } else {
+      blocks.back().add(sample->text);
+      if (blocks.back().n_bytes >= block_bytes) blocks.emplace_back();
+      if (blocks.size() > blocks_per_round) encode_blocks();
+    }
   }
+  encode_blocks();
   report_.n_samples = int64_t(sample_end_.size());
   report_.n_tokens = int64_t(tokens_.size());
 }

@@ -5,11 +5,12 @@ namespace lora {
 std::string with_unix_newlines(std::string_view text) {
   std::string result;
   result.reserve(text.size());
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n') continue;
-    result += text[i];
+  while (true) {
+    const size_t end = text.find("\r\n");
+    result += text.substr(0, end);
+    if (end == std::string_view::npos) return result;
+    text.remove_prefix(end + 1);
   }
-  return result;
 }
 
 TextFile::TextFile(const std::string& path) : file_(path), text_(file_.text()) {

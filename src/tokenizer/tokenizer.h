@@ -72,6 +72,23 @@ class Tokenizer {
   Token find_special_spelling(std::string_view text) const;  // -1 if none
 
  private:
+  friend class Encoder;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Encodes many texts with one tokenizer, several times faster than call by call: it remembers words. Keeps a
+// reference to the tokenizer; for one thread.
+class Encoder {
+ public:
+  explicit Encoder(const Tokenizer& tokenizer);
+  ~Encoder();
+  Encoder(Encoder&&) noexcept;
+
+  // Appends what tokenizer.encode(text, parse_special) gives.
+  void append(std::vector<Token>& tokens, std::string_view text, bool parse_special = false);
+
+ private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
