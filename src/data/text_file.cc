@@ -13,9 +13,12 @@ std::string with_unix_newlines(std::string_view text) {
   }
 }
 
-TextFile::TextFile(const std::string& path) : file_(path), text_(file_.text()) {
-  constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
-  if (text_.starts_with(byte_order_mark)) text_.remove_prefix(byte_order_mark.size());
+std::string_view without_byte_order_mark(std::string_view text) {
+  constexpr std::string_view mark = "\xEF\xBB\xBF";
+  return text.starts_with(mark) ? text.substr(mark.size()) : text;
+}
+
+TextFile::TextFile(const std::string& path) : file_(path), text_(without_byte_order_mark(file_.text())) {
   if (text_.find("\r\n") != std::string_view::npos) {
     changed_ = with_unix_newlines(text_);
     text_ = changed_;

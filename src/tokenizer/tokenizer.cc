@@ -52,6 +52,7 @@ struct Tokenizer::Impl {
   struct Scratch {
     Spm::Scratch spm;
     Bpe::Scratch bpe;
+    bool space_prefix = false;  // a space goes before the text that comes next
     Scratch(const Impl& impl, size_t n_words) : spm(impl.spm ? n_words : 0), bpe(impl.bpe ? n_words : 0) {}
   };
 
@@ -97,10 +98,11 @@ struct Tokenizer::Impl {
     return spm ? spm->decode(token) : bpe->decode(token);
   }
 
-  void append(std::vector<Token>& tokens, std::string_view text, bool parse_special, Scratch& scratch) const {
-    bool prefix = add_space_prefix;
+  void append(std::vector<Token>& tokens, std::string_view text, std::span<const TextRange> special_in,
+              Scratch& scratch) const {
+    bool& prefix = scratch.space_prefix;
     special.split(
-        text, parse_special,
+        text, special_in,
         [&](std::string_view part) {
           if (spm) {
             spm->encode(part, prefix, scratch.spm, tokens);
@@ -133,7 +135,9 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 std::vector<Token> Tokenizer::encode(std::string_view text, bool parse_special) const {
   std::vector<Token> tokens;
   Impl::Scratch scratch(*impl_, 0);
-  impl_->append(tokens, text, parse_special, scratch);
+  scratch.space_prefix = impl_->add_space_prefix;
+  const TextRange whole{0, text.size()};
+  impl_->append(tokens, text, {&whole, parse_special ? size_t{1} : 0}, scratch);
   return tokens;
 }
 
@@ -148,7 +152,20 @@ Encoder::~Encoder() = default;
 Encoder::Encoder(Encoder&&) noexcept = default;
 
 void Encoder::append(std::vector<Token>& tokens, std::string_view text, bool parse_special) {
-  impl_->tokenizer.append(tokens, text, parse_special, impl_->scratch);
+  const TextRange whole{0, text.size()};
+  append(tokens, text, {&whole, parse_special ? size_t{1} : 0});
+}
+
+void Encoder::append(std::vector<Token>& tokens, std::string_view text,
+                     std::span<const TextRange> special_in) {
+  impl_->scratch.space_prefix = impl_->tokenizer.add_space_prefix;
+  impl_->tokenizer.append(tokens, text, special_in, impl_->scratch);
+}
+
+void Encoder::append_next(std::vector<Token>& tokens, std::string_view text,
+                          std::span<const TextRange> special_in) {
+  if (text.starts_with(' ')) impl_->scratch.space_prefix = false;
+  impl_->tokenizer.append(tokens, text, special_in, impl_->scratch);
 }
 
 std::vector<Token> Tokenizer::encode_with_bos(std::string_view text, bool parse_special) const {
