@@ -3,6 +3,7 @@
 
 namespace lora {
 
+bool stdout_is_terminal();
 bool stderr_is_terminal();
 bool stdin_is_terminal();
 // Columns of the terminal that stderr is; 80 where it does not say.

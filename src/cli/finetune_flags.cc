@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "tokenizer/chat_template.h"
+
 namespace lora::cli {
 
 namespace {
@@ -23,7 +25,8 @@ FlagGroup file_flags(FinetuneOptions& o) {
       {
           {now, "-m,--model-base,--model", "FILE", "", "base model GGUF, any supported tensor type",
            non_empty_text(o.model_base), true},
-          {now, "--train-data", "FILE", "", "text to train on; may be repeated", texts(o.train_data)},
+          {now, "--train-data", "FILE", "",
+           "text, or records (.jsonl, .json, .csv) to train on; may be repeated", texts(o.train_data)},
           {now, "--checkpoint-in", "FILE", "", "checkpoint to resume from, if there is one; '': none",
            text(o.checkpoint_in)},
           {now, "--checkpoint-out", "FILE", "", "checkpoints to write; '': none", text(o.checkpoint_out)},
@@ -170,14 +173,14 @@ FlagGroup evaluation_flags(FinetuneOptions& o) {
 
 FlagGroup sample_flags(FinetuneOptions& o) {
   return {
-      "Samples from raw text",
+      "Samples",
       {
           {now, "--sample-start", "STR", "", "samples begin after each occurrence; '': at every token",
            text(o.sample_start).or_else("''")},
           {now, "--escape", "", "", R"(read \n \r \t \' \" \\ in --sample-start)", turn(o.escape)},
           {now, "--include-sample-start", "", "", "the pattern is part of the sample",
            turn(o.include_sample_start)},
-          {later, "--overlapping-samples", "", "", "a sample runs on past the next start",
+          {now, "--overlapping-samples", "", "", "a sample runs on past the next start, up to --ctx",
            turn(o.overlapping_samples)},
           {now, "--fill-with-next-samples", "", "",
            "a short sample is followed by the next ones, each on its own", turn(o.fill_with_next_samples)},
@@ -193,6 +196,13 @@ FlagGroup sample_flags(FinetuneOptions& o) {
           {later, "--force-reshuffle", "", "", "shuffle anew on resume", turn(o.force_reshuffle)},
           {now, "--no-shuffle", "", "", "samples in file order, every epoch", turn(o.shuffle, false)},
           {now, "--parse-special", "", "", "read special tokens spelled in the text", turn(o.parse_special)},
+          {now, "--train-on", "WHAT", "", "of a record: completion (the answers alone) or all",
+           either(o.train_on_all, "completion", "all")},
+          {now, "--chat-template", "NAME", "",
+           "how conversations are written: auto (as the model says), " + chat_family_names(),
+           non_empty_text(o.chat_template)},
+          {now, "--skip-bad-records", "", "", "leave out and count records that would be an error",
+           turn(o.skip_bad_records)},
       },
   };
 }

@@ -122,6 +122,17 @@ Setting turn(bool& target, bool value) {
           [&target, value] { return std::string(target == value ? "on" : "off"); }, 0};
 }
 
+Setting either(bool& target, std::string when_false, std::string when_true) {
+  return {[&target, when_false, when_true](const Values& v) {
+            const std::string word = lower_case(v.at(0));
+            if (word != when_false && word != when_true) {
+              throw BadValue(fmt::format("expected {} or {}, found '{}'", when_false, when_true, v[0]));
+            }
+            target = word == when_true;
+          },
+          [&target, when_false, when_true] { return target ? when_true : when_false; }};
+}
+
 Setting ignoring_value(Setting setting) {
   setting.ignores_value = true;
   return setting;

@@ -45,6 +45,8 @@ Setting lora_file(std::vector<LoraFile>& target);         // FILE, scale 1
 Setting scaled_lora_file(std::vector<LoraFile>& target);  // FILE SCALE
 // A switch: present, or true in a config file, it sets `value`; false sets its opposite.
 Setting turn(bool& target, bool value = true);
+// One of two words, of which the second sets the target.
+Setting either(bool& target, std::string when_false, std::string when_true);
 // A switch that sets one of several values; false leaves the target alone.
 template <class T>
 Setting choose(T& target, T value) {

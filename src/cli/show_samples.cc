@@ -26,12 +26,25 @@ constexpr std::string_view kNotOfSamples[] = {"--fill-with-next-samples", "--pla
 
 struct Sample {
   std::vector<Token> inputs, targets;
+
+  // The inputs are what the text has before each target; only the last target is not among them.
+  std::vector<Token> tokens() const {
+    std::vector<Token> all = inputs;
+    if (targets.back() != kIgnore) all.push_back(targets.back());
+    return all;
+  }
 };
 
 Sample sample_of(const Dataset& data, int64_t i) {
   Sample s;
   data.sample(i, s.inputs, s.targets);
   return s;
+}
+
+std::string header(const Dataset& data, const Sample& s, int64_t i) {
+  const auto n_ignored = std::count(s.targets.begin(), s.targets.end(), kIgnore);
+  return fmt::format("sample {} of {}: {} tokens, {} trained on\n", i + 1, data.n_samples(), s.inputs.size(),
+                     int64_t(s.targets.size()) - n_ignored);
 }
 
 std::string id_and_piece(const Tokenizer& tokenizer, Token token) {
@@ -53,7 +66,7 @@ Flag finetune_flag(FinetuneOptions& options, std::string_view name) {
 FlagGroup sample_text_flags(FinetuneOptions& options) {
   options.train_data.clear();
   FlagGroup group = sample_flags(options);
-  group.title = "Samples of a training text";
+  group.title = "Samples of training data";
   std::erase_if(group.flags, [](const Flag& flag) {
     return std::find(std::begin(kNotOfSamples), std::end(kNotOfSamples), main_name(flag)) !=
            std::end(kNotOfSamples);
@@ -68,15 +81,30 @@ Dataset read_samples(const FinetuneOptions& options, const Tokenizer& tokenizer)
   return Dataset(options.train_data, tokenizer, text_options(options), pool);
 }
 
-std::string sample_as_text(const Dataset& data, const Tokenizer& tokenizer, int64_t i) {
-  const auto [inputs, targets] = sample_of(data, i);
-  const auto n_ignored = std::count(targets.begin(), targets.end(), kIgnore);
-  std::string lines = fmt::format("sample {} of {}: {} tokens, {} trained on\n", i + 1, data.n_samples(),
-                                  inputs.size(), int64_t(targets.size()) - n_ignored);
-  for (size_t k = 0; k < inputs.size(); ++k) {
-    const bool trained = targets[k] != kIgnore;
-    lines += fmt::format("{}\t{}\n", id_and_piece(tokenizer, inputs[k]),
-                         trained ? "-> " + id_and_piece(tokenizer, targets[k]) : "-");
+std::string sample_as_text(const Dataset& data, const Tokenizer& tokenizer, int64_t i, Marks marks) {
+  const Sample s = sample_of(data, i);
+  const std::vector<Token> tokens = s.tokens();
+  std::string text = header(data, s, i);
+  // Token k + 1 is the target of input k; the text of some tokens is a beginning of the text of more.
+  size_t shown = 0;
+  for (size_t begin = 0, end = 0; begin < tokens.size(); begin = end) {
+    const auto is_trained = [&](size_t k) { return k > 0 && s.targets[k - 1] != kIgnore; };
+    for (end = begin + 1; end < tokens.size() && is_trained(end) == is_trained(begin);) ++end;
+    const std::string so_far = tokenizer.decode({tokens.begin(), tokens.begin() + std::ptrdiff_t(end)}, true);
+    const std::string part = so_far.substr(shown);
+    shown = so_far.size();
+    text += is_trained(begin) ? fmt::format("{}{}{}", marks.before, part, marks.after) : part;
+  }
+  return text + "\n";
+}
+
+std::string sample_as_pieces(const Dataset& data, const Tokenizer& tokenizer, int64_t i) {
+  const Sample s = sample_of(data, i);
+  std::string lines = header(data, s, i);
+  for (size_t k = 0; k < s.inputs.size(); ++k) {
+    const bool trained = s.targets[k] != kIgnore;
+    lines += fmt::format("{}\t{}\n", id_and_piece(tokenizer, s.inputs[k]),
+                         trained ? "-> " + id_and_piece(tokenizer, s.targets[k]) : "-");
   }
   return lines;
 }
@@ -84,16 +112,15 @@ std::string sample_as_text(const Dataset& data, const Tokenizer& tokenizer, int6
 std::string samples_as_json(const Dataset& data, const Tokenizer& tokenizer, int64_t n) {
   auto samples = nlohmann::ordered_json::array();
   for (int64_t i = 0; i < n; ++i) {
-    const auto [inputs, targets] = sample_of(data, i);
-    // The inputs are what the text has before each target; only the last target is not among them.
-    std::vector<Token> tokens = inputs;
-    if (targets.back() != kIgnore) tokens.push_back(targets.back());
-    samples.push_back({{"inputs", inputs}, {"targets", targets}, {"text", tokenizer.decode(tokens, true)}});
+    const Sample s = sample_of(data, i);
+    samples.push_back(
+        {{"inputs", s.inputs}, {"targets", s.targets}, {"text", tokenizer.decode(s.tokens(), true)}});
   }
   const DatasetReport& report = data.report();
   const nlohmann::ordered_json json = {{"samples", samples},          {"n_samples", report.n_samples},
                                        {"n_tokens", report.n_tokens}, {"n_cut", report.n_cut},
-                                       {"n_blank", report.n_blank},   {"n_short", report.n_short}};
+                                       {"n_blank", report.n_blank},   {"n_short", report.n_short},
+                                       {"n_bad", report.n_bad}};
   // A sample may be cut within a UTF-8 character: U+FFFD stands for the part.
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }

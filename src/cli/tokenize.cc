@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/model_flags.h"
@@ -56,10 +57,18 @@ void print_tokens(const Tokenizer& tokenizer, const std::vector<Token>& ids, boo
   fmt::print("{}", json ? as_json(ids, pieces) : as_text(ids, pieces));
 }
 
-void print_samples(const Tokenizer& tokenizer, const Dataset& data, int64_t n, bool json) {
+void print_samples(const Tokenizer& tokenizer, const Dataset& data, int64_t n, bool json, bool pieces) {
   n = std::min(n, data.n_samples());
   if (json) fmt::print("{}", samples_as_json(data, tokenizer, n));
-  for (int64_t i = 0; !json && i < n; ++i) fmt::print("{}", sample_as_text(data, tokenizer, i));
+  const Marks marks = stdout_is_terminal() ? kColourMarks : kPlainMarks;
+  for (int64_t i = 0; !json && i < n; ++i) {
+    fmt::print("{}",
+               pieces ? sample_as_pieces(data, tokenizer, i) : sample_as_text(data, tokenizer, i, marks));
+  }
+  const DatasetReport& report = data.report();
+  if (report.n_bad > 0) {
+    fmt::print(stderr, "{} bad records skipped, the first: {}\n", report.n_bad, report.first_bad);
+  }
 }
 
 }  // namespace
@@ -68,17 +77,20 @@ int tokenize_command(const std::vector<std::string>& args) {
   std::string model;
   TextSource source;
   FinetuneOptions training;
-  bool json = false, bos = true;
+  bool json = false, bos = true, pieces = false;
   int64_t n_samples = 3;
   const Flag no_bos = {
       now, "--no-bos", "", "", "no begin-of-sequence token before the text", turn(bos, false)};
   FlagGroup sample_group = sample_text_flags(training);
   sample_group.flags.push_back({now, "-n,--n-samples", "N", "", "how many are shown", integer(n_samples, 1)});
+  sample_group.flags.push_back({now, "--pieces", "", "",
+                                "a line per token: its piece, and the one it is trained to predict",
+                                turn(pieces)});
   const CommandLine line = {
       "tokenize",
       "--model FILE (--prompt TEXT | --file FILE | --train-data FILE) [flags]",
       "Token ids and pieces of a text, a line each. With --train-data the first samples as finetune trains "
-      "them: behind each token stands the one it is trained to predict.",
+      "them; what is trained on is coloured, or stands between {+ and +} where the output is no terminal.",
       {text_flags(source),
        {"Model",
         {{now, "-m,--model", "FILE", "", "model GGUF; one with a vocabulary alone will do",
@@ -97,7 +109,7 @@ int tokenize_command(const std::vector<std::string>& args) {
   if (wants_samples(given)) {
     refuse({no_bos}, given, "of a text alone; for samples there is --no-separate-with-bos");
     const Tokenizer tokenizer(Gguf::open(model));
-    print_samples(tokenizer, read_samples(training, tokenizer), n_samples, json);
+    print_samples(tokenizer, read_samples(training, tokenizer), n_samples, json, pieces);
     return 0;
   }
   refuse(sample_group.flags, given, "only with --train-data");

@@ -78,16 +78,20 @@ void encode_long(std::vector<Token>& tokens, std::string_view text, const Tokeni
   }
   bounds.push_back({size, size, 0});
 
+  std::vector<Encoder> encoders;
+  for (int worker = 0; worker < pool.size(); ++worker) encoders.emplace_back(tokenizer);
   constexpr int64_t round = 256;  // chunks whose tokens exist twice, here and in `tokens`
   std::vector<std::vector<Token>> encoded(static_cast<size_t>(round));
   const int64_t n_chunks = int64_t(bounds.size()) - 1;
   for (int64_t first = 0; first < n_chunks; first += round) {
     const int64_t n = std::min(round, n_chunks - first);
-    pool.run(n, [&](int64_t i, int) {
+    pool.run(n, [&](int64_t i, int worker) {
       const Split& begin = bounds[size_t(first + i)];
       const int64_t end = bounds[size_t(first + i + 1)].left_end;
-      encoded[size_t(i)] = tokenizer.encode(
-          text.substr(size_t(begin.right_begin), size_t(end - begin.right_begin)), parse_special);
+      encoded[size_t(i)].clear();
+      encoders[size_t(worker)].append(encoded[size_t(i)],
+                                      text.substr(size_t(begin.right_begin), size_t(end - begin.right_begin)),
+                                      parse_special);
     });
     for (int64_t i = 0; i < n; ++i) {
       const std::vector<Token>& chunk = encoded[size_t(i)];

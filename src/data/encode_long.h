@@ -10,7 +10,6 @@
 
 namespace lora {
 
-// A merge loop needs a hundred bytes or so for each byte of its text.
 inline constexpr int64_t kEncodeChunk = 128 << 10;
 
 // Appends what tokenizer.encode(text, parse_special) gives. The text is split about every

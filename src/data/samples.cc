@@ -1,77 +1,17 @@
 #include "data/samples.h"
 
 #include <algorithm>
-#include <cctype>
+#include <functional>
 
 #include "base/error.h"
 #include "data/cutter.h"
 #include "data/encode_long.h"
+#include "data/record_file.h"
+#include "data/sample_encoder.h"
 #include "data/text_file.h"
 
 namespace lora {
 namespace {
-
-bool ends_with_any_case(std::string_view text, std::string_view lower_ending) {
-  if (text.size() < lower_ending.size()) return false;
-  return std::equal(lower_ending.begin(), lower_ending.end(),
-                    text.end() - std::ptrdiff_t(lower_ending.size()),
-                    [](char a, char b) { return a == char(std::tolower(static_cast<unsigned char>(b))); });
-}
-
-// Some samples that one task tokenizes, and what it found.
-struct Block {
-  std::vector<std::string_view> texts;
-  int64_t n_bytes = 0;
-  std::vector<Token> tokens;           // of all its samples, cut to the context, EOS included
-  std::vector<int64_t> sample_tokens;  // how many each sample has of them
-  DatasetReport report;
-
-  void add(std::string_view text) {
-    texts.push_back(text);
-    n_bytes += int64_t(text.size());
-  }
-};
-
-struct BlockEncoder {
-  const Tokenizer& tokenizer;
-  const TextOptions& options;
-  Token bos, eos;
-
-  void operator()(Block& block) const {
-    std::vector<Token> t;
-    for (const std::string_view text : block.texts) {
-      DatasetReport& report = block.report;
-      if (!options.parse_special && report.special_spelling < 0) {
-        report.special_spelling = tokenizer.find_special_spelling(text);
-      }
-      encode(t, text);
-      const int64_t n = int64_t(t.size());
-      if (n < (bos >= 0 ? 1 : 2)) {
-        ++(n == 0 ? report.n_blank : report.n_short);
-        continue;
-      }
-      const int64_t kept = std::min(n, options.n_ctx);
-      report.n_cut += n > kept;
-      report.n_lost += n - kept;
-      report.longest = std::max(report.longest, n);
-      block.tokens.insert(block.tokens.end(), t.begin(), t.begin() + kept);
-      block.sample_tokens.push_back(kept);
-    }
-  }
-
-  // t1 ... tn, not yet cut.
-  void encode(std::vector<Token>& t, std::string_view text) const {
-    if (int64_t(text.size()) > kEncodeChunk) {
-      t.clear();
-      ThreadPool alone(1);
-      encode_long(t, text, tokenizer, options.parse_special, alone);
-    } else {
-      t = tokenizer.encode(text, options.parse_special);
-    }
-    if (bos >= 0 && !t.empty() && t[0] == bos) t.erase(t.begin());
-    if (eos >= 0) t.push_back(eos);
-  }
-};
 
 void add_report(DatasetReport& sum, const DatasetReport& part) {
   sum.n_blank += part.n_blank;
@@ -79,6 +19,8 @@ void add_report(DatasetReport& sum, const DatasetReport& part) {
   sum.n_cut += part.n_cut;
   sum.n_lost += part.n_lost;
   sum.longest = std::max(sum.longest, part.longest);
+  sum.n_bad += part.n_bad;
+  if (sum.first_bad.empty()) sum.first_bad = part.first_bad;
   if (sum.special_spelling < 0) sum.special_spelling = part.special_spelling;
 }
 
@@ -91,6 +33,11 @@ Token find_special_spelling(std::string_view text, const Tokenizer& tokenizer, T
   });
   const auto first = std::find_if(found.begin(), found.end(), [](Token token) { return token >= 0; });
   return first == found.end() ? -1 : *first;
+}
+
+void expect_text(std::string_view text, const std::string& path) {
+  if (text.find('\0') == std::string_view::npos) return;
+  fail("{}: holds zero bytes, so it is no text in UTF-8 (UTF-16? save it as UTF-8)", path);
 }
 
 }  // namespace
@@ -110,70 +57,148 @@ std::string unescape(std::string_view text) {
   return result;
 }
 
+// Samples on their way into the dataset, encoded block by block by the pool and added in order.
+class Dataset::Blocks {
+ public:
+  using Encode = std::function<void(SampleEncoder&, EncodedSamples&, std::string_view text, int64_t line)>;
+
+  Blocks(Dataset& dataset, const Tokenizer& tokenizer, ThreadPool& pool)
+      : dataset_(dataset), tokenizer_(tokenizer), pool_(pool), blocks_(1) {
+    for (int worker = 0; worker < pool.size(); ++worker) {
+      encoders_.emplace_back(tokenizer, dataset.options_, dataset.bos_, dataset.eos_);
+    }
+  }
+
+  // encode() is called later for the text, which must stay valid until flush(). `n_bytes`: what it reads.
+  void add(std::string_view text, int64_t line, size_t n_bytes, const Encode& encode) {
+    blocks_.back().items.push_back({text, line});
+    blocks_.back().n_bytes += n_bytes;
+    if (blocks_.back().n_bytes >= kBlockBytes) blocks_.emplace_back();
+    if (blocks_.size() > kBlocksPerRound) flush(encode);
+  }
+
+  void flush(const Encode& encode) {
+    pool_.run(int64_t(blocks_.size()), [&](int64_t i, int worker) {
+      Block& block = blocks_[size_t(i)];
+      for (const Item& item : block.items)
+        encode(encoders_[size_t(worker)], block.samples, item.text, item.line);
+    });
+    for (const Block& block : blocks_) {
+      const EncodedSamples& samples = block.samples;
+      add_report(dataset_.report_, samples.report);
+      if (!dataset_.options_.skip_bad_records && samples.report.n_bad > 0)
+        fail("{}", samples.report.first_bad);
+      int64_t end = int64_t(dataset_.tokens_.size());
+      for (const int64_t n : samples.sample_tokens) dataset_.sample_end_.push_back(end += n);
+      dataset_.tokens_.insert(dataset_.tokens_.end(), samples.tokens.begin(), samples.tokens.end());
+    }
+    blocks_.assign(1, {});
+  }
+
+  // A long text, encoded by the whole pool. Nothing else may be waiting.
+  void add_long(std::string_view text) {
+    EncodedSamples& samples = blocks_[0].samples;
+    if (!dataset_.options_.parse_special) {
+      samples.report.special_spelling = find_special_spelling(text, tokenizer_, pool_);
+    }
+    std::vector<Token> tokens;
+    encode_long(tokens, text, tokenizer_, dataset_.options_.parse_special, pool_);
+    encoders_[0].add_tokens(samples, tokens);
+    flush({});
+  }
+
+ private:
+  // Enough blocks in a round to keep any pool busy, little enough text to keep memory small.
+  static constexpr size_t kBlocksPerRound = 256, kBlockBytes = 64 << 10;
+
+  struct Item {
+    std::string_view text;
+    int64_t line;
+  };
+  struct Block {
+    std::vector<Item> items;
+    size_t n_bytes = 0;
+    EncodedSamples samples;
+  };
+
+  Dataset& dataset_;
+  const Tokenizer& tokenizer_;
+  ThreadPool& pool_;
+  std::vector<SampleEncoder> encoders_;  // one per worker
+  std::vector<Block> blocks_;
+};
+
 Dataset::Dataset(const std::vector<std::string>& paths, const Tokenizer& tokenizer,
                  const TextOptions& options, ThreadPool& pool)
     : options_(options) {
   options_.sample_start = with_unix_newlines(options.sample_start);
   if (options_.separate_with_bos && tokenizer.add_bos()) bos_ = tokenizer.bos();
-  if (options_.separate_with_eos && !options_.sample_start.empty()) eos_ = tokenizer.eos();
+  if (options_.separate_with_eos) eos_ = tokenizer.eos();
   const int64_t least_context = bos_ >= 0 ? 1 : 2;
   if (options_.n_ctx < least_context) {
     fail("context length: expected at least {} tokens, found {}", least_context, options_.n_ctx);
   }
+  Blocks blocks(*this, tokenizer, pool);
   std::string names;
   for (const std::string& path : paths) {
-    for (const std::string_view ending : {".jsonl", ".json", ".csv"}) {
-      if (ends_with_any_case(path, ending)) fail("{}: records are not yet available; give a text file", path);
-    }
-    const TextFile file(path);
-    if (file.text().find('\0') != std::string_view::npos) {
-      fail("{}: holds zero bytes, so it is no text in UTF-8 (UTF-16? save it as UTF-8)", path);
-    }
-    if (options_.sample_start.empty()) {
-      add_windows(file.text(), tokenizer, pool);
+    const int64_t first_token = int64_t(tokens_.size()), first_end = int64_t(sample_end_.size());
+    const int64_t first_sample = report_.n_samples;
+    const auto format = record_format(path);
+    const bool is_windows = !format && options_.sample_start.empty();
+    if (format) {
+      ++report_.n_record_files;
+      const MappedFile file(path);
+      expect_text(file.text(), path);
+      add_records(without_byte_order_mark(file.text()), path, blocks);
     } else {
-      add_samples(file.text(), tokenizer, pool);
+      const TextFile file(path);
+      expect_text(file.text(), path);
+      if (is_windows) {
+        ++report_.n_window_files;
+        add_windows(file.text(), tokenizer, pool);
+      } else {
+        add_samples(file.text(), blocks);
+      }
+    }
+    if (!is_windows) report_.n_samples += int64_t(sample_end_.size()) - first_end;
+    if (report_.n_samples > first_sample) {
+      files_.push_back({first_sample, {first_token, int64_t(tokens_.size())}, is_windows, first_end});
     }
     names += (names.empty() ? "" : ", ") + path;
   }
+  report_.n_tokens = int64_t(tokens_.size());
   if (report_.n_samples == 0) {
     fail("{}: no samples: {}", names,
-         report_.n_short > 0 ? "a single token with neither BOS nor EOS has nothing to predict"
-                             : "the text is empty or blank");
+         report_.n_bad > 0     ? "all records were skipped, the first one because of " + report_.first_bad
+         : report_.n_short > 0 ? "a single token with neither BOS nor EOS has nothing to predict"
+         : report_.n_record_files > 0 ? "there is no record"
+                                      : "the text is empty or blank");
   }
 }
 
-void Dataset::add_samples(std::string_view text, const Tokenizer& tokenizer, ThreadPool& pool) {
-  // Enough blocks in a round to keep any pool busy, little enough text to keep memory small.
-  constexpr size_t blocks_per_round = 256;
-  constexpr int64_t block_bytes = 64 << 10;
-  const BlockEncoder encode{tokenizer, options_, bos_, eos_};
+void Dataset::add_samples(std::string_view text, Blocks& blocks) {
+  constexpr size_t long_sample = 1 << 20;  // is shared out to the pool by itself
+  const bool overlapping = options_.overlapping_samples;
+  const Blocks::Encode encode = [&](SampleEncoder& encoder, EncodedSamples& samples, std::string_view sample,
+                                    int64_t) {
+    overlapping ? encoder.add_start_of(samples, sample) : encoder.add_text(samples, sample);
+  };
+  report_.n_uncut_files += text.find(options_.sample_start) == std::string_view::npos;
   SampleCutter cutter(text, options_.sample_start, options_.include_sample_start);
-  for (bool more = true; more;) {
-    std::vector<Block> blocks(1);
-    while (blocks.size() <= blocks_per_round) {
-      const auto sample = cutter.next();
-      if (!sample) {
-        more = false;
-        break;
-      }
-      if (sample->blank) {
-        ++report_.n_blank;
-        continue;
-      }
-      blocks.back().add(sample->text);
-      if (blocks.back().n_bytes >= block_bytes) blocks.emplace_back();
-    }
-    pool.run(int64_t(blocks.size()), [&](int64_t i, int) { encode(blocks[size_t(i)]); });
-    for (const Block& block : blocks) {
-      add_report(report_, block.report);
-      int64_t end = int64_t(tokens_.size());
-      for (const int64_t n : block.sample_tokens) sample_end_.push_back(end += n);
-      tokens_.insert(tokens_.end(), block.tokens.begin(), block.tokens.end());
+  while (const auto sample = cutter.next()) {
+    if (sample->blank) {
+      ++report_.n_blank;
+    } else if (overlapping) {
+      const std::string_view rest = text.substr(size_t(sample->text.data() - text.data()));
+      blocks.add(rest, 0, std::min(rest.size(), 4 * size_t(options_.n_ctx)), encode);
+    } else if (sample->text.size() > long_sample) {
+      blocks.flush(encode);
+      blocks.add_long(sample->text);
+    } else {
+      blocks.add(sample->text, 0, sample->text.size(), encode);
     }
   }
-  report_.n_samples = int64_t(sample_end_.size());
-  report_.n_tokens = int64_t(tokens_.size());
+  blocks.flush(encode);
 }
 
 void Dataset::add_windows(std::string_view text, const Tokenizer& tokenizer, ThreadPool& pool) {
@@ -194,19 +219,65 @@ void Dataset::add_windows(std::string_view text, const Tokenizer& tokenizer, Thr
     ++(begin == end ? report_.n_blank : report_.n_short);
     return;
   }
-  window_files_.push_back({report_.n_samples, {begin, end}});
   report_.n_samples += n_windows;
-  report_.n_tokens = end;
   report_.longest = std::max(report_.longest, std::min(end - begin, options_.n_ctx));
 }
 
+void Dataset::add_records(std::string_view text, const std::string& path, Blocks& blocks) {
+  const RecordFormat format = *record_format(path);
+  const auto bad = [&](DatasetReport& report, const std::string& why) {
+    if (report.n_bad++ == 0) report.first_bad = fmt::format("{}: {}", path, why);
+  };
+  // What goes wrong with a file as a whole.
+  const auto of_file = [&](const auto& read) {
+    try {
+      return read();
+    } catch (const Error& error) {
+      fail("{}: {}", path, error.what());
+    }
+  };
+  std::vector<std::string> skipped;
+  const std::optional<Record> chat = of_file(
+      [&] { return read_sillytavern_chat(text, format, options_.skip_bad_records ? &skipped : nullptr); });
+  for (const std::string& why : skipped) bad(report_, why);
+
+  RecordCutter cutter = of_file([&] { return RecordCutter(text, format); });
+  const Blocks::Encode encode = [&](SampleEncoder& encoder, EncodedSamples& samples, std::string_view raw,
+                                    int64_t line) {
+    const auto succeeds = [&](const auto& step) {
+      try {
+        step();
+        return true;
+      } catch (const Error& error) {
+        bad(samples.report, fmt::format("line {}: {}", line, error.what()));
+        return false;
+      }
+    };
+    Record record;
+    if (!succeeds([&] { record = chat ? *chat : cutter.parse(raw); })) return;
+    if (record.is_chat) encoder.choose_template(path);
+    succeeds([&] { encoder.add_record(samples, record); });
+  };
+  if (chat) {
+    blocks.add(text, 1, 0, encode);
+  } else {
+    while (const auto raw = of_file([&] { return cutter.next(); })) {
+      blocks.add(raw->text, raw->line, raw->text.size(), encode);
+    }
+  }
+  blocks.flush(encode);
+}
+
 Dataset::Range Dataset::range(int64_t i) const {
-  if (window_files_.empty()) return {i > 0 ? sample_end_[size_t(i) - 1] : 0, sample_end_[size_t(i)]};
-  const auto after =
-      std::upper_bound(window_files_.begin(), window_files_.end(), i,
-                       [](int64_t sample, const WindowFile& f) { return sample < f.first_sample; });
-  const WindowFile& file = *(after - 1);
-  int64_t begin = file.tokens.begin + (i - file.first_sample);
+  const auto after = std::upper_bound(files_.begin(), files_.end(), i,
+                                      [](int64_t sample, const File& f) { return sample < f.first_sample; });
+  const File& file = *(after - 1);
+  const int64_t in_file = i - file.first_sample;
+  if (!file.is_windows) {
+    const size_t end = size_t(file.first_end + in_file);
+    return {in_file > 0 ? sample_end_[end - 1] : file.tokens.begin, sample_end_[end]};
+  }
+  int64_t begin = file.tokens.begin + in_file;
   if (bos_ >= 0 && tokens_[size_t(begin)] == bos_) ++begin;
   return {begin, std::min(begin + options_.n_ctx, file.tokens.end)};
 }
@@ -214,9 +285,11 @@ Dataset::Range Dataset::range(int64_t i) const {
 void Dataset::sample(int64_t i, std::vector<Token>& inputs, std::vector<Token>& targets) const {
   const Range r = range(i);
   inputs.clear();
+  targets.clear();
   if (bos_ >= 0) inputs.push_back(bos_);
-  inputs.insert(inputs.end(), tokens_.begin() + r.begin, tokens_.begin() + r.end - 1);
-  targets.assign(tokens_.begin() + r.begin + (bos_ >= 0 ? 0 : 1), tokens_.begin() + r.end);
+  std::transform(tokens_.begin() + r.begin, tokens_.begin() + r.end - 1, std::back_inserter(inputs), id_of);
+  std::transform(tokens_.begin() + r.begin + (bos_ >= 0 ? 0 : 1), tokens_.begin() + r.end,
+                 std::back_inserter(targets), target_of);
 }
 
 }  // namespace lora

@@ -196,6 +196,48 @@ TEST(Samples, ThreadCountDoesNotMatter) {
   EXPECT_EQ(one.report().n_tokens, four.report().n_tokens);
 }
 
+// The text from each occurrence on, cut to the context; only the last sample ends, and gets EOS.
+TEST(Overlapping, SamplesRunOnPastTheNextStart) {
+  TextOptions options = cut_at("#");
+  options.overlapping_samples = true;
+  options.n_ctx = 6;
+  const Tokens first = encode("the whale#the sea#and the sky over all"),
+               second = encode("the sea#and the sky over all"), third = encode("and the sky over all");
+  ASSERT_GT(second.size(), 6u);
+  ASSERT_GT(third.size(), 6u);
+  const Dataset dataset = dataset_of("#the whale#the sea#and the sky over all", tiny_tokenizer(), options);
+  const auto six = [](const Tokens& t) { return with_bos(Tokens(t.begin(), t.begin() + 6)); };
+  EXPECT_THAT(all_samples(dataset), ElementsAre(six(first), six(second), six(third)));
+  EXPECT_EQ(dataset.report().n_cut, 0);
+}
+
+TEST(Overlapping, TheTextsEndIsASamplesEnd) {
+  TextOptions options = cut_at("\n");
+  options.overlapping_samples = options.include_sample_start = true;
+  EXPECT_THAT(samples_of("\nthe whale\n \nthe sea", options),
+              ElementsAre(with_bos(and_eos(encode("\nthe whale\n \nthe sea"))),
+                          with_bos(and_eos(encode("\nthe sea")))));
+}
+
+TEST(Overlapping, EachHasTheTokensOfItsWholeRest) {
+  std::string text;
+  for (int i = 0; i < 3000; ++i) {
+    text += "#" + std::to_string(i * 7919) + " whales and " + std::string(size_t(i % 90), 'x');
+  }
+  TextOptions options = cut_at("#");
+  options.overlapping_samples = true;
+  options.n_ctx = 300;
+  const Dataset dataset = dataset_of(text, tiny_tokenizer(), options, 2);
+  ASSERT_EQ(dataset.n_samples(), 3000);
+  Tokens inputs, targets;
+  for (int64_t i = 0; i < 3000; i += 500) {
+    Tokens t = encode(text.substr(text.find("#" + std::to_string(i * 7919) + " ") + 1));
+    t.resize(300);
+    dataset.sample(i, inputs, targets);
+    EXPECT_EQ(targets, t) << i;
+  }
+}
+
 TEST(Windows, EveryTokenPositionStartsOneWithBosAndWithoutEos) {
   TextOptions options;
   options.n_ctx = 2;
@@ -278,12 +320,6 @@ TEST(SampleErrors, BlankFile) {
 TEST(SampleErrors, NothingButSingleTokensWithoutBosAndEos) {
   EXPECT_THAT(error_in("text.txt", "a", TextOptions(), letters_tokenizer(false)),
               HasSubstr("nothing to predict"));
-}
-TEST(SampleErrors, RecordsAreRefusedByName) {
-  for (const char* name : {"a.jsonl", "a.json", "a.csv", "A.JSONL"}) {
-    EXPECT_THAT(error_in(name, "{}", TextOptions()),
-                HasSubstr("records are not yet available; give a text file"));
-  }
 }
 TEST(SampleErrors, UnknownExtensionsAreText) {
   EXPECT_EQ(error_in("notes.md", "the whale", TextOptions()), "");

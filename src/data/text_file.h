@@ -11,6 +11,8 @@ namespace lora {
 // Replaces every "\r\n" by "\n"; a lone '\r' stays.
 std::string with_unix_newlines(std::string_view text);
 
+std::string_view without_byte_order_mark(std::string_view text);
+
 class TextFile {
  public:
   // Throws Error "PATH: cannot open: REASON". Copies the text

@@ -49,9 +49,10 @@ int32_t Bpe::intern(const std::string& spelling, Parts parts,
   return it->second;
 }
 
-void Bpe::encode(std::string_view text, std::vector<Token>& out) const {
-  Scratch scratch;
-  pre_tokenizer_.split(text, [&](std::string_view word) { encode_word(word, scratch, out); });
+void Bpe::encode(std::string_view text, Scratch& scratch, std::vector<Token>& out) const {
+  pre_tokenizer_.split(text, [&](std::string_view word) {
+    scratch.words.append(word, out, [&] { encode_word(word, scratch, out); });
+  });
 }
 
 void Bpe::encode_word(std::string_view word, Scratch& scratch, std::vector<Token>& out) const {

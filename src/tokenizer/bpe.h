@@ -15,6 +15,7 @@
 #include "tokenizer/merge.h"
 #include "tokenizer/pre_tokenizers.h"
 #include "tokenizer/vocabulary.h"
+#include "tokenizer/word_cache.h"
 
 namespace lora {
 
@@ -23,9 +24,20 @@ class Bpe {
   // Keeps a reference to the vocabulary. Throws Error if the merges are missing or malformed.
   Bpe(const Vocabulary& vocab, const Gguf& gguf, const PreTokenizerRow& row);
 
+  // What encode() works with, kept between calls.
+  struct Scratch {
+    WordCache words;
+    std::string spelling;
+    std::vector<Symbol> symbols;
+    std::vector<MergeCandidate<int32_t>> heap;
+    std::vector<int32_t> stack;
+
+    explicit Scratch(size_t n_words) : words(n_words) {}
+  };
+
   // Appends the ids of the text. Bytes that the vocabulary has no token for are dropped, as llama.cpp does:
   // its unknown token, where there is one, is the end of text.
-  void encode(std::string_view text, std::vector<Token>& out) const;
+  void encode(std::string_view text, Scratch& scratch, std::vector<Token>& out) const;
   // The bytes a token stands for.
   std::string decode(Token token) const;
 
@@ -37,13 +49,6 @@ class Bpe {
   struct Parts {
     int32_t left, right;  // -1: a byte without a token
   };
-  struct Scratch {
-    std::string spelling;
-    std::vector<Symbol> symbols;
-    std::vector<MergeCandidate<int32_t>> heap;
-    std::vector<int32_t> stack;
-  };
-
   int32_t intern(const std::string& spelling, Parts parts, std::unordered_map<std::string, int32_t>& extra);
   void encode_word(std::string_view word, Scratch& scratch, std::vector<Token>& out) const;
   void append_symbol_tokens(int32_t symbol, Scratch& scratch, std::vector<Token>& out) const;

@@ -106,10 +106,6 @@ std::string spell(const ChatTemplate& chat, std::string_view text) {
   return result;
 }
 
-const ChatAffix& affix(const ChatFamily& family, ChatRole role) {
-  return role == ChatRole::system ? family.system : role == ChatRole::user ? family.user : family.assistant;
-}
-
 }  // namespace
 
 std::span<const ChatFamily> chat_families() {
@@ -152,14 +148,27 @@ ChatTemplate choose_chat_template(std::string_view name, const Tokenizer& tokeni
   return {family, spelling(tokenizer.bos()), spelling(tokenizer.eos())};
 }
 
-std::string render(const ChatTemplate& chat, std::span<const ChatMessage> messages,
-                   bool add_generation_prompt) {
+std::vector<ChatSpan> render_spans(const ChatTemplate& chat, std::span<const ChatMessage> messages,
+                                   bool add_generation_prompt) {
   const ChatFamily& family = *chat.family;
-  std::string text, system;  // system: waits for the user message that it belongs into
-  const auto add_system = [&](std::string_view content) {
-    std::string& target = family.system_in_user ? system : text;
-    target += spell(chat, family.system.before) + std::string(content) + spell(chat, family.system.after);
+  std::vector<ChatSpan> spans, system;  // system: waits for the user message that it belongs into
+  const auto add = [](std::vector<ChatSpan>& to, std::string text, bool is_template, bool is_reply = false) {
+    if (!text.empty()) to.push_back({std::move(text), is_template, is_reply});
   };
+  const auto add_form = [&](std::vector<ChatSpan>& to, std::string_view form) {
+    add(to, spell(chat, form), true);
+  };
+  const auto add_system = [&](std::string_view content) {
+    std::vector<ChatSpan>& to = family.system_in_user ? system : spans;
+    add_form(to, family.system.before);
+    add(to, std::string(content), false);
+    add_form(to, family.system.after);
+  };
+  std::string_view before_reply = family.assistant.before, space;
+  if (before_reply.ends_with(' ')) {
+    space = " ";
+    before_reply.remove_suffix(1);
+  }
   const bool has_system = !messages.empty() && messages.front().role == ChatRole::system;
   if (!has_system && !family.default_system.empty()) add_system(family.default_system);
   for (const ChatMessage& message : messages) {
@@ -167,17 +176,28 @@ std::string render(const ChatTemplate& chat, std::span<const ChatMessage> messag
       add_system(message.content);
       continue;
     }
-    const ChatAffix& around = affix(family, message.role);
-    text += spell(chat, around.before);
-    if (message.role == ChatRole::user) text += std::exchange(system, "");
-    text += message.content;
-    if (message.role == ChatRole::assistant) text += end_of_turn(chat);
-    text += spell(chat, around.after);
+    if (message.role == ChatRole::user) {
+      add_form(spans, family.user.before);
+      spans.insert(spans.end(), system.begin(), system.end());
+      system.clear();
+      add(spans, message.content, false);
+      add_form(spans, family.user.after);
+    } else {
+      add_form(spans, before_reply);
+      add(spans, std::string(space), true, true);
+      add(spans, message.content, false, true);
+      add(spans, end_of_turn(chat), true, true);
+      add_form(spans, family.assistant.after);
+    }
   }
-  if (add_generation_prompt) {
-    text += spell(chat, family.assistant.before);
-    if (text.ends_with(' ') && family.assistant.before.ends_with(' ')) text.pop_back();
-  }
+  if (add_generation_prompt) add_form(spans, before_reply);
+  return spans;
+}
+
+std::string render(const ChatTemplate& chat, std::span<const ChatMessage> messages,
+                   bool add_generation_prompt) {
+  std::string text;
+  for (const ChatSpan& span : render_spans(chat, messages, add_generation_prompt)) text += span.text;
   return text;
 }
 

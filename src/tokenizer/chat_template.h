@@ -59,6 +59,17 @@ const ChatFamily* recognize_chat_family(std::string_view metadata_template);
 // the model file and lists the families.
 ChatTemplate choose_chat_template(std::string_view name, const Tokenizer& tokenizer, std::string_view path);
 
+// A stretch of a conversation written down.
+struct ChatSpan {
+  std::string text;
+  bool is_template = false;  // the form's own; else what someone said, in which no special token is meant
+  bool is_reply = false;     // an assistant's message with the space before it and its end of turn
+};
+
+// The conversation's stretches in order; together they are what render() gives.
+std::vector<ChatSpan> render_spans(const ChatTemplate& chat, std::span<const ChatMessage> messages,
+                                   bool add_generation_prompt);
+
 // The whole conversation. With add_generation_prompt it ends where the assistant's next message begins.
 // The text of a conversation's begin is a prefix of the whole conversation's.
 std::string render(const ChatTemplate& chat, std::span<const ChatMessage> messages,

@@ -44,19 +44,26 @@ bool SpecialTokens::is_control(Token token) const {
   return kind == TokenKind::control || kind == TokenKind::unknown;
 }
 
+bool SpecialTokens::is_read(Token token, size_t at, std::span<const TextRange> special_in) const {
+  if (!is_control(token)) return true;
+  const auto after = std::upper_bound(special_in.begin(), special_in.end(), at,
+                                      [](size_t place, const TextRange& r) { return place < r.begin; });
+  return after != special_in.begin() && at + vocab_.pieces[size_t(token)].size() <= (after - 1)->end;
+}
+
 template <class Visit>
-void SpecialTokens::visit_matches(std::string_view text, size_t at, bool parse_special,
+void SpecialTokens::visit_matches(std::string_view text, size_t at, std::span<const TextRange> special_in,
                                   const Visit& visit) const {
   if (!starts_[uint8_t(text[at])]) return;
   size_t node = 0;
-  for (; at < text.size(); ++at) {
+  for (size_t i = at; i < text.size(); ++i) {
     const auto& next = trie_[node].next;
-    const char c = text[at];
+    const char c = text[i];
     const auto it = std::find_if(next.begin(), next.end(), [c](const auto& edge) { return edge.first == c; });
     if (it == next.end()) return;
     node = size_t(it->second);
     const Token token = trie_[node].token;
-    if (token >= 0 && (parse_special || !is_control(token))) visit(token);
+    if (token >= 0 && is_read(token, at, special_in)) visit(token);
   }
 }
 
@@ -70,8 +77,8 @@ size_t SpecialTokens::end_of(std::string_view text, size_t at, Token token, size
 }
 
 // Decides a stretch of overlapping occurrences of the tokens `found`; appends its spans in order.
-void SpecialTokens::resolve(std::string_view text, size_t begin, size_t end, std::vector<Token>& found,
-                            std::vector<Span>& spans) const {
+void SpecialTokens::resolve(std::string_view text, std::span<const TextRange> special_in, size_t begin,
+                            size_t end, std::vector<Token>& found, std::vector<Span>& spans) const {
   std::sort(found.begin(), found.end(), [&](Token a, Token b) {
     const size_t size_a = vocab_.pieces[size_t(a)].size(), size_b = vocab_.pieces[size_t(b)].size();
     return size_a != size_b ? size_a > size_b : a < b;
@@ -86,6 +93,10 @@ void SpecialTokens::resolve(std::string_view text, size_t begin, size_t end, std
       while (free_begin < free_end) {
         const size_t at = text.substr(0, free_end).find(piece, free_begin);
         if (at == std::string_view::npos) break;
+        if (!is_read(token, at, special_in)) {
+          free_begin = at + 1;
+          continue;
+        }
         free_begin = end_of(text, at, token, free_end);
         next.push_back({at, free_begin, token});
       }
@@ -99,7 +110,7 @@ void SpecialTokens::resolve(std::string_view text, size_t begin, size_t end, std
   spans.insert(spans.end(), taken.begin(), taken.end());
 }
 
-void SpecialTokens::split(std::string_view text, bool parse_special,
+void SpecialTokens::split(std::string_view text, std::span<const TextRange> special_in,
                           const std::function<void(std::string_view)>& on_text,
                           const std::function<void(Token)>& on_token) const {
   std::vector<Token> found;
@@ -110,7 +121,7 @@ void SpecialTokens::split(std::string_view text, bool parse_special,
     size_t end = begin;
     found.clear();
     do {
-      visit_matches(text, at, parse_special, [&](Token token) {
+      visit_matches(text, at, special_in, [&](Token token) {
         end = std::max(end, end_of(text, at, token, text.size()));
         if (std::find(found.begin(), found.end(), token) == found.end()) found.push_back(token);
       });
@@ -118,7 +129,7 @@ void SpecialTokens::split(std::string_view text, bool parse_special,
     } while (at < end);
     if (found.empty()) continue;
     spans.clear();
-    resolve(text, begin, end, found, spans);
+    resolve(text, special_in, begin, end, found, spans);
     for (const Span& span : spans) {
       if (text_begin < span.begin) on_text(text.substr(text_begin, span.begin - text_begin));
       on_token(span.token);
@@ -130,8 +141,9 @@ void SpecialTokens::split(std::string_view text, bool parse_special,
 
 Token SpecialTokens::find_control(std::string_view text) const {
   Token control = -1;
+  const TextRange whole{0, text.size()};
   for (size_t at = 0; at < text.size() && control < 0; ++at) {
-    visit_matches(text, at, true, [&](Token token) {
+    visit_matches(text, at, {&whole, 1}, [&](Token token) {
       if (is_control(token)) control = token;
     });
   }

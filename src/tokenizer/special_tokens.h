@@ -1,5 +1,5 @@
 // Tokens that are looked up in the text as a whole before anything else: user-defined (added) tokens always,
-// control and unknown tokens only when the caller asks for it.
+// control and unknown tokens only where the caller says so.
 //
 // The rule is llama.cpp's: tokens are taken in the order of their length, the longest first, and each takes
 // all its occurrences, from left to right, in the text that longer ones left over. It is applied per stretch
@@ -8,6 +8,7 @@
 
 #include <array>
 #include <functional>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -21,8 +22,10 @@ class SpecialTokens {
   // Keeps a reference to the vocabulary. `strip_after` lists tokens that swallow the white space behind them.
   SpecialTokens(const Vocabulary& vocab, const std::vector<Token>& strip_after);
 
-  // Calls text(bytes) and token(id) for the parts of the text, in order. No text part is empty.
-  void split(std::string_view text, bool parse_special, const std::function<void(std::string_view)>& on_text,
+  // Calls text(bytes) and token(id) for the parts of the text, in order. No text part is empty. Control and
+  // unknown tokens are read where they lie within one of the stretches `special_in`, in order and apart.
+  void split(std::string_view text, std::span<const TextRange> special_in,
+             const std::function<void(std::string_view)>& on_text,
              const std::function<void(Token)>& on_token) const;
   // The first control or unknown token spelled in the text, -1 if none.
   Token find_control(std::string_view text) const;
@@ -40,11 +43,13 @@ class SpecialTokens {
   void insert(Token token);
   // Calls visit(token) for every token spelled at the position that is to be read.
   template <class Visit>
-  void visit_matches(std::string_view text, size_t at, bool parse_special, const Visit& visit) const;
+  void visit_matches(std::string_view text, size_t at, std::span<const TextRange> special_in,
+                     const Visit& visit) const;
+  bool is_read(Token token, size_t at, std::span<const TextRange> special_in) const;
   bool is_control(Token token) const;
   size_t end_of(std::string_view text, size_t at, Token token, size_t limit) const;
-  void resolve(std::string_view text, size_t begin, size_t end, std::vector<Token>& found,
-               std::vector<Span>& spans) const;
+  void resolve(std::string_view text, std::span<const TextRange> special_in, size_t begin, size_t end,
+               std::vector<Token>& found, std::vector<Span>& spans) const;
 
   const Vocabulary& vocab_;
   std::vector<TrieNode> trie_;

@@ -16,8 +16,9 @@ using testing::ElementsAre;
 std::vector<std::string> split(const Vocabulary& vocab, const SpecialTokens& special, std::string_view text,
                                bool parse_special) {
   std::vector<std::string> parts;
+  const TextRange whole{0, text.size()};
   special.split(
-      text, parse_special, [&](std::string_view part) { parts.emplace_back(part); },
+      text, {&whole, parse_special ? size_t{1} : 0}, [&](std::string_view part) { parts.emplace_back(part); },
       [&](Token token) { parts.push_back("[" + vocab.pieces[size_t(token)] + "]"); });
   return parts;
 }

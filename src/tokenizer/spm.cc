@@ -77,31 +77,35 @@ Spm::Spm(const Vocabulary& vocab, const Gguf& gguf)
 
 void Spm::encode(std::string_view text, bool space_prefix, Scratch& scratch, std::vector<Token>& out) const {
   scratch.piece.clear();
-  scratch.symbols.clear();
   uint32_t previous = ' ';
-  const auto append = [&](std::string_view bytes) {
-    append_symbol(scratch.symbols, -1, int32_t(bytes.size()));
-    scratch.piece += bytes;
-  };
-  if (space_prefix) append(kSpaceMark);
+  if (space_prefix) scratch.piece += kSpaceMark;
   for (size_t at = 0; at < text.size();) {
     const Utf8Step step = decode_utf8(text, at);
     const uint32_t code = merge_code(step.code);
-    if (!scratch.symbols.empty() && !pairs_.contains(previous, code)) encode_piece(scratch, out);
+    if (!scratch.piece.empty() && !pairs_.contains(previous, code)) encode_piece(scratch, out);
     if (scratch.piece.size() > size_t(INT32_MAX) - 8) {
       fail("text: more than 2 GiB without a place where the vocabulary allows a cut");
     }
-    append(code == ' ' ? kSpaceMark : text.substr(at, step.size));
+    scratch.piece += code == ' ' ? kSpaceMark : text.substr(at, step.size);
     previous = code;
     at += step.size;
   }
-  if (!scratch.symbols.empty()) encode_piece(scratch, out);
+  if (!scratch.piece.empty()) encode_piece(scratch, out);
 }
 
 // Turns the collected piece into tokens and empties it.
 void Spm::encode_piece(Scratch& scratch, std::vector<Token>& out) const {
+  scratch.words.append(scratch.piece, out, [&] { merge_piece(scratch, out); });
+  scratch.piece.clear();
+}
+
+void Spm::merge_piece(Scratch& scratch, std::vector<Token>& out) const {
   const std::string_view piece = scratch.piece;
   std::vector<Symbol>& symbols = scratch.symbols;
+  symbols.clear();
+  for (size_t at = 0; at < piece.size(); at += size_t(symbols.back().size)) {
+    append_symbol(symbols, -1, int32_t(decode_utf8(piece, at).size));
+  }
   if (symbols.size() > 1) {
     merge_symbols(symbols, scratch.heap,
                   [&](const Symbol& left, const Symbol& right, float& key, int32_t& id) {
@@ -121,8 +125,6 @@ void Spm::encode_piece(Scratch& scratch, std::vector<Token>& out) const {
       append_bytes(bytes, out);
     }
   }
-  scratch.piece.clear();
-  symbols.clear();
 }
 
 void Spm::append_bytes(std::string_view character, std::vector<Token>& out) const {

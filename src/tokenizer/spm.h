@@ -18,6 +18,7 @@
 
 #include "tokenizer/merge.h"
 #include "tokenizer/vocabulary.h"
+#include "tokenizer/word_cache.h"
 
 namespace lora {
 
@@ -26,11 +27,14 @@ class Spm {
   // Keeps a reference to the vocabulary. Throws Error if the scores are missing, too few or not numbers.
   Spm(const Vocabulary& vocab, const Gguf& gguf);
 
-  // What one encode() works with; kept between calls to save allocations.
+  // What encode() works with, kept between calls.
   struct Scratch {
+    WordCache words;
     std::string piece;
     std::vector<Symbol> symbols;
     std::vector<MergeCandidate<float>> heap;
+
+    explicit Scratch(size_t n_words) : words(n_words) {}
   };
 
   // Appends the ids of the text, with a space before it if `space_prefix`.
@@ -51,6 +55,7 @@ class Spm {
   };
 
   void encode_piece(Scratch& scratch, std::vector<Token>& out) const;
+  void merge_piece(Scratch& scratch, std::vector<Token>& out) const;
   void append_bytes(std::string_view character, std::vector<Token>& out) const;
 
   const Vocabulary& vocab_;

@@ -32,6 +32,9 @@ std::vector<Token> tokens_that_strip_after(const Gguf& gguf, const Vocabulary& v
   return tokens;
 }
 
+// 64 bytes each: half a MiB, which stays in the second-level cache.
+constexpr size_t kRememberedWords = 1 << 13;
+
 const PreTokenizerRow& pre_tokenizer_row(const Gguf& gguf) {
   const std::string name = gguf.get_string("tokenizer.ggml.pre").value_or("default");
   const PreTokenizerRow* row = find_pre_tokenizer(name);
@@ -45,6 +48,14 @@ const PreTokenizerRow& pre_tokenizer_row(const Gguf& gguf) {
 }  // namespace
 
 struct Tokenizer::Impl {
+  // Buffers of the two families, only one of which is used.
+  struct Scratch {
+    Spm::Scratch spm;
+    Bpe::Scratch bpe;
+    bool space_prefix = false;  // a space goes before the text that comes next
+    Scratch(const Impl& impl, size_t n_words) : spm(impl.spm ? n_words : 0), bpe(impl.bpe ? n_words : 0) {}
+  };
+
   explicit Impl(const Gguf& gguf) : vocab(gguf), special(vocab, tokens_that_strip_after(gguf, vocab)) {
     bool default_add_bos = false;
     if (vocab.model == "llama") {
@@ -87,6 +98,25 @@ struct Tokenizer::Impl {
     return spm ? spm->decode(token) : bpe->decode(token);
   }
 
+  void append(std::vector<Token>& tokens, std::string_view text, std::span<const TextRange> special_in,
+              Scratch& scratch) const {
+    bool& prefix = scratch.space_prefix;
+    special.split(
+        text, special_in,
+        [&](std::string_view part) {
+          if (spm) {
+            spm->encode(part, prefix, scratch.spm, tokens);
+          } else {
+            bpe->encode(part, scratch.bpe, tokens);
+          }
+          prefix = false;
+        },
+        [&](Token token) {
+          tokens.push_back(token);
+          prefix = add_space_prefix;
+        });
+  }
+
   Vocabulary vocab;
   SpecialTokens special;
   std::optional<Spm> spm;  // one of the two
@@ -104,23 +134,38 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
 std::vector<Token> Tokenizer::encode(std::string_view text, bool parse_special) const {
   std::vector<Token> tokens;
-  Spm::Scratch scratch;
-  bool space_prefix = impl_->add_space_prefix;
-  impl_->special.split(
-      text, parse_special,
-      [&](std::string_view part) {
-        if (impl_->spm) {
-          impl_->spm->encode(part, space_prefix, scratch, tokens);
-        } else {
-          impl_->bpe->encode(part, tokens);
-        }
-        space_prefix = false;
-      },
-      [&](Token token) {
-        tokens.push_back(token);
-        space_prefix = impl_->add_space_prefix;
-      });
+  Impl::Scratch scratch(*impl_, 0);
+  scratch.space_prefix = impl_->add_space_prefix;
+  const TextRange whole{0, text.size()};
+  impl_->append(tokens, text, {&whole, parse_special ? size_t{1} : 0}, scratch);
   return tokens;
+}
+
+struct Encoder::Impl {
+  const Tokenizer::Impl& tokenizer;
+  Tokenizer::Impl::Scratch scratch;
+};
+
+Encoder::Encoder(const Tokenizer& tokenizer)
+    : impl_(new Impl{*tokenizer.impl_, {*tokenizer.impl_, kRememberedWords}}) {}
+Encoder::~Encoder() = default;
+Encoder::Encoder(Encoder&&) noexcept = default;
+
+void Encoder::append(std::vector<Token>& tokens, std::string_view text, bool parse_special) {
+  const TextRange whole{0, text.size()};
+  append(tokens, text, {&whole, parse_special ? size_t{1} : 0});
+}
+
+void Encoder::append(std::vector<Token>& tokens, std::string_view text,
+                     std::span<const TextRange> special_in) {
+  impl_->scratch.space_prefix = impl_->tokenizer.add_space_prefix;
+  impl_->tokenizer.append(tokens, text, special_in, impl_->scratch);
+}
+
+void Encoder::append_next(std::vector<Token>& tokens, std::string_view text,
+                          std::span<const TextRange> special_in) {
+  if (text.starts_with(' ')) impl_->scratch.space_prefix = false;
+  impl_->tokenizer.append(tokens, text, special_in, impl_->scratch);
 }
 
 std::vector<Token> Tokenizer::encode_with_bos(std::string_view text, bool parse_special) const {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,11 @@
 namespace lora {
 
 using Token = int32_t;
+
+// The bytes [begin, end) of a text.
+struct TextRange {
+  size_t begin, end;
+};
 
 enum class TokenKind : uint8_t {
   normal = 1,
@@ -70,6 +76,29 @@ class Tokenizer {
   // The first token in the text that encode() would read only with parse_special (control and unknown
   // tokens): for the warning that special tokens are not read.
   Token find_special_spelling(std::string_view text) const;  // -1 if none
+
+ private:
+  friend class Encoder;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Encodes many texts with one tokenizer, several times faster than call by call: it remembers words. Keeps a
+// reference to the tokenizer; for one thread.
+class Encoder {
+ public:
+  explicit Encoder(const Tokenizer& tokenizer);
+  ~Encoder();
+  Encoder(Encoder&&) noexcept;
+
+  // Appends what tokenizer.encode(text, parse_special) gives.
+  void append(std::vector<Token>& tokens, std::string_view text, bool parse_special = false);
+  // The same with special tokens read only within the stretches `special_in`, in order and apart: a
+  // template's, not the words that a user put into it.
+  void append(std::vector<Token>& tokens, std::string_view text, std::span<const TextRange> special_in);
+  // The text goes on from the one before, of whose tokens it changes none: no space is put before it, except
+  // after a special token, and there only if the text does not begin with one.
+  void append_next(std::vector<Token>& tokens, std::string_view text, std::span<const TextRange> special_in);
 
  private:
   struct Impl;

@@ -181,6 +181,28 @@ TEST_P(Property, ManyThreadsMayEncodeAtOnce) {
   EXPECT_EQ(wrong, (std::array<int, 4>{}));
 }
 
+// More words than it remembers, each said several times, some too long to be remembered.
+TEST_P(Property, AnEncoderGivesWhatSingleCallsGive) {
+  const Tokenizer tokenizer(Gguf::open(GetParam()));
+  Encoder encoder(tokenizer);
+  Dice dice{17};
+  std::vector<std::string> words;
+  for (int i = 0; i < 20000; ++i) {
+    std::string word;
+    for (uint64_t n = 1 + dice.below(i % 100 == 0 ? 60 : 9); n > 0; --n) word += char('a' + dice.below(26));
+    words.push_back(word);
+  }
+  for (int i = 0; i < 300; ++i) {
+    std::string text = i % 3 == 0 ? random_text(dice, tokenizer, 30, i % 2 == 1) : "";
+    for (int k = 0; k < 200; ++k) text += (k % 7 == 0 ? "" : " ") + words[dice.below(words.size())];
+    std::vector<Token> tokens = {7};
+    encoder.append(tokens, text, i % 2 == 0);
+    std::vector<Token> expected = tokenizer.encode(text, i % 2 == 0);
+    expected.insert(expected.begin(), 7);
+    ASSERT_EQ(tokens, expected) << text;
+  }
+}
+
 std::string test_name(const testing::TestParamInfo<std::string>& info) {
   std::string name = info.param.substr(info.param.rfind('/') + 1);
   std::erase_if(name, [](unsigned char c) { return !std::isalnum(c); });

@@ -63,6 +63,11 @@ struct FinetuneOptions {
   bool force_reshuffle = false;
   bool parse_special = false;  // read control tokens spelled in the text
 
+  // Records.
+  bool train_on_all = false;           // prompts and users' messages too
+  std::string chat_template = "auto";  // a family's name; auto: the model's own
+  bool skip_bad_records = false;       // count them; else the first one is an error
+
   // Performance.
   int threads = 0;  // 0: physical_cores()
   Checkpointing checkpointing = Checkpointing::automatic;

@@ -55,12 +55,16 @@ std::vector<int64_t> ranks_by_target(const FinetuneOptions& options) {
 }
 
 TextOptions text_options(const FinetuneOptions& o) {
-  return {o.escape ? unescape(o.sample_start) : o.sample_start,
-          o.include_sample_start,
-          o.separate_with_bos,
-          o.separate_with_eos,
-          o.parse_special,
-          o.n_ctx};
+  return {.sample_start = o.escape ? unescape(o.sample_start) : o.sample_start,
+          .include_sample_start = o.include_sample_start,
+          .overlapping_samples = o.overlapping_samples,
+          .separate_with_bos = o.separate_with_bos,
+          .separate_with_eos = o.separate_with_eos,
+          .parse_special = o.parse_special,
+          .n_ctx = o.n_ctx,
+          .train_on_all = o.train_on_all,
+          .chat_template = o.chat_template,
+          .skip_bad_records = o.skip_bad_records};
 }
 
 bool fills_rows(const FinetuneOptions& options) {
@@ -120,12 +124,16 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
       {"--sample-start", options.sample_start},
       {"--escape", flag(options.escape)},
       {"--include-sample-start", flag(options.include_sample_start)},
+      {"--overlapping-samples", flag(options.overlapping_samples)},
       {"--fill-with-next-samples", flag(fills_rows(options))},
       {"--plain-fill", flag(options.plain_fill)},
       {"--separate-with-eos", flag(options.separate_with_eos)},
       {"--separate-with-bos", flag(options.separate_with_bos)},
       {"--no-shuffle", flag(!options.shuffle)},
       {"--parse-special", flag(options.parse_special)},
+      {"--train-on", options.train_on_all ? "all" : "completion"},
+      {"--chat-template", options.chat_template},
+      {"--skip-bad-records", flag(options.skip_bad_records)},
       {"--ctx", std::to_string(options.n_ctx)},
       {"--batch", std::to_string(options.n_batch)},
       {"--grad-acc", std::to_string(options.grad_acc)},

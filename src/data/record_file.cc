@@ -1,0 +1,157 @@
+#include "data/record_file.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "data/csv.h"
+#include "data/cutter.h"
+#include "gguf/printable.h"
+
+namespace lora {
+namespace {
+
+using nlohmann::json;
+
+bool ends_with_any_case(std::string_view text, std::string_view lower_ending) {
+  if (text.size() < lower_ending.size()) return false;
+  return std::equal(lower_ending.begin(), lower_ending.end(),
+                    text.end() - std::ptrdiff_t(lower_ending.size()),
+                    [](char a, char b) { return a == char(std::tolower(static_cast<unsigned char>(b))); });
+}
+
+// Bytes of the JSON value that the text begins with, found by its brackets and quotes alone; npos if it has
+// no end. A value that is no object or list goes on to the next comma, bracket or white space.
+size_t json_size(std::string_view text) {
+  int64_t depth = 0;
+  for (size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (c == '"') {
+      for (++at; at < text.size() && text[at] != '"'; ++at) at += text[at] == '\\';
+      if (at >= text.size()) return std::string_view::npos;
+      if (depth == 0) return at + 1;
+    } else if (c == '{' || c == '[') {
+      ++depth;
+    } else if (depth > 0) {
+      if ((c == '}' || c == ']') && --depth == 0) return at + 1;
+    } else if (at > 0 && (c == ',' || c == '}' || c == ']' || is_blank({&c, 1}))) {
+      return at;
+    }
+  }
+  return depth == 0 ? text.size() : std::string_view::npos;
+}
+
+}  // namespace
+
+std::optional<RecordFormat> record_format(std::string_view path) {
+  if (ends_with_any_case(path, ".jsonl")) return RecordFormat::jsonl;
+  if (ends_with_any_case(path, ".json")) return RecordFormat::json;
+  if (ends_with_any_case(path, ".csv")) return RecordFormat::csv;
+  return std::nullopt;
+}
+
+RecordCutter::RecordCutter(std::string_view text, RecordFormat format) : rest_(text), format_(format) {
+  if (format == RecordFormat::csv) {
+    const auto row = next_row();
+    if (!row) return;
+    fields_ = csv_fields(row->text);
+    if (!are_record_fields(fields_)) {
+      std::string names;
+      for (const std::string& field : fields_) names += (names.empty() ? "" : ", ") + printable(field);
+      fail("line {}: it should name the fields, of one of these forms: {}; found {}", row->line,
+           record_forms(), names);
+    }
+  } else if (format == RecordFormat::json) {
+    skip_space();
+    is_list_ = rest_.starts_with('[');
+    if (is_list_) take(1);
+  }
+}
+
+std::string_view RecordCutter::take(size_t n_bytes) {
+  const std::string_view taken = rest_.substr(0, n_bytes);
+  line_ += std::count(taken.begin(), taken.end(), '\n');
+  rest_.remove_prefix(taken.size());
+  return taken;
+}
+
+void RecordCutter::skip_space() {
+  take(std::min(rest_.find_first_not_of(" \t\n\r"), rest_.size()));
+}
+
+std::optional<RawRecord> RecordCutter::next() {
+  return format_ == RecordFormat::json ? next_json() : next_row();
+}
+
+std::optional<RawRecord> RecordCutter::next_row() {
+  while (!rest_.empty()) {
+    const int64_t line = line_;
+    std::string_view after = rest_;
+    const size_t size = format_ == RecordFormat::csv ? take_csv_row(after).size()
+                                                     : std::min(rest_.find('\n'), rest_.size() - 1) + 1;
+    const std::string_view row = take(size);
+    if (!is_blank(row)) return RawRecord{row, line};
+  }
+  return std::nullopt;
+}
+
+std::optional<RawRecord> RecordCutter::next_json() {
+  skip_space();
+  if (is_list_ && !is_over_) {
+    if (rest_.starts_with(']')) {
+      take(1);
+      is_over_ = true;
+      skip_space();
+    } else if (!is_first_) {
+      if (!rest_.starts_with(',')) fail("line {}: expected , or ] behind a record", line_);
+      take(1);
+      skip_space();
+    }
+  }
+  is_first_ = false;
+  if (is_over_ && !rest_.empty()) fail("line {}: text behind the end of the list", line_);
+  if (rest_.empty()) {
+    if (is_list_ && !is_over_) fail("line {}: the list has no end", line_);
+    return std::nullopt;
+  }
+  const size_t size = json_size(rest_);
+  if (size == std::string_view::npos) fail("line {}: the record that begins here has no end", line_);
+  const int64_t line = line_;
+  return RawRecord{take(std::max<size_t>(size, 1)), line};
+}
+
+Record RecordCutter::parse(std::string_view text) const {
+  if (format_ != RecordFormat::csv) return parse_record(text);
+  const std::vector<std::string> values = csv_fields(text);
+  if (values.size() != fields_.size()) {
+    fail("{} fields where the first row names {}", values.size(), fields_.size());
+  }
+  json object = json::object();
+  for (size_t i = 0; i < values.size(); ++i) object[fields_[i]] = values[i];
+  return read_record(object);
+}
+
+std::optional<Record> read_sillytavern_chat(std::string_view text, RecordFormat format,
+                                            std::vector<std::string>* skipped) {
+  if (format == RecordFormat::csv) return std::nullopt;
+  RecordCutter cutter(text, format);
+  Record chat;
+  chat.is_chat = true;
+  bool is_first = true;
+  for (; const auto raw = cutter.next(); is_first = false) {
+    const json object = json::parse(raw->text, nullptr, false);
+    if (is_first && !is_sillytavern(object)) return std::nullopt;
+    try {
+      if (object.is_discarded()) fail("no valid JSON in UTF-8");
+      ChatMessage message;
+      if (read_sillytavern(object, message)) chat.messages.push_back(std::move(message));
+    } catch (const Error& error) {
+      if (!skipped) fail("line {}: {}", raw->line, error.what());
+      skipped->push_back(fmt::format("line {}: {}", raw->line, error.what()));
+    }
+  }
+  if (is_first) return std::nullopt;
+  return chat;
+}
+
+}  // namespace lora

@@ -1,0 +1,59 @@
+// A file of records, taken apart into the texts of its records; what they say is for data/record.h.
+//
+//   .jsonl  a record a line; blank lines mean nothing
+//   .json   a list of records, or records one after the other
+//   .csv    a row a record; the first row names the fields
+//
+// A .jsonl or .json of SillyTavern's lines is one conversation.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/record.h"
+
+namespace lora {
+
+enum class RecordFormat { jsonl, json, csv };
+
+// By the ending of the name, in any case; nullopt: a text.
+std::optional<RecordFormat> record_format(std::string_view path);
+
+struct RawRecord {
+  std::string_view text;  // into the file's
+  int64_t line = 0;       // where it begins, from 1
+};
+
+class RecordCutter {
+ public:
+  // The text must stay valid. Throws Error "line 1: ..." if the first row of a .csv names no record's fields.
+  RecordCutter(std::string_view text, RecordFormat format);
+
+  // The next record in order, nullopt at the end. Throws Error "line N: ..." where no record can be told from
+  // the next one.
+  std::optional<RawRecord> next();
+
+  // What next() gave as a record. Thread-safe. Throws Error without the line.
+  Record parse(std::string_view text) const;
+
+ private:
+  std::optional<RawRecord> next_row();
+  std::optional<RawRecord> next_json();
+  void skip_space();
+  std::string_view take(size_t n_bytes);
+
+  std::string_view rest_;
+  RecordFormat format_;
+  int64_t line_ = 1;                                          // of the first byte of rest_
+  std::vector<std::string> fields_;                           // of a .csv
+  bool is_list_ = false, is_first_ = true, is_over_ = false;  // of a .json
+};
+
+// The conversation of a file of SillyTavern's lines; nullopt if it is no such file. Throws Error "line N:
+// ..." for a line that is none, or leaves it out and adds that message to `skipped` if there is one.
+std::optional<Record> read_sillytavern_chat(std::string_view text, RecordFormat format,
+                                            std::vector<std::string>* skipped);
+
+}  // namespace lora

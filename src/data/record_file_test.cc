@@ -1,0 +1,114 @@
+#include "data/record_file.h"
+
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+#include "data/data_test_util.h"
+
+namespace lora {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Pair;
+
+using Raw = std::vector<std::pair<int64_t, std::string>>;
+
+Raw cut(std::string_view text, RecordFormat format) {
+  RecordCutter cutter(text, format);
+  Raw records;
+  while (const auto raw = cutter.next()) records.emplace_back(raw->line, raw->text);
+  return records;
+}
+
+std::string why_not(std::string_view text, RecordFormat format) {
+  return test::error_of([&] { cut(text, format); });
+}
+
+TEST(RecordFile, FormatsByNameInAnyCase) {
+  EXPECT_EQ(record_format("a.jsonl"), RecordFormat::jsonl);
+  EXPECT_EQ(record_format("b/A.JSON"), RecordFormat::json);
+  EXPECT_EQ(record_format("a.Csv"), RecordFormat::csv);
+  EXPECT_EQ(record_format("json"), std::nullopt);
+  EXPECT_EQ(record_format("a.jsonl.txt"), std::nullopt);
+}
+
+TEST(RecordFile, JsonLines) {
+  EXPECT_EQ(cut("{\"a\":1}\n\n  \r\n{\"b\":2}", RecordFormat::jsonl),
+            (Raw{{1, "{\"a\":1}\n"}, {4, "{\"b\":2}"}}));
+  EXPECT_EQ(cut("\n \n", RecordFormat::jsonl), Raw());
+}
+
+TEST(RecordFile, AJsonListAndItsLines) {
+  EXPECT_EQ(cut(R"( [ {"a": "]},\""},
+                      {"b": [1, {"c": 2}]}, 3 ] )",
+                RecordFormat::json),
+            (Raw{{1, R"({"a": "]},\""})"}, {2, R"({"b": [1, {"c": 2}]})"}, {2, "3"}}));
+  EXPECT_EQ(cut("[]", RecordFormat::json), Raw());
+  EXPECT_EQ(cut("", RecordFormat::json), Raw());
+}
+
+TEST(RecordFile, JsonOneAfterTheOther) {
+  EXPECT_EQ(cut("{\"a\":\n1}\n{\"b\":2}\n", RecordFormat::json), (Raw{{1, "{\"a\":\n1}"}, {3, "{\"b\":2}"}}));
+}
+
+TEST(RecordFile, JsonThatCannotBeTakenApart) {
+  EXPECT_EQ(why_not("[{}\n{}]", RecordFormat::json), "line 2: expected , or ] behind a record");
+  EXPECT_EQ(why_not("[{},\n{\"a\"", RecordFormat::json), "line 2: the record that begins here has no end");
+  EXPECT_EQ(why_not("[{}", RecordFormat::json), "line 1: expected , or ] behind a record");
+  EXPECT_EQ(why_not("[", RecordFormat::json), "line 1: the list has no end");
+  EXPECT_EQ(why_not("[{}]\nx", RecordFormat::json), "line 2: text behind the end of the list");
+}
+
+TEST(RecordFile, CsvRowsUnderTheirNames) {
+  const std::string text = "prompt,completion\nq,a\n\"two\nlines\",\"b,c\"\n\nx,y\n";
+  RecordCutter cutter(text, RecordFormat::csv);
+  std::vector<int64_t> lines;
+  std::vector<std::pair<std::string, std::string>> records;
+  while (const auto raw = cutter.next()) {
+    const Record record = cutter.parse(raw->text);
+    lines.push_back(raw->line);
+    records.emplace_back(record.prompt, record.completion);
+  }
+  EXPECT_THAT(lines, ElementsAre(2, 3, 6));
+  EXPECT_THAT(records, ElementsAre(Pair("q", "a"), Pair("two\nlines", "b,c"), Pair("x", "y")));
+  EXPECT_EQ(test::error_of([&] { cutter.parse("only one"); }), "1 fields where the first row names 2");
+}
+
+TEST(RecordFile, CsvMustNameTheFields) {
+  EXPECT_THAT(why_not("q,a\n1,2\n", RecordFormat::csv), HasSubstr("line 1: it should name the fields"));
+  EXPECT_THAT(why_not("q,a\n1,2\n", RecordFormat::csv), HasSubstr("found q, a"));
+}
+
+constexpr std::string_view kSillyTavern =
+    R"({"user_name":"Ann","character_name":"Bo","chat_metadata":{}}
+{"name":"Bo","is_user":false,"mes":"Hello"}
+{"name":"Ann","is_user":true,"mes":"Hi"}
+{"name":"System","is_user":false,"is_system":true,"mes":"hidden"}
+{"name":"Bo","is_user":false,"mes":"Bye"}
+)";
+
+TEST(RecordFile, SillyTavernsLinesAreOneConversation) {
+  const auto chat = read_sillytavern_chat(kSillyTavern, RecordFormat::jsonl, nullptr);
+  ASSERT_TRUE(chat && chat->is_chat);
+  ASSERT_EQ(chat->messages.size(), 3u);
+  EXPECT_EQ(chat->messages[0].role, ChatRole::assistant);
+  EXPECT_EQ(chat->messages[0].content, "Hello");
+  EXPECT_EQ(chat->messages[1].role, ChatRole::user);
+  EXPECT_EQ(chat->messages[2].content, "Bye");
+  EXPECT_FALSE(read_sillytavern_chat(R"({"text":"a"})", RecordFormat::jsonl, nullptr));
+  EXPECT_FALSE(read_sillytavern_chat("", RecordFormat::jsonl, nullptr));
+}
+
+TEST(RecordFile, SillyTavernsBadLinesAreErrorsOrSkipped) {
+  const std::string text = std::string(kSillyTavern) + "{\"text\":\"a\"}\n{";
+  EXPECT_EQ(test::error_of([&] { read_sillytavern_chat(text, RecordFormat::jsonl, nullptr); }),
+            "line 6: no line of a SillyTavern chat: it has no mes");
+  std::vector<std::string> skipped;
+  EXPECT_EQ(read_sillytavern_chat(text, RecordFormat::jsonl, &skipped)->messages.size(), 3u);
+  EXPECT_THAT(skipped, ElementsAre("line 6: no line of a SillyTavern chat: it has no mes",
+                                   "line 7: no valid JSON in UTF-8"));
+}
+
+}  // namespace
+}  // namespace lora

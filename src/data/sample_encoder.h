@@ -1,0 +1,61 @@
+// Texts and records to the tokens of samples, on one thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/record.h"
+#include "data/sample_options.h"
+#include "tokenizer/tokenizer.h"
+
+namespace lora {
+
+// A token that is not trained on is kept as its complement, which is negative.
+inline Token stored_untrained(Token id) {
+  return ~id;
+}
+inline Token id_of(Token stored) {
+  return stored < 0 ? ~stored : stored;
+}
+inline Token target_of(Token stored) {
+  return stored < 0 ? kIgnore : stored;
+}
+
+struct EncodedSamples {
+  std::vector<Token> tokens;           // of all samples, cut to the context, EOS included, as they are stored
+  std::vector<int64_t> sample_tokens;  // how many each sample has of them
+  DatasetReport report;                // what was skipped or cut
+};
+
+class SampleEncoder {
+ public:
+  // Keeps references. `bos` and `eos` go around samples, -1: none.
+  SampleEncoder(const Tokenizer& tokenizer, const TextOptions& options, Token bos, Token eos);
+
+  void add_text(EncodedSamples& out, std::string_view text);
+  // A sample that begins with the text and runs on in it until the context is full.
+  void add_start_of(EncodedSamples& out, std::string_view text);
+  // The tokens of a text, which may be changed.
+  void add_tokens(EncodedSamples& out, std::vector<Token>& tokens);
+  // To be called before the first conversation. Throws Error "PATH: WHY" if its template is not known.
+  void choose_template(std::string_view path);
+  // Throws Error without the file's name if there is nothing to train on.
+  void add_record(EncodedSamples& out, const Record& record);
+
+ private:
+  void find_special(EncodedSamples& out, std::string_view text) const;
+  void drop_bos();
+  void append_spans(const std::vector<ChatSpan>& spans);
+  void keep(EncodedSamples& out, bool may_be_longer);
+
+  const Tokenizer& tokenizer_;
+  const TextOptions& options_;
+  Token bos_, eos_;
+  Encoder encoder_;
+  ChatTemplate chat_;
+  std::vector<Token> t_;  // of the sample at hand
+};
+
+}  // namespace lora

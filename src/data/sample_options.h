@@ -1,0 +1,47 @@
+// What decides how texts and records become samples, and what is said of them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "tokenizer/tokenizer.h"
+
+namespace lora {
+
+// A target that is not trained on.
+inline constexpr Token kIgnore = -1;
+
+struct TextOptions {
+  std::string sample_start;           // as it stands in the text (see unescape); empty: windows
+  bool include_sample_start = false;  // the pattern is part of the sample it starts
+  bool overlapping_samples = false;   // a sample runs on past the next occurrence, up to the context length
+  bool separate_with_bos = true;      // where the model uses BOS; never twice
+  bool separate_with_eos = true;      // where the model has EOS and the sample leaves room for it
+  bool parse_special = false;         // read the spelling of special tokens in the text as such
+  int64_t n_ctx = 128;                // tokens of a sample at most
+
+  // Of records.
+  bool train_on_all = false;           // prompts and users' messages too
+  std::string chat_template = "auto";  // a family's name; auto: the model's own
+  bool skip_bad_records = false;       // count them; else the first one is an error
+};
+
+// What was read, for the messages before training.
+struct DatasetReport {
+  int64_t n_samples = 0;
+  int64_t n_tokens = 0;   // kept in samples, EOS counted, BOS not; of windows: tokens of the text
+  int64_t n_blank = 0;    // skipped: nothing but white space (the pattern aside)
+  int64_t n_short = 0;    // skipped: a single token, with neither BOS nor EOS beside it
+  int64_t n_cut = 0;      // longer than n_ctx with their EOS; windows and overlapping samples are not counted
+  int64_t n_lost = 0;     // tokens that were cut off
+  int64_t longest = 0;    // tokens of the longest sample before cutting; of windows: at most n_ctx
+  int64_t n_bad = 0;      // records skipped
+  std::string first_bad;  // "FILE: line N: WHY", empty if none
+  // Files that are records, texts whose every token begins a sample, and texts in which the pattern is not.
+  int64_t n_record_files = 0, n_window_files = 0, n_uncut_files = 0;
+  // A control token whose spelling stands in the text but is not read as such (parse_special is
+  // off), -1 if there is none.
+  Token special_spelling = -1;
+};
+
+}  // namespace lora
