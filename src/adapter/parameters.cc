@@ -22,6 +22,31 @@ int64_t padded(int64_t n) {
   return (n + 15) / 16 * 16;
 }
 
+// One pair for each tensor whose target has a rank, places not yet given.
+std::vector<LoraParameters::Pair> pairs_of(const Model& model, std::span<const int64_t> ranks) {
+  std::vector<LoraParameters::Pair> pairs;
+  const auto add = [&](const std::string& tensor, int64_t rank) {
+    const bool is_table = tensor == kTokenEmbedding;
+    const Linear* linear = is_table ? nullptr : model.find_linear(tensor);
+    if (!is_table && !linear) fail("{}: tensor {}: the model has none to train", model.gguf.path(), tensor);
+    const MatrixView& w = is_table ? model.embedding.table : linear->w;
+    pairs.push_back({tensor, is_table ? w.n_rows : w.n_cols, is_table ? w.n_cols : w.n_rows, rank, 0, 0});
+  };
+  for (size_t i = 0; i < targets().size(); ++i) {
+    const Target& target = targets()[i];
+    if (ranks[i] == 0) continue;
+    if (!target.per_layer) {
+      add(std::string(target.tensor), ranks[i]);
+      continue;
+    }
+    for (int64_t layer = 0; layer < model.config.n_layer; ++layer) {
+      add(fmt::format("blk.{}.{}.weight", layer, target.tensor), ranks[i]);
+    }
+  }
+  if (pairs.empty()) fail("lora: every rank is 0, nothing would be trained");
+  return pairs;
+}
+
 void allocate(LoraParameters& parameters) {
   int64_t size = 0;
   for (auto& pair : parameters.pairs) {
@@ -47,6 +72,12 @@ std::span<const Target> targets() {
   return rows;
 }
 
+int64_t parameter_bytes(const Model& model, std::span<const int64_t> ranks) {
+  int64_t n = 0;
+  for (const auto& pair : pairs_of(model, ranks)) n += pair.a_size() + pair.b_size();
+  return 4 * n * int64_t(sizeof(float));
+}
+
 int64_t LoraParameters::n_values() const {
   int64_t n = 0;
   for (const Pair& pair : pairs) n += pair.a_size() + pair.b_size();
@@ -61,24 +92,7 @@ LoraParameters make_parameters(const Model& model, std::span<const int64_t> rank
                                uint64_t seed) {
   LoraParameters parameters;
   parameters.alpha = alpha;
-  const auto add = [&](const std::string& tensor, int64_t rank) {
-    const GgufTensor* found = model.gguf.find_tensor(tensor);
-    if (!found) fail("{}: tensor {}: the model has none to train", model.gguf.path(), tensor);
-    const bool table = tensor == kTokenEmbedding;
-    parameters.pairs.push_back({tensor, found->ne[table ? 1 : 0], found->ne[table ? 0 : 1], rank, 0, 0});
-  };
-  for (size_t i = 0; i < targets().size(); ++i) {
-    const Target& target = targets()[i];
-    if (ranks[i] == 0) continue;
-    if (!target.per_layer) {
-      add(std::string(target.tensor), ranks[i]);
-      continue;
-    }
-    for (int64_t layer = 0; layer < model.config.n_layer; ++layer) {
-      add(fmt::format("blk.{}.{}.weight", layer, target.tensor), ranks[i]);
-    }
-  }
-  if (parameters.pairs.empty()) fail("lora: every rank is 0, nothing would be trained");
+  parameters.pairs = pairs_of(model, ranks);
   allocate(parameters);
   for (const auto& pair : parameters.pairs) {
     const float bound = float(1 / std::sqrt(double(pair.n_in)));

@@ -46,6 +46,9 @@ struct LoraParameters {
 LoraParameters make_parameters(const Model& model, std::span<const int64_t> ranks, float alpha,
                                uint64_t seed);
 
+// About what they will take (values, gradients and moments), before anything is allocated.
+int64_t parameter_bytes(const Model& model, std::span<const int64_t> ranks);
+
 // The pairs, ranks, alpha and values of an adapter (checked against the model by read_adapter).
 LoraParameters make_parameters(const Adapter& adapter);
 

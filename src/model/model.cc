@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 
@@ -69,7 +70,7 @@ std::span<const LinearRow> linear_rows() {
   return rows;
 }
 
-Linear* Model::find_linear(std::string_view tensor) {
+const Linear* Model::find_linear(std::string_view tensor) const {
   if (tensor == "output.weight") return tied ? nullptr : &output;
   for (size_t i = 0; i < layers.size(); ++i) {
     const std::string prefix = fmt::format("blk.{}.", i);
@@ -79,6 +80,10 @@ Linear* Model::find_linear(std::string_view tensor) {
     }
   }
   return nullptr;
+}
+
+Linear* Model::find_linear(std::string_view tensor) {
+  return const_cast<Linear*>(std::as_const(*this).find_linear(tensor));
 }
 
 Model load_model(const std::string& path, const ConfigOverrides& overrides) {

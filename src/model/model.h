@@ -45,6 +45,7 @@ struct Model {
   // The linear layer that a tensor belongs to ("blk.3.attn_q.weight", "output.weight"); nullptr for
   // others, and for output.weight where it is tied.
   Linear* find_linear(std::string_view tensor);
+  const Linear* find_linear(std::string_view tensor) const;
 };
 
 // Maps the file and checks every tensor's presence, type and shape. Error naming the file and tensor; a

@@ -80,7 +80,9 @@ class Run {
       result.why = fmt::format("iteration {} of {} was reached already", state_.iteration, n_iter_);
       return result;
     }
-    const StepPlan plan = make_plan(options_, model_, data_, parameters_, input_, pool_.size());
+    const StepPlan plan =
+        make_plan(options_, model_, row_length(options_, data_),
+                  parameters_.memory_bytes() + data_.memory_bytes(), input_, pool_.size());
     report_plan(plan);
     Step step(model_, plan, input_, pool_);
     AppendFile metrics;

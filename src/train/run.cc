@@ -23,18 +23,6 @@ bool is_of(const Target& target, std::string_view tensor) {
                           : tensor == target.tensor;
 }
 
-// About what a fresh adapter will take: values, gradients and the optimizer's two moments.
-uint64_t fresh_bytes(const Model& model, std::span<const int64_t> ranks) {
-  uint64_t n_values = 0;
-  for (const GgufTensor& tensor : model.gguf.tensors()) {
-    for (size_t i = 0; i < ranks.size(); ++i) {
-      if (is_of(targets()[i], tensor.name))
-        n_values += uint64_t(ranks[i]) * uint64_t(tensor.ne[0] + tensor.ne[1]);
-    }
-  }
-  return 4 * sizeof(float) * n_values;
-}
-
 void expect_within(uint64_t budget, uint64_t needed) {
   if (needed <= budget) return;
   fail(
@@ -83,7 +71,7 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
                                   const std::optional<Adapter>& lora_init) {
   if (!lora_init) {
     const std::vector<int64_t> ranks = ranks_by_target(options);
-    expect_within(memory_budget(options, model.gguf.file_bytes()), fresh_bytes(model, ranks));
+    expect_within(memory_budget(options, model.gguf.file_bytes()), uint64_t(parameter_bytes(model, ranks)));
     return make_parameters(model, ranks, float(options.lora_alpha.value_or(kDefaultLoraAlpha)), seed);
   }
   const Adapter& adapter = *lora_init;
@@ -163,18 +151,15 @@ uint64_t memory_budget(const FinetuneOptions& options, uint64_t model_bytes) {
   return available > model_bytes ? (available - model_bytes) / 10 * 9 : 0;
 }
 
-StepPlan make_plan(const FinetuneOptions& options, const Model& model, const Dataset& data,
-                   const LoraParameters& parameters, GemmInput input, int n_threads) {
-  // A row is as long as the context or, where nothing fills it up, as the longest sample with its EOS.
-  const int64_t row =
-      fills_rows(options) ? options.n_ctx : std::min(options.n_ctx, data.report().longest + 1);
+StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, int64_t other_bytes,
+                   GemmInput input, int n_threads) {
   constexpr int64_t most = std::numeric_limits<int32_t>::max();
   if (options.n_batch > most / row) {
     fail("--batch: {} samples of {} tokens are more than {} tokens at once", options.n_batch, row, most);
   }
   const int64_t n_tokens = options.n_batch * row;
   const uint64_t budget = memory_budget(options, model.gguf.file_bytes());
-  const uint64_t others = uint64_t(parameters.memory_bytes() + data.memory_bytes());
+  const uint64_t others = uint64_t(other_bytes);
   StepPlan plan;
   if (options.checkpointing == Checkpointing::automatic) {
     plan = plan_step_within(budget - std::min(budget, others), model, n_tokens, row, input, n_threads);
@@ -184,6 +169,10 @@ StepPlan make_plan(const FinetuneOptions& options, const Model& model, const Dat
   }
   expect_within(budget, uint64_t(plan.total_bytes()) + others);
   return plan;
+}
+
+int64_t row_length(const FinetuneOptions& options, const Dataset& data) {
+  return fills_rows(options) ? options.n_ctx : std::min(options.n_ctx, data.report().longest + 1);
 }
 
 }  // namespace lora

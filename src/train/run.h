@@ -39,9 +39,13 @@ bool fills_rows(const FinetuneOptions& options);
 // spare.
 uint64_t memory_budget(const FinetuneOptions& options, uint64_t model_bytes);
 
-// What is kept and what is computed again. Error naming the least that is needed if that is beyond the
-// budget.
-StepPlan make_plan(const FinetuneOptions& options, const Model& model, const Dataset& data,
-                   const LoraParameters& parameters, GemmInput input, int n_threads);
+// Tokens of a row at most: as long as the context or, where nothing fills it up, as the longest sample with
+// its EOS.
+int64_t row_length(const FinetuneOptions& options, const Dataset& data);
+
+// What is kept and what is computed again, for batches of options.n_batch rows; other_bytes is what else has
+// to fit: adapter, optimizer, data. Error naming the least that is needed if that is beyond the budget.
+StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, int64_t other_bytes,
+                   GemmInput input, int n_threads);
 
 }  // namespace lora
