@@ -113,6 +113,9 @@ void block_backward(float* dx, const float* x, const Model& model, const Layer& 
     const LinearGradient gate_up[] = {{&layer.gate, a.gate, a.xa[kGate]}, {&layer.up, a.up, a.xa[kUp]}};
     linear_backward(dnorm, gate_up, norm, n, nn);
     rms_norm_backward(dx, dnorm, a.h, layer.ffn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
+    if (layer.ffn_norm_gradient) {
+      rms_norm_weight_gradient(layer.ffn_norm_gradient, dnorm, a.h, c.rms_norm_eps, n, c.n_embd, nn.pool);
+    }
   }
   // dx is now the gradient of h.
   const ArenaScope scope(nn.arena);
@@ -134,8 +137,11 @@ void block_backward(float* dx, const float* x, const Model& model, const Layer& 
   float* dnorm = nn.arena.take<float>(n * c.n_embd);
   rms_norm_forward(norm, x, layer.attn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
   const LinearGradient qkv[] = {{&layer.q, dq, a.xa[kQ]}, {&layer.k, dk, a.xa[kK]}, {&layer.v, dv, a.xa[kV]}};
-  linear_backward(needs_dx ? dnorm : nullptr, qkv, norm, n, nn);
+  linear_backward(needs_dx || layer.attn_norm_gradient ? dnorm : nullptr, qkv, norm, n, nn);
   if (needs_dx) rms_norm_backward(dx, dnorm, x, layer.attn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
+  if (layer.attn_norm_gradient) {
+    rms_norm_weight_gradient(layer.attn_norm_gradient, dnorm, x, c.rms_norm_eps, n, c.n_embd, nn.pool);
+  }
 }
 
 int64_t block_workspace_bytes(const Model& model, const Layer& layer, int64_t n_tokens, GemmInput input) {

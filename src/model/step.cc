@@ -174,6 +174,9 @@ void Step::head_backward(float* dx, double* losses, const float* x, std::span<co
   head_loss_backward(norm, losses, model_.output, norm, targets, scale, nn_);
   std::fill(dx, dx + n * c.n_embd, 0.0f);
   rms_norm_backward(dx, norm, x, model_.output_norm.data(), c.rms_norm_eps, n, c.n_embd, nn_.pool);
+  if (model_.output_norm_gradient) {
+    rms_norm_weight_gradient(model_.output_norm_gradient, norm, x, c.rms_norm_eps, n, c.n_embd, nn_.pool);
+  }
 }
 
 }  // namespace lora
