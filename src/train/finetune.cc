@@ -31,7 +31,7 @@ class Run {
     check_outputs(options_, std::max(setup_.n_iter, state_.iteration));
     for (const std::string& line : describe(setup_)) say(line);
     result_.iterations = state_.iteration;
-    if (setup_.resumed) result_.checkpoint_path = options_.checkpoint_in;
+    if (setup_.resumed) last_good_ = options_.checkpoint_in;
     if (state_.iteration >= setup_.n_iter) {
       result_.why = fmt::format("iteration {} of {} was reached already", state_.iteration, setup_.n_iter);
     } else {
@@ -191,8 +191,8 @@ class Run {
   }
 
   std::string last_good() const {
-    if (result_.checkpoint_path.empty()) return "no checkpoint was written";
-    return fmt::format("the last good checkpoint is {}", result_.checkpoint_path);
+    return last_good_.empty() ? "no checkpoint was written"
+                              : fmt::format("the last good checkpoint is {}", last_good_);
   }
 
   // What could not be written; empty: nothing.
@@ -200,7 +200,7 @@ class Run {
     const Clock::time_point start = Clock::now();
     metrics_.sync();  // no line of it may be younger on the disk than the checkpoint
     const Saved saved = save(setup_);
-    if (!saved.checkpoint_path.empty()) result_.checkpoint_path = saved.checkpoint_path;
+    if (!saved.checkpoint_path.empty()) result_.checkpoint_path = last_good_ = saved.checkpoint_path;
     if (!saved.lora_path.empty()) result_.lora_path = saved.lora_path;
     remaining_.add_save(seconds_since(start));
     return saved.error;
@@ -229,6 +229,7 @@ class Run {
   AppendFile metrics_;
   bool metrics_failed_ = false;
   FinetuneResult result_;
+  std::string last_good_;  // checkpoint
 };
 
 }  // namespace
