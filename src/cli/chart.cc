@@ -13,6 +13,7 @@ namespace {
 
 constexpr double kWidth = 960, kHeight = 600;
 constexpr double kLeft = 78, kRight = 24, kTop = 64, kBottom = 52, kGap = 46;
+constexpr double kLegendRow = 20;
 
 // Okabe and Ito's palette, which color-blind people tell apart, without its yellow; then again from the
 // start.
@@ -97,7 +98,7 @@ std::string path_of(const Line& line, const char* color) {
   using enum Line::Style;
   return line.style == strong ? fmt::format(R"(stroke="{}" stroke-width="2")", color)
          : line.style == faint
-             ? fmt::format(R"(stroke="{}" stroke-width="1" stroke-opacity="0.28")", color)
+             ? fmt::format(R"(stroke="{}" stroke-width="1" stroke-opacity="0.4")", color)
              : fmt::format(R"(stroke="{}" stroke-width="1.5" stroke-dasharray="5 4")", color);
 }
 
@@ -113,24 +114,23 @@ class Drawing {
   }
 
   std::string svg() {
-    out_ = fmt::format(
-        R"(<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}" )"
-        R"(font-family="sans-serif" font-size="13" fill="#222">)"
-        "\n"
-        R"(<rect width="100%" height="100%" fill="#fff"/>)"
-        "\n",
-        kWidth, kHeight);
-    legend();
+    const double top_of_panels = kTop + kLegendRow * double(legend());
     double shares = 0;
     for (const Panel& panel : chart_.panels) shares += panel.share;
     const double room = kHeight - kTop - kBottom - kGap * double(chart_.panels.size() - 1);
-    double top = kTop;
+    double top = top_of_panels;
     for (size_t i = 0; i < chart_.panels.size(); ++i) {
       const double height = room * chart_.panels[i].share / shares;
       panel(chart_.panels[i], i, top, height, i + 1 == chart_.panels.size());
       top += height + kGap;
     }
-    return out_ + "</svg>\n";
+    return fmt::format(
+        R"(<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}" )"
+        R"(font-family="sans-serif" font-size="13" fill="#222">)"
+        "\n"
+        R"(<rect width="100%" height="100%" fill="#fff"/>)"
+        "\n{2}</svg>\n",
+        kWidth, kHeight + top_of_panels - kTop, out_);
   }
 
  private:
@@ -143,27 +143,36 @@ class Drawing {
                         more.empty() ? "" : " ", more, escaped(what));
   }
 
-  // Names of the colors, then samples of the styles. Widths are guessed from the number of letters.
-  void legend() {
-    double x = kLeft;
-    const double y = 22;
+  // Names of the colors, then samples of the styles. Widths are guessed from the number of letters. Returns
+  // how many rows of names there are beyond the first.
+  int legend() {
+    double x = kLeft, y = 22;
+    int n_more = 0;
     for (const auto& [name, color] : chart_.names) {
+      const double width = 38 + 7.6 * double(name.size());
+      if (x > kLeft && x + width > kWidth - kRight) {
+        x = kLeft;
+        y += kLegendRow;
+        ++n_more;
+      }
       out_ +=
           fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"12\" height=\"12\" rx=\"2\" fill=\"{}\"/>\n",
                       x, y - 10, color_of(color));
       text(x + 18, y, "start", name);
-      x += 38 + 7.4 * double(name.size());
+      x += width;
     }
     x = kWidth - kRight;
+    y += kTop - 36;
     for (auto style = chart_.styles.rbegin(); style != chart_.styles.rend(); ++style) {
-      text(x, kTop - 14, "end", style->first, "fill=\"#666\"");
-      x -= 10 + 7.0 * double(style->first.size());
+      text(x, y, "end", style->first, "fill=\"#666\"");
+      x -= 12 + 7.8 * double(style->first.size());
       const Line line{{}, 0, style->second};
-      out_ += fmt::format("<path d=\"M{:.1f} {:.1f}h26\" {} fill=\"none\"/>\n", x - 26, kTop - 18,
+      out_ += fmt::format("<path d=\"M{:.1f} {:.1f}h26\" {} fill=\"none\"/>\n", x - 26, y - 4,
                           path_of(line, "#666"));
-      if (line.style == Line::Style::dots) dot(x - 13, kTop - 18, "#666");
+      if (line.style == Line::Style::dots) dot(x - 13, y - 4, "#666");
       x -= 48;
     }
+    return n_more;
   }
 
   void dot(double x, double y, const char* color) {
