@@ -25,6 +25,7 @@ void take_rotary_settings(const FinetuneOptions& options, const Adapter& init, R
 
 Setup::Setup(const FinetuneOptions& o)
     : options(o),
+      program_bytes_(int64_t(resident_bytes() - resident_anonymous_bytes())),
       pool(o.threads > 0 ? o.threads : physical_cores()),
       input(gemm_input(o.precision)),
       resumed(false),
@@ -33,7 +34,7 @@ Setup::Setup(const FinetuneOptions& o)
       data(o.train_data, tokenizer, text_options(o), pool) {
   check_options(options);
   if (!options.val_data.empty()) val_data.emplace(options.val_data, tokenizer, text_options(options), pool);
-  program_bytes_ = int64_t(resident_anonymous_bytes());
+  program_bytes_ += int64_t(resident_anonymous_bytes());
 
   std::optional<Checkpoint> checkpoint = checkpoint_to_resume(options);
   resumed = checkpoint.has_value();

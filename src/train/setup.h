@@ -40,6 +40,11 @@ struct Setup {
   double mean_tokens() const;
 
   const FinetuneOptions& options;
+
+ private:
+  int64_t program_bytes_;  // what is there already: the program at first, then vocabulary and samples too
+
+ public:
   ThreadPool pool;
   GemmInput input;
   bool resumed;
@@ -57,9 +62,6 @@ struct Setup {
   BatchOptions batch_options;
   int64_t n_iter = 0;
   StepPlan plan;
-
- private:
-  int64_t program_bytes_ = 0;  // what is there already: vocabulary, tables, the samples
 };
 
 // What is said before training, line by line: what was read, what is trained, with what.
