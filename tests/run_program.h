@@ -31,7 +31,8 @@ struct RunOptions {
   std::string input = {};                                             // what the program reads from stdin
   // Looked at whenever stderr has grown; a number that is not 0 is sent as a signal, once.
   std::function<int(std::string_view err)> signal_on = {};
-  double timeout_s = 120;  // then the program is killed, and run_program throws
+  double kill_after_s = 0;  // then SIGKILL ends the program, unless it has ended before; 0: never
+  double timeout_s = 120;   // then the program is killed, and run_program throws
 };
 
 namespace internal {
@@ -76,11 +77,13 @@ inline RunResult run_program(const std::vector<std::string>& args, const RunOpti
   close(err[1]);
 
   RunResult run;
-  bool sent = false, timed_out = false;
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(options.timeout_s);
+  bool sent = false, timed_out = false, killed = false;
+  const auto start = std::chrono::steady_clock::now();
+  const auto deadline = start + std::chrono::duration<double>(options.timeout_s);
+  const auto kill_time = start + std::chrono::duration<double>(options.kill_after_s);
   pollfd pipes[2] = {{out[0], POLLIN, 0}, {err[0], POLLIN, 0}};
   while (pipes[0].fd >= 0 || pipes[1].fd >= 0) {
-    poll(pipes, 2, 100);
+    poll(pipes, 2, options.kill_after_s > 0 ? 1 : 100);
     for (pollfd& p : pipes) {
       if (p.fd < 0 || p.revents == 0) continue;
       char buffer[1 << 16];
@@ -96,6 +99,10 @@ inline RunResult run_program(const std::vector<std::string>& args, const RunOpti
     if (number != 0) {
       kill(child, number);
       sent = true;
+    }
+    if (options.kill_after_s > 0 && !killed && std::chrono::steady_clock::now() > kill_time) {
+      kill(child, SIGKILL);
+      killed = true;
     }
     if (!timed_out && std::chrono::steady_clock::now() > deadline) {
       kill(child, SIGKILL);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "adapter/pairs.h"
 #include "base/error.h"
 #include "base/random.h"
 
@@ -28,19 +29,29 @@ std::vector<LoraParameters::Pair> pairs_of(const Model& model, std::span<const i
   const auto add = [&](const std::string& tensor, int64_t rank) {
     const bool is_table = tensor == kTokenEmbedding;
     const Linear* linear = is_table ? nullptr : model.find_linear(tensor);
-    if (!is_table && !linear) fail("{}: tensor {}: the model has none to train", model.gguf.path(), tensor);
+    if (!is_table && !linear) {
+      fail("{}: tensor {}: the model has none to train{}", model.gguf.path(), tensor,
+           model.tied ? " (the token embedding serves as output)" : "");
+    }
     const MatrixView& w = is_table ? model.embedding.table : linear->w;
     pairs.push_back({tensor, is_table ? w.n_rows : w.n_cols, is_table ? w.n_cols : w.n_rows, rank, 0, 0});
   };
   for (size_t i = 0; i < targets().size(); ++i) {
     const Target& target = targets()[i];
     if (ranks[i] == 0) continue;
+    const auto add_one = [&](const std::string& tensor) {
+      if (target.is_norm) {
+        pairs.push_back({tensor, model.config.n_embd, 1, ranks[i], 0, 0});
+      } else {
+        add(tensor, ranks[i]);
+      }
+    };
     if (!target.per_layer) {
-      add(std::string(target.tensor), ranks[i]);
+      add_one(std::string(target.tensor));
       continue;
     }
     for (int64_t layer = 0; layer < model.config.n_layer; ++layer) {
-      add(fmt::format("blk.{}.{}.weight", layer, target.tensor), ranks[i]);
+      add_one(fmt::format("blk.{}.{}.weight", layer, target.tensor));
     }
   }
   if (pairs.empty()) fail("lora: every rank is 0, nothing would be trained");
@@ -63,19 +74,36 @@ void allocate(LoraParameters& parameters) {
 
 std::span<const Target> targets() {
   static constexpr Target rows[] = {
-      {"wq", "attn_q", true},          {"wk", "attn_k", true},
-      {"wv", "attn_v", true},          {"wo", "attn_output", true},
-      {"w1", "ffn_gate", true},        {"w2", "ffn_down", true},
-      {"w3", "ffn_up", true},          {"tok-embd", "token_embd.weight", false},
+      {"wq", "attn_q", true},
+      {"wk", "attn_k", true},
+      {"wv", "attn_v", true},
+      {"wo", "attn_output", true},
+      {"w1", "ffn_gate", true},
+      {"w2", "ffn_down", true},
+      {"w3", "ffn_up", true},
+      {"tok-embd", "token_embd.weight", false},
       {"out", "output.weight", false},
+      {"att-norm", "attn_norm", true, true},
+      {"ffn-norm", "ffn_norm", true, true},
+      {"out-norm", "output_norm.weight", false, true},
   };
   return rows;
+}
+
+bool is_of(const Target& target, std::string_view tensor) {
+  return target.per_layer ? tensor.ends_with(fmt::format(".{}.weight", target.tensor))
+                          : tensor == target.tensor;
 }
 
 int64_t parameter_bytes(const Model& model, std::span<const int64_t> ranks) {
   int64_t n = 0;
   for (const auto& pair : pairs_of(model, ranks)) n += pair.a_size() + pair.b_size();
   return 4 * n * int64_t(sizeof(float));
+}
+
+float LoraParameters::scale(const Pair& pair) const {
+  if (alpha == 0) return 1;
+  return alpha / (rslora ? float(std::sqrt(double(pair.rank))) : float(pair.rank));
 }
 
 int64_t LoraParameters::n_values() const {
@@ -88,12 +116,18 @@ int64_t LoraParameters::memory_bytes() const {
   return 4 * values.size() * int64_t(sizeof(float));
 }
 
-LoraParameters make_parameters(const Model& model, std::span<const int64_t> ranks, float alpha,
-                               uint64_t seed) {
+LoraParameters make_parameters(std::vector<LoraParameters::Pair> pairs, float alpha, bool rslora) {
   LoraParameters parameters;
   parameters.alpha = alpha;
-  parameters.pairs = pairs_of(model, ranks);
+  parameters.rslora = rslora;
+  parameters.pairs = std::move(pairs);
   allocate(parameters);
+  return parameters;
+}
+
+LoraParameters make_parameters(const Model& model, std::span<const int64_t> ranks, float alpha, uint64_t seed,
+                               bool rslora) {
+  LoraParameters parameters = make_parameters(pairs_of(model, ranks), alpha, rslora);
   for (const auto& pair : parameters.pairs) {
     const float bound = float(1 / std::sqrt(double(pair.n_in)));
     const uint64_t stream = stream_id(pair.base);
@@ -105,25 +139,28 @@ LoraParameters make_parameters(const Model& model, std::span<const int64_t> rank
   return parameters;
 }
 
-LoraParameters make_parameters(const Adapter& adapter) {
-  LoraParameters parameters;
-  parameters.alpha = adapter.alpha;
+LoraParameters make_parameters(const Adapter& adapter, bool rslora) {
+  std::vector<LoraParameters::Pair> pairs;
   for (const LoraPair& pair : adapter.pairs) {
-    parameters.pairs.push_back({pair.base, pair.n_in, pair.n_out, pair.rank, 0, 0});
+    pairs.push_back({pair.base, pair.n_in, pair.n_out, pair.rank, 0, 0});
   }
-  allocate(parameters);
+  LoraParameters parameters = make_parameters(std::move(pairs), adapter.alpha, rslora);
   for (size_t i = 0; i < adapter.pairs.size(); ++i) {
-    std::ranges::copy(adapter.pairs[i].a, &parameters.values[parameters.pairs[i].a]);
-    std::ranges::copy(adapter.pairs[i].b, &parameters.values[parameters.pairs[i].b]);
+    const LoraParameters::Pair& pair = parameters.pairs[i];
+    std::ranges::copy(adapter.pairs[i].a, &parameters.values[pair.a]);
+    const float factor = adapter.scale(adapter.pairs[i]) / parameters.scale(pair);  // 1 without rslora
+    for (int64_t k = 0; k < pair.b_size(); ++k) {
+      parameters.values[pair.b + k] = adapter.pairs[i].b[size_t(k)] * factor;
+    }
   }
   return parameters;
 }
 
 void attach(Model& model, LoraParameters& parameters) {
   for (const auto& pair : parameters.pairs) {
-    const float scale = parameters.alpha == 0 ? 1.0f : parameters.alpha / float(pair.rank);
+    if (pair.is_norm()) continue;
     adapters_of(model, pair.base)
-        .push_back({&parameters.values[pair.a], &parameters.values[pair.b], pair.rank, scale,
+        .push_back({&parameters.values[pair.a], &parameters.values[pair.b], pair.rank, parameters.scale(pair),
                     &parameters.gradients[pair.a], &parameters.gradients[pair.b]});
   }
 }
@@ -141,10 +178,12 @@ Adapter to_adapter(const LoraParameters& parameters, const Model& model) {
   adapter.architecture = std::string(model.config.architecture->name);
   adapter.alpha = parameters.alpha;
   for (const auto& pair : parameters.pairs) {
+    if (pair.is_norm()) continue;
     const float* a = &parameters.values[pair.a];
     const float* b = &parameters.values[pair.b];
     adapter.pairs.push_back(
         {pair.base, pair.n_in, pair.n_out, pair.rank, {a, a + pair.a_size()}, {b, b + pair.b_size()}});
+    if (parameters.rslora) fold_scale(adapter, adapter.pairs.back(), double(parameters.scale(pair)));
   }
   adapter.base_model = model.gguf.get_string("general.name").value_or("");
   return adapter;

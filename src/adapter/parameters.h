@@ -18,8 +18,11 @@ struct Target {
   std::string_view flag;    // "wq"
   std::string_view tensor;  // "attn_q", "blk.N." before and ".weight" behind; or a whole model's tensor
   bool per_layer;
+  bool is_norm = false;  // the pair is a change of the gain, n_out = 1: only checkpoints keep it
 };
 std::span<const Target> targets();
+// Whether a tensor ("blk.3.attn_q.weight") is of the kind.
+bool is_of(const Target& target, std::string_view tensor);
 
 // The trained pairs' values, gradients and optimizer moments, each one flat array in the same order, so
 // that the optimizer and the gradient's norm are one loop.
@@ -31,11 +34,16 @@ struct LoraParameters {
 
     int64_t a_size() const { return rank * n_in; }
     int64_t b_size() const { return n_out * rank; }
+    bool is_norm() const { return base.ends_with("_norm.weight"); }
   };
   std::vector<Pair> pairs;
   float alpha = 0;
+  bool rslora = false;
   Buffer<float> values, gradients, m, v;
 
+  // alpha / rank, with rslora alpha / sqrt(rank) (Kalajdzievski, "A Rank Stabilization Scaling Factor for
+  // Fine-Tuning with LoRA", 2023); 1 if alpha is 0.
+  float scale(const Pair& pair) const;
   int64_t n_values() const;      // trained numbers
   int64_t memory_bytes() const;  // of the four arrays
 };
@@ -43,22 +51,28 @@ struct LoraParameters {
 // ranks: one per row of targets(), 0 leaves its tensors alone. A: Kaiming uniform,
 // U(-1/sqrt(n_in), 1/sqrt(n_in)), each tensor from its own random stream; B: zero, so that the model
 // starts unchanged. Error if nothing would be trained, or a tensor is not in the model (a tied output).
-LoraParameters make_parameters(const Model& model, std::span<const int64_t> ranks, float alpha,
-                               uint64_t seed);
+LoraParameters make_parameters(const Model& model, std::span<const int64_t> ranks, float alpha, uint64_t seed,
+                               bool rslora = false);
 
 // About what they will take (values, gradients and moments), before anything is allocated.
 int64_t parameter_bytes(const Model& model, std::span<const int64_t> ranks);
 
-// The pairs, ranks, alpha and values of an adapter (checked against the model by read_adapter).
-LoraParameters make_parameters(const Adapter& adapter);
+// The pairs, ranks, alpha and values of an adapter (checked against the model by read_adapter). With rslora
+// B is divided by what to_adapter() multiplies it with.
+LoraParameters make_parameters(const Adapter& adapter, bool rslora = false);
 
-// Lets the model compute with the parameters and add to their gradients. They must outlive it.
+// Pairs with a base, shape and rank each, all values zero.
+LoraParameters make_parameters(std::vector<LoraParameters::Pair> pairs, float alpha, bool rslora);
+
+// Lets the model compute with the parameters and add to their gradients. They must outlive it. Pairs of norms
+// are left to TrainedNorms.
 void attach(Model& model, LoraParameters& parameters);
 
 // Lets the model compute with an adapter, at user_scale times its own scale. It must outlive the model.
 void attach(Model& model, const Adapter& adapter, float user_scale);
 
-// The values as an adapter, for writing.
+// The values as an adapter, for writing: without pairs of norms, and with the scale of rslora folded into B,
+// so that alpha / rank is right for every loader.
 Adapter to_adapter(const LoraParameters& parameters, const Model& model);
 
 }  // namespace lora

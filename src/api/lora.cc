@@ -80,7 +80,8 @@ void LanguageModel::add_lora(const LoraOptions& options) {
   if (impl_->parameters) fail("add_lora: the model has an adapter to train already");
   if (options.rank < 1) fail("add_lora: rank {} is not positive", options.rank);
   std::vector<int64_t> ranks;
-  for (const Target& target : targets()) ranks.push_back(target.per_layer ? options.rank : 0);
+  for (const Target& target : targets())
+    ranks.push_back(target.per_layer && !target.is_norm ? options.rank : 0);
   impl_->parameters = make_parameters(impl_->model, ranks, options.alpha, options.seed);
   attach(impl_->model, *impl_->parameters);
 }

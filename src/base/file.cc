@@ -139,6 +139,7 @@ AppendFile::AppendFile(std::string path, const std::function<bool(std::string_vi
   if (::ftruncate(fd_, off_t(kept)) != 0 || ::lseek(fd_, off_t(kept), SEEK_SET) < 0) {
     fail("{}: cannot truncate: {}", path_, reason());
   }
+  size_ = kept;
 }
 
 AppendFile::~AppendFile() {
@@ -146,18 +147,29 @@ AppendFile::~AppendFile() {
 }
 
 AppendFile::AppendFile(AppendFile&& other) noexcept
-    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
 
 AppendFile& AppendFile::operator=(AppendFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(fd_, other.fd_);
+  std::swap(size_, other.size_);
   return *this;
 }
 
 void AppendFile::write_line(std::string_view line) {
   std::string text(line);
   text += '\n';
-  write_all(fd_, text.data(), text.size(), path_);
+  try {
+    write_all(fd_, text.data(), text.size(), path_);
+  } catch (const Error&) {
+    if (::ftruncate(fd_, off_t(size_)) == 0) ::lseek(fd_, off_t(size_), SEEK_SET);
+    throw;
+  }
+  size_ += text.size();
+}
+
+void AppendFile::sync() {
+  if (fd_ >= 0) ::fsync(fd_);
 }
 
 bool file_exists(const std::string& path) {

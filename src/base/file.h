@@ -64,11 +64,15 @@ class AppendFile {
   AppendFile(AppendFile&& other) noexcept;
   AppendFile& operator=(AppendFile&& other) noexcept;
   bool is_open() const { return fd_ >= 0; }
+  // Error if it cannot be written; then the file ends with the line before.
   void write_line(std::string_view line);
+  // On the disk when it returns, as far as that is possible.
+  void sync();
 
  private:
   std::string path_;
   int fd_ = -1;
+  size_t size_ = 0;
 };
 
 bool file_exists(const std::string& path);

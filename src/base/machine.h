@@ -12,8 +12,8 @@ int physical_cores();
 // Instruction-set extensions that both the CPU and the operating system support. `amx` also asks
 // the kernel for permission to use the tile registers (Linux grants it per process).
 struct CpuFeatures {
-  bool avx2 = false;    // with FMA, F16C, BMI2
-  bool avx512 = false;  // F, BW, CD, DQ, VL
+  bool avx2 = false;      // with FMA, F16C, BMI2
+  bool avx512 = false;    // F, BW, CD, DQ, VL
   bool avx_vnni = false;  // VNNI at 256 bits, encoded without AVX-512
   bool avx512_bf16 = false;
   bool avx512_vnni = false;

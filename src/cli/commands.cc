@@ -35,8 +35,8 @@ constexpr Command kCommands[] = {
     {"convert-lora", "PEFT folder or ggla file to adapter GGUF", nullptr},
     {"export-lora", "merge LoRAs into a model", nullptr},
     {"imatrix", "importance of each input column, for quantize", nullptr},
-    {"estimate", "memory and time of a fine-tuning run", nullptr},
-    {"plot", "draw the loss of one or more runs", nullptr},
+    {"estimate", "memory and time of a fine-tuning run", estimate_command},
+    {"plot", "draw the loss of one or more runs", plot_command},
 };
 
 std::string help() {

@@ -14,13 +14,13 @@ namespace lora::cli {
 
 namespace {
 
-// Of two flags that exclude each other, the command line's wins over the config file's.
-void choose_run_length(FinetuneOptions& options, const Given& given) {
-  const Source epochs = given.source("--epochs"), iterations = given.source("--adam-iter");
-  if (epochs == Source::nowhere || iterations == Source::nowhere) return;
-  if (epochs == iterations) throw UsageError("--epochs: not together with --adam-iter");
-  if (iterations == Source::command_line) options.epochs.reset();
-}
+// Ctrl-C leaves "^C" behind the bar, so the notice begins a line of its own on a terminal.
+constexpr const char* kStopNotice =
+    "stopping: the iteration in work is finished or dropped, then all is saved; Ctrl-C again leaves at "
+    "once\n";
+constexpr const char* kStopNoticeOnTerminal =
+    "\nstopping: the iteration in work is finished or dropped, then all is saved; Ctrl-C again leaves at "
+    "once\n";
 
 }  // namespace
 
@@ -36,7 +36,7 @@ int finetune_command(const std::vector<std::string>& args) {
     return 0;
   }
   choose_run_length(options, given);
-  catch_stop_signals();
+  catch_stop_signals(stderr_is_terminal() ? kStopNoticeOnTerminal : kStopNotice);
 
   Progress progress(stderr, stderr_is_terminal(), stderr_columns());
   FinetuneEvents events;

@@ -37,9 +37,9 @@ FlagGroup file_flags(FinetuneOptions& o) {
            non_empty_text(o.fn_latest)},
           {now, "--save-every", "N", "iterations", "between two saves; 0 or less: save at the end only",
            integer(o.save_every, -kAnyCount)},
-          {later, "--save-best", "", "", "keep the adapter with the lowest held-out loss too",
+          {now, "--save-best", "", "", "keep the adapter with the lowest held-out loss too, as ...-BEST...",
            turn(o.save_best)},
-          {later, "--only-write-lora", "", "", "write the adapter of the checkpoint and train nothing",
+          {now, "--only-write-lora", "", "", "write the adapter of the checkpoint and train nothing",
            turn(o.only_write_lora)},
           {now, "--lora-init", "FILE", "", "start from this adapter; rank and alpha come from it",
            text(o.lora_init)},
@@ -61,7 +61,8 @@ FlagGroup performance_flags(FinetuneOptions& o) {
           {now, "--no-checkpointing", "", "", "keep all activations",
            choose(o.checkpointing, Checkpointing::off)},
           {now, "--use-flash", "", "", "attention in tiles", turn(o.flash)},
-          {later, "--no-flash", "", "", "attention with a ctx x ctx matrix per head", turn(o.flash, false)},
+          {now, "--no-flash", "", "", "accepted; attention is in tiles all the same, with the same result",
+           turn(o.flash, false)},
           {now, "--precision", "P", "",
            "of matrix multiplications: f32, bf16 or auto (bf16 where the CPU has it)",
            precision(o.precision)},
@@ -91,15 +92,19 @@ FlagGroup lora_flags(FinetuneOptions& o) {
           {now, "--rank-w1", "N", "", "rank of the feed-forward gate tensors; 0: none", rank(r.w1)},
           {now, "--rank-w2", "N", "", "rank of the feed-forward down tensors; 0: none", rank(r.w2)},
           {now, "--rank-w3", "N", "", "rank of the feed-forward up tensors; 0: none", rank(r.w3)},
-          {later, "--rank-tok-embd", "N", "", "rank of the token embedding; 0: none", integer(r.tok_embd, 0)},
-          {later, "--rank-out", "N", "", "rank of the output tensor; 0: none", integer(r.out, 0)},
-          {later, "--rank-att-norm", "N", "", "rank of the attention norms; 0: none", integer(r.att_norm, 0)},
-          {later, "--rank-ffn-norm", "N", "", "rank of the feed-forward norms; 0: none",
-           integer(r.ffn_norm, 0)},
-          {later, "--rank-out-norm", "N", "", "rank of the output norm; 0: none", integer(r.out_norm, 0)},
+          {now, "--rank-tok-embd", "N", "", "rank of the token embedding; 0: none",
+           integer(r.tok_embd, 0, kMaxLoraRank)},
+          {now, "--rank-out", "N", "", "rank of the output tensor; 0: none", integer(r.out, 0, kMaxLoraRank)},
+          {now, "--rank-att-norm", "N", "", "rank of the attention norms, kept in checkpoints only; 0: none",
+           integer(r.att_norm, 0, kMaxLoraRank)},
+          {now, "--rank-ffn-norm", "N", "",
+           "rank of the feed-forward norms, kept in checkpoints only; 0: none",
+           integer(r.ffn_norm, 0, kMaxLoraRank)},
+          {now, "--rank-out-norm", "N", "", "rank of the output norm, kept in checkpoints only; 0: none",
+           integer(r.out_norm, 0, kMaxLoraRank)},
           {later, "--lora-dropout", "P", "", "probability of dropping an input of the adapter",
            number(o.lora_dropout, kBelowOne)},
-          {later, "--rslora", "", "", "scale = alpha / sqrt(rank)", turn(o.rslora)},
+          {now, "--rslora", "", "", "scale = alpha / sqrt(rank), folded into what is stored", turn(o.rslora)},
           {now, "--rope-freq-base", "F", "", "base of the rotary frequencies",
            number(o.rope_freq_base, kAboveZero).or_else("the model's")},
           {now, "--rope-freq-scale", "F", "", "factor on the rotary frequencies",
@@ -115,11 +120,13 @@ FlagGroup optimizer_flags(FinetuneOptions& o) {
       "Optimizer",
       {
           {now, "--use-adam", "", "", "AdamW", choose(o.optimizer, Optimizer::adam)},
-          {later, "--use-lbfgs", "", "", "L-BFGS", choose(o.optimizer, Optimizer::lbfgs)},
+          {now, "--use-lbfgs", "", "",
+           "L-BFGS with a line search on each iteration's samples; what follows on Adam does not apply",
+           choose(o.optimizer, Optimizer::lbfgs)},
           {now, "--adam-iter", "N", "", "the iteration at which the run ends, those before a resume included",
            integer(o.adam_iter, 1)},
-          {later, "--lbfgs-iter", "N", "", "the same for L-BFGS", integer(o.lbfgs_iter, 1)},
-          {now, "--epochs", "F", "", "passes over the samples, in place of --adam-iter",
+          {now, "--lbfgs-iter", "N", "", "the same for L-BFGS", integer(o.lbfgs_iter, 1)},
+          {now, "--epochs", "F", "", "passes over the samples, in place of --adam-iter or --lbfgs-iter",
            number(o.epochs, kAboveZero)},
           {now, "--adam-alpha", "F", "", "learning rate", number(o.adam_alpha, kAtLeastZero)},
           {now, "--adam-min-alpha", "F", "", "floor of the learning rate",
@@ -144,13 +151,15 @@ FlagGroup optimizer_flags(FinetuneOptions& o) {
           {now, "--adam-eps", "F", "", "added to the root of that mean", number(o.adam_eps, kAboveZero)},
           {now, "--adam-gclip", "F", "", "limit on the norm of the gradient; 0: none",
            number(o.adam_gclip, kAtLeastZero)},
-          {later, "--adam-epsf", "F", "", "stop when the loss changes by less",
+          {now, "--adam-epsf", "F", "",
+           "stop when the loss changes by a smaller part from one iteration to the next; 0: never",
            number(o.adam_epsf, kAtLeastZero)},
-          {later, "--opt-past", "N", "iterations", "how far --opt-delta looks back", integer(o.opt_past, 0)},
-          {later, "--opt-delta", "F", "", "stop when the loss improves by a smaller part",
+          {now, "--opt-past", "N", "iterations", "how far --opt-delta looks back; 0: no such test",
+           integer(o.opt_past, 0)},
+          {now, "--opt-delta", "F", "", "stop when the loss changes by a smaller part in so many; 0: never",
            number(o.opt_delta, kAtLeastZero)},
-          {later, "--opt-max-no-improvement", "N", "iterations", "stop after so long without a new best loss",
-           integer(o.opt_max_no_improvement, 0)},
+          {now, "--opt-max-no-improvement", "N", "iterations",
+           "stop after so long without a new lowest loss; 0: never", integer(o.opt_max_no_improvement, 0)},
           {now, "-s,--seed", "N", "", "one seed, one result; -1: random, or the resumed checkpoint's",
            integer(o.seed, -1, std::numeric_limits<int64_t>::max())},
       },
@@ -161,9 +170,10 @@ FlagGroup evaluation_flags(FinetuneOptions& o) {
   return {
       "Held-out evaluation",
       {
-          {later, "--val-data", "FILE", "", "text that is not trained on", texts(o.val_data)},
-          {later, "--val-split", "F", "", "part of the samples held out", number(o.val_split, kBelowOne)},
-          {later, "--eval-every", "N", "iterations", "between two evaluations; 0: at the end only",
+          {now, "--val-data", "FILE", "", "text that is not trained on; may be repeated", texts(o.val_data)},
+          {now, "--val-split", "F", "", "part of the samples that is held out, drawn with the seed",
+           number(o.val_split, kBelowOne)},
+          {now, "--eval-every", "N", "iterations", "between two evaluations; 0: at the end only",
            integer(o.eval_every, 0)},
       },
   };
@@ -193,7 +203,7 @@ FlagGroup sample_flags(FinetuneOptions& o) {
            "begin-of-sequence token before each sample, where the model uses it", turn(o.separate_with_bos)},
           {now, "--no-separate-with-bos", "", "", "no begin-of-sequence token",
            turn(o.separate_with_bos, false)},
-          {later, "--force-reshuffle", "", "", "shuffle anew on resume", turn(o.force_reshuffle)},
+          {now, "--force-reshuffle", "", "", "shuffle anew on resume", turn(o.force_reshuffle)},
           {now, "--no-shuffle", "", "", "samples in file order, every epoch", turn(o.shuffle, false)},
           {now, "--parse-special", "", "", "read special tokens spelled in the text", turn(o.parse_special)},
           {now, "--train-on", "WHAT", "", "of a record: completion (the answers alone) or all",
@@ -220,6 +230,16 @@ FlagGroup finetune_flags(FinetuneOptions& o, std::string title, const std::vecto
 std::vector<FlagGroup> finetune_flags(FinetuneOptions& o) {
   return {file_flags(o), sample_flags(o),    performance_flags(o),
           lora_flags(o), optimizer_flags(o), evaluation_flags(o)};
+}
+
+void choose_run_length(FinetuneOptions& options, const Given& given) {
+  const Source epochs = given.source("--epochs");
+  for (const char* name : {"--adam-iter", "--lbfgs-iter"}) {
+    const Source iterations = given.source(name);
+    if (epochs == Source::nowhere || iterations == Source::nowhere) continue;
+    if (epochs == iterations) throw UsageError(fmt::format("--epochs: not together with {}", name));
+    if (iterations == Source::command_line) options.epochs.reset();
+  }
 }
 
 }  // namespace lora::cli

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cli/flag.h"
+#include "cli/parse.h"
 #include "train/options.h"
 
 namespace lora::cli {
@@ -16,5 +17,9 @@ FlagGroup sample_flags(FinetuneOptions& options);
 FlagGroup finetune_flags(FinetuneOptions& options, std::string title, const std::vector<std::string>& names);
 
 std::vector<FlagGroup> finetune_flags(FinetuneOptions& options);
+
+// Of flags that exclude each other (--epochs, --adam-iter, --lbfgs-iter), the command line's wins over the
+// config file's. Throws UsageError if both are given in the same place.
+void choose_run_length(FinetuneOptions& options, const Given& given);
 
 }  // namespace lora::cli

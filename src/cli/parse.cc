@@ -40,7 +40,8 @@ CLI::Option* add_option(CLI::App& app, const Flag& flag) {
   if (s.n_values == 0 && !s.ignores_value) return app.add_flag(flag.names);
   CLI::Option* option =
       app.add_option(flag.names, CLI::callback_t([](const CLI::results_t&) { return true; }));
-  option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(false);
+  const bool is_list = s.repeatable && !flag.names.starts_with("-");  // positional arguments, one or more
+  option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(is_list);
   if (s.ignores_value) return option->type_size(1)->expected(0, 1);
   return option->type_size(s.n_values)->expected(1);
 }

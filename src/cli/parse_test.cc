@@ -239,8 +239,8 @@ TEST(ConfigFile, UnknownFlagNamesFileAndNearest) {
 }
 
 TEST(ConfigFile, FlagNotYetAvailableIsRefused) {
-  const ConfigFile config("use-lbfgs = true\n");
-  EXPECT_EQ(usage_error({"--config", config.path}), "--use-lbfgs: not yet available in this version");
+  const ConfigFile config("lora-dropout = 0.5\n");
+  EXPECT_EQ(usage_error({"--config", config.path}), "--lora-dropout: not yet available in this version");
 }
 
 TEST(ConfigFile, BadValueIsRefused) {
@@ -276,8 +276,8 @@ TEST(HelpPage, ListsFlagsNotYetAvailableByNameAlone) {
   const std::string page = help_page(f.line);
   const size_t begin = page.find("Not yet available:");
   ASSERT_NE(begin, std::string::npos);
-  EXPECT_THAT(page.substr(begin), HasSubstr("--use-lbfgs"));
-  EXPECT_THAT(page.substr(0, begin), Not(HasSubstr("--use-lbfgs")));
+  EXPECT_THAT(page.substr(begin), HasSubstr("--lora-dropout"));
+  EXPECT_THAT(page.substr(0, begin), Not(HasSubstr("--lora-dropout")));
 }
 
 TEST(Wrap, BreaksAtSpacesAndIndents) {

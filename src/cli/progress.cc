@@ -47,15 +47,15 @@ std::string progress_line(const IterationRecord& r) {
 std::string progress_bar(const IterationRecord& r, int64_t n_iter, double smoothed_loss, double elapsed_s,
                          int columns) {
   const std::string facts =
-      fmt::format("loss {:.4f} {:.1f} tok/s {} ETA {} {}", smoothed_loss, r.tok_per_s,
+      fmt::format("epoch {:.2f} loss {:.4f} {:.1f} tok/s {} ETA {} {}", r.epoch, smoothed_loss, r.tok_per_s,
                   hours_minutes_seconds(std::llround(elapsed_s)),
                   hours_minutes_seconds(std::llround(r.eta_s)), format_size(r.rss_bytes));
   return bar(r.iter, n_iter, facts, columns);
 }
 
 double SmoothedLoss::add(double loss) {
-  sum = 0.9 * sum + loss;
-  weight = 0.9 * weight + 1;
+  sum = keep * sum + loss;
+  weight = keep * weight + 1;
   return sum / weight;
 }
 
@@ -80,7 +80,8 @@ void Progress::iteration(const IterationRecord& record, int64_t n_iter) {
   if (is_terminal_) {
     draw(progress_bar(record, n_iter, smoothed, elapsed_s_, columns_));
     if (record.val_loss)
-      say(fmt::format("iteration {}: held-out loss {:.4f}", record.iter, *record.val_loss));
+      say(fmt::format("iteration {}: held-out loss {:.6f}, perplexity {:.4f}", record.iter, *record.val_loss,
+                      std::exp(*record.val_loss)));
   } else {
     say(progress_line(record));
   }

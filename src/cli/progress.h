@@ -17,12 +17,13 @@ std::string format_duration(double seconds);
 // one.
 std::string progress_line(const IterationRecord& record);
 
-// "[=====     ] 12/256 loss 3.4573 812.4 tok/s 00:01:10 ETA 00:03:10 1.20 GiB", cut to `columns`.
+// "[=====     ] 12/256 epoch 0.31 loss 3.4573 812.4 tok/s 00:01:10 ETA 00:03:10 1.20 GiB", cut to `columns`.
 std::string progress_bar(const IterationRecord& record, int64_t n_iter, double smoothed_loss,
                          double elapsed_s, int columns);
 
-// Mean of the losses so far in which each counts 0.9 times as much as the next.
+// Mean of the losses so far in which each counts `keep` times as much as the next.
 struct SmoothedLoss {
+  double keep = 0.9;
   double sum = 0, weight = 0;
   double add(double loss);
 };

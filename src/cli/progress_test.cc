@@ -32,6 +32,7 @@ TEST(FormatDuration, ShowsNoNumberForNone) {
 IterationRecord record() {
   IterationRecord r;
   r.iter = 1;
+  r.epoch = 0.25;
   r.sched = 0.01;
   r.loss = 3.45729;
   r.dt_s = 1457;
@@ -54,7 +55,7 @@ TEST(ProgressLine, ShowsTheHeldOutLossWhereThereIsOne) {
 
 TEST(ProgressBar, ShowsHowFarTheRunIs) {
   const std::string bar = progress_bar(record(), 4, 3.5, 1457, 200);
-  EXPECT_EQ(bar, "[==        ] 1/4 loss 3.5000 4.0 tok/s 00:24:17 ETA 11:44:33 3.00 GiB");
+  EXPECT_EQ(bar, "[==        ] 1/4 epoch 0.25 loss 3.5000 4.0 tok/s 00:24:17 ETA 11:44:33 3.00 GiB");
 }
 
 TEST(ProgressBar, StaysInsideTheTerminal) {

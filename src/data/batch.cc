@@ -24,9 +24,10 @@ void append(Batch& batch, const std::vector<Token>& inputs, const std::vector<To
 }  // namespace
 
 int64_t sample_at(const Dataset& dataset, const BatchOptions& options, uint64_t cursor) {
-  const uint64_t n = uint64_t(dataset.n_samples());
-  const uint64_t index = cursor % n;
-  return int64_t(options.shuffle ? permute(options.seed, cursor / n, index, n) : index);
+  const uint64_t n = uint64_t(options.n_samples(dataset));
+  uint64_t index = cursor % n;
+  if (options.shuffle) index = permute(options.seed, cursor / n, index, n);
+  return options.samples.empty() ? int64_t(index) : options.samples[size_t(index)];
 }
 
 uint64_t next_batch(Batch& batch, const Dataset& dataset, const BatchOptions& options, uint64_t cursor) {

@@ -2,11 +2,12 @@
 // segment boundaries keep samples apart, so batching and packing are one mechanism.
 //
 // The endless stream of samples is a function of one number, the cursor: entry `cursor` is sample
-// permute(seed, epoch, cursor % n, n) with epoch = cursor / n. Every epoch visits each sample once,
-// and a run is resumed from the cursor alone.
+// permute(seed, epoch, cursor % n, n) of the n to draw from, with epoch = cursor / n. Every epoch visits each
+// sample once, and a run is resumed from the cursor alone.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "data/samples.h"
@@ -39,6 +40,12 @@ struct BatchOptions {
   // tool of 2023 had it.
   bool plain_fill = false;
   uint64_t seed = 0;
+  // Numbers of the samples to draw from, in file order; empty: all. The memory is its owner's.
+  std::span<const int64_t> samples = {};
+
+  int64_t n_samples(const Dataset& dataset) const {
+    return samples.empty() ? dataset.n_samples() : int64_t(samples.size());
+  }
 };
 
 // Number of the dataset's sample at `cursor` of the endless stream.

@@ -131,9 +131,12 @@ class GgufWriter {
   void set_f64(std::string key, double value);
   void set_bool(std::string key, bool value);
   void set_strings(std::string key, std::vector<std::string> value);
+  void set_f64s(std::string key, std::vector<double> value);
   // The bytes are not copied and must live until write(). ne as in GgufTensor.
   void add_tensor(std::string name, Type type, std::vector<int64_t> ne, std::span<const std::byte> data);
-  void write(const std::string& path) const;
+  // With a name in `checksum`, a last tensor of that name is added: I64, one element, the checksum
+  // (base/checksum.h) of all bytes of the file before its data.
+  void write(const std::string& path, std::string_view checksum = {}) const;
 
  private:
   std::vector<std::pair<std::string, GgufValue>> values_;

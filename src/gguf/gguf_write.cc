@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "gguf/gguf.h"
 #include "gguf/gguf_format.h"
@@ -102,19 +103,28 @@ uint64_t alignment_of(const std::string& path, std::span<const std::pair<std::st
   return gguf_default_alignment;
 }
 
-// In pieces, so that the file's buffer never holds a whole tensor.
-void write_in_pieces(AtomicFile& file, std::span<const std::byte> data) {
-  constexpr size_t piece = size_t{1} << 20;
-  for (size_t at = 0; at < data.size(); at += piece) {
-    file.write(data.data() + at, std::min(piece, data.size() - at));
-  }
-}
+// The file and the checksum of what was written to it, if one is asked for.
+struct Output {
+  AtomicFile file;
+  bool sums;
+  Checksum sum = {};
 
-void write_zeros(AtomicFile& file, uint64_t n) {
-  constexpr char zeros[4096] = {};
-  for (; n > 0; n -= std::min<uint64_t>(n, sizeof zeros))
-    file.write(zeros, std::min<uint64_t>(n, sizeof zeros));
-}
+  // In pieces, so that the file's buffer never holds a whole tensor.
+  void write(std::span<const std::byte> data) {
+    constexpr size_t piece = size_t{1} << 20;
+    for (size_t at = 0; at < data.size(); at += piece) {
+      const auto part = data.subspan(at, std::min(piece, data.size() - at));
+      file.write(part.data(), part.size());
+      if (sums) sum.add(part);
+    }
+  }
+
+  void write_zeros(uint64_t n) {
+    constexpr std::byte zeros[4096] = {};
+    for (; n > 0; n -= std::min<uint64_t>(n, sizeof zeros))
+      write(std::span(zeros).first(std::min<uint64_t>(n, sizeof zeros)));
+  }
+};
 
 }  // namespace
 
@@ -152,6 +162,10 @@ void GgufWriter::set_strings(std::string key, std::vector<std::string> value) {
   set(std::move(key), {GgufValueType::array, GgufValueType::string, std::move(value)});
 }
 
+void GgufWriter::set_f64s(std::string key, std::vector<double> value) {
+  set(std::move(key), {GgufValueType::array, GgufValueType::f64, std::move(value)});
+}
+
 void GgufWriter::add_tensor(std::string name, Type type, std::vector<int64_t> ne,
                             std::span<const std::byte> data) {
   const std::string fault = shape_fault(traits(type), ne);
@@ -164,11 +178,12 @@ void GgufWriter::add_tensor(std::string name, Type type, std::vector<int64_t> ne
   tensors_.push_back(std::move(tensor));
 }
 
-void GgufWriter::write(const std::string& path) const {
+void GgufWriter::write(const std::string& path, std::string_view checksum) const {
   const uint64_t alignment = alignment_of(path, values_);
+  const bool sums = !checksum.empty();
   std::string header(gguf_magic);
   append(header, uint32_t{3});
-  append(header, uint64_t{tensors_.size()});
+  append(header, uint64_t{tensors_.size() + (sums ? 1 : 0)});
   append(header, uint64_t{values_.size()});
   for (const auto& [key, value] : values_) {
     append_name(header, path, key);
@@ -180,7 +195,7 @@ void GgufWriter::write(const std::string& path) const {
   }
   std::set<std::string_view> names;
   uint64_t offset = 0;
-  for (const GgufTensor& tensor : tensors_) {
+  const auto describe = [&](const GgufTensor& tensor) {
     if (!names.insert(tensor.name).second)
       fail("{}: cannot write: tensor '{}' occurs twice", path, printable(tensor.name));
     append_name(header, path, tensor.name);
@@ -189,16 +204,23 @@ void GgufWriter::write(const std::string& path) const {
     append(header, uint32_t(tensor.type));
     append(header, offset);
     offset += tensor.data.size() + padding(tensor.data.size(), alignment);
-  }
+  };
+  for (const GgufTensor& tensor : tensors_) describe(tensor);
+  if (sums) describe({std::string(checksum), Type::I64, 1, {1, 1, 1, 1}, {}});
 
-  AtomicFile file(path);
-  write_in_pieces(file, std::as_bytes(std::span(header)));
-  write_zeros(file, padding(header.size(), alignment));
+  Output out{AtomicFile(path), sums};
+  out.write(std::as_bytes(std::span(header)));
+  out.write_zeros(padding(header.size(), alignment));
   for (const GgufTensor& tensor : tensors_) {
-    write_in_pieces(file, tensor.data);
-    write_zeros(file, padding(tensor.data.size(), alignment));
+    out.write(tensor.data);
+    out.write_zeros(padding(tensor.data.size(), alignment));
   }
-  file.commit();
+  if (sums) {
+    const uint64_t value = out.sum.value();
+    out.write(std::as_bytes(std::span(&value, 1)));
+    out.write_zeros(padding(sizeof value, alignment));
+  }
+  out.file.commit();
 }
 
 }  // namespace lora

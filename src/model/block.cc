@@ -142,6 +142,9 @@ void block_backward(float* dx, const float* x, const Model& model, const Layer& 
     const LinearGradient gate_up[] = {{&layer.gate, a.gate, a.xa[kGate]}, {&layer.up, a.up, a.xa[kUp]}};
     linear_backward(norm, gate_up, norm, n, nn);
     rms_norm_backward(dx, norm, a.h, layer.ffn_norm.data(), c.rms_norm_eps, n, c.n_embd, true, nn.pool);
+    if (layer.ffn_norm_gradient) {
+      rms_norm_weight_gradient(layer.ffn_norm_gradient, norm, a.h, c.rms_norm_eps, n, c.n_embd, nn.pool);
+    }
   }
   // dx is now the gradient of h.
   const ArenaScope scope(nn.arena);
@@ -163,9 +166,12 @@ void block_backward(float* dx, const float* x, const Model& model, const Layer& 
   rms_norm_forward(norm, x, layer.attn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
   const LinearGradient qkv[] = {
       {&layer.q, dq, a.xa[kQ]}, {&layer.k, g.dk, a.xa[kK]}, {&layer.v, g.dv, a.xa[kV]}};
-  linear_backward(needs_dx ? norm : nullptr, qkv, norm, n, nn);
+  linear_backward(needs_dx || layer.attn_norm_gradient ? norm : nullptr, qkv, norm, n, nn);
   if (needs_dx) {
     rms_norm_backward(dx, norm, x, layer.attn_norm.data(), c.rms_norm_eps, n, c.n_embd, true, nn.pool);
+  }
+  if (layer.attn_norm_gradient) {
+    rms_norm_weight_gradient(layer.attn_norm_gradient, norm, x, c.rms_norm_eps, n, c.n_embd, nn.pool);
   }
 }
 

@@ -14,8 +14,8 @@ inline constexpr int64_t kPromptBatch = 512;  // prompt tokens that go through t
 
 class Decoder {
  public:
-  // Room for n_ctx tokens; at most n_batch go through the layers at once (longer inputs in pieces). Unless the
-  // precision is f32, a few tokens meet quantized weights in integers (kernels/dot/dot.h).
+  // Room for n_ctx tokens; at most n_batch go through the layers at once (longer inputs in pieces). Unless
+  // the precision is f32, a few tokens meet quantized weights in integers (kernels/dot/dot.h).
   Decoder(const Model& model, int64_t n_ctx, int64_t n_batch, Precision precision, ThreadPool& pool);
 
   // What a context of n_ctx takes once it is full: keys, values and the rotary table.

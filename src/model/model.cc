@@ -86,6 +86,18 @@ Linear* Model::find_linear(std::string_view tensor) {
   return const_cast<Linear*>(std::as_const(*this).find_linear(tensor));
 }
 
+NormPlace Model::find_norm(std::string_view tensor) {
+  if (tensor == "output_norm.weight") return {&output_norm, &output_norm_gradient};
+  for (size_t i = 0; i < layers.size(); ++i) {
+    Layer& layer = layers[i];
+    if (tensor == fmt::format("blk.{}.attn_norm.weight", i))
+      return {&layer.attn_norm, &layer.attn_norm_gradient};
+    if (tensor == fmt::format("blk.{}.ffn_norm.weight", i))
+      return {&layer.ffn_norm, &layer.ffn_norm_gradient};
+  }
+  return {};
+}
+
 Model load_model(const std::string& path, const ConfigOverrides& overrides) {
   Model model;
   model.gguf = Gguf::open(path);

@@ -20,6 +20,14 @@ struct Layer {
   Buffer<float> attn_norm, ffn_norm;  // (n_embd)
   Linear q, k, v, o;                  // attention
   Linear gate, up, down;              // MLP
+  // Where the backward pass adds the gradients of the norms; nullptr: not trained.
+  float *attn_norm_gradient = nullptr, *ffn_norm_gradient = nullptr;  // (n_embd)
+};
+
+// A norm's gain and where its gradient's place is kept; nullptr if there is none of that name.
+struct NormPlace {
+  Buffer<float>* gain = nullptr;
+  float** gradient = nullptr;
 };
 
 // The linear layers of a block: their names in GGUF, where they are kept, and their shape. One list for
@@ -38,7 +46,8 @@ struct Model {
   Embedding embedding;
   std::vector<Layer> layers;
   Buffer<float> output_norm;  // (n_embd)
-  Linear output;              // the embedding's table where the file has no output.weight
+  float* output_norm_gradient = nullptr;
+  Linear output;  // the embedding's table where the file has no output.weight
   bool tied = false;
   std::vector<Buffer<float>> biases;
 
@@ -46,6 +55,8 @@ struct Model {
   // others, and for output.weight where it is tied.
   Linear* find_linear(std::string_view tensor);
   const Linear* find_linear(std::string_view tensor) const;
+  // "blk.3.attn_norm.weight", "blk.3.ffn_norm.weight", "output_norm.weight".
+  NormPlace find_norm(std::string_view tensor);
 };
 
 // Maps the file and checks every tensor's presence, type and shape. Error naming the file and tensor; a

@@ -164,6 +164,9 @@ void Step::head_backward(float* x, double* losses, std::span<const int32_t> targ
   float* norm = arena_.take<float>(n * c.n_embd);
   rms_norm_forward(norm, x, model_.output_norm.data(), c.rms_norm_eps, n, c.n_embd, nn_.pool);
   head_loss_backward(norm, losses, model_.output, norm, targets, scale, nn_);
+  if (model_.output_norm_gradient) {
+    rms_norm_weight_gradient(model_.output_norm_gradient, norm, x, c.rms_norm_eps, n, c.n_embd, nn_.pool);
+  }
   rms_norm_backward(x, norm, x, model_.output_norm.data(), c.rms_norm_eps, n, c.n_embd, false, nn_.pool);
 }
 

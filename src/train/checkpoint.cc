@@ -1,103 +1,271 @@
 #include "train/checkpoint.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "gguf/printable.h"
 
 namespace lora {
 namespace {
 
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
+constexpr std::string_view kPlace = "lora_cpp.checkpoint.";
 constexpr std::string_view kSetting = "lora_cpp.setting.";
+constexpr const char* kChecksum = "checksum";
 
-// The stored arrays of one pair: name, shape and where they are. One list for writing and reading.
-template <class Parameters, class Body>
-void for_each_array(Parameters& parameters, const Body& body) {
-  for (const auto& pair : parameters.pairs) {
+std::string key(std::string_view name) {
+  return std::string(kPlace) + std::string(name);
+}
+
+std::string_view name_of(Optimizer optimizer) {
+  return optimizer == Optimizer::adam ? "adam" : "lbfgs";
+}
+
+// The stored arrays: name, shape and where they are. One list for writing and reading.
+template <class Parameters, class Lbfgs, class Body>
+void for_each_array(Parameters& p, Lbfgs& lbfgs, bool moments, const Body& body) {
+  for (const auto& pair : p.pairs) {
     const auto both = [&](auto& buffer, const char* suffix) {
       body(pair.base + ".lora_a" + suffix, std::vector<int64_t>{pair.n_in, pair.rank},
            buffer.data() + pair.a);
       body(pair.base + ".lora_b" + suffix, std::vector<int64_t>{pair.rank, pair.n_out},
            buffer.data() + pair.b);
     };
-    both(parameters.values, "");
-    both(parameters.m, ".m");
-    both(parameters.v, ".v");
+    both(p.values, "");
+    if (!moments) continue;
+    both(p.m, ".m");
+    both(p.v, ".v");
+  }
+  for (size_t i = 0; i < lbfgs.pairs.size(); ++i) {
+    body(fmt::format("lbfgs.{}.s", i), std::vector<int64_t>{p.values.size()}, lbfgs.pairs[i].s.data());
+    body(fmt::format("lbfgs.{}.y", i), std::vector<int64_t>{p.values.size()}, lbfgs.pairs[i].y.data());
   }
 }
 
-Gguf open_checkpoint(const std::string& path) {
-  Gguf gguf = Gguf::open(path);
+void expect_kind(const Gguf& gguf) {
   if (gguf.get_string("general.type").value_or("") != "checkpoint")
-    fail("{}: not a checkpoint of this program", path);
-  const int64_t version = gguf.get_int("lora_cpp.checkpoint.version").value_or(-1);
-  if (version != kVersion) fail("{}: checkpoint version {}, expected {}", path, version, kVersion);
-  return gguf;
+    fail("{}: not a checkpoint of this program", gguf.path());
+  const int64_t version = gguf.get_int(key("version")).value_or(-1);
+  if (version != kVersion) {
+    fail("{}: checkpoint version {}, expected {}: it is of another version of this program", gguf.path(),
+         version, kVersion);
+  }
 }
 
-uint64_t required(const Gguf& gguf, const char* key) {
-  const auto value = gguf.get_int(key);
-  if (!value || *value < 0) fail("{}: {}: missing or negative", gguf.path(), key);
-  return uint64_t(*value);
+uint64_t required(const Gguf& gguf, std::string_view name) {
+  const GgufValue* value = gguf.find(key(name));
+  const auto* number = value ? std::get_if<uint64_t>(&value->value) : nullptr;
+  if (!number) fail("{}: {}: missing, or not an unsigned number", gguf.path(), key(name));
+  return *number;
+}
+
+int64_t required_count(const Gguf& gguf, std::string_view name) {
+  const uint64_t number = required(gguf, name);
+  if (number > uint64_t{1} << 62) fail("{}: {}: {} is no count", gguf.path(), key(name), number);
+  return int64_t(number);
+}
+
+double finite(const Gguf& gguf, std::string_view name) {
+  const auto value = gguf.get_float(key(name));
+  if (!value || !std::isfinite(*value))
+    fail("{}: {}: missing, or not a finite number", gguf.path(), key(name));
+  return *value;
+}
+
+TrainState parse_state(const Gguf& gguf) {
+  TrainState state;
+  state.iteration = required_count(gguf, "iteration");
+  state.cursor = uint64_t(required_count(gguf, "cursor"));
+  state.seed = required(gguf, "seed");
+  state.shuffle_seed = required(gguf, "shuffle_seed");
+  state.shuffle_begin = required(gguf, "shuffle_begin");
+  if (state.shuffle_begin > state.cursor) {
+    fail("{}: {}: {} is behind the cursor {}", gguf.path(), key("shuffle_begin"), state.shuffle_begin,
+         state.cursor);
+  }
+  state.convergence.losses = gguf.get_floats(key("losses")).value_or(std::vector<double>{});
+  state.convergence.best = finite(gguf, "best_loss");
+  state.convergence.n_no_improvement = required_count(gguf, "n_no_improvement");
+  if (gguf.find(key("best_val_loss"))) state.best_val_loss = finite(gguf, "best_val_loss");
+  return state;
+}
+
+// The pairs of a file, by their A and B; values are still to be read.
+std::vector<LoraParameters::Pair> parse_pairs(const Gguf& gguf) {
+  constexpr std::string_view kA = ".lora_a";
+  std::vector<LoraParameters::Pair> pairs;
+  for (const GgufTensor& a : gguf.tensors()) {
+    if (!a.name.ends_with(kA)) continue;
+    const std::string base = a.name.substr(0, a.name.size() - kA.size());
+    const GgufTensor& b = gguf.tensor(base + ".lora_b");
+    if (a.ne[1] != b.ne[0] || a.n_elements() < 1 || b.n_elements() < 1) {
+      fail("{}: tensor {}: {} does not fit its other half, {}", gguf.path(), printable(a.name), a.shape(),
+           b.shape());
+    }
+    pairs.push_back({base, a.ne[0], b.ne[1], a.ne[1], 0, 0});
+  }
+  if (pairs.empty()) fail("{}: no adapter in it", gguf.path());
+  return pairs;
 }
 
 }  // namespace
 
-void write_checkpoint(const std::string& path, const LoraParameters& parameters, const TrainState& state,
-                      const Settings& settings, const Model& model) {
+void write_checkpoint(const std::string& path, const TrainState& state, const Settings& settings,
+                      Optimizer optimizer, const LoraParameters& parameters, const LbfgsHistory& lbfgs,
+                      const Model& model) {
   GgufWriter writer;
   writer.set_string("general.type", "checkpoint");
   writer.set_string("general.architecture", std::string(model.config.architecture->name));
-  writer.set_u32("lora_cpp.checkpoint.version", kVersion);
-  writer.set_u64("lora_cpp.checkpoint.iteration", uint64_t(state.iteration));
-  writer.set_u64("lora_cpp.checkpoint.cursor", state.cursor);
-  writer.set_u64("lora_cpp.checkpoint.seed", state.seed);
-  writer.set_f32("lora_cpp.checkpoint.alpha", parameters.alpha);
+  writer.set_u32(key("version"), kVersion);
+  writer.set_u64(key("iteration"), uint64_t(state.iteration));
+  writer.set_f32(key("alpha"), parameters.alpha);
+  writer.set_bool(key("rslora"), parameters.rslora);
+  writer.set_string(key("optimizer"), std::string(name_of(optimizer)));
+  writer.set_u64(key("seed"), state.seed);
+  writer.set_u64(key("cursor"), state.cursor);
+  writer.set_u64(key("shuffle_seed"), state.shuffle_seed);
+  writer.set_u64(key("shuffle_begin"), state.shuffle_begin);
+  writer.set_f64s(key("losses"), state.convergence.losses);
+  writer.set_f64(key("best_loss"), state.convergence.best);
+  writer.set_u64(key("n_no_improvement"), uint64_t(state.convergence.n_no_improvement));
+  if (state.best_val_loss) writer.set_f64(key("best_val_loss"), *state.best_val_loss);
   for (const auto& [name, value] : settings) writer.set_string(std::string(kSetting) + name, value);
-  for_each_array(parameters, [&](const std::string& name, std::vector<int64_t> ne, const float* data) {
-    writer.add_tensor(name, Type::F32, ne, std::as_bytes(std::span(data, size_t(ne[0] * ne[1]))));
-  });
-  writer.write(path);
+  for_each_array(parameters, lbfgs, optimizer == Optimizer::adam,
+                 [&](const std::string& name, const std::vector<int64_t>& ne, const float* data) {
+                   int64_t n = 1;
+                   for (int64_t extent : ne) n *= extent;
+                   writer.add_tensor(name, Type::F32, ne, std::as_bytes(std::span(data, size_t(n))));
+                 });
+  writer.write(path, kChecksum);
 }
 
-uint64_t read_checkpoint_seed(const std::string& path) {
-  return required(open_checkpoint(path), "lora_cpp.checkpoint.seed");
-}
-
-TrainState read_checkpoint(const std::string& path, LoraParameters& parameters, const Settings& settings) {
-  const Gguf gguf = open_checkpoint(path);
-  for (const auto& [name, value] : settings) {
-    const std::string found = gguf.get_string(std::string(kSetting) + name).value_or("(not recorded)");
-    if (found != value) fail("{}: {} differs: {} in the checkpoint, {} now", path, name, found, value);
+void verify_checkpoint(std::span<const std::byte> bytes, const Gguf& gguf) {
+  expect_kind(gguf);
+  const GgufTensor& stored = gguf.tensor(kChecksum);
+  uint64_t expected = 0;
+  if (stored.data.size() != sizeof expected) fail("{}: tensor {}: not a number", gguf.path(), kChecksum);
+  std::memcpy(&expected, stored.data.data(), sizeof expected);
+  const size_t n_before = size_t(stored.data.data() - bytes.data());
+  const auto behind = bytes.subspan(n_before + sizeof expected);
+  const bool is_last = std::ranges::all_of(behind, [](std::byte b) { return b == std::byte{0}; });
+  if (!is_last || checksum(bytes.first(n_before)) != expected) {
+    fail("{}: the checksum does not agree: the file is damaged", gguf.path());
   }
-  TrainState state;
-  state.iteration = int64_t(required(gguf, "lora_cpp.checkpoint.iteration"));
-  state.cursor = required(gguf, "lora_cpp.checkpoint.cursor");
-  state.seed = required(gguf, "lora_cpp.checkpoint.seed");
-  size_t n_arrays = 0;
-  for_each_array(parameters, [&](const std::string& name, std::vector<int64_t> ne, float* data) {
-    const GgufTensor* tensor = gguf.find_tensor(name);
-    if (!tensor) fail("{}: tensor {}: missing", path, name);
-    if (tensor->type != Type::F32 || tensor->ne[0] != ne[0] || tensor->ne[1] != ne[1] ||
-        tensor->n_elements() != ne[0] * ne[1]) {
-      fail("{}: tensor {}: expected F32 {} x {}, found {} {} (another rank?)", path, name, ne[0], ne[1],
-           traits(tensor->type).name, tensor->shape());
-    }
-    std::memcpy(data, tensor->data.data(), tensor->data.size());
-    ++n_arrays;
-  });
+}
+
+Checkpoint parse_checkpoint(const Gguf& gguf) {
+  expect_kind(gguf);
+  Checkpoint c;
+  c.architecture = gguf.get_string("general.architecture").value_or("");
+  c.state = parse_state(gguf);
+  const std::string optimizer = gguf.get_string(key("optimizer")).value_or("");
+  if (optimizer != "adam" && optimizer != "lbfgs") {
+    fail("{}: {}: expected adam or lbfgs, found '{}'", gguf.path(), key("optimizer"), printable(optimizer));
+  }
+  c.optimizer = optimizer == "adam" ? Optimizer::adam : Optimizer::lbfgs;
+  for (const auto& [name, value] : gguf.values()) {
+    if (!name.starts_with(kSetting)) continue;
+    c.settings.emplace_back(name.substr(kSetting.size()), gguf.get_string(name).value());
+  }
+  c.parameters = make_parameters(parse_pairs(gguf), float(finite(gguf, "alpha")),
+                                 gguf.get_bool(key("rslora")).value_or(false));
+  for (size_t i = 0; i < kLbfgsPairs && gguf.find_tensor(fmt::format("lbfgs.{}.s", i)); ++i) {
+    c.lbfgs.pairs.push_back(
+        {Buffer<float>(c.parameters.values.size()), Buffer<float>(c.parameters.values.size())});
+  }
+  size_t n_arrays = 1;  // the checksum
+  for_each_array(c.parameters, c.lbfgs, c.optimizer == Optimizer::adam,
+                 [&](const std::string& name, const std::vector<int64_t>& ne, float* data) {
+                   const GgufTensor& tensor = gguf.tensor(name);
+                   int64_t n = 1;
+                   bool fits = tensor.type == Type::F32;
+                   for (size_t i = 0; i < ne.size(); ++i) {
+                     fits &= tensor.ne[i] == ne[i];
+                     n *= ne[i];
+                   }
+                   if (!fits || tensor.n_elements() != n) {
+                     fail("{}: tensor {}: {} {} is not what its adapter needs", gguf.path(), printable(name),
+                          traits(tensor.type).name, tensor.shape());
+                   }
+                   std::memcpy(data, tensor.data.data(), tensor.data.size());
+                   ++n_arrays;
+                 });
   if (gguf.tensors().size() != n_arrays) {
-    fail("{}: {} tensors, expected {} (another set of trained tensors?)", path, gguf.tensors().size(),
-         n_arrays);
+    fail("{}: {} tensors, expected {}", gguf.path(), gguf.tensors().size(), n_arrays);
   }
-  return state;
+  return c;
+}
+
+Checkpoint read_checkpoint(const std::string& path) {
+  const MappedFile file(path);
+  const Gguf gguf = Gguf::parse(file.bytes(), path);
+  verify_checkpoint(file.bytes(), gguf);
+  return parse_checkpoint(gguf);
+}
+
+void expect_fits(const Checkpoint& checkpoint, const std::string& path, const Settings& settings,
+                 const LoraParameters& parameters) {
+  const auto value_in = [](const Settings& list, const std::string& name) {
+    const auto found = std::ranges::find_if(list, [&](const auto& entry) { return entry.first == name; });
+    return found == list.end() ? std::string("(none)") : found->second;
+  };
+  // Either list may have a setting that the other lacks.
+  Settings names = settings;
+  names.insert(names.end(), checkpoint.settings.begin(), checkpoint.settings.end());
+  for (const auto& [name, unused] : names) {
+    const std::string then = value_in(checkpoint.settings, name), now = value_in(settings, name);
+    if (then == now) continue;
+    fail(
+        "{}: {} differs: {} in the checkpoint, {} now; what was begun so has to go on so (--checkpoint-in '' "
+        "begins anew)",
+        path, printable(name), printable(then), printable(now));
+  }
+  for (size_t i = 0; i < std::max(parameters.pairs.size(), checkpoint.parameters.pairs.size()); ++i) {
+    const auto shape = [&](const LoraParameters& p) {
+      if (i >= p.pairs.size()) return std::string("none");
+      const auto& pair = p.pairs[i];
+      return fmt::format("{} of rank {} ({} x {})", printable(pair.base), pair.rank, pair.n_in, pair.n_out);
+    };
+    const std::string then = shape(checkpoint.parameters), now = shape(parameters);
+    if (then != now) fail("{}: trained tensors differ: {} in the checkpoint, {} now", path, then, now);
+  }
 }
 
 uint64_t fingerprint(const Gguf& gguf) {
   constexpr size_t kSample = 4096;
   uint64_t h = hash(fmt::format("{}", gguf.file_bytes()));
+  const auto add = [&](const auto& number) {
+    h = hash({reinterpret_cast<const char*>(&number), sizeof number}, h);
+  };
+  const auto add_text = [&](std::string_view text) {
+    add(uint64_t{text.size()});
+    h = hash(text, h);
+  };
+  for (const auto& [name, value] : gguf.values()) {
+    add_text(name);
+    add(uint32_t(value.type));
+    std::visit(
+        [&](const auto& held) {
+          using T = std::decay_t<decltype(held)>;
+          if constexpr (std::is_same_v<T, std::string>) {
+            add_text(held);
+          } else if constexpr (std::is_arithmetic_v<T>) {
+            add(held);
+          } else {
+            add(uint64_t{held.size()});
+            if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+              for (const std::string& text : held) add_text(text);
+            } else {
+              for (const auto& number : held) add(number);
+            }
+          }
+        },
+        value.value);
+  }
   for (const GgufTensor& tensor : gguf.tensors()) {
     h = hash(fmt::format("{} {} {}", tensor.name, uint32_t(tensor.type), tensor.shape()), h);
     const std::string_view bytes(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size());

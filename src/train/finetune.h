@@ -17,7 +17,7 @@ struct IterationRecord {
   double epoch = 0;          // samples seen / samples there are
   uint64_t sample = 0;       // samples seen, this iteration's included
   double loss = 0;           // mean over the iteration's target tokens, before its update, in nats
-  double lr = 0, sched = 0;  // lr = adam_alpha x sched
+  double lr = 0, sched = 0;  // lr = adam_alpha x sched; of L-BFGS the step length that was found, and 1
   double grad_norm = 0;      // before clipping
   int64_t tokens = 0;        // target tokens
   double dt_s = 0, tok_per_s = 0, eta_s = 0;
@@ -30,7 +30,9 @@ struct IterationRecord {
 struct FinetuneEvents {
   std::function<void(std::string_view line)> say;  // a line of information, without newline
   std::function<void(const IterationRecord& record, int64_t n_iter)> on_iteration;
-  std::function<bool()> should_stop;  // asked after each iteration; true: save and return
+  // Asked after each iteration and between the batches of one; true: save and return. An iteration that is
+  // not over is dropped, the run that is resumed does it again.
+  std::function<bool()> should_stop;
 };
 
 struct FinetuneResult {
@@ -41,7 +43,8 @@ struct FinetuneResult {
 };
 
 // Trains an adapter as the options say. Throws Error for anything that makes this impossible,
-// naming the file or option; files written before stay whole.
+// naming the file or option; files written before stay whole. A save that fails is said, and tried again at
+// the next; only the last one's failure is an Error. With only_write_lora nothing is trained.
 FinetuneResult finetune(const FinetuneOptions& options, const FinetuneEvents& events);
 
 }  // namespace lora

@@ -39,9 +39,19 @@ std::vector<std::string> output_paths(const FinetuneOptions& options, const std:
   return paths;
 }
 
+std::string best_path(const FinetuneOptions& options) {
+  const std::string path = fill_pattern(options.lora_out, options.pattern_fn_it, "BEST");
+  if (path != options.lora_out) return path;
+  const size_t dot = path.rfind('.'), slash = path.rfind('/');
+  const bool has_extension = dot != std::string::npos && (slash == std::string::npos || dot > slash + 1);
+  std::string best = path;
+  return best.insert(has_extension ? dot : path.size(), "-BEST");
+}
+
 void check_outputs(const FinetuneOptions& options, int64_t last_iteration) {
   std::vector<Named> others = {{"--model-base", options.model_base}};
   for (const std::string& path : options.train_data) others.push_back({"--train-data", path});
+  for (const std::string& path : options.val_data) others.push_back({"--val-data", path});
   if (!options.lora_init.empty()) others.push_back({"--lora-init", options.lora_init});
   if (!options.metrics.empty()) {
     if (same_file(options.metrics, options.checkpoint_in)) {
@@ -56,7 +66,8 @@ void check_outputs(const FinetuneOptions& options, int64_t last_iteration) {
   // A checkpoint may replace the one the run began with; nothing else may.
   for (const auto& [flag, name] :
        {Named{"--lora-out", options.lora_out}, Named{"--checkpoint-out", options.checkpoint_out}}) {
-    const std::vector<std::string> paths = output_paths(options, name, last_iteration);
+    std::vector<std::string> paths = output_paths(options, name, last_iteration);
+    if (options.save_best && flag == "--lora-out") paths.push_back(best_path(options));
     for (const std::string& path : paths) {
       if (flag == "--lora-out" && same_file(path, options.checkpoint_in)) {
         fail("{}: {} is the file of --checkpoint-in", flag, path);

@@ -17,6 +17,10 @@ std::string fill_pattern(std::string name, const std::string& pattern, const std
 std::vector<std::string> output_paths(const FinetuneOptions& options, const std::string& name,
                                       int64_t iteration);
 
+// The file of the best adapter: BEST in place of the pattern in lora_out or, without one, -BEST before its
+// extension.
+std::string best_path(const FinetuneOptions& options);
+
 // Error naming the flag or the file if an output would overwrite an input or another output, or if it could
 // not be created. Leaves no file behind.
 void check_outputs(const FinetuneOptions& options, int64_t last_iteration);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "base/error.h"
@@ -14,22 +15,55 @@ namespace lora {
 namespace {
 
 // Where each row of targets() has its rank in the options.
-std::array<std::optional<int64_t>, 9> given_ranks(const LoraRanks& r) {
-  return {r.wq, r.wk, r.wv, r.wo, r.w1, r.w2, r.w3, r.tok_embd, r.out};
+std::array<std::optional<int64_t>, 12> given_ranks(const LoraRanks& r) {
+  return {r.wq, r.wk, r.wv, r.wo, r.w1, r.w2, r.w3, r.tok_embd, r.out, r.att_norm, r.ffn_norm, r.out_norm};
 }
 
-bool is_of(const Target& target, std::string_view tensor) {
-  return target.per_layer ? tensor.ends_with(fmt::format(".{}.weight", target.tensor))
-                          : tensor == target.tensor;
+double mib(uint64_t bytes) {
+  return double(bytes) / (1 << 20);
 }
 
-void expect_within(uint64_t budget, uint64_t needed) {
-  if (needed <= budget) return;
-  fail(
-      "memory: {:.1f} MiB are there, {:.1f} MiB are needed at the least (--memory {}MiB; a smaller --ctx, "
-      "--batch or "
-      "--lora-r needs less)",
-      double(budget) / (1 << 20), double(needed) / (1 << 20), needed / (1 << 20) + 1);
+// The largest value in [low, high] for which fits() holds, which it does for all below; 0 if there is none.
+int64_t largest(int64_t low, int64_t high, const std::function<bool(int64_t)>& fits) {
+  if (low > high || !fits(low)) return 0;
+  while (low < high) {
+    const int64_t middle = low + (high - low + 1) / 2;
+    if (fits(middle)) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low;
+}
+
+[[noreturn]] void fail_memory(uint64_t budget, uint64_t needed, bool at_least, const std::string& advice) {
+  fail("memory: {:.1f} MiB are there, {:.1f} MiB are needed{}; {}", mib(budget), mib(needed),
+       at_least ? " at the least" : " with --no-checkpointing", advice);
+}
+
+// Of the flags that need less, each with a value that fits, and what it then needs.
+std::string smaller_plans(const FinetuneOptions& options, uint64_t budget,
+                          const std::function<uint64_t(int64_t n_batch, int64_t row)>& least, int64_t row) {
+  constexpr int64_t kStep = 16;  // tokens
+  std::string plans;
+  const auto offer = [&](const std::string& flags, uint64_t bytes) {
+    plans += fmt::format("{}{} ({:.1f} MiB)", plans.empty() ? "" : " or ", flags, mib(bytes));
+  };
+  if (options.checkpointing == Checkpointing::off && least(options.n_batch, row) <= budget)
+    offer("--use-checkpointing", least(options.n_batch, row));
+  if (const int64_t n = largest(1, options.n_batch - 1, [&](int64_t b) { return least(b, row) <= budget; }))
+    offer(fmt::format("--batch {}", n), least(n, row));
+  const auto shorter = [&](int64_t n_batch) {
+    return kStep *
+           largest(1, (row - 1) / kStep, [&](int64_t k) { return least(n_batch, k * kStep) <= budget; });
+  };
+  if (const int64_t n = shorter(options.n_batch)) {
+    offer(fmt::format("--ctx {}", n), least(options.n_batch, n));
+  } else if (plans.empty() && shorter(1) > 0) {
+    offer(fmt::format("--batch 1 --ctx {}", shorter(1)), least(1, shorter(1)));
+  }
+  return plans;
 }
 
 void expect_rank(const FinetuneOptions& options, std::string_view flag, std::optional<int64_t> given,
@@ -75,8 +109,16 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
                                   const std::optional<Adapter>& lora_init) {
   if (!lora_init) {
     const std::vector<int64_t> ranks = ranks_by_target(options);
-    expect_within(memory_budget(options, model.gguf.file_bytes()), uint64_t(parameter_bytes(model, ranks)));
-    return make_parameters(model, ranks, float(options.lora_alpha.value_or(kDefaultLoraAlpha)), seed);
+    const uint64_t budget = memory_budget(options, model.gguf.file_bytes());
+    const auto needed = uint64_t(trained_bytes(options, parameter_bytes(model, ranks)));
+    if (needed > budget) {
+      fail_memory(budget, needed, true,
+                  fmt::format("adapter and optimizer alone are too large: a smaller --lora-r needs less "
+                              "(--memory {}MiB to go on all the same)",
+                              needed / (1 << 20) + 1));
+    }
+    return make_parameters(model, ranks, float(options.lora_alpha.value_or(kDefaultLoraAlpha)), seed,
+                           options.rslora);
   }
   const Adapter& adapter = *lora_init;
   if (options.lora_alpha && float(*options.lora_alpha) != adapter.alpha) {
@@ -96,14 +138,24 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
     }
     if (!found) expect_rank(options, fmt::format("rank-{}", target.flag), given[i], 0);
   }
-  return make_parameters(adapter);
+  return make_parameters(adapter, options.rslora);
 }
 
-int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples) {
+void check_options(const FinetuneOptions& options) {
   if (options.adam_min_alpha > options.adam_alpha) {
     fail("--adam-min-alpha: {} is above --adam-alpha {}", options.adam_min_alpha, options.adam_alpha);
   }
-  if (!options.epochs) return options.adam_iter;
+  const bool held_out = !options.val_data.empty() || options.val_split > 0;
+  if (!options.val_data.empty() && options.val_split > 0) fail("--val-split: not together with --val-data");
+  if (options.eval_every > 0 && !held_out) fail("--eval-every: needs --val-data or --val-split");
+  if (options.save_best && !held_out) fail("--save-best: needs --val-data or --val-split");
+  if (options.save_best && options.lora_out.empty()) fail("--save-best: needs a name in --lora-out");
+}
+
+int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples) {
+  if (!options.epochs) {
+    return options.optimizer == Optimizer::adam ? options.adam_iter : options.lbfgs_iter;
+  }
   const double n =
       std::ceil(*options.epochs * double(n_samples) / double(options.n_batch * options.grad_acc));
   if (n > double(std::numeric_limits<int32_t>::max()))
@@ -138,6 +190,9 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
       {"--batch", std::to_string(options.n_batch)},
       {"--grad-acc", std::to_string(options.grad_acc)},
       {"--lora-alpha", fmt::format("{}", parameters.alpha)},
+      {"--rslora", flag(options.rslora)},
+      {"--use-lbfgs", flag(options.optimizer == Optimizer::lbfgs)},
+      {"--val-split", fmt::format("{}", options.val_split)},
       {"--rope-freq-base", fmt::format("{}", model.config.rope.freq_base)},
       {"--rope-freq-scale", fmt::format("{}", model.config.rope.freq_scale)},
       {"--norm-rms-eps", fmt::format("{}", model.config.rms_norm_eps)},
@@ -165,18 +220,32 @@ StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t r
   if (options.n_batch > most / row) {
     fail("--batch: {} samples of {} tokens are more than {} tokens at once", options.n_batch, row, most);
   }
-  const int64_t n_tokens = options.n_batch * row;
   const uint64_t budget = memory_budget(options, model.gguf.file_bytes());
   const uint64_t others = uint64_t(other_bytes);
+  const auto plan_of = [&](int64_t n_batch, int64_t n_row, int64_t n_kept) {
+    return plan_step(model, n_batch * n_row, n_row, n_kept, true, input, n_threads);
+  };
   StepPlan plan;
   if (options.checkpointing == Checkpointing::automatic) {
-    plan = plan_step_within(budget - std::min(budget, others), model, n_tokens, row, input, n_threads);
+    plan = plan_step_within(budget - std::min(budget, others), model, options.n_batch * row, row, input,
+                            n_threads);
   } else {
-    const int64_t n_kept = options.checkpointing == Checkpointing::on ? 0 : model.config.n_layer;
-    plan = plan_step(model, n_tokens, row, n_kept, true, input, n_threads);
+    plan =
+        plan_of(options.n_batch, row, options.checkpointing == Checkpointing::on ? 0 : model.config.n_layer);
   }
-  expect_within(budget, uint64_t(plan.total_bytes()) + others);
-  return plan;
+  const uint64_t needed = uint64_t(plan.total_bytes()) + others;
+  if (needed <= budget) return plan;
+  const auto least = [&](int64_t n_batch, int64_t n_row) {
+    return uint64_t(plan_of(n_batch, n_row, 0).total_bytes()) + others;
+  };
+  const std::string smaller = smaller_plans(options, budget, least, row);
+  fail_memory(budget, needed, options.checkpointing != Checkpointing::off,
+              (smaller.empty() ? "no --ctx and --batch would fit" : "these would fit: " + smaller) +
+                  fmt::format(" (--memory {}MiB to go on all the same)", needed / (1 << 20) + 1));
+}
+
+int64_t trained_bytes(const FinetuneOptions& options, int64_t parameter_bytes) {
+  return options.optimizer == Optimizer::adam ? parameter_bytes : parameter_bytes / 4 * (2 + kLbfgsFloats);
 }
 
 int64_t row_length(const FinetuneOptions& options, const Dataset& data) {

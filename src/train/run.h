@@ -22,7 +22,11 @@ std::vector<int64_t> ranks_by_target(const FinetuneOptions& options);
 LoraParameters initial_parameters(const FinetuneOptions& options, const Model& model, uint64_t seed,
                                   const std::optional<Adapter>& lora_init);
 
-// Iterations of the whole run: adam_iter, or from epochs; Error for more than an iteration's number can hold.
+// Error naming the flag for options that contradict each other.
+void check_options(const FinetuneOptions& options);
+
+// Iterations of the whole run: adam_iter or lbfgs_iter, or from epochs; Error for more than an iteration's
+// number can hold.
 int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples);
 
 // The settings that decide the numbers, in words, with fingerprints of model and data: what a checkpoint must
@@ -39,12 +43,17 @@ bool fills_rows(const FinetuneOptions& options);
 // spare.
 uint64_t memory_budget(const FinetuneOptions& options, uint64_t model_bytes);
 
+// What adapter, gradients and the optimizer's state take, from the bytes of the four arrays of
+// LoraParameters: L-BFGS leaves the moments alone and has vectors of its own.
+int64_t trained_bytes(const FinetuneOptions& options, int64_t parameter_bytes);
+
 // Tokens of a row at most: as long as the context or, where nothing fills it up, as the longest sample with
 // its EOS.
 int64_t row_length(const FinetuneOptions& options, const Dataset& data);
 
 // What is kept and what is computed again, for batches of options.n_batch rows; other_bytes is what else has
-// to fit: adapter, optimizer, data. Error naming the least that is needed if that is beyond the budget.
+// to fit: adapter, optimizer, data. Error if that is beyond the budget, with what is needed and the flags
+// that would make it fit.
 StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, int64_t other_bytes,
                    GemmInput input, int n_threads);
 

@@ -291,7 +291,7 @@ TEST(RunPieces, PatternsAndIterationCounts) {
   o.epochs.reset();
   EXPECT_EQ(iteration_count(o, 33), 256);
   o.adam_min_alpha = 0.01;
-  EXPECT_THROW(iteration_count(o, 33), Error);
+  EXPECT_THROW(check_options(o), Error);
 }
 
 TEST(InitialParameters, AreRefusedByTheirSizeBeforeTheyAreAllocated) {

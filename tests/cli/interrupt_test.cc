@@ -32,6 +32,7 @@ TEST_P(Interrupt, SavesAndResumesToTheSameBytes) {
 
   const RunResult stopped = folder.lora(flags, signal_at(GetParam(), "iter=     2 "));
   EXPECT_EQ(stopped.status, 128 + GetParam()) << stopped.err;
+  EXPECT_THAT(stopped.err, testing::HasSubstr("stopping: the iteration in work is finished or dropped"));
   EXPECT_THAT(stopped.err, testing::HasSubstr("it was asked to stop"));
   EXPECT_THAT(stopped.err, testing::Not(testing::HasSubstr("error: ")));
   EXPECT_THAT(stopped.err,

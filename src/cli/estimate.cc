@@ -1,0 +1,60 @@
+#include "train/estimate.h"
+
+#include <fmt/format.h>
+
+#include "base/terminal.h"
+#include "cli/commands.h"
+#include "cli/finetune_flags.h"
+#include "cli/help.h"
+#include "cli/parse.h"
+#include "cli/progress.h"
+
+namespace lora::cli {
+
+namespace {
+
+std::string row(std::string_view name, const std::string& value) {
+  return fmt::format("  {:<36}{:>14}\n", name, value);
+}
+
+std::string mib(int64_t bytes) {
+  return fmt::format("{:.1f} MiB", double(bytes) / (1 << 20));
+}
+
+std::string table(const Estimate& e) {
+  std::string text = "memory\n";
+  for (const MemoryPart& part : e.memory) text += row(part.name, mib(part.bytes));
+  text += row("in all, beyond the model's file", mib(e.memory_bytes));
+  text += row("the model's file, mapped", mib(e.model_bytes));
+  text += row("free on this machine", mib(e.free_bytes));
+  text += fmt::format("time{}\n", e.at_least ? ", at least" : "");
+  text += row("an iteration", fmt::format("{:.3f} s", e.iteration_s));
+  if (e.n_evaluations > 0)
+    text +=
+        row(fmt::format("an evaluation, of {}", e.n_evaluations), fmt::format("{:.3f} s", e.evaluation_s));
+  text += row(fmt::format("all {} iterations", e.n_iter), format_duration(e.total_s));
+  return text;
+}
+
+}  // namespace
+
+int estimate_command(const std::vector<std::string>& args) {
+  FinetuneOptions options;
+  const CommandLine line = {
+      "estimate", "--model-base FILE --train-data FILE [flags]",
+      "What `lora finetune` with the same flags would take: memory by part, and the time of an iteration and "
+      "of "
+      "all, from some layers that are timed on this machine. Nothing is trained or written.",
+      finetune_flags(options)};
+  const Given given = parse_flags(line, args);
+  if (given.help) {
+    fmt::print("{}", help_page(line));
+    return 0;
+  }
+  choose_run_length(options, given);
+  Progress progress(stderr, stderr_is_terminal(), stderr_columns());
+  fmt::print("{}", table(estimate(options, [&](std::string_view text) { progress.say(text); })));
+  return 0;
+}
+
+}  // namespace lora::cli

@@ -1,0 +1,153 @@
+#include "train/estimate.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "base/machine.h"
+#include "kernels/optimizer/adamw.h"
+
+namespace lora {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_of(const std::function<void()>& work) {
+  const Clock::time_point start = Clock::now();
+  work();
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Medians of each work's time, measured in turn so that a machine that slows down slows all of them.
+std::vector<double> medians(const std::vector<std::function<void()>>& works) {
+  constexpr int kLeast = 5, kMost = 51;
+  constexpr double kEnough = 2;  // seconds
+  std::vector<std::vector<double>> times(works.size());
+  for (const auto& work : works) work();  // reads the weights from disk, touches the memory
+  double sum = 0;
+  for (int round = 0; round < kMost && (round < kLeast || sum < kEnough); ++round) {
+    for (size_t i = 0; i < works.size(); ++i) sum += times[i].emplace_back(seconds_of(works[i]));
+    if (round >= 1 && sum > 30 * kEnough) break;  // large models: two rounds are enough
+  }
+  std::vector<double> result;
+  for (std::vector<double>& t : times) {
+    std::ranges::sort(t);
+    result.push_back(t[t.size() / 2]);
+  }
+  return result;
+}
+
+// Of the run's first batches the one whose number of tokens is nearest to the mean.
+Batch typical_batch(const Setup& s, double tokens) {
+  Batch best, batch;
+  uint64_t cursor = s.state.cursor - s.state.shuffle_begin;
+  for (int i = 0; i < 64; ++i) {
+    cursor = next_batch(batch, s.data, s.batch_options, cursor);
+    const auto distance = [&](const Batch& b) { return std::abs(double(b.n_tokens()) - tokens); };
+    if (i == 0 || distance(batch) < distance(best)) best = batch;
+  }
+  return best;
+}
+
+// Seconds of the first layers of the model on a batch.
+struct LayerTimes {
+  double head = 0, head_forward = 0;    // embedding, output matrix and loss: both passes; forward alone
+  double layer = 0, layer_forward = 0;  // of each layer
+};
+
+LayerTimes time_layers(Setup& s, const Batch& batch) {
+  const int64_t n_layer = s.model.config.n_layer, n_more = std::min<int64_t>(n_layer, 4);
+  std::vector<AttentionSegment> segments;
+  for (const BatchSegment& b : batch.segments) segments.push_back({b.begin, b.length, b.begin, b.length});
+  const StepTokens tokens{batch.inputs, batch.targets, batch.positions, segments};
+  std::vector<double> losses(batch.inputs.size());
+  const auto make_step = [&](std::optional<Step>& step, int64_t n) {
+    const StepPlan plan =
+        plan_step(s.model, batch.n_tokens(), s.plan.n_positions, n, true, s.input, s.pool.size());
+    step.emplace(s.model, plan, s.input, s.pool);
+  };
+  // A step looks at the layers there are, so they are taken away and given back around each call.
+  std::vector<Layer> all = std::move(s.model.layers);
+  const auto with_layers = [&](int64_t n, const std::function<void()>& body) {
+    s.model.layers.assign(std::make_move_iterator(all.begin()), std::make_move_iterator(all.begin() + n));
+    s.model.config.n_layer = n;
+    body();
+    std::ranges::move(s.model.layers, all.begin());
+  };
+  std::optional<Step> one, more;
+  with_layers(1, [&] { make_step(one, 1); });
+  with_layers(n_more, [&] { make_step(more, n_more); });
+  const auto both = [&](int64_t n, Step& step) {
+    return [&, n] { with_layers(n, [&] { step.losses_and_gradients(losses.data(), tokens, 1e-6f); }); };
+  };
+  const auto forward = [&](int64_t n, Step& step) {
+    return [&, n] { with_layers(n, [&] { step.losses(losses.data(), tokens); }); };
+  };
+  const std::vector<double> t =
+      medians({both(1, *one), both(n_more, *more), forward(1, *one), forward(n_more, *more)});
+  s.model.layers = std::move(all);
+  s.model.config.n_layer = n_layer;
+  LayerTimes times;
+  const double between = double(std::max<int64_t>(n_more - 1, 1));
+  times.layer = std::max(0.0, (t[1] - t[0]) / between);
+  times.layer_forward = std::max(0.0, (t[3] - t[2]) / between);
+  times.head = std::max(0.0, t[0] - times.layer);
+  times.head_forward = std::max(0.0, t[2] - times.layer_forward);
+  return times;
+}
+
+// What an iteration does with the parameters themselves, from a part of them.
+double update_seconds(Setup& s) {
+  LoraParameters& p = s.parameters;
+  const int64_t n = std::min<int64_t>(p.values.size(), int64_t{1} << 22);
+  Buffer<float> values(n), m(n), v(n), gradients(n);
+  const double t = medians({[&] {
+    std::fill_n(gradients.data(), n, 0.0f);
+    sum_of_squares(gradients.data(), n, s.pool);
+    adamw_update(values.data(), m.data(), v.data(), gradients.data(), n, {}, s.pool);
+  }})[0];
+  return t * double(p.values.size()) / double(n);
+}
+
+}  // namespace
+
+Estimate estimate(const FinetuneOptions& options, const std::function<void(std::string_view line)>& say) {
+  Setup s(options);
+  for (const std::string& line : describe(s)) say(line);
+  s.plan_memory();
+  Estimate e;
+  e.memory = s.memory_parts();
+  e.memory_bytes = s.memory_bytes();
+  e.model_bytes = int64_t(s.model.gguf.file_bytes());
+  e.free_bytes = int64_t(available_memory());
+  e.n_iter = std::max<int64_t>(0, s.n_iter - s.state.iteration);
+  if (e.n_iter == 0) return e;
+
+  const double batch_tokens = s.mean_tokens() / double(options.grad_acc);
+  const Batch batch = typical_batch(s, batch_tokens);
+  const LayerTimes t = time_layers(s, batch);
+  const int64_t n_layer = s.model.config.n_layer;
+  // The last layer's activations are still there when the backward pass begins.
+  const int64_t n_again = s.plan.n_kept < n_layer ? n_layer - s.plan.n_kept - 1 : 0;
+  const double forward = t.head_forward + double(n_layer) * t.layer_forward;
+  const double gradients = (t.head + double(n_layer) * t.layer + double(n_again) * t.layer_forward) *
+                           batch_tokens / double(batch.n_tokens()) * double(options.grad_acc);
+  e.at_least = options.optimizer == Optimizer::lbfgs;
+  e.iteration_s = (e.at_least ? 2 : 1) * gradients + update_seconds(s);
+  if (!s.held_out.empty()) {
+    double tokens = 0;
+    std::vector<Token> inputs, targets;
+    for (int64_t i : s.held_out) {
+      s.held_out_data().sample(i, inputs, targets);
+      tokens += double(inputs.size());
+    }
+    e.evaluation_s = forward * tokens / double(batch.n_tokens());
+    const int64_t every = options.eval_every;
+    const int64_t on_the_way = every > 0 ? (s.n_iter - 1) / every - s.state.iteration / every : 0;
+    e.n_evaluations = on_the_way + (s.resumed ? 1 : 2);  // the last, and the one before training
+  }
+  e.total_s = double(e.n_iter) * e.iteration_s + double(e.n_evaluations) * e.evaluation_s;
+  return e;
+}
+
+}  // namespace lora

@@ -1,0 +1,29 @@
+// What a run would take on this machine: its memory from the plan that the run itself would use, its time
+// from a few layers that are computed here and now.
+#pragma once
+
+#include <functional>
+#include <string_view>
+#include <vector>
+
+#include "train/setup.h"
+
+namespace lora {
+
+struct Estimate {
+  std::vector<MemoryPart> memory;  // beyond the model's file
+  int64_t memory_bytes = 0;        // their sum
+  int64_t model_bytes = 0;         // mapped
+  int64_t free_bytes = 0;
+  int64_t n_iter = 0;      // iterations that are left to do
+  double iteration_s = 0;  // of one, on average
+  int64_t n_evaluations = 0;
+  double evaluation_s = 0;  // of one
+  double total_s = 0;
+  bool at_least = false;  // L-BFGS: one trial per line search was assumed
+};
+
+// Error naming the file or option at fault, or if the run would not fit into memory.
+Estimate estimate(const FinetuneOptions& options, const std::function<void(std::string_view line)>& say);
+
+}  // namespace lora

@@ -1,0 +1,35 @@
+// The loss on samples that are not trained on.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "data/batch.h"
+#include "data/samples.h"
+#include "model/step.h"
+#include "train/options.h"
+
+namespace lora {
+
+// Which samples are trained on and which are held out, both in file order. Of samples of their own
+// (windows = false) max(1, fraction x n) are drawn with the seed. Windows overlap, so a block of the text is
+// held out whose place the seed decides: windows that reach into it are neither trained on nor evaluated,
+// and those evaluated lie side by side. Error if nothing is left for either.
+struct SampleSplit {
+  std::vector<int64_t> trained, held_out;
+};
+SampleSplit split_samples(int64_t n_samples, double fraction, uint64_t seed, bool windows, int64_t n_ctx);
+
+// Samples of a text that is held out as a whole: all, or of windows those side by side.
+std::vector<int64_t> all_samples(int64_t n_samples, bool windows, int64_t n_ctx);
+
+struct HeldOutLoss {
+  double loss = 0;     // mean over the target tokens, in nats
+  int64_t tokens = 0;  // target tokens
+};
+// n_batch samples at a time, which the step must have been planned for.
+HeldOutLoss held_out_loss(Step& step, const Dataset& data, const std::vector<int64_t>& samples,
+                          int64_t n_batch, int64_t n_ctx);
+
+}  // namespace lora

@@ -1,0 +1,102 @@
+#include "train/saver.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "kernels/optimizer/adamw.h"
+#include "train/outputs.h"
+
+namespace lora {
+namespace {
+
+// Nothing in it depends on time, paths or threads.
+Adapter adapter_of(const LoraParameters& parameters, const TrainState& state, const Model& model,
+                   int64_t n_ctx) {
+  Adapter adapter = to_adapter(parameters, model);
+  const RopeParameters &used = model.config.rope, own = read_config(model.gguf).rope;
+  if (used.freq_base != own.freq_base) adapter.rope_freq_base = float(used.freq_base);
+  if (used.freq_scale != own.freq_scale) adapter.rope_freq_scale = float(used.freq_scale);
+  adapter.facts = {{"seed", std::to_string(state.seed)},
+                   {"iteration", std::to_string(state.iteration)},
+                   {"context_length", std::to_string(n_ctx)}};
+  return adapter;
+}
+
+std::string setting(const Checkpoint& checkpoint, std::string_view name) {
+  for (const auto& [key, value] : checkpoint.settings) {
+    if (key == name) return value;
+  }
+  return "";
+}
+
+}  // namespace
+
+Saved save(const Setup& setup) {
+  const FinetuneOptions& options = setup.options;
+  const LoraParameters& p = setup.parameters;
+  for (int64_t i = 0; i < p.values.size(); ++i) {
+    if (std::isfinite(p.values[i])) continue;
+    fail(
+        "iteration {}: the adapter is no longer finite, a lower --adam-alpha may help; what was saved before "
+        "stays",
+        setup.state.iteration);
+  }
+  Saved saved;
+  const auto write_all = [&](const std::string& pattern, std::string& last, const auto& write) {
+    for (const std::string& path : output_paths(options, pattern, setup.state.iteration)) {
+      try {
+        write(path);
+        last = path;
+      } catch (const Error& e) {
+        if (saved.error.empty()) saved.error = e.what();
+      }
+    }
+  };
+  // The checkpoint first: it is what a run cannot do without.
+  write_all(options.checkpoint_out, saved.checkpoint_path, [&](const std::string& path) {
+    write_checkpoint(path, setup.state, setup.settings, options.optimizer, p, setup.lbfgs, setup.model);
+  });
+  if (!options.lora_out.empty()) {
+    const Adapter adapter = adapter_of(p, setup.state, setup.model, options.n_ctx);
+    write_all(options.lora_out, saved.lora_path,
+              [&](const std::string& path) { write_adapter_gguf(adapter, path); });
+  }
+  return saved;
+}
+
+void save_best(const Setup& setup) {
+  write_adapter_gguf(adapter_of(setup.parameters, setup.state, setup.model, setup.options.n_ctx),
+                     best_path(setup.options));
+}
+
+std::string write_adapter_of_checkpoint(const FinetuneOptions& options, int64_t& iteration) {
+  const std::string& path = options.checkpoint_in;
+  if (path.empty() || !file_exists(path))
+    fail("--only-write-lora: no checkpoint {} (--checkpoint-in names it)", path);
+  if (options.lora_out.empty()) fail("--only-write-lora: needs a name in --lora-out");
+  const Checkpoint checkpoint = read_checkpoint(path);
+  const auto number = [&](std::string_view name) {
+    try {
+      return std::stod(setting(checkpoint, name));
+    } catch (const std::exception&) {
+      fail("{}: setting {}: missing, or no number", path, name);
+    }
+  };
+  const Model model =
+      load_model(options.model_base, {number("--rope-freq-base"), number("--rope-freq-scale"), std::nullopt});
+  if (setting(checkpoint, "model") != fmt::format("{:016x}", fingerprint(model.gguf)))
+    fail("{}: model differs: the checkpoint is not of {}", path, options.model_base);
+  iteration = checkpoint.state.iteration;
+  std::string last;
+  const Adapter adapter =
+      adapter_of(checkpoint.parameters, checkpoint.state, model, std::llround(number("--ctx")));
+  if (adapter.pairs.empty()) fail("{}: only norms are trained, which an adapter file leaves out", path);
+  for (const std::string& out : output_paths(options, options.lora_out, iteration)) {
+    write_adapter_gguf(adapter, out);
+    last = out;
+  }
+  return last;
+}
+
+}  // namespace lora

@@ -1,0 +1,26 @@
+// Writes a run's adapters and checkpoints under the names that the options give them.
+#pragma once
+
+#include <string>
+
+#include "train/setup.h"
+
+namespace lora {
+
+struct Saved {
+  std::string lora_path, checkpoint_path;  // the last one written of each; empty: none
+  std::string error;                       // the first file's that could not be written; empty: all were
+};
+
+// Every file is written whole or not at all, one that fails does not keep the others from being written.
+// Error, and nothing is written, if the values are not finite.
+Saved save(const Setup& setup);
+
+// The adapter alone, for the best held-out loss so far. Error if it cannot be written.
+void save_best(const Setup& setup);
+
+// The adapter of a checkpoint, under the names of its iteration. Error if there is no checkpoint, or it is of
+// another model. Returns the last path written, and says through `iteration` whose it is.
+std::string write_adapter_of_checkpoint(const FinetuneOptions& options, int64_t& iteration);
+
+}  // namespace lora

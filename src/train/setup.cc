@@ -1,0 +1,126 @@
+#include "train/setup.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/machine.h"
+#include "base/random.h"
+
+namespace lora {
+namespace {
+
+std::optional<Checkpoint> checkpoint_to_resume(const FinetuneOptions& options) {
+  if (options.checkpoint_in.empty() || !file_exists(options.checkpoint_in)) return std::nullopt;
+  return read_checkpoint(options.checkpoint_in);
+}
+
+// An adapter goes on being trained with the rotary settings it has.
+void take_rotary_settings(const FinetuneOptions& options, const Adapter& init, RopeParameters& rope) {
+  if (!options.rope_freq_base && init.rope_freq_base) rope.freq_base = double(*init.rope_freq_base);
+  if (!options.rope_freq_scale && init.rope_freq_scale) rope.freq_scale = double(*init.rope_freq_scale);
+}
+
+}  // namespace
+
+Setup::Setup(const FinetuneOptions& o)
+    : options(o),
+      program_bytes_(int64_t(resident_bytes() - resident_anonymous_bytes())),
+      pool(o.threads > 0 ? o.threads : physical_cores()),
+      input(gemm_input(o.precision)),
+      resumed(false),
+      model(load_model(o.model_base, {o.rope_freq_base, o.rope_freq_scale, o.norm_rms_eps})),
+      tokenizer(model.gguf),
+      data(o.train_data, tokenizer, text_options(o), pool) {
+  check_options(options);
+  if (!options.val_data.empty()) val_data.emplace(options.val_data, tokenizer, text_options(options), pool);
+  program_bytes_ += int64_t(resident_anonymous_bytes());
+
+  std::optional<Checkpoint> checkpoint = checkpoint_to_resume(options);
+  resumed = checkpoint.has_value();
+  state.seed = resumed && options.seed < 0 ? checkpoint->state.seed
+               : options.seed < 0          ? entropy_seed()
+                                           : uint64_t(options.seed);
+  state.shuffle_seed = state.seed;
+  const bool windows = options.sample_start.empty();
+  if (val_data) {
+    held_out = all_samples(val_data->n_samples(), windows, options.n_ctx);
+  } else if (options.val_split > 0) {
+    SampleSplit split =
+        split_samples(data.n_samples(), options.val_split, state.seed, windows, options.n_ctx);
+    trained = std::move(split.trained);
+    held_out = std::move(split.held_out);
+  }
+
+  std::optional<Adapter> init;
+  if (!options.lora_init.empty()) {
+    init = read_adapter(options.lora_init, model.gguf);
+    take_rotary_settings(options, *init, model.config.rope);
+  }
+  parameters = initial_parameters(options, model, state.seed, init);
+  settings = run_settings(options, model, parameters);
+  settings.emplace_back("--seed", std::to_string(state.seed));
+  if (checkpoint) {
+    expect_fits(*checkpoint, options.checkpoint_in, settings, parameters);
+    state = std::move(checkpoint->state);
+    parameters = std::move(checkpoint->parameters);
+    lbfgs = std::move(checkpoint->lbfgs);
+    if (options.force_reshuffle) {
+      state.shuffle_seed = random_bits(state.seed, Purpose::shuffle, uint64_t(state.iteration), ~uint64_t{0});
+      state.shuffle_begin = state.cursor;
+    }
+  }
+  if (!options.lora_out.empty() &&
+      std::ranges::all_of(parameters.pairs, [](const auto& pair) { return pair.is_norm(); })) {
+    fail("--lora-out: only norms are trained, which an adapter file leaves out (--lora-out '' writes none)");
+  }
+  attach(model, parameters);
+  norms = TrainedNorms(model, parameters);
+  batch_options = {options.n_ctx,      options.n_batch,    options.shuffle, fills_rows(options),
+                   options.plain_fill, state.shuffle_seed, trained};
+  n_iter = iteration_count(options, n_samples());
+}
+
+void Setup::plan_memory() {
+  int64_t row = row_length(options, data);
+  if (val_data) row = std::max(row, row_length(options, *val_data));
+  const int64_t others = trained_bytes(options, parameters.memory_bytes()) + data.memory_bytes() +
+                         (val_data ? val_data->memory_bytes() : 0);
+  plan = make_plan(options, model, row, others, input, pool.size());
+}
+
+std::vector<MemoryPart> Setup::memory_parts() const {
+  return {
+      {"program, vocabulary and samples", program_bytes_},
+      {"adapter and optimizer", trained_bytes(options, parameters.memory_bytes())},
+      {"layers' inputs", plan.input_bytes},
+      {fmt::format("activations ({} of {} layers kept)", plan.n_kept, model.config.n_layer),
+       plan.activation_bytes},
+      {"workspace", plan.workspace_bytes},
+      {"threads and tables", plan.other_bytes},
+  };
+}
+
+int64_t Setup::memory_bytes() const {
+  int64_t sum = 0;
+  for (const MemoryPart& part : memory_parts()) sum += part.bytes;
+  return sum;
+}
+
+double Setup::mean_tokens() const {
+  constexpr int64_t kMost = 1000;
+  const double rows = double(options.n_batch * options.grad_acc);
+  if (fills_rows(options)) return rows * double(options.n_ctx);
+  const int64_t n = n_samples(), step = std::max<int64_t>(1, n / kMost);
+  BatchOptions in_order = batch_options;
+  in_order.shuffle = false;
+  std::vector<Token> inputs, targets;
+  double tokens = 0, seen = 0;
+  for (int64_t i = 0; i < n; i += step, ++seen) {
+    data.sample(sample_at(data, in_order, uint64_t(i)), inputs, targets);
+    tokens += double(inputs.size());
+  }
+  return rows * tokens / seen;
+}
+
+}  // namespace lora

@@ -1,0 +1,72 @@
+// Everything that a run holds, read, checked and made before its first step: what finetune() trains with and
+// estimate() looks at.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "adapter/norms.h"
+#include "base/parallel.h"
+#include "data/batch.h"
+#include "tokenizer/tokenizer.h"
+#include "train/checkpoint.h"
+#include "train/held_out.h"
+#include "train/run.h"
+
+namespace lora {
+
+struct MemoryPart {
+  std::string name;
+  int64_t bytes;
+};
+
+struct Setup {
+  // Throws Error naming the file or option at fault; a checkpoint that does not fit is one.
+  explicit Setup(const FinetuneOptions& options);
+  Setup(const Setup&) = delete;  // the model refers to the parameters
+  Setup& operator=(const Setup&) = delete;
+
+  // Plans the memory of a step. Error if there is too little.
+  void plan_memory();
+
+  const Dataset& held_out_data() const { return val_data ? *val_data : data; }
+  int64_t n_samples() const { return batch_options.n_samples(data); }
+  // Bytes beyond the model's file, and of which parts they consist.
+  std::vector<MemoryPart> memory_parts() const;
+  int64_t memory_bytes() const;
+  // Tokens that an iteration computes on average, from samples across the data.
+  double mean_tokens() const;
+
+  const FinetuneOptions& options;
+
+ private:
+  int64_t program_bytes_;  // what is there already: the program at first, then vocabulary and samples too
+
+ public:
+  ThreadPool pool;
+  GemmInput input;
+  bool resumed;
+  Model model;
+  Tokenizer tokenizer;
+  Dataset data;
+  std::optional<Dataset> val_data;
+  std::vector<int64_t> trained;   // samples that are trained on; empty: all
+  std::vector<int64_t> held_out;  // samples of held_out_data() that are evaluated; empty: none
+  TrainState state;
+  LoraParameters parameters;
+  TrainedNorms norms;
+  LbfgsHistory lbfgs;
+  Settings settings;
+  BatchOptions batch_options;
+  int64_t n_iter = 0;
+  StepPlan plan;
+};
+
+// What is said before training, line by line: what was read, what is trained, with what.
+std::vector<std::string> describe(const Setup& setup);
+// And of the plan: memory by part, the total, what is free.
+std::string describe_memory(const Setup& setup);
+
+}  // namespace lora
