@@ -36,8 +36,8 @@ inline void report_flops(benchmark::State& state, double seconds_per_call, GemmI
   state.counters["of_peak"] = flops / seconds_per_call / peaks[size_t(input)];
 }
 
-// Against copying within as many bytes, so from the cache that they fit. A copy also fetches the lines that it
-// overwrites, so what works in place can be faster.
+// Against copying within as many bytes, so from the cache that they fit. A copy also fetches the lines that
+// it overwrites, so what works in place can be faster.
 inline void report_bytes(benchmark::State& state, double seconds_per_call, int64_t moved,
                          int64_t working_set) {
   static std::map<int64_t, double> copies;

@@ -1,4 +1,4 @@
-// AdamW and the gradient's norm. Argument: parameters, 6.4 million (a 3B model's LoRA of rank 2) to 51
+// AdamW and the gradient's norm. Argument: parameters, 6.4 million (a 3B model's LoRA of rank 4) to 51
 // million (rank 32), more than fits the cache.
 #include <vector>
 
