@@ -1,5 +1,5 @@
-// AdamW and the gradient's norm. Argument: parameters, 6.4 million (a 3B model's LoRA of rank 2) to 51
-// million (rank 16), more than fits the cache.
+// AdamW and the gradient's norm. Argument: parameters, 6.4 million (a 3B model's LoRA of rank 4) to 51
+// million (rank 32), more than fits the cache.
 #include <vector>
 
 #include "kernels/bench_report.h"
