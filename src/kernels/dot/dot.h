@@ -15,7 +15,7 @@
 
 namespace lora {
 
-inline constexpr int64_t kDotTokens = 4;
+inline constexpr int64_t kDotTokens = 16;
 
 // What quantized weights are multiplied with. int8 takes effect where int8_dot() has a kernel for the weight.
 enum class DotInput { f32, int8 };
