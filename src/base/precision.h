@@ -1,4 +1,5 @@
-// What numbers a matrix multiplication reads. It accumulates in f32 whatever this says.
+// What numbers a matrix multiplication reads. It accumulates in f32 whatever this says. Generation, token by token,
+// reads 8-bit integers unless this is f32 (kernels/dot/dot.h).
 #pragma once
 
 namespace lora {

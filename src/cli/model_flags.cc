@@ -20,7 +20,9 @@ FlagGroup model_flags(ModelOptions& o, int64_t& n_ctx, int64_t min_ctx, const st
           {now, "-t,--threads", "N", "", "threads to compute with",
            integer(o.threads, 1, 4096).or_else("physical cores")},
           {now, "--precision", "P", "",
-           "of matrix multiplications: f32, bf16 or auto (bf16 where the CPU has it)",
+           "of matrix multiplications: f32, bf16 or auto (bf16 where the CPU has it); all but f32 generate "
+           "in "
+           "8-bit integers where weights are quantized",
            precision(o.precision)},
           {now, "--rope-freq-base", "F", "", "base of the rotary frequencies",
            number(o.rope_freq_base, above_zero).or_else("the adapter's, else the model's")},

@@ -24,7 +24,6 @@ bool before(const Candidate& a, const Candidate& b) {
 std::vector<float> penalized(const Sampler& sampler, std::span<const float> logits) {
   std::vector<float> result(logits.begin(), logits.end());
   const float penalty = float(sampler.options.repeat_penalty);
-  if (penalty == 1) return result;
   for (Token token : sampler.recent) {
     if (token < 0 || size_t(token) >= result.size()) continue;
     const float l = logits[size_t(token)];  // of the untouched logits: a repeated token counts once
@@ -33,22 +32,31 @@ std::vector<float> penalized(const Sampler& sampler, std::span<const float> logi
   return result;
 }
 
-// The k likeliest, sorted; all of finite logit if k <= 0.
+// The k likeliest, sorted; all of finite logit if k <= 0. Sorts no more than 2 k at a time: what is not above
+// the worst of k better ones is passed over.
 std::vector<Candidate> top_k(std::span<const float> logits, int64_t k) {
-  std::vector<Candidate> all;
-  all.reserve(logits.size());
+  const size_t n = k > 0 ? std::min(size_t(k), logits.size()) : logits.size();
+  std::vector<Candidate> best;
+  best.reserve(std::min(2 * n, logits.size()));
+  float passed_over = -std::numeric_limits<float>::infinity();  // the highest of these
   for (size_t i = 0; i < logits.size(); ++i) {
     const float l = logits[i];
-    if (std::isnan(l) || l == std::numeric_limits<float>::infinity()) {
+    if (l <= passed_over) continue;
+    if (!(l <= std::numeric_limits<float>::max())) {
       fail("logits: {} for token {}: the model or an adapter is damaged", l, i);
     }
-    if (std::isfinite(l)) all.push_back({Token(i), l});
+    best.push_back({Token(i), l});
+    if (best.size() == 2 * n) {
+      const auto last = best.begin() + std::ptrdiff_t(n - 1);
+      std::nth_element(best.begin(), last, best.end(), before);
+      passed_over = last->logit;
+      best.resize(n);
+    }
   }
-  if (all.empty()) fail("logits: every token is banned");
-  const size_t n = k > 0 ? std::min(size_t(k), all.size()) : all.size();
-  std::partial_sort(all.begin(), all.begin() + std::ptrdiff_t(n), all.end(), before);
-  all.resize(n);
-  return all;
+  if (best.empty()) fail("logits: every token is banned");
+  std::sort(best.begin(), best.end(), before);
+  best.resize(std::min(n, best.size()));
+  return best;
 }
 
 // exp((l - l_first) / temp): proportional to the softmax of l / temp.
@@ -97,7 +105,9 @@ void accept(Sampler& sampler, Token token) {
 Token sample(Sampler& sampler, std::span<const float> logits) {
   const SamplerOptions& o = sampler.options;
   const bool greedy = o.temp <= 0;  // no filter drops the first
-  std::vector<Candidate> sorted = top_k(penalized(sampler, logits), greedy ? 1 : o.top_k);
+  std::vector<float> changed;
+  if (o.repeat_penalty != 1) logits = changed = penalized(sampler, logits);
+  std::vector<Candidate> sorted = top_k(logits, greedy ? 1 : o.top_k);
   if (greedy) return sorted[0].token;
   top_p(sorted, o.top_p);
   min_p(sorted, o.min_p);
