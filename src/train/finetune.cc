@@ -130,7 +130,8 @@ class Run {
     say(fmt::format("data: {} samples, {} tokens; {} cut at {} tokens ({} tokens lost), {} blank skipped{}",
                     d.n_samples, d.n_tokens, d.n_cut, options_.n_ctx, d.n_lost, d.n_blank,
                     d.n_short ? fmt::format(", {} too short skipped", d.n_short) : ""));
-    if (options_.sample_start.empty()) {
+    if (d.n_bad > 0) say(fmt::format("data: {} bad records skipped, the first: {}", d.n_bad, d.first_bad));
+    if (d.n_window_files > 0) {
       say(fmt::format(
           "data: without --sample-start a sample of up to {} tokens begins at every token, so one epoch "
           "reads the text about {} times",
@@ -142,7 +143,7 @@ class Run {
           "reaches --adam-alpha",
           options_.warmup, n_iter_));
     }
-    if (!pattern_occurs()) {
+    if (d.n_uncut_files > 0 && d.n_uncut_files + d.n_record_files == int64_t(options_.train_data.size())) {
       say(fmt::format("warning: --sample-start '{}' does not occur in the text, so each file is one sample{}",
                       options_.sample_start,
                       !options_.escape && options_.sample_start.find('\\') != std::string::npos
@@ -170,14 +171,6 @@ class Run {
     say(fmt::format("compute: {} kernels, {} inputs, {} threads; {} iterations of {} samples", name(isa()),
                     input_ == GemmInput::bf16 ? "bf16" : "f32", pool_.size(), n_iter_,
                     options_.n_batch * options_.grad_acc));
-  }
-
-  // Whether samples were cut at all; true without a pattern.
-  bool pattern_occurs() const {
-    const std::string pattern = text_options(options_).sample_start;
-    return pattern.empty() || std::ranges::any_of(options_.train_data, [&](const std::string& path) {
-             return MappedFile(path).text().find(pattern) != std::string_view::npos;
-           });
   }
 
   // A fresh run empties the file; a resumed one keeps what was written up to its iteration.
