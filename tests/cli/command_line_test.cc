@@ -78,8 +78,6 @@ TEST(CommandLine, UnknownFlagNamesTheNearest) {
 TEST(CommandLine, FlagNotYetAvailableIsRefusedByName) {
   expect_only_error(lora({"finetune", "-m", "x.gguf", "--use-lbfgs"}), 2,
                     "--use-lbfgs: not yet available in this version");
-  expect_only_error(lora({"tokenize", "-m", "x.gguf", "--train-data", "a.txt", "--overlapping-samples"}), 2,
-                    "--overlapping-samples: not yet available");
 }
 
 TEST(CommandLine, BadValueNamesFlagAndRange) {
