@@ -141,6 +141,21 @@ def samples_seeds():
     seed("spaces", b" ", True, b"  \xc2\xa0 \xe3\x80\x80 x ")
 
 
+def records_seeds():
+    """First byte: the chat family times 4, plus the format (0 .jsonl, 1 .json, 2 .csv)."""
+    chat = {"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": [{"text": "Hi"}]},
+                         {"role": "assistant", "content": "Hello"}]}
+    alpaca = {"instruction": "Add.", "input": "1 2", "output": "3"}
+    share = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": ""}]}
+    tavern = [{"user_name": "A", "character_name": "B"}, {"name": "B", "is_user": False, "mes": "Hi"},
+              {"name": "A", "is_user": True, "mes": "Bye", "is_system": True}]
+    lines = "\r\n".join(json.dumps(record) for record in (chat, alpaca, share, {"text": "a\r\nb"})).encode()
+    save("records", "lines", bytes([0]) + lines)
+    save("records", "tavern", bytes([4]) + "\n".join(json.dumps(line) for line in tavern).encode())
+    save("records", "list", bytes([9]) + json.dumps([chat, alpaca, 3], indent=1).encode())
+    save("records", "table", bytes([2]) + b'prompt,completion\n"a ""b"",\nc",d\n,\n\ne,f')
+
+
 def tokenizer_seeds():
     save("tokenizer", "english", b"The cat sat on the mat, and it wasn't 12345 years old.\n\n  Two  spaces.")
     save("tokenizer", "specials", b"<s>a</s><0x0A><s><unk> <s")
@@ -149,5 +164,5 @@ def tokenizer_seeds():
     save("tokenizer", "empty", b"")
 
 
-for write in (gguf_seeds, adapter_seeds, safetensors_seeds, samples_seeds, tokenizer_seeds):
+for write in (gguf_seeds, adapter_seeds, safetensors_seeds, samples_seeds, records_seeds, tokenizer_seeds):
     write()

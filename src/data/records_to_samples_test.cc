@@ -194,6 +194,11 @@ TEST(RecordSamples, TextsAndRecordsMayBeMixed) {
   EXPECT_EQ(dataset.report().n_window_files, 2);
 }
 
+TEST(RecordSamples, WithNeitherBosNorEosASingleTokenHasNothingToPredict) {
+  EXPECT_THAT(test::error_of([] { records("a.jsonl", R"({"text": "a"})", {}, letters_tokenizer(false)); }),
+              HasSubstr("line 1: nothing to train on: a single token, with neither BOS nor EOS"));
+}
+
 TEST(RecordSamples, LongOnesAreCutAndWhatIsNotTrainedOnAtTheEndLeftOut) {
   const std::string chat =
       R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},

@@ -62,6 +62,9 @@ void SampleEncoder::add_record(EncodedSamples& out, const Record& record) {
     if (!span.is_template) find_special(out, span.text);
   }
   if (eos_ >= 0 && !tokenizer_.is_end(id_of(t_.back()))) t_.push_back(eos_);
+  if (bos_ < 0 && t_.size() == 1) {
+    fail("nothing to train on: a single token, with neither BOS nor EOS beside it");
+  }
   // Without BOS the first token has none before it and is no target.
   const auto begin = t_.begin() + (bos_ >= 0 || t_.empty() ? 0 : 1);
   const int64_t before = std::find_if(begin, t_.end(), [](Token token) { return token >= 0; }) - t_.begin();

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "data/data_test_util.h"
 
 namespace lora {
@@ -188,8 +189,7 @@ TEST(Samples, ALongSampleIsTokenizedWhole) {
 
 TEST(Samples, ThreadCountDoesNotMatter) {
   std::string text;
-  for (int i = 0; i < 30000; ++i)
-    text += "#sample " + std::to_string(i) + (i % 3 == 0 ? " of the sea\n" : "\n");
+  for (int i = 0; i < 30000; ++i) text += fmt::format("#sample {}{}\n", i, i % 3 == 0 ? " of the sea" : "");
   const Dataset one = dataset_of(text, tiny_tokenizer(), cut_at("#"), 1);
   const Dataset four = dataset_of(text, tiny_tokenizer(), cut_at("#"), 4);
   EXPECT_EQ(all_samples(one), all_samples(four));
@@ -201,11 +201,13 @@ TEST(Overlapping, SamplesRunOnPastTheNextStart) {
   TextOptions options = cut_at("#");
   options.overlapping_samples = true;
   options.n_ctx = 6;
-  const Tokens first = encode("the whale#the sea#and the sky over all"),
-               second = encode("the sea#and the sky over all"), third = encode("and the sky over all");
+  const Tokens first = encode("the whale#the sea#and the sky over all the ships"),
+               second = encode("the sea#and the sky over all the ships"),
+               third = encode("and the sky over all the ships");
   ASSERT_GT(second.size(), 6u);
   ASSERT_GT(third.size(), 6u);
-  const Dataset dataset = dataset_of("#the whale#the sea#and the sky over all", tiny_tokenizer(), options);
+  const Dataset dataset =
+      dataset_of("#the whale#the sea#and the sky over all the ships", tiny_tokenizer(), options);
   const auto six = [](const Tokens& t) { return with_bos(Tokens(t.begin(), t.begin() + 6)); };
   EXPECT_THAT(all_samples(dataset), ElementsAre(six(first), six(second), six(third)));
   EXPECT_EQ(dataset.report().n_cut, 0);
@@ -222,7 +224,7 @@ TEST(Overlapping, TheTextsEndIsASamplesEnd) {
 TEST(Overlapping, EachHasTheTokensOfItsWholeRest) {
   std::string text;
   for (int i = 0; i < 3000; ++i) {
-    text += "#" + std::to_string(i * 7919) + " whales and " + std::string(size_t(i % 90), 'x');
+    text += fmt::format("#{} whales and {}", i * 7919, std::string(size_t(i % 90), 'x'));
   }
   TextOptions options = cut_at("#");
   options.overlapping_samples = true;
@@ -231,7 +233,7 @@ TEST(Overlapping, EachHasTheTokensOfItsWholeRest) {
   ASSERT_EQ(dataset.n_samples(), 3000);
   Tokens inputs, targets;
   for (int64_t i = 0; i < 3000; i += 500) {
-    Tokens t = encode(text.substr(text.find("#" + std::to_string(i * 7919) + " ") + 1));
+    Tokens t = encode(text.substr(text.find(fmt::format("#{} ", i * 7919)) + 1));
     t.resize(300);
     dataset.sample(i, inputs, targets);
     EXPECT_EQ(targets, t) << i;

@@ -37,6 +37,22 @@ TEST(SpecialTokens, ControlTokensAreReadOnlyWhenAskedForUserDefinedAlways) {
   EXPECT_THAT(split(vocab, special, "", true), ElementsAre());
 }
 
+TEST(SpecialTokens, ControlTokensAreReadWithinGivenStretchesOnly) {
+  const Vocabulary vocab(VocabularyFile()
+                             .add("<s>", 0, TokenKind::control)
+                             .add("><", 0, TokenKind::control)
+                             .add("<t>", 0, TokenKind::user_defined)
+                             .open());
+  const SpecialTokens special(vocab, {});
+  const std::string text = "<s><s>a<s><t>";  // the second one is text, the fourth ends outside
+  const std::vector<TextRange> ranges = {{0, 3}, {7, 10}};
+  std::vector<std::string> parts;
+  special.split(
+      text, ranges, [&](std::string_view part) { parts.emplace_back(part); },
+      [&](Token token) { parts.push_back("[" + vocab.pieces[size_t(token)] + "]"); });
+  EXPECT_THAT(parts, ElementsAre("[<s>]", "<s>a", "[<s>]", "[<t>]"));
+}
+
 TEST(SpecialTokens, TheLongestGoesFirstEvenIfItBeginsLater) {
   const Vocabulary vocab(VocabularyFile()
                              .add("abc", 0, TokenKind::user_defined)

@@ -203,6 +203,24 @@ TEST_P(Property, AnEncoderGivesWhatSingleCallsGive) {
   }
 }
 
+// Of one vocabulary: what goes on gets no space before it, but after a special token one that is not there
+// yet.
+TEST(Encoder, ATextThatGoesOn) {
+  const Tokenizer tokenizer(Gguf::open(test::bundled_model()));
+  Encoder encoder(tokenizer);
+  const auto joined = [&](std::string_view first, std::string_view next) {
+    std::vector<Token> tokens;
+    encoder.append(tokens, first, true);
+    encoder.append_next(tokens, next, {});
+    return tokens;
+  };
+  EXPECT_EQ(joined("the", " whale"), tokenizer.encode("the whale"));
+  EXPECT_EQ(joined("The ship.\n", "whale"), tokenizer.encode("The ship.\nwhale"));
+  EXPECT_EQ(joined("the</s>", "whale"), tokenizer.encode("the</s>whale", true));
+  EXPECT_EQ(joined("the</s>", " whale"), tokenizer.encode("the</s>whale", true));
+  EXPECT_NE(joined("the</s>", "</s>"), tokenizer.encode("the</s></s>", true));
+}
+
 std::string test_name(const testing::TestParamInfo<std::string>& info) {
   std::string name = info.param.substr(info.param.rfind('/') + 1);
   std::erase_if(name, [](unsigned char c) { return !std::isalnum(c); });

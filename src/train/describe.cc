@@ -16,14 +16,6 @@ double mib(int64_t bytes) {
   return double(bytes) / (1 << 20);
 }
 
-// Whether samples were cut at all; true without a pattern.
-bool pattern_occurs(const FinetuneOptions& options) {
-  const std::string pattern = text_options(options).sample_start;
-  return pattern.empty() || std::ranges::any_of(options.train_data, [&](const std::string& path) {
-           return MappedFile(path).text().find(pattern) != std::string_view::npos;
-         });
-}
-
 void describe_resume(Lines& lines, const Setup& s) {
   const std::string& path = s.options.checkpoint_in;
   if (path.empty()) return;
@@ -49,13 +41,16 @@ void describe_data(Lines& lines, const Setup& s) {
                                : fmt::format("held out: {} samples of these; {} are trained on",
                                              s.held_out.size(), s.trained.size()));
   }
-  if (o.sample_start.empty()) {
+  if (d.n_bad > 0) {
+    lines.push_back(fmt::format("data: {} bad records skipped, the first: {}", d.n_bad, d.first_bad));
+  }
+  if (d.n_window_files > 0) {
     lines.push_back(fmt::format(
         "data: without --sample-start a sample of up to {} tokens begins at every token, so one epoch "
         "reads the text about {} times",
         o.n_ctx, std::min(o.n_ctx, d.n_tokens)));
   }
-  if (!pattern_occurs(o)) {
+  if (d.n_uncut_files > 0 && d.n_uncut_files + d.n_record_files == int64_t(o.train_data.size())) {
     lines.push_back(fmt::format(
         "warning: --sample-start '{}' does not occur in the text, so each file is one sample{}",
         o.sample_start,

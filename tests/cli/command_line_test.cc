@@ -66,7 +66,7 @@ TEST(CommandLine, UnknownTopLevelFlagNamesTheNearest) {
 }
 
 TEST(CommandLine, CommandNotYetAvailableIsRefusedByName) {
-  expect_only_error(lora({"plot"}), 2, "plot: not yet available in this version");
+  expect_only_error(lora({"convert-lora"}), 2, "convert-lora: not yet available in this version");
 }
 
 TEST(CommandLine, UnknownFlagNamesTheNearest) {
@@ -78,8 +78,6 @@ TEST(CommandLine, UnknownFlagNamesTheNearest) {
 TEST(CommandLine, FlagNotYetAvailableIsRefusedByName) {
   expect_only_error(lora({"finetune", "-m", "x.gguf", "--lora-dropout", "0.5"}), 2,
                     "--lora-dropout: not yet available in this version");
-  expect_only_error(lora({"tokenize", "-m", "x.gguf", "--train-data", "a.txt", "--overlapping-samples"}), 2,
-                    "--overlapping-samples: not yet available");
 }
 
 TEST(CommandLine, BadValueNamesFlagAndRange) {

@@ -137,12 +137,12 @@ TEST_F(Tokenize, WithoutAPatternEveryTokenStartsASample) {
   EXPECT_EQ(got["samples"][1]["targets"], json({t[1], t[2], t[3], t[4]}));
 }
 
-TEST_F(Tokenize, SamplesAsTextAreALinePerInputToken) {
+TEST_F(Tokenize, SamplesAsPiecesAreALinePerInputToken) {
   folder.write("text.txt", ship_sentences());
   const Args flags = {"--train-data", "text.txt", "--sample-start", "<s>"};
   const json samples = tokenized(flags)["samples"];
   ASSERT_EQ(samples.size(), 3u);
-  const RunResult run = folder.lora(Args{"tokenize", "-m", "model.gguf", "-n", "2"} + flags);
+  const RunResult run = folder.lora(Args{"tokenize", "-m", "model.gguf", "-n", "2", "--pieces"} + flags);
   EXPECT_EQ(run.status, 0) << run.err;
   EXPECT_EQ(run.err, "");
   const std::vector<std::string> lines = lines_of(run.out);
@@ -161,6 +161,21 @@ TEST_F(Tokenize, SamplesAsTextAreALinePerInputToken) {
   EXPECT_EQ(at, lines.size());
   EXPECT_EQ(lines[1].substr(0, lines[1].find("->")), "1\t'<s>'\t");
   EXPECT_THAT(run.out, testing::HasSubstr("-> 2\t'</s>'\n"));
+}
+
+TEST_F(Tokenize, WhatIsTrainedOnIsMarked) {
+  folder.write(
+      "chat.jsonl",
+      R"({"messages": [{"role": "user", "content": "A ship?"}, {"role": "assistant", "content": "Two."}]})"
+      "\n{\"text\": \"The end\"}\n{}\n");
+  const RunResult run = folder.lora({"tokenize", "-m", "model.gguf", "--train-data", "chat.jsonl",
+                                     "--chat-template", "vicuna", "--skip-bad-records"});
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_THAT(run.out, testing::MatchesRegex("sample 1 of 2: [0-9]+ tokens, [0-9]+ trained on\n"
+                                             "<s>USER: A ship\\? ASSISTANT:\\{\\+ Two\\.</s>\\+\\}\n"
+                                             "sample 2 of 2: [0-9]+ tokens, [0-9]+ trained on\n"
+                                             "<s>\\{\\+The end</s>\\+\\}\n"));
+  EXPECT_THAT(run.err, testing::StartsWith("1 bad records skipped, the first: chat.jsonl: line 3: found"));
 }
 
 TEST_F(Tokenize, SamplesOfAVocabularyAlone) {

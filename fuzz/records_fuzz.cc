@@ -1,0 +1,57 @@
+// Any file of records: its records lie in it in order, and each is read or refused; what is trained on is a
+// part of what a record says. Input: one byte with the format and the chat family; the file.
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "data/record_file.h"
+
+namespace {
+
+void require(bool holds) {
+  if (!holds) __builtin_trap();
+}
+
+void check(const lora::Record& record, const lora::ChatTemplate& chat) {
+  const auto some = lora::record_spans(record, chat, false), all = lora::record_spans(record, chat, true);
+  require(some.size() <= all.size());
+  require(some.empty() || some.back().is_reply);
+  std::string begin, whole;
+  for (const lora::ChatSpan& span : some) begin += span.text;
+  for (const lora::ChatSpan& span : all) {
+    require(span.is_reply && !span.text.empty());
+    whole += span.text;
+  }
+  require(whole.starts_with(begin));
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size < 1) return 0;
+  const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
+  const auto format = lora::RecordFormat((data[0] & 3) % 3);
+  const auto families = lora::chat_families();
+  const lora::ChatTemplate chat{&families[(data[0] >> 2) % families.size()], "<s>", "</s>"};
+  try {
+    std::vector<std::string> skipped;
+    if (const auto record = lora::read_sillytavern_chat(text, format, &skipped)) check(*record, chat);
+    lora::RecordCutter cutter(text, format);
+    const char* after = text.data();
+    int64_t line = 1;
+    while (const auto raw = cutter.next()) {
+      require(!raw->text.empty() && raw->text.data() >= after && raw->line >= line);
+      after = raw->text.data() + raw->text.size();
+      require(after <= text.data() + text.size());
+      line = raw->line;
+      try {
+        check(cutter.parse(raw->text), chat);
+      } catch (const lora::Error&) {
+      }
+    }
+  } catch (const lora::Error&) {
+  }
+  return 0;
+}

@@ -1,0 +1,119 @@
+// What finetune makes of records, and of samples of different lengths: losses of its first iteration.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "cli_test.h"
+
+namespace lora::test {
+namespace {
+
+using Args = std::vector<std::string>;
+using nlohmann::json;
+
+class Records : public testing::Test {
+ protected:
+  Folder folder;
+
+  // The metrics of the first iteration.
+  json first(const std::string& data, const Args& flags) const {
+    const RunResult run = folder.lora(Args{"finetune",   "-m",
+                                           "model.gguf", "--train-data",
+                                           data,         "--checkpoint-in",
+                                           "",           "--checkpoint-out",
+                                           "",           "--lora-out",
+                                           "",           "--ctx",
+                                           "256",        "--adam-iter",
+                                           "1",          "--seed",
+                                           "5",          "--precision",
+                                           "f32",        "--no-shuffle",
+                                           "--metrics",  "m.jsonl"} +
+                                      flags);
+    EXPECT_EQ(run.status, 0) << run.err;
+    return json::parse(folder.read("m.jsonl"), nullptr, false);
+  }
+  double sum(const json& metrics) const {
+    return metrics["loss"].get<double>() * metrics["tokens"].get<double>();
+  }
+};
+
+constexpr double kRounding = 2e-6;  // relative, of f32 sums in another order
+
+// A conversation's loss is that of everything less that of what the assistant did not say, which comes
+// before.
+TEST_F(Records, TheLossCountsExactlyTheAssistantsTokens) {
+  folder.write("chat.jsonl", R"({"messages": [{"role": "user", "content": "Where is the ship?"},)"
+                             R"( {"role": "assistant", "content": "It sailed to the north."}]})");
+  folder.write("question.jsonl", R"({"text": "USER: Where is the ship? ASSISTANT:"})");
+  const Args chat = {"--batch", "1", "--chat-template", "vicuna"};
+  const json reply = first("chat.jsonl", chat), all = first("chat.jsonl", chat + Args{"--train-on", "all"}),
+             question = first("question.jsonl", chat + Args{"--no-separate-with-eos"});
+  EXPECT_EQ(reply["tokens"].get<int>() + question["tokens"].get<int>(), all["tokens"].get<int>());
+  EXPECT_NEAR(sum(reply) + sum(question), sum(all), kRounding * sum(all));
+
+  const RunResult tokens = folder.lora({"tokenize", "-m", "model.gguf", "--json", "--no-bos", "-p",
+                                        "It sailed to the north.</s>", "--parse-special"});
+  EXPECT_EQ(reply["tokens"], json::parse(tokens.out)["ids"].size());
+}
+
+TEST_F(Records, OneWithNothingToTrainOnIsAnErrorWithItsLine) {
+  folder.write("chat.jsonl",
+               "{\"text\": \"fine\"}\n{\"messages\": [{\"role\": \"user\", \"content\": \"Where?\"}]}\n");
+  const Args flags = {"finetune",
+                      "-m",
+                      "model.gguf",
+                      "--train-data",
+                      "chat.jsonl",
+                      "--checkpoint-in",
+                      "",
+                      "--chat-template",
+                      "vicuna",
+                      "--adam-iter",
+                      "1",
+                      "--lora-out",
+                      "",
+                      "--checkpoint-out",
+                      ""};
+  expect_error(folder.lora(flags), 1, "chat.jsonl: line 2: nothing to train on: the assistant says nothing");
+  const RunResult skipped = folder.lora(flags + Args{"--skip-bad-records"});
+  EXPECT_EQ(skipped.status, 0) << skipped.err;
+  EXPECT_THAT(skipped.err,
+              testing::HasSubstr("1 bad records skipped, the first: chat.jsonl: line 2: nothing"));
+  expect_error(folder.lora(flags + Args{"--train-on", "some"}), 2,
+               "--train-on: expected completion or all, found 'some'");
+}
+
+// Of different lengths, and with parts that are not trained on: the mean is over all target tokens.
+TEST_F(Records, BatchesAndAccumulationGiveTheMeanOverAllTargets) {
+  folder.write(
+      "a.jsonl",
+      "{\"prompt\": \"The ship\", \"completion\": \" sailed to the north and was not seen again.\"}\n"
+      "{\"prompt\": \"Call me\", \"completion\": \" Ishmael.\"}\n"
+      "{\"text\": \"The whale\"}\n"
+      "{\"prompt\": \"There was a king who had twelve daughters,\", \"completion\": \" each of them\"}\n");
+  const json whole = first("a.jsonl", {"--batch", "4"});
+  for (const Args& flags :
+       {Args{"--batch", "1", "--grad-acc", "4"}, Args{"--batch", "2", "--grad-acc", "2"}}) {
+    const json parts = first("a.jsonl", flags);
+    EXPECT_EQ(parts["tokens"], whole["tokens"]);
+    EXPECT_NEAR(parts["loss"].get<double>() / whole["loss"].get<double>(), 1, kRounding);
+    EXPECT_NEAR(parts["grad_norm"].get<double>() / whole["grad_norm"].get<double>(), 1, 1e-5);
+  }
+}
+
+// Three samples that fill one row to its end are, for the model, three samples.
+TEST_F(Records, FilledRowsKeepSamplesApart) {
+  folder.write("text.txt", "<s>The ship sailed to the north.<s>The whale swam.<s>There was a king.");
+  const Args cut = {"--sample-start", "<s>"};
+  const json apart = first("text.txt", cut + Args{"--batch", "3"});
+  const std::string n = apart["tokens"].dump();
+  const json filled = first("text.txt", cut + Args{"--batch", "1", "--ctx", n, "--fill-with-next-samples"}),
+             plain = first("text.txt", cut + Args{"--batch", "1", "--ctx", n, "--plain-fill"});
+  EXPECT_EQ(filled["tokens"], apart["tokens"]);
+  EXPECT_EQ(plain["tokens"], apart["tokens"]);
+  EXPECT_NEAR(filled["loss"].get<double>() / apart["loss"].get<double>(), 1, kRounding);
+  EXPECT_NEAR(filled["grad_norm"].get<double>() / apart["grad_norm"].get<double>(), 1, 1e-5);
+  EXPECT_GT(std::abs(plain["loss"].get<double>() / apart["loss"].get<double>() - 1), 1e-3);
+}
+
+}  // namespace
+}  // namespace lora::test
