@@ -161,7 +161,8 @@ void attach(Model& model, LoraParameters& parameters) {
     if (pair.is_norm()) continue;
     adapters_of(model, pair.base)
         .push_back({&parameters.values[pair.a], &parameters.values[pair.b], pair.rank, parameters.scale(pair),
-                    &parameters.gradients[pair.a], &parameters.gradients[pair.b]});
+                    &parameters.gradients[pair.a], &parameters.gradients[pair.b], parameters.dropout,
+                    stream_id(pair.base)});
   }
 }
 

@@ -39,6 +39,7 @@ struct LoraParameters {
   std::vector<Pair> pairs;
   float alpha = 0;
   bool rslora = false;
+  float dropout = 0;  // of the inputs of linear layers' adapters, while they are trained
   Buffer<float> values, gradients, m, v;
 
   // alpha / rank, with rslora alpha / sqrt(rank) (Kalajdzievski, "A Rank Stabilization Scaling Factor for

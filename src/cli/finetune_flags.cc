@@ -102,7 +102,7 @@ FlagGroup lora_flags(FinetuneOptions& o) {
            integer(r.ffn_norm, 0, kMaxLoraRank)},
           {now, "--rank-out-norm", "N", "", "rank of the output norm, kept in checkpoints only; 0: none",
            integer(r.out_norm, 0, kMaxLoraRank)},
-          {later, "--lora-dropout", "P", "", "probability of dropping an input of the adapter",
+          {now, "--lora-dropout", "P", "", "probability of dropping an input of the adapter, in training",
            number(o.lora_dropout, kBelowOne)},
           {now, "--rslora", "", "", "scale = alpha / sqrt(rank), folded into what is stored", turn(o.rslora)},
           {now, "--rope-freq-base", "F", "", "base of the rotary frequencies",

@@ -78,6 +78,7 @@ void Step::check(const StepTokens& tokens) const {
 
 // Runs all layers in place over one stream and returns the normed output, in the arena.
 const float* Step::forward(const StepTokens& tokens, float* x) {
+  nn_.dropout_key.reset();  // nothing is dropped but in training
   const ModelConfig& c = model_.config;
   const int64_t n = int64_t(tokens.ids.size());
   const BlockTokens block{n, tokens.positions.data(), tokens.segments, rope_};
@@ -110,7 +111,14 @@ void Step::logits(float* logits, const StepTokens& tokens) {
   }
 }
 
-void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float scale) {
+void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float scale,
+                                std::optional<uint64_t> dropout_key) {
+  nn_.dropout_key = dropout_key;
+  backward(losses, tokens, scale);
+  nn_.dropout_key.reset();
+}
+
+void Step::backward(double* losses, const StepTokens& tokens, float scale) {
   check(tokens);
   if (!plan_.backward) fail("step: planned without a backward pass");
   const ProfileScope part(nn_.profile, Part::elementwise);

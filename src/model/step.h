@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "kernels/attention/attention.h"
@@ -54,8 +55,9 @@ class Step {
   void losses(double* losses, const StepTokens& tokens);
 
   // The same, and the gradients of scale * sum of losses are added to the trained adapters' (LoraView::da,
-  // db).
-  void losses_and_gradients(double* losses, const StepTokens& tokens, float scale);
+  // db). With a key, adapters that have a dropout drop their inputs by it.
+  void losses_and_gradients(double* losses, const StepTokens& tokens, float scale,
+                            std::optional<uint64_t> dropout_key = {});
 
   // From now on losses_and_gradients() adds its time to it; nullptr: no longer.
   void set_profile(Profile* profile) { nn_.profile = profile; }
@@ -65,6 +67,7 @@ class Step {
 
  private:
   const float* forward(const StepTokens& tokens, float* x);
+  void backward(double* losses, const StepTokens& tokens, float scale);
   void head_backward(float* x, double* losses, std::span<const int32_t> targets, float scale);
   void check(const StepTokens& tokens) const;
 

@@ -1,6 +1,9 @@
 // What every layer needs to compute: threads, the input type of its products, and memory.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include "base/arena.h"
 #include "base/parallel.h"
 #include "base/profile.h"
@@ -15,6 +18,8 @@ struct NnContext {
   GemmScratch& scratch;  // per worker
   Arena& arena;          // per step
   Profile* profile = nullptr;
+  // While adapters are trained with dropout, what their masks are drawn from; else none is dropped.
+  std::optional<uint64_t> dropout_key = {};
   DotInput dot = DotInput::f32;  // of a few tokens; rounding is for generation, which needs no gradients
 };
 

@@ -1,8 +1,12 @@
 #include "nn/linear.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
+#include "base/random.h"
 #include "kernels/dot/dot.h"
+#include "kernels/dropout/dropout.h"
 
 namespace lora {
 namespace {
@@ -21,6 +25,11 @@ PackedTokens pack_x(const float* x, int64_t n_tokens, int64_t n_cols, float scal
 PackedTokens pack_dy(const float* dy, int64_t n_tokens, int64_t n_cols, float scale, NnContext& nn) {
   auto* storage = nn.arena.take<std::byte>(packed_bytes(nn.input, n_tokens, n_cols));
   return pack_gradient(storage, dy, n_tokens, n_cols, scale, nn.input, nn.pool);
+}
+
+std::optional<DropoutMask> dropout_of(const LoraView& lora, const NnContext& nn) {
+  if (!nn.dropout_key || lora.dropout == 0) return std::nullopt;
+  return DropoutMask{lora.dropout, random_bits(*nn.dropout_key, Purpose::dropout, lora.stream, 0)};
 }
 
 void add_bias(const LinearOutput& out, int64_t n_tokens, ThreadPool& pool) {
@@ -64,15 +73,30 @@ void forward_few(std::span<const LinearOutput> outputs, const float* x, int64_t 
   }
 }
 
-void forward_many(const LinearOutput& out, const PackedTokens& packed_x, int64_t n_tokens, NnContext& nn) {
+// xa = (D x) A^T.
+void dropped_down(float* xa, const float* x, const LoraView& lora, const DropoutMask& mask, int64_t n_in,
+                  int64_t n_tokens, NnContext& nn) {
+  const ArenaScope scope(nn.arena);
+  float* dropped = nn.arena.take<float>(n_tokens * n_in);
+  dropout_apply(dropped, x, n_tokens, n_in, mask, false, nn.pool);
+  const GemmTerm down = {pack_x(dropped, n_tokens, n_in, 1.0f, nn), f32_matrix(lora.a, lora.rank, n_in)};
+  gemm_forward(xa, {&down, 1}, false, nn.input, nn.scratch, nn.pool);
+}
+
+void forward_many(const LinearOutput& out, const PackedTokens& packed_x, const float* x, int64_t n_tokens,
+                  NnContext& nn) {
   const ArenaScope scope(nn.arena);
   const Linear& layer = *out.layer;
   float* xa = out.xa ? out.xa : nn.arena.take<float>(xa_size(layer, n_tokens));
   std::vector<GemmTerm> terms = {{packed_x, layer.w}};
   for (const LoraView& lora : layer.loras) {
     const ProfileScope part(nn.profile, Part::lora);
-    const GemmTerm down = {packed_x, f32_matrix(lora.a, lora.rank, layer.n_in())};
-    gemm_forward(xa, {&down, 1}, false, nn.input, nn.scratch, nn.pool);
+    if (const auto mask = dropout_of(lora, nn)) {
+      dropped_down(xa, x, lora, *mask, layer.n_in(), n_tokens, nn);
+    } else {
+      const GemmTerm down = {packed_x, f32_matrix(lora.a, lora.rank, layer.n_in())};
+      gemm_forward(xa, {&down, 1}, false, nn.input, nn.scratch, nn.pool);
+    }
     terms.push_back(
         {pack_x(xa, n_tokens, lora.rank, lora.scale, nn), f32_matrix(lora.b, layer.n_out(), lora.rank)});
     xa += n_tokens * lora.rank;
@@ -89,11 +113,11 @@ int64_t xa_size(const Linear& layer, int64_t n_tokens) {
 void linear_forward(std::span<const LinearOutput> outputs, const float* x, int64_t n_tokens, NnContext& nn) {
   const ProfileScope part(nn.profile, Part::gemm_forward);
   const ArenaScope scope(nn.arena);
-  if (n_tokens <= kDotTokens) {
+  if (n_tokens <= kDotTokens && !nn.dropout_key) {
     forward_few(outputs, x, n_tokens, nn);
   } else {
     const PackedTokens packed_x = pack_x(x, n_tokens, outputs[0].layer->n_in(), 1.0f, nn);
-    for (const LinearOutput& out : outputs) forward_many(out, packed_x, n_tokens, nn);
+    for (const LinearOutput& out : outputs) forward_many(out, packed_x, x, n_tokens, nn);
   }
   for (const LinearOutput& out : outputs) {
     if (out.y && out.layer->bias) add_bias(out, n_tokens, nn.pool);
@@ -105,6 +129,7 @@ void linear_backward(float* dx, std::span<const LinearGradient> layers, const fl
   const ProfileScope part(nn.profile, Part::gemm_input_gradient);
   const ArenaScope scope(nn.arena);
   std::vector<GemmTerm> terms;
+  std::vector<std::pair<GemmTerm, DropoutMask>> masked;
   for (const LinearGradient& gradient : layers) {
     const Linear& layer = *gradient.layer;
     const PackedTokens dy = pack_dy(gradient.dy, n_tokens, layer.n_out(), 1.0f, nn);
@@ -115,20 +140,39 @@ void linear_backward(float* dx, std::span<const LinearGradient> layers, const fl
       float* dxa = nn.arena.take<float>(n_tokens * lora.rank);  // dy B
       const GemmTerm up = {dy, f32_matrix(lora.b, layer.n_out(), lora.rank)};
       gemm_input_gradient(dxa, {&up, 1}, false, nn.input, nn.scratch, nn.pool);
+      const auto mask = dropout_of(lora, nn);
       if (lora.da) {
-        gemm_weight_gradient(lora.da, dxa, x, n_tokens, lora.rank, layer.n_in(), lora.scale, nn.scratch,
+        const ArenaScope dropped_scope(nn.arena);
+        const float* lora_x = x;
+        if (mask) {
+          float* dropped = nn.arena.take<float>(n_tokens * layer.n_in());
+          dropout_apply(dropped, x, n_tokens, layer.n_in(), *mask, false, nn.pool);
+          lora_x = dropped;
+        }
+        gemm_weight_gradient(lora.da, dxa, lora_x, n_tokens, lora.rank, layer.n_in(), lora.scale, nn.scratch,
                              nn.pool);
         gemm_weight_gradient(lora.db, gradient.dy, xa, n_tokens, layer.n_out(), lora.rank, lora.scale,
                              nn.scratch, nn.pool);
       }
       xa += n_tokens * lora.rank;
-      if (dx) {
-        terms.push_back(
-            {pack_dy(dxa, n_tokens, lora.rank, lora.scale, nn), f32_matrix(lora.a, lora.rank, layer.n_in())});
+      if (!dx) continue;
+      const GemmTerm down = {pack_dy(dxa, n_tokens, lora.rank, lora.scale, nn),
+                             f32_matrix(lora.a, lora.rank, layer.n_in())};
+      if (mask) {
+        masked.emplace_back(down, *mask);
+      } else {
+        terms.push_back(down);
       }
     }
   }
-  if (dx) gemm_input_gradient(dx, terms, false, nn.input, nn.scratch, nn.pool);
+  if (!dx) return;
+  gemm_input_gradient(dx, terms, false, nn.input, nn.scratch, nn.pool);
+  for (const auto& [down, mask] : masked) {
+    const ArenaScope dropped_scope(nn.arena);
+    float* part_of_dx = nn.arena.take<float>(n_tokens * down.w.n_cols);
+    gemm_input_gradient(part_of_dx, {&down, 1}, false, nn.input, nn.scratch, nn.pool);
+    dropout_apply(dx, part_of_dx, n_tokens, down.w.n_cols, mask, true, nn.pool);
+  }
 }
 
 int64_t linear_workspace_bytes(std::span<const Linear* const> layers, int64_t n_tokens, GemmInput input) {
@@ -136,19 +180,20 @@ int64_t linear_workspace_bytes(std::span<const Linear* const> layers, int64_t n_
     return Arena::size_of<std::byte>(packed_bytes(input, n_tokens, n_cols));
   };
   const int64_t n_few = std::min(n_tokens, kDotTokens);
-  int64_t forward = 0, backward = 0;
+  int64_t forward = 0, backward = 0, dropped = 0;
   int64_t few = Arena::size_of<std::byte>(dot_scratch_bytes(n_few, layers[0]->n_in()));
   for (const Linear* layer : layers) {
     few += 2 * Arena::size_of<float>(xa_size(*layer, n_few));
     int64_t low = 0, kept = 0;
     for (const LoraView& lora : layer->loras) {
+      if (lora.dropout > 0) dropped = Arena::size_of<float>(n_tokens * layer->n_in()) + packed(layer->n_in());
       low += Arena::size_of<float>(n_tokens * lora.rank);
       kept += packed(lora.rank) + Arena::size_of<float>(n_tokens * lora.rank);
     }
     forward = std::max(forward, low + kept);
     backward += packed(layer->n_out()) + kept;
   }
-  return std::max({packed(layers[0]->n_in()) + forward, backward, few});
+  return std::max({packed(layers[0]->n_in()) + forward, backward, few}) + dropped;
 }
 
 }  // namespace lora

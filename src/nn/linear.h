@@ -4,6 +4,9 @@
 //   dx = dy W + sum_k scale_k (dy B_k) A_k
 //   dA_k = scale_k (dy B_k)^T x          dB_k = scale_k dy^T (x A_k^T)
 //
+// While nn.dropout_key is there, an adapter with dropout reads D x in place of x, D its own mask over 1 - p
+// (kernels/dropout): dA = scale (dy B)^T (D x), and its part of dx is D times it.
+//
 // W is quantized, in the mapped file, and frozen; A and B are f32. Layers that read the same input
 // (q, k, v; gate, up) go through one call, which packs that input once.
 #pragma once
@@ -24,6 +27,8 @@ struct LoraView {
   float scale = 1;
   float* da = nullptr;  // gradients, added to; nullptr: not trained
   float* db = nullptr;
+  float dropout = 0;    // probability, in training
+  uint64_t stream = 0;  // of its random numbers
 };
 
 struct Linear {

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "kernels/cross_entropy/cross_entropy_reference.h"
 #include "kernels/dot/dot.h"
+#include "kernels/dropout/dropout.h"
 #include "nn/embedding.h"
 #include "nn/head.h"
 #include "nn/linear.h"
@@ -188,6 +189,51 @@ TEST(Linear, AddsSeveralAdaptersAndABias) {
     const Values more = linear_forward_reference(no_base, x, n_tokens);
     for (size_t i = 0; i < want.size(); ++i) want[i] += more[i] + double(bias[i % 9]);
     EXPECT_LT(relative_difference(y, want), kTolerance);
+  }
+}
+
+// With dropout the adapter reads D x, D the mask over 1 - p, and everything else reads x: the sum of the
+// base's layer and of the adapter's, each by the reference.
+TEST(Linear, AdapterReadsADroppedInput) {
+  for (int64_t n_tokens : {3, 40}) {
+    const auto r = random_linear(70, 48, 5, 40);
+    auto base = r, adapter = r;
+    std::fill(base.a.begin(), base.a.end(), 0);
+    std::fill(adapter.w.begin(), adapter.w.end(), 0);
+    Layer layer(r);
+    layer.linear.loras[0].dropout = 0.4f;
+    layer.linear.loras[0].stream = 9;
+    const Linear* one[] = {&layer.linear};
+    Machinery m(linear_workspace_bytes(one, n_tokens, GemmInput::f32));
+    m.nn.dropout_key = 5;
+    std::vector<float> d(size_t(n_tokens * 70), 1.0f);
+    dropout_apply(d.data(), d.data(), n_tokens, 70, {0.4f, random_bits(5, Purpose::dropout, 9, 0)}, false,
+                  m.pool);
+    const Values x = random_values(60, n_tokens * 70), dy = random_values(61, n_tokens * 48);
+    Values dropped = x;
+    for (size_t i = 0; i < x.size(); ++i) dropped[i] *= double(d[i]);
+    std::vector<float> in = to_float(x), y(size_t(n_tokens * 48)), xa(size_t(n_tokens * 5));
+    const LinearOutput out = {&layer.linear, y.data(), false, xa.data()};
+    linear_forward({&out, 1}, in.data(), n_tokens, m.nn);
+    Values want = linear_forward_reference(base, x, n_tokens);
+    const Values more = linear_forward_reference(adapter, dropped, n_tokens);
+    for (size_t i = 0; i < want.size(); ++i) want[i] += more[i];
+    EXPECT_LT(relative_difference(y, want), kTolerance);
+
+    const auto from_base = linear_backward_reference(base, x, dy, n_tokens),
+               from_adapter = linear_backward_reference(adapter, dropped, dy, n_tokens);
+    Values want_dx = from_base.x;
+    for (size_t i = 0; i < want_dx.size(); ++i) want_dx[i] += from_adapter.x[i] * double(d[i]);
+    const std::vector<float> dyf = to_float(dy);
+    const LinearGradient gradient = {&layer.linear, dyf.data(), xa.data()};
+    linear_backward(in.data(), {&gradient, 1}, in.data(), n_tokens, m.nn);  // dx in x's place
+    EXPECT_LT(relative_difference(in, want_dx), kTolerance);
+    EXPECT_LT(relative_difference(layer.da, from_adapter.a), kTolerance);
+    EXPECT_LT(relative_difference(layer.db, from_adapter.b), kTolerance);
+
+    m.nn.dropout_key.reset();  // evaluation drops nothing
+    linear_forward({&out, 1}, to_float(x).data(), n_tokens, m.nn);
+    EXPECT_LT(relative_difference(y, linear_forward_reference(r, x, n_tokens)), kTolerance);
   }
 }
 

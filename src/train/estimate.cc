@@ -78,7 +78,7 @@ LayerTimes time_layers(Setup& s, const Batch& batch) {
   with_layers(1, [&] { make_step(one, 1); });
   with_layers(n_more, [&] { make_step(more, n_more); });
   const auto both = [&](int64_t n, Step& step) {
-    return [&, n] { with_layers(n, [&] { step.losses_and_gradients(losses.data(), tokens, 1e-6f); }); };
+    return [&, n] { with_layers(n, [&] { step.losses_and_gradients(losses.data(), tokens, 1e-6f, 1); }); };
   };
   const auto forward = [&](int64_t n, Step& step) {
     return [&, n] { with_layers(n, [&] { step.losses(losses.data(), tokens); }); };

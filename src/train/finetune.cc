@@ -53,7 +53,7 @@ class Run {
     say(describe_memory(setup_));
     Step step(setup_.model, setup_.plan, setup_.input, setup_.pool);
     SampleLoss samples(step, setup_.data, setup_.batch_options, options_.grad_acc, setup_.parameters,
-                       setup_.norms);
+                       setup_.norms, state_.seed);
     std::optional<Lbfgs> lbfgs;
     if (options_.optimizer == Optimizer::lbfgs) lbfgs.emplace(setup_.parameters, setup_.lbfgs, setup_.pool);
     if (!options_.metrics.empty())

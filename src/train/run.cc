@@ -191,6 +191,7 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
       {"--grad-acc", std::to_string(options.grad_acc)},
       {"--lora-alpha", fmt::format("{}", parameters.alpha)},
       {"--rslora", flag(options.rslora)},
+      {"--lora-dropout", fmt::format("{}", options.lora_dropout)},
       {"--use-lbfgs", flag(options.optimizer == Optimizer::lbfgs)},
       {"--val-split", fmt::format("{}", options.val_split)},
       {"--rope-freq-base", fmt::format("{}", model.config.rope.freq_base)},

@@ -178,6 +178,32 @@ TEST_F(Finetune, GradientAccumulationEqualsABatchToRounding) {
   }
 }
 
+TEST_F(Finetune, DropoutDependsOnTheSeedAloneAndLeavesEvaluationAlone) {
+  const auto adapter = [&](uint64_t seed, int threads, Checkpointing checkpointing, double dropout) {
+    FinetuneOptions o = options();
+    o.seed = int64_t(seed);
+    o.threads = threads;
+    o.checkpointing = checkpointing;
+    o.lora_dropout = dropout;
+    o.adam_iter = 3;
+    run(o);
+    return read(at("lora-3.gguf"));
+  };
+  const auto one = adapter(1, 1, Checkpointing::off, 0.1);
+  EXPECT_EQ(one, adapter(1, 3, Checkpointing::on, 0.1));
+  EXPECT_NE(one, adapter(1, 1, Checkpointing::off, 0));
+  // Resumed, the masks go on.
+  FinetuneOptions o = options();
+  o.seed = 1;
+  o.lora_dropout = 0.1;
+  o.adam_iter = 2;
+  run(o);
+  o.checkpoint_in = at("checkpoint-2.gguf");
+  o.adam_iter = 3;
+  run(o);
+  EXPECT_EQ(one, read(at("lora-3.gguf")));
+}
+
 TEST_F(Finetune, LoraInitStartsFromAnAdapterAndItsRanks) {
   FinetuneOptions o = options();
   o.lora_r = 3;

@@ -40,7 +40,7 @@ double SampleLoss::add_gradients(float scale) {
   for (const BatchSegment& s : batch_.segments) segments_.push_back({s.begin, s.length, s.begin, s.length});
   losses_.resize(batch_.inputs.size());
   step_.losses_and_gradients(losses_.data(), {batch_.inputs, batch_.targets, batch_.positions, segments_},
-                             scale);
+                             scale, random_bits(seed_, Purpose::dropout, at_, 0));
   const double sum = std::accumulate(losses_.begin(), losses_.end(), 0.0);
   if (!std::isfinite(sum) && !options_.plain_fill) {  // there, a segment is several samples
     for (size_t k = 0; k < batch_.segments.size(); ++k) {

@@ -74,6 +74,7 @@ Setup::Setup(const FinetuneOptions& o)
       std::ranges::all_of(parameters.pairs, [](const auto& pair) { return pair.is_norm(); })) {
     fail("--lora-out: only norms are trained, which an adapter file leaves out (--lora-out '' writes none)");
   }
+  parameters.dropout = float(options.lora_dropout);
   attach(model, parameters);
   norms = TrainedNorms(model, parameters);
   batch_options = {options.n_ctx,      options.n_batch,    options.shuffle, fills_rows(options),
