@@ -153,6 +153,7 @@ def records_seeds():
     save("records", "lines", bytes([0]) + lines)
     save("records", "tavern", bytes([4]) + "\n".join(json.dumps(line) for line in tavern).encode())
     save("records", "list", bytes([9]) + json.dumps([chat, alpaca, 3], indent=1).encode())
+    save("records", "number-overflow", b'\x00{"text": 1e999}')
     save("records", "table", bytes([2]) + b'prompt,completion\n"a ""b"",\nc",d\n,\n\ne,f')
 
 

@@ -156,6 +156,8 @@ Record parse_record(std::string_view text) {
     object = json::parse(text);
   } catch (const json::parse_error& error) {
     fail("no valid JSON in UTF-8 from its byte {} on", error.byte);
+  } catch (const json::out_of_range&) {
+    fail("a number too large for a double");
   }
   return read_record(object);
 }

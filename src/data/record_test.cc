@@ -93,6 +93,7 @@ TEST(Record, AnEmptyReplyIsNotTrainedOn) {
 TEST(Record, EachMistakeIsNamed) {
   EXPECT_EQ(why_not("{\"text\": "), "no valid JSON in UTF-8 from its byte 10 on");
   EXPECT_THAT(why_not("{\"text\": \"\xff\"}"), HasSubstr("no valid JSON in UTF-8"));
+  EXPECT_EQ(why_not("{\"text\": 1e999}"), "a number too large for a double");
   EXPECT_EQ(why_not("[1]"), "expected an object with named fields, found array");
   EXPECT_EQ(why_not("{\"text\": 7}"), "text: expected a text, found number");
   EXPECT_EQ(why_not("{\"prompt\": \"a\"}"), "completion: missing");
