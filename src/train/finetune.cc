@@ -182,7 +182,9 @@ class Run {
     if (metrics_.is_open()) {
       try {
         metrics_.write_line(to_json(record));
+        metrics_written_ = true;
       } catch (const Error& e) {
+        if (!metrics_written_) throw;  // a place where nothing can be written is a mistake in the command
         if (!metrics_failed_) say(fmt::format("warning: {}: lines will be missing", e.what()));
         metrics_failed_ = true;
       }
@@ -227,7 +229,7 @@ class Run {
   TrainState& state_ = setup_.state;
   RemainingTime remaining_;
   AppendFile metrics_;
-  bool metrics_failed_ = false;
+  bool metrics_written_ = false, metrics_failed_ = false;
   FinetuneResult result_;
   std::string last_good_;  // checkpoint
 };

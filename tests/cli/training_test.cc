@@ -1,0 +1,337 @@
+// What the flags of a training run do, and what is said about a run before and after it.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numbers>
+#include <regex>
+
+#include "cli_test.h"
+
+namespace lora::test {
+namespace {
+
+using Args = std::vector<std::string>;
+using nlohmann::ordered_json;
+using testing::HasSubstr;
+
+class Training : public testing::Test {
+ protected:
+  Folder folder;
+  void SetUp() override { folder.write("text.txt", ship_sentences()); }
+
+  RunResult run(const Args& flags) const {
+    const RunResult result = folder.lora(kFinetune + Args{"--checkpoint-out", "", "--lora-out", ""} + flags);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result;
+  }
+  std::vector<ordered_json> metrics(const Args& flags) const {
+    run(flags + Args{"--metrics", "m.jsonl"});
+    std::vector<ordered_json> records;
+    for (const std::string& line : lines_of(folder.read("m.jsonl")))
+      records.push_back(ordered_json::parse(line));
+    return records;
+  }
+  // The first iteration with a loss below the limit; 0: none.
+  static int iterations_until(const std::vector<ordered_json>& records, double limit) {
+    for (const ordered_json& r : records) {
+      if (r["loss"] < limit) return r["iter"];
+    }
+    return 0;
+  }
+  // The number behind the name in what `lora estimate` prints.
+  static double figure(const std::string& out, const std::string& name) {
+    std::smatch match;
+    if (!std::regex_search(out, match, std::regex("\n  " + name + " +([0-9.]+) "))) return -1;
+    return std::stod(match[1]);
+  }
+};
+
+// SPEC's schedule with restarts: 2 of warmup, then cosines of 4, floor(4 x 1.5) = 6, 9 ... iterations.
+TEST_F(Training, TheScheduleInMetricsIsTheFormulasWithRestarts) {
+  const auto records = metrics({"--adam-iter", "24", "--warmup", "2", "--cos-decay-steps", "4",
+                                "--cos-decay-min", "0.2", "--enable-restart", "--cos-decay-restart", "1.5",
+                                "--adam-alpha", "0.002", "--adam-min-alpha", "0.0001"});
+  ASSERT_EQ(records.size(), 24u);
+  const double floor = 0.0001 / 0.002;
+  for (int iter = 1; iter <= 24; ++iter) {
+    double sched = iter / 2.0;
+    if (iter >= 2) {
+      int t = iter - 2, steps = 4;
+      while (t > steps) {
+        t -= steps;
+        steps = steps * 3 / 2;
+      }
+      sched = 0.2 + 0.8 / 2 * (1 + std::cos(std::numbers::pi * t / steps));
+    }
+    const double want = floor + sched * (1 - floor);
+    EXPECT_NEAR(records[size_t(iter) - 1]["sched"].get<double>(), want, 1e-8) << iter;
+    EXPECT_NEAR(records[size_t(iter) - 1]["lr"].get<double>(), 0.002 * want, 1e-11) << iter;
+  }
+}
+
+// Eight sentences, all of them in every iteration. Adam with the best of the learning rates 0.001, 0.003,
+// 0.01.
+TEST_F(Training, LbfgsNeedsFewerIterationsThanAdam) {
+  folder.write("text.txt", ship_sentences().substr(0, 420));
+  const Args all = {"--batch", "8", "--no-shuffle", "--precision", "f32"};
+  constexpr double kLoss = 0.2;
+  int adam = 1000;
+  for (const char* rate : {"0.003", "0.01"}) {
+    const int n = iterations_until(metrics(all + Args{"--adam-iter", "100", "--warmup", "0", "--adam-decay",
+                                                      "0", "--cos-decay-min", "1", "--adam-alpha", rate}),
+                                   kLoss);
+    if (n > 0) adam = std::min(adam, n);
+  }
+  const RunResult said = run(all + Args{"--use-lbfgs", "--lbfgs-iter", "1"});
+  EXPECT_THAT(said.err, HasSubstr("the schedule, clipping and decay of Adam do not apply"));
+  const int lbfgs = iterations_until(metrics(all + Args{"--use-lbfgs", "--lbfgs-iter", "100"}), kLoss);
+  std::printf("loss below %.1f: Adam %d iterations, L-BFGS %d\n", kLoss, adam, lbfgs);
+  EXPECT_LT(adam, 1000);
+  EXPECT_GT(lbfgs, 0);
+  EXPECT_LT(lbfgs, adam);
+}
+
+TEST_F(Training, ARunThatConvergesSaysWhichTestFired) {
+  const Args flags = {"--checkpoint-out",         "c.gguf", "--adam-iter", "40", "--adam-alpha", "0",
+                      "--opt-max-no-improvement", "3",      "--batch",     "40", "--no-shuffle"};
+  const RunResult first = run(flags);
+  EXPECT_THAT(first.err,
+              HasSubstr("ended at iteration 4: --opt-max-no-improvement: 3 iterations without a loss below"));
+  const RunResult again = run(flags + Args{"--checkpoint-in", "c.gguf"});
+  EXPECT_THAT(again.err, HasSubstr("ended at iteration 4: --opt-max-no-improvement"));
+  EXPECT_THAT(run(flags + Args{"--checkpoint-in", "c.gguf", "--opt-max-no-improvement", "5"}).err,
+              HasSubstr("ended at iteration 6: "));
+}
+
+TEST_F(Training, HeldOutLossIsThatOfEvalAndTheBestAdapterIsKept) {
+  const std::string sentence = "The ship number 77 sailed 231 miles north.";
+  folder.write("val.txt", "<s>" + sentence);
+  const auto records =
+      metrics({"--val-data", "val.txt", "--eval-every", "5", "--adam-iter", "22", "--adam-alpha", "0.01",
+               "--warmup", "3", "--lora-out", "lora-ITERATION.gguf", "--save-best", "--save-every", "1",
+               "--no-separate-with-eos", "--precision", "f32"});
+  ASSERT_EQ(records.size(), 22u);
+  int best = 0;
+  double best_loss = 1e9;
+  for (const ordered_json& r : records) {
+    const int iter = r["iter"];
+    EXPECT_EQ(r.contains("val_loss"), iter % 5 == 0 || iter == 22) << iter;
+    if (r.contains("val_loss") && r["val_loss"] < best_loss) {
+      best = iter;
+      best_loss = r["val_loss"];
+    }
+  }
+  EXPECT_EQ(folder.read("lora-BEST.gguf"), folder.read(fmt::format("lora-{}.gguf", best)));
+  const RunResult eval = folder.lora({"eval", "-m", "model.gguf", "-p", sentence, "--precision", "f32",
+                                      "--json", "--lora", "lora-BEST.gguf"});
+  EXPECT_NEAR(ordered_json::parse(eval.out)["nll"].get<double>(), best_loss, 1e-5);
+}
+
+TEST_F(Training, ASplitHoldsSamplesOut) {
+  const RunResult result = run({"--val-split", "0.25", "--epochs", "1", "--batch", "5"});
+  EXPECT_THAT(result.err, HasSubstr("held out: 10 samples of these; 30 are trained on"));
+  EXPECT_THAT(result.err, HasSubstr("held out, before training: loss "));
+  EXPECT_THAT(result.err, HasSubstr("ended at iteration 6: "));
+  const RunResult windows = run({"--val-split", "0.25", "--sample-start", ""});
+  EXPECT_THAT(windows.err,
+              testing::ContainsRegex("held out: [0-9]+ samples of these; [0-9]+ are trained on"));
+}
+
+TEST_F(Training, OptionsThatContradictEachOtherAreErrors) {
+  for (const auto& [flags, what] :
+       {std::pair{Args{"--save-best"}, "--save-best: needs --val-data or --val-split"},
+        {{"--eval-every", "5"}, "--eval-every: needs --val-data or --val-split"},
+        {{"--val-split", "0.1", "--val-data", "text.txt"}, "--val-split: not together"},
+        {{"--only-write-lora"}, "--only-write-lora: no checkpoint"},
+        {{"--rank-att-norm", "1", "--lora-r", "1", "--rank-wq", "0", "--rank-wk", "0", "--rank-wv", "0",
+          "--rank-wo", "0", "--rank-w1", "0", "--rank-w2", "0", "--rank-w3", "0"},
+         "--lora-out: only norms are trained"}}) {
+    expect_error(folder.lora(kFinetune + flags), 1, what);
+  }
+  expect_error(folder.lora(kFinetune + Args{"--lbfgs-iter", "3", "--epochs", "1"}), 2,
+               "--epochs: not together with");
+}
+
+TEST_F(Training, NormsStayInTheCheckpointAndItIsSaid) {
+  const Args flags = {"--rank-att-norm", "1", "--rank-out-norm", "2",      "--rank-tok-embd",  "2",
+                      "--rank-out",      "2", "--lora-out",      "l.gguf", "--checkpoint-out", "c.gguf"};
+  const RunResult result = run(flags);
+  EXPECT_THAT(result.err, HasSubstr("warning: --rank-att-norm: kept in checkpoints only"));
+  EXPECT_THAT(result.err, HasSubstr("so more than rank 1 gains nothing"));
+  EXPECT_THAT(result.err, HasSubstr("warning: --rank-tok-embd: llama.cpp"));
+  const auto tensors = [&](const char* file) {
+    std::set<std::string> names;
+    const Gguf gguf = Gguf::open(folder.at(file));
+    for (const GgufTensor& tensor : gguf.tensors()) names.insert(tensor.name);
+    return names;
+  };
+  EXPECT_TRUE(tensors("c.gguf").contains("output_norm.weight.lora_a"));
+  EXPECT_FALSE(tensors("l.gguf").contains("output_norm.weight.lora_a"));
+  EXPECT_TRUE(tensors("l.gguf").contains("token_embd.weight.lora_a"));
+  EXPECT_TRUE(tensors("l.gguf").contains("output.weight.lora_b"));
+  // Resumed, they go on as if nothing had been.
+  const std::string two = folder.read("c.gguf");
+  run(flags + Args{"--adam-iter", "1"});
+  run(flags + Args{"--checkpoint-in", "c.gguf"});
+  EXPECT_EQ(folder.read("c.gguf"), two);
+}
+
+TEST_F(Training, RsLoraIsWhatEvalFinds) {
+  const std::string sentence = "The ship number 7 sailed 21 miles north.";
+  folder.write("text.txt", "<s>" + sentence);
+  const auto records = metrics({"--rslora", "--lora-r", "9", "--batch", "1", "--adam-iter", "8",
+                                "--adam-alpha", "0.003", "--warmup", "0", "--no-separate-with-eos",
+                                "--precision", "f32", "--lora-out", "l-ITERATION.gguf", "--save-every", "1"});
+  const RunResult eval = folder.lora(
+      {"eval", "-m", "model.gguf", "-p", sentence, "--precision", "f32", "--json", "--lora", "l-7.gguf"});
+  // The loss of iteration 8 is that of the adapter after seven.
+  EXPECT_NEAR(ordered_json::parse(eval.out)["nll"].get<double>(), records[7]["loss"].get<double>(), 1e-5);
+  EXPECT_LT(records[7]["loss"].get<double>(), 0.9 * records[0]["loss"].get<double>());
+}
+
+TEST_F(Training, OnlyWriteLoraWritesTheCheckpointsAdapter) {
+  run({"--lora-out", "a.gguf", "--checkpoint-out", "c.gguf", "--rslora", "--rope-freq-base", "20000"});
+  const RunResult result = folder.lora({"finetune", "-m", "model.gguf", "--only-write-lora",
+                                        "--checkpoint-in", "c.gguf", "--lora-out", "b.gguf"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("--only-write-lora: nothing was trained"));
+  EXPECT_EQ(folder.read("b.gguf"), folder.read("a.gguf"));
+}
+
+TEST_F(Training, ForceReshuffleBeginsAnotherOrder) {
+  const Args flags = {"--checkpoint-out", "c-ITERATION.gguf",
+                      "--save-every",     "5",
+                      "--adam-iter",      "20",
+                      "--lora-out",       "l.gguf"};
+  run(flags);
+  const std::string lora = folder.read("l.gguf");
+  const RunResult result = run(flags + Args{"--checkpoint-in", "c-5.gguf", "--force-reshuffle"});
+  EXPECT_THAT(result.err, HasSubstr("resume: c-5.gguf at iteration 5, samples shuffled anew"));
+  const std::string reshuffled = folder.read("l.gguf");
+  EXPECT_NE(reshuffled, lora);
+  // A checkpoint of that run keeps the order it is in.
+  run(flags + Args{"--checkpoint-in", "c-10.gguf"});
+  EXPECT_EQ(folder.read("l.gguf"), reshuffled);
+}
+
+TEST_F(Training, NoFlashIsAcceptedAndSaysThatNothingChanges) {
+  run({"--lora-out", "a.gguf"});
+  EXPECT_THAT(run({"--lora-out", "b.gguf", "--no-flash"}).err, HasSubstr("note: --no-flash changes nothing"));
+  EXPECT_EQ(folder.read("a.gguf"), folder.read("b.gguf"));
+}
+
+// The numbers are of flags that would fit: with them, the same budget is enough.
+TEST_F(Training, TooLittleMemoryNamesFlagsThatFit) {
+  folder.write("text.txt", "<s>" + ship_sentences("") + "<s>" + ship_sentences(""));
+  const Args flags = {"--ctx", "256", "--batch", "8", "--memory", "24MiB"};
+  const RunResult refused = folder.lora(kFinetune + flags);
+  expect_error(refused, 1, "memory: 24.0 MiB are there, ");
+  std::smatch match;
+  ASSERT_TRUE(std::regex_search(
+      refused.err, match, std::regex(R"(these would fit: --batch (\d+) \([\d.]+ MiB\) or --ctx (\d+) \()")))
+      << refused.err;
+  EXPECT_EQ(folder.lora(kFinetune + flags + Args{"--batch", match[1]}).status, 0);
+  EXPECT_EQ(folder.lora(kFinetune + flags + Args{"--ctx", match[2]}).status, 0);
+  const int more = std::stoi(match[1]) + 1;
+  EXPECT_EQ(folder.lora(kFinetune + flags + Args{"--batch", std::to_string(more)}).status, 1);
+}
+
+// Time is not asked for here but in wide bounds: other programs may run beside the tests.
+TEST_F(Training, EstimateIsWhatTheRunTakes) {
+  folder.write("text.txt", ship_sentences("") + ship_sentences(""));
+  const Args flags = {"--sample-start", "", "--ctx", "256", "--batch", "4", "--adam-iter", "12"};
+  const RunResult estimate =
+      folder.lora(Args{"estimate"} + Args(kFinetune.begin() + 1, kFinetune.end()) + flags);
+  ASSERT_EQ(estimate.status, 0) << estimate.err;
+  EXPECT_EQ(folder.names(), (std::set<std::string>{"model.gguf", "text.txt"}));
+  const auto records = metrics(flags);
+  const double bytes = (figure(estimate.out, "in all, beyond the model's file") +
+                        figure(estimate.out, "the model's file, mapped")) *
+                       (1 << 20);
+  EXPECT_NEAR(bytes / records.back()["rss_bytes"].get<double>(), 1, 0.05);
+  double seconds = 0;
+  for (const ordered_json& r : records) seconds += r["dt_s"].get<double>() / double(records.size());
+  const double ratio = figure(estimate.out, "an iteration") / seconds;
+  EXPECT_GT(ratio, 0.2);
+  EXPECT_LT(ratio, 5);
+}
+
+TEST_F(Training, PlotDrawsEveryRunWithItsHeldOutLoss) {
+  metrics({"--adam-iter", "10", "--val-split", "0.2", "--eval-every", "5"});
+  folder.write("other <run>.jsonl",
+               folder.read("m.jsonl") + R"({"iter":11,"lo)");  // a run that is being written
+  const RunResult result = folder.lora({"plot", "m.jsonl", "other <run>.jsonl", "-o", "loss.svg"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  const std::string svg = folder.read("loss.svg");
+  EXPECT_THAT(svg, testing::StartsWith("<svg "));
+  EXPECT_THAT(svg, testing::EndsWith("</svg>\n"));
+  for (const char* text :
+       {">m</text>", ">other &lt;run></text>", "held out", "learning rate", ">iteration</text>"})
+    EXPECT_THAT(svg, HasSubstr(text));
+  EXPECT_EQ(svg.find("nan"), svg.npos);
+  EXPECT_EQ(folder.lora({"plot", "m.jsonl", "-o", "loss.svg", "--x", "tokens"}).status, 0);
+  EXPECT_THAT(folder.read("loss.svg"), HasSubstr("tokens trained on"));
+  folder.write("bad.jsonl", folder.read("m.jsonl") + "{\"iter\":1}\n");
+  expect_error(folder.lora({"plot", "bad.jsonl", "-o", "x.svg"}), 1,
+               "bad.jsonl: line 11: expected a JSON object");
+  EXPECT_FALSE(folder.has("x.svg"));
+}
+
+// Samples in the form that the guide's appendix on training shows.
+std::string alpaca_samples() {
+  std::string text;
+  for (int i = 0; i < 12; ++i) {
+    text += fmt::format(
+        "<s>Below is an instruction that describes a task. Write a response that appropriately completes the "
+        "request.\n\n"
+        "### Instruction:\nEva is a sailor of {} years. She likes maps.\n\nEva: \"Where do we go?\"\nTom: "
+        "\"North.\"\n\n"
+        "### Response:\nEva: *She opens chart {}.* \"Then I know the way.\"\n",
+        20 + i, i);
+  }
+  return text;
+}
+
+TEST_F(Training, TheGuidesTrainingExampleRunsAsItStands) {
+  folder.write("training-data.txt", alpaca_samples());
+  std::filesystem::rename(folder.at("model.gguf"), folder.at("stheno-l2-13b.Q5_K_M.gguf"));
+  const RunResult result =
+      folder.lora({"finetune", "--model-base", "stheno-l2-13b.Q5_K_M.gguf", "--train-data",
+                   "training-data.txt", "--sample-start", "<s>", "--adam-iter", "3"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("data: 12 samples"));
+  EXPECT_TRUE(folder.has("ggml-lora-LATEST-f32.gguf") && folder.has("checkpoint-3.gguf"));
+}
+
+TEST_F(Training, TheGuidesLimaRpSettingsRunAsTheyStand) {
+  folder.write("training-data.txt", alpaca_samples());
+  const RunResult result = folder.lora({"finetune",
+                                        "--model-base",
+                                        "model.gguf",
+                                        "--train-data",
+                                        "training-data.txt",
+                                        "--sample-start",
+                                        "<s>",
+                                        "--ctx",
+                                        "8192",
+                                        "--batch",
+                                        "1",
+                                        "--grad-acc",
+                                        "1",
+                                        "--lora-alpha",
+                                        "16",
+                                        "--lora-r",
+                                        "16",
+                                        "--adam-iter",
+                                        "3",
+                                        "--adam-alpha",
+                                        "0.000065"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.err,
+              HasSubstr("warning: --ctx 8192 is beyond the 512 tokens the model was trained with"));
+  EXPECT_EQ(Gguf::open(folder.at("ggml-lora-3-f32.gguf")).get_float("adapter.lora.alpha"), 16);
+}
+
+}  // namespace
+}  // namespace lora::test
