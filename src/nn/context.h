@@ -18,9 +18,9 @@ struct NnContext {
   GemmScratch& scratch;  // per worker
   Arena& arena;          // per step
   Profile* profile = nullptr;
-  // While adapters are trained with dropout, what their masks are drawn from; else none is dropped.
-  std::optional<uint64_t> dropout_key = {};
   DotInput dot = DotInput::f32;  // of a few tokens; rounding is for generation, which needs no gradients
+  // While adapters are trained with dropout, what their masks are drawn from; else nothing is dropped.
+  std::optional<uint64_t> dropout_key = {};
 };
 
 }  // namespace lora

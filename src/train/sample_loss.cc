@@ -6,6 +6,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/random.h"
+
 namespace lora {
 
 void SampleLoss::begin(uint64_t cursor) {

@@ -42,7 +42,7 @@ TEST(Dropout, KeepsTheExpectation) {
     std::vector<float> y(ones.size());
     dropout_apply(y.data(), ones.data(), n_tokens, n_cols, {p, 5}, false, pool);
     double sum = 0, pairs = 0;
-    std::vector<double> columns(size_t(n_cols)), rows(static_cast<size_t>(n_tokens));
+    std::vector<double> columns(static_cast<size_t>(n_cols)), rows(static_cast<size_t>(n_tokens));
     for (int64_t i = 0; i < n; ++i) {
       const double kept = y[size_t(i)] != 0;
       ASSERT_FLOAT_EQ(y[size_t(i)], kept != 0 ? 1 / (1 - p) : 0);
