@@ -66,7 +66,7 @@ TEST_F(Inspect, DescribesWhatARunWrites) {
   EXPECT_EQ(checkpoint["metadata"]["general.type"], "checkpoint");
   EXPECT_EQ(checkpoint["metadata"]["lora_cpp.checkpoint.iteration"], 2);
   EXPECT_EQ(checkpoint["metadata"]["lora_cpp.checkpoint.seed"], 5);
-  EXPECT_EQ(checkpoint["tensors"].size(), 3 * 2 * 6 * 7u);  // values and two moments
+  EXPECT_EQ(checkpoint["tensors"].size(), 3 * 2 * 6 * 7u + 1);  // values and two moments, checksum
 }
 
 TEST_F(Inspect, DescribesSafetensors) {
