@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <tuple>
 
-#include "base/file.h"
 #include "base/machine.h"
 #include "kernels/isa.h"
 #include "train/setup.h"

@@ -42,7 +42,7 @@ Setup::Setup(const FinetuneOptions& o)
                : options.seed < 0          ? entropy_seed()
                                            : uint64_t(options.seed);
   state.shuffle_seed = state.seed;
-  const bool windows = options.sample_start.empty();
+  const bool windows = (val_data ? *val_data : data).report().n_window_files > 0;
   if (val_data) {
     held_out = all_samples(val_data->n_samples(), windows, options.n_ctx);
   } else if (options.val_split > 0) {
