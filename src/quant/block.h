@@ -35,9 +35,6 @@ LORA_INLINE Block& block_at(std::byte* bytes) {
   return *reinterpret_cast<Block*>(bytes);
 }
 
-template <class Search>
-inline constexpr void (*no_encoder)(std::byte*, const float*, int64_t, const float*) = nullptr;
-
 // Values of a K-quant's super-block.
 inline constexpr int k_block_size = 256;
 

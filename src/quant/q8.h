@@ -28,8 +28,8 @@ LORA_INLINE void decode_q8_0(float* __restrict values, const std::byte* __restri
   }
 }
 
-// Encodes n values, a multiple of 32: the largest becomes 127 or -127. At 8 bits no other scale gains anything
-// worth its time, and so encoding what was decoded gives the same bytes.
+// Encodes n values, a multiple of 32: the largest becomes 127 or -127. At 8 bits no other scale gains
+// anything worth its time, and so encoding what was decoded gives the same bytes.
 template <class Search>
 LORA_INLINE void encode_q8_0(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
                              const float*) {

@@ -5,14 +5,16 @@
 #include "base/error.h"
 #include "quant/formats.h"
 
+#define LORA_SEARCH_NAMESPACE plain
+#define LORA_SEARCH_LANES 1
+#include "quant/search-inl.h"
+
 namespace lora {
 namespace {
 
-struct PlainSearch;
-
 constexpr TypeTraits table[] = {
 #define LORA_ROW(type, values, bytes, decode, encode) \
-  {Type::type, #type, values, bytes, decode, encode<PlainSearch>},
+  {Type::type, #type, values, bytes, decode, encode<plain::Search>},
     LORA_FOR_EACH_FORMAT(LORA_ROW)
 #undef LORA_ROW
         {Type::I8, "I8", 1, 1, nullptr, nullptr},
