@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "kernels/attention/attention.h"
 #include "model/block.h"
@@ -56,6 +57,9 @@ class Step {
   // The same, and the gradients of scale * sum of losses are added to the trained adapters' (LoraView::da,
   // db).
   void losses_and_gradients(double* losses, const StepTokens& tokens, float scale);
+
+  // From now on shown the input of every linear layer in every forward pass.
+  void observe(LinearObserver observer) { nn_.observe = std::move(observer); }
 
   // Logits of every token. (n_tokens, n_vocab)
   void logits(float* logits, const StepTokens& tokens);

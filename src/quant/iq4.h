@@ -77,16 +77,16 @@ LORA_INLINE void pack_iq4_group(uint8_t qs[16], const float* values, float scale
 template <class Search>
 LORA_INLINE void encode_iq4_nl(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
                                const float* importance) {
-  for_each_16_groups<32>(values, n, importance,
-                         [&](const SearchInput<32>& input, int n_groups, const float* x) {
-                           float scale[kSearchGroups];
-                           Search::scales(scale, input, typename Search::template Levels<16>{iq4_values}, iq4_targets, 1);
-                           for (int g = 0; g < n_groups; ++g, blocks += sizeof(BlockIQ4_NL)) {
-                             auto& block = block_at<BlockIQ4_NL>(blocks);
-                             block.d = to_f16_scale(scale[g]);
-                             pack_iq4_group(block.qs, x + g * 32, to_f32(block.d));
-                           }
-                         });
+  for_each_16_groups<32>(
+      values, n, importance, [&](const SearchInput<32>& input, int n_groups, const float* x) {
+        float scale[kSearchGroups];
+        Search::scales(scale, input, typename Search::template Levels<16>{iq4_values}, iq4_targets, 1);
+        for (int g = 0; g < n_groups; ++g, blocks += sizeof(BlockIQ4_NL)) {
+          auto& block = block_at<BlockIQ4_NL>(blocks);
+          block.d = to_f16_scale(scale[g]);
+          pack_iq4_group(block.qs, x + g * 32, to_f32(block.d));
+        }
+      });
 }
 
 template <class Search>
@@ -95,7 +95,8 @@ LORA_INLINE void encode_iq4_xs(std::byte* __restrict blocks, const float* __rest
   for_each_16_groups<32>(
       values, n, importance, [&](const SearchInput<32>& input, int n_groups, const float* x) {
         BlockScales fits[2];
-        fit_block_scales<Search, 32, 8>(fits, input, typename Search::template Levels<16>{iq4_values}, iq4_targets, -32);
+        fit_block_scales<Search, 32, 8>(fits, input, typename Search::template Levels<16>{iq4_values},
+                                        iq4_targets, -32);
         for (int b = 0; b < n_groups / 8; ++b, blocks += sizeof(BlockIQ4_XS)) {
           auto& block = block_at<BlockIQ4_XS>(blocks);
           block = {};

@@ -27,14 +27,15 @@ HWY_BEFORE_NAMESPACE();
 namespace lora {
 namespace HWY_NAMESPACE {
 
-#define LORA_ENCODER(type, values, bytes, decode, encode)                                                       \
-  HWY_ATTR void Encode##type(std::byte* HWY_RESTRICT out, const float* HWY_RESTRICT in, int64_t n, const float* w) { \
-    encode<Search>(out, in, n, w);                                                                              \
+#define LORA_ENCODER(type, values, bytes, decode, encode)                                          \
+  HWY_ATTR void Encode##type(std::byte* HWY_RESTRICT out, const float* HWY_RESTRICT in, int64_t n, \
+                             const float* w) {                                                     \
+    encode<Search>(out, in, n, w);                                                                 \
   }
 LORA_FOR_EACH_FORMAT(LORA_ENCODER)
 #undef LORA_ENCODER
 
-Encoder Find(Type wanted) {
+Encoder FindEncoder(Type wanted) {
 #define LORA_CASE(type, values, bytes, decode, encode) \
   if (wanted == Type::type) return Encode##type;
   LORA_FOR_EACH_FORMAT(LORA_CASE)
@@ -49,11 +50,11 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lora {
 
-HWY_EXPORT(Find);
+HWY_EXPORT(FindEncoder);
 
 Encoder find_encoder(Type type) {
   const Encoder encoder =
-      isa() == Isa::scalar ? traits(type).encode : HWY_DYNAMIC_DISPATCH(Find)(type);
+      isa() == Isa::scalar ? traits(type).encode : HWY_DYNAMIC_DISPATCH(FindEncoder)(type);
   if (!encoder) fail("tensor type {}: holds no weights, cannot be encoded", traits(type).name);
   return encoder;
 }

@@ -1,5 +1,5 @@
-// f32 to weights with the vectors of the kernel set in use. The encoding itself is quant/'s, compiled once more for
-// each set, so the bytes are the same as those of TypeTraits::encode.
+// f32 to weights with the vectors of the kernel set in use. The encoding itself is quant/'s, compiled once
+// more for each set, so the bytes are the same as those of TypeTraits::encode.
 #pragma once
 
 #include "quant/types.h"

@@ -15,7 +15,8 @@ void encode(benchmark::State& state, Type type) {
   constexpr int64_t kValues = 65536;
   std::vector<float> values(kValues);
   for (int64_t i = 0; i < kValues; ++i) {  // roughly normal
-    for (uint64_t k = 0; k < 4; ++k) values[size_t(i)] += random_uniform(1, Purpose::test, k, uint64_t(i)) - 0.5f;
+    for (uint64_t k = 0; k < 4; ++k)
+      values[size_t(i)] += random_uniform(1, Purpose::test, k, uint64_t(i)) - 0.5f;
   }
   std::vector<std::byte> blocks(size_t(MatrixView{type, nullptr, 1, kValues}.row_bytes()));
   const Encoder encoder = find_encoder(type);
@@ -28,7 +29,8 @@ void encode(benchmark::State& state, Type type) {
 
 [[maybe_unused]] const bool registered = [] {
   for (const TypeTraits& type : all_types()) {
-    if (type.encode) benchmark::RegisterBenchmark(("encode/" + std::string(type.name)).c_str(), encode, type.type);
+    if (type.encode)
+      benchmark::RegisterBenchmark(("encode/" + std::string(type.name)).c_str(), encode, type.type);
   }
   return true;
 }();

@@ -4,6 +4,8 @@
 
 namespace lora {
 namespace {
-TEST(Encoder, RefusesTypesWithoutWeights) { EXPECT_ANY_THROW(find_encoder(Type::I64)); }
+TEST(Encoder, RefusesTypesWithoutWeights) {
+  EXPECT_ANY_THROW(find_encoder(Type::I64));
+}
 }  // namespace
 }  // namespace lora
