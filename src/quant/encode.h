@@ -85,17 +85,9 @@ constexpr std::array<float, count> steps(float from, float to) {
   return result;
 }
 
-inline constexpr int kPasses = 2;
-inline constexpr auto q4_0_targets = steps<7>(-8.9f, -7.1f);
-inline constexpr auto q4_1_targets = steps<7>(14.1f, 16.0f);
-inline constexpr auto q5_0_targets = steps<7>(-16.9f, -15.1f);
-inline constexpr auto q5_1_targets = steps<7>(30.1f, 32.0f);
-inline constexpr auto q6_k_targets = steps<19>(-32.9f, -31.1f);
-inline constexpr auto q3_k_targets = steps<19>(-4.9f, -3.1f);
-inline constexpr auto q2_k_targets = steps<16>(2.5f, 4.0f);
-inline constexpr auto q4_k_targets = steps<21>(14.0f, 16.0f);
-inline constexpr auto q5_k_targets = steps<21>(30.0f, 32.0f);
-inline constexpr auto iq4_targets = steps<15>(-134.0f, -120.0f);
+// How often the scales of a super-block are fitted again to the integers that its values were rounded to: a
+// second time still takes 0.3% of the error, a third nearly nothing.
+inline constexpr int kBlockFits = 2;
 
 // Scales of super-blocks: value = d * scale_g * q, scale_g an integer in {lowest .. -lowest - 1}.
 struct BlockScales {
@@ -121,7 +113,7 @@ LORA_INLINE void fit_block_scales(BlockScales* blocks, const SearchInput<n>& inp
       block.scale[g] = int8_t(round_clamped(scale[begin + g] * inverse, lowest, -lowest - 1));
   }
   ScaleSums<float[kSearchGroups]> sums;
-  for (int pass = 0; pass < kPasses; ++pass) {
+  for (int pass = 0; pass < kBlockFits; ++pass) {
     for (int g = 0; g < kSearchGroups; ++g) {
       const BlockScales& block = blocks[g / per_block];
       scale[g] = to_f32(block.d) * float(block.scale[g % per_block]);
@@ -169,7 +161,7 @@ LORA_INLINE void fit_block_ranges(BlockRanges* blocks, const SearchInput<n>& inp
     }
   }
   RangeSums<float[kSearchGroups]> sums;
-  for (int pass = 0; pass < kPasses; ++pass) {
+  for (int pass = 0; pass < kBlockFits; ++pass) {
     for (int g = 0; g < kSearchGroups; ++g) {
       const BlockRanges& block = blocks[g / per_block];
       scale[g] = to_f32(block.d) * float(block.scale[g % per_block]);
@@ -189,8 +181,10 @@ LORA_INLINE void fit_block_ranges(BlockRanges* blocks, const SearchInput<n>& inp
         xb += m * sums.x[begin + g];
       }
       const float determinant = aa * bb - ab * ab;
-      float d = aa > 0 ? xa / aa : 0, dmin = 0;
-      if (determinant > 1e-6f * aa * bb) {
+      float d = 0, dmin = 0;
+      if (bb == 0 && aa > 0) {
+        d = xa / aa;
+      } else if (determinant > 1e-6f * aa * bb) {
         d = (xa * bb - xb * ab) / determinant;
         dmin = (xb * aa - xa * ab) / determinant;
       }

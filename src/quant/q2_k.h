@@ -40,11 +40,13 @@ LORA_INLINE void decode_q2_k(float* __restrict values, const std::byte* __restri
   }
 }
 
+inline constexpr auto q2_k_targets = steps<16>(2.5f, 4.0f);
+
 // Encodes n values, a multiple of 256.
 template <class Search>
 LORA_INLINE void encode_q2_k(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
                              const float* importance) {
-  for_each_16_groups<16>(values, n, importance, [&](const SearchInput<16>& input, int, const float* x) {
+  const auto encode_some = [&](const SearchInput<16>& input, int, const float* x) {
     BlockRanges fit;
     fit_block_ranges<Search, 16, 16>(&fit, input, 3, q2_k_targets, 15);
     auto& block = block_at<BlockQ2_K>(blocks);
@@ -63,7 +65,8 @@ LORA_INLINE void encode_q2_k(std::byte* __restrict blocks, const float* __restri
         block.qs[half * 32 + l] = uint8_t(v[l] | v[l + 32] << 2 | v[l + 64] << 4 | v[l + 96] << 6);
     }
     blocks += sizeof(BlockQ2_K);
-  });
+  };
+  for_each_16_groups<16>(values, n, importance, encode_some);
 }
 
 }  // namespace lora

@@ -59,11 +59,13 @@ LORA_INLINE void pack_q3_k_scales(uint8_t packed[12], const int8_t scales[16]) {
   }
 }
 
+inline constexpr auto q3_k_targets = steps<19>(-4.9f, -3.1f);
+
 // Encodes n values, a multiple of 256.
 template <class Search>
 LORA_INLINE void encode_q3_k(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
                              const float* importance) {
-  for_each_16_groups<16>(values, n, importance, [&](const SearchInput<16>& input, int, const float* x) {
+  const auto encode_some = [&](const SearchInput<16>& input, int, const float* x) {
     BlockScales fit;
     constexpr typename Search::Integers range{-4, 3};
     fit_block_scales<Search, 16, 16>(&fit, input, range, q3_k_targets, -32);
@@ -88,7 +90,8 @@ LORA_INLINE void encode_q3_k(std::byte* __restrict blocks, const float* __restri
       }
     }
     blocks += sizeof(BlockQ3_K);
-  });
+  };
+  for_each_16_groups<16>(values, n, importance, encode_some);
 }
 
 }  // namespace lora

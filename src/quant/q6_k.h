@@ -44,11 +44,13 @@ LORA_INLINE void decode_q6_k(float* __restrict values, const std::byte* __restri
   }
 }
 
+inline constexpr auto q6_k_targets = steps<19>(-32.9f, -31.1f);
+
 // Encodes n values, a multiple of 256.
 template <class Search>
 LORA_INLINE void encode_q6_k(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
                              const float* importance) {
-  for_each_16_groups<16>(values, n, importance, [&](const SearchInput<16>& input, int, const float* x) {
+  const auto encode_some = [&](const SearchInput<16>& input, int, const float* x) {
     BlockScales fit;
     constexpr typename Search::Integers range{-32, 31};
     fit_block_scales<Search, 16, 16>(&fit, input, range, q6_k_targets, -128);
@@ -70,7 +72,8 @@ LORA_INLINE void encode_q6_k(std::byte* __restrict blocks, const float* __restri
       }
     }
     blocks += sizeof(BlockQ6_K);
-  });
+  };
+  for_each_16_groups<16>(values, n, importance, encode_some);
 }
 
 }  // namespace lora

@@ -10,6 +10,7 @@
 
 #include "base/half.h"
 #include "quant/block.h"
+#include "quant/encode.h"
 
 namespace lora {
 
@@ -37,8 +38,8 @@ LORA_INLINE void encode_q8_0(std::byte* __restrict blocks, const float* __restri
     auto& block = block_at<BlockQ8_0>(blocks);
     float largest = 0;
     for (int j = 0; j < 32; ++j) largest = std::max(largest, std::fabs(values[j]));
-    const float d = largest / 127, inverse = d > 1e-30f ? 1 / d : 0;
-    block.d = to_f16(d);
+    const float d = largest / 127, inverse = inverse_scale(d);
+    block.d = to_f16_scale(d);
     for (int j = 0; j < 32; ++j) {
       const float q = values[j] * inverse;
       block.qs[j] = int8_t(q + (q < 0 ? -0.5f : 0.5f));  // half away from zero, as ggml rounds

@@ -174,12 +174,15 @@ void search_ranges(float* scale, float* minimum, const SearchInput<n>& input, in
         qq += wq * q;
         xq += wq * x;
       }
-      const Lanes per_determinant = inverse(sum_w * qq - sum_q * sum_q);
+      // Singular if all q are the same.
+      const Lanes determinant = sum_w * qq - sum_q * sum_q;
+      const Lanes per_determinant = determinant > sum_w * qq * 1e-6f ? inverse(determinant) : Lanes{};
       Lanes fit = (sum_w * xq - sum_x * sum_q) * per_determinant;
       Lanes fit_minimum = (sum_q * xq - qq * sum_x) * per_determinant;
       if (below_zero) {
-        fit = fit_minimum < 0 ? xq * inverse(qq) : fit;
-        fit_minimum = larger(fit_minimum, Lanes{});
+        const auto at_zero = fit_minimum <= 0;
+        fit = at_zero ? xq * inverse(qq) : fit;
+        fit_minimum = at_zero ? Lanes{} : fit_minimum;
       }
       const Lanes gain = fit * xq - fit_minimum * sum_x;
       const auto better = gain > best_gain;
