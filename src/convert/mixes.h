@@ -24,7 +24,7 @@ Type base_type(const Mix& mix);
 struct MixOptions {
   bool pure = false;                 // every tensor in the base type
   bool leave_output_tensor = false;  // output.weight stays as it is
-  std::optional<Type> output_tensor_type, token_embedding_type;
+  std::optional<Type> output_tensor_type = {}, token_embedding_type = {};
   bool has_importance = false;
 };
 

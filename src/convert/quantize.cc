@@ -216,8 +216,7 @@ QuantizeResult quantize(const QuantizeOptions& options, const QuantizeEvents& ev
     const GgufTensor& tensor = model.tensors()[i];
     const auto [to, wanted] = choices[i];
     QuantizedTensor record{tensor.name, tensor.shape(),     tensor.type,          to,
-                           wanted,      tensor.data.size(), bytes_of(tensor, to), importance[i] != nullptr,
-                           {}};
+                           wanted,      tensor.data.size(), bytes_of(tensor, to), importance[i] != nullptr};
     if (out && to == tensor.type) {
       copy_tensor(tensor, i, *out, pool);
     } else if (out) {

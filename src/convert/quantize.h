@@ -21,8 +21,8 @@ struct QuantizeOptions {
   int threads = 0;                // 0: physical_cores()
   bool allow_requantize = false;  // of tensors that are quantized already
   bool pure = false, leave_output_tensor = false;
-  std::optional<Type> output_tensor_type, token_embedding_type;
-  std::string imatrix;          // importance of columns; "": none
+  std::optional<Type> output_tensor_type = {}, token_embedding_type = {};
+  std::string imatrix = {};     // importance of columns; "": none
   bool dry_run = false;         // nothing is encoded or written
   bool measure_errors = false;  // decodes what it encoded
 };
@@ -33,7 +33,7 @@ struct QuantizedTensor {
   Type from, to, wanted;  // wanted differs from `to` where rows are no multiple of its block
   uint64_t bytes_before = 0, bytes_after = 0;
   bool has_importance = false;
-  std::optional<double> relative_error;  // root of (sum of squared errors / sum of squares), if measured
+  std::optional<double> relative_error = {};  // root of (sum of squared errors / sum of squares), if measured
 };
 
 struct QuantizeEvents {
