@@ -101,6 +101,7 @@ Imatrix parse_gguf(const Gguf& gguf) {
   for (const GgufTensor& sums : gguf.tensors()) {
     if (!std::string_view(sums.name).ends_with(kSums)) continue;
     const std::string name = sums.name.substr(0, sums.name.size() - kSums.size());
+    if (name.empty()) fail("{}: tensor '{}' names no weight", path, sums.name);
     const GgufTensor& counts = gguf.tensor(name + std::string(kCounts));
     if (counts.n_elements() != sums.n_elements() / sums.ne[0]) {
       fail("{}: tensor '{}' is {}, '{}' is {}: expected a count for each row", path, printable(sums.name),

@@ -134,8 +134,8 @@ struct Fallback {
   Type type, instead;
 };
 constexpr Fallback kFallbacks[] = {
-    {Type::Q2_K, Type::IQ4_NL}, {Type::Q3_K, Type::IQ4_NL}, {Type::IQ4_XS, Type::IQ4_NL},
-    {Type::Q4_K, Type::Q5_0},   {Type::Q5_K, Type::Q5_1},   {Type::Q6_K, Type::Q8_0},
+    {Type::Q2_K, Type::Q4_0}, {Type::Q3_K, Type::Q4_0}, {Type::IQ4_XS, Type::IQ4_NL},
+    {Type::Q4_K, Type::Q5_0}, {Type::Q5_K, Type::Q5_1}, {Type::Q6_K, Type::Q8_0},
 };
 
 bool divides(Type type, int64_t n_cols) {

@@ -108,8 +108,8 @@ TEST(Mixes, RowsThatABlockDoesNotDivideFallBack) {
   EXPECT_EQ(types.at("blk.0.attn_v.weight"), Type::Q8_0);  // for Q6_K
   EXPECT_EQ(types.at("output.weight"), Type::Q8_0);
   EXPECT_EQ(types_of(narrow, "Q5_K_S").at("blk.1.attn_q.weight"), Type::Q5_1);
-  EXPECT_EQ(types_of(narrow, "Q2_K").at("blk.1.attn_q.weight"), Type::IQ4_NL);
-  EXPECT_EQ(types_of(narrow, "Q3_K_S").at("blk.1.attn_q.weight"), Type::IQ4_NL);
+  EXPECT_EQ(types_of(narrow, "Q2_K").at("blk.1.attn_q.weight"), Type::Q4_0);
+  EXPECT_EQ(types_of(narrow, "Q3_K_S").at("blk.1.attn_q.weight"), Type::Q4_0);
   EXPECT_EQ(types_of(narrow, "Q6_K").at("blk.1.attn_q.weight"), Type::Q8_0);
   const ModelShape odd = {.n_embd = 40, .n_ff = 100, .n_head = 4, .n_head_kv = 4};
   EXPECT_EQ(types_of(odd, "Q4_K_M").at("blk.1.ffn_up.weight"), Type::F16);
