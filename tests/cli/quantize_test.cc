@@ -25,7 +25,8 @@ class Quantize : public testing::Test {
     const RunResult run = folder.lora({"inspect", "--json", path});
     EXPECT_EQ(run.status, 0) << run.err;
     std::map<std::string, std::string> result;
-    for (const json& tensor : json::parse(run.out)["tensors"]) result[tensor["name"]] = tensor["type"];
+    const json described = json::parse(run.out);
+    for (const json& tensor : described["tensors"]) result[tensor["name"]] = tensor["type"];
     return result;
   }
   double perplexity(const std::string& path) const {

@@ -22,8 +22,8 @@ for type in Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_
   "$lora" quantize "$original" "$models/$type.gguf" $type
 done
 head -c 2000 "$root/examples/demo/heldout.txt" >"$models/text.txt"
-# The losses of the types lie up to 6% apart; 8-bit activations are worth some 0.3%.
-node "$work/compare.mjs" "$lora" "$models" 0.01
+# llama.cpp's 8-bit activations are worth 0.00025 at most, measured.
+node "$work/compare.mjs" "$lora" "$models" 0.001
 
 theirs=$root/../shared/models/tiny-q4_k_m.gguf text=$root/../shared/models/tiny-val.txt
 if [[ -f $theirs && -f $text ]]; then
