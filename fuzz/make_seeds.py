@@ -112,6 +112,18 @@ def adapter_seeds():
                                                       ("none.loraA", F32, [], b"")]))
 
 
+def imatrix_seeds():
+    keys = [("general.type", "string", "imatrix"), ("imatrix.datasets", "strings", ["text.txt"]),
+            ("imatrix.chunk_count", "u32", 2), ("imatrix.chunk_size", "u32", 512)]
+    squares, counts = struct.pack("<6f", 1, 2, 3, 4, 0, 6), struct.pack("<2f", 7, 0)
+    save("imatrix", "experts.gguf", gguf(keys, [("blk.0.ffn_up_exps.weight.in_sum2", F32, [3, 2], squares),
+                                                ("blk.0.ffn_up_exps.weight.counts", F32, [1, 2], counts)]))
+    name = b"blk.0.attn_q.weight"
+    entries = struct.pack("<ii", 1, len(name)) + name + struct.pack("<iiff", 4, 2, 1.5, 2.5)
+    save("imatrix", "oldest.dat", entries)
+    save("imatrix", "with-text.dat", entries + struct.pack("<ii", 9, 8) + b"text.txt")
+
+
 def safetensors(header, data):
     text = json.dumps(header, separators=(",", ":")).encode()
     return struct.pack("<Q", len(text)) + text + data
@@ -165,5 +177,5 @@ def tokenizer_seeds():
     save("tokenizer", "empty", b"")
 
 
-for write in (gguf_seeds, adapter_seeds, safetensors_seeds, samples_seeds, records_seeds, tokenizer_seeds):
+for write in (gguf_seeds, adapter_seeds, imatrix_seeds, safetensors_seeds, samples_seeds, records_seeds, tokenizer_seeds):
     write()

@@ -110,6 +110,17 @@ void AtomicFile::write(const void* data, size_t size) {
   }
 }
 
+void AtomicFile::write_at(uint64_t position, const void* data, size_t size) {
+  for (const char* from = static_cast<const char*>(data); size > 0;) {
+    const ssize_t n = ::pwrite(fd_, from, size, off_t(position));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("{}: cannot write: {}", temporary_, reason());
+    from += n;
+    position += uint64_t(n);
+    size -= size_t(n);
+  }
+}
+
 void AtomicFile::commit() {
   flush();
   if (::fsync(fd_) != 0) fail("{}: cannot flush to disk: {}", temporary_, reason());

@@ -44,6 +44,9 @@ class AtomicFile {
   void write(const void* data, size_t size);
   void write(std::string_view text) { write(text.data(), text.size()); }
   uint64_t position() const { return position_; }
+  // Writes at a place of its own, behind what write() has written; holes hold zeros. Threads may call it at
+  // once.
+  void write_at(uint64_t position, const void* data, size_t size);
   void commit();
 
  private:

@@ -31,10 +31,10 @@ constexpr Command kCommands[] = {
     {"tokenize", "token ids and pieces of a text", tokenize_command},
     {"bench", "training and generation speed", bench_command},
     {"convert", "Hugging Face folder to GGUF", nullptr},
-    {"quantize", "GGUF to a smaller tensor type", nullptr},
+    {"quantize", "GGUF to a smaller tensor type", quantize_command},
     {"convert-lora", "PEFT folder or ggla file to adapter GGUF", nullptr},
     {"export-lora", "merge LoRAs into a model", nullptr},
-    {"imatrix", "importance of each input column, for quantize", nullptr},
+    {"imatrix", "importance of each input column, for quantize", imatrix_command},
     {"estimate", "memory and time of a fine-tuning run", estimate_command},
     {"plot", "draw the loss of one or more runs", plot_command},
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <vector>
 
@@ -51,6 +52,13 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
       plan_step(session.model, n_tokens, longest, 0, false, session.input, session.pool.size());
   expect_memory(fmt::format("windows of {} tokens", options.n_ctx), uint64_t(plan.total_bytes()));
   Step step(session.model, plan, session.input, session.pool);
+  std::map<const std::byte*, std::string_view> names;
+  if (events.on_input) {
+    for (const GgufTensor& tensor : session.model.gguf.tensors()) names[tensor.data.data()] = tensor.name;
+    step.observe([&](const Linear& layer, const float* x, int64_t n) {
+      events.on_input(names.at(layer.w.data), x, n, layer.n_in());
+    });
+  }
 
   EvalResult result;
   double sum = 0;

@@ -25,6 +25,8 @@ struct EvalEvents {
   // After every few windows (they are computed together): how many are done, the figures so far.
   std::function<void(int64_t window, int64_t n_windows, const EvalResult& so_far)> on_window;
   std::function<bool()> should_stop;
+  // What goes into the multiplication with a tensor, by name. x: (n_tokens, n_cols).
+  std::function<void(std::string_view tensor, const float* x, int64_t n_tokens, int64_t n_cols)> on_input;
 };
 
 // Throws Error naming the file or option at fault, also for a text without a single target token.

@@ -166,24 +166,32 @@ void GgufWriter::set_f64s(std::string key, std::vector<double> value) {
   set(std::move(key), {GgufValueType::array, GgufValueType::f64, std::move(value)});
 }
 
-void GgufWriter::add_tensor(std::string name, Type type, std::vector<int64_t> ne,
-                            std::span<const std::byte> data) {
+void GgufWriter::declare_tensor(std::string name, Type type, std::vector<int64_t> ne) {
   const std::string fault = shape_fault(traits(type), ne);
   if (!fault.empty()) fail("tensor '{}': {}", printable(name), fault);
-  if (const auto bytes = uint64_t(tensor_bytes(traits(type), ne)); bytes != data.size()) {
-    fail("tensor '{}': {} bytes of data, expected {}", printable(name), data.size(), bytes);
-  }
-  GgufTensor tensor{std::move(name), type, int(ne.size()), {1, 1, 1, 1}, data};
+  GgufTensor tensor{std::move(name), type, int(ne.size()), {1, 1, 1, 1}, {}};
   std::copy(ne.begin(), ne.end(), tensor.ne);
   tensors_.push_back(std::move(tensor));
 }
 
-void GgufWriter::write(const std::string& path, std::string_view checksum) const {
+void GgufWriter::add_tensor(std::string name, Type type, std::vector<int64_t> ne,
+                            std::span<const std::byte> data) {
+  declare_tensor(std::move(name), type, std::move(ne));
+  GgufTensor& tensor = tensors_.back();
+  tensor.data = data;
+  const auto bytes = uint64_t(tensor_bytes(traits(type), {tensor.ne, size_t(tensor.n_dims)}));
+  if (bytes == data.size()) return;
+  const std::string fault =
+      fmt::format("tensor '{}': {} bytes of data, expected {}", printable(tensor.name), data.size(), bytes);
+  tensors_.pop_back();
+  fail("{}", fault);
+}
+
+std::string GgufWriter::header(const std::string& path, std::vector<uint64_t>& positions) const {
   const uint64_t alignment = alignment_of(path, values_);
-  const bool sums = !checksum.empty();
   std::string header(gguf_magic);
   append(header, uint32_t{3});
-  append(header, uint64_t{tensors_.size() + (sums ? 1 : 0)});
+  append(header, uint64_t{tensors_.size()});
   append(header, uint64_t{values_.size()});
   for (const auto& [key, value] : values_) {
     append_name(header, path, key);
@@ -195,7 +203,7 @@ void GgufWriter::write(const std::string& path, std::string_view checksum) const
   }
   std::set<std::string_view> names;
   uint64_t offset = 0;
-  const auto describe = [&](const GgufTensor& tensor) {
+  for (const GgufTensor& tensor : tensors_) {
     if (!names.insert(tensor.name).second)
       fail("{}: cannot write: tensor '{}' occurs twice", path, printable(tensor.name));
     append_name(header, path, tensor.name);
@@ -203,24 +211,47 @@ void GgufWriter::write(const std::string& path, std::string_view checksum) const
     for (int i = 0; i < tensor.n_dims; ++i) append(header, tensor.ne[i]);
     append(header, uint32_t(tensor.type));
     append(header, offset);
-    offset += tensor.data.size() + padding(tensor.data.size(), alignment);
-  };
-  for (const GgufTensor& tensor : tensors_) describe(tensor);
-  if (sums) describe({std::string(checksum), Type::I64, 1, {1, 1, 1, 1}, {}});
+    positions.push_back(offset);
+    const auto bytes = uint64_t(tensor_bytes(traits(tensor.type), {tensor.ne, size_t(tensor.n_dims)}));
+    offset += bytes + padding(bytes, alignment);
+  }
+  positions.push_back(offset);
+  header.append(padding(header.size(), alignment), '\0');
+  for (uint64_t& position : positions) position += header.size();
+  return header;
+}
 
+void GgufWriter::write(const std::string& path, std::string_view checksum) const {
+  const bool sums = !checksum.empty();
+  GgufWriter all = *this;
+  if (sums) all.declare_tensor(std::string(checksum), Type::I64, {1});
+  std::vector<uint64_t> positions;
+  const std::string head = all.header(path, positions);
   Output out{AtomicFile(path), sums};
-  out.write(std::as_bytes(std::span(header)));
-  out.write_zeros(padding(header.size(), alignment));
-  for (const GgufTensor& tensor : tensors_) {
-    out.write(tensor.data);
-    out.write_zeros(padding(tensor.data.size(), alignment));
+  out.write(std::as_bytes(std::span(head)));
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    out.write(tensors_[i].data);
+    out.write_zeros(positions[i + 1] - out.file.position());
   }
   if (sums) {
     const uint64_t value = out.sum.value();
     out.write(std::as_bytes(std::span(&value, 1)));
-    out.write_zeros(padding(sizeof value, alignment));
+    out.write_zeros(positions.back() - out.file.position());
   }
   out.file.commit();
+}
+
+GgufOutput::GgufOutput(const GgufWriter& writer, const std::string& path) : file_(path) {
+  const std::string head = writer.header(path, positions_);
+  write_in_pieces(file_, std::as_bytes(std::span(head)));
+  // The last byte of the padding gives the file its length.
+  if (positions_.back() > head.size()) file_.write_at(positions_.back() - 1, "", 1);
+}
+
+void GgufOutput::write(size_t tensor, uint64_t offset, std::span<const std::byte> data) {
+  const uint64_t begin = positions_.at(tensor) + offset;
+  if (begin + data.size() > positions_.at(tensor + 1)) fail("tensor {}: more bytes than declared", tensor);
+  file_.write_at(begin, data.data(), data.size());
 }
 
 }  // namespace lora

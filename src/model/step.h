@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "kernels/attention/attention.h"
 #include "model/block.h"
@@ -61,6 +62,9 @@ class Step {
 
   // From now on losses_and_gradients() adds its time to it; nullptr: no longer.
   void set_profile(Profile* profile) { nn_.profile = profile; }
+
+  // From now on shown the input of every linear layer in every forward pass.
+  void observe(LinearObserver observer) { nn_.observe = std::move(observer); }
 
   // Logits of every token. (n_tokens, n_vocab)
   void logits(float* logits, const StepTokens& tokens);

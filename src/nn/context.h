@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 
 #include "base/arena.h"
@@ -12,6 +13,11 @@
 
 namespace lora {
 
+struct Linear;
+
+// Sees what goes into a linear layer in the forward pass. x: (n_tokens, n_in).
+using LinearObserver = std::function<void(const Linear& layer, const float* x, int64_t n_tokens)>;
+
 struct NnContext {
   ThreadPool& pool;
   GemmInput input;       // what the multiply unit reads; sums are f32
@@ -21,6 +27,7 @@ struct NnContext {
   DotInput dot = DotInput::f32;  // of a few tokens; rounding is for generation, which needs no gradients
   // While adapters are trained with dropout, what their masks are drawn from; else nothing is dropped.
   std::optional<uint64_t> dropout_key = {};
+  LinearObserver observe = {};
 };
 
 }  // namespace lora

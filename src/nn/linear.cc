@@ -120,6 +120,7 @@ void linear_forward(std::span<const LinearOutput> outputs, const float* x, int64
     for (const LinearOutput& out : outputs) forward_many(out, packed_x, x, n_tokens, nn);
   }
   for (const LinearOutput& out : outputs) {
+    if (nn.observe) nn.observe(*out.layer, x, n_tokens);
     if (out.y && out.layer->bias) add_bias(out, n_tokens, nn.pool);
   }
 }

@@ -29,6 +29,12 @@ LORA_INLINE const Block& block_at(const std::byte* bytes) {
   return *reinterpret_cast<const Block*>(bytes);
 }
 
+template <class Block>
+LORA_INLINE Block& block_at(std::byte* bytes) {
+  static_assert(std::is_trivially_copyable_v<Block> && alignof(Block) == 1);
+  return *reinterpret_cast<Block*>(bytes);
+}
+
 // Values of a K-quant's super-block.
 inline constexpr int k_block_size = 256;
 

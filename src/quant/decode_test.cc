@@ -1,51 +1,18 @@
 // Every decoder against bytes that llama.cpp's quantizer wrote and the values its dequantizer gave,
-// bit for bit (tests/golden/quant-TYPE.safetensors: `raw` and `values` of 24 rows of 256).
+// bit for bit.
 #include <gtest/gtest.h>
 
 #include <bit>
-#include <cctype>
 #include <cmath>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "base/file.h"
+#include "quant/golden_blocks.h"
 #include "quant/types.h"
 
 namespace lora {
 namespace {
-
-struct Golden {
-  int64_t n_rows = 0, n_cols = 0;
-  std::vector<std::byte> raw;
-  std::vector<float> values;  // (n_rows, n_cols)
-
-  MatrixView matrix(Type type) const { return {type, raw.data(), n_rows, n_cols}; }
-};
-
-// gguf/ stands above this folder and may not be used here; these files are our own, so their header is
-// read without checks.
-Golden read_golden(std::string type_name) {
-  for (char& c : type_name) c = char(std::tolower(c));
-  const MappedFile file(LORA_SOURCE_DIR "/tests/golden/quant-" + type_name + ".safetensors");
-  uint64_t header_bytes = 0;
-  std::memcpy(&header_bytes, file.bytes().data(), 8);
-  const auto header = nlohmann::json::parse(file.text().substr(8, header_bytes));
-  const auto data_of = [&](const char* name) {
-    const auto& offsets = header.at(name).at("data_offsets");
-    const size_t begin = offsets.at(0), end = offsets.at(1);
-    return file.bytes().subspan(8 + header_bytes).subspan(begin, end - begin);
-  };
-  Golden golden;
-  golden.n_rows = header.at("values").at("shape").at(0);
-  golden.n_cols = header.at("values").at("shape").at(1);
-  golden.raw.assign(data_of("raw").begin(), data_of("raw").end());
-  golden.values.resize(size_t(golden.n_rows * golden.n_cols));
-  EXPECT_EQ(data_of("values").size(), golden.values.size() * sizeof(float));
-  std::memcpy(golden.values.data(), data_of("values").data(), data_of("values").size());
-  return golden;
-}
 
 // The first index at which two vectors differ in a bit, -1 if none.
 int64_t first_difference(const float* a, const float* b, int64_t n) {
@@ -59,7 +26,7 @@ class Decode : public testing::TestWithParam<TypeTraits> {};
 
 TEST_P(Decode, AgreesWithLlamaCppBitForBit) {
   const TypeTraits& type = GetParam();
-  const Golden golden = read_golden(std::string(type.name));
+  const GoldenBlocks golden = read_golden_blocks(std::string(type.name));
   const int64_t n = golden.n_rows * golden.n_cols;
   ASSERT_EQ(int64_t(golden.raw.size()), n / type.block_size * type.block_bytes);
   std::vector<float> values(size_t(n), -1.0f);
@@ -71,7 +38,7 @@ TEST_P(Decode, AgreesWithLlamaCppBitForBit) {
 
 TEST_P(Decode, PartsOfARowAreThoseOfTheWhole) {
   const TypeTraits& type = GetParam();
-  const Golden golden = read_golden(std::string(type.name));
+  const GoldenBlocks golden = read_golden_blocks(std::string(type.name));
   const int64_t block = type.block_size;
   for (int64_t row : {int64_t{0}, int64_t{7}, golden.n_rows - 1}) {
     for (int64_t begin = 0; begin < golden.n_cols; begin += block * (block == 1 ? 31 : 1)) {
@@ -89,7 +56,7 @@ TEST_P(Decode, PartsOfARowAreThoseOfTheWhole) {
 
 TEST_P(Decode, BlocksMayLieAtAnyAddress) {
   const TypeTraits& type = GetParam();
-  const Golden golden = read_golden(std::string(type.name));
+  const GoldenBlocks golden = read_golden_blocks(std::string(type.name));
   std::vector<std::byte> shifted(golden.raw.size() + 1);
   std::memcpy(shifted.data() + 1, golden.raw.data(), golden.raw.size());
   std::vector<float> values(golden.values.size());

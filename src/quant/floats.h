@@ -31,4 +31,29 @@ LORA_INLINE void decode_bf16(float* __restrict values, const std::byte* __restri
   }
 }
 
+// Each encodes n values, rounding to nearest even.
+template <class Search>
+LORA_INLINE void encode_f32(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
+                            const float*) {
+  if (n > 0) std::memcpy(blocks, values, size_t(n) * sizeof(float));
+}
+
+template <class Search>
+LORA_INLINE void encode_f16(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
+                            const float*) {
+  for (int64_t i = 0; i < n; ++i) {
+    const f16 value = to_f16(values[i]);
+    std::memcpy(blocks + i * 2, &value, 2);
+  }
+}
+
+template <class Search>
+LORA_INLINE void encode_bf16(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
+                             const float*) {
+  for (int64_t i = 0; i < n; ++i) {
+    const bf16 value = to_bf16(values[i]);
+    std::memcpy(blocks + i * 2, &value, 2);
+  }
+}
+
 }  // namespace lora

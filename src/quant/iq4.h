@@ -14,6 +14,7 @@
 
 #include "base/half.h"
 #include "quant/block.h"
+#include "quant/encode.h"
 
 namespace lora {
 
@@ -57,6 +58,61 @@ LORA_INLINE void decode_iq4_xs(float* __restrict values, const std::byte* __rest
       decode_iq4_group(values + group * 32, block.qs + group * 16, d * float((low | high << 4) - 32));
     }
   }
+}
+
+// The index of the nearest level for each of 32 values.
+LORA_INLINE void pack_iq4_group(uint8_t qs[16], const float* values, float scale) {
+  const float inverse = inverse_scale(scale);
+  uint8_t q[32];
+  for (int j = 0; j < 32; ++j) {
+    const float v = values[j] * inverse;
+    int index = 0;
+    for (int k = 1; k < 16; ++k) index += v > float(iq4_values[k - 1] + iq4_values[k]) * 0.5f;
+    q[j] = uint8_t(index);
+  }
+  for (int j = 0; j < 16; ++j) qs[j] = uint8_t(q[j] | q[j + 16] << 4);
+}
+
+inline constexpr auto iq4_targets = steps<15>(-134.0f, -120.0f);
+
+// Encode n values, a multiple of 32 and of 256.
+template <class Search>
+LORA_INLINE void encode_iq4_nl(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
+                               const float* importance) {
+  const auto encode_some = [&](const SearchInput<32>& input, int n_groups, const float* x) {
+    float scale[kSearchGroups];
+    Search::scales(scale, input, typename Search::template Levels<16>{iq4_values}, iq4_targets, 1);
+    for (int g = 0; g < n_groups; ++g, blocks += sizeof(BlockIQ4_NL)) {
+      auto& block = block_at<BlockIQ4_NL>(blocks);
+      block.d = to_f16_scale(scale[g]);
+      pack_iq4_group(block.qs, x + g * 32, to_f32(block.d));
+    }
+  };
+  for_each_16_groups<32>(values, n, importance, encode_some);
+}
+
+template <class Search>
+LORA_INLINE void encode_iq4_xs(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
+                               const float* importance) {
+  const auto encode_some = [&](const SearchInput<32>& input, int n_groups, const float* x) {
+    BlockScales fits[2];
+    fit_block_scales<Search, 32, 8>(fits, input, typename Search::template Levels<16>{iq4_values},
+                                    iq4_targets, -32);
+    for (int b = 0; b < n_groups / 8; ++b, blocks += sizeof(BlockIQ4_XS)) {
+      auto& block = block_at<BlockIQ4_XS>(blocks);
+      block = {};
+      block.d = fits[b].d;
+      const float d = to_f32(fits[b].d);
+      for (int group = 0; group < 8; ++group) {
+        const int scale = fits[b].scale[group] + 32;
+        block.scales_l[group / 2] |= uint8_t((scale & 15) << group % 2 * 4);
+        block.scales_h = uint16_t(block.scales_h | scale >> 4 << group * 2);
+        pack_iq4_group(block.qs + group * 16, x + b * k_block_size + group * 32,
+                       d * float(fits[b].scale[group]));
+      }
+    }
+  };
+  for_each_16_groups<32>(values, n, importance, encode_some);
 }
 
 }  // namespace lora

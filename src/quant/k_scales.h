@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "quant/encode.h"
+
 namespace lora {
 
 struct KScales {
@@ -22,6 +24,24 @@ inline KScales unpack_k_scales(const uint8_t packed[12]) {
     k.minimums[j + 4] = uint8_t(packed[j + 8] >> 4 | packed[j + 4] >> 6 << 4);
   }
   return k;
+}
+
+inline void pack_k_scales(uint8_t packed[12], const uint8_t scales[8], const uint8_t minimums[8]) {
+  for (int j = 0; j < 4; ++j) {
+    packed[j] = uint8_t(scales[j] | scales[j + 4] >> 4 << 6);
+    packed[j + 4] = uint8_t(minimums[j] | minimums[j + 4] >> 4 << 6);
+    packed[j + 8] = uint8_t((scales[j + 4] & 15) | minimums[j + 4] << 4);
+  }
+}
+
+// The integers of eight groups of 32 values.
+template <class Search>
+LORA_INLINE void quantize_k_ranges(uint8_t* q, const float* x, const BlockRanges& fit, int highest) {
+  for (int group = 0; group < 8; ++group) {
+    const float scale = to_f32(fit.d) * float(fit.scale[group]);
+    const float minimum = to_f32(fit.dmin) * float(fit.minimum[group]);
+    Search::template integers<32>(q + group * 32, x + group * 32, scale, minimum, {0, highest});
+  }
 }
 
 }  // namespace lora

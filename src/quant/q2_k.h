@@ -13,6 +13,7 @@
 
 #include "base/half.h"
 #include "quant/block.h"
+#include "quant/encode.h"
 
 namespace lora {
 
@@ -37,6 +38,35 @@ LORA_INLINE void decode_q2_k(float* __restrict values, const std::byte* __restri
       for (int l = 0; l < 16; ++l) y[l] = scale * float(q[l] >> shift & 3) - minimum;
     }
   }
+}
+
+inline constexpr auto q2_k_targets = steps<16>(2.5f, 4.0f);
+
+// Encodes n values, a multiple of 256.
+template <class Search>
+LORA_INLINE void encode_q2_k(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
+                             const float* importance) {
+  const auto encode_some = [&](const SearchInput<16>& input, int, const float* x) {
+    BlockRanges fit;
+    fit_block_ranges<Search, 16, 16>(&fit, input, 3, q2_k_targets, 15);
+    auto& block = block_at<BlockQ2_K>(blocks);
+    block.d = fit.d;
+    block.dmin = fit.dmin;
+    uint8_t q[k_block_size];
+    for (int group = 0; group < 16; ++group) {
+      block.scales[group] = uint8_t(fit.scale[group] | fit.minimum[group] << 4);
+      const float scale = to_f32(fit.d) * float(fit.scale[group]);
+      const float minimum = to_f32(fit.dmin) * float(fit.minimum[group]);
+      Search::template integers<16>(q + group * 16, x + group * 16, scale, minimum, {0, 3});
+    }
+    for (int half = 0; half < 2; ++half) {
+      const uint8_t* v = q + half * 128;
+      for (int l = 0; l < 32; ++l)
+        block.qs[half * 32 + l] = uint8_t(v[l] | v[l + 32] << 2 | v[l + 64] << 4 | v[l + 96] << 6);
+    }
+    blocks += sizeof(BlockQ2_K);
+  };
+  for_each_16_groups<16>(values, n, importance, encode_some);
 }
 
 }  // namespace lora

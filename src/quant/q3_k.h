@@ -14,6 +14,7 @@
 
 #include "base/half.h"
 #include "quant/block.h"
+#include "quant/encode.h"
 
 namespace lora {
 
@@ -47,6 +48,50 @@ LORA_INLINE void decode_q3_k(float* __restrict values, const std::byte* __restri
       }
     }
   }
+}
+
+LORA_INLINE void pack_q3_k_scales(uint8_t packed[12], const int8_t scales[16]) {
+  for (int j = 0; j < 12; ++j) packed[j] = 0;
+  for (int group = 0; group < 16; ++group) {
+    const int scale = scales[group] + 32;
+    packed[group % 8] |= uint8_t((scale & 15) << group / 8 * 4);
+    packed[8 + group % 4] |= uint8_t(scale >> 4 << group / 4 * 2);
+  }
+}
+
+inline constexpr auto q3_k_targets = steps<19>(-4.9f, -3.1f);
+
+// Encodes n values, a multiple of 256.
+template <class Search>
+LORA_INLINE void encode_q3_k(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
+                             const float* importance) {
+  const auto encode_some = [&](const SearchInput<16>& input, int, const float* x) {
+    BlockScales fit;
+    constexpr typename Search::Integers range{-4, 3};
+    fit_block_scales<Search, 16, 16>(&fit, input, range, q3_k_targets, -32);
+    auto& block = block_at<BlockQ3_K>(blocks);
+    block.d = fit.d;
+    pack_q3_k_scales(block.scales, fit.scale);
+    uint8_t q[k_block_size];
+    for (int group = 0; group < 16; ++group) {
+      Search::template integers<16>(q + group * 16, x + group * 16, to_f32(fit.d) * float(fit.scale[group]),
+                                    0, range);
+    }
+    for (int l = 0; l < 32; ++l) {
+      int high = 0;
+      for (int s = 0; s < 8; ++s) high |= q[s * 32 + l] >> 2 << s;
+      block.hmask[l] = uint8_t(high);
+    }
+    for (int half = 0; half < 2; ++half) {
+      const uint8_t* v = q + half * 128;
+      for (int l = 0; l < 32; ++l) {
+        block.qs[half * 32 + l] =
+            uint8_t((v[l] & 3) | (v[l + 32] & 3) << 2 | (v[l + 64] & 3) << 4 | (v[l + 96] & 3) << 6);
+      }
+    }
+    blocks += sizeof(BlockQ3_K);
+  };
+  for_each_16_groups<16>(values, n, importance, encode_some);
 }
 
 }  // namespace lora

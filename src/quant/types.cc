@@ -3,20 +3,25 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "quant/decoders.h"
+#include "quant/formats.h"
+
+#define LORA_SEARCH_NAMESPACE plain
+#define LORA_SEARCH_LANES 1
+#include "quant/search-inl.h"
 
 namespace lora {
 namespace {
 
 constexpr TypeTraits table[] = {
-#define LORA_ROW(type, values, bytes, decode) {Type::type, #type, values, bytes, decode},
-    LORA_FOR_EACH_DECODER(LORA_ROW)
+#define LORA_ROW(type, values, bytes, decode, encode) \
+  {Type::type, #type, values, bytes, decode, encode<plain::Search>},
+    LORA_FOR_EACH_FORMAT(LORA_ROW)
 #undef LORA_ROW
-        {Type::I8, "I8", 1, 1, nullptr},
-    {Type::I16, "I16", 1, 2, nullptr},
-    {Type::I32, "I32", 1, 4, nullptr},
-    {Type::I64, "I64", 1, 8, nullptr},
-    {Type::F64, "F64", 1, 8, nullptr},
+        {Type::I8, "I8", 1, 1, nullptr, nullptr},
+    {Type::I16, "I16", 1, 2, nullptr, nullptr},
+    {Type::I32, "I32", 1, 4, nullptr, nullptr},
+    {Type::I64, "I64", 1, 8, nullptr, nullptr},
+    {Type::F64, "F64", 1, 8, nullptr, nullptr},
 };
 
 constexpr char upper(char c) {

@@ -45,6 +45,9 @@ struct TypeTraits {
   // Decodes n values (a multiple of block_size) to f32; nullptr for the integer types and F64,
   // which a model's weights never have.
   void (*decode)(float* values, const std::byte* blocks, int64_t n);
+  // Encodes n finite values (a multiple of block_size), such that the sum of squared errors, each times its
+  // value's importance (n positive numbers; nullptr: all the same), is small. nullptr where decode is.
+  void (*encode)(std::byte* blocks, const float* values, int64_t n, const float* importance);
 };
 
 // All known types.

@@ -8,25 +8,25 @@
 
 #include "base/error.h"
 #include "kernels/isa.h"
-#include "quant/decoders.h"
+#include "quant/formats.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lora {
 namespace HWY_NAMESPACE {
 
-#define LORA_DECODER(type, values, bytes, decode)                                                        \
+#define LORA_DECODER(type, values, bytes, decode, encode)                                                        \
   HWY_ATTR void Decode##type(float* HWY_RESTRICT out, const std::byte* HWY_RESTRICT blocks, int64_t n) { \
     decode(out, blocks, n);                                                                              \
   }
-LORA_FOR_EACH_DECODER(LORA_DECODER)
+LORA_FOR_EACH_FORMAT(LORA_DECODER)
 #undef LORA_DECODER
 
 using Decoder = void (*)(float*, const std::byte*, int64_t);
 
 Decoder Find(Type wanted) {
-#define LORA_CASE(type, values, bytes, decode) \
+#define LORA_CASE(type, values, bytes, decode, encode) \
   if (wanted == Type::type) return Decode##type;
-  LORA_FOR_EACH_DECODER(LORA_CASE)
+  LORA_FOR_EACH_FORMAT(LORA_CASE)
 #undef LORA_CASE
   return nullptr;
 }

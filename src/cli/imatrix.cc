@@ -1,0 +1,58 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "base/signals.h"
+#include "base/terminal.h"
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "cli/model_flags.h"
+#include "cli/progress.h"
+#include "cli/put.h"
+#include "convert/collect_imatrix.h"
+
+namespace lora::cli {
+
+int imatrix_command(const std::vector<std::string>& args) {
+  EvalOptions options;
+  TextSource source;
+  std::string out = "imatrix.gguf";
+  const CommandLine line = {
+      "imatrix",
+      "--model FILE --file FILE [--output FILE] [flags]",
+      "Importance of each input column of the model's weights: the mean square of what goes into it, over a "
+      "text. "
+      "`lora quantize --imatrix` and llama.cpp read the file.",
+      {text_flags(source),
+       model_flags(options, options.n_ctx, 2, ""),
+       {"Output", {{now, "-o,--output", "FILE", "", "what to write", non_empty_text(out)}}}}};
+  const Given given = parse_flags(line, args);
+  if (given.help) {
+    fmt::print("{}", help_page(line));
+    return 0;
+  }
+  options.text = read_text(source, given, LineEnds::unix);
+  catch_stop_signals();
+
+  Imatrix imatrix;
+  imatrix.datasets = {source.file.empty() ? "prompt"
+                                          : std::filesystem::path(source.file).filename().string()};
+  EvalResult result;
+  {
+    Progress progress(stderr, stderr_is_terminal(), stderr_columns());
+    EvalEvents events;
+    events.say = [&](std::string_view text) { progress.say(text); };
+    events.on_window = [&](int64_t window, int64_t n_windows, const EvalResult& so_far) {
+      progress.step(window, n_windows, fmt::format("perplexity {:.4f}", so_far.perplexity));
+    };
+    events.should_stop = [] { return stop_signal() != 0; };
+    result = collect_imatrix(imatrix, options, events);
+  }
+  write_imatrix(imatrix, out);
+  put(stderr, fmt::format("{}{}: {} tensors, {} windows, {} tokens, perplexity {:.4f}\n",
+                          result.stopped ? "stopped; " : "", out, imatrix.entries.size(), imatrix.n_chunks,
+                          result.tokens, result.perplexity));
+  return result.stopped && stop_signal() != 0 ? 128 + stop_signal() : 0;
+}
+
+}  // namespace lora::cli

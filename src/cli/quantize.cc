@@ -1,0 +1,148 @@
+#include "convert/quantize.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/signals.h"
+#include "base/terminal.h"
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "cli/parse.h"
+#include "cli/progress.h"
+#include "cli/put.h"
+#include "gguf/printable.h"
+
+namespace lora::cli {
+
+namespace {
+
+constexpr double kMega = 1e6;
+
+Setting mix_name(const Mix*& target) {
+  return {
+      [&target](const std::vector<std::string>& v) {
+        target = find_mix(v.at(0));
+        if (!target) {
+          throw BadValue(fmt::format("expected one of {}, found '{}'", fmt::join(mix_names(), " "), v[0]));
+        }
+      },
+      [] { return std::string(); }};
+}
+
+Setting weight_type(std::optional<Type>& target) {
+  return {[&target](const std::vector<std::string>& v) {
+            const TypeTraits* type = find_type(v.at(0));
+            if (!type || !type->encode) {
+              std::vector<std::string_view> names;
+              for (const TypeTraits& t : all_types()) {
+                if (t.encode) names.push_back(t.name);
+              }
+              throw BadValue(fmt::format("expected one of {}, found '{}'", fmt::join(names, " "), v[0]));
+            }
+            target = type->type;
+          },
+          [&target] { return target ? std::string(traits(*target).name) : ""; }};
+}
+
+CommandLine command_line(QuantizeOptions& o, bool& verbose) {
+  return {
+      "quantize",
+      "IN OUT TYPE [THREADS] [flags]",
+      fmt::format(
+          "Stores a model's weights in fewer bits. TYPE is one of {}, in any case: the number is that of "
+          "bits, "
+          "roughly; of the K types, S M L say how much more the tensors get that suffer most from few bits.",
+          fmt::join(mix_names(), " ")),
+      {{"Files",
+        {{now, "IN", "IN", "", "model GGUF in F32, F16 or BF16; any part of a split one",
+          non_empty_text(o.in), true},
+         {now, "OUT", "OUT", "", "the file to write", non_empty_text(o.out), true},
+         {now, "TYPE", "TYPE", "", "what to make of it", mix_name(o.mix), true},
+         {now, "-t,--threads,THREADS", "N", "", "threads to compute with",
+          integer(o.threads, 1, 4096).or_else("physical cores")}}},
+       {"Types",
+        {{now, "--imatrix", "FILE", "", "importance of columns, from `lora imatrix` or llama.cpp",
+          non_empty_text(o.imatrix)},
+         {now, "--pure", "", "", "all tensors in the base type, no mix", turn(o.pure)},
+         {now, "--leave-output-tensor", "", "", "output.weight stays as it is", turn(o.leave_output_tensor)},
+         {now, "--output-tensor-type", "T", "", "type of output.weight", weight_type(o.output_tensor_type)},
+         {now, "--token-embedding-type", "T", "", "type of token_embd.weight",
+          weight_type(o.token_embedding_type)},
+         {now, "--allow-requantize", "", "", "also of tensors that are quantized already, at a loss",
+          turn(o.allow_requantize)}}},
+       {"Report",
+        {{now, "--dry-run", "", "", "say what would become of each tensor, write nothing", turn(o.dry_run)},
+         {now, "--verbose", "", "", "every tensor with its size and error", turn(verbose)}}}}};
+}
+
+// "blk.0.attn_q.weight  256 x 256  F32 -> Q4_K  0.25 -> 0.04 MB  error 0.0701"
+std::string line_of(const QuantizedTensor& t) {
+  std::string line = fmt::format("{:<32} {:>14}  {:>4} -> {:<6} {:>9.2f} -> {:>8.2f} MB", printable(t.name),
+                                 t.shape, traits(t.from).name, traits(t.to).name,
+                                 double(t.bytes_before) / kMega, double(t.bytes_after) / kMega);
+  if (t.relative_error) line += fmt::format("  error {:.5f}", *t.relative_error);
+  if (t.has_importance) line += "  imatrix";
+  return line;
+}
+
+std::string fallback_of(const QuantizedTensor& t) {
+  return fmt::format("{}: rows of {} are no multiple of {}: {} instead of {}", printable(t.name),
+                     t.shape.substr(0, t.shape.find(' ')), traits(t.wanted).block_size, traits(t.to).name,
+                     traits(t.wanted).name);
+}
+
+double bits_per_weight(uint64_t bytes, int64_t n) {
+  return n > 0 ? 8 * double(bytes) / double(n) : 0;
+}
+
+}  // namespace
+
+int quantize_command(const std::vector<std::string>& args) {
+  QuantizeOptions options;
+  bool verbose = false;
+  const CommandLine line = command_line(options, verbose);
+  if (parse_flags(line, args).help) {
+    fmt::print("{}", help_page(line));
+    return 0;
+  }
+  options.measure_errors = verbose && !options.dry_run;
+  catch_stop_signals();
+
+  const auto begin = std::chrono::steady_clock::now();
+  const auto seconds = [&] {
+    return std::max(1e-9, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  };
+  QuantizeResult result;
+  {
+    Progress progress(stderr, stderr_is_terminal(), stderr_columns());
+    QuantizeEvents events;
+    events.on_tensor = [&](const QuantizedTensor& tensor, uint64_t done, uint64_t total) {
+      if (verbose || options.dry_run) progress.say(line_of(tensor));
+      if (tensor.to != tensor.wanted) progress.say(fallback_of(tensor));
+      progress.step(int64_t(double(done) / kMega), int64_t(double(total) / kMega),
+                    fmt::format("MB {:.0f} MB/s", double(done) / kMega / seconds()));
+    };
+    events.should_stop = [] { return stop_signal() != 0; };
+    result = quantize(options, events);
+  }
+  if (result.stopped) {
+    put(stderr, fmt::format("stopped; {} was not written\n", options.out));
+    return 128 + stop_signal();
+  }
+  if (result.n_fallbacks > 0) {
+    put(stderr, fmt::format("{} tensors in another type, since a block does not divide their rows\n",
+                            result.n_fallbacks));
+  }
+  put(stderr,
+      fmt::format("{:.2f} MB ({:.2f} bits per weight) -> {:.2f} MB ({:.2f} bits per weight)",
+                  double(result.bytes_before) / kMega, bits_per_weight(result.bytes_before, result.n_weights),
+                  double(result.bytes_after) / kMega, bits_per_weight(result.bytes_after, result.n_weights)));
+  put(stderr, options.dry_run ? ", nothing written\n"
+                              : fmt::format(", {:.2f} s, {:.0f} MB/s\n", seconds(),
+                                            double(result.bytes_before) / kMega / seconds()));
+  return 0;
+}
+
+}  // namespace lora::cli

@@ -1,0 +1,13 @@
+// Importance of the columns of a model's weights, over a text.
+#pragma once
+
+#include "convert/imatrix.h"
+#include "generate/evaluate.h"
+
+namespace lora {
+
+// Evaluates the text as evaluate() does and adds up, for every matrix of the model's blocks, the squares of
+// what goes into each of its columns. Stopped in between, the imatrix holds the windows done.
+EvalResult collect_imatrix(Imatrix& imatrix, const EvalOptions& options, EvalEvents events);
+
+}  // namespace lora

@@ -1,0 +1,271 @@
+#include "convert/quantize.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "convert/imatrix.h"
+#include "convert/test_models.h"
+
+namespace lora {
+namespace {
+
+using test::TemporaryFolder;
+using test::TestModel;
+
+const std::string kOriginal = LORA_SHARED_DIR "/models/tiny-f32.gguf";
+
+std::string bytes_of(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::string error_of(const QuantizeOptions& options) {
+  try {
+    quantize(options, {});
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+struct Record {
+  Type to;
+  double error;
+};
+std::map<std::string, Record> records_of(const QuantizeOptions& options) {
+  std::map<std::string, Record> records;
+  QuantizeEvents events;
+  events.on_tensor = [&](const QuantizedTensor& t, uint64_t, uint64_t) {
+    records[std::string(t.name)] = {t.to, t.relative_error.value_or(0)};
+  };
+  quantize(options, events);
+  return records;
+}
+
+// Types and errors of llama.cpp's quantizer on the model that was trained for this project, for every mix.
+TEST(Quantize, TypesAreThoseOfLlamaCppAndErrorsAtMost) {
+  if (!std::ifstream(kOriginal)) GTEST_SKIP() << kOriginal << " is not here";
+  const TemporaryFolder folder;
+  const auto golden = nlohmann::json::parse(std::ifstream(LORA_SOURCE_DIR "/tests/golden/quant-rmse.json"));
+  for (const auto& [mix, tensors] : golden.items()) {
+    QuantizeOptions options{kOriginal, folder.at("out.gguf"), find_mix(mix)};
+    options.measure_errors = true;
+    const auto records = records_of(options);
+    ASSERT_EQ(tensors.size(), 44u);
+    for (const auto& [name, theirs] : tensors.items()) {
+      const Record& ours = records.at(name);
+      EXPECT_EQ(traits(ours.to).name, theirs[0].get<std::string>()) << mix << ' ' << name;
+      EXPECT_GT(ours.error, 0) << mix << ' ' << name;
+      EXPECT_LE(ours.error, theirs[1].get<double>() * (1 + 1e-6)) << mix << ' ' << name;
+    }
+  }
+}
+
+TEST(Quantize, Q8_0IsTheBundledModelByteForByte) {
+  if (!std::ifstream(kOriginal)) GTEST_SKIP() << kOriginal << " is not here";
+  const TemporaryFolder folder;
+  quantize({kOriginal, folder.at("out.gguf"), find_mix("Q8_0")}, {});
+  const Gguf ours = Gguf::open(folder.at("out.gguf")),
+             theirs = Gguf::open(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
+  ASSERT_EQ(ours.tensors().size(), theirs.tensors().size());
+  for (const GgufTensor& tensor : ours.tensors()) {
+    const auto other = theirs.tensor(tensor.name).data;
+    EXPECT_TRUE(std::equal(tensor.data.begin(), tensor.data.end(), other.begin(), other.end()))
+        << tensor.name;
+  }
+  EXPECT_EQ(ours.get_int("general.file_type"), theirs.get_int("general.file_type"));
+  EXPECT_EQ(ours.get_int("general.quantization_version"), theirs.get_int("general.quantization_version"));
+}
+
+TEST(Quantize, MetadataIsCopiedAndWhatIsNoWeightStays) {
+  const TemporaryFolder folder;
+  const std::string in = TestModel({}).write(folder.at("in.gguf")), out = folder.at("out.gguf");
+  quantize({in, out, find_mix("Q4_K_M")}, {});
+  const Gguf before = Gguf::open(in), after = Gguf::open(out);
+  EXPECT_EQ(after.get_int("general.file_type"), 15);
+  EXPECT_EQ(after.get_int("general.quantization_version"), 2);
+  EXPECT_EQ(after.get_string("general.name"), "test");
+  EXPECT_EQ(after.values().size(), before.values().size() + 1);
+  ASSERT_EQ(after.tensors().size(), before.tensors().size());
+  for (size_t i = 0; i < after.tensors().size(); ++i) {
+    const GgufTensor &a = before.tensors()[i], &b = after.tensors()[i];
+    EXPECT_EQ(a.name, b.name);
+    EXPECT_EQ(a.shape(), b.shape());
+    if (a.n_dims == 1) {
+      EXPECT_TRUE(b.type == Type::F32 && std::equal(a.data.begin(), a.data.end(), b.data.begin())) << a.name;
+    }
+  }
+}
+
+TEST(Quantize, TheNumberOfThreadsChangesNoByte) {
+  const TemporaryFolder folder;
+  const std::string in = TestModel({.n_ff = 1024, .n_vocab = 700}).write(folder.at("in.gguf"));
+  for (const char* mix : {"Q4_K_M", "Q3_K_S", "Q5_0", "Q8_0", "BF16"}) {
+    QuantizeOptions options{in, folder.at("one.gguf"), find_mix(mix), 1};
+    const QuantizeResult result = quantize(options, {});
+    EXPECT_LT(result.bytes_after, result.bytes_before);
+    options.out = folder.at("many.gguf"), options.threads = 5;
+    quantize(options, {});
+    EXPECT_EQ(bytes_of(folder.at("one.gguf")), bytes_of(folder.at("many.gguf"))) << mix;
+  }
+}
+
+TEST(Quantize, F32AndBackIsTheSame) {
+  const TemporaryFolder folder;
+  const std::string in = TestModel({.type = Type::BF16}).write(folder.at("in.gguf"));
+  quantize({in, folder.at("f32.gguf"), find_mix("F32")}, {});
+  quantize({folder.at("f32.gguf"), folder.at("bf16.gguf"), find_mix("BF16")}, {});
+  const Gguf before = Gguf::open(in), after = Gguf::open(folder.at("bf16.gguf"));
+  for (const GgufTensor& a : before.tensors()) {
+    const GgufTensor& b = after.tensor(a.name);
+    EXPECT_TRUE(a.type == b.type && std::equal(a.data.begin(), a.data.end(), b.data.begin(), b.data.end()))
+        << a.name;
+  }
+}
+
+TEST(Quantize, WhatIsQuantizedAlreadyNeedsAWord) {
+  const TemporaryFolder folder;
+  const std::string in = TestModel({.type = Type::Q8_0}).write(folder.at("in.gguf"));
+  QuantizeOptions options{in, folder.at("out.gguf"), find_mix("Q4_K_M")};
+  EXPECT_THAT(error_of(options), testing::HasSubstr("Q8_0 already"));
+  EXPECT_THAT(error_of(options), testing::HasSubstr("--allow-requantize"));
+  EXPECT_EQ(folder.n_files(), 1u);
+  options.allow_requantize = true;
+  EXPECT_EQ(error_of(options), "no error");
+  options.mix = find_mix("Q8_0"), options.allow_requantize = false;  // nothing is lost: copied
+  EXPECT_EQ(error_of(options), "no error");
+}
+
+TEST(Quantize, ADryRunWritesNothing) {
+  const TemporaryFolder folder;
+  QuantizeOptions options{TestModel({}).write(folder.at("in.gguf")), folder.at("out.gguf"),
+                          find_mix("Q4_K_M")};
+  options.dry_run = true;
+  const QuantizeResult dry = quantize(options, {});
+  EXPECT_EQ(folder.n_files(), 1u);
+  options.dry_run = false;
+  EXPECT_EQ(dry.bytes_after, quantize(options, {}).bytes_after);
+}
+
+TEST(Quantize, StoppedItLeavesNothing) {
+  const TemporaryFolder folder;
+  const std::string in = TestModel({}).write(folder.at("in.gguf"));
+  QuantizeEvents events;
+  events.should_stop = [] { return true; };
+  EXPECT_TRUE(quantize({in, folder.at("out.gguf"), find_mix("Q4_K_M")}, events).stopped);
+  EXPECT_EQ(folder.n_files(), 1u);
+}
+
+TEST(Quantize, DamagedWeightsAndWrongFilesAreRefused) {
+  const TemporaryFolder folder;
+  TestModel model({});
+  const std::string good = model.write(folder.at("in.gguf"));
+  const float nan = NAN;
+  std::memcpy(model.tensors.back().data.data() + 400, &nan, 4);
+  QuantizeOptions options{model.write(folder.at("nan.gguf")), folder.at("out.gguf"), find_mix("Q4_K_M")};
+  EXPECT_THAT(error_of(options), testing::HasSubstr("blk.1.ffn_gate.weight"));
+  options.in = options.out = good;
+  EXPECT_THAT(error_of(options), testing::HasSubstr("would replace"));
+  options.out = folder.at("out.gguf");
+  GgufWriter adapter;
+  adapter.set_string("general.type", "adapter");
+  adapter.write(options.in = folder.at("adapter.gguf"));
+  EXPECT_THAT(error_of(options), testing::HasSubstr("'adapter', expected a model"));
+  options.in = folder.at("missing.gguf");
+  EXPECT_THAT(error_of(options), testing::HasSubstr("cannot open"));
+  options.in = good, options.out = folder.at("no/such/out.gguf");
+  EXPECT_THAT(error_of(options), testing::HasSubstr("out.gguf"));
+  EXPECT_EQ(folder.n_files(), 3u);
+}
+
+TEST(Quantize, SplitFilesBecomeOne) {
+  const TemporaryFolder folder;
+  const TestModel model({});
+  quantize({model.write(folder.at("in.gguf")), folder.at("whole.gguf"), find_mix("Q4_K_M")}, {});
+  const size_t half = model.tensors.size() / 2;
+  for (uint64_t part = 0; part < 2; ++part) {
+    GgufWriter writer = model.keys;
+    const auto set_u16 = [&](const char* key, uint64_t n) { writer.set(key, {GgufValueType::u16, {}, n}); };
+    set_u16("split.no", part);
+    set_u16("split.count", 2);
+    writer.set("split.tensors.count", {GgufValueType::i32, {}, int64_t(model.tensors.size())});
+    for (size_t i = part * half; i < (part ? model.tensors.size() : half); ++i) {
+      const auto& t = model.tensors[i];
+      writer.add_tensor(t.name, t.type, t.ne, t.data);
+    }
+    writer.write(folder.at(part ? "m-00002-of-00002.gguf" : "m-00001-of-00002.gguf"));
+  }
+  quantize({folder.at("m-00001-of-00002.gguf"), folder.at("joined.gguf"), find_mix("Q4_K_M")}, {});
+  EXPECT_EQ(bytes_of(folder.at("joined.gguf")), bytes_of(folder.at("whole.gguf")));
+}
+
+// Sum over the tensor of w (x - y)^2 with the imatrix' means as w.
+double weighted_error(const Gguf& before, const Gguf& after, const std::string& name,
+                      const ImatrixEntry& entry) {
+  const GgufTensor &a = before.tensor(name), &b = after.tensor(name);
+  std::vector<float> x(size_t(a.ne[0])), y(size_t(a.ne[0]));
+  double sum = 0;
+  for (int64_t r = 0; r < a.ne[1] * a.ne[2]; ++r) {
+    decode_row(x.data(), a.matrix(), r, 0, a.ne[0]);
+    decode_row(y.data(), b.matrix(), r, 0, a.ne[0]);
+    const size_t expert = entry.counts.size() > 1 ? size_t(r / a.ne[1]) : 0;
+    for (size_t c = 0; c < x.size(); ++c) {
+      sum += double(entry.sums[expert * x.size() + c]) * std::pow(double(x[c]) - double(y[c]), 2);
+    }
+  }
+  return sum;
+}
+
+TEST(Quantize, AnImatrixLowersTheErrorOfImportantColumns) {
+  const TemporaryFolder folder;
+  for (const int64_t n_expert : {0, 4}) {
+    const std::string in = TestModel({.n_expert = n_expert}).write(folder.at("in.gguf"));
+    const std::string name = n_expert > 0 ? "blk.1.ffn_up_exps.weight" : "blk.1.ffn_up.weight";
+    Imatrix imatrix;
+    ImatrixEntry& entry = imatrix.entries[name];
+    entry.counts.assign(size_t(std::max<int64_t>(1, n_expert)), 10);
+    entry.sums.resize(entry.counts.size() * 256);
+    for (size_t i = 0; i < entry.sums.size(); ++i) entry.sums[i] = (i + i / 256) % 5 == 0 ? 500.0f : 1.0f;
+    imatrix.datasets = {"text.txt"};
+    write_imatrix(imatrix, folder.at("imatrix.gguf"));
+    QuantizeOptions options{in, folder.at("plain.gguf"), find_mix("Q4_K_S")};
+    quantize(options, {});
+    options.out = folder.at("weighted.gguf"), options.imatrix = folder.at("imatrix.gguf");
+    quantize(options, {});
+    const Gguf before = Gguf::open(in), plain = Gguf::open(folder.at("plain.gguf")),
+               weighted = Gguf::open(folder.at("weighted.gguf"));
+    EXPECT_LT(weighted_error(before, weighted, name, entry),
+              0.8 * weighted_error(before, plain, name, entry));
+    EXPECT_EQ(weighted.get_string("quantize.imatrix.dataset"), "text.txt");
+    EXPECT_EQ(weighted.get_int("quantize.imatrix.entries_count"), 1);
+  }
+}
+
+TEST(Quantize, AnImatrixOfAnotherModelIsRefused) {
+  const TemporaryFolder folder;
+  QuantizeOptions options{TestModel({}).write(folder.at("in.gguf")), folder.at("out.gguf"),
+                          find_mix("Q4_K_M")};
+  options.imatrix = folder.at("imatrix.gguf");
+  Imatrix imatrix;
+  imatrix.entries["blk.0.attn_q.weight"] = {std::vector<float>(128, 1), {1}};
+  write_imatrix(imatrix, options.imatrix);
+  EXPECT_THAT(error_of(options), testing::HasSubstr("128 columns"));
+  imatrix.entries = {{"blk.0.other.weight", {std::vector<float>(256, 1), {1}}}};
+  write_imatrix(imatrix, options.imatrix);
+  EXPECT_THAT(error_of(options), testing::HasSubstr("no entry for any tensor"));
+  options.imatrix = options.in;
+  EXPECT_THAT(error_of(options), testing::HasSubstr("expected an importance matrix"));
+  EXPECT_EQ(folder.n_files(), 2u);
+}
+
+}  // namespace
+}  // namespace lora

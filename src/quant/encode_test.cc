@@ -1,0 +1,165 @@
+// Every encoder: its error beside that of llama.cpp's quantizer on the same numbers, and what holds for any
+// numbers.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "quant/golden_blocks.h"
+#include "quant/k_scales.h"
+#include "quant/q3_k.h"
+#include "quant/types.h"
+
+namespace lora {
+namespace {
+
+using Values = std::vector<float>;
+using Bytes = std::vector<std::byte>;
+
+Bytes encoded(const TypeTraits& type, const Values& values, const float* importance = nullptr) {
+  Bytes blocks(values.size() / size_t(type.block_size) * size_t(type.block_bytes));
+  type.encode(blocks.data(), values.data(), int64_t(values.size()), importance);
+  return blocks;
+}
+
+Values decoded(const TypeTraits& type, const Bytes& blocks) {
+  Values values(blocks.size() / size_t(type.block_bytes) * size_t(type.block_size));
+  type.decode(values.data(), blocks.data(), int64_t(values.size()));
+  return values;
+}
+
+// Root of sum w (a - b)^2 / sum w b^2.
+double relative_error(const Values& a, const Values& b, const float* w = nullptr) {
+  double error = 0, square = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double weight = w ? w[i] : 1.0, difference = double(a[i]) - double(b[i]);
+    error += weight * difference * difference;
+    square += weight * double(b[i]) * double(b[i]);
+  }
+  return std::sqrt(error / square);
+}
+
+// Real weights, to within the 11 bits of F16.
+const Values& weights() {
+  static const Values values = read_golden_blocks("F16").values;
+  return values;
+}
+
+class Encode : public testing::TestWithParam<TypeTraits> {};
+
+// The golden files hold the same rows of a model, as llama.cpp quantized and decoded them.
+TEST_P(Encode, ErrorIsAtMostThatOfLlamaCpp) {
+  const TypeTraits& type = GetParam();
+  const double theirs = relative_error(read_golden_blocks(std::string(type.name)).values, weights());
+  const double ours = relative_error(decoded(type, encoded(type, weights())), weights());
+  RecordProperty("relative_error", fmt::format("{:.6f}, llama.cpp {:.6f}", ours, theirs));
+  EXPECT_GT(theirs, 0);
+  EXPECT_LE(ours, theirs * (1 + 1e-9));
+}
+
+TEST_P(Encode, ImportantColumnsGetLessError) {
+  const TypeTraits& type = GetParam();
+  if (type.type == Type::Q8_0 || type.block_size == 1) return;  // as near as can be anyway
+  Values importance(weights().size());
+  for (size_t i = 0; i < importance.size(); ++i) importance[i] = i % 7 == 0 ? 30.0f : 0.1f;
+  const Values plain = decoded(type, encoded(type, weights()));
+  const Values weighted = decoded(type, encoded(type, weights(), importance.data()));
+  EXPECT_LT(relative_error(weighted, weights(), importance.data()),
+            0.97 * relative_error(plain, weights(), importance.data()));
+}
+
+TEST_P(Encode, EqualWeightsAreNoWeights) {
+  const TypeTraits& type = GetParam();
+  const Values ones(weights().size(), 1.0f);
+  EXPECT_EQ(encoded(type, weights(), ones.data()), encoded(type, weights()));
+}
+
+TEST_P(Encode, WhatWasDecodedStaysAsItIs) {
+  const TypeTraits& type = GetParam();
+  const Bytes blocks = encoded(type, weights());
+  const Values values = decoded(type, blocks);
+  const Values again = decoded(type, encoded(type, values));
+  const bool one_scale = type.block_size <= 32;
+  if (one_scale) {
+    EXPECT_LE(relative_error(again, values), type.type == Type::Q4_1 || type.type == Type::Q5_1 ? 1e-3 : 0);
+  } else {  // another super-block scale may fit as well
+    EXPECT_LT(relative_error(again, values), 0.35 * relative_error(values, weights()));
+  }
+  if (type.type == Type::Q8_0 || type.block_size == 1) {
+    EXPECT_EQ(encoded(type, values), blocks);
+  }
+}
+
+TEST_P(Encode, DegenerateBlocksAreFiniteAndRight) {
+  const TypeTraits& type = GetParam();
+  for (const float value : {0.0f, -0.0f, 1.0f, -0.37f, 0.01f}) {
+    const Values same(512, value);
+    const Values got = decoded(type, encoded(type, same));
+    for (const float v : got) ASSERT_NEAR(v, value, 0.02 * std::fabs(value) + 3e-8) << type.name;
+  }
+  for (const float magnitude : {1e-38f, 1e-12f, 1e9f, 3e38f}) {
+    if (type.type == Type::F16 && magnitude > 1) continue;  // infinity is what F16 has there
+    Values values(512);
+    for (size_t i = 0; i < values.size(); ++i) values[i] = magnitude * (float(i * 37 % 101) / 50 - 1);
+    for (const float v : decoded(type, encoded(type, values))) ASSERT_TRUE(std::isfinite(v)) << type.name;
+  }
+}
+
+TEST_P(Encode, OneLargeValueAmongSmallOnesIsKept) {
+  const TypeTraits& type = GetParam();
+  for (const float outlier : {5.0f, -5.0f}) {
+    Values values = weights();
+    values.resize(256);
+    values[77] = outlier;
+    EXPECT_NEAR(decoded(type, encoded(type, values))[77], outlier, 0.3);
+  }
+}
+
+TEST_P(Encode, NothingIsReadOrWrittenForZeroValues) {
+  std::byte untouched{7};
+  GetParam().encode(&untouched, nullptr, 0, nullptr);
+  EXPECT_EQ(untouched, std::byte{7});
+}
+
+std::vector<TypeTraits> encodable_types() {
+  std::vector<TypeTraits> types;
+  for (const TypeTraits& type : all_types()) {
+    if (type.encode && type.type != Type::F32 && type.type != Type::F16) types.push_back(type);
+  }
+  return types;
+}
+
+INSTANTIATE_TEST_SUITE_P(, Encode, testing::ValuesIn(encodable_types()),
+                         [](const auto& type) { return std::string(type.param.name); });
+
+TEST(EncodeFloats, F32IsCopiedAndF16RoundsToEven) {
+  const Values values = {1.0f, -0.0f, 65504.0f, 1.0f + 0x1p-11f, 1.0f + 3 * 0x1p-11f, 1e-8f};
+  EXPECT_EQ(decoded(traits(Type::F32), encoded(traits(Type::F32), values)), values);
+  EXPECT_EQ(decoded(traits(Type::F16), encoded(traits(Type::F16), values)),
+            (Values{1.0f, -0.0f, 65504.0f, 1.0f, 1.0f + 0x1p-9f, 0.0f}));
+}
+
+TEST(EncodeScales, PackedScalesUnpackToThemselves) {
+  uint8_t scales[8], minimums[8], packed[12];
+  for (int shift = 0; shift < 64; ++shift) {
+    for (int j = 0; j < 8; ++j)
+      scales[j] = uint8_t((j * 11 + shift) % 64), minimums[j] = uint8_t((j * 29 + 3 * shift) % 64);
+    pack_k_scales(packed, scales, minimums);
+    const KScales k = unpack_k_scales(packed);
+    for (int j = 0; j < 8; ++j) {
+      ASSERT_EQ(k.scales[j], scales[j]);
+      ASSERT_EQ(k.minimums[j], minimums[j]);
+    }
+    int8_t signed_scales[16];
+    for (int g = 0; g < 16; ++g) signed_scales[g] = int8_t((g * 13 + shift) % 64 - 32);
+    pack_q3_k_scales(packed, signed_scales);
+    for (int g = 0; g < 16; ++g) ASSERT_EQ(q3_k_scale(packed, g), signed_scales[g]);
+  }
+}
+
+}  // namespace
+}  // namespace lora
