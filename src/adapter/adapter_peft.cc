@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <functional>
 #include <map>
 
 #include "adapter/adapter.h"
@@ -8,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "gguf/printable.h"
+#include "gguf/pytorch.h"
 #include "gguf/safetensors.h"
 
 namespace lora {
@@ -97,6 +99,17 @@ PeftHalf read_half(const SafeTensor& tensor, const std::string& path, const Peft
   return result;
 }
 
+void for_each_tensor(const std::string& path, const std::function<void(const SafeTensor&)>& use) {
+  if (!path.ends_with(".bin")) {
+    const SafeTensors file = SafeTensors::open(path);
+    for (const SafeTensor& tensor : file.tensors()) use(tensor);
+    return;
+  }
+  const PytorchFile file = PytorchFile::open(path);
+  std::vector<std::byte> bytes;
+  for (const PytorchTensor& tensor : file.tensors()) use(file.read(tensor, bytes));
+}
+
 }  // namespace
 
 PeftBase peft_base(const Gguf& base) {
@@ -114,22 +127,20 @@ Adapter read_adapter_peft(const std::string& folder, const PeftBase& base) {
     fail("{}: PEFT adapters for architecture {} are not yet available", folder, base.architecture);
   }
   const PeftConfig config = read_peft_config(folder + "/adapter_config.json");
-  const std::string path = folder + "/adapter_model.safetensors", pickle = folder + "/adapter_model.bin";
-  if (!file_exists(path) && file_exists(pickle)) {
-    fail("{}: adapter_model.bin is not yet readable; save the adapter as adapter_model.safetensors", pickle);
-  }
-  const SafeTensors file = SafeTensors::open(path);
+  const std::string pickle = folder + "/adapter_model.bin";
+  std::string path = folder + "/adapter_model.safetensors";
+  if (!file_exists(path) && file_exists(pickle)) path = pickle;
   Adapter adapter;
   adapter.architecture = base.architecture;
   adapter.alpha = float(config.lora_alpha);
   adapter.base_model = config.base_model;
   std::vector<LoraHalf> halves;
   std::map<std::string, std::string> module_of;
-  for (const SafeTensor& tensor : file.tensors()) {
+  for_each_tensor(path, [&](const SafeTensor& tensor) {
     PeftHalf read = read_half(tensor, path, base);
     module_of[read.half.base] = read.module;
     halves.push_back(std::move(read.half));
-  }
+  });
   pair_up(adapter, std::move(halves), path);
   for (LoraPair& pair : adapter.pairs) {
     const std::string& module = module_of[pair.base];

@@ -1,12 +1,15 @@
 #include "base/file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include "base/error.h"
@@ -110,6 +113,17 @@ void AtomicFile::write(const void* data, size_t size) {
   }
 }
 
+void AtomicFile::write_at(uint64_t position, const void* data, size_t size) {
+  for (const char* from = static_cast<const char*>(data); size > 0;) {
+    const ssize_t n = ::pwrite(fd_, from, size, off_t(position));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("{}: cannot write: {}", temporary_, reason());
+    from += n;
+    position += uint64_t(n);
+    size -= size_t(n);
+  }
+}
+
 void AtomicFile::commit() {
   flush();
   if (::fsync(fd_) != 0) fail("{}: cannot flush to disk: {}", temporary_, reason());
@@ -162,6 +176,17 @@ void AppendFile::write_line(std::string_view line) {
 
 bool file_exists(const std::string& path) {
   return ::access(path.c_str(), F_OK) == 0;
+}
+
+std::vector<std::string> files_in(const std::string& folder) {
+  std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(folder.c_str()), ::closedir);
+  if (!open) fail("{}: cannot open: {}", folder, reason());
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(open.get())) {
+    if (!is_directory(folder + "/" + entry->d_name)) names.emplace_back(entry->d_name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 bool is_directory(const std::string& path) {

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace lora {
 
@@ -44,6 +45,9 @@ class AtomicFile {
   void write(const void* data, size_t size);
   void write(std::string_view text) { write(text.data(), text.size()); }
   uint64_t position() const { return position_; }
+  // Writes at a place of its own, behind what write() has written; holes hold zeros. Threads may call it at
+  // once.
+  void write_at(uint64_t position, const void* data, size_t size);
   void commit();
 
  private:
@@ -72,6 +76,8 @@ class AppendFile {
 };
 
 bool file_exists(const std::string& path);
+// Names of the files in a folder, in the order of their bytes. Error naming the path if it is no folder.
+std::vector<std::string> files_in(const std::string& folder);
 bool is_directory(const std::string& path);
 
 }  // namespace lora

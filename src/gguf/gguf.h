@@ -133,11 +133,31 @@ class GgufWriter {
   void set_strings(std::string key, std::vector<std::string> value);
   // The bytes are not copied and must live until write(). ne as in GgufTensor.
   void add_tensor(std::string name, Type type, std::vector<int64_t> ne, std::span<const std::byte> data);
+  // The same for a tensor whose bytes are given to GgufOutput later.
+  void declare_tensor(std::string name, Type type, std::vector<int64_t> ne);
   void write(const std::string& path) const;
 
  private:
+  friend class GgufOutput;
+  // What stands before the data, and each tensor's place in the file.
+  std::string header(const std::string& path, std::vector<uint64_t>& positions) const;
+
   std::vector<std::pair<std::string, GgufValue>> values_;
   std::vector<GgufTensor> tensors_;
+};
+
+// A file whose tensors are written piece by piece, in any order and by many threads: nothing the size of a
+// tensor need exist in memory. Like AtomicFile, it appears under its name with commit(), or not at all.
+class GgufOutput {
+ public:
+  GgufOutput(const GgufWriter& writer, const std::string& path);
+  // Bytes of tensor `tensor` (in the order of declaration) from `offset` on. Thread-safe.
+  void write(size_t tensor, uint64_t offset, std::span<const std::byte> data);
+  void commit() { file_.commit(); }
+
+ private:
+  AtomicFile file_;
+  std::vector<uint64_t> positions_;  // of each tensor, and of the end
 };
 
 }  // namespace lora

@@ -152,19 +152,28 @@ void GgufWriter::set_strings(std::string key, std::vector<std::string> value) {
   set(std::move(key), {GgufValueType::array, GgufValueType::string, std::move(value)});
 }
 
-void GgufWriter::add_tensor(std::string name, Type type, std::vector<int64_t> ne,
-                            std::span<const std::byte> data) {
+void GgufWriter::declare_tensor(std::string name, Type type, std::vector<int64_t> ne) {
   const std::string fault = shape_fault(traits(type), ne);
   if (!fault.empty()) fail("tensor '{}': {}", printable(name), fault);
-  if (const auto bytes = uint64_t(tensor_bytes(traits(type), ne)); bytes != data.size()) {
-    fail("tensor '{}': {} bytes of data, expected {}", printable(name), data.size(), bytes);
-  }
-  GgufTensor tensor{std::move(name), type, int(ne.size()), {1, 1, 1, 1}, data};
+  GgufTensor tensor{std::move(name), type, int(ne.size()), {1, 1, 1, 1}, {}};
   std::copy(ne.begin(), ne.end(), tensor.ne);
   tensors_.push_back(std::move(tensor));
 }
 
-void GgufWriter::write(const std::string& path) const {
+void GgufWriter::add_tensor(std::string name, Type type, std::vector<int64_t> ne,
+                            std::span<const std::byte> data) {
+  declare_tensor(std::move(name), type, std::move(ne));
+  GgufTensor& tensor = tensors_.back();
+  tensor.data = data;
+  const auto bytes = uint64_t(tensor_bytes(traits(type), {tensor.ne, size_t(tensor.n_dims)}));
+  if (bytes == data.size()) return;
+  const std::string fault =
+      fmt::format("tensor '{}': {} bytes of data, expected {}", printable(tensor.name), data.size(), bytes);
+  tensors_.pop_back();
+  fail("{}", fault);
+}
+
+std::string GgufWriter::header(const std::string& path, std::vector<uint64_t>& positions) const {
   const uint64_t alignment = alignment_of(path, values_);
   std::string header(gguf_magic);
   append(header, uint32_t{3});
@@ -188,17 +197,39 @@ void GgufWriter::write(const std::string& path) const {
     for (int i = 0; i < tensor.n_dims; ++i) append(header, tensor.ne[i]);
     append(header, uint32_t(tensor.type));
     append(header, offset);
-    offset += tensor.data.size() + padding(tensor.data.size(), alignment);
+    positions.push_back(offset);
+    const auto bytes = uint64_t(tensor_bytes(traits(tensor.type), {tensor.ne, size_t(tensor.n_dims)}));
+    offset += bytes + padding(bytes, alignment);
   }
+  positions.push_back(offset);
+  header.append(padding(header.size(), alignment), '\0');
+  for (uint64_t& position : positions) position += header.size();
+  return header;
+}
 
+void GgufWriter::write(const std::string& path) const {
+  std::vector<uint64_t> positions;
+  const std::string head = header(path, positions);
   AtomicFile file(path);
-  write_in_pieces(file, std::as_bytes(std::span(header)));
-  write_zeros(file, padding(header.size(), alignment));
-  for (const GgufTensor& tensor : tensors_) {
-    write_in_pieces(file, tensor.data);
-    write_zeros(file, padding(tensor.data.size(), alignment));
+  write_in_pieces(file, std::as_bytes(std::span(head)));
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    write_in_pieces(file, tensors_[i].data);
+    write_zeros(file, positions[i + 1] - file.position());
   }
   file.commit();
+}
+
+GgufOutput::GgufOutput(const GgufWriter& writer, const std::string& path) : file_(path) {
+  const std::string head = writer.header(path, positions_);
+  write_in_pieces(file_, std::as_bytes(std::span(head)));
+  // The last byte of the padding gives the file its length.
+  if (positions_.back() > head.size()) file_.write_at(positions_.back() - 1, "", 1);
+}
+
+void GgufOutput::write(size_t tensor, uint64_t offset, std::span<const std::byte> data) {
+  const uint64_t begin = positions_.at(tensor) + offset;
+  if (begin + data.size() > positions_.at(tensor + 1)) fail("tensor {}: more bytes than declared", tensor);
+  file_.write_at(begin, data.data(), data.size());
 }
 
 }  // namespace lora
