@@ -44,8 +44,7 @@ constexpr Ending kEndings[] = {
   fail("{}: tensor {}: expected a name that ends in .lora_A.weight or .lora_B.weight", path, printable(name));
 }
 
-// Hugging Face rotates element j of a head with j + d/2, ggml's llama rotates 2j with 2j + 1: row
-// (head, half, j) moves to (head, j, half). Only B has these rows.
+// Only B has the rows that are reordered (hf_names.h).
 void interleave_halves(LoraHalf& b, int64_t n_head, const std::string& path) {
   if (n_head < 1 || b.n_rows % (2 * n_head) != 0) {
     fail(
@@ -53,12 +52,11 @@ void interleave_halves(LoraHalf& b, int64_t n_head, const std::string& path) {
         "model?",
         path, b.tensor, n_head, b.n_rows);
   }
-  const int64_t head_dim = b.n_rows / n_head, half_dim = head_dim / 2;
-  std::vector<float> moved(b.values.size());
+  std::vector<float> moved;
+  moved.reserve(b.values.size());
   for (int64_t row = 0; row < b.n_rows; ++row) {
-    const int64_t head = row / head_dim, half = row % head_dim / half_dim, j = row % half_dim;
-    const int64_t to = head * head_dim + 2 * j + half;
-    std::copy_n(b.values.begin() + row * b.n_cols, b.n_cols, moved.begin() + to * b.n_cols);
+    const auto from = b.values.begin() + hf_row(row, b.n_rows / n_head) * b.n_cols;
+    moved.insert(moved.end(), from, from + b.n_cols);
   }
   b.values = std::move(moved);
 }

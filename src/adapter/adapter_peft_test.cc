@@ -282,9 +282,9 @@ TEST(AdapterPeftErrors, FolderWithoutWeights) {
 TEST(AdapterPeftErrors, ArchitectureWithoutNameTable) {
   const ScratchFolder folder;
   EXPECT_THAT(error_of([&] {
-                read_adapter_peft(folder.path(), {"qwen2", 2, 1});
+                read_adapter_peft(folder.path(), {"mamba", 2, 1});
               }),
-              HasSubstr("PEFT adapters for architecture qwen2 are not yet available"));
+              HasSubstr("PEFT adapters for architecture mamba are not yet available"));
 }
 
 TEST(AdapterPeftErrors, MalformedConfigs) {

@@ -29,7 +29,7 @@ constexpr Command kCommands[] = {
     {"eval", "perplexity of a text", eval_command},
     {"inspect", "metadata and tensors of a file", inspect_command},
     {"tokenize", "token ids and pieces of a text", tokenize_command},
-    {"convert", "Hugging Face folder to GGUF", nullptr},
+    {"convert", "Hugging Face folder to GGUF", convert_command},
     {"quantize", "GGUF to a smaller tensor type", nullptr},
     {"convert-lora", "PEFT folder or ggla file to adapter GGUF", nullptr},
     {"export-lora", "merge LoRAs into a model", nullptr},

@@ -13,6 +13,7 @@ int generate_command(const std::vector<std::string>& args);
 int eval_command(const std::vector<std::string>& args);
 int inspect_command(const std::vector<std::string>& args);
 int tokenize_command(const std::vector<std::string>& args);
+int convert_command(const std::vector<std::string>& args);
 
 // The whole program, errors turned into one line "error: WHAT: WHY" on stderr. Exit status: 0 success,
 // 1 the work failed, 2 wrong usage, 128 + signal after a stop by signal.
