@@ -86,9 +86,7 @@ class TensorWriter {
       : pool_(pool), events_(events), total_(total), scratch_(size_t(pool.size())) {}
 
   void write(const PlannedTensor& tensor, const Source& source, GgufOutput& output, size_t index) {
-    // A vector is one row; its pieces are cut from matrices only.
-    const int64_t rows = tensor.is_matrix ? tensor.n_rows : 1,
-                  cols = tensor.is_matrix ? tensor.n_cols : tensor.n_cols;
+    const int64_t rows = tensor.n_rows, cols = tensor.n_cols;
     const int64_t row_bytes = tensor.bytes() / rows;
     const int64_t piece = std::max<int64_t>(1, kPieceBytes / (cols * int64_t{sizeof(float)}));
     const bool copies = source.plain_type() == traits(tensor.type).name;

@@ -112,6 +112,11 @@ struct Planner {
 
 }  // namespace
 
+std::vector<int64_t> PlannedTensor::ne() const {
+  if (is_matrix) return {n_cols, n_rows};
+  return {n_rows * n_cols};  // a bias has rows of one value, so that they can be reordered
+}
+
 int64_t PlannedTensor::bytes() const {
   const std::vector<int64_t> shape = ne();
   return tensor_bytes(traits(type), shape);

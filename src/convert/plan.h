@@ -24,9 +24,7 @@ struct PlannedTensor {
   float add = 0;
   std::vector<float> values{};
 
-  std::vector<int64_t> ne() const {
-    return is_matrix ? std::vector<int64_t>{n_cols, n_rows} : std::vector{n_cols};
-  }
+  std::vector<int64_t> ne() const;
   int64_t bytes() const;
 };
 

@@ -49,16 +49,13 @@ inline std::vector<int64_t> dense_strides(const std::vector<int64_t>& shape) {
 using ZipEntries = std::vector<std::pair<std::string, std::string>>;
 
 inline void write_zip(const std::string& path, const ZipEntries& entries, int method = ZIP_CM_STORE) {
-  int error = 0;
-  zip_t* zip = zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &error);
-  ASSERT_NE(zip, nullptr);
+  zip_t* zip = zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, nullptr);
   for (const auto& [name, content] : entries) {
-    const auto index = zip_file_add(
-        zip, name.c_str(), zip_source_buffer(zip, content.data(), content.size(), 0), ZIP_FL_ENC_UTF_8);
-    ASSERT_GE(index, 0);
+    zip_source_t* source = zip_source_buffer(zip, content.data(), content.size(), 0);
+    const auto index = zip_file_add(zip, name.c_str(), source, ZIP_FL_ENC_UTF_8);
     zip_set_file_compression(zip, zip_uint64_t(index), method, 9);
   }
-  ASSERT_EQ(zip_close(zip), 0);
+  if (!zip || zip_close(zip) != 0) fail("{}: cannot write the archive", path);
 }
 
 struct TorchTensor {
