@@ -4,9 +4,11 @@
 Run from anywhere; the bytes do not depend on the machine. Layouts: src/gguf/gguf.h, src/gguf/safetensors.h,
 src/adapter/adapter.h.
 """
+import io
 import json
 import pathlib
 import struct
+import zipfile
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 NUMBERS = {"u8": (0, "B"), "i8": (1, "b"), "u16": (2, "H"), "i16": (3, "h"), "u32": (4, "I"), "i32": (5, "i"),
@@ -143,6 +145,68 @@ def safetensors_seeds():
     save("safetensors", "empty.safetensors", safetensors({}, b""))
 
 
+def pickled(tensors):
+    """The pickle of a state dict: (name, storage's key, numel, shape, stride), all F32."""
+    def text(value):
+        return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+    def integer(value):
+        return b"J" + struct.pack("<i", value)
+
+    def sizes(values):
+        return b"(" + b"".join(map(integer, values)) + b"t"
+    program = b"\x80\x02}q\x00("
+    for name, key, numel, shape, stride in tensors:
+        program += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nFloatStorage\n"
+        program += text(key) + text("cpu") + integer(numel) + b"tQK\x00" + sizes(shape) + sizes(stride)
+        program += b"\x89ccollections\nOrderedDict\n)RtR"
+    return program + b"u."
+
+
+def pytorch_seeds():
+    program = pickled([("w", "0", 6, [2, 3], [3, 1]), ("t", "0", 6, [3, 2], [1, 3])])
+    save("pytorch", "data.pkl", program)
+    save("pytorch", "calls.pkl", b"cposix\nsystem\n(X\x02\x00\x00\x00lstR.")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as out:
+        for name, data in [("data.pkl", program), ("byteorder", b"little"), ("data/0", floats(6))]:
+            out.writestr(zipfile.ZipInfo("m/" + name), data)
+    save("pytorch", "model.bin", archive.getvalue())
+
+
+def protobuf(number, data):
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+def hf_files_seeds():
+    pieces = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("<0x0A>", 0.0, 6), ("\u2581the", -1.5, 1), ("\u2581\u2581", -2.0, 4)]
+    model = b"".join(protobuf(1, protobuf(1, text.encode()) + b"\x15" + struct.pack("<f", score) + bytes([0x18, kind]))
+                     for text, score, kind in pieces)
+    save("hf_files", "bpe.model", model + protobuf(2, b"\x18\x02\xc8\x02\x00") + protobuf(3, b"\x18\x01"))
+    save("hf_files", "unigram.model", model + protobuf(2, b"\x18\x01"))
+    fallback = {"added_tokens": [{"id": 5, "content": "<tool>", "special": False}],
+                "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "\u2581"}]},
+                "model": {"type": "BPE", "byte_fallback": True, "unk_token": "<unk>", "merges": ["a b", ["ab", "c"]],
+                          "vocab": {"<unk>": 0, "<0x00>": 1, "a": 2, "ab": 3, "abc": 4}}}
+    save("hf_files", "fallback.json", json.dumps(fallback).encode())
+    bytes_ = {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True},
+                                {"type": "ByteLevel", "add_prefix_space": False}]},
+              "post_processor": {"type": "TemplateProcessing",
+                                 "single": [{"SpecialToken": {"id": "b"}}, {"Sequence": {}}]},
+              "model": {"vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}}
+    save("hf_files", "bytes.json", json.dumps(bytes_).encode())
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+             "vocab_size": 32, "max_position_embeddings": 64}
+    for name, more in [("llama", {"architectures": ["LlamaForCausalLM"], "rope_scaling": {
+                           "rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 32}}),
+                       ("phi3", {"architectures": ["Phi3ForCausalLM"], "rope_scaling": {
+                           "type": "longrope", "short_factor": [1, 2], "long_factor": [1.0, 4.0]}}),
+                       ("gemma3", {"architectures": ["Gemma3ForConditionalGeneration"], "text_config": {
+                           "rope_parameters": {"full_attention": {
+                               "rope_theta": 1e6, "rope_type": "yarn", "factor": 2}}}})]:
+        save("hf_files", name + ".config.json", json.dumps(sizes | more).encode())
+
+
 def samples_seeds():
     """A byte with the pattern's length less one (and 128 to keep the pattern), the pattern, the text."""
     def seed(name, pattern, include, text):
@@ -177,5 +241,6 @@ def tokenizer_seeds():
     save("tokenizer", "empty", b"")
 
 
-for write in (gguf_seeds, adapter_seeds, imatrix_seeds, safetensors_seeds, samples_seeds, records_seeds, tokenizer_seeds):
+for write in (gguf_seeds, adapter_seeds, imatrix_seeds, safetensors_seeds, pytorch_seeds, hf_files_seeds, samples_seeds,
+              records_seeds, tokenizer_seeds):
     write()

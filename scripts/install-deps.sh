@@ -5,7 +5,7 @@ set -euo pipefail
 
 build_packages=(
   g++ make cmake ninja-build pkg-config
-  libfmt-dev nlohmann-json3-dev libcli11-dev libhwy-dev libpcre2-dev
+  libfmt-dev nlohmann-json3-dev libcli11-dev libhwy-dev libpcre2-dev libzip-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )
 format_packages=(clang-format)

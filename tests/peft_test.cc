@@ -74,8 +74,8 @@ TEST_P(Peft, LossIsThatOfPeft) {
 
 INSTANTIATE_TEST_SUITE_P(Adapters, Peft,
                          testing::Combine(testing::ValuesIn(kBases),
-                                          testing::Values("base", "tiny-peft", "tiny-peft-rslora",
-                                                          "tiny-peft-pattern")),
+                                          testing::Values("base", "tiny-peft", "tiny-peft-bin",
+                                                          "tiny-peft-rslora", "tiny-peft-pattern")),
                          [](const auto& p) {
                            std::string name =
                                std::string(std::get<0>(p.param).name) + "_" + std::get<1>(p.param);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <functional>
 #include <map>
 
 #include "adapter/adapter.h"
@@ -8,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "gguf/printable.h"
+#include "gguf/pytorch.h"
 #include "gguf/safetensors.h"
 
 namespace lora {
@@ -42,8 +44,7 @@ constexpr Ending kEndings[] = {
   fail("{}: tensor {}: expected a name that ends in .lora_A.weight or .lora_B.weight", path, printable(name));
 }
 
-// Hugging Face rotates element j of a head with j + d/2, ggml's llama rotates 2j with 2j + 1: row
-// (head, half, j) moves to (head, j, half). Only B has these rows.
+// Only B has the rows that are reordered (hf_names.h).
 void interleave_halves(LoraHalf& b, int64_t n_head, const std::string& path) {
   if (n_head < 1 || b.n_rows % (2 * n_head) != 0) {
     fail(
@@ -51,12 +52,11 @@ void interleave_halves(LoraHalf& b, int64_t n_head, const std::string& path) {
         "model?",
         path, b.tensor, n_head, b.n_rows);
   }
-  const int64_t head_dim = b.n_rows / n_head, half_dim = head_dim / 2;
-  std::vector<float> moved(b.values.size());
+  std::vector<float> moved;
+  moved.reserve(b.values.size());
   for (int64_t row = 0; row < b.n_rows; ++row) {
-    const int64_t head = row / head_dim, half = row % head_dim / half_dim, j = row % half_dim;
-    const int64_t to = head * head_dim + 2 * j + half;
-    std::copy_n(b.values.begin() + row * b.n_cols, b.n_cols, moved.begin() + to * b.n_cols);
+    const auto from = b.values.begin() + hf_row(row, b.n_rows / n_head) * b.n_cols;
+    moved.insert(moved.end(), from, from + b.n_cols);
   }
   b.values = std::move(moved);
 }
@@ -97,6 +97,17 @@ PeftHalf read_half(const SafeTensor& tensor, const std::string& path, const Peft
   return result;
 }
 
+void for_each_tensor(const std::string& path, const std::function<void(const SafeTensor&)>& use) {
+  if (!path.ends_with(".bin")) {
+    const SafeTensors file = SafeTensors::open(path);
+    for (const SafeTensor& tensor : file.tensors()) use(tensor);
+    return;
+  }
+  const PytorchFile file = PytorchFile::open(path);
+  std::vector<std::byte> bytes;
+  for (const PytorchTensor& tensor : file.tensors()) use(file.read(tensor, bytes));
+}
+
 }  // namespace
 
 PeftBase peft_base(const Gguf& base) {
@@ -114,22 +125,20 @@ Adapter read_adapter_peft(const std::string& folder, const PeftBase& base) {
     fail("{}: PEFT adapters for architecture {} are not yet available", folder, base.architecture);
   }
   const PeftConfig config = read_peft_config(folder + "/adapter_config.json");
-  const std::string path = folder + "/adapter_model.safetensors", pickle = folder + "/adapter_model.bin";
-  if (!file_exists(path) && file_exists(pickle)) {
-    fail("{}: adapter_model.bin is not yet readable; save the adapter as adapter_model.safetensors", pickle);
-  }
-  const SafeTensors file = SafeTensors::open(path);
+  const std::string pickle = folder + "/adapter_model.bin";
+  std::string path = folder + "/adapter_model.safetensors";
+  if (!file_exists(path) && file_exists(pickle)) path = pickle;
   Adapter adapter;
   adapter.architecture = base.architecture;
   adapter.alpha = float(config.lora_alpha);
   adapter.base_model = config.base_model;
   std::vector<LoraHalf> halves;
   std::map<std::string, std::string> module_of;
-  for (const SafeTensor& tensor : file.tensors()) {
+  for_each_tensor(path, [&](const SafeTensor& tensor) {
     PeftHalf read = read_half(tensor, path, base);
     module_of[read.half.base] = read.module;
     halves.push_back(std::move(read.half));
-  }
+  });
   pair_up(adapter, std::move(halves), path);
   for (LoraPair& pair : adapter.pairs) {
     const std::string& module = module_of[pair.base];

@@ -264,12 +264,12 @@ TEST(AdapterPeftErrors, WrongShape) {
   EXPECT_THAT(peft.error(), HasSubstr("tensor blk.0.ffn_up.weight: expected a pair for 8 x 6"));
 }
 
-TEST(AdapterPeftErrors, PickleIsRefusedByName) {
+TEST(AdapterPeftErrors, ADamagedArchiveIsNamed) {
   const ScratchFolder folder;
   write_file(folder.file("adapter_config.json"), plain_config().dump());
   write_file(folder.file("adapter_model.bin"), "PK");
   EXPECT_THAT(error_of([&] { read_adapter(folder.path(), small_base(folder)); }),
-              HasSubstr("adapter_model.bin is not yet readable"));
+              HasSubstr("adapter_model.bin: not a readable zip archive"));
 }
 
 TEST(AdapterPeftErrors, FolderWithoutWeights) {
@@ -282,9 +282,9 @@ TEST(AdapterPeftErrors, FolderWithoutWeights) {
 TEST(AdapterPeftErrors, ArchitectureWithoutNameTable) {
   const ScratchFolder folder;
   EXPECT_THAT(error_of([&] {
-                read_adapter_peft(folder.path(), {"qwen2", 2, 1});
+                read_adapter_peft(folder.path(), {"mamba", 2, 1});
               }),
-              HasSubstr("PEFT adapters for architecture qwen2 are not yet available"));
+              HasSubstr("PEFT adapters for architecture mamba are not yet available"));
 }
 
 TEST(AdapterPeftErrors, MalformedConfigs) {
@@ -361,7 +361,6 @@ TEST(AdapterPeft, FoldersWrittenByPeftFitTheBundledModel) {
   EXPECT_EQ(patterns.find("blk.2.ffn_down.weight")->rank, 2);
   EXPECT_EQ(patterns.find("blk.1.ffn_down.weight")->rank, 8);
   EXPECT_EQ(read_adapter(golden + "tiny-peft-rslora", base).pairs.size(), 42u);
-  EXPECT_THAT(error_of([&] { read_adapter(golden + "tiny-peft-bin", base); }), HasSubstr("not yet readable"));
 }
 
 }  // namespace

@@ -5,10 +5,9 @@
 #include <string>
 #include <string_view>
 
-namespace lora {
+#include "gguf/hf_names.h"
 
-// Whose head count says how a tensor's rows are reordered.
-enum class RowOrder { as_is, heads, kv_heads };
+namespace lora {
 
 struct PeftTarget {
   std::string base;  // "blk.0.attn_q.weight"

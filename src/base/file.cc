@@ -1,12 +1,15 @@
 #include "base/file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include "base/error.h"
@@ -185,6 +188,17 @@ void AppendFile::sync() {
 
 bool file_exists(const std::string& path) {
   return ::access(path.c_str(), F_OK) == 0;
+}
+
+std::vector<std::string> files_in(const std::string& folder) {
+  std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(folder.c_str()), ::closedir);
+  if (!open) fail("{}: cannot open: {}", folder, reason());
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(open.get())) {
+    if (!is_directory(folder + "/" + entry->d_name)) names.emplace_back(entry->d_name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 bool is_directory(const std::string& path) {

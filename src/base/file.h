@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace lora {
 
@@ -79,6 +80,8 @@ class AppendFile {
 };
 
 bool file_exists(const std::string& path);
+// Names of the files in a folder, in the order of their bytes. Error naming the path if it is no folder.
+std::vector<std::string> files_in(const std::string& folder);
 bool is_directory(const std::string& path);
 
 }  // namespace lora

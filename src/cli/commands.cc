@@ -30,7 +30,7 @@ constexpr Command kCommands[] = {
     {"inspect", "metadata and tensors of a file", inspect_command},
     {"tokenize", "token ids and pieces of a text", tokenize_command},
     {"bench", "training and generation speed", bench_command},
-    {"convert", "Hugging Face folder to GGUF", nullptr},
+    {"convert", "Hugging Face folder to GGUF", convert_command},
     {"quantize", "GGUF to a smaller tensor type", quantize_command},
     {"convert-lora", "PEFT folder or ggla file to adapter GGUF", nullptr},
     {"export-lora", "merge LoRAs into a model", nullptr},

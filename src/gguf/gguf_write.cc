@@ -243,7 +243,7 @@ void GgufWriter::write(const std::string& path, std::string_view checksum) const
 
 GgufOutput::GgufOutput(const GgufWriter& writer, const std::string& path) : file_(path) {
   const std::string head = writer.header(path, positions_);
-  write_in_pieces(file_, std::as_bytes(std::span(head)));
+  file_.write(head.data(), head.size());
   // The last byte of the padding gives the file its length.
   if (positions_.back() > head.size()) file_.write_at(positions_.back() - 1, "", 1);
 }

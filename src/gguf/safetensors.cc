@@ -12,14 +12,7 @@
 #include "quant/types.h"
 
 namespace lora {
-namespace {
 
-using nlohmann::json;
-
-// The format's own limit on the header.
-constexpr uint64_t max_header_bytes = 100'000'000;
-
-// Bytes per element of every dtype that takes whole bytes, 0 if unknown.
 int64_t dtype_bytes(std::string_view dtype) {
   struct Row {
     std::string_view name;
@@ -33,6 +26,13 @@ int64_t dtype_bytes(std::string_view dtype) {
   }
   return 0;
 }
+
+namespace {
+
+using nlohmann::json;
+
+// The format's own limit on the header.
+constexpr uint64_t max_header_bytes = 100'000'000;
 
 // The header as JSON. Its objects and arrays nest three deep at most ({name: {"shape": [...]}}), which
 // is checked while parsing: neither depth nor a name given twice survives into the result.

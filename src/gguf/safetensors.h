@@ -9,6 +9,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/file.h"
@@ -23,6 +24,9 @@ struct SafeTensor {
   int64_t n_elements() const;
   std::vector<float> to_f32() const;  // F32, F16, BF16, F64; Error for others
 };
+
+// Bytes per element of every dtype that takes whole bytes, 0 if unknown.
+int64_t dtype_bytes(std::string_view dtype);
 
 class SafeTensors {
  public:

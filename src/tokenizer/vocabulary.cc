@@ -8,7 +8,6 @@
 namespace lora {
 namespace {
 
-// Spellings that model families use for the end of a turn, the most specific first.
 constexpr std::string_view kEndOfTurn[] = {
     "<|eot_id|>",         "<|im_end|>", "<end_of_turn>", "<|end|>", "<|endoftext|>",
     "<|end_of_text|>",    "<EOT>",      "_<EOT>",        "[EOT]",   "<｜end▁of▁sentence｜>",
@@ -97,6 +96,10 @@ void find_ends(Vocabulary& vocab, const Gguf& gguf) {
 }
 
 }  // namespace
+
+std::span<const std::string_view> end_of_turn_spellings() {
+  return kEndOfTurn;
+}
 
 Vocabulary::Vocabulary(const Gguf& gguf) {
   const std::optional<std::string> stored_model = gguf.get_string("tokenizer.ggml.model");

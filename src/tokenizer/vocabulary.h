@@ -1,6 +1,7 @@
 // The token list of a model: spellings, kinds, scores and the tokens with a role, from tokenizer.ggml.*.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -9,6 +10,9 @@
 #include "tokenizer/tokenizer.h"
 
 namespace lora {
+
+// Spellings that model families use for the end of a turn, the most specific first.
+std::span<const std::string_view> end_of_turn_spellings();
 
 struct Vocabulary {
   // Throws Error naming the file and the key that is missing, too short or out of range.

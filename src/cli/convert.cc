@@ -1,0 +1,94 @@
+#include "convert/convert.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "base/signals.h"
+#include "base/terminal.h"
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "cli/parse.h"
+#include "cli/progress.h"
+#include "cli/put.h"
+
+namespace lora::cli {
+
+namespace {
+
+Setting out_type(std::string& target) {
+  return {[&target](const std::vector<std::string>& values) {
+            const std::string name = lower_case(values.at(0));
+            if (!is_convert_type(name)) {
+              throw BadValue(fmt::format("expected f32, f16, bf16, q8_0 or auto, found '{}'", values[0]));
+            }
+            target = name;
+          },
+          [&target] { return target; }};
+}
+
+}  // namespace
+
+int convert_command(const std::vector<std::string>& args) {
+  ConvertOptions options;
+  const CommandLine line = {
+      "convert",
+      "DIR [flags]",
+      "A model as Hugging Face has it (config.json, safetensors or pytorch_model.bin, tokenizer) to one GGUF "
+      "file.",
+      {{"Files",
+        {{now, "DIR", "DIR", "", "the model's folder", non_empty_text(options.folder), true},
+         {now, "-o,--outfile", "FILE", "", "where to write",
+          non_empty_text(options.outfile).or_else("NAME-TYPE.gguf, NAME as the folder is called")},
+         {now, "--split-max-size", "SIZE", "",
+          "write several files with tensors of this size at most in each",
+          size(options.split_max_bytes).or_else("one file")}}},
+       {"Content",
+        {{now, "--outtype", "TYPE", "",
+          "tensor type: f32, f16, bf16, q8_0; auto: f16 where the weights are F16, else bf16",
+          out_type(options.outtype)},
+         {now, "--vocab-only", "", "", "only the vocabulary, for lora tokenize", turn(options.vocab_only)}}},
+       {"Performance",
+        {{now, "-t,--threads,--concurrency", "N", "", "threads to compute with",
+          integer(options.n_threads, 1, 4096).or_else("physical cores")}}}}};
+  if (parse_flags(line, args).help) {
+    fmt::print("{}", help_page(line));
+    return 0;
+  }
+  catch_stop_signals();
+
+  const auto start = std::chrono::steady_clock::now();
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  ConvertResult result;
+  {
+    Progress progress(stderr, stderr_is_terminal(), stderr_columns());
+    ConvertEvents events;
+    events.say = [&](std::string_view text) { progress.say(text); };
+    events.on_progress = [&](uint64_t done, uint64_t total) {
+      const double rate = double(done) / seconds();
+      progress.step(
+          int64_t(done >> 20), int64_t(total >> 20),
+          fmt::format("MiB {:.0f} MB/s ETA {}", rate / 1e6, format_duration(double(total - done) / rate)));
+    };
+    events.should_stop = [] { return stop_signal() != 0; };
+    result = convert(options, events);
+  }
+  if (result.stopped) {
+    put(stderr, "stopped: nothing was written\n");
+    return 128 + stop_signal();
+  }
+  const double took = seconds();
+  put(stderr,
+      fmt::format("{}: {}, {} tensors, {} tokens, {}: {} in {:.1f} s ({:.0f} MB/s)\n", result.files.front(),
+                  result.architecture, result.n_tensors, result.n_vocab, result.type,
+                  format_size(result.bytes_written), took, double(result.bytes_written) / 1e6 / took));
+  if (result.files.size() > 1) {
+    put(stderr,
+        fmt::format("{} files; give the first to programs, they find the others\n", result.files.size()));
+  }
+  return 0;
+}
+
+}  // namespace lora::cli

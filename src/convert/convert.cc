@@ -1,0 +1,236 @@
+#include "convert/convert.h"
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/machine.h"
+#include "base/parallel.h"
+#include "convert/encode.h"
+#include "convert/hf_config.h"
+#include "convert/hf_vocabulary.h"
+#include "convert/hf_weights.h"
+#include "convert/metadata.h"
+#include "convert/plan.h"
+#include "convert/source.h"
+#include "gguf/gguf.h"
+#include "gguf/printable.h"
+
+namespace lora {
+namespace {
+
+struct OutType {
+  std::string_view name;  // as --outtype has it
+  Type type;
+  uint32_t file_type;  // general.file_type
+};
+constexpr OutType kOutTypes[] = {
+    {"f32", Type::F32, 0}, {"f16", Type::F16, 1}, {"q8_0", Type::Q8_0, 7}, {"bf16", Type::BF16, 32}};
+
+const OutType& choose_type(const std::string& name, const HfWeights& weights) {
+  std::string wanted = name;
+  if (name == "auto") {
+    const bool is_f16 = std::any_of(
+        weights.tensors().begin(), weights.tensors().end(),
+        [](const auto& entry) { return entry.second.dtype == "F16" && entry.second.shape.size() == 2; });
+    wanted = is_f16 ? "f16" : "bf16";
+  }
+  for (const OutType& row : kOutTypes) {
+    if (row.name == wanted) return row;
+  }
+  fail("outtype '{}': not known; expected f32, f16, bf16, q8_0 or auto", printable(name));
+}
+
+// The last part of a path, without a slash at its end: "models/tiny/" is "tiny".
+std::string folder_name(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  const std::string name = path.substr(path.rfind('/') + 1);
+  return name.empty() || name == "." || name == ".." ? "model" : name;
+}
+
+std::string upper_case(std::string_view text) {
+  std::string upper(text);
+  for (char& c : upper) c = 'a' <= c && c <= 'z' ? char(c - 'a' + 'A') : c;
+  return upper;
+}
+
+// Which tensors go into which file: as many as fit, one at least.
+std::vector<std::vector<size_t>> split(const std::vector<PlannedTensor>& plan, uint64_t max_bytes) {
+  std::vector<std::vector<size_t>> parts(1);
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < plan.size(); ++i) {
+    const auto next = uint64_t(plan[i].bytes());
+    if (max_bytes > 0 && !parts.back().empty() && bytes + next > max_bytes) {
+      parts.emplace_back();
+      bytes = 0;
+    }
+    parts.back().push_back(i);
+    bytes += next;
+  }
+  return parts;
+}
+
+// NAME.gguf of several files is NAME-00001-of-00003.gguf and so on, as llama.cpp looks for them.
+std::string part_path(std::string path, size_t part, size_t n_parts) {
+  if (n_parts == 1) return path;
+  if (path.ends_with(".gguf")) path.resize(path.size() - 5);
+  return fmt::format("{}-{:05}-of-{:05}.gguf", path, part + 1, n_parts);
+}
+
+// One tensor, in pieces of rows.
+class TensorWriter {
+ public:
+  TensorWriter(ThreadPool& pool, const ConvertEvents& events, uint64_t total)
+      : pool_(pool), events_(events), total_(total), scratch_(size_t(pool.size())) {}
+
+  void write(const PlannedTensor& tensor, const Source& source, GgufOutput& output, size_t index) {
+    const int64_t rows = tensor.n_rows, cols = tensor.n_cols;
+    const int64_t row_bytes = tensor.bytes() / rows;
+    const int64_t piece = std::max<int64_t>(1, kPieceBytes / (cols * int64_t{sizeof(float)}));
+    const bool copies = source.plain_type() == traits(tensor.type).name;
+    pool_.run((rows + piece - 1) / piece, [&](int64_t task, int worker) {
+      if (events_.should_stop()) return;
+      const int64_t begin = task * piece, end = std::min(rows, begin + piece);
+      std::span<const std::byte> bytes;
+      if (copies && source.head_dim == 0) {
+        bytes = {source.row_bytes(begin), size_t((end - begin) * row_bytes)};
+      } else {
+        bytes = compute(tensor, source, begin, end, row_bytes, copies, scratch_[size_t(worker)]);
+      }
+      output.write(index, uint64_t(begin * row_bytes), bytes);
+      done_ += bytes.size();
+      if (worker == 0) events_.on_progress(done_, total_);
+    });
+    events_.on_progress(done_, total_);
+  }
+
+ private:
+  static constexpr int64_t kPieceBytes = 1 << 20;  // of f32; fits a core's second-level cache
+
+  struct Scratch {
+    std::vector<float> values;
+    std::vector<std::byte> bytes;
+  };
+
+  static std::span<const std::byte> compute(const PlannedTensor& tensor, const Source& source, int64_t begin,
+                                            int64_t end, int64_t row_bytes, bool copies, Scratch& scratch) {
+    scratch.bytes.resize(size_t((end - begin) * row_bytes));
+    std::byte* out = scratch.bytes.data();
+    scratch.values.resize(size_t(source.n_cols));
+    for (int64_t row = begin; row < end; ++row, out += row_bytes) {
+      if (copies) {
+        std::copy_n(source.row_bytes(row), row_bytes, out);
+        continue;
+      }
+      source.read_row(row, scratch.values.data());
+      try {
+        encode_values(tensor.type, out, scratch.values.data(), source.n_cols);
+      } catch (const Error& e) {
+        fail("tensor '{}': {}", printable(tensor.hf_name), e.what());
+      }
+    }
+    return scratch.bytes;
+  }
+
+  ThreadPool& pool_;
+  const ConvertEvents& events_;
+  uint64_t total_;
+  std::atomic<uint64_t> done_{0};
+  std::vector<Scratch> scratch_;
+};
+
+Source source_of(const PlannedTensor& tensor, const HfConfig& config, const HfWeights& weights,
+                 std::vector<std::byte>& buffer) {
+  Source source;
+  if (!tensor.hf) {
+    source.tensor = {tensor.name, "F32", {tensor.n_cols}, std::as_bytes(std::span(tensor.values))};
+    source.n_cols = tensor.n_cols;
+    return source;
+  }
+  try {
+    std::vector<std::byte> scale_bytes;
+    std::optional<SafeTensor> scale;
+    if (tensor.scale) scale = weights.load(*tensor.scale, scale_bytes);
+    source = make_source(weights.load(*tensor.hf, buffer), tensor.n_rows, tensor.n_cols,
+                         scale ? &*scale : nullptr, config.fp8_block);
+  } catch (const Error& e) {
+    fail("{}: {}", weights.path_of(*tensor.hf), e.what());
+  }
+  source.head_dim = tensor.head_dim;
+  source.add = tensor.add;
+  return source;
+}
+
+}  // namespace
+
+bool is_convert_type(std::string_view name) {
+  return name == "auto" || std::any_of(std::begin(kOutTypes), std::end(kOutTypes),
+                                       [&](const OutType& row) { return row.name == name; });
+}
+
+ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events) {
+  const HfConfig config = read_hf_config(options.folder);
+  if (config.rope.type == "dynamic") {
+    events.say("rope_scaling: dynamic scaling cannot be written to GGUF; the model is converted without it");
+  }
+  GgufWriter keys;
+  ConvertResult result;
+  result.architecture = config.architecture->name;
+  result.n_vocab = config.n_vocab;
+  std::optional<HfWeights> weights;
+  std::vector<PlannedTensor> plan;
+  const OutType* type = &kOutTypes[0];
+  int64_t n_parameters = 0;
+  if (!options.vocab_only) {
+    weights = HfWeights::open(options.folder);
+    type = &choose_type(options.outtype, *weights);
+    plan = plan_tensors(config, *weights, type->type);
+    result.bytes_read = weights->file_bytes();
+  }
+  uint64_t total = 0;
+  for (const PlannedTensor& tensor : plan) {
+    n_parameters += tensor.n_rows * tensor.n_cols;
+    total += uint64_t(tensor.bytes());
+  }
+  const std::string name = folder_name(options.folder);
+  set_general_keys(keys, config, name, n_parameters, type->file_type);
+  set_architecture_keys(keys, config);
+  read_hf_vocabulary(options.folder, config.n_vocab, {config.bos, config.eos, config.pad}, events.say)
+      .set_keys(keys);
+  result.type = upper_case(options.vocab_only ? "vocab" : type->name);
+
+  const std::string path =
+      options.outfile.empty() ? fmt::format("{}-{}.gguf", name, result.type) : options.outfile;
+  const std::vector<std::vector<size_t>> parts = split(plan, options.split_max_bytes);
+  std::deque<GgufOutput> outputs;
+  ThreadPool pool(options.n_threads > 0 ? options.n_threads : physical_cores());
+  TensorWriter writer(pool, events, total);
+  std::vector<std::byte> buffer;
+  for (size_t part = 0; part < parts.size(); ++part) {
+    GgufWriter head = part == 0 ? keys : GgufWriter();
+    if (parts.size() > 1) {
+      head.set("split.no", {GgufValueType::u16, {}, uint64_t{part}});
+      head.set("split.count", {GgufValueType::u16, {}, uint64_t{parts.size()}});
+      head.set("split.tensors.count", {GgufValueType::i32, {}, int64_t(plan.size())});
+    }
+    for (const size_t i : parts[part]) head.declare_tensor(plan[i].name, plan[i].type, plan[i].ne());
+    result.files.push_back(part_path(path, part, parts.size()));
+    outputs.emplace_back(head, result.files.back());
+    for (size_t i = 0; i < parts[part].size() && !events.should_stop(); ++i) {
+      const PlannedTensor& tensor = plan[parts[part][i]];
+      writer.write(tensor, source_of(tensor, config, *weights, buffer), outputs.back(), i);
+    }
+    if (events.should_stop()) {
+      result.stopped = true;
+      return result;
+    }
+  }
+  for (GgufOutput& output : outputs) output.commit();
+  result.n_tensors = int64_t(plan.size());
+  result.bytes_written = total;
+  return result;
+}
+
+}  // namespace lora

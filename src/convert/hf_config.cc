@@ -1,0 +1,232 @@
+#include "convert/hf_config.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "convert/json_file.h"
+#include "gguf/printable.h"
+
+namespace lora {
+namespace {
+
+using nlohmann::json;
+
+// What a config.json leaves out because the model's class has it as its default.
+constexpr const char* kGemma3Defaults =
+    R"({"vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4,
+  "head_dim": 256, "max_position_embeddings": 131072, "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0,
+  "rms_norm_eps": 1e-06, "sliding_window": 4096})";
+
+struct Fields {
+  const json& object;
+  const std::string& path;
+
+  std::optional<int64_t> size(const char* key) const {
+    const json* field = json_field(object, key);
+    if (!field) return std::nullopt;
+    const auto value = json_integer(object, key);
+    if (!value || *value < 1 || *value > (int64_t{1} << 31)) {
+      fail("{}: {}: {} makes no sense", path, key, printable(field->dump()));
+    }
+    return value;
+  }
+  int64_t required_size(const char* key) const {
+    const auto value = size(key);
+    if (!value) fail("{}: {}: missing", path, key);
+    return *value;
+  }
+  std::optional<double> positive(const char* key) const {
+    const json* field = json_field(object, key);
+    if (!field) return std::nullopt;
+    const auto value = json_number(object, key);
+    if (!value || !std::isfinite(*value) || !(*value > 0)) {
+      fail("{}: {}: {} makes no sense", path, key, printable(field->dump()));
+    }
+    return value;
+  }
+  std::vector<double> positives(const char* key) const {
+    std::vector<double> values;
+    const json* field = json_field(object, key);
+    if (!field) return values;
+    for (const json& element : *field) {
+      if (!element.is_number() || !(element.get<double>() > 0)) fail("{}: {}: makes no sense", path, key);
+      values.push_back(element.get<double>());
+    }
+    return values;
+  }
+  // One id; of several the first.
+  std::optional<int64_t> token(const char* key) const {
+    const json* field = json_field(object, key);
+    if (field && field->is_array() && !field->empty() && field->front().is_number_integer()) {
+      return field->front().get<int64_t>();
+    }
+    return json_integer(object, key);
+  }
+};
+
+const HfArchitecture* find_class(const json& root, const std::string& path) {
+  const json* classes = json_field(root, "architectures");
+  if (!classes || !classes->is_array() || classes->empty() || !classes->front().is_string()) {
+    fail("{}: architectures: missing: not the config.json of a language model?", path);
+  }
+  const auto name = classes->front().get<std::string>();
+  std::string known;
+  for (const HfArchitecture& row : hf_architectures()) {
+    for (const std::string_view known_class : row.classes) {
+      if (known_class == name) return &row;
+      known += (known.empty() ? "" : ", ") + std::string(known_class);
+    }
+  }
+  fail("{}: architecture '{}' is not supported (known: {})", path, printable(name), known);
+}
+
+HfRope read_rope(const json& root, const std::string& path) {
+  HfRope rope;
+  const Fields top{root, path};
+  if (const auto theta = top.positive("rope_theta")) rope.theta = *theta;
+  rope.local_theta = top.positive("rope_local_base_freq");
+  const json* scaling = json_field(root, "rope_parameters");
+  if (const json* full = scaling ? json_field(*scaling, "full_attention") : nullptr) {
+    if (const json* local = json_field(*scaling, "sliding_attention")) {
+      if (const auto theta = Fields{*local, path}.positive("rope_theta")) rope.local_theta = theta;
+    }
+    scaling = full;
+  }
+  if (!scaling) scaling = json_field(root, "rope_scaling");
+  rope.n_ctx_orig = top.size("original_max_position_embeddings");
+  if (!scaling) return rope;
+  if (!scaling->is_object()) fail("{}: rope_scaling: expected an object", path);
+  const Fields fields{*scaling, path};
+  if (const auto theta = fields.positive("rope_theta")) rope.theta = *theta;
+  rope.type = json_text(*scaling, "rope_type").value_or(json_text(*scaling, "type").value_or("default"));
+  if (rope.type == "su") rope.type = "longrope";
+  constexpr std::string_view known[] = {"default", "none", "linear", "dynamic", "yarn", "llama3", "longrope"};
+  if (std::find(std::begin(known), std::end(known), rope.type) == std::end(known)) {
+    fail("{}: rope_scaling: type '{}' is not supported (known: linear, dynamic, yarn, llama3, longrope)",
+         path, printable(rope.type));
+  }
+  rope.factor = fields.positive("factor").value_or(1);
+  rope.low_freq_factor = fields.positive("low_freq_factor").value_or(1);
+  rope.high_freq_factor = fields.positive("high_freq_factor").value_or(4);
+  if (const auto n = fields.size("original_max_position_embeddings")) rope.n_ctx_orig = n;
+  rope.beta_fast = fields.positive("beta_fast");
+  rope.beta_slow = fields.positive("beta_slow");
+  rope.attention_factor = fields.positive("attention_factor");
+  rope.short_factor = fields.positives("short_factor");
+  rope.long_factor = fields.positives("long_factor");
+  rope.rotary_part = fields.positive("partial_rotary_factor");
+  if (rope.type == "llama3" && rope.high_freq_factor <= rope.low_freq_factor) {
+    fail("{}: rope_scaling: high_freq_factor {} is not above low_freq_factor {}", path, rope.high_freq_factor,
+         rope.low_freq_factor);
+  }
+  return rope;
+}
+
+void check_quantization(const json& root, HfConfig& config) {
+  const json* quantization = json_field(root, "quantization_config");
+  if (!quantization) return;
+  const std::string method = json_text(*quantization, "quant_method").value_or("?");
+  if (method != "fp8" && method != "fbgemm_fp8" && method != "compressed-tensors") {
+    fail(
+        "{}: quantization_config: weights quantized by '{}' cannot be converted; take the model as it was "
+        "before",
+        config.path, printable(method));
+  }
+  const json* block = json_field(*quantization, "weight_block_size");
+  if (!block) return;
+  for (size_t i = 0; i < 2; ++i) {
+    if (!block->is_array() || block->size() != 2 || !(*block)[i].is_number_unsigned() || (*block)[i] == 0) {
+      fail("{}: weight_block_size: expected two numbers", config.path);
+    }
+    config.fp8_block[i] = (*block)[i].get<int64_t>();
+  }
+}
+
+}  // namespace
+
+int64_t HfConfig::size(Dim dim) const {
+  switch (dim) {
+    case Dim::none:
+      return 1;
+    case Dim::embd:
+      return n_embd;
+    case Dim::vocab:
+      return n_vocab;
+    case Dim::ff:
+      return n_ff;
+    case Dim::two_ff:
+      return 2 * n_ff;
+    case Dim::heads:
+      return n_head * head_dim;
+    case Dim::kv_heads:
+      return n_head_kv * head_dim;
+    case Dim::qkv:
+      return (n_head + 2 * n_head_kv) * head_dim;
+    case Dim::head:
+      return head_dim;
+  }
+  return 0;
+}
+
+HfConfig parse_hf_config(std::string_view text, const std::string& path) {
+  json root = parse_json_object(text, path);
+  HfConfig config;
+  config.path = path;
+  config.architecture = find_class(root, path);
+  // The language model of one that also sees.
+  if (const json* inner = json_field(root, "text_config"); inner && inner->is_object()) {
+    const json copy = *inner;
+    root.update(copy);
+  }
+  if (config.architecture->name == "gemma3") {
+    json complete = json::parse(kGemma3Defaults);
+    complete.update(root);
+    root = std::move(complete);
+  }
+  const Fields fields{root, path};
+  config.n_layer = fields.required_size("num_hidden_layers");
+  config.n_embd = fields.required_size("hidden_size");
+  config.n_ff = fields.required_size("intermediate_size");
+  config.n_vocab = fields.required_size("vocab_size");
+  config.n_head = fields.required_size("num_attention_heads");
+  config.n_head_kv = fields.size("num_key_value_heads").value_or(config.n_head);
+  config.n_ctx = fields.required_size("max_position_embeddings");
+  if (config.n_head % config.n_head_kv != 0) {
+    fail("{}: num_attention_heads: {} is not divided by {} key/value heads", path, config.n_head,
+         config.n_head_kv);
+  }
+  const auto head_dim = fields.size("head_dim");
+  config.states_head_dim = head_dim.has_value();
+  if (!head_dim && config.n_embd % config.n_head != 0) {
+    fail("{}: hidden_size: {} is not divided by {} heads", path, config.n_embd, config.n_head);
+  }
+  config.head_dim = head_dim.value_or(config.n_embd / config.n_head);
+  if (config.head_dim % 2 != 0) fail("{}: head_dim: {} is odd", path, config.head_dim);
+  config.rms_norm_eps = fields.positive("rms_norm_eps").value_or(1e-6);
+  config.rope = read_rope(root, path);
+  config.rotary_part = config.rope.rotary_part.value_or(fields.positive("partial_rotary_factor").value_or(1));
+  if (config.rotary_part > 1) fail("{}: partial_rotary_factor: {} makes no sense", path, config.rotary_part);
+  config.tied = json_bool(root, "tie_word_embeddings");
+  config.sliding_window = fields.size("sliding_window");
+  config.attn_softcap = fields.positive("attn_logit_softcapping");
+  config.final_softcap = fields.positive("final_logit_softcapping");
+  config.bos = fields.token("bos_token_id");
+  config.eos = fields.token("eos_token_id");
+  config.pad = fields.token("pad_token_id");
+  check_quantization(root, config);
+  return config;
+}
+
+HfConfig read_hf_config(const std::string& folder) {
+  const std::string path = folder + "/config.json";
+  if (!is_directory(folder)) fail("{}: not a folder; expected a Hugging Face model's", folder);
+  if (!file_exists(path) && file_exists(folder + "/adapter_config.json")) {
+    fail("{}: holds a LoRA, not a model; a PEFT folder is given to --lora as it is", folder);
+  }
+  const MappedFile file(path);
+  return parse_hf_config(file.text(), path);
+}
+
+}  // namespace lora

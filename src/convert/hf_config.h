@@ -1,0 +1,50 @@
+// config.json of a Hugging Face model: what conversion needs of it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gguf/hf_names.h"
+
+namespace lora {
+
+// Rotary embedding, from rope_theta and rope_scaling or the newer rope_parameters.
+struct HfRope {
+  double theta = 10000;
+  std::optional<double> local_theta;  // of layers with a sliding window (Gemma 3)
+  std::string type = "default";       // linear, dynamic, yarn, llama3, longrope
+  double factor = 1;
+  double low_freq_factor = 1, high_freq_factor = 4;              // llama3
+  std::optional<int64_t> n_ctx_orig;                             // original_max_position_embeddings
+  std::optional<double> beta_fast, beta_slow, attention_factor;  // yarn
+  std::optional<double> rotary_part;                             // partial_rotary_factor
+  std::vector<double> short_factor, long_factor;                 // longrope, of each pair of elements
+};
+
+struct HfConfig {
+  std::string path;
+  const HfArchitecture* architecture = nullptr;
+  int64_t n_layer = 0, n_embd = 0, n_ff = 0, n_vocab = 0, n_ctx = 0;
+  int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
+  bool states_head_dim = false;
+  double rms_norm_eps = 1e-6;
+  double rotary_part = 1;  // partial_rotary_factor
+  std::optional<bool> tied;
+  std::optional<int64_t> sliding_window;
+  std::optional<double> attn_softcap, final_softcap;
+  HfRope rope;
+  std::optional<int64_t> bos, eos, pad;  // token ids
+  int64_t fp8_block[2] = {128, 128};     // rows, columns of a block of FP8 values that share a scale
+
+  int64_t size(Dim dim) const;
+  int64_t n_rot() const { return int64_t(double(head_dim) * rotary_part); }
+};
+
+// Error naming the file and the key for an architecture that is not known (the known ones are listed), a
+// missing key, a value that makes no sense, and quantized weights that cannot be read.
+HfConfig read_hf_config(const std::string& folder);
+HfConfig parse_hf_config(std::string_view text, const std::string& path);
+
+}  // namespace lora

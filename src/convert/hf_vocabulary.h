@@ -1,0 +1,56 @@
+// The vocabulary of a Hugging Face folder, as GGUF's tokenizer.* keys have it: from tokenizer.model or
+// tokenizer.json, with the added tokens, roles and chat template of the files beside it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "gguf/gguf.h"
+#include "tokenizer/tokenizer.h"
+
+namespace lora {
+
+struct HfVocabulary {
+  struct Entry {
+    std::string text;
+    double score = 0;
+    TokenKind kind = TokenKind::normal;
+  };
+  std::string model = "llama";  // or "gpt2"
+  std::string pre = "default";  // pre-tokenizer's name
+  std::vector<Entry> tokens;
+  std::vector<std::string> merges;  // of "gpt2": "left right"
+  std::optional<int64_t> bos, eos, eot, unk, pad;
+  std::optional<bool> add_bos, add_eos, add_space_prefix;
+  std::vector<std::pair<std::string, std::string>> chat_templates;  // name, "default" for the one; text
+
+  void set_keys(GgufWriter& writer) const;
+};
+
+// Ids that config.json gives, for roles that the tokenizer's files do not fill.
+struct TokenRoles {
+  std::optional<int64_t> bos, eos, pad;
+};
+
+// A vocabulary of exactly n_vocab tokens: padded with unused ones, or cut, which is said. Error naming the
+// file for a tokenizer of a kind that is not known.
+HfVocabulary read_hf_vocabulary(const std::string& folder, int64_t n_vocab, const TokenRoles& config,
+                                const std::function<void(std::string_view)>& say);
+
+// The parts of it that read one file. Added tokens by their id: of tokenizer.json they are in `added`.
+struct AddedToken {
+  std::string text;
+  bool special = false;
+};
+using AddedTokens = std::map<int64_t, AddedToken>;
+HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::string& path, AddedTokens& added);
+AddedTokens added_tokens_of_tokenizer_json(std::string_view text, const std::string& path);
+HfVocabulary vocabulary_of_sentencepiece(std::span<const std::byte> bytes, const std::string& path);
+
+}  // namespace lora

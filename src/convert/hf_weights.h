@@ -1,0 +1,43 @@
+// The weights of a Hugging Face folder: model.safetensors or pytorch_model.bin, one file or the several that
+// an index names. Nothing is read but what is asked for.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "gguf/pytorch.h"
+#include "gguf/safetensors.h"
+
+namespace lora {
+
+struct HfTensor {
+  std::string dtype;
+  std::vector<int64_t> shape;
+  size_t file = 0, index = 0;  // where it lies
+};
+
+class HfWeights {
+ public:
+  // Error naming the file and what is wrong: none there, a shard missing or broken, a tensor that is in two
+  // files, or that the index puts elsewhere.
+  static HfWeights open(const std::string& folder);
+
+  const std::map<std::string, HfTensor, std::less<>>& tensors() const { return tensors_; }
+  const HfTensor* find(std::string_view name) const;
+  const std::string& path_of(const HfTensor& tensor) const;
+  uint64_t file_bytes() const { return file_bytes_; }
+
+  // The bytes of a tensor: in the mapped file, or read into `buffer`. Not thread-safe.
+  SafeTensor load(const HfTensor& tensor, std::vector<std::byte>& buffer) const;
+
+ private:
+  std::vector<std::variant<SafeTensors, PytorchFile>> files_;
+  std::map<std::string, HfTensor, std::less<>> tensors_;
+  uint64_t file_bytes_ = 0;
+};
+
+}  // namespace lora

@@ -1,0 +1,62 @@
+#include "convert/json_file.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "gguf/printable.h"
+
+namespace lora {
+
+using nlohmann::json;
+
+json parse_json_object(std::string_view text, const std::string& path) {
+  // Deeper nesting than any of these files has would end in the stack's, which copies are made on.
+  const auto check = [&](int depth, json::parse_event_t, json&) {
+    if (depth > 64) fail("{}: nests deeper than it should", path);
+    return true;
+  };
+  json result;
+  try {
+    result = json::parse(text.begin(), text.end(), check);
+  } catch (const json::parse_error& e) {
+    fail("{}: not valid JSON at its byte {}", path, e.byte);
+  } catch (const json::exception& e) {  // a number that does not fit its type
+    fail("{}: not valid JSON: {}", path, printable(e.what()));
+  }
+  if (!result.is_object()) fail("{}: expected a JSON object", path);
+  return result;
+}
+
+json read_json_file(const std::string& path) {
+  const MappedFile file(path);
+  return parse_json_object(file.text(), path);
+}
+
+const json* json_field(const json& object, const char* key) {
+  if (!object.is_object()) return nullptr;
+  const auto found = object.find(key);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
+std::optional<std::string> json_text(const json& object, const char* key) {
+  const json* field = json_field(object, key);
+  return field && field->is_string() ? std::optional(field->get<std::string>()) : std::nullopt;
+}
+
+std::optional<bool> json_bool(const json& object, const char* key) {
+  const json* field = json_field(object, key);
+  return field && field->is_boolean() ? std::optional(field->get<bool>()) : std::nullopt;
+}
+
+std::optional<double> json_number(const json& object, const char* key) {
+  const json* field = json_field(object, key);
+  return field && field->is_number() ? std::optional(field->get<double>()) : std::nullopt;
+}
+
+std::optional<int64_t> json_integer(const json& object, const char* key) {
+  const json* field = json_field(object, key);
+  if (!field || !field->is_number_integer()) return std::nullopt;
+  if (field->is_number_unsigned() && field->get<uint64_t>() > uint64_t(INT64_MAX)) return std::nullopt;
+  return field->get<int64_t>();
+}
+
+}  // namespace lora

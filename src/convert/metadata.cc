@@ -1,0 +1,140 @@
+#include "convert/metadata.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "base/error.h"
+
+namespace lora {
+namespace {
+
+// llama3: long waves are stretched by `factor`, short ones stay, those between are interpolated.
+std::vector<float> llama3_factors(const HfRope& rope, int64_t n_rot, int64_t n_ctx_orig) {
+  const double longest = double(n_ctx_orig) / rope.low_freq_factor;
+  const double shortest = double(n_ctx_orig) / rope.high_freq_factor;
+  std::vector<float> factors;
+  for (int64_t i = 0; i < n_rot; i += 2) {
+    const double wave = 2 * std::numbers::pi * std::pow(rope.theta, double(i) / double(n_rot));
+    double factor = 1;
+    if (wave > longest) {
+      factor = rope.factor;
+    } else if (wave >= shortest) {
+      const double smooth =
+          (double(n_ctx_orig) / wave - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
+      factor = 1 / ((1 - smooth) / rope.factor + smooth);
+    }
+    factors.push_back(float(factor));
+  }
+  return factors;
+}
+
+void set_scaling_keys(GgufWriter& writer, const HfConfig& config, const std::string& prefix) {
+  const HfRope& rope = config.rope;
+  const std::string scaling = prefix + "rope.scaling.";
+  if (rope.type == "linear") {
+    writer.set_string(scaling + "type", "linear");
+    writer.set_f32(scaling + "factor", float(rope.factor));
+  } else if (rope.type == "yarn") {
+    writer.set_string(scaling + "type", "yarn");
+    writer.set_f32(scaling + "factor", float(rope.factor));
+    writer.set_u32(scaling + "original_context_length", uint32_t(rope.n_ctx_orig.value_or(config.n_ctx)));
+    if (rope.beta_fast) writer.set_f32(scaling + "yarn_beta_fast", float(*rope.beta_fast));
+    if (rope.beta_slow) writer.set_f32(scaling + "yarn_beta_slow", float(*rope.beta_slow));
+    // Programs multiply by 0.1 ln(factor) + 1 unasked; the key says what comes on top.
+    const double standard = 0.1 * std::log(rope.factor) + 1;
+    if (rope.attention_factor && std::fabs(*rope.attention_factor - standard) > 1e-4) {
+      writer.set_f32(scaling + "attn_factor", float(*rope.attention_factor / standard));
+    }
+  }
+}
+
+void set_phi3_keys(GgufWriter& writer, const HfConfig& config) {
+  const HfRope& rope = config.rope;
+  const int64_t n_ctx_orig = rope.n_ctx_orig.value_or(config.n_ctx);
+  writer.set_u32("phi3.rope.dimension_count", uint32_t(config.n_rot()));
+  writer.set_u32("phi3.rope.scaling.original_context_length", uint32_t(n_ctx_orig));
+  writer.set_u32("phi3.attention.sliding_window", uint32_t(config.sliding_window.value_or(0)));
+  const double scale = double(config.n_ctx) / double(n_ctx_orig);
+  if (rope.type == "longrope") {
+    const double attention = scale > 1 ? std::sqrt(1 + std::log(scale) / std::log(double(n_ctx_orig))) : 1;
+    writer.set_f32("phi3.rope.scaling.attn_factor", float(attention));
+  }
+}
+
+void set_gemma_keys(GgufWriter& writer, const HfConfig& config, const std::string& prefix) {
+  writer.set_u32(prefix + "attention.sliding_window", uint32_t(config.sliding_window.value_or(4096)));
+  if (config.attn_softcap) writer.set_f32(prefix + "attn_logit_softcapping", float(*config.attn_softcap));
+  if (config.final_softcap) writer.set_f32(prefix + "final_logit_softcapping", float(*config.final_softcap));
+  if (config.rope.local_theta) writer.set_f32(prefix + "rope.freq_base_swa", float(*config.rope.local_theta));
+}
+
+}  // namespace
+
+std::string size_label(int64_t n_parameters) {
+  double scaled = double(n_parameters) * 1e-3;
+  std::string unit = "K";
+  if (n_parameters > 1'000'000'000'000) {
+    scaled = double(n_parameters) * 1e-12, unit = "T";
+  } else if (n_parameters > 1'000'000'000) {
+    scaled = double(n_parameters) * 1e-9, unit = "B";
+  } else if (n_parameters > 1'000'000) {
+    scaled = double(n_parameters) * 1e-6, unit = "M";
+  }
+  // Two digits at least.
+  return std::round(scaled) >= 10 ? fmt::format("{:.0f}{}", scaled, unit)
+                                  : fmt::format("{:.1f}{}", scaled, unit);
+}
+
+void set_general_keys(GgufWriter& writer, const HfConfig& config, const std::string& name,
+                      int64_t n_parameters, uint32_t file_type) {
+  writer.set_string("general.architecture", std::string(config.architecture->name));
+  writer.set_string("general.type", "model");
+  writer.set_string("general.name", name);
+  if (n_parameters > 0) writer.set_string("general.size_label", size_label(n_parameters));
+  writer.set_u32("general.file_type", file_type);
+  writer.set_u32("general.quantization_version", 2);
+}
+
+void set_architecture_keys(GgufWriter& writer, const HfConfig& config) {
+  const std::string name(config.architecture->name), prefix = name + ".";
+  const std::pair<const char*, int64_t> sizes[] = {
+      {"block_count", config.n_layer},         {"context_length", config.n_ctx},
+      {"embedding_length", config.n_embd},     {"feed_forward_length", config.n_ff},
+      {"attention.head_count", config.n_head}, {"attention.head_count_kv", config.n_head_kv},
+      {"vocab_size", config.n_vocab},
+  };
+  for (const auto& [key, value] : sizes) writer.set_u32(prefix + key, uint32_t(value));
+  writer.set_f32(prefix + "attention.layer_norm_rms_epsilon", float(config.rms_norm_eps));
+  writer.set_f32(prefix + "rope.freq_base", float(config.rope.theta));
+  if (config.states_head_dim) {
+    writer.set_u32(prefix + "attention.key_length", uint32_t(config.head_dim));
+    writer.set_u32(prefix + "attention.value_length", uint32_t(config.head_dim));
+  }
+  set_scaling_keys(writer, config, prefix);
+  if (name == "llama") writer.set_u32("llama.rope.dimension_count", uint32_t(config.n_rot()));
+  if (name == "phi3") set_phi3_keys(writer, config);
+  if (name == "gemma2" || name == "gemma3") set_gemma_keys(writer, config, prefix);
+}
+
+std::vector<ComputedTensor> rope_tensors(const HfConfig& config) {
+  const HfRope& rope = config.rope;
+  if (rope.type == "llama3") {
+    const int64_t n_ctx_orig = rope.n_ctx_orig.value_or(8192);
+    return {{"rope_freqs.weight", llama3_factors(rope, config.n_rot(), n_ctx_orig)}};
+  }
+  if (rope.type != "longrope") return {};
+  std::vector<ComputedTensor> tensors;
+  for (const auto& [tensor, key, factors] :
+       {std::tuple("rope_factors_long.weight", "long_factor", &rope.long_factor),
+        std::tuple("rope_factors_short.weight", "short_factor", &rope.short_factor)}) {
+    if (int64_t(factors->size()) != config.n_rot() / 2) {
+      fail("{}: rope_scaling: {}: {} numbers for {} pairs", config.path, key, factors->size(),
+           config.n_rot() / 2);
+    }
+    tensors.push_back({tensor, {factors->begin(), factors->end()}});
+  }
+  return tensors;
+}
+
+}  // namespace lora

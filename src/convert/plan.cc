@@ -1,0 +1,154 @@
+#include "convert/plan.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "gguf/gguf_format.h"
+#include "gguf/printable.h"
+
+namespace lora {
+namespace {
+
+// What files hold beside the language model's weights: rotary tables that are computed, scales of
+// activations, towers that see.
+bool is_beside(std::string_view name) {
+  for (const std::string_view end : {".rotary_emb.inv_freq", ".masked_bias", ".attn.bias", ".input_scale",
+                                     ".output_scale", ".k_scale", ".v_scale", ".activation_scale"}) {
+    if (name.ends_with(end)) return true;
+  }
+  for (const std::string_view part : {"vision_tower.", "multi_modal_projector.", "vision_model."}) {
+    if (name.find(part) != name.npos) return true;
+  }
+  return false;
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  return shape.empty() ? "one value" : fmt::format("{}", fmt::join(shape, " x "));
+}
+
+struct Planner {
+  const HfConfig& config;
+  const HfWeights& weights;
+  Type matrix_type;
+  std::string prefix{};  // of the layers' names: "model."
+  std::vector<PlannedTensor> plan{};
+  std::set<std::string, std::less<>> used{};
+
+  void find_prefix() {
+    for (const char* candidate : {"model.", "model.language_model.", "language_model.model.", ""}) {
+      prefix = candidate;
+      if (weights.find(prefix + "embed_tokens.weight")) return;
+    }
+    fail("{}: tensor 'model.embed_tokens.weight' is missing in the weights", config.path);
+  }
+
+  const HfTensor* use(const std::string& name) {
+    const HfTensor* tensor = weights.find(name);
+    if (tensor) used.insert(name);
+    return tensor;
+  }
+
+  // False if there is no such tensor.
+  bool add(const HfModule& module, const std::string& hf, const std::string& gguf, std::string_view part) {
+    PlannedTensor tensor;
+    tensor.hf_name = hf + std::string(part);
+    tensor.hf = use(tensor.hf_name);
+    if (!tensor.hf) return false;
+    const bool is_bias = part == ".bias";
+    tensor.name = gguf + std::string(part);
+    tensor.is_matrix = module.n_out != Dim::none && !is_bias;
+    tensor.n_rows = config.size(module.n_out);
+    tensor.n_cols = is_bias ? 1 : config.size(module.n_in);
+    std::vector<int64_t> expected = {tensor.n_rows, tensor.n_cols};
+    if (!tensor.is_matrix) expected = {tensor.n_rows * tensor.n_cols};
+    if (tensor.hf->shape != expected) {
+      fail("{}: tensor '{}': expected {} as {} has it, found {}", weights.path_of(*tensor.hf),
+           printable(tensor.hf_name), shape_text(expected), config.path, shape_text(tensor.hf->shape));
+    }
+    if (tensor.is_matrix) {
+      const bool divides = tensor.n_cols % traits(matrix_type).block_size == 0;
+      tensor.type = divides ? matrix_type : Type::F16;
+      for (const char* scale : {".weight_scale_inv", ".weight_scale"}) {
+        if (!tensor.scale && tensor.hf->dtype.starts_with("F8")) tensor.scale = use(hf + scale);
+      }
+    }
+    const HfArchitecture& arch = *config.architecture;
+    if (arch.reorders_heads && module.order != RowOrder::as_is) tensor.head_dim = config.head_dim;
+    if (arch.norms_lack_one && module.n_out == Dim::none) tensor.add = 1;
+    plan.push_back(std::move(tensor));
+    return true;
+  }
+
+  void require(const HfModule& module, const std::string& hf, const std::string& gguf) {
+    if (!add(module, hf, gguf, ".weight"))
+      fail("{}: tensor '{}.weight' is missing in the weights", config.path, hf);
+    if (module.may_have_bias) add(module, hf, gguf, ".bias");
+  }
+
+  void root(const HfModule& module) {
+    if (module.hf != "lm_head")
+      return require(module, prefix + std::string(module.hf), std::string(module.gguf));
+    std::string name = "lm_head";
+    if (!weights.find("lm_head.weight") && weights.find("language_model.lm_head.weight")) {
+      name = "language_model.lm_head";
+    }
+    // Gemma's classes tie the two matrices unless told otherwise.
+    if (config.tied.value_or(config.architecture->norms_lack_one || !weights.find(name + ".weight"))) {
+      use(name + ".weight");
+    } else {
+      require(module, name, std::string(module.gguf));
+    }
+  }
+
+  void check_leftovers() const {
+    for (const auto& [name, tensor] : weights.tensors()) {
+      if (used.contains(name) || is_beside(name)) continue;
+      fail("{}: tensor '{}': not known for architecture {}", weights.path_of(tensor), printable(name),
+           config.architecture->name);
+    }
+  }
+};
+
+}  // namespace
+
+std::vector<int64_t> PlannedTensor::ne() const {
+  if (is_matrix) return {n_cols, n_rows};
+  return {n_rows * n_cols};  // a bias has rows of one value, so that they can be reordered
+}
+
+int64_t PlannedTensor::bytes() const {
+  const std::vector<int64_t> shape = ne();
+  return tensor_bytes(traits(type), shape);
+}
+
+std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights& weights, Type matrix_type) {
+  Planner planner{config, weights, matrix_type};
+  planner.find_prefix();
+  const auto roots = hf_root_modules();
+  planner.root(roots.front());
+  for (ComputedTensor& computed : rope_tensors(config)) {
+    PlannedTensor tensor;
+    tensor.name = std::move(computed.name);
+    tensor.values = std::move(computed.values);
+    tensor.n_cols = int64_t(tensor.values.size());
+    planner.plan.push_back(std::move(tensor));
+  }
+  if (config.n_layer > int64_t(weights.tensors().size())) {
+    fail("{}: num_hidden_layers: {} layers, but {} tensors", config.path, config.n_layer,
+         weights.tensors().size());
+  }
+  for (int64_t layer = 0; layer < config.n_layer; ++layer) {
+    for (const auto& modules : config.architecture->layer) {
+      for (const HfModule& module : modules) {
+        planner.require(module, fmt::format("{}layers.{}.{}", planner.prefix, layer, module.hf),
+                        fmt::format("blk.{}.{}", layer, module.gguf));
+      }
+    }
+  }
+  for (const HfModule& module : roots.subspan(1)) planner.root(module);
+  planner.check_leftovers();
+  return std::move(planner.plan);
+}
+
+}  // namespace lora

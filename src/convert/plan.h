@@ -1,0 +1,36 @@
+// Which tensors a converted model has, and where each comes from.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "convert/hf_config.h"
+#include "convert/hf_weights.h"
+#include "convert/metadata.h"
+#include "quant/types.h"
+
+namespace lora {
+
+struct PlannedTensor {
+  std::string name;
+  Type type = Type::F32;
+  int64_t n_rows = 1, n_cols = 1;
+  bool is_matrix = false;  // vectors have one dimension in GGUF, and stay F32
+  std::string hf_name;     // "": `values` are the tensor
+  const HfTensor* hf = nullptr;
+  const HfTensor* scale = nullptr;  // of FP8 values
+  int64_t head_dim = 0;             // rows are reordered within heads of so many; 0: they stay
+  float add = 0;
+  std::vector<float> values{};
+
+  std::vector<int64_t> ne() const;
+  int64_t bytes() const;
+};
+
+// In GGUF's order: embedding, layers, norm, output. Matrices get `matrix_type`, or F16 where its blocks do
+// not divide the rows. Error naming the file and the tensor that is missing, has another shape than
+// config.json says, or belongs to no module of the architecture.
+std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights& weights, Type matrix_type);
+
+}  // namespace lora

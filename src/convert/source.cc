@@ -1,0 +1,110 @@
+#include "convert/source.h"
+
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/error.h"
+#include "base/half.h"
+#include "gguf/hf_names.h"
+#include "gguf/printable.h"
+#include "quant/types.h"
+
+namespace lora {
+namespace {
+
+using Table = std::array<float, 256>;
+
+template <class Decode>
+Table make_table(Decode decode) {
+  Table table;
+  for (int i = 0; i < 256; ++i) table[size_t(i)] = decode(uint8_t(i));
+  return table;
+}
+
+const Table* fp8_table(std::string_view dtype) {
+  static const Table e4m3 = make_table(fp8_e4m3), e5m2 = make_table(fp8_e5m2);
+  return dtype == "F8_E4M3" ? &e4m3 : dtype == "F8_E5M2" ? &e5m2 : nullptr;
+}
+
+int64_t blocks(int64_t n, int64_t block) {
+  return (n + block - 1) / block;
+}
+
+void set_scales(Source& source, const SafeTensor& scale, const int64_t block[2]) {
+  source.scales = scale.to_f32();
+  const int64_t n = int64_t(source.scales.size());
+  source.scale_cols = 1;
+  source.block_cols = source.n_cols;
+  if (n == 1) {
+    source.block_rows = source.n_rows;
+  } else if (n == source.n_rows && (scale.shape.size() == 1 || scale.shape.back() == 1)) {
+    source.block_rows = 1;
+  } else if (scale.shape.size() == 2 && scale.shape[0] == blocks(source.n_rows, block[0]) &&
+             scale.shape[1] == blocks(source.n_cols, block[1])) {
+    source.block_rows = block[0];
+    source.block_cols = block[1];
+    source.scale_cols = scale.shape[1];
+  } else {
+    fail("tensor '{}': {} scales do not fit {} x {} values in blocks of {} x {}", printable(scale.name), n,
+         source.n_rows, source.n_cols, block[0], block[1]);
+  }
+}
+
+}  // namespace
+
+float fp8_e4m3(uint8_t bits) {
+  const int exponent = bits >> 3 & 15, mantissa = bits & 7;
+  const float sign = bits & 0x80 ? -1.f : 1.f;
+  if (exponent == 15 && mantissa == 7) return std::numeric_limits<float>::quiet_NaN();
+  if (exponent == 0) return sign * std::ldexp(float(mantissa), -9);
+  return sign * std::ldexp(float(8 + mantissa), exponent - 10);
+}
+
+float fp8_e5m2(uint8_t bits) {
+  return to_f32(f16{uint16_t(bits << 8)});
+}
+
+Source make_source(SafeTensor tensor, int64_t n_rows, int64_t n_cols, const SafeTensor* scale,
+                   const int64_t block[2]) {
+  Source source;
+  source.tensor = std::move(tensor);
+  source.n_rows = n_rows;
+  source.n_cols = n_cols;
+  const std::string& dtype = source.tensor.dtype;
+  if (dtype != "F32" && dtype != "F16" && dtype != "BF16" && !fp8_table(dtype)) {
+    fail("tensor '{}': dtype {} holds no weights; expected F32, F16, BF16 or FP8",
+         printable(source.tensor.name), dtype);
+  }
+  if (scale) set_scales(source, *scale, block);
+  return source;
+}
+
+std::string_view Source::plain_type() const {
+  return add == 0 && scales.empty() && !fp8_table(tensor.dtype) ? std::string_view(tensor.dtype) : "";
+}
+
+const std::byte* Source::row_bytes(int64_t row) const {
+  const int64_t from = head_dim ? hf_row(row, head_dim) : row;
+  return tensor.data.data() + from * n_cols * dtype_bytes(tensor.dtype);
+}
+
+void Source::read_row(int64_t row, float* values) const {
+  const std::byte* bytes = row_bytes(row);
+  if (const Table* table = fp8_table(tensor.dtype)) {
+    for (int64_t i = 0; i < n_cols; ++i) values[i] = (*table)[size_t(bytes[i])];
+  } else {
+    find_type(tensor.dtype)->decode(values, bytes, n_cols);
+  }
+  if (!scales.empty()) {
+    const int64_t from = head_dim ? hf_row(row, head_dim) : row;
+    const float* scale = scales.data() + from / block_rows * scale_cols;
+    for (int64_t i = 0; i < n_cols; ++i) values[i] *= scale[i / block_cols];
+  }
+  if (add != 0) {
+    for (int64_t i = 0; i < n_cols; ++i) values[i] += add;
+  }
+}
+
+}  // namespace lora

@@ -1,0 +1,39 @@
+// Rows of a Hugging Face tensor as f32: 16-bit and 8-bit floats decoded, FP8 multiplied by its scales, rows
+// in GGUF's order.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "gguf/safetensors.h"
+
+namespace lora {
+
+struct Source {
+  SafeTensor tensor;
+  int64_t n_rows = 1, n_cols = 1;
+  int64_t head_dim = 0;  // rows are reordered within heads of so many; 0: they stay
+  float add = 0;         // to every value
+
+  // Of an FP8 tensor: value (r, c) is multiplied by scales[r / block_rows, c / block_cols].
+  std::vector<float> scales;
+  int64_t block_rows = 0, block_cols = 0, scale_cols = 0;
+
+  // The type's name if the rows can be copied as bytes; "" if values have to be computed.
+  std::string_view plain_type() const;
+  const std::byte* row_bytes(int64_t row) const;  // of a plain type
+  void read_row(int64_t row, float* values) const;
+};
+
+// `scale` is the FP8 tensor's weight_scale or weight_scale_inv: one number, one per row, or one per block of
+// `block` rows and columns. Error naming the tensor if dtype or scale cannot be used.
+Source make_source(SafeTensor tensor, int64_t n_rows, int64_t n_cols, const SafeTensor* scale,
+                   const int64_t block[2]);
+
+// One value of the 8-bit floats: e4m3 without infinities (0x7f and 0xff are NaN), e5m2 as the upper half of
+// f16.
+float fp8_e4m3(uint8_t bits);
+float fp8_e5m2(uint8_t bits);
+
+}  // namespace lora

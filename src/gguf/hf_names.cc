@@ -1,0 +1,83 @@
+#include "gguf/hf_names.h"
+
+#include <algorithm>
+
+namespace lora {
+namespace {
+
+constexpr HfModule kAttention[] = {
+    {"self_attn.q_proj", "attn_q", Dim::heads, Dim::embd, RowOrder::heads, true},
+    {"self_attn.k_proj", "attn_k", Dim::kv_heads, Dim::embd, RowOrder::kv_heads, true},
+    {"self_attn.v_proj", "attn_v", Dim::kv_heads, Dim::embd, RowOrder::as_is, true},
+    {"self_attn.o_proj", "attn_output", Dim::embd, Dim::heads, RowOrder::as_is, true},
+};
+constexpr HfModule kFusedAttention[] = {
+    {"self_attn.qkv_proj", "attn_qkv", Dim::qkv, Dim::embd},
+    {"self_attn.o_proj", "attn_output", Dim::embd, Dim::heads},
+};
+constexpr HfModule kHeadNorms[] = {
+    {"self_attn.q_norm", "attn_q_norm", Dim::none, Dim::head},
+    {"self_attn.k_norm", "attn_k_norm", Dim::none, Dim::head},
+};
+constexpr HfModule kMlp[] = {
+    {"mlp.gate_proj", "ffn_gate", Dim::ff, Dim::embd, RowOrder::as_is, true},
+    {"mlp.up_proj", "ffn_up", Dim::ff, Dim::embd, RowOrder::as_is, true},
+    {"mlp.down_proj", "ffn_down", Dim::embd, Dim::ff, RowOrder::as_is, true},
+};
+constexpr HfModule kFusedMlp[] = {
+    {"mlp.gate_up_proj", "ffn_up", Dim::two_ff, Dim::embd},
+    {"mlp.down_proj", "ffn_down", Dim::embd, Dim::ff},
+};
+constexpr HfModule kTwoNorms[] = {
+    {"input_layernorm", "attn_norm", Dim::none, Dim::embd},
+    {"post_attention_layernorm", "ffn_norm", Dim::none, Dim::embd},
+};
+// Before and after attention and MLP.
+constexpr HfModule kFourNorms[] = {
+    {"input_layernorm", "attn_norm", Dim::none, Dim::embd},
+    {"post_attention_layernorm", "post_attention_norm", Dim::none, Dim::embd},
+    {"pre_feedforward_layernorm", "ffn_norm", Dim::none, Dim::embd},
+    {"post_feedforward_layernorm", "post_ffw_norm", Dim::none, Dim::embd},
+};
+constexpr HfModule kRoot[] = {
+    {"embed_tokens", "token_embd", Dim::vocab, Dim::embd},
+    {"norm", "output_norm", Dim::none, Dim::embd},
+    {"lm_head", "output", Dim::vocab, Dim::embd},
+};
+
+}  // namespace
+
+std::span<const HfArchitecture> hf_architectures() {
+  static const HfArchitecture rows[] = {
+      // Llama 1, 2 and 3, Mistral, SmolLM, TinyLlama and their descendants.
+      {.name = "llama",
+       .classes = {"LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM"},
+       .layer = {kTwoNorms, kAttention, kMlp},
+       .reorders_heads = true},
+      {.name = "qwen2", .classes = {"Qwen2ForCausalLM"}, .layer = {kTwoNorms, kAttention, kMlp}},
+      {.name = "qwen3", .classes = {"Qwen3ForCausalLM"}, .layer = {kTwoNorms, kAttention, kHeadNorms, kMlp}},
+      {.name = "gemma2",
+       .classes = {"Gemma2ForCausalLM"},
+       .layer = {kFourNorms, kAttention, kMlp},
+       .norms_lack_one = true},
+      {.name = "gemma3",
+       .classes = {"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"},
+       .layer = {kFourNorms, kAttention, kHeadNorms, kMlp},
+       .norms_lack_one = true},
+      {.name = "phi3", .classes = {"Phi3ForCausalLM"}, .layer = {kTwoNorms, kFusedAttention, kFusedMlp}},
+  };
+  return rows;
+}
+
+std::span<const HfModule> hf_root_modules() {
+  return kRoot;
+}
+
+const HfArchitecture* find_hf_architecture(std::string_view name) {
+  const auto rows = hf_architectures();
+  const auto found =
+      std::find_if(rows.begin(), rows.end(), [&](const HfArchitecture& a) { return a.name == name; });
+  return found == rows.end() ? nullptr : &*found;
+}
+
+}  // namespace lora

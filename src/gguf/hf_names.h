@@ -1,0 +1,58 @@
+// The names and shapes that Hugging Face has for the tensors of each architecture, and GGUF's for the same:
+// one row per module. Conversion of models and of PEFT adapters both read this table.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lora {
+
+// What a tensor's dimension is of.
+enum class Dim {
+  none,
+  embd,      // hidden_size
+  vocab,     // vocab_size
+  ff,        // intermediate_size
+  two_ff,    // gate and up in one matrix
+  heads,     // num_attention_heads x head_dim
+  kv_heads,  // num_key_value_heads x head_dim
+  qkv,       // q, k and v in one matrix
+  head,      // head_dim
+};
+
+// Whose head count says how a tensor's rows are reordered: Hugging Face rotates element j of a head with
+// j + d/2, ggml's llama rotates 2j with 2j + 1, so row (head, half, j) moves to (head, j, half).
+enum class RowOrder { as_is, heads, kv_heads };
+
+struct HfModule {
+  std::string_view hf;    // in a layer: behind "layers.N."
+  std::string_view gguf;  // in a layer: behind "blk.N."
+  Dim n_out = Dim::none;  // rows; none for a vector
+  Dim n_in = Dim::none;   // columns, or the length of a vector
+  RowOrder order = RowOrder::as_is;
+  bool may_have_bias = false;
+};
+
+struct HfArchitecture {
+  std::string_view name;                  // general.architecture
+  std::vector<std::string_view> classes;  // config.json's "architectures"
+  std::vector<std::span<const HfModule>> layer;
+  bool reorders_heads = false;  // RowOrder counts
+  bool norms_lack_one = false;  // norms multiply by 1 + weight; GGUF holds the sum
+};
+
+std::span<const HfArchitecture> hf_architectures();
+std::span<const HfModule> hf_root_modules();                        // embed_tokens, norm, lm_head
+const HfArchitecture* find_hf_architecture(std::string_view name);  // nullptr if unknown
+
+// In GGUF's order of rows, row r of a matrix of `n_head` heads of `head_dim` rows is Hugging Face's row:
+inline int64_t hf_row(int64_t r, int64_t head_dim) {
+  const int64_t in_head = r % head_dim;
+  return r - in_head + in_head % 2 * (head_dim / 2) + in_head / 2;
+}
+
+}  // namespace lora

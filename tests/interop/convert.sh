@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# convert.sh LORA_PROGRAM MAKE_HF_FOLDERS WORK_DIR: llama.cpp loads what lora converts, for each architecture, and
+# computes what the model's formulas give on the weights of the Hugging Face folder (tests/convert/). On the bundled
+# model's own folder, where it is at hand, it continues a text as lora does.
+set -euo pipefail
+lora=$1 make_hf_folders=$2 work=$3
+here=$(cd "$(dirname "$0")" && pwd)
+root=$here/../..
+source "$here/llama_cpp.sh"
+install_llama_cpp "$work"
+cp "$here"/convert.mjs "$here"/llama-greedy.mjs "$work"
+
+models=$work/converted
+rm -rf "$models"
+mkdir -p "$models"
+trap 'rm -rf "$models"' EXIT
+"$make_hf_folders" "$root/models/tiny-q8_0.gguf" "$models"
+for folder in "$models"/*/; do
+  name=$(basename "$folder")
+  split=()
+  if [[ $name == mistral ]]; then split=(--split-max-size 1M); fi
+  "$lora" convert "$folder" --outtype f32 -o "$models/$name.gguf" "${split[@]}"
+done
+(cd "$work" && node convert.mjs "$models")
+
+hf=$root/../shared/models/tiny-hf
+[[ -d $hf ]] || exit 0
+"$lora" convert "$hf" --outtype f32 -o "$models/tiny.gguf"
+prompt='The old king said'
+expected=$(cd "$work" && node llama-greedy.mjs "$models/tiny.gguf" "$prompt" 48 | tail -n +2)
+found=$("$lora" generate -m "$models/tiny.gguf" -p "$prompt" -n 48 --temp 0 --no-echo --precision f32)
+[[ $expected == "$found" ]] || { printf -- '--- llama.cpp\n%s\n--- lora\n%s\n' "$expected" "$found"; exit 1; }
