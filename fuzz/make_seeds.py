@@ -14,8 +14,9 @@ CORPUS = pathlib.Path(__file__).parent / "corpus"
 NUMBERS = {"u8": (0, "B"), "i8": (1, "b"), "u16": (2, "H"), "i16": (3, "h"), "u32": (4, "I"), "i32": (5, "i"),
            "f32": (6, "f"), "bool": (7, "?"), "u64": (10, "Q"), "i64": (11, "q"), "f64": (12, "d")}
 STRING, ARRAY = 8, 9
-F32, F16, Q4_0, Q8_0, Q4_K = 0, 1, 2, 8, 12
-BLOCKS = {F32: (1, 4), F16: (1, 2), Q4_0: (32, 18), Q8_0: (32, 34), Q4_K: (256, 144)}  # values, bytes
+F32, F16, Q4_0, Q8_0, Q4_K, I64 = 0, 1, 2, 8, 12, 27
+BLOCKS = {F32: (1, 4), F16: (1, 2), Q4_0: (32, 18), Q8_0: (32, 34), Q4_K: (256, 144),
+          I64: (1, 8)}  # values, bytes
 
 
 def save(target, name, data):
@@ -85,6 +86,38 @@ def gguf_seeds():
 def adapter_keys(alpha):
     return [("general.type", "string", "adapter"), ("general.architecture", "string", "llama"),
             ("adapter.type", "string", "lora"), ("adapter.lora.alpha", "f32", alpha)]
+
+
+def checksum(data):
+    """src/base/checksum.h, of data whose length is a multiple of eight."""
+    h = 0xcbf29ce484222325
+    for (word,) in struct.iter_unpack("<Q", data):
+        h = (h ^ word) * 0x100000001b3 % 2**64
+    return h
+
+
+def checkpoint_seeds():
+    def write(name, optimizer, tensors, more=()):
+        place = "lora_cpp.checkpoint."
+        keys = [("general.type", "string", "checkpoint"), ("general.architecture", "string", "llama"),
+                (place + "version", "u32", 2), (place + "iteration", "u64", 3), (place + "alpha", "f32", 4.0),
+                (place + "rslora", "bool", False), (place + "optimizer", "string", optimizer),
+                (place + "seed", "u64", 5), (place + "cursor", "u64", 24), (place + "shuffle_seed", "u64", 5),
+                (place + "shuffle_begin", "u64", 0), (place + "losses", "f64s", [2.5, 2.25]),
+                (place + "best_loss", "f64", 2.25), (place + "n_no_improvement", "u64", 0),
+                ("lora_cpp.setting.--ctx", "string", "128"), *more]
+        data = gguf(keys, tensors + [("checksum", I64, [1], bytes(8))])
+        save("checkpoint", name, data[:-32] + padded(struct.pack("<Q", checksum(data[:-32])), 32))
+
+    query = "blk.0.attn_q.weight"
+    shapes = [(query + ".lora_a", [6, 2], 12), (query + ".lora_b", [2, 4], 8)]
+    pair = [(name, F32, ne, floats(n)) for name, ne, n in shapes]
+    moments = [(name + moment, F32, ne, floats(n)) for name, ne, n in shapes for moment in (".m", ".v")]
+    norm = [("output_norm.weight.lora_a" + end, F32, [6, 1], floats(6)) for end in ("", ".m", ".v")]
+    norm += [("output_norm.weight.lora_b" + end, F32, [1, 1], floats(1)) for end in ("", ".m", ".v")]
+    write("adam.gguf", "adam", pair + moments + norm, [("lora_cpp.checkpoint.best_val_loss", "f64", 2.0)])
+    # A takes 12 of 16 places, B 8 of 16: halves begin on cache lines.
+    write("lbfgs.gguf", "lbfgs", pair + [(f"lbfgs.0.{v}", F32, [32], floats(32)) for v in "sy"])
 
 
 def ggla(rank, alpha, tensors):
@@ -241,6 +274,6 @@ def tokenizer_seeds():
     save("tokenizer", "empty", b"")
 
 
-for write in (gguf_seeds, adapter_seeds, imatrix_seeds, safetensors_seeds, pytorch_seeds, hf_files_seeds, samples_seeds,
+for write in (gguf_seeds, adapter_seeds, checkpoint_seeds, imatrix_seeds, safetensors_seeds, pytorch_seeds, hf_files_seeds, samples_seeds,
               records_seeds, tokenizer_seeds):
     write()

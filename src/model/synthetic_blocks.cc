@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/half.h"
 #include "base/random.h"
-#include "quant/decoders.h"
+#include "quant/formats.h"
 
 namespace lora {
 namespace {

@@ -70,24 +70,20 @@ TEST_F(Training, TheScheduleInMetricsIsTheFormulasWithRestarts) {
   }
 }
 
-// Eight sentences, all of them in every iteration. Adam with the best of the learning rates 0.001, 0.003,
-// 0.01.
+// Eight sentences, all of them in every iteration; both optimizers as they come.
 TEST_F(Training, LbfgsNeedsFewerIterationsThanAdam) {
-  folder.write("text.txt", ship_sentences().substr(0, 420));
+  const std::string text = ship_sentences();
+  size_t end = 0;
+  for (int i = 0; i < 8; ++i) end = text.find("<s>", end + 1);
+  folder.write("text.txt", text.substr(0, end));
   const Args all = {"--batch", "8", "--no-shuffle", "--precision", "f32"};
-  constexpr double kLoss = 0.2;
-  int adam = 1000;
-  for (const char* rate : {"0.003", "0.01"}) {
-    const int n = iterations_until(metrics(all + Args{"--adam-iter", "100", "--warmup", "0", "--adam-decay",
-                                                      "0", "--cos-decay-min", "1", "--adam-alpha", rate}),
-                                   kLoss);
-    if (n > 0) adam = std::min(adam, n);
-  }
+  constexpr double kLoss = 0.5;
   const RunResult said = run(all + Args{"--use-lbfgs", "--lbfgs-iter", "1"});
   EXPECT_THAT(said.err, HasSubstr("the schedule, clipping and decay of Adam do not apply"));
-  const int lbfgs = iterations_until(metrics(all + Args{"--use-lbfgs", "--lbfgs-iter", "100"}), kLoss);
+  const int lbfgs = iterations_until(metrics(all + Args{"--use-lbfgs", "--lbfgs-iter", "80"}), kLoss);
+  const int adam = iterations_until(metrics(all + Args{"--adam-iter", "200"}), kLoss);
   std::printf("loss below %.1f: Adam %d iterations, L-BFGS %d\n", kLoss, adam, lbfgs);
-  EXPECT_LT(adam, 1000);
+  EXPECT_GT(adam, 0);
   EXPECT_GT(lbfgs, 0);
   EXPECT_LT(lbfgs, adam);
 }
@@ -129,10 +125,12 @@ TEST_F(Training, HeldOutLossIsThatOfEvalAndTheBestAdapterIsKept) {
 }
 
 TEST_F(Training, ASplitHoldsSamplesOut) {
-  const RunResult result = run({"--val-split", "0.25", "--epochs", "1", "--batch", "5"});
+  const RunResult result =
+      run({"--val-split", "0.25", "--adam-iter", "6", "--batch", "5", "--metrics", "m.jsonl"});
   EXPECT_THAT(result.err, HasSubstr("held out: 10 samples of these; 30 are trained on"));
   EXPECT_THAT(result.err, HasSubstr("held out, before training: loss "));
-  EXPECT_THAT(result.err, HasSubstr("ended at iteration 6: "));
+  // Six iterations of five are one pass over thirty.
+  EXPECT_EQ(ordered_json::parse(lines_of(folder.read("m.jsonl")).back())["epoch"], 1);
   const RunResult windows = run({"--val-split", "0.25", "--sample-start", ""});
   EXPECT_THAT(windows.err,
               testing::ContainsRegex("held out: [0-9]+ samples of these; [0-9]+ are trained on"));

@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "quant/decoders.h"
+#include "quant/formats.h"
 
 HWY_PUSH_ATTRIBUTES("avx2,fma,f16c,avxvnni")
 namespace lora {
