@@ -35,13 +35,7 @@ int eval_command(const std::vector<std::string>& args) {
   EvalResult result;
   {
     Progress progress(stderr, stderr_is_terminal(), stderr_columns());
-    EvalEvents events;
-    events.say = [&](std::string_view text) { progress.say(text); };
-    events.on_window = [&](int64_t window, int64_t n_windows, const EvalResult& so_far) {
-      progress.step(window, n_windows, fmt::format("perplexity {:.4f}", so_far.perplexity));
-    };
-    events.should_stop = [] { return stop_signal() != 0; };
-    result = evaluate(options, events);
+    result = evaluate(options, progress.eval_events());
   }
   if (result.stopped && stop_signal() != 0) {
     put(stderr, fmt::format("stopped after {} tokens: nll {:.6f} perplexity {:.6f}\n", result.tokens,

@@ -40,13 +40,7 @@ int imatrix_command(const std::vector<std::string>& args) {
   EvalResult result;
   {
     Progress progress(stderr, stderr_is_terminal(), stderr_columns());
-    EvalEvents events;
-    events.say = [&](std::string_view text) { progress.say(text); };
-    events.on_window = [&](int64_t window, int64_t n_windows, const EvalResult& so_far) {
-      progress.step(window, n_windows, fmt::format("perplexity {:.4f}", so_far.perplexity));
-    };
-    events.should_stop = [] { return stop_signal() != 0; };
-    result = collect_imatrix(imatrix, options, events);
+    result = collect_imatrix(imatrix, options, progress.eval_events());
   }
   write_imatrix(imatrix, out);
   put(stderr, fmt::format("{}{}: {} tensors, {} windows, {} tokens, perplexity {:.4f}\n",

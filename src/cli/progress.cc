@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/signals.h"
 #include "cli/put.h"
 #include "cli/values.h"
 
@@ -89,6 +90,16 @@ void Progress::iteration(const IterationRecord& record, int64_t n_iter) {
 
 void Progress::step(int64_t done, int64_t total, std::string_view facts) {
   if (is_terminal_) draw(bar(done, total, facts, columns_));
+}
+
+EvalEvents Progress::eval_events() {
+  EvalEvents events;
+  events.say = [this](std::string_view text) { say(text); };
+  events.on_window = [this](int64_t window, int64_t n_windows, const EvalResult& so_far) {
+    step(window, n_windows, fmt::format("perplexity {:.4f}", so_far.perplexity));
+  };
+  events.should_stop = [] { return stop_signal() != 0; };
+  return events;
 }
 
 void Progress::draw(const std::string& text) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "generate/evaluate.h"
 #include "train/finetune.h"
 
 namespace lora::cli {
@@ -39,6 +40,8 @@ class Progress {
   void iteration(const IterationRecord& record, int64_t n_iter);
   // A bar for work that is counted in steps; nothing into a pipe.
   void step(int64_t done, int64_t total, std::string_view facts);
+  // What an evaluation has to say: a bar of its windows with the perplexity so far. A signal stops it.
+  EvalEvents eval_events();
   // Leaves the bar's last state behind, on a line of its own.
   void end_bar();
 

@@ -139,6 +139,28 @@ LORA_INLINE void fit_block_scales(BlockScales* blocks, const SearchInput<n>& inp
   }
 }
 
+// Q3_K and Q6_K: 16 groups of 16 values with a scale each. pack(block, scales, q) stores scales and integers,
+// these less the lowest.
+template <class Search, class Block, class Pack>
+LORA_INLINE void encode_k_scales(std::byte* blocks, const float* values, int64_t n, const float* importance,
+                                 typename Search::Integers range, std::span<const float> targets,
+                                 int lowest_scale, const Pack& pack) {
+  const auto encode_some = [&](const SearchInput<16>& input, int, const float* x) {
+    BlockScales fit;
+    fit_block_scales<Search, 16, 16>(&fit, input, range, targets, lowest_scale);
+    uint8_t q[k_block_size];
+    for (int group = 0; group < 16; ++group) {
+      const float scale = to_f32(fit.d) * float(fit.scale[group]);
+      Search::template integers<16>(q + group * 16, x + group * 16, scale, 0, range);
+    }
+    auto& block = block_at<Block>(blocks);
+    block.d = fit.d;
+    pack(block, fit.scale, q);
+    blocks += sizeof(Block);
+  };
+  for_each_16_groups<16>(values, n, importance, encode_some);
+}
+
 // value = d * scale_g * q - dmin * minimum_g, both integers in {0 .. top}, q in {0 .. highest}.
 struct BlockRanges {
   f16 d, dmin;

@@ -34,14 +34,30 @@ inline void pack_k_scales(uint8_t packed[12], const uint8_t scales[8], const uin
   }
 }
 
-// The integers of eight groups of 32 values.
-template <class Search>
-LORA_INLINE void quantize_k_ranges(uint8_t* q, const float* x, const BlockRanges& fit, int highest) {
-  for (int group = 0; group < 8; ++group) {
-    const float scale = to_f32(fit.d) * float(fit.scale[group]);
-    const float minimum = to_f32(fit.dmin) * float(fit.minimum[group]);
-    Search::template integers<32>(q + group * 32, x + group * 32, scale, minimum, {0, highest});
-  }
+// Q4_K and Q5_K: eight groups of 32 values with a scale and a minimum each. pack(block, q) stores the
+// integers.
+template <class Search, class Block, class Pack>
+LORA_INLINE void encode_k_ranges(std::byte* blocks, const float* values, int64_t n, const float* importance,
+                                 int highest, std::span<const float> targets, const Pack& pack) {
+  const auto encode_some = [&](const SearchInput<32>& input, int n_groups, const float* x) {
+    BlockRanges fits[2];
+    fit_block_ranges<Search, 32, 8>(fits, input, highest, targets, 63);
+    for (int b = 0; b < n_groups / 8; ++b, x += k_block_size, blocks += sizeof(Block)) {
+      const BlockRanges& fit = fits[b];
+      uint8_t q[k_block_size];
+      for (int group = 0; group < 8; ++group) {
+        const float scale = to_f32(fit.d) * float(fit.scale[group]);
+        const float minimum = to_f32(fit.dmin) * float(fit.minimum[group]);
+        Search::template integers<32>(q + group * 32, x + group * 32, scale, minimum, {0, highest});
+      }
+      auto& block = block_at<Block>(blocks);
+      block.d = fit.d;
+      block.dmin = fit.dmin;
+      pack_k_scales(block.scales, fit.scale, fit.minimum);
+      pack(block, q);
+    }
+  };
+  for_each_16_groups<32>(values, n, importance, encode_some);
 }
 
 }  // namespace lora

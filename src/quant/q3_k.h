@@ -65,18 +65,8 @@ inline constexpr auto q3_k_targets = steps<19>(-4.9f, -3.1f);
 template <class Search>
 LORA_INLINE void encode_q3_k(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
                              const float* importance) {
-  const auto encode_some = [&](const SearchInput<16>& input, int, const float* x) {
-    BlockScales fit;
-    constexpr typename Search::Integers range{-4, 3};
-    fit_block_scales<Search, 16, 16>(&fit, input, range, q3_k_targets, -32);
-    auto& block = block_at<BlockQ3_K>(blocks);
-    block.d = fit.d;
-    pack_q3_k_scales(block.scales, fit.scale);
-    uint8_t q[k_block_size];
-    for (int group = 0; group < 16; ++group) {
-      Search::template integers<16>(q + group * 16, x + group * 16, to_f32(fit.d) * float(fit.scale[group]),
-                                    0, range);
-    }
+  const auto pack = [](BlockQ3_K& block, const int8_t* scales, const uint8_t* q) {
+    pack_q3_k_scales(block.scales, scales);
     for (int l = 0; l < 32; ++l) {
       int high = 0;
       for (int s = 0; s < 8; ++s) high |= q[s * 32 + l] >> 2 << s;
@@ -89,9 +79,8 @@ LORA_INLINE void encode_q3_k(std::byte* __restrict blocks, const float* __restri
             uint8_t((v[l] & 3) | (v[l + 32] & 3) << 2 | (v[l + 64] & 3) << 4 | (v[l + 96] & 3) << 6);
       }
     }
-    blocks += sizeof(BlockQ3_K);
   };
-  for_each_16_groups<16>(values, n, importance, encode_some);
+  encode_k_scales<Search, BlockQ3_K>(blocks, values, n, importance, {-4, 3}, q3_k_targets, -32, pack);
 }
 
 }  // namespace lora

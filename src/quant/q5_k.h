@@ -48,28 +48,18 @@ inline constexpr auto q5_k_targets = steps<21>(30.0f, 32.0f);
 template <class Search>
 LORA_INLINE void encode_q5_k(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
                              const float* importance) {
-  const auto encode_some = [&](const SearchInput<32>& input, int n_groups, const float* x) {
-    BlockRanges fits[2];
-    fit_block_ranges<Search, 32, 8>(fits, input, 31, q5_k_targets, 63);
-    for (int b = 0; b < n_groups / 8; ++b, blocks += sizeof(BlockQ5_K)) {
-      auto& block = block_at<BlockQ5_K>(blocks);
-      uint8_t q[k_block_size];
-      quantize_k_ranges<Search>(q, x + b * k_block_size, fits[b], 31);
-      block.d = fits[b].d;
-      block.dmin = fits[b].dmin;
-      pack_k_scales(block.scales, fits[b].scale, fits[b].minimum);
-      for (int l = 0; l < 32; ++l) {
-        int high = 0;
-        for (int group = 0; group < 8; ++group) high |= q[group * 32 + l] >> 4 << group;
-        block.qh[l] = uint8_t(high);
-      }
-      for (int p = 0; p < 4; ++p) {
-        for (int l = 0; l < 32; ++l)
-          block.qs[p * 32 + l] = uint8_t((q[p * 64 + l] & 15) | q[p * 64 + 32 + l] << 4);
-      }
+  const auto pack = [](BlockQ5_K& block, const uint8_t* q) {
+    for (int l = 0; l < 32; ++l) {
+      int high = 0;
+      for (int group = 0; group < 8; ++group) high |= q[group * 32 + l] >> 4 << group;
+      block.qh[l] = uint8_t(high);
+    }
+    for (int p = 0; p < 4; ++p) {
+      for (int l = 0; l < 32; ++l)
+        block.qs[p * 32 + l] = uint8_t((q[p * 64 + l] & 15) | q[p * 64 + 32 + l] << 4);
     }
   };
-  for_each_16_groups<32>(values, n, importance, encode_some);
+  encode_k_ranges<Search, BlockQ5_K>(blocks, values, n, importance, 31, q5_k_targets, pack);
 }
 
 }  // namespace lora

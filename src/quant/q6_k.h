@@ -50,19 +50,8 @@ inline constexpr auto q6_k_targets = steps<19>(-32.9f, -31.1f);
 template <class Search>
 LORA_INLINE void encode_q6_k(std::byte* __restrict blocks, const float* __restrict values, int64_t n,
                              const float* importance) {
-  const auto encode_some = [&](const SearchInput<16>& input, int, const float* x) {
-    BlockScales fit;
-    constexpr typename Search::Integers range{-32, 31};
-    fit_block_scales<Search, 16, 16>(&fit, input, range, q6_k_targets, -128);
-    auto& block = block_at<BlockQ6_K>(blocks);
-    block = {};
-    block.d = fit.d;
-    uint8_t q[k_block_size];
-    for (int group = 0; group < 16; ++group) {
-      block.scales[group] = fit.scale[group];
-      Search::template integers<16>(q + group * 16, x + group * 16, to_f32(fit.d) * float(fit.scale[group]),
-                                    0, range);
-    }
+  const auto pack = [](BlockQ6_K& block, const int8_t* scales, const uint8_t* q) {
+    for (int group = 0; group < 16; ++group) block.scales[group] = scales[group];
     for (int half = 0; half < 2; ++half) {
       const uint8_t* v = q + half * 128;
       for (int l = 0; l < 64; ++l) block.ql[half * 64 + l] = uint8_t((v[l] & 15) | v[l + 64] << 4);
@@ -71,9 +60,8 @@ LORA_INLINE void encode_q6_k(std::byte* __restrict blocks, const float* __restri
             uint8_t(v[l] >> 4 | v[l + 32] >> 4 << 2 | v[l + 64] >> 4 << 4 | v[l + 96] >> 4 << 6);
       }
     }
-    blocks += sizeof(BlockQ6_K);
   };
-  for_each_16_groups<16>(values, n, importance, encode_some);
+  encode_k_scales<Search, BlockQ6_K>(blocks, values, n, importance, {-32, 31}, q6_k_targets, -128, pack);
 }
 
 }  // namespace lora
