@@ -35,27 +35,26 @@ CommandLine bench_line(BenchOptions& o, What& what) {
       "best, "
       "and the memory it takes. Nothing is written. Close other programs, or compare only within one run.",
       {{"Model",
-        {{now, "-m,--model,--model-base", "FILE", "", "model GGUF", non_empty_text(t.model_base)},
-         {now, "--synthetic", "NAME", "", "random weights of this shape instead: " + shapes,
+        {{"-m,--model,--model-base", "FILE", "", "model GGUF", non_empty_text(t.model_base)},
+         {"--synthetic", "NAME", "", "random weights of this shape instead: " + shapes,
           non_empty_text(o.synthetic)},
-         {now, "--layers", "N", "", "only the first N layers", integer(o.n_layer, 1).or_else("all")},
-         {now, "--type", "T", "", "of the random weights: a tensor type, or q4_k_m",
-          non_empty_text(o.type)}}},
+         {"--layers", "N", "", "only the first N layers", integer(o.n_layer, 1).or_else("all")},
+         {"--type", "T", "", "of the random weights: a tensor type, or q4_k_m", non_empty_text(o.type)}}},
        {"What to measure",
-        {{now, "--train", "", "", "optimizer steps on random tokens (if --generate is not given)",
+        {{"--train", "", "", "optimizer steps on random tokens (if --generate is not given)",
           turn(what.train)},
-         {now, "--generate", "", "", "a prompt, then token after token", turn(what.generate)},
-         {now, "--prompt", "N", "tokens", "length of the prompt", integer(o.n_prompt, 1)},
-         {now, "-n,--n-predict", "N", "tokens", "how many to generate", integer(o.n_predict, 1)},
-         {now, "--iterations", "N", "", "steps, or prompts, to measure after one that warms up",
+         {"--generate", "", "", "a prompt, then token after token", turn(what.generate)},
+         {"--prompt", "N", "tokens", "length of the prompt", integer(o.n_prompt, 1)},
+         {"-n,--n-predict", "N", "tokens", "how many to generate", integer(o.n_predict, 1)},
+         {"--iterations", "N", "", "steps, or prompts, to measure after one that warms up",
           integer(o.iterations, 1)},
-         {now, "--profile", "", "", "where the time of a training step goes", turn(o.profile)}}},
+         {"--profile", "", "", "where the time of a training step goes", turn(o.profile)}}},
        finetune_flags(t, "Training, as in finetune",
                       {"--ctx", "--batch", "--lora-r", "--rank-wq", "--rank-wk", "--rank-wv", "--rank-wo",
                        "--rank-w1", "--rank-w2", "--rank-w3"}),
        finetune_flags(t, "Performance, as in finetune",
                       {"--threads", "--precision", "--memory", "--use-checkpointing", "--no-checkpointing"}),
-       {"Output", {{now, "--json", "", "", "print one JSON object", turn(what.json)}}}}};
+       {"Output", {{"--json", "", "", "print one JSON object", turn(what.json)}}}}};
 }
 
 void check(const Given& given, const BenchOptions& options, const What& what) {

@@ -37,19 +37,18 @@ int convert_command(const std::vector<std::string>& args) {
       "A model as Hugging Face has it (config.json, safetensors or pytorch_model.bin, tokenizer) to one GGUF "
       "file.",
       {{"Files",
-        {{now, "DIR", "DIR", "", "the model's folder", non_empty_text(options.folder), true},
-         {now, "-o,--outfile", "FILE", "", "where to write",
+        {{"DIR", "DIR", "", "the model's folder", non_empty_text(options.folder), true},
+         {"-o,--outfile", "FILE", "", "where to write",
           non_empty_text(options.outfile).or_else("NAME-TYPE.gguf, NAME as the folder is called")},
-         {now, "--split-max-size", "SIZE", "",
-          "write several files with tensors of this size at most in each",
+         {"--split-max-size", "SIZE", "", "write several files with tensors of this size at most in each",
           size(options.split_max_bytes).or_else("one file")}}},
        {"Content",
-        {{now, "--outtype", "TYPE", "",
+        {{"--outtype", "TYPE", "",
           "tensor type: f32, f16, bf16, q8_0; auto: f16 where the weights are F16, else bf16",
           out_type(options.outtype)},
-         {now, "--vocab-only", "", "", "only the vocabulary, for lora tokenize", turn(options.vocab_only)}}},
+         {"--vocab-only", "", "", "only the vocabulary, for lora tokenize", turn(options.vocab_only)}}},
        {"Performance",
-        {{now, "-t,--threads,--concurrency", "N", "", "threads to compute with",
+        {{"-t,--threads,--concurrency", "N", "", "threads to compute with",
           integer(options.n_threads, 1, 4096).or_else("physical cores")}}}}};
   if (parse_flags(line, args).help) {
     fmt::print("{}", help_page(line));

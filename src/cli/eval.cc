@@ -23,7 +23,7 @@ int eval_command(const std::vector<std::string>& args) {
       "Mean negative log-likelihood per token and perplexity of a text, over consecutive windows.",
       {text_flags(source),
        model_flags(options, options.n_ctx, 2, ""),
-       {"Output", {{now, "--json", "", "", R"(print {"nll", "perplexity", "tokens"})", turn(json)}}}}};
+       {"Output", {{"--json", "", "", R"(print {"nll", "perplexity", "tokens"})", turn(json)}}}}};
   const Given given = parse_flags(line, args);
   if (given.help) {
     fmt::print("{}", help_page(line));

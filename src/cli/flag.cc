@@ -139,10 +139,9 @@ Setting ignoring_value(Setting setting) {
 }
 
 FlagGroup common_flags(bool& help, std::string& config) {
-  return {
-      "General",
-      {{now, "--config", "FILE", "", "flags from a TOML or INI file; the command line wins", text(config)},
-       {now, "-h,--help", "", "", "this page", turn(help)}}};
+  return {"General",
+          {{"--config", "FILE", "", "flags from a TOML or INI file; the command line wins", text(config)},
+           {"-h,--help", "", "", "this page", turn(help)}}};
 }
 
 std::vector<std::string> names_of(const Flag& flag) {

@@ -57,14 +57,7 @@ Setting choose(T& target, T value) {
 }
 Setting ignoring_value(Setting setting);  // of a switch
 
-enum class Ready {
-  now,
-  later,  // refused by name, unless the value is the default or 0 and so changes nothing
-};
-inline constexpr Ready now = Ready::now, later = Ready::later;
-
 struct Flag {
-  Ready ready = now;
   std::string names;  // "-c,--ctx"; a name without dashes is a positional argument
   std::string value;  // what --help calls the value; "" for a switch
   std::string unit;   // of the value, "" if none

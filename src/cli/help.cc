@@ -61,23 +61,12 @@ std::string help_page(const CommandLine& line) {
   bool help = false;
   std::string config, page = fmt::format("usage: lora {} {}\n\n{}\n", line.command, line.usage,
                                          wrap(line.summary, kPageWidth, 0));
-  std::vector<std::string> not_yet;
   std::vector<FlagGroup> groups = line.groups;
   groups.push_back(common_flags(help, config));
   for (const FlagGroup& group : groups) {
     std::string rows;
-    for (const Flag& flag : group.flags) {
-      if (flag.ready == now) {
-        rows += row_of(flag);
-      } else {
-        not_yet.push_back(main_name(flag));
-      }
-    }
+    for (const Flag& flag : group.flags) rows += row_of(flag);
     if (!rows.empty()) page += "\n" + group.title + "\n" + rows;
-  }
-  if (!not_yet.empty()) {
-    const std::string names = fmt::format("Not yet available: {}", fmt::join(not_yet, " "));
-    page += fmt::format("\n{}\n", wrap(names, kPageWidth, 2));
   }
   return page;
 }

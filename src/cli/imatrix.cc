@@ -25,7 +25,7 @@ int imatrix_command(const std::vector<std::string>& args) {
       "`lora quantize --imatrix` and llama.cpp read the file.",
       {text_flags(source),
        model_flags(options, options.n_ctx, 2, ""),
-       {"Output", {{now, "-o,--output", "FILE", "", "what to write", non_empty_text(out)}}}}};
+       {"Output", {{"-o,--output", "FILE", "", "what to write", non_empty_text(out)}}}}};
   const Given given = parse_flags(line, args);
   if (given.help) {
     fmt::print("{}", help_page(line));

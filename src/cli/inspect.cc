@@ -14,8 +14,8 @@ int inspect_command(const std::vector<std::string>& args) {
       "inspect",
       "FILE [flags]",
       "Metadata and tensors of a GGUF (model, adapter, checkpoint) or safetensors file.",
-      {{"File", {{now, "FILE", "FILE", "", "what to look into", non_empty_text(file), true}}},
-       {"Output", {{now, "--json", "", "", "print one JSON object, arrays whole", turn(json)}}}}};
+      {{"File", {{"FILE", "FILE", "", "what to look into", non_empty_text(file), true}}},
+       {"Output", {{"--json", "", "", "print one JSON object, arrays whole", turn(json)}}}}};
   if (parse_flags(line, args).help) {
     fmt::print("{}", help_page(line));
     return 0;

@@ -9,24 +9,23 @@ FlagGroup model_flags(ModelOptions& o, int64_t& n_ctx, int64_t min_ctx, const st
   return {
       "Model",
       {
-          {now, "-m,--model", "FILE", "", "model GGUF, any supported tensor type", non_empty_text(o.model),
-           true},
-          {now, "--lora", "FILE", "", "adapter to apply: GGUF, ggla file or PEFT folder; may be repeated",
+          {"-m,--model", "FILE", "", "model GGUF, any supported tensor type", non_empty_text(o.model), true},
+          {"--lora", "FILE", "", "adapter to apply: GGUF, ggla file or PEFT folder; may be repeated",
            lora_file(o.loras)},
-          {now, "--lora-scaled", "FILE SCALE", "",
-           "the same, its effect multiplied by SCALE; may be repeated", scaled_lora_file(o.loras)},
-          {now, "-c,--ctx-size,--ctx", "N", "tokens", "context length",
+          {"--lora-scaled", "FILE SCALE", "", "the same, its effect multiplied by SCALE; may be repeated",
+           scaled_lora_file(o.loras)},
+          {"-c,--ctx-size,--ctx", "N", "tokens", "context length",
            integer(n_ctx, min_ctx).or_else(default_ctx)},
-          {now, "-t,--threads", "N", "", "threads to compute with",
+          {"-t,--threads", "N", "", "threads to compute with",
            integer(o.threads, 1, 4096).or_else("physical cores")},
-          {now, "--precision", "P", "",
+          {"--precision", "P", "",
            "of matrix multiplications: f32, bf16 or auto (bf16 where the CPU has it); all but f32 generate "
            "in "
            "8-bit integers where weights are quantized",
            precision(o.precision)},
-          {now, "--rope-freq-base", "F", "", "base of the rotary frequencies",
+          {"--rope-freq-base", "F", "", "base of the rotary frequencies",
            number(o.rope_freq_base, above_zero).or_else("the adapter's, else the model's")},
-          {now, "--rope-freq-scale", "F", "", "factor on the rotary frequencies",
+          {"--rope-freq-scale", "F", "", "factor on the rotary frequencies",
            number(o.rope_freq_scale, above_zero).or_else("the adapter's, else the model's")},
       },
   };
@@ -34,8 +33,8 @@ FlagGroup model_flags(ModelOptions& o, int64_t& n_ctx, int64_t min_ctx, const st
 
 FlagGroup text_flags(TextSource& source) {
   return {"Text",
-          {{now, "-p,--prompt", "TEXT", "", "the text", text(source.prompt)},
-           {now, "-f,--file", "FILE", "", "a file that holds the text", text(source.file)}}};
+          {{"-p,--prompt", "TEXT", "", "the text", text(source.prompt)},
+           {"-f,--file", "FILE", "", "a file that holds the text", text(source.file)}}};
 }
 
 std::string read_text(const TextSource& source, const Given& given, LineEnds line_ends) {

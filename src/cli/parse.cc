@@ -13,11 +13,10 @@ namespace {
 
 using Values = std::vector<std::string>;
 
-// A row of the table, what CLI11 knows it as, and what it showed before anything was set.
+// A row of the table, and what CLI11 knows it as.
 struct Row {
   const Flag* flag = nullptr;
   CLI::Option* option = nullptr;
-  std::string before;
   size_t n_read = 0;  // of option->results()
 };
 
@@ -27,11 +26,6 @@ void set(const Row& row, const Values& values) {
     row.flag->setting.set(values);
   } catch (const BadValue& e) {
     throw UsageError(fmt::format("{}: {}", name, e.what()));
-  }
-  if (row.flag->ready == now) return;
-  const std::string after = row.flag->setting.show();
-  if (after != row.before && after != "0") {
-    throw UsageError(fmt::format("{}: not yet available in this version", name));
   }
 }
 
@@ -50,7 +44,6 @@ CLI::Option* add_option(CLI::App& app, const Flag& flag) {
                                  const std::string& where = "") {
   std::vector<std::string> known;
   for (const Row& row : rows) {
-    if (row.flag->ready != now) continue;
     for (const std::string& n : names_of(*row.flag)) {
       if (n.starts_with("-")) known.push_back(n);
     }
@@ -154,7 +147,7 @@ Given parse_flags(const CommandLine& line, const Values& args) {
   app.allow_extras();
   std::vector<Row> rows;
   const auto add_group = [&](const FlagGroup& group) {
-    for (const Flag& flag : group.flags) rows.push_back({&flag, add_option(app, flag), flag.setting.show()});
+    for (const Flag& flag : group.flags) rows.push_back({&flag, add_option(app, flag)});
   };
   for (const FlagGroup& group : line.groups) add_group(group);
   add_group(common);

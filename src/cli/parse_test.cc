@@ -126,8 +126,8 @@ TEST(ParseFlags, ScaledLoraTakesTwoValuesEachTime) {
                             "",
                             "",
                             {{"",
-                              {{now, "--lora", "FILE", "", "", lora_file(loras)},
-                               {now, "--lora-scaled", "FILE SCALE", "", "", scaled_lora_file(loras)}}}}};
+                              {{"--lora", "FILE", "", "", lora_file(loras)},
+                               {"--lora-scaled", "FILE SCALE", "", "", scaled_lora_file(loras)}}}}};
   parse_flags(line, {"--lora-scaled", "a", "-0.5", "--lora", "b", "--lora-scaled", "c", "2"});
   ASSERT_EQ(loras.size(), 3u);
   EXPECT_EQ(loras[0].path, "a");
@@ -164,31 +164,6 @@ TEST(ParseFlags, MissingValueIsAnError) {
 TEST(ParseFlags, MissingRequiredFlagIsAnError) {
   Finetune f;
   EXPECT_THROW(parse_flags(f.line, {}), UsageError);
-}
-
-TEST(ParseFlags, FlagsNotYetAvailableAreRefusedByName) {
-  int n_later = 0;
-  const Finetune table;
-  for (const FlagGroup& group : table.line.groups) {
-    for (const Flag& flag : group.flags) {
-      if (flag.ready == now) continue;
-      ++n_later;
-      const std::string name = main_name(flag);
-      const std::vector<std::string> args =
-          flag.setting.n_values == 0 ? std::vector<std::string>{name} : std::vector<std::string>{name, "0.5"};
-      // 0.5 suits the flags that take a fraction; counts take 7.
-      std::string why = usage_error(args);
-      if (why.find("whole number") != std::string::npos) why = usage_error({name, "7"});
-      EXPECT_EQ(why, name + ": not yet available in this version");
-    }
-  }
-  EXPECT_GT(n_later, 0);
-}
-
-TEST(ParseFlags, FlagsNotYetAvailableMayBeSetToTheirDefault) {
-  EXPECT_EQ(usage_error({"--rank-out", "0", "--lora-dropout", "0", "--opt-delta", "0", "--opt-past=0",
-                         "--eval-every", "0", "--rank-tok-embd", "0"}),
-            "no UsageError thrown");
 }
 
 TEST(ParseFlags, HelpWinsOverEverything) {
@@ -238,11 +213,6 @@ TEST(ConfigFile, UnknownFlagNamesFileAndNearest) {
             config.path + ": --bacth: unknown flag; did you mean --batch?");
 }
 
-TEST(ConfigFile, FlagNotYetAvailableIsRefused) {
-  const ConfigFile config("lora-dropout = 0.5\n");
-  EXPECT_EQ(usage_error({"--config", config.path}), "--lora-dropout: not yet available in this version");
-}
-
 TEST(ConfigFile, BadValueIsRefused) {
   const ConfigFile config("ctx = many\n");
   EXPECT_THAT(usage_error({"--config", config.path}), EndsWith("found 'many'"));
@@ -269,15 +239,6 @@ TEST(HelpPage, ShowsEveryAvailableFlagWithItsDefault) {
   EXPECT_THAT(page, HasSubstr("(default: 0.001)"));
   EXPECT_THAT(page, HasSubstr("(required)"));
   EXPECT_THAT(page, HasSubstr("--config FILE"));
-}
-
-TEST(HelpPage, ListsFlagsNotYetAvailableByNameAlone) {
-  const Finetune f;
-  const std::string page = help_page(f.line);
-  const size_t begin = page.find("Not yet available:");
-  ASSERT_NE(begin, std::string::npos);
-  EXPECT_THAT(page.substr(begin), HasSubstr("--lora-dropout"));
-  EXPECT_THAT(page.substr(0, begin), Not(HasSubstr("--lora-dropout")));
 }
 
 TEST(Wrap, BreaksAtSpacesAndIndents) {

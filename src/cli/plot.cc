@@ -109,12 +109,11 @@ int plot_command(const std::vector<std::string>& args) {
       "METRICS... -o FILE [flags]",
       "Draws loss, held-out loss and learning rate of one or more runs, as SVG: any browser shows it.",
       {{"Files",
-        {{now, "METRICS", "METRICS", "", "what finetune --metrics wrote, one file per run", texts(paths),
-          true},
-         {now, "-o,--output", "FILE", "", "picture to write", non_empty_text(output), true}}},
+        {{"METRICS", "METRICS", "", "what finetune --metrics wrote, one file per run", texts(paths), true},
+         {"-o,--output", "FILE", "", "picture to write", non_empty_text(output), true}}},
        {"Picture",
-        {{now, "--x", "AXIS", "", "iterations or tokens", axis(x_axis)},
-         {now, "--smooth", "F", "", "how much an iteration counts of what the next one does; 0: no smoothing",
+        {{"--x", "AXIS", "", "iterations or tokens", axis(x_axis)},
+         {"--smooth", "F", "", "how much an iteration counts of what the next one does; 0: no smoothing",
           number(smooth, {.min = 0, .max = 1, .below_max = true})}}}}};
   if (parse_flags(line, args).help) {
     fmt::print("{}", help_page(line));

@@ -82,8 +82,8 @@ int tokenize_command(const std::vector<std::string>& args) {
   const Flag no_bos = {
       now, "--no-bos", "", "", "no begin-of-sequence token before the text", turn(bos, false)};
   FlagGroup sample_group = sample_text_flags(training);
-  sample_group.flags.push_back({now, "-n,--n-samples", "N", "", "how many are shown", integer(n_samples, 1)});
-  sample_group.flags.push_back({now, "--pieces", "", "",
+  sample_group.flags.push_back({"-n,--n-samples", "N", "", "how many are shown", integer(n_samples, 1)});
+  sample_group.flags.push_back({"--pieces", "", "",
                                 "a line per token: its piece, and the one it is trained to predict",
                                 turn(pieces)});
   const CommandLine line = {
@@ -93,12 +93,12 @@ int tokenize_command(const std::vector<std::string>& args) {
       "them; what is trained on is coloured, or stands between {+ and +} where the output is no terminal.",
       {text_flags(source),
        {"Model",
-        {{now, "-m,--model", "FILE", "", "model GGUF; one with a vocabulary alone will do",
-          non_empty_text(model), true},
+        {{"-m,--model", "FILE", "", "model GGUF; one with a vocabulary alone will do", non_empty_text(model),
+          true},
          finetune_flag(training, "--parse-special"),
          no_bos}},
        {"Output",
-        {{now, "--json", "", "", R"(print {"ids": [...], "pieces": [...]} or {"samples": [...], ...})",
+        {{"--json", "", "", R"(print {"ids": [...], "pieces": [...]} or {"samples": [...], ...})",
           turn(json)}}},
        sample_group}};
   const Given given = parse_flags(line, args);

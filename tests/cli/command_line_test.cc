@@ -75,11 +75,6 @@ TEST(CommandLine, UnknownFlagNamesTheNearest) {
   }
 }
 
-TEST(CommandLine, FlagNotYetAvailableIsRefusedByName) {
-  expect_only_error(lora({"finetune", "-m", "x.gguf", "--lora-dropout", "0.5"}), 2,
-                    "--lora-dropout: not yet available in this version");
-}
-
 TEST(CommandLine, BadValueNamesFlagAndRange) {
   expect_only_error(lora({"finetune", "-m", "x.gguf", "--ctx", "12abc"}), 2,
                     "--ctx: expected a whole number from 1 to 2147483647, found '12abc'");
