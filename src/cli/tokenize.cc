@@ -79,8 +79,7 @@ int tokenize_command(const std::vector<std::string>& args) {
   FinetuneOptions training;
   bool json = false, bos = true, pieces = false;
   int64_t n_samples = 3;
-  const Flag no_bos = {
-      now, "--no-bos", "", "", "no begin-of-sequence token before the text", turn(bos, false)};
+  const Flag no_bos = {"--no-bos", "", "", "no begin-of-sequence token before the text", turn(bos, false)};
   FlagGroup sample_group = sample_text_flags(training);
   sample_group.flags.push_back({"-n,--n-samples", "N", "", "how many are shown", integer(n_samples, 1)});
   sample_group.flags.push_back({"--pieces", "", "",
