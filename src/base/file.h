@@ -26,6 +26,8 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
   const std::string& path() const { return path_; }
+  // Takes the pages of a part of bytes() out of this process's memory until they are touched again.
+  static void release(std::span<const std::byte> part);
 
  private:
   std::string path_;

@@ -79,10 +79,13 @@ int convert_command(const std::vector<std::string>& args) {
     return 128 + stop_signal();
   }
   const double took = seconds();
-  put(stderr,
-      fmt::format("{}: {}, {} tensors, {} tokens, {}: {} in {:.1f} s ({:.0f} MB/s)\n", result.files.front(),
-                  result.architecture, result.n_tensors, result.n_vocab, result.type,
-                  format_size(result.bytes_written), took, double(result.bytes_written) / 1e6 / took));
+  std::string facts =
+      fmt::format("{}: {}, {} tokens", result.files.front(), result.architecture, result.n_vocab);
+  if (!options.vocab_only) {
+    facts += fmt::format(", {} tensors, {}: {} in {:.1f} s ({:.0f} MB/s)", result.n_tensors, result.type,
+                         format_size(result.bytes_written), took, double(result.bytes_written) / 1e6 / took);
+  }
+  put(stderr, facts + "\n");
   if (result.files.size() > 1) {
     put(stderr,
         fmt::format("{} files; give the first to programs, they find the others\n", result.files.size()));

@@ -221,6 +221,7 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
     for (size_t i = 0; i < parts[part].size() && !events.should_stop(); ++i) {
       const PlannedTensor& tensor = plan[parts[part][i]];
       writer.write(tensor, source_of(tensor, config, *weights, buffer), outputs.back(), i);
+      if (tensor.hf) weights->release(*tensor.hf);
     }
     if (events.should_stop()) {
       result.stopped = true;

@@ -76,7 +76,8 @@ const HfArchitecture* find_class(const json& root, const std::string& path) {
   for (const HfArchitecture& row : hf_architectures()) {
     for (const std::string_view known_class : row.classes) {
       if (known_class == name) return &row;
-      known += (known.empty() ? "" : ", ") + std::string(known_class);
+      if (!known.empty()) known += ", ";
+      known += known_class;
     }
   }
   fail("{}: architecture '{}' is not supported (known: {})", path, printable(name), known);

@@ -162,4 +162,10 @@ SafeTensor HfWeights::load(const HfTensor& tensor, std::vector<std::byte>& buffe
   return file.read(file.tensors()[tensor.index], buffer);
 }
 
+void HfWeights::release(const HfTensor& tensor) const {
+  if (const auto* file = std::get_if<SafeTensors>(&files_[tensor.file])) {
+    MappedFile::release(file->tensors()[tensor.index].data);
+  }
+}
+
 }  // namespace lora

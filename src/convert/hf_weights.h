@@ -33,6 +33,8 @@ class HfWeights {
 
   // The bytes of a tensor: in the mapped file, or read into `buffer`. Not thread-safe.
   SafeTensor load(const HfTensor& tensor, std::vector<std::byte>& buffer) const;
+  // The tensor is not needed for now: what is mapped of it leaves this process's memory.
+  void release(const HfTensor& tensor) const;
 
  private:
   std::vector<std::variant<SafeTensors, PytorchFile>> files_;

@@ -112,7 +112,8 @@ std::string pre_tokenizer_name(const json& pre_tokenizer, bool ignore_merges, co
         std::equal(steps.begin(), steps.end(), row.steps.begin(), row.steps.end(), same)) {
       return std::string(row.name);
     }
-    known += (known.empty() ? "" : ", ") + std::string(row.name);
+    if (!known.empty()) known += ", ";
+    known += row.name;
   }
   fail("{}: pre_tokenizer: {} is none that is known ({})", path,
        printable(fmt::format("{}", fmt::join(steps, " + ")), 300), known);

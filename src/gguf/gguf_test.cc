@@ -304,5 +304,32 @@ TEST(Gguf, RealModelsAreReadAndWrittenBackByteForByte) {
   }
 }
 
+// Tensors given in pieces, in any order, make the file that GgufWriter::write makes.
+TEST(GgufOutput, PiecesInAnyOrderMakeTheSameFile) {
+  const std::vector<float> a = {1, 2, 3, 4, 5, 6}, b = {7};
+  GgufWriter whole, declared;
+  for (GgufWriter* writer : {&whole, &declared}) writer->set_string("key", "value");
+  whole.add_tensor("a", Type::F32, {3, 2}, std::as_bytes(std::span(a)));
+  whole.add_tensor("b", Type::F32, {1}, std::as_bytes(std::span(b)));
+  declared.declare_tensor("a", Type::F32, {3, 2});
+  declared.declare_tensor("b", Type::F32, {1});
+  const test::ScratchFile expected("whole.gguf"), found("pieces.gguf");
+  whole.write(expected.path);
+  {
+    GgufOutput output(declared, found.path);
+    EXPECT_THROW(output.write(1, 32, std::as_bytes(std::span(b))), Error) << "beyond its place";
+    output.write(1, 0, std::as_bytes(std::span(b)));
+    output.write(0, 12, std::as_bytes(std::span(a)).subspan(12));
+    output.write(0, 0, std::as_bytes(std::span(a)).first(12));
+    EXPECT_FALSE(file_exists(found.path));
+    output.commit();
+  }
+  EXPECT_EQ(found.content(), expected.content());
+  const test::ScratchFile abandoned("abandoned.gguf");
+  { GgufOutput output(declared, abandoned.path); }
+  EXPECT_FALSE(file_exists(abandoned.path));
+  EXPECT_FALSE(file_exists(abandoned.path + ".tmp"));
+}
+
 }  // namespace
 }  // namespace lora

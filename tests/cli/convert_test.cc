@@ -20,7 +20,7 @@ TEST(ConvertCommand, ADefaultNameAndAModelThatRuns) {
   const RunResult run = folder.lora({"convert", "smollm/"});
   EXPECT_EQ(run.status, 0) << run.err;
   EXPECT_EQ(run.out, "");
-  EXPECT_THAT(run.err, HasSubstr("smollm-BF16.gguf: llama, 20 tensors, 4096 tokens, BF16"));
+  EXPECT_THAT(run.err, HasSubstr("smollm-BF16.gguf: llama, 4096 tokens, 20 tensors, BF16"));
   const RunResult next =
       folder.lora({"generate", "-m", "smollm-BF16.gguf", "-p", "The", "-n", "3", "--ignore-eos"});
   EXPECT_EQ(next.status, 0) << next.err;

@@ -1,0 +1,174 @@
+// tokenizer.json and tokenizer.model against the vocabularies that they come from.
+#include "convert/hf_vocabulary.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/file.h"
+#include "convert/pre_tokenizer_name.h"
+#include "convert/sentencepiece.h"
+#include "gguf/test_files.h"
+#include "tokenizer/pre_tokenizers.h"
+#include "tokenizer/vocabulary.h"
+
+namespace lora {
+namespace {
+
+using nlohmann::ordered_json;
+using test::error_of;
+using testing::HasSubstr;
+
+// A SentencePiece vocabulary as transformers writes it into a tokenizer.json: every way to put a piece
+// together from two others, those of the best piece first.
+std::string as_tokenizer_json(const Gguf& gguf) {
+  const Vocabulary vocabulary(gguf);
+  const std::vector<double> scores = *gguf.get_floats("tokenizer.ggml.scores");
+  struct Merge {
+    double score;
+    std::string left, right;
+  };
+  std::vector<Merge> merges;
+  ordered_json vocab = ordered_json::object(), added = ordered_json::array();
+  for (Token id = 0; id < vocabulary.size(); ++id) {
+    const std::string& piece = vocabulary.pieces[size_t(id)];
+    vocab[piece] = id;
+    if (vocabulary.kinds[size_t(id)] == TokenKind::control ||
+        vocabulary.kinds[size_t(id)] == TokenKind::unknown) {
+      added.push_back({{"id", id}, {"content", piece}, {"special", true}});
+    }
+    for (size_t cut = 1; cut < piece.size() && vocabulary.kinds[size_t(id)] == TokenKind::normal; ++cut) {
+      const std::string left = piece.substr(0, cut), right = piece.substr(cut);
+      if (vocabulary.find_text(left) >= 0 && vocabulary.find_text(right) >= 0) {
+        merges.push_back({scores[size_t(id)], left, right});
+      }
+    }
+  }
+  std::stable_sort(merges.begin(), merges.end(),
+                   [](const Merge& a, const Merge& b) { return a.score > b.score; });
+  ordered_json pairs = ordered_json::array();
+  for (const Merge& merge : merges) pairs.push_back({merge.left, merge.right});
+  return ordered_json{
+      {"added_tokens", added},
+      {"normalizer",
+       {{"type", "Sequence"},
+        {"normalizers", {{{"type", "Prepend"}, {"prepend", "▁"}}, {{"type", "Replace"}, {"content", "▁"}}}}}},
+      {"post_processor",
+       {{"type", "TemplateProcessing"},
+        {"single", {{{"SpecialToken", {{"id", "<s>"}}}}, {{"Sequence", {{"id", "A"}}}}}}}},
+      {"model",
+       {{"type", "BPE"},
+        {"byte_fallback", true},
+        {"unk_token", "<unk>"},
+        {"vocab", vocab},
+        {"merges", pairs}}}}
+      .dump();
+}
+
+Tokenizer tokenizer_of(const HfVocabulary& vocabulary) {
+  GgufWriter writer;
+  vocabulary.set_keys(writer);
+  const test::ScratchFile file("vocabulary.gguf");
+  writer.write(file.path);
+  return Tokenizer(Gguf::open(file.path));
+}
+
+void expect_same_tokens(const std::string& gguf_path, const std::vector<std::string>& texts) {
+  const Gguf gguf = Gguf::open(gguf_path);
+  AddedTokens added;
+  const HfVocabulary read = vocabulary_of_tokenizer_json(as_tokenizer_json(gguf), "tokenizer.json", added);
+  EXPECT_EQ(read.model, "llama");
+  EXPECT_EQ(read.add_bos, true);
+  EXPECT_EQ(read.add_eos, false);
+  EXPECT_EQ(read.add_space_prefix, true);
+  EXPECT_EQ(read.unk, 0);
+  const Tokenizer original(gguf), converted = tokenizer_of(read);
+  for (const std::string& text : texts) EXPECT_EQ(converted.encode(text), original.encode(text)) << text;
+}
+
+TEST(TokenizerJson, ByteFallbackMergesAsTheScoresDo) {
+  expect_same_tokens(
+      LORA_SOURCE_DIR "/models/tiny-q8_0.gguf",
+      {"The old king said that he would not go.", "  spaces   here", "caf\u00e9 \u4e2d\u6587\n\t!!",
+       "unbelievable wonderfulness of the presidency", "1234 and 56.78"});
+}
+
+TEST(TokenizerJson, ByteFallbackOfARealLlama2) {
+  const std::string gguf = LORA_SHARED_DIR "/vocab/ggml-vocab-llama-spm.gguf";
+  if (!file_exists(gguf)) GTEST_SKIP() << gguf << " is not here";
+  std::string all(MappedFile(gguf + ".inp").text());
+  std::vector<std::string> texts;
+  const std::string mark = "\n__ggml_vocab_test__\n";
+  for (size_t at; (at = all.find(mark)) != all.npos; all.erase(0, at + mark.size()))
+    texts.push_back(all.substr(0, at));
+  EXPECT_GT(texts.size(), 30u);
+  expect_same_tokens(gguf, texts);
+}
+
+TEST(TokenizerJson, MalformedOnesAreRefusedByName) {
+  const auto error = [](const std::string& text) {
+    return error_of([&] {
+      AddedTokens added;
+      vocabulary_of_tokenizer_json(text, "t.json", added);
+    });
+  };
+  EXPECT_THAT(error("{"), HasSubstr("t.json: not valid JSON"));
+  EXPECT_THAT(error("[]"), HasSubstr("expected a JSON object"));
+  EXPECT_THAT(error("{}"), HasSubstr("model: missing"));
+  EXPECT_THAT(error(R"({"model": {"type": "Unigram"}})"), HasSubstr("of type Unigram"));
+  EXPECT_THAT(error(R"({"model": {"merges": [], "vocab": {}}})"), HasSubstr("vocab: missing or empty"));
+  EXPECT_THAT(error(R"({"model": {"merges": [], "vocab": {"a": 99999999999}}})"),
+              HasSubstr("token 'a' has no usable id"));
+  EXPECT_THAT(error(R"({"model": {"merges": [], "vocab": {"a": -1}}})"), HasSubstr("no usable id"));
+  EXPECT_THAT(error(R"({"model": {"merges": [], "vocab": {"a": 0}}})"),
+              HasSubstr("neither byte-level BPE nor"));
+  EXPECT_THAT(error(R"({"model": {"merges": ["ab"], "vocab": {"a": 0}, "byte_fallback": true}})"),
+              HasSubstr("pairs"));
+  EXPECT_THAT(
+      error(R"({"model": {"merges": [], "vocab": {"a": 0}}, "added_tokens": [{"id": -5, "content": ""}]})"),
+      HasSubstr("added_tokens"));
+}
+
+TEST(PreTokenizerName, EveryNameIsOneThatTheTokenizerKnows) {
+  const auto name = [](const char* text, bool ignore_merges) {
+    return pre_tokenizer_name(nlohmann::json::parse(text), ignore_merges, "t.json");
+  };
+  const char* digits =
+      R"({"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": true},
+    {"type": "ByteLevel", "add_prefix_space": false}]})";
+  EXPECT_EQ(name(digits, false), "smollm");
+  EXPECT_EQ(name(R"({"type": "ByteLevel", "add_prefix_space": false})", false), "gpt-2");
+  const std::string message = error_of([&] { name(R"({"type": "Whitespace"})", false); });
+  EXPECT_THAT(message, HasSubstr("t.json: pre_tokenizer: Whitespace is none that is known"));
+  std::istringstream known(message.substr(message.find('(') + 1));
+  for (std::string one; std::getline(known, one, ',');) {
+    one.erase(std::remove_if(one.begin(), one.end(), [](char c) { return c == ' ' || c == ')'; }), one.end());
+    EXPECT_NE(find_pre_tokenizer(one), nullptr) << one;
+  }
+}
+
+TEST(SentencePiece, DamagedFilesAreRefused) {
+  const auto error = [](std::string_view bytes) {
+    return error_of([&] { parse_sentencepiece(test::as_bytes(bytes), "t.model"); });
+  };
+  const std::string piece(
+      "\x0a\x08\x0a\x01"
+      "a\x15\x00\x00\x80\xbf",
+      10),
+      bpe("\x12\x02\x18\x02", 4);
+  EXPECT_EQ(error(piece + bpe), "");
+  EXPECT_THAT(error(piece), HasSubstr("of type unigram")) << "the format's default";
+  for (size_t n = 1; n < piece.size(); ++n) {
+    EXPECT_THAT(error(piece.substr(0, n)), HasSubstr("t.model: not a SentencePiece model")) << n;
+  }
+  EXPECT_THAT(error(""), HasSubstr("not a SentencePiece model"));
+  EXPECT_THAT(error(std::string(11, '\xff')), HasSubstr("not a SentencePiece model"));
+  EXPECT_THAT(error(std::string("\x0a\x02\x18\x09", 4) + bpe), HasSubstr("not a SentencePiece model"))
+      << "a type";
+}
+
+}  // namespace
+}  // namespace lora
