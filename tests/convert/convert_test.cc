@@ -1,23 +1,14 @@
 // Hugging Face folders to GGUF: the values, the keys and the vocabulary that come out; what is refused, and
 // that nothing is left behind then.
-#include "convert/convert.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <unistd.h>
-
+#include <algorithm>
+#include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <numeric>
-#include <set>
 
 #include "base/file.h"
-#include "gguf/gguf.h"
+#include "converted.h"
 #include "gguf/hf_names.h"
 #include "gguf/safetensors.h"
-#include "gguf/test_pytorch.h"
-#include "hf_models.h"
 #include "model/model.h"
 #include "model/step.h"
 #include "tokenizer/tokenizer.h"
@@ -26,77 +17,7 @@ namespace lora {
 namespace {
 
 using namespace test;
-using testing::AllOf;
 using testing::ElementsAre;
-using testing::HasSubstr;
-namespace fs = std::filesystem;
-
-const std::string kVocabulary = LORA_SOURCE_DIR "/models/tiny-q8_0.gguf";
-
-struct Folder {
-  std::string path;
-  Folder() {
-    static int n = 0;
-    path = testing::TempDir() + fmt::format("lora_convert_{}_{}", ::getpid(), n++);
-    fs::create_directories(path);
-  }
-  ~Folder() { fs::remove_all(path); }
-  std::string at(const std::string& name) const { return path + "/" + name; }
-  void write(const std::string& name, std::string_view text) const {
-    std::ofstream(at(name), std::ios::binary).write(text.data(), std::streamsize(text.size()));
-  }
-  std::string read(const std::string& name) const {
-    std::ifstream in(at(name), std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
-  std::set<std::string> names() const {
-    std::set<std::string> result;
-    for (const auto& entry : fs::directory_iterator(path)) result.insert(entry.path().filename());
-    return result;
-  }
-};
-
-const std::vector<HfModel>& models() {
-  static const std::vector<HfModel> all = make_hf_models();
-  return all;
-}
-
-const HfModel& model_named(const std::string& name) {
-  for (const HfModel& model : models()) {
-    if (model.name == name) return model;
-  }
-  throw std::runtime_error(name);
-}
-
-// One model's folder, and what conversion makes of it.
-struct Converted {
-  Folder folder;
-  explicit Converted(const HfModel& model) { write_hf_folder(model, folder.at("hf"), kVocabulary); }
-  explicit Converted(const std::string& name) : Converted(model_named(name)) {}
-
-  ConvertOptions options(const std::string& type = "f32") const {
-    ConvertOptions o;
-    o.folder = folder.at("hf");
-    o.outfile = folder.at("out.gguf");
-    o.outtype = type;
-    o.n_threads = 2;
-    return o;
-  }
-  Gguf convert(const ConvertOptions& o) const { return Gguf::open(lora::convert(o, {}).files.front()); }
-  Gguf convert(const std::string& type = "f32") const { return convert(options(type)); }
-  // What is thrown; nothing may be left beside the input.
-  std::string error(const std::string& type = "f32") const {
-    const std::string message = error_of([&] { convert(type); });
-    EXPECT_THAT(folder.names(), ElementsAre("hf")) << message;
-    return message;
-  }
-};
-
-std::vector<float> values_of(const GgufTensor& tensor) {
-  std::vector<float> values(size_t(tensor.n_elements()));
-  traits(tensor.type).decode(values.data(), tensor.data.data(), tensor.n_elements());
-  return values;
-}
 
 class EveryModel : public testing::TestWithParam<std::string> {};
 
@@ -336,123 +257,6 @@ TEST(Convert, TheBundledModelsFolder) {
     for (const float logit : row) sum += std::exp(double(logit) - highest);
     EXPECT_NEAR(losses[t], highest + std::log(sum) - row[size_t(ids[t + 1])], 1e-4) << t;
   }
-}
-
-// A folder in which one thing is wrong.
-struct Broken : Converted {
-  using Converted::Converted;
-  std::string hf(const std::string& name) const { return folder.at("hf/" + name); }
-  void config(const std::function<void(nlohmann::ordered_json&)>& change) const {
-    auto json = nlohmann::ordered_json::parse(folder.read("hf/config.json"));
-    change(json);
-    folder.write("hf/config.json", json.dump());
-  }
-  std::string config_error(const char* key, const nlohmann::ordered_json& value) const {
-    config([&](auto& json) { json[key] = value; });
-    return error();
-  }
-};
-
-TEST(ConvertRefuses, ConfigurationsThatLie) {
-  EXPECT_THAT(Broken("llama2").config_error("hidden_size", 64),
-              AllOf(HasSubstr("tensor 'model.embed_tokens.weight': expected 4096 x 64"),
-                    HasSubstr("found 4096 x 128")));
-  EXPECT_THAT(Broken("llama2").config_error("num_key_value_heads", 4),
-              HasSubstr("k_proj.weight': expected 128 x 128"));
-  EXPECT_THAT(Broken("llama2").config_error("num_hidden_layers", 3),
-              HasSubstr("tensor 'model.layers.2.input_layernorm.weight' is missing"));
-  EXPECT_THAT(Broken("llama2").config_error("num_hidden_layers", 1),
-              HasSubstr("tensor 'model.layers.1.input_layernorm.weight': not known for architecture llama"));
-  EXPECT_THAT(Broken("llama2").config_error("num_hidden_layers", 2000000000),
-              HasSubstr("2000000000 layers, but"));
-  EXPECT_THAT(Broken("llama2").config_error("vocab_size", 2000000000),
-              HasSubstr("expected 2000000000 x 128"));
-  EXPECT_THAT(Broken("llama2").config_error("num_attention_heads", -1),
-              HasSubstr("num_attention_heads: -1 makes"));
-  EXPECT_THAT(Broken("llama2").config_error("hidden_size", "x"),
-              HasSubstr("hidden_size: \"x\" makes no sense"));
-  EXPECT_THAT(Broken("llama2").config_error("num_key_value_heads", 3), HasSubstr("not divided by 3"));
-  EXPECT_THAT(Broken("phi3").config_error("num_attention_heads", 2),
-              HasSubstr("long_factor: 16 numbers for 32"));
-  EXPECT_THAT(Broken("llama2").config_error("architectures", {"MambaForCausalLM"}),
-              AllOf(HasSubstr("'MambaForCausalLM' is not supported"), HasSubstr("known: LlamaForCausalLM")));
-  EXPECT_THAT(Broken("llama2").config_error("rope_scaling", {{"type", "magic"}}),
-              HasSubstr("'magic' is not supported"));
-  EXPECT_THAT(Broken("llama2").config_error("quantization_config", {{"quant_method", "gptq"}}),
-              HasSubstr("quantized by 'gptq'"));
-  const Broken nested("llama2");
-  nested.folder.write("hf/config.json", std::string(100000, '['));
-  EXPECT_THAT(nested.error(), HasSubstr("config.json: nests deeper"));
-}
-
-TEST(ConvertRefuses, ShardsThatAreMissing) {
-  const Broken sharded("llama3");
-  fs::remove(sharded.hf("model-00002-of-00003.safetensors"));
-  EXPECT_THAT(sharded.error(),
-              AllOf(HasSubstr("model-00002-of-00003.safetensors: missing"), HasSubstr("index.json")));
-  fs::remove(sharded.hf("model.safetensors.index.json"));
-  EXPECT_THAT(sharded.error(), HasSubstr("one of 3 shards, of which 2 are in the folder"));
-  const Broken empty("llama2");
-  fs::remove(empty.hf("model.safetensors"));
-  EXPECT_THAT(empty.error(), HasSubstr("no model*.safetensors and no pytorch_model*.bin"));
-  const Broken outside("llama3");
-  outside.folder.write("hf/model.safetensors.index.json", R"({"weight_map": {"a": "../x.safetensors"}})");
-  EXPECT_THAT(outside.error(), HasSubstr("is not the name of a file in the folder"));
-}
-
-TEST(ConvertRefuses, HostileWeights) {
-  const Broken safetensors("llama2");
-  const std::string good = safetensors.folder.read("hf/model.safetensors");
-  std::string huge = good;
-  const uint64_t lie = uint64_t{1} << 60;
-  std::memcpy(huge.data(), &lie, sizeof lie);
-  safetensors.folder.write("hf/model.safetensors", huge);
-  EXPECT_THAT(safetensors.error(), HasSubstr("a header of 1152921504606846976 bytes"));
-  safetensors.folder.write("hf/model.safetensors", good.substr(0, good.size() - 1000));
-  EXPECT_THAT(safetensors.error(), HasSubstr("truncated"));
-  std::string overlapping = good;
-  const size_t second = overlapping.find("\"data_offsets\":[", overlapping.find("data_offsets") + 20) + 16;
-  overlapping[second] = '1';  // another place of the same length, or another length
-  safetensors.folder.write("hf/model.safetensors", overlapping);
-  EXPECT_THAT(safetensors.error(), HasSubstr("model.safetensors: tensor"));
-
-  const Broken pickle("smollm");
-  PickleBytes call;
-  call.global("posix", "system").op("(").text("touch /tmp/pwned").op("tR.");
-  write_zip(pickle.hf("pytorch_model.bin"), {{"m/data.pkl", call.bytes.data}});
-  EXPECT_THAT(pickle.error(), HasSubstr("pytorch_model.bin: refused: the pickle asks for posix.system"));
-  write_zip(pickle.hf("pytorch_model.bin"), {{"m/data.pkl", std::string(10 << 20, '\0')}}, ZIP_CM_DEFLATE);
-  EXPECT_THAT(pickle.error(), HasSubstr("pytorch_model.bin: archive entry m/data.pkl: refused: compressed"));
-}
-
-TEST(ConvertRefuses, ValuesThatTheTypeCannotHold) {
-  HfModel model = model_named("llama2");
-  std::string& bytes = model.tensors["model.layers.1.mlp.up_proj.weight"].bytes;
-  const float large = 1e9f;
-  std::memcpy(bytes.data() + 400, &large, sizeof large);
-  const Broken broken(model);
-  EXPECT_THAT(broken.error("f16"),
-              AllOf(HasSubstr("model.layers.1.mlp.up_proj.weight"), HasSubstr("beyond what F16")));
-  EXPECT_THAT(broken.error("q8_0"), HasSubstr("beyond what Q8_0 holds"));
-  broken.convert("bf16");
-}
-
-TEST(ConvertRefuses, Tokenizers) {
-  const Broken unigram("llama2");
-  unigram.folder.write("hf/tokenizer.model", sentencepiece_bytes(kVocabulary, 1));
-  EXPECT_THAT(unigram.error(), HasSubstr("tokenizer.model: a SentencePiece model of type unigram"));
-  unigram.folder.write("hf/tokenizer.model", "not a protocol buffer");
-  EXPECT_THAT(unigram.error(), HasSubstr("not a SentencePiece model, or a damaged one"));
-  fs::remove(unigram.hf("tokenizer.model"));
-  EXPECT_THAT(unigram.error(), HasSubstr("no tokenizer.model and no tokenizer.json"));
-  unigram.folder.write("hf/tokenizer.json", R"({"model": {"type": "Unigram", "vocab": []}})");
-  EXPECT_THAT(unigram.error(), HasSubstr("a tokenizer of type Unigram"));
-  const Broken split("llama3");
-  auto json = byte_level_tokenizer();
-  json["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "[a-z]+";
-  split.folder.write("hf/tokenizer.json", json.dump());
-  EXPECT_THAT(split.error(),
-              AllOf(HasSubstr("pre_tokenizer: [a-z]+ is none that is known"), HasSubstr("llama-bpe")));
 }
 
 TEST(Convert, StoppedOnRequestLeavesNothing) {
