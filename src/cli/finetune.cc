@@ -14,11 +14,8 @@ namespace lora::cli {
 
 namespace {
 
-// Ctrl-C leaves "^C" behind the bar, so the notice begins a line of its own on a terminal.
+// Ctrl-C leaves "^C" behind the bar, so on a terminal the notice begins a line of its own.
 constexpr const char* kStopNotice =
-    "stopping: the iteration in work is finished or dropped, then all is saved; Ctrl-C again leaves at "
-    "once\n";
-constexpr const char* kStopNoticeOnTerminal =
     "\nstopping: the iteration in work is finished or dropped, then all is saved; Ctrl-C again leaves at "
     "once\n";
 
@@ -36,7 +33,7 @@ int finetune_command(const std::vector<std::string>& args) {
     return 0;
   }
   choose_run_length(options, given);
-  catch_stop_signals(stderr_is_terminal() ? kStopNoticeOnTerminal : kStopNotice);
+  catch_stop_signals(stderr_is_terminal() ? kStopNotice : kStopNotice + 1);
 
   Progress progress(stderr, stderr_is_terminal(), stderr_columns());
   FinetuneEvents events;

@@ -22,21 +22,9 @@ void pack_tile_left(T* to, const float* from, int64_t row, int64_t n, float scal
 
 template <class T>
 void pack_tile_turned(T* to, const float* from, int64_t row, int64_t n, const TileShape& s) {
-  // 32 bits at a time: a float, or a pair of bf16 that stays together.
-  constexpr int64_t kPerWord = 4 / int64_t(sizeof(T));
   const int64_t nr = s.kernel.nr;
-  alignas(64) T rows[kMaxNr * kWidth];
   for (int64_t j = 0; j < kTile; j += nr, to += nr * s.dim_inner) {
-    for (int64_t d = 0; d < s.dim_inner; d += kWidth) {
-      const int64_t width = std::min(kWidth, s.dim_inner - d);
-      for (int64_t r = 0; r < nr; ++r) {
-        const int64_t valid = j + r < n ? std::clamp<int64_t>(s.dim - d, 0, width) : 0;
-        if (valid > 0) scale_row(rows + r * kWidth, from + (j + r) * row + d, valid, 1.0f);
-        std::fill(rows + r * kWidth + valid, rows + r * kWidth + width, T{});
-      }
-      transpose(reinterpret_cast<uint32_t*>(to + d * nr), nr, reinterpret_cast<const uint32_t*>(rows),
-                kWidth / kPerWord, nr, width / kPerWord);
-    }
+    pack_panel(to, from + j * row, row, n - j, s.dim, s.dim_inner, nr, 1.0f);
   }
 }
 
@@ -91,7 +79,7 @@ void add_over_keys(float* sums, const T* left, const T* interleaved, const TileM
   const MicroKernel& kernel = s.kernel;
   for (int64_t d = 0; d < s.dim_lanes; d += kernel.nr) {
     for (int64_t i = 0; i < mask.n_rows; i += kernel.mr) {
-      const int64_t n_keys = TileShape::padded(mask.keys(i + kernel.mr), kernel.k_step);
+      const int64_t n_keys = round_up(mask.keys(i + kernel.mr), kernel.k_step);
       if (n_keys == 0) continue;
       kernel.tile(sums + d * kTile + i * kernel.nr, kernel.nr, left + i * kTile, kTile,
                   interleaved + d * kTile, n_keys, true);
@@ -103,7 +91,7 @@ template <class T>
 void add_over_queries(float* sums, const T* left, const T* interleaved, const TileMask& mask,
                       const TileShape& s) {
   const MicroKernel& kernel = s.kernel;
-  const int64_t end = TileShape::padded(mask.n_rows, kernel.k_step), n_keys = mask.keys(mask.n_rows);
+  const int64_t end = round_up(mask.n_rows, kernel.k_step), n_keys = mask.keys(mask.n_rows);
   for (int64_t d = 0; d < s.dim_lanes; d += kernel.nr) {
     for (int64_t j = 0; j < n_keys; j += kernel.mr) {
       const int64_t begin = mask.first_row(j) / kernel.k_step * kernel.k_step;

@@ -26,7 +26,7 @@ namespace lora {
 inline constexpr int64_t kTile = 96;
 
 inline int64_t tiles(int64_t n) {
-  return (n + kTile - 1) / kTile;
+  return ceil_div(n, kTile);
 }
 
 // head_dim as the micro-kernel in use needs it.
@@ -34,11 +34,10 @@ struct TileShape {
   TileShape(const MicroKernel& k, int64_t head_dim)
       : kernel(k),
         dim(head_dim),
-        dim_inner(padded(head_dim, k.k_step)),
-        dim_lanes(padded(head_dim, k.nr)),
+        dim_inner(round_up(head_dim, k.k_step)),
+        dim_lanes(round_up(head_dim, k.nr)),
         turned(kTile * dim_inner),
         interleaved(kTile * dim_lanes) {}
-  static int64_t padded(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
   const MicroKernel& kernel;
   int64_t dim;

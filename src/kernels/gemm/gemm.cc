@@ -182,24 +182,10 @@ void input_gradient(float* dx, std::span<const GemmTerm> terms, bool accumulate,
 template <class T>
 PackedTokens pack_right(std::byte* storage, const float* x, int64_t n_tokens, int64_t n_cols, float scale,
                         const MicroKernel& kernel, ThreadPool& pool) {
-  // 32 bits at a time: a float, or a pair of bf16 that stays together.
-  constexpr int64_t kColumns = 256, kPerWord = 4 / sizeof(T);
   const int64_t nr = kernel.nr, k_padded = round_up(n_cols, kernel.k_step);
   pool.run(ceil_div(n_tokens, nr), [&](int64_t panel, int) {
-    alignas(64) T rows[kMaxNr * kColumns];
-    T* out = reinterpret_cast<T*>(storage) + panel * nr * k_padded;
-    for (int64_t k0 = 0; k0 < k_padded; k0 += kColumns) {
-      const int64_t k = std::min(kColumns, k_padded - k0);
-      for (int64_t lane = 0; lane < nr; ++lane) {
-        const int64_t t = panel * nr + lane,
-                      valid = t < n_tokens ? std::clamp<int64_t>(n_cols - k0, 0, k) : 0;
-        T* row = rows + lane * kColumns;
-        if (valid > 0) scale_row(row, x + t * n_cols + k0, valid, scale);
-        std::fill(row + valid, row + k, T{});
-      }
-      transpose(reinterpret_cast<uint32_t*>(out + k0 * nr), nr, reinterpret_cast<const uint32_t*>(rows),
-                kColumns / kPerWord, nr, k / kPerWord);
-    }
+    pack_panel(reinterpret_cast<T*>(storage) + panel * nr * k_padded, x + panel * nr * n_cols, n_cols,
+               n_tokens - panel * nr, n_cols, k_padded, nr, scale);
   });
   return {storage, n_tokens, n_cols};
 }

@@ -15,6 +15,13 @@
 
 namespace lora {
 
+inline int64_t round_up(int64_t n, int64_t step) {
+  return (n + step - 1) / step * step;
+}
+inline int64_t ceil_div(int64_t n, int64_t d) {
+  return (n + d - 1) / d;
+}
+
 struct MicroKernel {
   int mr, nr;
   int pair;    // consecutive k that lie together in r

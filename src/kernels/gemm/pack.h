@@ -3,9 +3,11 @@
 // CPU has bf16 instructions they round to zero, which is how its products read them anyway.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "base/half.h"
+#include "kernels/gemm/micro_kernel.h"
 
 namespace lora {
 
@@ -26,5 +28,26 @@ void interleave_rows_avx512_bf16(uint32_t* out, int64_t stride, const float* a, 
 // out[j * ld_out + i] = in[i * ld_in + j] for i < n_rows, j < n_cols.
 void transpose(uint32_t* out, int64_t ld_out, const uint32_t* in, int64_t ld_in, int64_t n_rows,
                int64_t n_cols);
+
+// One panel of a right operand whose lanes are rows of `from`, `row` floats apart, times scale:
+// [k_padded / pair][nr][pair]. Rows from n_rows on and columns from n_cols on are zero.
+template <class T>
+void pack_panel(T* out, const float* from, int64_t row, int64_t n_rows, int64_t n_cols, int64_t k_padded,
+                int64_t nr, float scale) {
+  // 32 bits at a time: a float, or a pair of bf16 that stays together.
+  constexpr int64_t kColumns = 256, kPerWord = 4 / int64_t(sizeof(T));
+  alignas(64) T rows[kMaxNr * kColumns];
+  for (int64_t k0 = 0; k0 < k_padded; k0 += kColumns) {
+    const int64_t k = std::min(kColumns, k_padded - k0);
+    for (int64_t lane = 0; lane < nr; ++lane) {
+      const int64_t valid = lane < n_rows ? std::clamp<int64_t>(n_cols - k0, 0, k) : 0;
+      T* to = rows + lane * kColumns;
+      if (valid > 0) scale_row(to, from + lane * row + k0, valid, scale);
+      std::fill(to + valid, to + k, T{});
+    }
+    transpose(reinterpret_cast<uint32_t*>(out + k0 * nr), nr, reinterpret_cast<const uint32_t*>(rows),
+              kColumns / kPerWord, nr, k / kPerWord);
+  }
+}
 
 }  // namespace lora

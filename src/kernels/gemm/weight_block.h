@@ -16,13 +16,6 @@
 
 namespace lora {
 
-inline int64_t round_up(int64_t n, int64_t step) {
-  return (n + step - 1) / step * step;
-}
-inline int64_t ceil_div(int64_t n, int64_t d) {
-  return (n + d - 1) / d;
-}
-
 // Weight rows or columns of one task, and tokens.
 inline constexpr int64_t kSlab = 512, kTokenSlab = 512;
 // Floats between panels that are filled or read side by side: their sizes are powers of two, and without the
