@@ -1,4 +1,4 @@
-// Wall time of a call, and the middle of several.
+// Wall time from a moment on and of a call, and the middle of several.
 #pragma once
 
 #include <algorithm>
@@ -7,11 +7,17 @@
 
 namespace lora {
 
+using Clock = std::chrono::steady_clock;
+
+inline double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
 template <class Body>
 double seconds(const Body& body) {
-  const auto start = std::chrono::steady_clock::now();
+  const Clock::time_point start = Clock::now();
   body();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return seconds_since(start);
 }
 
 // Of at least one value; of an even number the mean of the middle two.

@@ -1,20 +1,14 @@
 #include "generate/continuation.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 
 #include "base/error.h"
+#include "base/timing.h"
 #include "generate/stop_matcher.h"
 
 namespace lora {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // The bytes that a token adds to the text. The first token of a text loses the leading space that
 // the tokenizer put before it, which decode(tokens) knows how to undo.

@@ -1,22 +1,14 @@
 #include "train/estimate.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "base/machine.h"
+#include "base/timing.h"
 #include "kernels/optimizer/adamw.h"
 
 namespace lora {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_of(const std::function<void()>& work) {
-  const Clock::time_point start = Clock::now();
-  work();
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Medians of each work's time, measured in turn so that a machine that slows down slows all of them.
 std::vector<double> medians(const std::vector<std::function<void()>>& works) {
@@ -26,7 +18,7 @@ std::vector<double> medians(const std::vector<std::function<void()>>& works) {
   for (const auto& work : works) work();  // reads the weights from disk, touches the memory
   double sum = 0;
   for (int round = 0; round < kMost && (round < kLeast || sum < kEnough); ++round) {
-    for (size_t i = 0; i < works.size(); ++i) sum += times[i].emplace_back(seconds_of(works[i]));
+    for (size_t i = 0; i < works.size(); ++i) sum += times[i].emplace_back(seconds(works[i]));
     if (round >= 1 && sum > 30 * kEnough) break;  // large models: two rounds are enough
   }
   std::vector<double> result;

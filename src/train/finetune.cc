@@ -1,10 +1,10 @@
 #include "train/finetune.h"
 
-#include <chrono>
 #include <cmath>
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "base/timing.h"
 #include "kernels/optimizer/adamw.h"
 #include "train/metrics.h"
 #include "train/outputs.h"
@@ -15,12 +15,6 @@
 
 namespace lora {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 class Run {
  public:
