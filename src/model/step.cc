@@ -113,14 +113,9 @@ void Step::logits(float* logits, const StepTokens& tokens) {
 
 void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float scale,
                                 std::optional<uint64_t> dropout_key) {
-  nn_.dropout_key = dropout_key;
-  backward(losses, tokens, scale);
-  nn_.dropout_key.reset();
-}
-
-void Step::backward(double* losses, const StepTokens& tokens, float scale) {
   check(tokens);
   if (!plan_.backward) fail("step: planned without a backward pass");
+  nn_.dropout_key = dropout_key;
   const ProfileScope part(nn_.profile, Part::elementwise);
   const ArenaScope scope(arena_);
   const ModelConfig& c = model_.config;

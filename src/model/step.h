@@ -71,7 +71,6 @@ class Step {
 
  private:
   const float* forward(const StepTokens& tokens, float* x);
-  void backward(double* losses, const StepTokens& tokens, float scale);
   void head_backward(float* x, double* losses, std::span<const int32_t> targets, float scale);
   void check(const StepTokens& tokens) const;
 

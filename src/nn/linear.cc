@@ -32,6 +32,14 @@ std::optional<DropoutMask> dropout_of(const LoraView& lora, const NnContext& nn)
   return DropoutMask{lora.dropout, random_bits(*nn.dropout_key, Purpose::dropout, lora.stream, 0)};
 }
 
+// Whether an adapter that reads x drops some of it.
+bool drops(std::span<const LinearOutput> outputs, const NnContext& nn) {
+  return std::ranges::any_of(outputs, [&](const LinearOutput& out) {
+    return std::ranges::any_of(out.layer->loras,
+                               [&](const LoraView& lora) { return dropout_of(lora, nn).has_value(); });
+  });
+}
+
 void add_bias(const LinearOutput& out, int64_t n_tokens, ThreadPool& pool) {
   const int64_t n = out.layer->n_out();
   pool.for_range(n_tokens, 16, [&](int64_t begin, int64_t end) {
@@ -113,7 +121,7 @@ int64_t xa_size(const Linear& layer, int64_t n_tokens) {
 void linear_forward(std::span<const LinearOutput> outputs, const float* x, int64_t n_tokens, NnContext& nn) {
   const ProfileScope part(nn.profile, Part::gemm_forward);
   const ArenaScope scope(nn.arena);
-  if (n_tokens <= kDotTokens && !nn.dropout_key) {
+  if (n_tokens <= kDotTokens && !drops(outputs, nn)) {
     forward_few(outputs, x, n_tokens, nn);
   } else {
     const PackedTokens packed_x = pack_x(x, n_tokens, outputs[0].layer->n_in(), 1.0f, nn);
