@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -16,7 +15,7 @@
 #include "adapter/parameters.h"
 #include "base/file.h"
 #include "model/model.h"
-#include "model/step.h"
+#include "text_loss.h"
 
 namespace lora {
 namespace {
@@ -44,19 +43,6 @@ class Peft : public testing::TestWithParam<std::tuple<Base, const char*>> {
   }
 };
 
-double mean_loss(const Model& model, const std::vector<int32_t>& ids) {
-  const int64_t n = int64_t(ids.size());
-  std::vector<int32_t> targets(ids.begin() + 1, ids.end()), positions(ids.size());
-  targets.push_back(-1);
-  std::iota(positions.begin(), positions.end(), 0);
-  const AttentionSegment whole = {0, n, 0, n};
-  std::vector<double> losses(ids.size());
-  ThreadPool pool(2);
-  Step step(model, plan_step(model, n, n, 0, false, GemmInput::f32, pool.size()), GemmInput::f32, pool);
-  step.losses(losses.data(), {ids, targets, positions, {&whole, 1}});
-  return std::accumulate(losses.begin(), losses.end(), 0.0) / double(n - 1);
-}
-
 TEST_P(Peft, LossIsThatOfPeft) {
   const auto& [base, name] = GetParam();
   const nlohmann::json golden = nlohmann::json::parse(std::ifstream(kGolden + "tiny-peft.json"));
@@ -69,7 +55,7 @@ TEST_P(Peft, LossIsThatOfPeft) {
     attach(model, adapter, 1);
   }
   const double want = golden.at(name);
-  EXPECT_NEAR(mean_loss(model, golden.at("ids")) / want, 1, base.tolerance);
+  EXPECT_NEAR(test::mean_loss(model, golden.at("ids")) / want, 1, base.tolerance);
 }
 
 INSTANTIATE_TEST_SUITE_P(Adapters, Peft,

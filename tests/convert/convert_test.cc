@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 
 #include "base/file.h"
 #include "converted.h"
 #include "gguf/hf_names.h"
 #include "gguf/safetensors.h"
 #include "model/model.h"
-#include "model/step.h"
+#include "text_loss.h"
 #include "tokenizer/tokenizer.h"
 
 namespace lora {
@@ -77,17 +76,7 @@ TEST_P(EveryModelThatRuns, LossIsThatOfTheFormulas) {
   converted.convert();
   const Model loaded = load_model(converted.folder.at("out.gguf"));
   const std::vector<int32_t> ids = some_tokens(model, 40);
-  const auto n = int64_t(ids.size());
-  std::vector<int32_t> targets(ids.begin() + 1, ids.end()), positions(ids.size());
-  targets.push_back(-1);
-  std::iota(positions.begin(), positions.end(), 0);
-  const AttentionSegment whole = {0, n, 0, n};
-  std::vector<double> losses(ids.size());
-  ThreadPool pool(2);
-  Step step(loaded, plan_step(loaded, n, n, 0, false, GemmInput::f32, pool.size()), GemmInput::f32, pool);
-  step.losses(losses.data(), {ids, targets, positions, {&whole, 1}});
-  const double loss = std::accumulate(losses.begin(), losses.end(), 0.0) / double(n - 1);
-  EXPECT_NEAR(loss / reference_loss(model, ids), 1, 2e-6);
+  EXPECT_NEAR(test::mean_loss(loaded, ids) / reference_loss(model, ids), 1, 2e-6);
 }
 
 TEST_P(EveryModel, ThreadsChangeNothing) {
@@ -237,17 +226,9 @@ TEST(Convert, TheBundledModelsFolder) {
   const SafeTensors golden = SafeTensors::open(numbers);
   const SafeTensor& stored = golden.tensor("ids");
   const int64_t n = stored.shape[1];
-  std::vector<int32_t> ids(size_t(n), 0), targets, positions(size_t(n), 0);
+  std::vector<int32_t> ids(size_t(n), 0);
   std::memcpy(ids.data(), stored.data.data(), ids.size() * sizeof(int32_t));
-  targets.assign(ids.begin() + 1, ids.end());
-  targets.push_back(-1);
-  std::iota(positions.begin(), positions.end(), 0);
-  const Model model = load_model(out);
-  ThreadPool pool(2);
-  Step step(model, plan_step(model, n, n, 0, false, GemmInput::f32, pool.size()), GemmInput::f32, pool);
-  const AttentionSegment whole = {0, n, 0, n};
-  std::vector<double> losses(ids.size());
-  step.losses(losses.data(), {ids, targets, positions, {&whole, 1}});
+  const std::vector<double> losses = test::text_losses(load_model(out), ids);
   const std::vector<float> logits = golden.tensor("base_logits").to_f32();
   const size_t n_vocab = logits.size() / ids.size();
   for (size_t t = 0; t + 1 < ids.size(); ++t) {
