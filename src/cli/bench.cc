@@ -32,8 +32,8 @@ CommandLine bench_line(BenchOptions& o, What& what) {
       "bench",
       "--model FILE | --synthetic NAME [flags]",
       "Measures how fast a model trains and generates on this machine, beside what the machine can do at "
-      "best, "
-      "and the memory it takes. Nothing is written. Close other programs, or compare only within one run.",
+      "best, and the memory it takes. Nothing is written. Close other programs, or compare only within one "
+      "run.",
       {{"Model",
         {{"-m,--model,--model-base", "FILE", "", "model GGUF", non_empty_text(t.model_base)},
          {"--synthetic", "NAME", "", "random weights of this shape instead: " + shapes,

@@ -43,8 +43,7 @@ int estimate_command(const std::vector<std::string>& args) {
   const CommandLine line = {
       "estimate", "--model-base FILE --train-data FILE [flags]",
       "What `lora finetune` with the same flags would take: memory by part, and the time of an iteration and "
-      "of "
-      "all, from some layers that are timed on this machine. Nothing is trained or written.",
+      "of all, from some layers that are timed on this machine. Nothing is trained or written.",
       finetune_flags(options)};
   const Given given = parse_flags(line, args);
   if (given.help) {

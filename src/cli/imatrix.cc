@@ -21,8 +21,7 @@ int imatrix_command(const std::vector<std::string>& args) {
       "imatrix",
       "--model FILE --file FILE [--output FILE] [flags]",
       "Importance of each input column of the model's weights: the mean square of what goes into it, over a "
-      "text. "
-      "`lora quantize --imatrix` and llama.cpp read the file.",
+      "text. `lora quantize --imatrix` and llama.cpp read the file.",
       {text_flags(source),
        model_flags(options, options.n_ctx, 2, ""),
        {"Output", {{"-o,--output", "FILE", "", "what to write", non_empty_text(out)}}}}};

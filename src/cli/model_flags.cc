@@ -20,8 +20,7 @@ FlagGroup model_flags(ModelOptions& o, int64_t& n_ctx, int64_t min_ctx, const st
            integer(o.threads, 1, 4096).or_else("physical cores")},
           {"--precision", "P", "",
            "of matrix multiplications: f32, bf16 or auto (bf16 where the CPU has it); all but f32 generate "
-           "in "
-           "8-bit integers where weights are quantized",
+           "in 8-bit integers where weights are quantized",
            precision(o.precision)},
           {"--rope-freq-base", "F", "", "base of the rotary frequencies",
            number(o.rope_freq_base, above_zero).or_else("the adapter's, else the model's")},
