@@ -76,6 +76,10 @@ void Step::check(const StepTokens& tokens) const {
   }
 }
 
+void Step::expect_wanted() const {
+  if (give_up_ && give_up_()) throw GivenUp();
+}
+
 // Runs all layers in place over one stream and returns the normed output, in the arena.
 const float* Step::forward(const StepTokens& tokens, float* x) {
   nn_.dropout_key.reset();  // nothing is dropped but in training
@@ -84,6 +88,7 @@ const float* Step::forward(const StepTokens& tokens, float* x) {
   const BlockTokens block{n, tokens.positions.data(), tokens.segments, rope_};
   embedding_forward(x, model_.embedding, tokens.ids, nn_.pool);
   for (const Layer& layer : model_.layers) {
+    expect_wanted();
     const ArenaScope scope(arena_);
     const BlockActivations activations = take_block_activations(arena_, model_, layer, n);
     block_forward(x, x, model_, layer, activations, block, nullptr, nn_);
@@ -140,12 +145,14 @@ void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float 
 
   embedding_forward(inputs[0], model_.embedding, tokens.ids, nn_.pool);
   for (int64_t i = 0; i < n_layer; ++i) {
+    expect_wanted();
     const ArenaScope layer_scope(arena_);
     block_at(i, inputs[size_t(i) + 1], activations(i));
   }
   bool embedding_trained = false;
   for (const LoraView& lora : model_.embedding.loras) embedding_trained |= lora.da != nullptr;
   for (int64_t i = n_layer - 1; i >= 0; --i) {
+    expect_wanted();
     const ArenaScope layer_scope(arena_);
     const BlockActivations set = activations(i);
     if (i == n_layer - 1) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <utility>
@@ -48,6 +49,9 @@ StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, in
 StepPlan plan_step_within(uint64_t budget, const Model& model, int64_t n_tokens, int64_t n_positions,
                           GemmInput input, int n_threads);
 
+// What a step that was asked to give up throws; the adapters' gradients are of no use then.
+struct GivenUp {};
+
 class Step {
  public:
   Step(const Model& model, const StepPlan& plan, GemmInput input, ThreadPool& pool);
@@ -59,6 +63,10 @@ class Step {
   // db). With a key, adapters that have a dropout drop their inputs by it.
   void losses_and_gradients(double* losses, const StepTokens& tokens, float scale,
                             std::optional<uint64_t> dropout_key = {});
+
+  // Asked before each layer, forward and backward, from now on: true throws GivenUp. A step of a large batch
+  // takes minutes.
+  void set_give_up(std::function<bool()> give_up) { give_up_ = std::move(give_up); }
 
   // From now on losses_and_gradients() adds its time to it; nullptr: no longer.
   void set_profile(Profile* profile) { nn_.profile = profile; }
@@ -73,6 +81,7 @@ class Step {
   const float* forward(const StepTokens& tokens, float* x);
   void head_backward(float* x, double* losses, std::span<const int32_t> targets, float scale);
   void check(const StepTokens& tokens) const;
+  void expect_wanted() const;
 
   const Model& model_;
   StepPlan plan_;
@@ -80,6 +89,7 @@ class Step {
   Arena arena_;
   GemmScratch scratch_;
   NnContext nn_;
+  std::function<bool()> give_up_;
 };
 
 }  // namespace lora

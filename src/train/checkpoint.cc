@@ -91,6 +91,7 @@ TrainState parse_state(const Gguf& gguf) {
   state.convergence.best = finite(gguf, "best_loss");
   state.convergence.n_no_improvement = required_count(gguf, "n_no_improvement");
   if (gguf.find(key("best_val_loss"))) state.best_val_loss = finite(gguf, "best_val_loss");
+  state.evaluation_due = gguf.get_bool(key("evaluation_due")).value_or(false);
   return state;
 }
 
@@ -133,6 +134,7 @@ void write_checkpoint(const std::string& path, const TrainState& state, const Se
   writer.set_f64(key("best_loss"), state.convergence.best);
   writer.set_u64(key("n_no_improvement"), uint64_t(state.convergence.n_no_improvement));
   if (state.best_val_loss) writer.set_f64(key("best_val_loss"), *state.best_val_loss);
+  if (state.evaluation_due) writer.set_bool(key("evaluation_due"), true);
   for (const auto& [name, value] : settings) writer.set_string(std::string(kSetting) + name, value);
   for_each_array(parameters, lbfgs, optimizer == Optimizer::adam,
                  [&](const std::string& name, const std::vector<int64_t>& ne, const float* data) {

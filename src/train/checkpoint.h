@@ -8,6 +8,7 @@
 //     .shuffle_seed, .shuffle_begin u64  the order in use, and the cursor at which it began
 //     .losses f64[], .best_loss f64, .n_no_improvement u64   for the convergence tests
 //     .best_val_loss f64                 the lowest held-out loss, if there was one
+//     .evaluation_due bool               the held-out loss of this iteration is still to be found; absent: no
 //   lora_cpp.setting.NAME string, for each setting that decides the numbers
 //   tensors, F32: BASE.lora_a ne = {n_in, rank} and BASE.lora_b ne = {rank, n_out} for every base tensor,
 //   with
@@ -42,6 +43,7 @@ struct TrainState {
   uint64_t shuffle_seed = 0, shuffle_begin = 0;
   Convergence convergence;
   std::optional<double> best_val_loss;
+  bool evaluation_due = false;
 };
 
 struct Checkpoint {

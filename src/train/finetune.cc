@@ -30,8 +30,8 @@ class Run {
       result_.why = fmt::format("iteration {} of {} was reached already", state_.iteration, setup_.n_iter);
     } else {
       result_.why = state_.convergence.reached(options_);
-      if (result_.why.empty()) iterate();
     }
+    if (result_.why.empty() || state_.evaluation_due) iterate();
     save_at_the_end();
     return result_;
   }
@@ -52,7 +52,12 @@ class Run {
     if (options_.optimizer == Optimizer::lbfgs) lbfgs.emplace(setup_.parameters, setup_.lbfgs, setup_.pool);
     if (!options_.metrics.empty())
       metrics_ = open_metrics(options_.metrics, setup_.resumed ? state_.iteration : 0);
-    if (!setup_.held_out.empty() && !setup_.resumed) say_held_out(evaluate(step));
+    step.set_give_up([this] { return stop_asked(); });
+    if (!setup_.held_out.empty() && (!setup_.resumed || state_.evaluation_due) && !evaluate_at_start(step)) {
+      stop();
+      return;
+    }
+    if (!result_.why.empty()) return;  // only that evaluation was left
 
     result_.why = fmt::format("iteration {} was reached", setup_.n_iter);
     while (state_.iteration < setup_.n_iter) {
@@ -62,10 +67,13 @@ class Run {
       const std::string converged = state_.convergence.reached(options_);
       const bool is_last = state_.iteration == setup_.n_iter || !converged.empty();
       if (!setup_.held_out.empty() && (is_last || is_multiple(options_.eval_every))) {
-        record->val_loss = evaluate(step).loss;
-        keep_best(*record->val_loss);
+        if (const std::optional<HeldOutLoss> held_out = evaluate(step)) {
+          record->val_loss = held_out->loss;
+          keep_best(held_out->loss);
+        }
       }
       finish(*record);
+      if (state_.evaluation_due) break;
       if (!converged.empty()) {
         result_.why = converged;
         return;
@@ -73,8 +81,12 @@ class Run {
       if (stop_asked()) break;
       if (!is_last && is_multiple(options_.save_every)) save_on_the_way();
     }
-    result_.stopped = state_.iteration < setup_.n_iter;
-    if (result_.stopped) result_.why = "it was asked to stop";
+    if (state_.iteration < setup_.n_iter || state_.evaluation_due) stop();
+  }
+
+  void stop() {
+    result_.stopped = true;
+    result_.why = "it was asked to stop";
   }
 
   bool is_multiple(int64_t every) const { return every > 0 && state_.iteration % every == 0; }
@@ -82,9 +94,8 @@ class Run {
   // nullopt if it was dropped since the run was asked to stop; nothing has changed then.
   std::optional<IterationRecord> one_iteration(SampleLoss& samples, std::optional<Lbfgs>& lbfgs) {
     const Clock::time_point start = Clock::now();
-    const auto give_up = [this] { return stop_asked(); };
     samples.begin(state_.cursor - state_.shuffle_begin);
-    const std::optional<double> loss = samples.evaluate(give_up);
+    const std::optional<double> loss = samples.evaluate();
     if (!loss) return std::nullopt;
     IterationRecord record;
     record.iter = state_.iteration + 1;
@@ -94,9 +105,7 @@ class Run {
         sum_of_squares(setup_.parameters.gradients.data(), setup_.parameters.gradients.size(), setup_.pool));
     expect_finite(record, samples);
     if (lbfgs) {
-      const Lbfgs::Outcome outcome = lbfgs->step(*loss, [&]() -> std::optional<double> {
-        return stop_asked() ? std::nullopt : samples.evaluate(give_up);
-      });
+      const Lbfgs::Outcome outcome = lbfgs->step(*loss, [&] { return samples.evaluate(); });
       if (outcome.given_up) return std::nullopt;
       record.sched = 1;
       record.lr = outcome.step;
@@ -141,18 +150,31 @@ class Run {
                  setup_.pool);
   }
 
-  HeldOutLoss evaluate(Step& step) {
+  // nullopt if it was dropped since the run was asked to stop; the run that is resumed begins with it.
+  std::optional<HeldOutLoss> evaluate(Step& step) {
     const Clock::time_point start = Clock::now();
     setup_.norms.apply();
-    const HeldOutLoss loss =
-        held_out_loss(step, setup_.held_out_data(), setup_.held_out, options_.n_batch, options_.n_ctx);
-    remaining_.add_evaluation(seconds_since(start));
-    return loss;
+    state_.evaluation_due = true;
+    try {
+      const HeldOutLoss loss =
+          held_out_loss(step, setup_.held_out_data(), setup_.held_out, options_.n_batch, options_.n_ctx);
+      state_.evaluation_due = false;
+      remaining_.add_evaluation(seconds_since(start));
+      return loss;
+    } catch (const GivenUp&) {
+      return std::nullopt;
+    }
   }
 
-  void say_held_out(const HeldOutLoss& loss) const {
-    say(fmt::format("held out, before training: loss {:.6f}, perplexity {:.4f} over {} tokens", loss.loss,
-                    std::exp(loss.loss), loss.tokens));
+  // Before the first iteration, or where a run was stopped while it evaluated. False if it was dropped.
+  bool evaluate_at_start(Step& step) {
+    const std::optional<HeldOutLoss> loss = evaluate(step);
+    if (!loss) return false;
+    say(fmt::format("held out, {}: loss {:.6f}, perplexity {:.4f} over {} tokens",
+                    state_.iteration == 0 ? "before training" : fmt::format("iteration {}", state_.iteration),
+                    loss->loss, std::exp(loss->loss), loss->tokens));
+    if (state_.iteration > 0) keep_best(loss->loss);
+    return true;
   }
 
   void keep_best(double loss) {

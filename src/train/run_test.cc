@@ -294,6 +294,48 @@ TEST_F(Finetune, StoppingSavesWhatWasDone) {
   EXPECT_EQ(result.lora_path, at("lora-LATEST.gguf"));
 }
 
+// Asked at every layer of iterations, line searches and evaluations in turn, so each is dropped at some
+// place.
+TEST_F(Finetune, StoppedAnywhereItEndsWithTheSameBytes) {
+  for (const Optimizer optimizer : {Optimizer::adam, Optimizer::lbfgs}) {
+    FinetuneOptions o = options();
+    o.optimizer = optimizer;
+    o.adam_iter = o.lbfgs_iter = 4;
+    o.save_every = 0;
+    o.val_split = 0.1;
+    o.eval_every = 2;
+    o.save_best = true;
+    std::filesystem::remove(at("lora-BEST.gguf"));
+    int n_asked = 0;
+    FinetuneEvents count;
+    count.should_stop = [&] { return ++n_asked < 0; };
+    finetune(o, count);
+    const auto outputs = [&] {
+      return std::vector{read(at("lora-LATEST.gguf")), read(at("lora-BEST.gguf")),
+                         read(at("checkpoint-LATEST.gguf"))};
+    };
+    const auto want = outputs();
+    ASSERT_GT(want[1].size(), 10000u);
+    std::map<int64_t, int> stops;  // by iterations done
+    for (int at_call = 1; at_call <= n_asked; at_call += 7) {
+      for (const char* name : {"lora-LATEST.gguf", "lora-BEST.gguf", "checkpoint-LATEST.gguf"})
+        std::filesystem::remove(at(name));
+      int n = 0;
+      FinetuneEvents stop;
+      stop.should_stop = [&] { return ++n >= at_call; };
+      const FinetuneResult stopped = finetune(o, stop);
+      ASSERT_TRUE(stopped.stopped || stopped.iterations == 4) << at_call;
+      EXPECT_LE(n, at_call + 2) << "it went on";
+      ++stops[stopped.iterations];
+      FinetuneOptions resumed = o;
+      resumed.checkpoint_in = at("checkpoint-LATEST.gguf");
+      run(resumed);
+      ASSERT_TRUE(outputs() == want) << "stopped when asked the " << at_call << "th time";
+    }
+    EXPECT_EQ(stops.size(), 5u);
+  }
+}
+
 TEST_F(Finetune, TooLittleMemoryIsAnErrorThatSaysTheNeed) {
   FinetuneOptions o = options();
   o.memory = uint64_t{4} << 20;

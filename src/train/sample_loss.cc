@@ -21,20 +21,21 @@ void SampleLoss::begin(uint64_t cursor) {
   }
 }
 
-std::optional<double> SampleLoss::evaluate(const std::function<bool()>& give_up) {
+std::optional<double> SampleLoss::evaluate() try {
   bad_.clear();
   norms_.apply();
   std::fill_n(parameters_.gradients.data(), parameters_.gradients.size(), 0.0f);
   double loss = 0;
   at_ = begin_;
   for (int64_t i = 0; i < grad_acc_; ++i) {
-    if (i > 0 && give_up && give_up()) return std::nullopt;
     const uint64_t next = next_batch(batch_, data_, options_, at_);
     loss += add_gradients(1.0f / float(tokens_));
     at_ = next;
   }
   norms_.add_gradients();
   return loss / double(tokens_);
+} catch (const GivenUp&) {
+  return std::nullopt;
 }
 
 double SampleLoss::add_gradients(float scale) {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,9 +32,8 @@ class SampleLoss {
   int64_t tokens() const { return tokens_; }      // target tokens
   int64_t n_inputs() const { return n_inputs_; }  // tokens that are computed
 
-  // The mean loss, its gradient in the parameters'. nullopt if `give_up` (may be empty) said so between two
-  // batches; the gradients are of no use then.
-  std::optional<double> evaluate(const std::function<bool()>& give_up);
+  // The mean loss, its gradient in the parameters'. nullopt if the step gave up (Step::set_give_up).
+  std::optional<double> evaluate();
 
   // Which samples the last evaluate() found a loss in that is not finite, or all of the iteration where
   // the losses are; as text, numbered in file order from 1.
