@@ -2,7 +2,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/finetune_flags.h"
 #include "cli/help.h"
@@ -183,7 +182,7 @@ int bench_command(const std::vector<std::string>& args) {
   BenchModel bench(options);
   const std::string name = options.synthetic.empty() ? options.training.model_base : options.synthetic;
   const int64_t n_layer = bench.model().config.n_layer;
-  Progress progress(stderr, stderr_is_terminal(), stderr_columns());
+  Progress progress;
   for (const std::string& text : bench.replaced_types()) progress.say(text);
 
   std::optional<GenerationSpeed> generation;

@@ -5,7 +5,6 @@
 #include <chrono>
 
 #include "base/signals.h"
-#include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/parse.h"
@@ -62,7 +61,7 @@ int convert_command(const std::vector<std::string>& args) {
   };
   ConvertResult result;
   {
-    Progress progress(stderr, stderr_is_terminal(), stderr_columns());
+    Progress progress;
     ConvertEvents events;
     events.say = [&](std::string_view text) { progress.say(text); };
     events.on_progress = [&](uint64_t done, uint64_t total) {

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/finetune_flags.h"
 #include "cli/help.h"
@@ -51,7 +50,7 @@ int estimate_command(const std::vector<std::string>& args) {
     return 0;
   }
   choose_run_length(options, given);
-  Progress progress(stderr, stderr_is_terminal(), stderr_columns());
+  Progress progress;
   fmt::print("{}", table(estimate(options, [&](std::string_view text) { progress.say(text); })));
   return 0;
 }

@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/signals.h"
-#include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/model_flags.h"
@@ -34,7 +33,7 @@ int eval_command(const std::vector<std::string>& args) {
 
   EvalResult result;
   {
-    Progress progress(stderr, stderr_is_terminal(), stderr_columns());
+    Progress progress;
     result = evaluate(options, progress.eval_events());
   }
   if (result.stopped && stop_signal() != 0) {

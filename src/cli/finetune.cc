@@ -35,7 +35,7 @@ int finetune_command(const std::vector<std::string>& args) {
   choose_run_length(options, given);
   catch_stop_signals(stderr_is_terminal() ? kStopNotice : kStopNotice + 1);
 
-  Progress progress(stderr, stderr_is_terminal(), stderr_columns());
+  Progress progress;
   FinetuneEvents events;
   events.say = [&](std::string_view text) { progress.say(text); };
   events.on_iteration = [&](const IterationRecord& record, int64_t n_iter) {

@@ -3,7 +3,6 @@
 #include <filesystem>
 
 #include "base/signals.h"
-#include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/model_flags.h"
@@ -38,7 +37,7 @@ int imatrix_command(const std::vector<std::string>& args) {
                                           : std::filesystem::path(source.file).filename().string()};
   EvalResult result;
   {
-    Progress progress(stderr, stderr_is_terminal(), stderr_columns());
+    Progress progress;
     result = collect_imatrix(imatrix, options, progress.eval_events());
   }
   write_imatrix(imatrix, out);

@@ -13,15 +13,20 @@ namespace lora::cli {
 
 namespace {
 
-// "[====      ] 4/10 FACTS", at most columns - 1 wide: a terminal wraps when its last column is written.
+// A terminal wraps when its last column is written.
+std::string fit(std::string text, int columns) {
+  text.resize(std::min(text.size(), size_t(std::max(1, columns - 1))));
+  return text;
+}
+
+// "[====      ] 4/10 FACTS"
 std::string bar(int64_t done, int64_t total, std::string_view facts, int columns) {
   constexpr int kBarWidth = 10;
   const double part = total > 0 ? std::clamp(double(done) / double(total), 0.0, 1.0) : 0.0;
   const size_t filled = size_t(part * kBarWidth);
-  std::string text = fmt::format("[{}{}] {}/{} {}", std::string(filled, '='),
-                                 std::string(kBarWidth - filled, ' '), done, total, facts);
-  text.resize(std::min(text.size(), size_t(std::max(1, columns - 1))));
-  return text;
+  return fit(fmt::format("[{}{}] {}/{} {}", std::string(filled, '='), std::string(kBarWidth - filled, ' '),
+                         done, total, facts),
+             columns);
 }
 
 std::string hours_minutes_seconds(int64_t s) {
@@ -60,26 +65,23 @@ double SmoothedLoss::add(double loss) {
   return sum / weight;
 }
 
-Progress::Progress(std::FILE* out, bool is_terminal, int columns)
-    : out_(out), is_terminal_(is_terminal), columns_(columns) {}
-
 void Progress::end_bar() {
-  if (bar_shown_) put(out_, "\n");
+  if (bar_shown_) put(stderr, "\n");
   bar_shown_ = false;
 }
 
 void Progress::say(std::string_view line) {
-  if (bar_shown_) put(out_, "\r\x1b[K");  // to the line's start; clear it
-  put(out_, fmt::format("{}\n", line));
-  if (bar_shown_) put(out_, bar_);
-  std::fflush(out_);
+  if (bar_shown_) put(stderr, "\r\x1b[K");  // to the line's start; clear it
+  put(stderr, fmt::format("{}\n", line));
+  if (bar_shown_) put(stderr, fit(bar_, stderr_columns()));  // the window may be narrower now
+  std::fflush(stderr);
 }
 
 void Progress::iteration(const IterationRecord& record, int64_t n_iter) {
   elapsed_s_ += record.dt_s;
   const double smoothed = loss_.add(record.loss);
   if (is_terminal_) {
-    draw(progress_bar(record, n_iter, smoothed, elapsed_s_, columns_));
+    draw(progress_bar(record, n_iter, smoothed, elapsed_s_, stderr_columns()));
     if (record.val_loss)
       say(fmt::format("iteration {}: held-out loss {:.6f}, perplexity {:.4f}", record.iter, *record.val_loss,
                       std::exp(*record.val_loss)));
@@ -89,7 +91,7 @@ void Progress::iteration(const IterationRecord& record, int64_t n_iter) {
 }
 
 void Progress::step(int64_t done, int64_t total, std::string_view facts) {
-  if (is_terminal_) draw(bar(done, total, facts, columns_));
+  if (is_terminal_) draw(bar(done, total, facts, stderr_columns()));
 }
 
 EvalEvents Progress::eval_events() {
@@ -105,8 +107,8 @@ EvalEvents Progress::eval_events() {
 void Progress::draw(const std::string& text) {
   bar_ = text;
   bar_shown_ = true;
-  put(out_, "\r\x1b[K" + bar_);
-  std::fflush(out_);
+  put(stderr, "\r\x1b[K" + bar_);
+  std::fflush(stderr);
 }
 
 }  // namespace lora::cli

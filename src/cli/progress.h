@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <string_view>
 
+#include "base/terminal.h"
 #include "generate/evaluate.h"
 #include "train/finetune.h"
 
@@ -31,7 +31,7 @@ struct SmoothedLoss {
 
 class Progress {
  public:
-  Progress(std::FILE* out, bool is_terminal, int columns);
+  Progress() = default;
   ~Progress() { end_bar(); }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -48,9 +48,7 @@ class Progress {
  private:
   void draw(const std::string& bar);
 
-  std::FILE* out_;
-  bool is_terminal_;
-  int columns_;
+  const bool is_terminal_ = stderr_is_terminal();
   bool bar_shown_ = false;
   std::string bar_;
   SmoothedLoss loss_;

@@ -6,7 +6,6 @@
 #include <chrono>
 
 #include "base/signals.h"
-#include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/parse.h"
@@ -116,7 +115,7 @@ int quantize_command(const std::vector<std::string>& args) {
   };
   QuantizeResult result;
   {
-    Progress progress(stderr, stderr_is_terminal(), stderr_columns());
+    Progress progress;
     QuantizeEvents events;
     events.on_tensor = [&](const QuantizedTensor& tensor, uint64_t done, uint64_t total) {
       if (verbose || options.dry_run) progress.say(line_of(tensor));
