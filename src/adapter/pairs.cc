@@ -1,8 +1,12 @@
 #include "adapter/pairs.h"
 
+#include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "base/error.h"
+#include "gguf/printable.h"
+#include "kernels/encode/encode.h"
 
 namespace lora {
 
@@ -54,10 +58,42 @@ void pair_up(Adapter& adapter, std::vector<LoraHalf> halves, const std::string& 
   }
 }
 
-void fold_scale(const Adapter& adapter, LoraPair& pair, double wanted) {
-  const double factor = wanted / (adapter.alpha != 0 ? double(adapter.alpha) / double(pair.rank) : 1.0);
-  if (factor == 1) return;
-  for (float& value : pair.b) value = float(double(value) * factor);
+void set_scales(Adapter& adapter, const std::function<double(const LoraPair&)>& wanted) {
+  std::map<float, size_t> counts;
+  size_t most = 0;
+  for (const LoraPair& pair : adapter.pairs) {
+    const float alpha = float(wanted(pair) * double(pair.rank));
+    if (const size_t n = ++counts[alpha]; n > most) {
+      most = n;
+      adapter.alpha = alpha;
+    }
+  }
+  for (LoraPair& pair : adapter.pairs) {
+    if (adapter.alpha != 0 && float(wanted(pair) * double(pair.rank)) == adapter.alpha) continue;
+    // An alpha of 0 means a scale of 1 (Adapter::scale).
+    const double factor =
+        wanted(pair) / (adapter.alpha != 0 ? double(adapter.alpha) / double(pair.rank) : 1.0);
+    for (float& value : pair.b) value = float(double(value) * factor);
+  }
+}
+
+void leave_out(std::vector<LeftOut>* left_out, const std::string& path, const std::string& what,
+               const std::string& why) {
+  if (left_out == nullptr) {
+    fail("{}: {}: {} (lora convert-lora --skip-unsupported leaves that out)", path, what, why);
+  }
+  left_out->push_back({why, what});
+}
+
+std::vector<std::byte> encode_matrix(const std::vector<float>& values, Type type, const std::string& tensor) {
+  constexpr float f16_limit = 65519.99f;  // rounds to 65504
+  if (type == Type::F16 && std::any_of(values.begin(), values.end(),
+                                       [](float value) { return !(std::fabs(value) <= f16_limit); })) {
+    fail("tensor {}: a value is beyond what F16 holds; take --outtype f32", printable(tensor));
+  }
+  std::vector<std::byte> bytes(size_t(tensor_bytes(traits(type), std::vector{int64_t(values.size())})));
+  find_encoder(type)(bytes.data(), values.data(), int64_t(values.size()), nullptr);
+  return bytes;
 }
 
 }  // namespace lora
