@@ -83,10 +83,11 @@ void check_pair(const LoraPair& pair, const std::optional<PairShape>& shape, con
   }
   if (pair.n_in == shape->n_in && pair.n_out == shape->n_out) return;
   const bool flipped = pair.base == kTokenEmbedding;  // as the base file has it
-  fail("{}: tensor {}: expected a pair for {} x {} as in the model {}, found {} x {}: an adapter for another "
-       "model?",
-       path, printable(pair.base), flipped ? shape->n_out : shape->n_in, flipped ? shape->n_in : shape->n_out,
-       base_path, flipped ? pair.n_out : pair.n_in, flipped ? pair.n_in : pair.n_out);
+  fail(
+      "{}: tensor {}: expected a pair for {} x {} as in the model {}, found {} x {}: an adapter for another "
+      "model?",
+      path, printable(pair.base), flipped ? shape->n_out : shape->n_in, flipped ? shape->n_in : shape->n_out,
+      base_path, flipped ? pair.n_out : pair.n_in, flipped ? pair.n_in : pair.n_out);
 }
 
 }  // namespace lora

@@ -95,8 +95,8 @@ Adapter parse_adapter_ggla(std::span<const std::byte> bytes, const std::string& 
 
 // What a folder of PEFT or MLX does not tell about its base model.
 struct PeftBase {
-  std::string architecture;            // general.architecture
-  int64_t n_head = 0, n_head_kv = 0;   // needed where rows are reordered (hf_names.h)
+  std::string architecture;           // general.architecture
+  int64_t n_head = 0, n_head_kv = 0;  // needed where rows are reordered (hf_names.h)
 };
 PeftBase peft_base(const Gguf& base);
 
@@ -110,9 +110,10 @@ struct LeftOut {
 //   base_model.model.MODULE.lora_embedding_A (rank, n_vocab), .lora_embedding_B (n_embd, rank)
 // MLX folder (ml-explore/mlx-lm): adapter_config.json with lora_parameters, and adapters.safetensors with
 //   MODULE.lora_a (n_in, rank), .lora_b (rank, n_out), of the embedding too; what it adds is scale x a b.
-// rsLoRA, rank_pattern and alpha_pattern become one alpha, or are folded into B where one does not do; rows of
-// q and k are brought into GGUF's order where the architecture's conversion does so. DoRA, modules_to_save,
-// biases and the like are refused by name; with `left_out` they are added there, and the rest is read.
+// rsLoRA, rank_pattern and alpha_pattern become one alpha, or are folded into B where one does not do; rows
+// of q and k are brought into GGUF's order where the architecture's conversion does so. DoRA,
+// modules_to_save, biases and the like are refused by name; with `left_out` they are added there, and the
+// rest is read.
 Adapter read_adapter_peft(const std::string& folder, const PeftBase& base,
                           std::vector<LeftOut>* left_out = nullptr);
 // The same from the bytes of the two files.

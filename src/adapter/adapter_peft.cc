@@ -51,7 +51,8 @@ const char* why_not(std::string_view name) {
   }
   if (name.ends_with(".bias")) return "adapters with biases are not supported";
   if (name.find(".lora_") == name.npos) {
-    return "whole modules beside the LoRA (modules_to_save, or a vocabulary with new tokens) are not supported";
+    return "whole modules beside the LoRA (modules_to_save, or a vocabulary with new tokens) are not "
+           "supported";
   }
   return "expected base_model.model.MODULE.lora_A.weight or .lora_B.weight (MLX: MODULE.lora_a or .lora_b)";
 }

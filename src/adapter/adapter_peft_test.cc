@@ -282,10 +282,11 @@ TEST(AdapterPeftErrors, FolderWithoutWeights) {
 
 TEST(AdapterPeftErrors, ArchitectureWithoutNameTable) {
   const ScratchFolder folder;
-  EXPECT_THAT(error_of([&] {
-                read_adapter_peft(folder.path(), {"mamba", 2, 1});
-              }),
-              AllOf(HasSubstr("architecture mamba: the names of its modules"), HasSubstr("known: llama, qwen2,")));
+  EXPECT_THAT(
+      error_of([&] {
+        read_adapter_peft(folder.path(), {"mamba", 2, 1});
+      }),
+      AllOf(HasSubstr("architecture mamba: the names of its modules"), HasSubstr("known: llama, qwen2,")));
 }
 
 TEST(AdapterPeftErrors, MalformedConfigs) {

@@ -117,7 +117,8 @@ void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_
     add("A", pair.a, {pair.rank, pair.n_in});
     add("B", b, {pair.n_out, pair.rank});
   }
-  const std::string config = config_of(adapter, modules, n_layer).dump(2, ' ', false, Json::error_handler_t::replace);
+  const std::string config =
+      config_of(adapter, modules, n_layer).dump(2, ' ', false, Json::error_handler_t::replace);
   AtomicFile weights(folder + "/adapter_model.safetensors"), settings(folder + "/adapter_config.json");
   write_safetensors(weights, tensors, {{"format", "pt"}});
   settings.write(config + "\n");

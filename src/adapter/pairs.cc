@@ -91,7 +91,7 @@ std::vector<std::byte> encode_matrix(const std::vector<float>& values, Type type
                                        [](float value) { return !(std::fabs(value) <= f16_limit); })) {
     fail("tensor {}: a value is beyond what F16 holds; take --outtype f32", printable(tensor));
   }
-  std::vector<std::byte> bytes(size_t(tensor_bytes(traits(type), std::vector{int64_t(values.size())})));
+  std::vector<std::byte> bytes(values.size() * (type == Type::F16 ? 2 : 4));
   find_encoder(type)(bytes.data(), values.data(), int64_t(values.size()), nullptr);
   return bytes;
 }

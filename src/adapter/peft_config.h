@@ -33,7 +33,7 @@ struct PeftConfig {
   bool use_rslora = false;
   std::vector<std::pair<ModulePattern, int64_t>> rank_pattern;
   std::vector<std::pair<ModulePattern, double>> alpha_pattern;
-  std::string base_model;  // base_model_name_or_path; "model" in MLX
+  std::string base_model;   // base_model_name_or_path; "model" in MLX
   std::string initializer;  // init_lora_weights, where it is a word: "pissa"
 
   // For a module's name without "base_model.model.", e.g. "model.layers.0.self_attn.q_proj".

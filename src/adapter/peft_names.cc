@@ -36,8 +36,7 @@ std::optional<PeftTarget> peft_target(std::string_view architecture, std::string
   if (arch == nullptr) return std::nullopt;
   // What stands before the layers: nothing where the adapter sits on a model without a head, more where the
   // model also sees.
-  for (const char* prefix :
-       {"model.language_model.", "language_model.model.", "language_model.", "model."}) {
+  for (const char* prefix : {"model.language_model.", "language_model.model.", "language_model.", "model."}) {
     if (remove_prefix(module, prefix)) break;
   }
   if (!remove_prefix(module, "layers.")) {

@@ -45,7 +45,8 @@ int convert_lora_command(const std::vector<std::string>& args) {
        {"Content",
         {{"--outtype", "TYPE", "", "tensor type: f32 or f16", out_type(options.outtype)},
          {"--skip-unsupported", "", "",
-          "leave out what an adapter cannot express (DoRA's magnitudes, whole modules, biases, new tokens), with "
+          "leave out what an adapter cannot express (DoRA's magnitudes, whole modules, biases, new tokens), "
+          "with "
           "a warning that lists it",
           turn(options.skip_unsupported)}}}}};
   const Given given = parse_flags(line, args);
@@ -56,8 +57,8 @@ int convert_lora_command(const std::vector<std::string>& args) {
   if (!options.to_peft.empty() && !options.outfile.empty()) {
     throw UsageError("--outfile: not together with --to-peft");
   }
-  const ConvertLoraResult result = convert_lora(
-      options, [](std::string_view text) { put(stderr, fmt::format("{}\n", text)); });
+  const ConvertLoraResult result =
+      convert_lora(options, [](std::string_view text) { put(stderr, fmt::format("{}\n", text)); });
   const std::string rank = result.min_rank == result.max_rank
                                ? fmt::format("{}", result.max_rank)
                                : fmt::format("{} to {}", result.min_rank, result.max_rank);

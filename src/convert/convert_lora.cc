@@ -51,14 +51,15 @@ Read read_input(const ConvertLoraOptions& options, std::vector<LeftOut>* left_ou
   switch (adapter_format(options.input)) {
     case AdapterFormat::folder: {
       std::vector<LeftOut> ignored;  // said when the tensors are read
-      const PeftConfig config = read_peft_config(options.input + "/adapter_config.json",
-                                                 left_out == nullptr ? nullptr : &ignored);
+      const PeftConfig config =
+          read_peft_config(options.input + "/adapter_config.json", left_out == nullptr ? nullptr : &ignored);
       read.base = find_base(options, config.base_model);
       if (!read.base) ask_for_base(options, config.base_model, "the architecture of this adapter");
       read.adapter = read_adapter_peft(options.input, read.base->facts, left_out);
       for (const char* changes : {"pissa", "olora", "corda", "loftq"}) {
         if (!config.initializer.starts_with(changes)) continue;
-        say(fmt::format("init_lora_weights: {}: such a LoRA may belong to a base model whose weights were "
+        say(
+            fmt::format("init_lora_weights: {}: such a LoRA may belong to a base model whose weights were "
                         "changed at its start, and not to the model as published",
                         printable(config.initializer)));
       }
@@ -128,7 +129,8 @@ std::string list_of(const std::vector<LeftOut>& left_out) {
   std::string text = "warning: left out: ";
   for (const auto& [why, what] : by_reason) {
     if (!text.ends_with(": ")) text += "; ";
-    text += fmt::format("{} ({}", why, fmt::join(what.begin(), what.begin() + int64_t(std::min(what.size(), n_named)), ", "));
+    text += fmt::format(
+        "{} ({}", why, fmt::join(what.begin(), what.begin() + int64_t(std::min(what.size(), n_named)), ", "));
     text += what.size() > n_named ? fmt::format(" and {} more)", what.size() - n_named) : ")";
   }
   return text;
@@ -158,11 +160,13 @@ void write_folder(const Read& read, const ConvertLoraOptions& options, Type type
   if (adapter.rope_freq_base) lost += fmt::format(", rope_freq_base {}", *adapter.rope_freq_base);
   if (adapter.rope_freq_scale) lost += fmt::format(", rope_freq_scale {}", *adapter.rope_freq_scale);
   if (!lost.empty()) {
-    say(fmt::format("warning: a PEFT folder has no place for{}, with which this adapter was trained: set it in "
-                    "the model's config.json",
-                    lost.substr(1)));
+    say(fmt::format(
+        "warning: a PEFT folder has no place for{}, with which this adapter was trained: set it in "
+        "the model's config.json",
+        lost.substr(1)));
   }
-  if (!adapter.facts.empty()) say("the notes on the training that the adapter holds are not in the PEFT folder");
+  if (!adapter.facts.empty())
+    say("the notes on the training that the adapter holds are not in the PEFT folder");
   std::error_code error;
   const bool is_new = fs::create_directories(options.to_peft, error);
   if (error) fail("{}: cannot make the folder: {}", options.to_peft, error.message());
@@ -213,9 +217,9 @@ ConvertLoraResult convert_lora(const ConvertLoraOptions& options,
   } else {
     write_folder(read, options, type, say);
   }
-  const auto [least, most] = std::minmax_element(
-      adapter.pairs.begin(), adapter.pairs.end(),
-      [](const LoraPair& a, const LoraPair& b) { return a.rank < b.rank; });
+  const auto [least, most] =
+      std::minmax_element(adapter.pairs.begin(), adapter.pairs.end(),
+                          [](const LoraPair& a, const LoraPair& b) { return a.rank < b.rank; });
   result.architecture = adapter.architecture;
   result.n_tensors = int64_t(adapter.pairs.size());
   result.min_rank = least->rank;

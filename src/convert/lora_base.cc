@@ -17,12 +17,9 @@ std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
 }
 
 LoraBase lora_base_of(const HfConfig& config) {
-  return {config.path,
-          {std::string(config.architecture->name), config.n_head, config.n_head_kv},
-          config.n_layer,
-          config.n_vocab,
-          std::nullopt,
-          config};
+  return {config.path,    {std::string(config.architecture->name), config.n_head, config.n_head_kv},
+          config.n_layer, config.n_vocab,
+          std::nullopt,   config};
 }
 
 LoraBase open_lora_base(const std::string& path) {
@@ -31,7 +28,8 @@ LoraBase open_lora_base(const std::string& path) {
   base.path = path;
   base.gguf = Gguf::open(path);
   const Gguf& gguf = *base.gguf;
-  if (gguf.get_string("general.type") == "adapter") fail("{}: holds a LoRA, not the model it belongs to", path);
+  if (gguf.get_string("general.type") == "adapter")
+    fail("{}: holds a LoRA, not the model it belongs to", path);
   base.facts = peft_base(gguf);
   base.n_layer = gguf.get_int(base.facts.architecture + ".block_count").value_or(0);
   if (const auto embedding = pair_shape(gguf, kTokenEmbedding)) base.n_vocab = embedding->n_in;
