@@ -17,42 +17,12 @@ using testing::HasSubstr;
 
 constexpr const char* kLayer = "base_model.model.model.layers.0.";
 
-ordered_json plain_config(int rank = 2, double alpha = 4) {
-  return {{"peft_type", "LORA"}, {"r", rank}, {"lora_alpha", alpha}, {"bias", "none"}};
-}
-
-// A PEFT folder for the small base, put together by hand.
-struct PeftFolder {
+// A PEFT folder for the small base.
+struct PeftFolder : PeftFiles {
   ScratchFolder scratch;
-  ordered_json config = plain_config(), header = ordered_json::object();
-  std::string data;
 
-  // F32, row-major.
-  void tensor(const std::string& name, const std::vector<int64_t>& shape, const std::vector<float>& values) {
-    const size_t begin = data.size();
-    data.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
-    header[name] = {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {begin, data.size()}}};
-  }
-  void pair(const std::string& module, int64_t n_in, int64_t n_out, int64_t rank) {
-    tensor(module + ".lora_A.weight", {rank, n_in}, numbers(rank * n_in, stream_id(module)));
-    tensor(module + ".lora_B.weight", {n_out, rank}, numbers(n_out * rank, stream_id(module) + 1));
-  }
-  std::vector<float> a_of(const std::string& module, int64_t n) const {
-    return numbers(n, stream_id(module));
-  }
-  std::vector<float> b_of(const std::string& module, int64_t n) const {
-    return numbers(n, stream_id(module) + 1);
-  }
-
-  void write() const {
-    write_file(scratch.file("adapter_config.json"), config.dump());
-    const std::string text = header.dump();
-    const uint64_t size = text.size();
-    write_file(scratch.file("adapter_model.safetensors"),
-               std::string(reinterpret_cast<const char*>(&size), 8) + text + data);
-  }
   Adapter read() const {
-    write();
+    write(scratch.path());
     return read_adapter(scratch.path(), small_base(scratch));
   }
   std::string error() const {
@@ -188,6 +158,93 @@ TEST(PeftPattern, MalformedOrCostlyPatternsAreErrors) {
   EXPECT_THROW(costly.matches(std::string(60, 'a')), Error);
 }
 
+// module, tensor, whose heads reorder its rows where the architecture does so
+struct Name {
+  const char* module;
+  const char* tensor;
+  RowOrder order = RowOrder::as_is;
+};
+constexpr Name kCommonNames[] = {
+    {"model.layers.7.self_attn.q_proj", "blk.7.attn_q.weight", RowOrder::heads},
+    {"model.layers.7.self_attn.k_proj", "blk.7.attn_k.weight", RowOrder::kv_heads},
+    {"model.layers.7.self_attn.v_proj", "blk.7.attn_v.weight"},
+    {"model.layers.7.self_attn.o_proj", "blk.7.attn_output.weight"},
+    {"model.layers.7.mlp.gate_proj", "blk.7.ffn_gate.weight"},
+    {"model.layers.7.mlp.up_proj", "blk.7.ffn_up.weight"},
+    {"model.layers.7.mlp.down_proj", "blk.7.ffn_down.weight"},
+    {"model.embed_tokens", "token_embd.weight"},
+    {"lm_head", "output.weight"},
+};
+constexpr Name kFusedNames[] = {
+    {"model.layers.7.self_attn.qkv_proj", "blk.7.attn_qkv.weight"},
+    {"model.layers.7.self_attn.o_proj", "blk.7.attn_output.weight"},
+    {"model.layers.7.mlp.gate_up_proj", "blk.7.ffn_up.weight"},
+    {"model.layers.7.mlp.down_proj", "blk.7.ffn_down.weight"},
+    {"model.embed_tokens", "token_embd.weight"},
+    {"lm_head", "output.weight"},
+};
+
+TEST(PeftNames, OfEveryArchitecture) {
+  for (const HfArchitecture& row : hf_architectures()) {
+    const std::string arch(row.name);
+    const std::span<const Name> names = arch == "phi3" ? std::span<const Name>(kFusedNames) : kCommonNames;
+    for (const Name& name : names) {
+      const RowOrder order = arch == "llama" ? name.order : RowOrder::as_is;
+      const auto target = peft_target(arch, name.module);
+      ASSERT_TRUE(target) << arch << " " << name.module;
+      EXPECT_EQ(target->base, name.tensor) << arch;
+      EXPECT_EQ(target->order, order) << arch << " " << name.module;
+      const auto module = peft_module(arch, name.tensor);
+      ASSERT_TRUE(module) << arch << " " << name.tensor;
+      EXPECT_EQ(module->name, name.module) << arch;
+      EXPECT_EQ(module->order, order) << arch << " " << name.tensor;
+    }
+  }
+  EXPECT_FALSE(peft_target("phi3", "model.layers.7.self_attn.q_proj"));
+  EXPECT_FALSE(peft_module("phi3", "blk.7.attn_q.weight"));
+  EXPECT_FALSE(peft_target("mamba", "lm_head"));
+}
+
+TEST(PeftNames, OfModelsThatAlsoSee) {
+  for (const char* module :
+       {"model.language_model.layers.3.mlp.up_proj", "language_model.model.layers.3.mlp.up_proj"}) {
+    EXPECT_EQ(peft_target("gemma3", module)->base, "blk.3.ffn_up.weight");
+  }
+  EXPECT_EQ(peft_target("gemma3", "language_model.lm_head")->base, "output.weight");
+  EXPECT_FALSE(peft_target("gemma3", "model.vision_tower.encoder.layers.0.mlp.fc1"));
+}
+
+TEST(PeftNames, WhatIsNoMatrixHasNone) {
+  for (const char* tensor : {"blk.0.attn_norm.weight", "output_norm.weight", "blk.x.attn_q.weight",
+                             "blk.0.attn_q.bias", "blk.0attn_q.weight", "blk..attn_q.weight", "attn_q.weight",
+                             "blk.0.token_embd.weight", "", ".weight"}) {
+    EXPECT_FALSE(peft_module("llama", tensor)) << tensor;
+  }
+}
+
+// Hugging Face's rows of a head are (half, j), GGUF's are (j, half).
+TEST(PeftRows, MoveAsTheRotaryPairsDo) {
+  constexpr int64_t n_head = 3, half = 5, n_cols = 2, n_rows = n_head * 2 * half;
+  const std::vector<float> hf = numbers(n_rows * n_cols, 9);
+  std::vector<float> b = hf;
+  ASSERT_TRUE(reorder_rows(b, n_rows, n_cols, n_head, RowsTo::gguf));
+  for (int64_t h = 0; h < n_head; ++h) {
+    for (int64_t s = 0; s < 2; ++s) {
+      for (int64_t j = 0; j < half; ++j) {
+        for (int64_t c = 0; c < n_cols; ++c) {
+          EXPECT_EQ(b[size_t(((h * half + j) * 2 + s) * n_cols + c)],
+                    hf[size_t(((h * 2 + s) * half + j) * n_cols + c)]);
+        }
+      }
+    }
+  }
+  ASSERT_TRUE(reorder_rows(b, n_rows, n_cols, n_head, RowsTo::hf));
+  EXPECT_EQ(b, hf);
+  for (const int64_t heads : {int64_t{0}, int64_t{-1}, int64_t{4}, int64_t{10}, int64_t{31}, INT64_MAX}) {
+    EXPECT_FALSE(reorder_rows(b, n_rows, n_cols, heads, RowsTo::gguf)) << heads;
+  }
+}
+
 TEST(PeftNames, LayerNumbersAreReadWhole) {
   EXPECT_EQ(peft_target("llama", "model.layers.12.mlp.up_proj")->base, "blk.12.ffn_up.weight");
   EXPECT_EQ(peft_target("llama", "layers.3.mlp.up_proj")->base, "blk.3.ffn_up.weight");
@@ -211,6 +268,51 @@ TEST(AdapterPeftErrors, WhatIsNotPlainLoraIsRefusedByName) {
     EXPECT_THAT(peft.error(),
                 AllOf(HasSubstr("adapter_config.json: " + key + ": "), HasSubstr("not supported")));
   }
+}
+
+TEST(AdapterPeft, WhatIsLeftOutIsListedAndTheRestRead) {
+  PeftFolder peft;
+  peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+  peft.config["use_dora"] = true;
+  peft.config["modules_to_save"] = {"lm_head"};
+  peft.tensor(layer("mlp.up_proj.lora_magnitude_vector"), {6}, numbers(6, 1));
+  peft.tensor("base_model.model.lm_head.weight", {2, 1}, numbers(2, 1));
+  peft.tensor(layer("mlp.up_proj.lora_B.bias"), {6}, numbers(6, 1));
+  peft.tensor("base_model.model.model.embed_tokens.trainable_tokens_delta", {1, 8}, numbers(8, 1));
+  peft.tensor(layer("mlp.experts.up_proj.lora_A.weight"), {2, 8}, numbers(16, 1));
+  peft.write(peft.scratch.path());
+  std::vector<LeftOut> left_out;
+  const Adapter adapter = read_adapter_peft(peft.scratch.path(), {"llama", 2, 1}, &left_out);
+  ASSERT_EQ(adapter.pairs.size(), 1u);
+  EXPECT_EQ(adapter.pairs[0].b, peft.b_of(layer("mlp.up_proj"), 12));
+  std::vector<std::string> what;
+  for (const LeftOut& one : left_out) what.push_back(one.what);
+  EXPECT_THAT(what, testing::UnorderedElementsAre(
+                        "use_dora", "modules_to_save", HasSubstr("lora_magnitude_vector"),
+                        HasSubstr("lm_head.weight"), HasSubstr("lora_B.bias"),
+                        HasSubstr("trainable_tokens_delta"), HasSubstr("mlp.experts.up_proj")));
+}
+
+// What by itself would be another adapter is refused in any case.
+TEST(AdapterPeftErrors, SomeSettingsCannotBeLeftOut) {
+  for (const char* key : {"layer_replication", "alora_invocation_tokens", "use_qalora", "fan_in_fan_out"}) {
+    PeftFolder peft;
+    peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+    peft.config[key] = {1};
+    peft.write(peft.scratch.path());
+    std::vector<LeftOut> left_out;
+    EXPECT_THAT(error_of([&] {
+                  read_adapter_peft(peft.scratch.path(), {"llama", 2, 1}, &left_out);
+                }),
+                HasSubstr(key));
+  }
+}
+
+TEST(AdapterPeft, ACopyOfTheEmbeddingBesideItsLoraIsPassedOver) {
+  PeftFolder peft;
+  peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+  peft.tensor("base_model.model.model.embed_tokens.base_layer.weight", {10, 8}, numbers(80, 1));
+  EXPECT_EQ(peft.error(), "");
 }
 
 TEST(AdapterPeftErrors, SettingsThatAreOffPass) {
@@ -336,7 +438,7 @@ TEST(AdapterPeft, RowsMoveAsInTheConvertedModel) {
     peft.tensor(layer(hf + ".lora_A.weight"), {256, 1}, numbers(256, 1));
     peft.tensor(layer(hf + ".lora_B.weight"), weight.shape, weight.to_f32());
   }
-  peft.write();
+  peft.write(peft.scratch.path());
   const Adapter adapter = read_adapter_peft(peft.scratch.path(), peft_base(converted));
   for (const auto& [hf, gguf] : modules) {
     const GgufTensor& tensor = converted.tensor("blk.0." + gguf + ".weight");
