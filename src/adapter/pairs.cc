@@ -58,22 +58,25 @@ void pair_up(Adapter& adapter, std::vector<LoraHalf> halves, const std::string& 
   }
 }
 
+void fold_scale(const Adapter& adapter, LoraPair& pair, double wanted) {
+  const double factor = wanted / (adapter.alpha != 0 ? double(adapter.alpha) / double(pair.rank) : 1.0);
+  if (factor == 1) return;
+  for (float& value : pair.b) value = float(double(value) * factor);
+}
+
 void set_scales(Adapter& adapter, const std::function<double(const LoraPair&)>& wanted) {
+  const auto alpha_of = [&](const LoraPair& pair) { return float(wanted(pair) * double(pair.rank)); };
   std::map<float, size_t> counts;
   size_t most = 0;
   for (const LoraPair& pair : adapter.pairs) {
-    const float alpha = float(wanted(pair) * double(pair.rank));
-    if (const size_t n = ++counts[alpha]; n > most) {
-      most = n;
-      adapter.alpha = alpha;
-    }
+    const size_t n = ++counts[alpha_of(pair)];
+    if (n <= most) continue;
+    most = n;
+    adapter.alpha = alpha_of(pair);
   }
   for (LoraPair& pair : adapter.pairs) {
-    if (adapter.alpha != 0 && float(wanted(pair) * double(pair.rank)) == adapter.alpha) continue;
-    // An alpha of 0 means a scale of 1 (Adapter::scale).
-    const double factor =
-        wanted(pair) / (adapter.alpha != 0 ? double(adapter.alpha) / double(pair.rank) : 1.0);
-    for (float& value : pair.b) value = float(double(value) * factor);
+    // An alpha of 0 means a scale of 1 (Adapter::scale), so it expresses no other.
+    if (adapter.alpha == 0 || alpha_of(pair) != adapter.alpha) fold_scale(adapter, pair, wanted(pair));
   }
 }
 

@@ -33,6 +33,9 @@ std::vector<float> transposed(const std::vector<float>& values, int64_t n_rows, 
 // if a half is missing or there twice, ranks differ, or nothing is there at all.
 void pair_up(Adapter& adapter, std::vector<LoraHalf> halves, const std::string& path);
 
+// Multiplies b so that adapter.scale(pair) has the effect of `wanted`.
+void fold_scale(const Adapter& adapter, LoraPair& pair, double wanted);
+
 // Sets alpha so that alpha / rank is wanted(pair) for as many pairs as one number can, and multiplies the B
 // of the others.
 void set_scales(Adapter& adapter, const std::function<double(const LoraPair&)>& wanted);

@@ -224,7 +224,7 @@ HfConfig read_hf_config(const std::string& folder) {
   const std::string path = folder + "/config.json";
   if (!is_directory(folder)) fail("{}: not a folder; expected a Hugging Face model's", folder);
   if (!file_exists(path) && file_exists(folder + "/adapter_config.json")) {
-    fail("{}: holds a LoRA, not a model; a PEFT folder is given to --lora as it is", folder);
+    fail("{}: holds a LoRA, not a model; that is for lora convert-lora, or for --lora as it is", folder);
   }
   const MappedFile file(path);
   return parse_hf_config(file.text(), path);
