@@ -10,21 +10,6 @@
 
 namespace lora::cli {
 
-namespace {
-
-Setting out_type(std::string& target) {
-  return {[&target](const std::vector<std::string>& values) {
-            const std::string name = lower_case(values.at(0));
-            if (name != "f32" && name != "f16") {
-              throw BadValue(fmt::format("expected f32 or f16, found '{}'", values[0]));
-            }
-            target = name;
-          },
-          [&target] { return target; }};
-}
-
-}  // namespace
-
 int convert_lora_command(const std::vector<std::string>& args) {
   ConvertLoraOptions options;
   const CommandLine line = {
@@ -43,7 +28,7 @@ int convert_lora_command(const std::vector<std::string>& args) {
          {"--to-peft", "DIR", "", "write a PEFT folder in place of a GGUF file",
           non_empty_text(options.to_peft).or_else("a GGUF file")}}},
        {"Content",
-        {{"--outtype", "TYPE", "", "tensor type: f32 or f16", out_type(options.outtype)},
+        {{"--outtype", "TYPE", "", "tensor type: f32 or f16", one_of(options.outtype, {"f32", "f16"})},
          {"--skip-unsupported", "", "",
           "leave out what an adapter cannot express (DoRA's magnitudes, whole modules, biases, new tokens), "
           "with "

@@ -153,9 +153,8 @@ Source source_of(const PlannedTensor& tensor, const HfConfig& config, const HfWe
 
 }  // namespace
 
-bool is_convert_type(std::string_view name) {
-  return name == "auto" || std::any_of(std::begin(kOutTypes), std::end(kOutTypes),
-                                       [&](const OutType& row) { return row.name == name; });
+std::vector<std::string> convert_types() {
+  return {"f32", "f16", "bf16", "q8_0", "auto"};
 }
 
 ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events) {

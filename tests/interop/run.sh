@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run.sh LORA_PROGRAM WORK_DIR: an adapter trained here, or converted from PEFT, does in llama.cpp what it does here.
-# llama.cpp comes prebuilt in
-# the npm package node-llama-cpp. The base is F32: on quantized weights llama.cpp also rounds the activations.
+# llama.cpp comes prebuilt in the npm package node-llama-cpp. The base is F32: on quantized weights llama.cpp also rounds
+# the activations.
 set -euo pipefail
 lora=$1 work=$2
 here=$(cd "$(dirname "$0")" && pwd)
