@@ -28,7 +28,7 @@ struct OutType {
   uint32_t file_type;  // general.file_type
 };
 constexpr OutType kOutTypes[] = {
-    {"f32", Type::F32, 0}, {"f16", Type::F16, 1}, {"q8_0", Type::Q8_0, 7}, {"bf16", Type::BF16, 32}};
+    {"f32", Type::F32, 0}, {"f16", Type::F16, 1}, {"bf16", Type::BF16, 32}, {"q8_0", Type::Q8_0, 7}};
 
 const OutType& choose_type(const std::string& name, const HfWeights& weights) {
   std::string wanted = name;
@@ -154,7 +154,10 @@ Source source_of(const PlannedTensor& tensor, const HfConfig& config, const HfWe
 }  // namespace
 
 std::vector<std::string> convert_types() {
-  return {"f32", "f16", "bf16", "q8_0", "auto"};
+  std::vector<std::string> types;
+  for (const OutType& row : kOutTypes) types.emplace_back(row.name);
+  types.emplace_back("auto");
+  return types;
 }
 
 ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events) {
