@@ -174,6 +174,7 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
   const OutType* type = &kOutTypes[0];
   int64_t n_parameters = 0;
   if (!options.vocab_only) {
+    check_weights_are_readable(config);
     weights = HfWeights::open(options.folder);
     type = &choose_type(options.outtype, *weights);
     plan = plan_tensors(config, *weights, type->type);

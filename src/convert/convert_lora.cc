@@ -26,11 +26,8 @@ std::optional<LoraBase> find_base(const ConvertLoraOptions& options, const std::
   if (const std::string beside = options.input + "/config.json"; file_exists(beside)) {
     return lora_base_of(parse_hf_config(MappedFile(beside).text(), beside));
   }
-  if (!named.empty() && (file_exists(named + "/config.json") || named.ends_with(".gguf")) &&
-      (is_directory(named) || file_exists(named))) {
-    return open_lora_base(named);
-  }
-  return std::nullopt;
+  const bool is_here = named.ends_with(".gguf") ? file_exists(named) : file_exists(named + "/config.json");
+  return is_here ? std::optional(open_lora_base(named)) : std::nullopt;
 }
 
 [[noreturn]] void ask_for_base(const ConvertLoraOptions& options, const std::string& named,
@@ -100,13 +97,14 @@ void fit_to_base(Adapter& adapter, const LoraBase& base, const std::string& path
     fail("{}: architecture: expected {} as in {}, found {}: an adapter for another model?", path,
          printable(base.facts.architecture), base.path, printable(adapter.architecture));
   }
-  std::erase_if(adapter.pairs, [&](LoraPair& pair) {
+  std::vector<LoraPair> kept;
+  for (LoraPair& pair : adapter.pairs) {
     const bool is_output = pair.base == "output.weight";
     const auto shape = base.shape(pair.base);
     if (is_output && !shape) {
       leave_out(left_out, path, "tensor " + pair.base,
                 fmt::format("the model {} has no output matrix beside its embedding", base.path));
-      return true;
+      continue;
     }
     const int64_t n_tokens = is_output ? pair.n_out : pair.base == kTokenEmbedding ? pair.n_in : 0;
     if (shape && n_tokens > base.n_vocab && base.n_vocab > 0) {
@@ -116,9 +114,9 @@ void fit_to_base(Adapter& adapter, const LoraBase& base, const std::string& path
       cut_new_tokens(pair, base.n_vocab);
     }
     check_pair(pair, shape, path, base.path);
-    return false;
-  });
-  if (adapter.pairs.empty()) fail("{}: nothing is left to convert", path);
+    kept.push_back(std::move(pair));
+  }
+  adapter.pairs = std::move(kept);
 }
 
 // "left out: DoRA adapters are not supported (use_dora, tensor ..., and 40 more); ..."

@@ -125,15 +125,13 @@ HfRope read_rope(const json& root, const std::string& path) {
   return rope;
 }
 
-void check_quantization(const json& root, HfConfig& config) {
+void read_quantization(const json& root, HfConfig& config) {
   const json* quantization = json_field(root, "quantization_config");
   if (!quantization) return;
   const std::string method = json_text(*quantization, "quant_method").value_or("?");
   if (method != "fp8" && method != "fbgemm_fp8" && method != "compressed-tensors") {
-    fail(
-        "{}: quantization_config: weights quantized by '{}' cannot be converted; take the model as it was "
-        "before",
-        config.path, printable(method));
+    config.unreadable_quantization = method;
+    return;
   }
   const json* block = json_field(*quantization, "weight_block_size");
   if (!block) return;
@@ -216,8 +214,16 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   config.bos = fields.token("bos_token_id");
   config.eos = fields.token("eos_token_id");
   config.pad = fields.token("pad_token_id");
-  check_quantization(root, config);
+  read_quantization(root, config);
   return config;
+}
+
+void check_weights_are_readable(const HfConfig& config) {
+  if (config.unreadable_quantization.empty()) return;
+  fail(
+      "{}: quantization_config: weights quantized by '{}' cannot be converted; take the model as it was "
+      "before",
+      config.path, printable(config.unreadable_quantization));
 }
 
 HfConfig read_hf_config(const std::string& folder) {

@@ -163,7 +163,9 @@ TEST(ConvertLora, TheBaseMayBeAFolderWithAConfig) {
   const std::string expected = folder.read("peft-lora-F32.gguf");
   const std::vector<std::string> convert = {"convert-lora", "peft", "-o", "a.gguf"};
   std::filesystem::create_directories(folder.at("hf"));
-  folder.write("hf/config.json", kTinyConfig.dump());
+  ordered_json config = kTinyConfig;
+  config["quantization_config"] = {{"quant_method", "bitsandbytes"}};  // of weights that are not asked for
+  folder.write("hf/config.json", config.dump());
   ASSERT_EQ(folder.lora(convert + std::vector<std::string>{"--base", "hf"}).status, 0);
   EXPECT_EQ(folder.read("a.gguf"), expected);
 
