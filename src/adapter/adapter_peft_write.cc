@@ -1,3 +1,4 @@
+#include <cmath>
 #include <deque>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -53,7 +54,7 @@ Json target_modules(const std::vector<Module>& modules, int64_t n_layer) {
 }
 
 Json number(float value) {
-  if (value == float(int64_t(value))) return int64_t(value);
+  if (std::fabs(value) < 1e9f && value == std::floor(value)) return int64_t(value);
   return value;
 }
 

@@ -189,24 +189,32 @@ TEST(ConvertLora, TheBaseMayBeAFolderWithAConfig) {
   expect_error(folder.lora(convert), 1, "the model (meta-llama/Llama-2-7b-hf), which is not here");
 }
 
-std::string ggla_file(const std::string& module, int64_t n_in, int64_t n_out) {
+struct GglaPair {
+  std::string base;
+  int64_t n_in, n_out;
+};
+
+// Of rank 2 and alpha 4.
+std::string ggla_file(const std::vector<GglaPair>& pairs) {
   Bytes bytes;
   for (const uint32_t value : {0x67676C61u, 1u, 2u, 4u}) bytes.u32(value);
   const auto tensor = [&](const std::string& name, int64_t n) {
-    for (const int64_t value : {int64_t{2}, int64_t(name.size()), int64_t{0}, int64_t{2}, n})
+    for (const size_t value : {size_t{2}, name.size(), size_t{0}, size_t{2}, size_t(n)})
       bytes.u32(uint32_t(value));
     bytes.raw(name);
     bytes.data.resize((bytes.data.size() + 31) / 32 * 32);
     for (const float value : numbers(2 * n, uint64_t(n))) bytes.number(value);
   };
-  tensor(module + ".loraA", n_in);
-  tensor(module + ".loraB", n_out);
+  for (const GglaPair& pair : pairs) {
+    tensor(pair.base + ".loraA", pair.n_in);
+    tensor(pair.base + ".loraB", pair.n_out);
+  }
   return bytes.data;
 }
 
 TEST(ConvertLora, FilesOf2023) {
   const Folder folder;
-  folder.write("ggml-adapter-model.bin", ggla_file("blk.0.ffn_down.weight", 768, 256));
+  folder.write("ggml-adapter-model.bin", ggla_file({{"blk.0.ffn_down.weight", 768, 256}}));
   expect_error(folder.lora({"convert-lora", "ggml-adapter-model.bin"}), 1, "--base");
   const RunResult run = folder.lora({"convert-lora", "ggml-adapter-model.bin", "--base", "model.gguf"});
   ASSERT_EQ(run.status, 0) << run.err;
@@ -222,8 +230,8 @@ TEST(ConvertLora, FilesOf2023) {
   const SafeTensors file = SafeTensors::open(folder.at("deep/peft/adapter_model.safetensors"));
   EXPECT_EQ(file.tensor(kLayer + "mlp.down_proj.lora_B.weight").to_f32(), expected.pairs.at(0).b);
 
-  folder.write("norm.bin", ggla_file("blk.0.ffn_down.weight", 768, 256) +
-                               ggla_file("blk.0.attn_norm.weight", 256, 1).substr(16));
+  folder.write("norm.bin",
+               ggla_file({{"blk.0.ffn_down.weight", 768, 256}, {"blk.0.attn_norm.weight", 256, 1}}));
   expect_error(folder.lora({"convert-lora", "norm.bin", "--base", "model.gguf"}), 1,
                "tensor blk.0.attn_norm.weight: a LoRA on a norm");
   const RunResult without =
