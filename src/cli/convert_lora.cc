@@ -26,7 +26,7 @@ int convert_lora_command(const std::vector<std::string>& args) {
          {"-o,--outfile", "FILE", "", "where to write",
           non_empty_text(options.outfile).or_else("NAME-lora-TYPE.gguf, NAME as the adapter is called")},
          {"--to-peft", "DIR", "", "write a PEFT folder in place of a GGUF file",
-          non_empty_text(options.to_peft).or_else("a GGUF file")}}},
+          non_empty_text(options.to_peft)}}},
        {"Content",
         {{"--outtype", "TYPE", "", "tensor type: f32 or f16", one_of(options.outtype, {"f32", "f16"})},
          {"--skip-unsupported", "", "",

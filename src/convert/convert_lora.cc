@@ -31,10 +31,11 @@ std::optional<LoraBase> find_base(const ConvertLoraOptions& options, const std::
 }
 
 [[noreturn]] void ask_for_base(const ConvertLoraOptions& options, const std::string& named,
-                               std::string_view why) {
-  const std::string of = named.empty() ? "" : fmt::format(" ({})", printable(named));
-  fail("{}: {} is that of the model{}, which is not here; give it with --base, as GGUF or as its folder",
-       options.input, why, of);
+                               std::string_view what) {
+  fail(
+      "{}: {} comes from the model it belongs to{}, which is not here; give that with --base, as GGUF or as "
+      "its folder",
+      options.input, what, named.empty() ? "" : fmt::format(" ({})", printable(named)));
 }
 
 struct Read {
@@ -51,7 +52,7 @@ Read read_input(const ConvertLoraOptions& options, std::vector<LeftOut>* left_ou
       const PeftConfig config =
           read_peft_config(options.input + "/adapter_config.json", left_out == nullptr ? nullptr : &ignored);
       read.base = find_base(options, config.base_model);
-      if (!read.base) ask_for_base(options, config.base_model, "the architecture of this adapter");
+      if (!read.base) ask_for_base(options, config.base_model, "the architecture");
       read.adapter = read_adapter_peft(options.input, read.base->facts, left_out);
       for (const char* changes : {"pissa", "olora", "corda", "loftq"}) {
         if (!config.initializer.starts_with(changes)) continue;
@@ -64,7 +65,7 @@ Read read_input(const ConvertLoraOptions& options, std::vector<LeftOut>* left_ou
     }
     case AdapterFormat::ggla:
       read.base = find_base(options, "");
-      if (!read.base) ask_for_base(options, "", "the architecture of this adapter");
+      if (!read.base) ask_for_base(options, "", "the architecture");
       read.adapter = read_adapter_ggla(options.input);
       read.adapter.architecture = read.base->facts.architecture;
       break;

@@ -169,9 +169,9 @@ TEST(ConvertLora, TheBaseMayBeAFolderWithAConfig) {
   ASSERT_EQ(folder.lora(convert + std::vector<std::string>{"--base", "hf"}).status, 0);
   EXPECT_EQ(folder.read("a.gguf"), expected);
 
-  expect_error(folder.lora(convert), 1,
-               "peft: the architecture of this adapter is that of the model, which is not here; "
-               "give it with --base");
+  expect_error(
+      folder.lora(convert), 1,
+      "peft: the architecture comes from the model it belongs to, which is not here; give that with --base");
   folder.write("peft/config.json", kTinyConfig.dump());
   ASSERT_EQ(folder.lora(convert).status, 0);
   EXPECT_EQ(folder.read("a.gguf"), expected);
@@ -186,7 +186,8 @@ TEST(ConvertLora, TheBaseMayBeAFolderWithAConfig) {
 
   folder.peft.config["base_model_name_or_path"] = "meta-llama/Llama-2-7b-hf";
   folder.write_peft();
-  expect_error(folder.lora(convert), 1, "the model (meta-llama/Llama-2-7b-hf), which is not here");
+  expect_error(folder.lora(convert), 1,
+               "the model it belongs to (meta-llama/Llama-2-7b-hf), which is not here");
 }
 
 struct GglaPair {
