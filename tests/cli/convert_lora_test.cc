@@ -1,11 +1,10 @@
-// lora convert-lora: what PEFT computes with an adapter, its files back, and what is refused.
+// lora convert-lora: what PEFT computes with an adapter, its files back, and the other forms.
 #include <nlohmann/json.hpp>
 
 #include "adapter/adapter.h"
 #include "adapter/parameters.h"
-#include "adapter/peft_test_files.h"
 #include "base/file.h"
-#include "cli_test.h"
+#include "convert_lora_folder.h"
 #include "gguf/pytorch.h"
 #include "gguf/safetensors.h"
 #include "gguf/test_files.h"
@@ -20,26 +19,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 const std::string kGolden = LORA_SOURCE_DIR "/tests/golden/";
-const std::string kLayer = "base_model.model.model.layers.0.";
-
-// A PEFT folder "peft" for the bundled model, of two modules.
-struct LoraFolder : Folder {
-  PeftFiles peft;
-
-  LoraFolder() {
-    std::filesystem::create_directories(at("peft"));
-    peft.pair(kLayer + "self_attn.k_proj", 256, 128, 2);
-    peft.pair(kLayer + "mlp.up_proj", 256, 768, 2);
-  }
-  void write_peft() const { peft.write(at("peft")); }
-  RunResult convert(const std::vector<std::string>& more = {}) const {
-    write_peft();
-    return lora(std::vector<std::string>{"convert-lora", "peft", "--base", "model.gguf"} + more);
-  }
-  Adapter converted(const std::string& name = "peft-lora-F32.gguf") const {
-    return read_adapter_gguf(at(name));
-  }
-};
 
 double loss_with(const std::string& base, const std::string& adapter_path, const std::vector<int32_t>& ids) {
   Adapter adapter;  // outlives the model
@@ -142,7 +121,7 @@ TEST(ConvertLora, F16IsHalfTheSize) {
   ASSERT_EQ(folder.convert({"--outtype=F16"}).status, 0);
   const Gguf file = Gguf::open(folder.at("peft-lora-F16.gguf"));
   for (const GgufTensor& tensor : file.tensors()) EXPECT_EQ(tensor.type, Type::F16);
-  const std::vector<float> a = folder.peft.a_of(kLayer + "mlp.up_proj", 512);
+  const std::vector<float> a = folder.peft.a_of(kLoraLayer + "mlp.up_proj", 512);
   const Adapter adapter = folder.converted("peft-lora-F16.gguf");
   for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(adapter.find("blk.0.ffn_up.weight")->a[i], a[i], 0x1p-12);
 }
@@ -229,7 +208,7 @@ TEST(ConvertLora, FilesOf2023) {
       {"convert-lora", "ggml-adapter-model.bin", "--base", "model.gguf", "--to-peft", "deep/peft"});
   ASSERT_EQ(peft.status, 0) << peft.err;
   const SafeTensors file = SafeTensors::open(folder.at("deep/peft/adapter_model.safetensors"));
-  EXPECT_EQ(file.tensor(kLayer + "mlp.down_proj.lora_B.weight").to_f32(), expected.pairs.at(0).b);
+  EXPECT_EQ(file.tensor(kLoraLayer + "mlp.down_proj.lora_B.weight").to_f32(), expected.pairs.at(0).b);
 
   folder.write("norm.bin",
                ggla_file({{"blk.0.ffn_down.weight", 768, 256}, {"blk.0.attn_norm.weight", 256, 1}}));
@@ -280,137 +259,6 @@ TEST(ConvertLora, TrainedAdaptersKeepTheirNotesInGgufAndSayWhatPeftLoses) {
       folder.lora({"convert-lora", "own.gguf", "--to-peft", "peft", "--base", "model.gguf"});
   ASSERT_EQ(run.status, 0) << run.err;
   EXPECT_THAT(run.err, AllOf(HasSubstr("rope_freq_base 20000"), HasSubstr("notes on the training")));
-}
-
-TEST(ConvertLora, WhatCannotBeExpressedIsRefusedOrLeftOutWithAWarning) {
-  const auto add_setting = [](const char* key, const ordered_json& value) {
-    return [key, value](PeftFiles& peft) { peft.config[key] = value; };
-  };
-  const auto add_tensor = [](const std::string& name) {
-    return [name](PeftFiles& peft) { peft.tensor(name, {768}, numbers(768, 3)); };
-  };
-  const std::vector<std::pair<std::function<void(PeftFiles&)>, std::string>> cases = {
-      {add_setting("use_dora", true), "DoRA"},
-      {add_setting("modules_to_save", {"lm_head"}), "modules_to_save"},
-      {add_setting("bias", "lora_only"), "biases"},
-      {add_setting("lora_bias", true), "biases"},
-      {add_setting("trainable_token_indices", {1, 2}), "trained token rows"},
-      {add_tensor(kLayer + "mlp.up_proj.lora_magnitude_vector"), "DoRA"},
-      {add_tensor("base_model.model.model.embed_tokens.weight"), "a vocabulary with new tokens"},
-      {add_tensor(kLayer + "mlp.up_proj.lora_B.bias"), "biases"},
-      {[](PeftFiles& peft) { peft.pair("base_model.model.lm_head", 256, 4098, 2); }, "output"},
-      {[](PeftFiles& peft) {
-         peft.tensor("base_model.model.model.embed_tokens.lora_embedding_A", {2, 4099}, numbers(2 * 4099, 1));
-         peft.tensor("base_model.model.model.embed_tokens.lora_embedding_B", {256, 2}, numbers(512, 1));
-       },
-       "3 tokens beyond the 4096"},
-  };
-  for (const auto& [spoil, why] : cases) {
-    LoraFolder folder;
-    spoil(folder.peft);
-    folder.write_peft();
-    const std::set<std::string> before = folder.names();
-    const RunResult refused = folder.convert();
-    expect_error(refused, 1, why);
-    EXPECT_THAT(refused.err, HasSubstr("--skip-unsupported"));
-    EXPECT_EQ(folder.names(), before);
-    const RunResult run = folder.convert({"--skip-unsupported"});
-    ASSERT_EQ(run.status, 0) << run.err;
-    EXPECT_THAT(lines_of(run.err).front(), AllOf(HasSubstr("warning: left out: "), HasSubstr(why)));
-    EXPECT_EQ(folder.converted().find("blk.0.ffn_up.weight")->b,
-              folder.peft.b_of(kLayer + "mlp.up_proj", 1536));
-  }
-}
-
-// Rows of tokens that the model does not have go, those that it has stay.
-TEST(ConvertLora, OnlyTheNewTokensAreCut) {
-  LoraFolder folder;
-  const std::vector<float> a = numbers(2 * 4099, 5);
-  folder.peft.tensor("base_model.model.model.embed_tokens.lora_embedding_A", {2, 4099}, a);
-  folder.peft.tensor("base_model.model.model.embed_tokens.lora_embedding_B", {256, 2}, numbers(512, 6));
-  ASSERT_EQ(folder.convert({"--skip-unsupported"}).status, 0);
-  const Adapter adapter = folder.converted();
-  const LoraPair& pair = *adapter.find("token_embd.weight");
-  ASSERT_EQ(pair.n_in, 4096);
-  for (const size_t token : {size_t{0}, size_t{4095}}) {
-    EXPECT_EQ(pair.a[token], a[token]);
-    EXPECT_EQ(pair.a[4096 + token], a[4099 + token]);
-  }
-  EXPECT_EQ(
-      folder.lora({"eval", "-m", "model.gguf", "-p", "The old king said", "--lora", "peft-lora-F32.gguf"})
-          .status,
-      0);
-}
-
-TEST(ConvertLora, WrongFilesAreOneErrorLineAndLeaveNothing) {
-  struct Case {
-    std::string why;
-    std::function<void(LoraFolder&)> spoil;
-  };
-  const std::vector<Case> cases = {
-      {"peft_type: expected \"LORA\", found \"IA3\"", [](auto& f) { f.peft.config["peft_type"] = "IA3"; }},
-      {"peft_type: expected \"LORA\", found \"LOHA\"", [](auto& f) { f.peft.config["peft_type"] = "LOHA"; }},
-      {"expected rank 3 as in adapter_config.json, found 2", [](auto& f) { f.peft.config["r"] = 3; }},
-      {"r: expected a positive whole number", [](auto& f) { f.peft.config["r"] = -1; }},
-      {"lora_alpha: expected a number of at most 1e30", [](auto& f) { f.peft.config["lora_alpha"] = 1e200; }},
-      {"its B half is missing",
-       [](auto& f) {
-         f.peft.tensor(kLayer + "mlp.gate_proj.lora_A.weight", {2, 256}, numbers(512, 1));
-       }},
-      {"expected the rank of",
-       [](auto& f) {
-         f.peft.tensor(kLayer + "mlp.gate_proj.lora_A.weight", {2, 256}, numbers(512, 1));
-         f.peft.tensor(kLayer + "mlp.gate_proj.lora_B.weight", {768, 3}, numbers(2304, 1));
-       }},
-      {"expected a pair for 256 x 768 as in the model model.gguf, found 255 x 768",
-       [](auto& f) { f.peft.pair(kLayer + "mlp.gate_proj", 255, 768, 2); }},
-      {"the model model.gguf has no such tensor",
-       [](auto& f) { f.peft.pair("base_model.model.model.layers.6.mlp.up_proj", 256, 768, 2); }},
-      {"not what its shape takes",
-       [](auto& f) {
-         f.peft.header[kLayer + "mlp.up_proj.lora_A.weight"]["shape"] = {1 << 20, 1 << 20};
-       }},
-      {"cannot be read as f32",
-       [](auto& f) { f.peft.header[kLayer + "mlp.up_proj.lora_A.weight"]["dtype"] = "I32"; }},
-  };
-  for (const auto& [why, spoil] : cases) {
-    LoraFolder folder;
-    spoil(folder);
-    folder.write_peft();
-    const std::set<std::string> before = folder.names();
-    for (const char* flag : {"--outtype=f32", "--skip-unsupported", "--to-peft=new"}) {
-      expect_error(folder.convert({flag}), 1, why);
-      EXPECT_EQ(folder.names(), before) << why;
-    }
-  }
-}
-
-TEST(ConvertLora, WrongUseIsOneErrorLine) {
-  const LoraFolder folder;
-  folder.write_peft();
-  folder.write("text.txt", "no adapter");
-  ASSERT_EQ(folder.convert({"-o", "a.gguf"}).status, 0);
-  const std::set<std::string> before = folder.names();
-  const std::string peft_before = folder.read("peft/adapter_config.json");
-  expect_error(folder.lora({"convert-lora"}), 2, "INPUT");
-  expect_error(folder.convert({"--outtype", "q8_0"}), 2, "expected f32 or f16, found 'q8_0'");
-  expect_error(folder.convert({"--to-peft", "p", "-o", "b.gguf"}), 2,
-               "--outfile: not together with --to-peft");
-  expect_error(folder.convert({"-o", "none/b.gguf"}), 1, "none/b.gguf");
-  expect_error(folder.convert({"-o", "model.gguf"}), 1, "model.gguf: is read, so it cannot be written");
-  expect_error(folder.convert({"--to-peft", "./peft/"}), 1, "is read, so it cannot be written");
-  expect_error(folder.convert({"--to-peft", "text.txt"}), 1, "text.txt: cannot make the folder");
-  expect_error(folder.convert({"--base", "nowhere.gguf"}), 1, "nowhere.gguf");
-  expect_error(folder.convert({"--base", "a.gguf"}), 1, "a.gguf: holds a LoRA, not the model it belongs to");
-  expect_error(folder.convert({"--base", "peft"}), 1, "peft: holds a LoRA, not a model");
-  expect_error(folder.lora({"convert-lora", "text.txt"}), 1, "text.txt: not an adapter");
-  expect_error(folder.lora({"convert-lora", "model.gguf"}), 1, "model.gguf: not a LoRA adapter");
-  expect_error(folder.lora({"convert-lora", "nowhere"}), 1, "nowhere: cannot open");
-  EXPECT_EQ(folder.names(), before);
-  EXPECT_EQ(folder.read("peft/adapter_config.json"), peft_before);
-  const RunResult help = folder.lora({"convert-lora", "--help"});
-  EXPECT_EQ(help.status, 0);
-  EXPECT_THAT(help.out, AllOf(HasSubstr("--to-peft"), HasSubstr("--base"), HasSubstr("Content")));
 }
 
 }  // namespace
