@@ -178,6 +178,27 @@ def safetensors_seeds():
     save("safetensors", "empty.safetensors", safetensors({}, b""))
 
 
+def peft_seeds():
+    def seed(name, config, tensors):
+        header, at = {}, 0
+        for tensor, shape in tensors:
+            size = 4 * shape[0] * shape[1]
+            header[tensor] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
+            at += size
+        save("peft", name, json.dumps(config).encode() + b"\0" + safetensors(header, floats(at // 4)))
+
+    layer, lora = "base_model.model.model.layers.0.", {"peft_type": "LORA", "r": 2, "lora_alpha": 4}
+    seed("patterns", lora | {"rank_pattern": {"k_proj": 1}, "alpha_pattern": {"^.*up_proj": 8}, "use_rslora": True},
+         [(layer + "self_attn.k_proj.lora_A.weight", [1, 4]), (layer + "self_attn.k_proj.lora_B.weight", [4, 1]),
+          (layer + "mlp.up_proj.lora_A.weight", [2, 4]), (layer + "mlp.up_proj.lora_B.weight", [6, 2])])
+    seed("embedding-and-more", lora | {"use_dora": True, "modules_to_save": ["lm_head"]},
+         [("base_model.model.model.embed_tokens.lora_embedding_A", [2, 5]),
+          ("base_model.model.model.embed_tokens.lora_embedding_B", [4, 2]),
+          ("base_model.model.lm_head.weight", [5, 4])])
+    seed("mlx", {"fine_tune_type": "lora", "lora_parameters": {"rank": 2, "scale": 20.0, "dropout": 0.0}},
+         [("model.layers.1.self_attn.q_proj.lora_a", [4, 2]), ("model.layers.1.self_attn.q_proj.lora_b", [2, 8])])
+
+
 def pickled(tensors):
     """The pickle of a state dict: (name, storage's key, numel, shape, stride), all F32."""
     def text(value):
@@ -274,6 +295,6 @@ def tokenizer_seeds():
     save("tokenizer", "empty", b"")
 
 
-for write in (gguf_seeds, adapter_seeds, checkpoint_seeds, imatrix_seeds, safetensors_seeds, pytorch_seeds, hf_files_seeds, samples_seeds,
+for write in (gguf_seeds, adapter_seeds, checkpoint_seeds, imatrix_seeds, safetensors_seeds, peft_seeds, pytorch_seeds, hf_files_seeds, samples_seeds,
               records_seeds, tokenizer_seeds):
     write()

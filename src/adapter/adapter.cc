@@ -33,17 +33,27 @@ const LoraPair* Adapter::find(std::string_view base) const {
   return found == pairs.end() ? nullptr : &*found;
 }
 
+AdapterFormat adapter_format(const std::string& path) {
+  if (is_directory(path)) return AdapterFormat::folder;
+  const std::string magic = magic_of(path, 4);
+  if (magic == "GGUF") return AdapterFormat::gguf;
+  if (magic == "algg") return AdapterFormat::ggla;  // a little-endian u32 of the characters "ggla"
+  fail("{}: not an adapter: expected a GGUF file, a ggla file or a folder of PEFT or MLX", path);
+}
+
 Adapter read_adapter(const std::string& path, const Gguf& base) {
   Adapter adapter;
-  if (is_directory(path)) {
-    adapter = read_adapter_peft(path, peft_base(base));
-  } else if (const std::string magic = magic_of(path, 4); magic == "GGUF") {
-    adapter = read_adapter_gguf(path);
-  } else if (magic == "algg") {  // a little-endian u32 of the characters "ggla"
-    adapter = read_adapter_ggla(path);
-    adapter.architecture = architecture_of(base);
-  } else {
-    fail("{}: not an adapter: expected a GGUF file, a ggla file or a PEFT folder", path);
+  switch (adapter_format(path)) {
+    case AdapterFormat::folder:
+      adapter = read_adapter_peft(path, peft_base(base));
+      break;
+    case AdapterFormat::gguf:
+      adapter = read_adapter_gguf(path);
+      break;
+    case AdapterFormat::ggla:
+      adapter = read_adapter_ggla(path);
+      adapter.architecture = architecture_of(base);
+      break;
   }
   check_adapter(adapter, path, base);
   return adapter;
@@ -55,22 +65,29 @@ void check_adapter(const Adapter& adapter, const std::string& path, const Gguf& 
     fail("{}: architecture: expected {} as in {}, found {}: an adapter for another model?", path,
          architecture, base.path(), adapter.architecture.empty() ? "none" : printable(adapter.architecture));
   }
-  for (const LoraPair& pair : adapter.pairs) {
-    const GgufTensor* tensor = base.find_tensor(pair.base);
-    if (tensor == nullptr) {
-      fail("{}: tensor {}: the model {} has no such tensor: an adapter for another model?", path,
-           printable(pair.base), base.path());
-    }
-    const bool flipped = pair.base == kTokenEmbedding;
-    const int64_t n_in = tensor->ne[flipped ? 1 : 0], n_out = tensor->ne[flipped ? 0 : 1];
-    if (tensor->n_dims > 2 || pair.n_in != n_in || pair.n_out != n_out) {
-      fail(
-          "{}: tensor {}: expected a pair for {} as in the model {}, found {} x {}: an adapter for another "
-          "model?",
-          path, printable(pair.base), tensor->shape(), base.path(), flipped ? pair.n_out : pair.n_in,
-          flipped ? pair.n_in : pair.n_out);
-    }
+  for (const LoraPair& pair : adapter.pairs) check_pair(pair, pair_shape(base, pair.base), path, base.path());
+}
+
+std::optional<PairShape> pair_shape(const Gguf& base, std::string_view tensor) {
+  const GgufTensor* found = base.find_tensor(tensor);
+  if (found == nullptr || found->n_dims > 2) return std::nullopt;
+  if (tensor == kTokenEmbedding) return PairShape{found->ne[1], found->ne[0]};
+  return PairShape{found->ne[0], found->ne[1]};
+}
+
+void check_pair(const LoraPair& pair, const std::optional<PairShape>& shape, const std::string& path,
+                const std::string& base_path) {
+  if (!shape) {
+    fail("{}: tensor {}: the model {} has no such tensor: an adapter for another model?", path,
+         printable(pair.base), base_path);
   }
+  if (pair.n_in == shape->n_in && pair.n_out == shape->n_out) return;
+  const bool flipped = pair.base == kTokenEmbedding;  // as the base file has it
+  fail(
+      "{}: tensor {}: expected a pair for {} x {} as in the model {}, found {} x {}: an adapter for another "
+      "model?",
+      path, printable(pair.base), flipped ? shape->n_out : shape->n_in, flipped ? shape->n_in : shape->n_out,
+      base_path, flipped ? pair.n_out : pair.n_in, flipped ? pair.n_in : pair.n_out);
 }
 
 }  // namespace lora

@@ -1,4 +1,4 @@
-// A LoRA adapter in memory, and the three file formats it is read from.
+// A LoRA adapter in memory, and the file formats it is read from and written to.
 //
 // For a weight W (n_out, n_in) the adapted one is W + user_scale * scale * B A, with
 // scale = alpha / rank (Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021).
@@ -49,24 +49,38 @@ struct Adapter {
 
 inline constexpr std::string_view kTokenEmbedding = "token_embd.weight";
 
-// Reads an adapter GGUF, a file of the 2023 `ggla` format or a PEFT folder (told apart by content) and
-// checks it against the model. Errors name the path and the tensor, what was expected and what was found.
+// Told apart by content; Error naming the path for anything else.
+enum class AdapterFormat { gguf, ggla, folder };
+AdapterFormat adapter_format(const std::string& path);
+
+// Reads an adapter GGUF, a file of the 2023 `ggla` format, or a folder of PEFT or MLX, and checks it against
+// the model. Errors name the path and the tensor, what was expected and what was found.
 Adapter read_adapter(const std::string& path, const Gguf& base);
 
 // Error unless the adapter's architecture is the model's and every pair fits its base tensor. `path` is
 // for messages.
 void check_adapter(const Adapter& adapter, const std::string& path, const Gguf& base);
 
+// The sizes of a pair's base tensor.
+struct PairShape {
+  int64_t n_in = 0, n_out = 0;
+};
+// nullopt if the model has no such matrix.
+std::optional<PairShape> pair_shape(const Gguf& base, std::string_view tensor);
+// Error unless the pair fits. `base_path` is for messages.
+void check_pair(const LoraPair& pair, const std::optional<PairShape>& shape, const std::string& path,
+                const std::string& base_path);
+
 // Adapter GGUF, as llama.cpp loads it:
 //   general.type "adapter", adapter.type "lora", adapter.lora.alpha (f32), general.architecture,
 //   general.name, general.base_model.0.name, lora_cpp.* (f32 rope_freq_base and rope_freq_scale, facts),
 //   tensors BASE.lora_a ne = {n_in, rank} and BASE.lora_b ne = {rank, n_out};
 //   token_embd.weight has its A flipped: ne = {rank, n_vocab}, and B ne = {rank, n_embd}.
-// Tensors are written in F32; every type that decodes is read. The bytes are a function of the
+// Tensors are written in F32 or F16; every type that decodes is read. The bytes are a function of the
 // adapter alone.
 Adapter read_adapter_gguf(const std::string& path);
 Adapter parse_adapter_gguf(const Gguf& file);
-void write_adapter_gguf(const Adapter& adapter, const std::string& path);
+void write_adapter_gguf(const Adapter& adapter, const std::string& path, Type type = Type::F32);
 
 // The format of the original CPU LoRA tool (2023):
 //   u32 magic 0x67676C61 ("ggla"), u32 version 1, u32 r, u32 alpha, then until the end of the file
@@ -79,17 +93,37 @@ Adapter read_adapter_ggla(const std::string& path);
 // The same from a file's bytes; `path` is for messages.
 Adapter parse_adapter_ggla(std::span<const std::byte> bytes, const std::string& path);
 
-// What a PEFT folder does not tell about its base model.
+// What a folder of PEFT or MLX does not tell about its base model.
 struct PeftBase {
-  std::string architecture;  // general.architecture
-  int64_t n_head = 0, n_head_kv = 0;
+  std::string architecture;           // general.architecture
+  int64_t n_head = 0, n_head_kv = 0;  // needed where rows are reordered (hf_names.h)
 };
 PeftBase peft_base(const Gguf& base);
 
-// PEFT folder: adapter_config.json and adapter_model.safetensors (format: huggingface/peft, LoraConfig).
-// rsLoRA, rank_pattern and alpha_pattern are folded into B; rows of q and k are brought into GGUF's
-// order where the architecture's conversion does so. DoRA, modules_to_save, biases and .bin files
-// are refused by name.
-Adapter read_adapter_peft(const std::string& folder, const PeftBase& base);
+// What a folder holds that an adapter cannot express.
+struct LeftOut {
+  std::string why, what;  // "DoRA adapters are not supported", "use_dora"
+};
+
+// PEFT folder (huggingface/peft, LoraConfig): adapter_config.json and adapter_model.safetensors or .bin with
+//   base_model.model.MODULE.lora_A.weight (rank, n_in), .lora_B.weight (n_out, rank)
+//   base_model.model.MODULE.lora_embedding_A (rank, n_vocab), .lora_embedding_B (n_embd, rank)
+// MLX folder (ml-explore/mlx-lm): adapter_config.json with lora_parameters, and adapters.safetensors with
+//   MODULE.lora_a (n_in, rank), .lora_b (rank, n_out), of the embedding too; what it adds is scale x a b.
+// rsLoRA, rank_pattern and alpha_pattern become one alpha, or are folded into B where one does not do; rows
+// of q and k are brought into GGUF's order where the architecture's conversion does so. DoRA,
+// modules_to_save, biases and the like are refused by name; with `left_out` they are added there, and the
+// rest is read.
+Adapter read_adapter_peft(const std::string& folder, const PeftBase& base,
+                          std::vector<LeftOut>* left_out = nullptr);
+// The same from the bytes of the two files.
+Adapter parse_adapter_peft(std::string_view config, std::span<const std::byte> safetensors,
+                           const PeftBase& base, std::vector<LeftOut>* left_out = nullptr);
+
+// A PEFT folder's two files, both or none, into a folder that is there. Ranks and scales that differ between
+// tensors become patterns; A and B stay as they are but for the order of rows. `n_layer` is the model's,
+// 0 if unknown. Error if the architecture's module names are not known, or a tensor has none.
+void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_layer,
+                        const std::string& folder, Type type = Type::F32);
 
 }  // namespace lora

@@ -112,13 +112,13 @@ Adapter parse_adapter_ggla(std::span<const std::byte> bytes, const std::string& 
   const uint32_t rank = reader.u32("the rank");
   if (rank == 0) fail("{}: rank: expected at least 1, found 0", path);
   Adapter adapter;
-  adapter.alpha = float(reader.u32("alpha"));
+  const double alpha = reader.u32("alpha");
   std::vector<LoraHalf> halves;
   while (!reader.at_end()) {
     if (LoraHalf half = read_half(reader, path); !half.tensor.empty()) halves.push_back(std::move(half));
   }
   pair_up(adapter, std::move(halves), path);
-  for (LoraPair& pair : adapter.pairs) fold_scale(adapter, pair, double(adapter.alpha) / rank);
+  set_scales(adapter, [&](const LoraPair&) { return alpha / rank; });
   return adapter;
 }
 

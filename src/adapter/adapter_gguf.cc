@@ -1,4 +1,5 @@
 #include <cmath>
+#include <deque>
 
 #include "adapter/adapter.h"
 #include "adapter/pairs.h"
@@ -83,7 +84,7 @@ Adapter parse_adapter_gguf(const Gguf& file) {
   return adapter;
 }
 
-void write_adapter_gguf(const Adapter& adapter, const std::string& path) {
+void write_adapter_gguf(const Adapter& adapter, const std::string& path, Type type) {
   GgufWriter writer;
   writer.set_string("general.architecture", adapter.architecture);
   writer.set_string("general.type", "adapter");
@@ -102,18 +103,23 @@ void write_adapter_gguf(const Adapter& adapter, const std::string& path) {
   if (adapter.rope_freq_base) writer.set_f32(std::string(kRopeFreqBase), *adapter.rope_freq_base);
   if (adapter.rope_freq_scale) writer.set_f32(std::string(kRopeFreqScale), *adapter.rope_freq_scale);
 
-  std::vector<float> embedding_a;  // the writer refers to its bytes until the end
+  // The writer refers to bytes until the end.
+  std::vector<float> embedding_a;
+  std::deque<std::vector<std::byte>> encoded;
+  const auto add = [&](const std::string& name, const std::vector<int64_t>& ne,
+                       const std::vector<float>& values) {
+    if (type == Type::F32) return writer.add_tensor(name, type, ne, std::as_bytes(std::span(values)));
+    encoded.push_back(encode_matrix(values, type, name));
+    writer.add_tensor(name, type, ne, encoded.back());
+  };
   for (const LoraPair& pair : adapter.pairs) {
-    const std::vector<float>* a = &pair.a;
-    std::vector<int64_t> a_ne = {pair.n_in, pair.rank};
     if (pair.base == kTokenEmbedding) {
       embedding_a = transposed(pair.a, pair.rank, pair.n_in);
-      a = &embedding_a;
-      a_ne = {pair.rank, pair.n_in};
+      add(pair.base + ".lora_a", {pair.rank, pair.n_in}, embedding_a);
+    } else {
+      add(pair.base + ".lora_a", {pair.n_in, pair.rank}, pair.a);
     }
-    writer.add_tensor(pair.base + ".lora_a", Type::F32, a_ne, std::as_bytes(std::span(*a)));
-    writer.add_tensor(pair.base + ".lora_b", Type::F32, {pair.rank, pair.n_out},
-                      std::as_bytes(std::span(pair.b)));
+    add(pair.base + ".lora_b", {pair.rank, pair.n_out}, pair.b);
   }
   writer.write(path);
 }

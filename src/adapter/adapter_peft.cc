@@ -20,7 +20,7 @@ struct Ending {
   std::string_view text;
   bool is_b;
 };
-constexpr Ending kEndings[] = {
+constexpr Ending kPeftEndings[] = {
     {".lora_A.weight", false},
     {".lora_B.weight", true},
     {".lora_A.default.weight", false},
@@ -30,82 +30,114 @@ constexpr Ending kEndings[] = {
     {".lora_embedding_A.default", false},
     {".lora_embedding_B.default", true},
 };
+constexpr Ending kMlxEndings[] = {{".lora_a", false}, {".lora_b", true}};
 
-[[noreturn]] void refuse_tensor(const std::string& path, const std::string& name) {
-  if (name.find("lora_magnitude_vector") != std::string::npos) {
-    fail("{}: tensor {}: DoRA adapters are not supported", path, printable(name));
+struct Format {
+  std::string_view wrapper;  // before a module's name
+  std::span<const Ending> endings;
+  bool transposed;
+};
+constexpr Format kPeft = {"base_model.model.", kPeftEndings, false};
+constexpr Format kMlx = {"", kMlxEndings, true};
+
+// Why a tensor that is no half of a pair has no place in an adapter; nullptr if it says nothing new.
+const char* why_not(std::string_view name) {
+  if (name.ends_with(".base_layer.weight")) return nullptr;  // PEFT's copy of an embedding under a LoRA
+  if (name.find("lora_magnitude_vector") != name.npos || name.ends_with(".m")) {
+    return "DoRA adapters are not supported";
   }
-  if (name.ends_with(".bias"))
-    fail("{}: tensor {}: adapters with biases are not supported", path, printable(name));
-  if (name.find(".lora_") == std::string::npos) {
-    fail("{}: tensor {}: whole modules beside the LoRA (modules_to_save) are not supported", path,
-         printable(name));
+  if (name.find("trainable_tokens") != name.npos) {
+    return "trained token rows beside the LoRA are not supported";
   }
-  fail("{}: tensor {}: expected a name that ends in .lora_A.weight or .lora_B.weight", path, printable(name));
+  if (name.ends_with(".bias")) return "adapters with biases are not supported";
+  if (name.find(".lora_") == name.npos) {
+    return "whole modules beside the LoRA (modules_to_save, or a vocabulary with new tokens) are not "
+           "supported";
+  }
+  return "expected base_model.model.MODULE.lora_A.weight or .lora_B.weight (MLX: MODULE.lora_a or .lora_b)";
 }
 
-// Only B has the rows that are reordered (hf_names.h).
-void interleave_halves(LoraHalf& b, int64_t n_head, const std::string& path) {
-  if (n_head < 1 || b.n_rows % (2 * n_head) != 0) {
-    fail(
-        "{}: tensor {}: expected a multiple of 2 rows for each of {} heads, found {}: an adapter for another "
-        "model?",
-        path, b.tensor, n_head, b.n_rows);
-  }
-  std::vector<float> moved;
-  moved.reserve(b.values.size());
-  for (int64_t row = 0; row < b.n_rows; ++row) {
-    const auto from = b.values.begin() + hf_row(row, b.n_rows / n_head) * b.n_cols;
-    moved.insert(moved.end(), from, from + b.n_cols);
-  }
-  b.values = std::move(moved);
-}
+// Puts the tensors of a folder together, one after the other.
+struct FolderReader {
+  const std::string& path;
+  const PeftConfig& config;
+  const PeftBase& base;
+  std::vector<LeftOut>* left_out;
+  const Format& format;
+  std::vector<LoraHalf> halves{};
+  std::map<std::string, std::string> module_of{};  // by base tensor: "model.layers.0.self_attn.q_proj"
 
-struct PeftHalf {
-  LoraHalf half;
-  std::string module;  // "model.layers.0.self_attn.q_proj"
+  void add(const SafeTensor& tensor) {
+    const std::string what = "tensor " + printable(tensor.name);
+    const auto ending = std::find_if(format.endings.begin(), format.endings.end(),
+                                     [&](const Ending& e) { return tensor.name.ends_with(e.text); });
+    if (ending == format.endings.end() || !tensor.name.starts_with(format.wrapper)) {
+      if (const char* why = why_not(tensor.name)) leave_out(left_out, path, what, why);
+      return;
+    }
+    std::string module = tensor.name.substr(0, tensor.name.size() - ending->text.size());
+    module.erase(0, format.wrapper.size());
+    const auto target = peft_target(base.architecture, module);
+    if (!target) {
+      return leave_out(left_out, path, what,
+                       fmt::format("architecture {} has no such module: an adapter for another model?",
+                                   printable(base.architecture)));
+    }
+    if (tensor.shape.size() != 2) {
+      fail("{}: {}: expected 2 dimensions, found {}", path, what, tensor.shape.size());
+    }
+    LoraHalf half;
+    half.base = target->base;
+    half.tensor = printable(tensor.name);
+    half.is_b = ending->is_b;
+    half.n_rows = tensor.shape[0];
+    half.n_cols = tensor.shape[1];
+    check_not_empty(half, path);
+    try {
+      half.values = tensor.to_f32();
+    } catch (const Error& e) {
+      fail("{}: {}", path, e.what());
+    }
+    if (format.transposed) {
+      half.values = transposed(half.values, half.n_rows, half.n_cols);
+      std::swap(half.n_rows, half.n_cols);
+    }
+    if (half.is_b && target->order != RowOrder::as_is) {  // only B has the rows that are reordered
+      const int64_t n_head = target->order == RowOrder::heads ? base.n_head : base.n_head_kv;
+      if (!reorder_rows(half.values, half.n_rows, half.n_cols, n_head, RowsTo::gguf)) {
+        fail(
+            "{}: {}: expected a multiple of 2 rows for each of {} heads, found {}: an adapter for another "
+            "model?",
+            path, what, n_head, half.n_rows);
+      }
+    }
+    module_of[half.base] = std::move(module);
+    halves.push_back(std::move(half));
+  }
+
+  Adapter finish() {
+    Adapter adapter;
+    adapter.architecture = base.architecture;
+    adapter.base_model = config.base_model;
+    pair_up(adapter, std::move(halves), path);
+    for (const LoraPair& pair : adapter.pairs) {
+      const std::string& module = module_of[pair.base];
+      if (pair.rank != config.rank(module)) {
+        fail("{}: module {}: expected rank {} as in adapter_config.json, found {}", path, printable(module),
+             config.rank(module), pair.rank);
+      }
+    }
+    set_scales(adapter, [&](const LoraPair& pair) { return config.scale(module_of[pair.base]); });
+    return adapter;
+  }
 };
 
-PeftHalf read_half(const SafeTensor& tensor, const std::string& path, const PeftBase& base) {
-  const auto ending = std::find_if(std::begin(kEndings), std::end(kEndings),
-                                   [&](const Ending& e) { return tensor.name.ends_with(e.text); });
-  constexpr std::string_view wrapper = "base_model.model.";
-  if (ending == std::end(kEndings) || !tensor.name.starts_with(wrapper)) refuse_tensor(path, tensor.name);
-  PeftHalf result;
-  const size_t name_size = tensor.name.size() - ending->text.size();
-  if (name_size > wrapper.size())
-    result.module = tensor.name.substr(wrapper.size(), name_size - wrapper.size());
-  const auto target = peft_target(base.architecture, result.module);
-  if (!target) {
-    fail("{}: tensor {}: architecture {} has no such module: an adapter for another model?", path,
-         tensor.name, base.architecture);
-  }
-  if (tensor.shape.size() != 2) {
-    fail("{}: tensor {}: expected 2 dimensions, found {}", path, printable(tensor.name), tensor.shape.size());
-  }
-  LoraHalf& half = result.half;
-  half.base = target->base;
-  half.tensor = printable(tensor.name);
-  half.is_b = ending->is_b;
-  half.n_rows = tensor.shape[0];
-  half.n_cols = tensor.shape[1];
-  check_not_empty(half, path);
-  half.values = tensor.to_f32();
-  if (half.is_b && target->order != RowOrder::as_is) {
-    interleave_halves(half, target->order == RowOrder::heads ? base.n_head : base.n_head_kv, path);
-  }
-  return result;
-}
-
-void for_each_tensor(const std::string& path, const std::function<void(const SafeTensor&)>& use) {
-  if (!path.ends_with(".bin")) {
-    const SafeTensors file = SafeTensors::open(path);
-    for (const SafeTensor& tensor : file.tensors()) use(tensor);
-    return;
-  }
-  const PytorchFile file = PytorchFile::open(path);
-  std::vector<std::byte> bytes;
-  for (const PytorchTensor& tensor : file.tensors()) use(file.read(tensor, bytes));
+Adapter read_tensors(const std::string& path, const PeftConfig& config, const PeftBase& base,
+                     std::vector<LeftOut>* left_out,
+                     const std::function<void(const std::function<void(const SafeTensor&)>&)>& for_each) {
+  FolderReader reader{path, config, base, left_out, config.is_mlx ? kMlx : kPeft};
+  for_each([&](const SafeTensor& tensor) { reader.add(tensor); });
+  return reader.finish();
 }
 
 }  // namespace
@@ -120,35 +152,33 @@ PeftBase peft_base(const Gguf& base) {
   return result;
 }
 
-Adapter read_adapter_peft(const std::string& folder, const PeftBase& base) {
-  if (!peft_knows(base.architecture)) {
-    fail("{}: PEFT adapters for architecture {} are not yet available", folder, base.architecture);
-  }
-  const PeftConfig config = read_peft_config(folder + "/adapter_config.json");
+Adapter read_adapter_peft(const std::string& folder, const PeftBase& base, std::vector<LeftOut>* left_out) {
+  check_peft_knows(folder, base.architecture);
+  const PeftConfig config = read_peft_config(folder + "/adapter_config.json", left_out);
   const std::string pickle = folder + "/adapter_model.bin";
-  std::string path = folder + "/adapter_model.safetensors";
-  if (!file_exists(path) && file_exists(pickle)) path = pickle;
-  Adapter adapter;
-  adapter.architecture = base.architecture;
-  adapter.alpha = float(config.lora_alpha);
-  adapter.base_model = config.base_model;
-  std::vector<LoraHalf> halves;
-  std::map<std::string, std::string> module_of;
-  for_each_tensor(path, [&](const SafeTensor& tensor) {
-    PeftHalf read = read_half(tensor, path, base);
-    module_of[read.half.base] = read.module;
-    halves.push_back(std::move(read.half));
-  });
-  pair_up(adapter, std::move(halves), path);
-  for (LoraPair& pair : adapter.pairs) {
-    const std::string& module = module_of[pair.base];
-    if (pair.rank != config.rank(module)) {
-      fail("{}: module {}: expected rank {} as in adapter_config.json, found {}", path, module,
-           config.rank(module), pair.rank);
-    }
-    fold_scale(adapter, pair, config.scale(module));
+  std::string path = folder + (config.is_mlx ? "/adapters.safetensors" : "/adapter_model.safetensors");
+  if (config.is_mlx || file_exists(path) || !file_exists(pickle)) {
+    const SafeTensors file = SafeTensors::open(path);
+    return read_tensors(path, config, base, left_out, [&](const auto& use) {
+      for (const SafeTensor& tensor : file.tensors()) use(tensor);
+    });
   }
-  return adapter;
+  path = pickle;
+  const PytorchFile file = PytorchFile::open(path);
+  return read_tensors(path, config, base, left_out, [&](const auto& use) {
+    std::vector<std::byte> bytes;
+    for (const PytorchTensor& tensor : file.tensors()) use(file.read(tensor, bytes));
+  });
+}
+
+Adapter parse_adapter_peft(std::string_view config_text, std::span<const std::byte> safetensors,
+                           const PeftBase& base, std::vector<LeftOut>* left_out) {
+  const std::string path = "adapter_model.safetensors";
+  const PeftConfig config = parse_peft_config(config_text, "adapter_config.json", left_out);
+  const SafeTensors file = SafeTensors::parse(safetensors, path);
+  return read_tensors(path, config, base, left_out, [&](const auto& use) {
+    for (const SafeTensor& tensor : file.tensors()) use(tensor);
+  });
 }
 
 }  // namespace lora

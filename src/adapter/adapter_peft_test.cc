@@ -17,42 +17,12 @@ using testing::HasSubstr;
 
 constexpr const char* kLayer = "base_model.model.model.layers.0.";
 
-ordered_json plain_config(int rank = 2, double alpha = 4) {
-  return {{"peft_type", "LORA"}, {"r", rank}, {"lora_alpha", alpha}, {"bias", "none"}};
-}
-
-// A PEFT folder for the small base, put together by hand.
-struct PeftFolder {
+// A PEFT folder for the small base.
+struct PeftFolder : PeftFiles {
   ScratchFolder scratch;
-  ordered_json config = plain_config(), header = ordered_json::object();
-  std::string data;
 
-  // F32, row-major.
-  void tensor(const std::string& name, const std::vector<int64_t>& shape, const std::vector<float>& values) {
-    const size_t begin = data.size();
-    data.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
-    header[name] = {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {begin, data.size()}}};
-  }
-  void pair(const std::string& module, int64_t n_in, int64_t n_out, int64_t rank) {
-    tensor(module + ".lora_A.weight", {rank, n_in}, numbers(rank * n_in, stream_id(module)));
-    tensor(module + ".lora_B.weight", {n_out, rank}, numbers(n_out * rank, stream_id(module) + 1));
-  }
-  std::vector<float> a_of(const std::string& module, int64_t n) const {
-    return numbers(n, stream_id(module));
-  }
-  std::vector<float> b_of(const std::string& module, int64_t n) const {
-    return numbers(n, stream_id(module) + 1);
-  }
-
-  void write() const {
-    write_file(scratch.file("adapter_config.json"), config.dump());
-    const std::string text = header.dump();
-    const uint64_t size = text.size();
-    write_file(scratch.file("adapter_model.safetensors"),
-               std::string(reinterpret_cast<const char*>(&size), 8) + text + data);
-  }
   Adapter read() const {
-    write();
+    write(scratch.path());
     return read_adapter(scratch.path(), small_base(scratch));
   }
   std::string error() const {
@@ -132,7 +102,8 @@ TEST(AdapterPeft, RsLoraScalesByTheRootOfTheRank) {
   peft.config["use_rslora"] = true;
   peft.pair(layer("mlp.up_proj"), 8, 6, 4);
   const Adapter adapter = peft.read();
-  EXPECT_EQ(adapter.alpha, 6);
+  EXPECT_EQ(adapter.alpha, 12);  // 12 / 4 = 6 / sqrt(4), so B stays as it is
+  EXPECT_EQ(adapter.pairs.at(0).b, peft.b_of(layer("mlp.up_proj"), 24));
   expect_scaled_b(adapter, "blk.0.ffn_up.weight", peft.b_of(layer("mlp.up_proj"), 24), 3);
 }
 
@@ -170,33 +141,6 @@ TEST(AdapterPeft, AdapterNameInTensorNamesIsAccepted) {
   EXPECT_EQ(peft.read().pairs.at(0).base, "blk.0.ffn_up.weight");
 }
 
-TEST(PeftPattern, MatchesTheEndOfAModuleNameFromADotOn) {
-  const std::string module = "model.layers.10.self_attn.q_proj";
-  for (const char* key : {"q_proj", "self_attn.q_proj", "model.layers.10.self_attn.q_proj",
-                          "layers\\.\\d+\\..*_proj", "^model.layers.10.*", "k_proj|q_proj"}) {
-    EXPECT_TRUE(ModulePattern(key, "config").matches(module)) << key;
-  }
-  for (const char* key : {"proj", "0.self_attn.q_proj", "q_pro", "self_attn", "^layers.10.*"}) {
-    EXPECT_FALSE(ModulePattern(key, "config").matches(module)) << key;
-  }
-}
-
-TEST(PeftPattern, MalformedOrCostlyPatternsAreErrors) {
-  EXPECT_THROW(ModulePattern("(", "config"), Error);
-  const ModulePattern costly("(a+)+[bc]", "config");
-  EXPECT_THROW(costly.matches(std::string(60, 'a')), Error);
-}
-
-TEST(PeftNames, LayerNumbersAreReadWhole) {
-  EXPECT_EQ(peft_target("llama", "model.layers.12.mlp.up_proj")->base, "blk.12.ffn_up.weight");
-  EXPECT_EQ(peft_target("llama", "layers.3.mlp.up_proj")->base, "blk.3.ffn_up.weight");
-  for (const char* module : {"model.layers..mlp.up_proj", "model.layers.x.mlp.up_proj",
-                             "model.layers.1mlp.up_proj", "model.layers.99999999999.mlp.up_proj",
-                             "model.layers.-1.mlp.up_proj", "model.layers.1.", "", "model.norm"}) {
-    EXPECT_FALSE(peft_target("llama", module)) << module;
-  }
-}
-
 TEST(AdapterPeftErrors, WhatIsNotPlainLoraIsRefusedByName) {
   const std::vector<std::pair<std::string, ordered_json>> settings = {
       {"use_dora", true},   {"modules_to_save", {"lm_head"}}, {"bias", "all"},
@@ -210,6 +154,51 @@ TEST(AdapterPeftErrors, WhatIsNotPlainLoraIsRefusedByName) {
     EXPECT_THAT(peft.error(),
                 AllOf(HasSubstr("adapter_config.json: " + key + ": "), HasSubstr("not supported")));
   }
+}
+
+TEST(AdapterPeft, WhatIsLeftOutIsListedAndTheRestRead) {
+  PeftFolder peft;
+  peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+  peft.config["use_dora"] = true;
+  peft.config["modules_to_save"] = {"lm_head"};
+  peft.tensor(layer("mlp.up_proj.lora_magnitude_vector"), {6}, numbers(6, 1));
+  peft.tensor("base_model.model.lm_head.weight", {2, 1}, numbers(2, 1));
+  peft.tensor(layer("mlp.up_proj.lora_B.bias"), {6}, numbers(6, 1));
+  peft.tensor("base_model.model.model.embed_tokens.trainable_tokens_delta", {1, 8}, numbers(8, 1));
+  peft.tensor(layer("mlp.experts.up_proj.lora_A.weight"), {2, 8}, numbers(16, 1));
+  peft.write(peft.scratch.path());
+  std::vector<LeftOut> left_out;
+  const Adapter adapter = read_adapter_peft(peft.scratch.path(), {"llama", 2, 1}, &left_out);
+  ASSERT_EQ(adapter.pairs.size(), 1u);
+  EXPECT_EQ(adapter.pairs[0].b, peft.b_of(layer("mlp.up_proj"), 12));
+  std::vector<std::string> what;
+  for (const LeftOut& one : left_out) what.push_back(one.what);
+  EXPECT_THAT(what, testing::UnorderedElementsAre(
+                        "use_dora", "modules_to_save", HasSubstr("lora_magnitude_vector"),
+                        HasSubstr("lm_head.weight"), HasSubstr("lora_B.bias"),
+                        HasSubstr("trainable_tokens_delta"), HasSubstr("mlp.experts.up_proj")));
+}
+
+// What by itself would be another adapter is refused in any case.
+TEST(AdapterPeftErrors, SomeSettingsCannotBeLeftOut) {
+  for (const char* key : {"layer_replication", "alora_invocation_tokens", "use_qalora", "fan_in_fan_out"}) {
+    PeftFolder peft;
+    peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+    peft.config[key] = {1};
+    peft.write(peft.scratch.path());
+    std::vector<LeftOut> left_out;
+    EXPECT_THAT(error_of([&] {
+                  read_adapter_peft(peft.scratch.path(), {"llama", 2, 1}, &left_out);
+                }),
+                HasSubstr(key));
+  }
+}
+
+TEST(AdapterPeft, ACopyOfTheEmbeddingBesideItsLoraIsPassedOver) {
+  PeftFolder peft;
+  peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+  peft.tensor("base_model.model.model.embed_tokens.base_layer.weight", {10, 8}, numbers(80, 1));
+  EXPECT_EQ(peft.error(), "");
 }
 
 TEST(AdapterPeftErrors, SettingsThatAreOffPass) {
@@ -226,7 +215,7 @@ TEST(AdapterPeftErrors, TensorsBeyondPlainLora) {
       {layer("mlp.up_proj.lora_magnitude_vector"), "DoRA"},
       {"base_model.model.lm_head.weight", "modules_to_save"},
       {layer("mlp.up_proj.lora_B.bias"), "biases"},
-      {layer("mlp.up_proj.lora_C.weight"), "expected a name that ends in"},
+      {layer("mlp.up_proj.lora_C.weight"), "expected base_model.model.MODULE.lora_A.weight"},
       {layer("mlp.experts.up_proj.lora_A.weight"), "architecture llama has no such module"},
   };
   for (const auto& [name, why] : cases) {
@@ -281,10 +270,11 @@ TEST(AdapterPeftErrors, FolderWithoutWeights) {
 
 TEST(AdapterPeftErrors, ArchitectureWithoutNameTable) {
   const ScratchFolder folder;
-  EXPECT_THAT(error_of([&] {
-                read_adapter_peft(folder.path(), {"mamba", 2, 1});
-              }),
-              HasSubstr("PEFT adapters for architecture mamba are not yet available"));
+  EXPECT_THAT(
+      error_of([&] {
+        read_adapter_peft(folder.path(), {"mamba", 2, 1});
+      }),
+      AllOf(HasSubstr("architecture mamba: the names of its modules"), HasSubstr("known: llama, qwen2,")));
 }
 
 TEST(AdapterPeftErrors, MalformedConfigs) {
@@ -334,7 +324,7 @@ TEST(AdapterPeft, RowsMoveAsInTheConvertedModel) {
     peft.tensor(layer(hf + ".lora_A.weight"), {256, 1}, numbers(256, 1));
     peft.tensor(layer(hf + ".lora_B.weight"), weight.shape, weight.to_f32());
   }
-  peft.write();
+  peft.write(peft.scratch.path());
   const Adapter adapter = read_adapter_peft(peft.scratch.path(), peft_base(converted));
   for (const auto& [hf, gguf] : modules) {
     const GgufTensor& tensor = converted.tensor("blk.0." + gguf + ".weight");

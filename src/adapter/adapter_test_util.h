@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "adapter/adapter.h"
+#include "adapter/peft_test_files.h"
 #include "base/random.h"
 #include "gguf/test_files.h"
 
@@ -47,12 +48,6 @@ inline std::string read_file(const std::string& path) {
 }
 
 using test::error_of;
-
-inline std::vector<float> numbers(int64_t n, uint64_t stream) {
-  std::vector<float> result(static_cast<size_t>(n));
-  for (size_t i = 0; i < result.size(); ++i) result[i] = random_uniform(3, Purpose::test, stream, i) - 0.5f;
-  return result;
-}
 
 inline LoraPair pair_of(const std::string& base, int64_t n_in, int64_t n_out, int64_t rank) {
   const uint64_t stream = stream_id(base);

@@ -1,8 +1,12 @@
 #include "adapter/pairs.h"
 
+#include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "base/error.h"
+#include "gguf/printable.h"
+#include "kernels/encode/encode.h"
 
 namespace lora {
 
@@ -58,6 +62,41 @@ void fold_scale(const Adapter& adapter, LoraPair& pair, double wanted) {
   const double factor = wanted / (adapter.alpha != 0 ? double(adapter.alpha) / double(pair.rank) : 1.0);
   if (factor == 1) return;
   for (float& value : pair.b) value = float(double(value) * factor);
+}
+
+void set_scales(Adapter& adapter, const std::function<double(const LoraPair&)>& wanted) {
+  const auto alpha_of = [&](const LoraPair& pair) { return float(wanted(pair) * double(pair.rank)); };
+  std::map<float, size_t> counts;
+  size_t most = 0;
+  for (const LoraPair& pair : adapter.pairs) {
+    const size_t n = ++counts[alpha_of(pair)];
+    if (n <= most) continue;
+    most = n;
+    adapter.alpha = alpha_of(pair);
+  }
+  for (LoraPair& pair : adapter.pairs) {
+    // An alpha of 0 means a scale of 1 (Adapter::scale), so it expresses no other.
+    if (adapter.alpha == 0 || alpha_of(pair) != adapter.alpha) fold_scale(adapter, pair, wanted(pair));
+  }
+}
+
+void leave_out(std::vector<LeftOut>* left_out, const std::string& path, const std::string& what,
+               const std::string& why) {
+  if (left_out == nullptr) {
+    fail("{}: {}: {} (lora convert-lora --skip-unsupported leaves that out)", path, what, why);
+  }
+  left_out->push_back({why, what});
+}
+
+std::vector<std::byte> encode_matrix(const std::vector<float>& values, Type type, const std::string& tensor) {
+  constexpr float f16_limit = 65519.99f;  // rounds to 65504
+  if (type == Type::F16 && std::any_of(values.begin(), values.end(),
+                                       [](float value) { return !(std::fabs(value) <= f16_limit); })) {
+    fail("tensor {}: a value is beyond what F16 holds; take --outtype f32", printable(tensor));
+  }
+  std::vector<std::byte> bytes(values.size() * (type == Type::F16 ? 2 : 4));
+  find_encoder(type)(bytes.data(), values.data(), int64_t(values.size()), nullptr);
+  return bytes;
 }
 
 }  // namespace lora

@@ -2,7 +2,9 @@
 // by the reader of their format, put together.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,5 +35,17 @@ void pair_up(Adapter& adapter, std::vector<LoraHalf> halves, const std::string& 
 
 // Multiplies b so that adapter.scale(pair) has the effect of `wanted`.
 void fold_scale(const Adapter& adapter, LoraPair& pair, double wanted);
+
+// Sets alpha so that alpha / rank is wanted(pair) for as many pairs as one number can, and multiplies the B
+// of the others.
+void set_scales(Adapter& adapter, const std::function<double(const LoraPair&)>& wanted);
+
+// Error for something an adapter has no place for; with `left_out`, it is added there instead. `path` is for
+// messages.
+void leave_out(std::vector<LeftOut>* left_out, const std::string& path, const std::string& what,
+               const std::string& why);
+
+// A matrix as it is written, in F32 or F16. Error naming `tensor` if a value is beyond what F16 holds.
+std::vector<std::byte> encode_matrix(const std::vector<float>& values, Type type, const std::string& tensor);
 
 }  // namespace lora

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "adapter/pairs.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "gguf/printable.h"
@@ -19,6 +20,7 @@ using Json = nlohmann::ordered_json;  // the patterns' order counts
 struct Refused {
   const char* key;
   const char* why;
+  bool can_leave_out = true;  // the rest by itself is a LoRA
 };
 constexpr Refused kRefused[] = {
     {"use_dora", "DoRA adapters are not supported"},
@@ -26,12 +28,12 @@ constexpr Refused kRefused[] = {
      "whole modules beside the LoRA are not supported; merge them into the model with PEFT"},
     {"bias", "adapters with biases are not supported"},
     {"lora_bias", "adapters with biases are not supported"},
-    {"layer_replication", "replicated layers are not supported"},
     {"trainable_token_indices", "trained token rows beside the LoRA are not supported"},
     {"target_parameters", "LoRA on bare parameters is not supported"},
-    {"alora_invocation_tokens", "activated LoRA is not supported"},
-    {"use_qalora", "QALoRA is not supported"},
-    {"fan_in_fan_out", "transposed weights are not supported"},
+    {"layer_replication", "replicated layers are not supported", false},
+    {"alora_invocation_tokens", "activated LoRA is not supported", false},
+    {"use_qalora", "QALoRA is not supported", false},
+    {"fan_in_fan_out", "transposed weights are not supported", false},
 };
 
 bool is_set(const Json& value) {
@@ -42,7 +44,7 @@ bool is_set(const Json& value) {
 double number(const Json& value, const std::string& path, const std::string& key) {
   if (!value.is_number()) fail("{}: {}: expected a number, found {}", path, key, value.type_name());
   const double result = value.get<double>();
-  if (!std::isfinite(result)) fail("{}: {}: expected a finite number", path, key);
+  if (!(std::fabs(result) <= 1e30)) fail("{}: {}: expected a number of at most 1e30", path, key);
   return result;
 }
 
@@ -52,6 +54,39 @@ int64_t positive_integer(const Json& value, const std::string& path, const std::
     fail("{}: {}: expected a positive whole number, found {}", path, key, result);
   }
   return int64_t(result);
+}
+
+const Json& required(const Json& object, const std::string& path, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end()) fail("{}: {}: missing", path, key);
+  return *found;
+}
+
+std::string string_or_empty(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+// What mlx-lm writes: {"lora_parameters": {"rank": 8, "scale": 20.0, "dropout": 0.0, "keys": [...]},
+// "fine_tune_type": "lora", "model": "...", ...}. An "alpha" among the parameters has no effect there.
+PeftConfig mlx_config(const Json& config, const std::string& path, std::vector<LeftOut>* left_out) {
+  const Json& parameters = config["lora_parameters"];
+  if (!parameters.is_object()) {
+    fail("{}: lora_parameters: expected an object, found {}", path, parameters.type_name());
+  }
+  const std::string type = string_or_empty(config, "fine_tune_type");
+  const auto use_dora = config.find("use_dora");
+  if (type == "dora" || (use_dora != config.end() && is_set(*use_dora))) {
+    leave_out(left_out, path, "fine_tune_type", "DoRA adapters are not supported");
+  } else if (!type.empty() && type != "lora") {
+    fail("{}: fine_tune_type: expected \"lora\", found \"{}\"", path, printable(type));
+  }
+  PeftConfig result;
+  result.is_mlx = true;
+  result.r = positive_integer(required(parameters, path, "rank"), path, "rank");
+  result.lora_alpha = number(required(parameters, path, "scale"), path, "scale") * double(result.r);
+  result.base_model = string_or_empty(config, "model");
+  return result;
 }
 
 template <class T, class Read>
@@ -119,10 +154,16 @@ double PeftConfig::scale(std::string_view module) const {
   return first_match(alpha_pattern, module, lora_alpha) / (use_rslora ? std::sqrt(n) : n);
 }
 
-PeftConfig read_peft_config(const std::string& path) {
-  const MappedFile file(path);
-  const Json config = Json::parse(file.text(), nullptr, /*allow_exceptions=*/false);
+PeftConfig read_peft_config(const std::string& path, std::vector<LeftOut>* left_out) {
+  return parse_peft_config(MappedFile(path).text(), path, left_out);
+}
+
+PeftConfig parse_peft_config(std::string_view text, const std::string& path, std::vector<LeftOut>* left_out) {
+  const Json config = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) fail("{}: expected a JSON object", path);
+  if (!config.contains("peft_type") && config.contains("lora_parameters")) {
+    return mlx_config(config, path, left_out);
+  }
   const auto type = config.find("peft_type");
   if (type == config.end() || *type != "LORA") {
     fail("{}: peft_type: expected \"LORA\", found {}", path,
@@ -132,20 +173,18 @@ PeftConfig read_peft_config(const std::string& path) {
   }
   for (const Refused& refused : kRefused) {
     const auto value = config.find(refused.key);
-    if (value != config.end() && is_set(*value)) fail("{}: {}: {}", path, refused.key, refused.why);
-  }
-  for (const char* key : {"r", "lora_alpha"}) {
-    if (!config.contains(key)) fail("{}: {}: missing", path, key);
+    if (value == config.end() || !is_set(*value)) continue;
+    if (!refused.can_leave_out) fail("{}: {}: {}", path, refused.key, refused.why);
+    leave_out(left_out, path, refused.key, refused.why);
   }
   PeftConfig result;
-  result.r = positive_integer(config["r"], path, "r");
-  result.lora_alpha = number(config["lora_alpha"], path, "lora_alpha");
+  result.r = positive_integer(required(config, path, "r"), path, "r");
+  result.lora_alpha = number(required(config, path, "lora_alpha"), path, "lora_alpha");
   if (const auto flag = config.find("use_rslora"); flag != config.end()) result.use_rslora = is_set(*flag);
   result.rank_pattern = patterns<int64_t>(config, path, "rank_pattern", positive_integer);
   result.alpha_pattern = patterns<double>(config, path, "alpha_pattern", number);
-  if (const auto name = config.find("base_model_name_or_path"); name != config.end() && name->is_string()) {
-    result.base_model = name->get<std::string>();
-  }
+  result.base_model = string_or_empty(config, "base_model_name_or_path");
+  result.initializer = string_or_empty(config, "init_lora_weights");
   return result;
 }
 

@@ -1,4 +1,4 @@
-// adapter_config.json of a PEFT folder: what of LoraConfig decides how its tensors are applied.
+// adapter_config.json of a folder of PEFT or MLX: what of it decides how the tensors are applied.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "adapter/adapter.h"
 
 namespace lora {
 
@@ -25,12 +27,14 @@ class ModulePattern {
 };
 
 struct PeftConfig {
+  bool is_mlx = false;  // then lora_alpha is scale x rank
   int64_t r = 0;
   double lora_alpha = 0;
   bool use_rslora = false;
   std::vector<std::pair<ModulePattern, int64_t>> rank_pattern;
   std::vector<std::pair<ModulePattern, double>> alpha_pattern;
-  std::string base_model;  // base_model_name_or_path
+  std::string base_model;   // base_model_name_or_path; "model" in MLX
+  std::string initializer;  // init_lora_weights, where it is a word: "pissa"
 
   // For a module's name without "base_model.model.", e.g. "model.layers.0.self_attn.q_proj".
   int64_t rank(std::string_view module) const;
@@ -38,7 +42,10 @@ struct PeftConfig {
   double scale(std::string_view module) const;
 };
 
-// Error naming the path and the key if the file is malformed or asks for what is not plain LoRA.
-PeftConfig read_peft_config(const std::string& path);
+// Error naming the path and the key if the file is malformed or asks for what is not plain LoRA; with
+// `left_out`, what can be left out of the adapter is added there instead.
+PeftConfig read_peft_config(const std::string& path, std::vector<LeftOut>* left_out = nullptr);
+PeftConfig parse_peft_config(std::string_view text, const std::string& path,
+                             std::vector<LeftOut>* left_out = nullptr);
 
 }  // namespace lora

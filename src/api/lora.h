@@ -65,7 +65,7 @@ class LanguageModel {
   LanguageModel(LanguageModel&&) noexcept;
   LanguageModel& operator=(LanguageModel&&) noexcept;
 
-  // Applies an adapter GGUF, a `ggla` file or a PEFT folder at run time, beside those attached before.
+  // Applies an adapter GGUF, a `ggla` file or a folder of PEFT or MLX at run time, beside those attached before.
   void attach_adapter(const std::string& path, double scale = 1);
 
   // Adds a fresh adapter to every linear layer of every block, to be trained. Once per model.

@@ -32,7 +32,7 @@ constexpr Command kCommands[] = {
     {"bench", "training and generation speed", bench_command},
     {"convert", "Hugging Face folder to GGUF", convert_command},
     {"quantize", "GGUF to a smaller tensor type", quantize_command},
-    {"convert-lora", "PEFT folder or ggla file to adapter GGUF", nullptr},
+    {"convert-lora", "PEFT or MLX folder or ggla file to adapter GGUF, and back", convert_lora_command},
     {"export-lora", "merge LoRAs into a model", nullptr},
     {"imatrix", "importance of each input column, for quantize", imatrix_command},
     {"estimate", "memory and time of a fine-tuning run", estimate_command},
@@ -46,7 +46,7 @@ std::string help() {
   std::string not_yet;
   for (const Command& c : kCommands) {
     if (c.run) {
-      page += fmt::format("  {:<12}{}\n", c.name, c.summary);
+      page += fmt::format("  {:<14}{}\n", c.name, c.summary);
     } else {
       not_yet += fmt::format(" {}", c.name);
     }

@@ -19,6 +19,7 @@ int plot_command(const std::vector<std::string>& args);
 int quantize_command(const std::vector<std::string>& args);
 int imatrix_command(const std::vector<std::string>& args);
 int convert_command(const std::vector<std::string>& args);
+int convert_lora_command(const std::vector<std::string>& args);
 
 // The whole program, errors turned into one line "error: WHAT: WHY" on stderr. Exit status: 0 success,
 // 1 the work failed, 2 wrong usage, 128 + signal after a stop by signal.

@@ -13,21 +13,6 @@
 
 namespace lora::cli {
 
-namespace {
-
-Setting out_type(std::string& target) {
-  return {[&target](const std::vector<std::string>& values) {
-            const std::string name = lower_case(values.at(0));
-            if (!is_convert_type(name)) {
-              throw BadValue(fmt::format("expected f32, f16, bf16, q8_0 or auto, found '{}'", values[0]));
-            }
-            target = name;
-          },
-          [&target] { return target; }};
-}
-
-}  // namespace
-
 int convert_command(const std::vector<std::string>& args) {
   ConvertOptions options;
   const CommandLine line = {
@@ -44,7 +29,7 @@ int convert_command(const std::vector<std::string>& args) {
        {"Content",
         {{"--outtype", "TYPE", "",
           "tensor type: f32, f16, bf16, q8_0; auto: f16 where the weights are F16, else bf16",
-          out_type(options.outtype)},
+          one_of(options.outtype, convert_types())},
          {"--vocab-only", "", "", "only the vocabulary, for lora tokenize", turn(options.vocab_only)}}},
        {"Performance",
         {{"-t,--threads,--concurrency", "N", "", "threads to compute with",

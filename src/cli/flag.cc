@@ -86,6 +86,16 @@ Setting size(uint64_t& target) {
           [&target] { return target == 0 ? "auto" : format_size(target); }};
 }
 
+Setting one_of(std::string& target, std::vector<std::string> words) {
+  return {[&target, words](const Values& v) {
+            target = lower_case(v.at(0));
+            if (std::find(words.begin(), words.end(), target) != words.end()) return;
+            throw BadValue(fmt::format("expected {} or {}, found '{}'",
+                                       fmt::join(words.begin(), words.end() - 1, ", "), words.back(), v[0]));
+          },
+          [&target] { return target; }};
+}
+
 Setting precision(Precision& target) {
   return {[&target](const Values& v) {
             for (const PrecisionName& p : kPrecisions) {

@@ -41,6 +41,7 @@ Setting number(double& target, NumberRange range = {});
 Setting number(std::optional<double>& target, NumberRange range = {});
 Setting size(uint64_t& target);  // bytes; "auto" is 0
 Setting precision(Precision& target);
+Setting one_of(std::string& target, std::vector<std::string> words);  // in any case; two words or more
 Setting lora_file(std::vector<LoraFile>& target);         // FILE, scale 1
 Setting scaled_lora_file(std::vector<LoraFile>& target);  // FILE SCALE
 // A switch: present, or true in a config file, it sets `value`; false sets its opposite.

@@ -10,7 +10,7 @@ FlagGroup model_flags(ModelOptions& o, int64_t& n_ctx, int64_t min_ctx, const st
       "Model",
       {
           {"-m,--model", "FILE", "", "model GGUF, any supported tensor type", non_empty_text(o.model), true},
-          {"--lora", "FILE", "", "adapter to apply: GGUF, ggla file or PEFT folder; may be repeated",
+          {"--lora", "FILE", "", "adapter to apply: GGUF, ggla file, folder of PEFT or MLX; may be repeated",
            lora_file(o.loras)},
           {"--lora-scaled", "FILE SCALE", "", "the same, its effect multiplied by SCALE; may be repeated",
            scaled_lora_file(o.loras)},

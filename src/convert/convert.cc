@@ -9,6 +9,7 @@
 #include "base/machine.h"
 #include "base/parallel.h"
 #include "convert/encode.h"
+#include "convert/file_name.h"
 #include "convert/hf_config.h"
 #include "convert/hf_vocabulary.h"
 #include "convert/hf_weights.h"
@@ -27,7 +28,7 @@ struct OutType {
   uint32_t file_type;  // general.file_type
 };
 constexpr OutType kOutTypes[] = {
-    {"f32", Type::F32, 0}, {"f16", Type::F16, 1}, {"q8_0", Type::Q8_0, 7}, {"bf16", Type::BF16, 32}};
+    {"f32", Type::F32, 0}, {"f16", Type::F16, 1}, {"bf16", Type::BF16, 32}, {"q8_0", Type::Q8_0, 7}};
 
 const OutType& choose_type(const std::string& name, const HfWeights& weights) {
   std::string wanted = name;
@@ -41,19 +42,6 @@ const OutType& choose_type(const std::string& name, const HfWeights& weights) {
     if (row.name == wanted) return row;
   }
   fail("outtype '{}': not known; expected f32, f16, bf16, q8_0 or auto", printable(name));
-}
-
-// The last part of a path, without a slash at its end: "models/tiny/" is "tiny".
-std::string folder_name(std::string path) {
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
-  const std::string name = path.substr(path.rfind('/') + 1);
-  return name.empty() || name == "." || name == ".." ? "model" : name;
-}
-
-std::string upper_case(std::string_view text) {
-  std::string upper(text);
-  for (char& c : upper) c = 'a' <= c && c <= 'z' ? char(c - 'a' + 'A') : c;
-  return upper;
 }
 
 // Which tensors go into which file: as many as fit, one at least.
@@ -165,9 +153,11 @@ Source source_of(const PlannedTensor& tensor, const HfConfig& config, const HfWe
 
 }  // namespace
 
-bool is_convert_type(std::string_view name) {
-  return name == "auto" || std::any_of(std::begin(kOutTypes), std::end(kOutTypes),
-                                       [&](const OutType& row) { return row.name == name; });
+std::vector<std::string> convert_types() {
+  std::vector<std::string> types;
+  for (const OutType& row : kOutTypes) types.emplace_back(row.name);
+  types.emplace_back("auto");
+  return types;
 }
 
 ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events) {
@@ -184,6 +174,7 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
   const OutType* type = &kOutTypes[0];
   int64_t n_parameters = 0;
   if (!options.vocab_only) {
+    check_weights_are_readable(config);
     weights = HfWeights::open(options.folder);
     type = &choose_type(options.outtype, *weights);
     plan = plan_tensors(config, *weights, type->type);
@@ -194,7 +185,7 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
     n_parameters += tensor.n_rows * tensor.n_cols;
     total += uint64_t(tensor.bytes());
   }
-  const std::string name = folder_name(options.folder);
+  const std::string name = last_part_of(options.folder, "model");
   set_general_keys(keys, config, name, n_parameters, type->file_type);
   set_architecture_keys(keys, config);
   read_hf_vocabulary(options.folder, config.n_vocab, {config.bos, config.eos, config.pad}, events.say)

@@ -37,8 +37,8 @@ struct ConvertResult {
   bool stopped = false;                        // then there are no files
 };
 
-// Whether --outtype may be so.
-bool is_convert_type(std::string_view name);
+// What --outtype may be.
+std::vector<std::string> convert_types();
 
 // Error for anything in the folder that cannot be converted; then there is no file, whole or half.
 ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events);

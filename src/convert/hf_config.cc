@@ -125,15 +125,13 @@ HfRope read_rope(const json& root, const std::string& path) {
   return rope;
 }
 
-void check_quantization(const json& root, HfConfig& config) {
+void read_quantization(const json& root, HfConfig& config) {
   const json* quantization = json_field(root, "quantization_config");
   if (!quantization) return;
   const std::string method = json_text(*quantization, "quant_method").value_or("?");
   if (method != "fp8" && method != "fbgemm_fp8" && method != "compressed-tensors") {
-    fail(
-        "{}: quantization_config: weights quantized by '{}' cannot be converted; take the model as it was "
-        "before",
-        config.path, printable(method));
+    config.unreadable_quantization = method;
+    return;
   }
   const json* block = json_field(*quantization, "weight_block_size");
   if (!block) return;
@@ -216,15 +214,23 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   config.bos = fields.token("bos_token_id");
   config.eos = fields.token("eos_token_id");
   config.pad = fields.token("pad_token_id");
-  check_quantization(root, config);
+  read_quantization(root, config);
   return config;
+}
+
+void check_weights_are_readable(const HfConfig& config) {
+  if (config.unreadable_quantization.empty()) return;
+  fail(
+      "{}: quantization_config: weights quantized by '{}' cannot be converted; take the model as it was "
+      "before",
+      config.path, printable(config.unreadable_quantization));
 }
 
 HfConfig read_hf_config(const std::string& folder) {
   const std::string path = folder + "/config.json";
   if (!is_directory(folder)) fail("{}: not a folder; expected a Hugging Face model's", folder);
   if (!file_exists(path) && file_exists(folder + "/adapter_config.json")) {
-    fail("{}: holds a LoRA, not a model; a PEFT folder is given to --lora as it is", folder);
+    fail("{}: holds a LoRA, not a model; that is for lora convert-lora, or for --lora as it is", folder);
   }
   const MappedFile file(path);
   return parse_hf_config(file.text(), path);

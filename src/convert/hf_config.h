@@ -37,14 +37,17 @@ struct HfConfig {
   HfRope rope;
   std::optional<int64_t> bos, eos, pad;  // token ids
   int64_t fp8_block[2] = {128, 128};     // rows, columns of a block of FP8 values that share a scale
+  std::string unreadable_quantization;   // what quantized the weights, where that cannot be read
 
   int64_t size(Dim dim) const;
   int64_t n_rot() const { return int64_t(double(head_dim) * rotary_part); }
 };
 
 // Error naming the file and the key for an architecture that is not known (the known ones are listed), a
-// missing key, a value that makes no sense, and quantized weights that cannot be read.
+// missing key, and a value that makes no sense.
 HfConfig read_hf_config(const std::string& folder);
 HfConfig parse_hf_config(std::string_view text, const std::string& path);
+// Error if the weights are quantized in a way that cannot be read.
+void check_weights_are_readable(const HfConfig& config);
 
 }  // namespace lora

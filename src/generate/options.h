@@ -12,7 +12,7 @@ namespace lora {
 
 // An adapter to apply at run time, beside others: W + scale x alpha / rank x B A.
 struct LoraFile {
-  std::string path;  // adapter GGUF, ggla file or PEFT folder
+  std::string path;  // adapter GGUF, ggla file, folder of PEFT or MLX
   double scale = 1;
 };
 

@@ -1,6 +1,7 @@
 #include "gguf/hf_names.h"
 
 #include <algorithm>
+#include <charconv>
 
 namespace lora {
 namespace {
@@ -78,6 +79,36 @@ const HfArchitecture* find_hf_architecture(std::string_view name) {
   const auto found =
       std::find_if(rows.begin(), rows.end(), [&](const HfArchitecture& a) { return a.name == name; });
   return found == rows.end() ? nullptr : &*found;
+}
+
+std::optional<uint32_t> take_layer_number(std::string_view& text) {
+  uint32_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc()) return std::nullopt;
+  text.remove_prefix(size_t(end - text.data()));
+  return number;
+}
+
+std::optional<HfPlace> find_hf_matrix(const HfArchitecture& arch, std::string_view gguf_tensor) {
+  constexpr std::string_view prefix = "blk.", suffix = ".weight";
+  if (!gguf_tensor.ends_with(suffix)) return std::nullopt;
+  gguf_tensor.remove_suffix(suffix.size());
+  HfPlace place;
+  const auto look_in = [&](std::span<const HfModule> modules) {
+    for (const HfModule& module : modules) {
+      if (module.gguf == gguf_tensor && module.n_out != Dim::none) place.module = &module;
+    }
+  };
+  if (gguf_tensor.starts_with(prefix)) {
+    gguf_tensor.remove_prefix(prefix.size());
+    place.layer = take_layer_number(gguf_tensor);
+    if (!place.layer || !gguf_tensor.starts_with('.')) return std::nullopt;
+    gguf_tensor.remove_prefix(1);
+    for (const auto& modules : arch.layer) look_in(modules);
+  } else {
+    look_in(kRoot);
+  }
+  return place.module ? std::optional(place) : std::nullopt;
 }
 
 }  // namespace lora

@@ -49,6 +49,15 @@ std::span<const HfArchitecture> hf_architectures();
 std::span<const HfModule> hf_root_modules();                        // embed_tokens, norm, lm_head
 const HfArchitecture* find_hf_architecture(std::string_view name);  // nullptr if unknown
 
+// The matrix of a GGUF tensor's name ("blk.0.attn_q.weight"); nullopt if the architecture has none so named.
+struct HfPlace {
+  const HfModule* module = nullptr;
+  std::optional<uint32_t> layer;  // none at the root
+};
+std::optional<HfPlace> find_hf_matrix(const HfArchitecture& arch, std::string_view gguf_tensor);
+// Reads the digits at the start of `text` and takes them off.
+std::optional<uint32_t> take_layer_number(std::string_view& text);
+
 // In GGUF's order of rows, row r of a matrix of `n_head` heads of `head_dim` rows is Hugging Face's row:
 inline int64_t hf_row(int64_t r, int64_t head_dim) {
   const int64_t in_head = r % head_dim;

@@ -49,4 +49,9 @@ class SafeTensors {
   std::map<std::string, std::string> metadata_;
 };
 
+// Writes a whole file, without committing it: tensors in the order given, the header padded so that the data
+// is aligned to 8 bytes. Names must differ and data must have the bytes of dtype x shape.
+void write_safetensors(AtomicFile& file, std::span<const SafeTensor> tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
 }  // namespace lora

@@ -46,7 +46,7 @@ struct FinetuneOptions {
   int64_t save_every = 10;  // iterations; <= 0: at the end only
   bool save_best = false;
   bool only_write_lora = false;
-  std::string lora_init;  // adapter GGUF, ggla file or PEFT folder; empty: a fresh adapter
+  std::string lora_init;  // adapter GGUF, ggla file, folder of PEFT or MLX; empty: a fresh adapter
   std::string metrics;    // JSON lines; empty: none
 
   // Samples from raw text.

@@ -66,7 +66,7 @@ TEST(CommandLine, UnknownTopLevelFlagNamesTheNearest) {
 }
 
 TEST(CommandLine, CommandNotYetAvailableIsRefusedByName) {
-  expect_only_error(lora({"convert-lora"}), 2, "convert-lora: not yet available in this version");
+  expect_only_error(lora({"export-lora"}), 2, "export-lora: not yet available in this version");
 }
 
 TEST(CommandLine, UnknownFlagNamesTheNearest) {

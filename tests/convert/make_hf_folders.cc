@@ -1,9 +1,57 @@
 // make_hf_folders VOCABULARY FOLDER: writes FOLDER/NAME, a small Hugging Face model, for every architecture
-// that is converted, and FOLDER/NAME/reference.json: token ids, and the loss that the model's formulas give.
+// that is converted, FOLDER/NAME/peft, a LoRA on all its matrices, and FOLDER/NAME/reference.json: token ids,
+// and the losses that the model's formulas give, without and with the LoRA.
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 
+#include "adapter/peft_test_files.h"
 #include "hf_models.h"
+
+namespace lora::test {
+namespace {
+
+constexpr int kRank = 4;
+constexpr float kScale = 0.25f;
+
+// Adds scale x B A to the matrix and A and B to the files.
+void adapt(const std::string& module, HfStored& matrix, PeftFiles& peft) {
+  const int64_t n_rows = matrix.shape[0], n_cols = matrix.shape[1];
+  const std::string name = "base_model.model." + module;
+  // A weight is (n_out, n_in); an embedding is (n_in, n_out).
+  const bool flips = module.ends_with("embed_tokens");
+  const int64_t n_in = flips ? n_rows : n_cols, n_out = flips ? n_cols : n_rows;
+  const std::vector<float> a = peft.a_of(name, kRank * n_in), b = peft.b_of(name, n_out * kRank);
+  peft.tensor(name + (flips ? ".lora_embedding_A" : ".lora_A.weight"), {kRank, n_in}, a);
+  peft.tensor(name + (flips ? ".lora_embedding_B" : ".lora_B.weight"), {n_out, kRank}, b);
+  for (int64_t row = 0; row < n_rows; ++row) {
+    for (int64_t col = 0; col < n_cols; ++col) {
+      const int64_t in = flips ? row : col, out = flips ? col : row;
+      float sum = 0;
+      for (int64_t r = 0; r < kRank; ++r) sum += b[size_t(out * kRank + r)] * a[size_t(r * n_in + in)];
+      matrix.values[size_t(row * n_cols + col)] += kScale * sum;
+    }
+  }
+}
+
+// Writes the LoRA and returns the model with it.
+HfModel adapted(HfModel model, const std::string& folder) {
+  PeftFiles peft;
+  peft.config = plain_config(kRank, kRank * double(kScale));
+  const bool is_tied = !model.tensors.contains("lm_head.weight");
+  for (auto& [name, tensor] : model.tensors) {
+    if (!name.ends_with(".weight") || tensor.shape.size() != 2) continue;
+    const std::string module = name.substr(0, name.size() - std::string(".weight").size());
+    // Of a matrix that is the output too, PEFT and llama.cpp adapt the embedding alone.
+    if (!(is_tied && module.ends_with("embed_tokens"))) adapt(module, tensor, peft);
+  }
+  std::filesystem::create_directories(folder);
+  peft.write(folder);
+  return model;
+}
+
+}  // namespace
+}  // namespace lora::test
 
 int main(int argc, char** argv) {
   using namespace lora::test;
@@ -15,7 +63,9 @@ int main(int argc, char** argv) {
     const std::string folder = std::string(argv[2]) + "/" + model.name;
     write_hf_folder(model, folder, argv[1]);
     const std::vector<int32_t> ids = some_tokens(model, 40);
-    const nlohmann::json reference = {{"ids", ids}, {"nll", reference_loss(model, ids)}};
+    const nlohmann::json reference = {{"ids", ids},
+                                      {"nll", reference_loss(model, ids)},
+                                      {"nll_lora", reference_loss(adapted(model, folder + "/peft"), ids)}};
     std::ofstream(folder + "/reference.json") << reference;
   }
   return 0;

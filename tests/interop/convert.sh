@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# convert.sh LORA_PROGRAM MAKE_HF_FOLDERS WORK_DIR: llama.cpp loads what lora converts, for each architecture, and
-# computes what the model's formulas give on the weights of the Hugging Face folder (tests/convert/). On the bundled
-# model's own folder, where it is at hand, it continues a text as lora does.
+# convert.sh LORA_PROGRAM MAKE_HF_FOLDERS WORK_DIR: llama.cpp loads what lora converts, models and PEFT folders, for each
+# architecture, and computes what the model's formulas give on the weights of the Hugging Face folder, plus those of the
+# LoRA (tests/convert/). On the bundled model's own folder, where it is at hand, it continues a text as lora does.
 set -euo pipefail
 lora=$1 make_hf_folders=$2 work=$3
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,6 +20,7 @@ for folder in "$models"/*/; do
   split=()
   if [[ $name == mistral ]]; then split=(--split-max-size 1M); fi
   "$lora" convert "$folder" --outtype f32 -o "$models/$name.gguf" "${split[@]}"
+  "$lora" convert-lora "$folder/peft" --base "$folder" -o "$models/$name.lora"
 done
 (cd "$work" && node convert.mjs "$models")
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# run.sh LORA_PROGRAM WORK_DIR: an adapter trained here does in llama.cpp what it does here. llama.cpp comes prebuilt in
-# the npm package node-llama-cpp. The base is F32: on quantized weights llama.cpp also rounds the activations.
+# run.sh LORA_PROGRAM WORK_DIR: an adapter trained here, or converted from PEFT, does in llama.cpp what it does here.
+# llama.cpp comes prebuilt in the npm package node-llama-cpp. The base is F32: on quantized weights llama.cpp also rounds
+# the activations.
 set -euo pipefail
 lora=$1 work=$2
 here=$(cd "$(dirname "$0")" && pwd)
@@ -41,4 +42,9 @@ The old king said
 ### Instruction:\nWrite the log of the cook. Weather: fog. Sight: a whale.\n\n### Response:\n
 My fellow Americans,
 PROMPTS
+for name in tiny-peft tiny-peft-rslora tiny-peft-pattern; do
+  "$lora" convert-lora "$root/tests/golden/$name" --base "$base" -o "$name.gguf"
+  prompt='The old king said'
+  same "$name" "$(llama_cpp "$prompt" 48 "$name.gguf")" "$(ours "$prompt" 48 --lora "$root/tests/golden/$name")"
+done
 ((changed)) || { echo "the adapter changes no continuation, so nothing was compared"; exit 1; }

@@ -1,0 +1,99 @@
+// Folders of mlx-lm: lora_a (n_in, rank) and lora_b (rank, n_out), the effect scale x a b.
+#include "adapter/adapter.h"
+#include "adapter/adapter_test_util.h"
+#include "adapter/peft_config.h"
+
+namespace lora {
+namespace {
+
+using nlohmann::ordered_json;
+using testing::HasSubstr;
+
+struct MlxFolder : PeftFiles {
+  ScratchFolder scratch;
+
+  MlxFolder() {
+    config = {{"fine_tune_type", "lora"},
+              {"model", "mlx-community/small"},
+              {"num_layers", 1},
+              {"lora_parameters", {{"rank", 2}, {"scale", 10.0}, {"dropout", 0.0}, {"alpha", 16}}}};
+  }
+  void mlx_pair(const std::string& module, int64_t n_in, int64_t n_out, int64_t rank = 2) {
+    tensor(module + ".lora_a", {n_in, rank}, a_of(module, n_in * rank));
+    tensor(module + ".lora_b", {rank, n_out}, b_of(module, rank * n_out));
+  }
+  Adapter read() const {
+    write(scratch.path(), "adapters.safetensors");
+    return read_adapter(scratch.path(), small_base(scratch));
+  }
+  std::string error() const {
+    return error_of([&] { read(); });
+  }
+};
+
+// The element of scale x a b that the weight of input i and output o gains, from the file and from the pair.
+TEST(Mlx, AddsWhatMlxAdds) {
+  MlxFolder mlx;
+  const std::string module = "model.layers.0.mlp.down_proj";
+  mlx.mlx_pair(module, 6, 8);
+  const Adapter adapter = mlx.read();
+  EXPECT_EQ(adapter.base_model, "mlx-community/small");
+  EXPECT_EQ(adapter.alpha, 20);
+  const LoraPair& pair = *adapter.find("blk.0.ffn_down.weight");
+  ASSERT_EQ(pair.n_in, 6);
+  ASSERT_EQ(pair.n_out, 8);
+  const std::vector<float> a = mlx.a_of(module, 12), b = mlx.b_of(module, 16);
+  for (size_t i = 0; i < 6; ++i) {
+    for (size_t o = 0; o < 8; ++o) {
+      float theirs = 0, ours = 0;
+      for (size_t r = 0; r < 2; ++r) {
+        theirs += a[i * 2 + r] * b[r * 8 + o];
+        ours += pair.b[o * 2 + r] * pair.a[r * 6 + i];
+      }
+      EXPECT_EQ(adapter.scale(pair) * ours, 10 * theirs);
+    }
+  }
+}
+
+TEST(Mlx, RowsOfQAndKAreReorderedAndTheEmbeddingIsRead) {
+  MlxFolder mlx;
+  mlx.mlx_pair("model.layers.0.self_attn.k_proj", 8, 4);
+  mlx.mlx_pair("model.embed_tokens", 10, 8);
+  const Adapter adapter = mlx.read();
+  const std::vector<float> b = mlx.b_of("model.layers.0.self_attn.k_proj", 8);
+  const size_t rows[] = {0, 2, 1, 3};
+  for (size_t row = 0; row < 4; ++row) {
+    for (size_t r = 0; r < 2; ++r) {
+      EXPECT_EQ(adapter.find("blk.0.attn_k.weight")->b[row * 2 + r], b[r * 4 + rows[row]]);
+    }
+  }
+  EXPECT_EQ(adapter.find("token_embd.weight")->n_in, 10);
+}
+
+TEST(Mlx, WhatIsNoLoraIsRefused) {
+  const std::vector<std::tuple<std::string, ordered_json, std::string>> cases = {
+      {"fine_tune_type", "full", "fine_tune_type: expected \"lora\", found \"full\""},
+      {"fine_tune_type", "dora", "DoRA"},
+      {"use_dora", true, "DoRA"},
+      {"lora_parameters", 3, "lora_parameters: expected an object, found number"},
+      {"lora_parameters", {{"rank", 2}}, "scale: missing"},
+      {"lora_parameters", {{"scale", 2}}, "rank: missing"},
+      {"lora_parameters", {{"rank", 3}, {"scale", 2}}, "expected rank 3"},
+  };
+  for (const auto& [key, value, why] : cases) {
+    MlxFolder mlx;
+    mlx.mlx_pair("model.layers.0.mlp.up_proj", 8, 6);
+    mlx.config[key] = value;
+    EXPECT_THAT(mlx.error(), HasSubstr(why));
+  }
+  MlxFolder magnitudes;
+  magnitudes.mlx_pair("model.layers.0.mlp.up_proj", 8, 6);
+  magnitudes.tensor("model.layers.0.mlp.up_proj.m", {6}, numbers(6, 1));
+  EXPECT_THAT(magnitudes.error(), HasSubstr("DoRA"));
+  MlxFolder half;
+  half.tensor("model.layers.0.mlp.up_proj.lora_a", {8, 2}, numbers(16, 1));
+  EXPECT_THAT(half.error(), HasSubstr("its B half is missing"));
+}
+
+}  // namespace
+}  // namespace lora

@@ -1,0 +1,39 @@
+#include "convert/lora_base.h"
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace lora {
+
+std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
+  if (gguf) return pair_shape(*gguf, tensor);
+  const auto place = find_hf_matrix(*config->architecture, tensor);
+  if (!place || (place->layer && *place->layer >= config->n_layer)) return std::nullopt;
+  // Gemma's classes tie the two matrices unless told otherwise.
+  const bool tied = config->tied.value_or(config->architecture->norms_lack_one);
+  if (tied && place->module->hf == "lm_head") return std::nullopt;
+  const PairShape shape = {config->size(place->module->n_in), config->size(place->module->n_out)};
+  return tensor == kTokenEmbedding ? PairShape{shape.n_out, shape.n_in} : shape;
+}
+
+LoraBase lora_base_of(const HfConfig& config) {
+  return {config.path,    {std::string(config.architecture->name), config.n_head, config.n_head_kv},
+          config.n_layer, config.n_vocab,
+          std::nullopt,   config};
+}
+
+LoraBase open_lora_base(const std::string& path) {
+  if (is_directory(path)) return lora_base_of(read_hf_config(path));
+  LoraBase base;
+  base.path = path;
+  base.gguf = Gguf::open(path);
+  const Gguf& gguf = *base.gguf;
+  if (gguf.get_string("general.type") == "adapter")
+    fail("{}: holds a LoRA, not the model it belongs to", path);
+  base.facts = peft_base(gguf);
+  base.n_layer = gguf.get_int(base.facts.architecture + ".block_count").value_or(0);
+  if (const auto embedding = pair_shape(gguf, kTokenEmbedding)) base.n_vocab = embedding->n_in;
+  return base;
+}
+
+}  // namespace lora
