@@ -33,7 +33,7 @@ constexpr Command kCommands[] = {
     {"convert", "Hugging Face folder to GGUF", convert_command},
     {"quantize", "GGUF to a smaller tensor type", quantize_command},
     {"convert-lora", "PEFT folder or ggla file to adapter GGUF", nullptr},
-    {"export-lora", "merge LoRAs into a model", nullptr},
+    {"export-lora", "merge LoRAs into a model", export_lora_command},
     {"imatrix", "importance of each input column, for quantize", imatrix_command},
     {"estimate", "memory and time of a fine-tuning run", estimate_command},
     {"plot", "draw the loss of one or more runs", plot_command},

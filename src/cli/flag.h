@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cli/values.h"
+#include "convert/mixes.h"
 #include "generate/options.h"
 
 namespace lora::cli {
@@ -43,6 +44,8 @@ Setting size(uint64_t& target);  // bytes; "auto" is 0
 Setting precision(Precision& target);
 Setting lora_file(std::vector<LoraFile>& target);         // FILE, scale 1
 Setting scaled_lora_file(std::vector<LoraFile>& target);  // FILE SCALE
+// A type that `lora quantize` makes; with or_keep also "keep", which is nullptr and the default.
+Setting mix(const Mix*& target, bool or_keep = false);
 // A switch: present, or true in a config file, it sets `value`; false sets its opposite.
 Setting turn(bool& target, bool value = true);
 // One of two words, of which the second sets the target.

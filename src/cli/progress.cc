@@ -92,6 +92,14 @@ void Progress::step(int64_t done, int64_t total, std::string_view facts) {
   if (is_terminal_) draw(bar(done, total, facts, columns_));
 }
 
+void Progress::bytes(uint64_t done, uint64_t total) {
+  const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  const double rate = double(done) / std::max(s, 1e-9);
+  const double left = rate > 0 ? double(total - std::min(done, total)) / rate : 0;
+  step(int64_t(done / 1'000'000), int64_t(total / 1'000'000),
+       fmt::format("MB {:.0f} MB/s ETA {}", rate / 1e6, hours_minutes_seconds(std::llround(left))));
+}
+
 EvalEvents Progress::eval_events() {
   EvalEvents events;
   events.say = [this](std::string_view text) { say(text); };
