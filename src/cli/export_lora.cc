@@ -97,6 +97,12 @@ int export_lora_command(const std::vector<std::string>& args) {
                           result.n_changed, result.n_tensors, double(result.bytes_after) / 1e6, s,
                           double(result.bytes_before) / 1e6 / s));
   if (result.n_changed > 0) put(stderr, facts_of(result.sums) + "\n");
+  if (result.n_lossy > 0) {
+    put(stderr,
+        fmt::format("warning: {} tensors lose more than {:.0f}% of their change, since their type rounds "
+                    "it away; --outtype {} keeps it\n",
+                    result.n_lossy, 100 * (1 - kKept), lower_case(traits(*result.advice).name)));
+  }
   return 0;
 }
 

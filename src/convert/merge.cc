@@ -41,6 +41,7 @@ void add_change(Merged& merged, const std::string& path, const std::string& base
       fail("{}: tensor {}: holds a value that is not finite: the adapter is damaged", path, printable(base));
     }
   }
+  if (!std::isfinite(float(scale))) fail("{}: a scale of {:g} is beyond what F32 holds", path, scale);
   if (scale == 0 || all_zero(a) || all_zero(b)) return;
   LowRank change{b.data(), rank, 1, a.data(), rank, float(scale)};
   if (base == kTokenEmbedding) {  // the table is (n_vocab, n_embd) = (n_in, n_out)
@@ -204,6 +205,16 @@ std::vector<Plan> plan_of(const Gguf& base, const Merged& merged, const MergeOpt
   return plan;
 }
 
+// A type in which a tensor's change would be kept. Q8_0 rounds to half a percent of the weights.
+Type better_type(const MergedTensor& tensor) {
+  if (traits(tensor.to).block_size == 1) return Type::F32;
+  return tensor.to == Type::Q8_0 || tensor.sums.relative_change() < 0.02 ? Type::F16 : Type::Q8_0;
+}
+
+double bits_of(Type type) {
+  return double(traits(type).block_bytes) / double(traits(type).block_size);
+}
+
 }  // namespace
 
 MergeResult merge(const MergeOptions& options, const MergeEvents& events) {
@@ -243,6 +254,11 @@ MergeResult merge(const MergeOptions& options, const MergeEvents& events) {
       record.sums = rewriter.rewrite(*row.tensor, {row.to, nullptr, row.changes, true}, out, i);
       result.sums.add(record.sums);
       ++result.n_changed;
+      if (record.sums.kept() < kKept) {
+        ++result.n_lossy;
+        const Type better = better_type(record);
+        if (!result.advice || bits_of(better) > bits_of(*result.advice)) result.advice = better;
+      }
       events.on_changed(record);
     }
     MappedFile::release(row.tensor->data);

@@ -44,10 +44,15 @@ struct MergeEvents {
   std::function<bool()> should_stop = [] { return false; };
 };
 
+// Measured by the perplexity of merged files: from here on down, a change is weaker than it was.
+inline constexpr double kKept = 0.95;
+
 struct MergeResult {
   int64_t n_tensors = 0, n_changed = 0;
   uint64_t bytes_before = 0, bytes_after = 0;  // of the tensors
   RewriteSums sums;                            // over all changed tensors
+  int64_t n_lossy = 0;                         // changed tensors that keep less than kKept of their change
+  std::optional<Type> advice;                  // with lossy ones: for --outtype, a type that keeps it
   bool stopped = false;                        // by should_stop: nothing was written
 };
 

@@ -16,6 +16,7 @@
 #include "adapter/parameters.h"
 #include "base/error.h"
 #include "convert/test_models.h"
+#include "generate/session.h"
 #include "model/step.h"
 
 namespace lora {
