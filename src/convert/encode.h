@@ -9,7 +9,7 @@
 namespace lora {
 
 // Encodes n values, a multiple of the block size; importance as for TypeTraits::encode. Error if a value is
-// not finite, or would not be in `type` (beyond 65504 in F16, for example).
+// not finite, or too large for `type` (beyond 65504 in F16, for example).
 void encode_values(Type type, std::byte* blocks, const float* values, int64_t n,
                    const float* importance = nullptr);
 

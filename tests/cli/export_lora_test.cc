@@ -127,7 +127,7 @@ TEST_F(ExportLora, ACheckpointIsMergedWithItsNorms) {
   const Args evaluate = {"1e-30", "--adam-iter", "1", "--lora-out", "", "--checkpoint-out", "", "-m"};
   EXPECT_NEAR(held_out(evaluate + Args{"merged.gguf"}), trained, 1e-5 * trained);
   run(kExport + Args{"--lora", "lora.gguf"});  // the adapter file leaves norms out
-  EXPECT_GT(std::fabs(held_out(evaluate + Args{"merged.gguf"}) - trained), 1e-3 * trained);
+  EXPECT_GT(std::fabs(held_out(evaluate + Args{"merged.gguf"}) - trained), 1e-4 * trained);
 
   std::filesystem::remove(folder.at("merged.gguf"));
   expect_error(folder.lora(kExport + Args{"--lora", "lora.gguf", "--checkpoint", "c.gguf"}), 1,
