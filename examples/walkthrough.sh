@@ -20,7 +20,7 @@ mkdir -p "$out"
 step() { printf '\n== %s\n' "$*"; }
 run() { printf '%q ' "$@"; echo; "$@"; }
 perplexity() {  # what is left to learn of a text that is not trained on; less is better
-  printf '%-44s' "perplexity of ${1##*/}${3:+ with ${3##*/}}:"
+  printf '%-46s ' "perplexity of ${1##*/}${3:+ with ${3##*/}}:"
   "$lora" eval -m "$1" -f "$heldout" -c 128 "${@:2}" 2>/dev/null | awk '/^perplexity/ {print $2}'
 }
 

@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 "$make_folder" "$root/models/tiny-q8_0.gguf" "$work/tiny-hf"
 ITERATIONS=20 "$root/examples/walkthrough.sh" "$lora" "$work/tiny-hf" "$work/out" 2>&1 | tee "$work/log"
 
-figure() { awk -v of="perplexity of $1:" 'index($0, of) == 1 {print $NF}' "$work/log"; }
+figure() { awk -v of="perplexity of $1:" 'index($0, of) == 1 {print $NF; exit}' "$work/log"; }
 near() {  # WHAT A B PART
   awk -v a="$2" -v b="$3" -v part="$4" 'BEGIN {exit !(a > 1 && b > 1 && a < b * (1 + part) && a > b * (1 - part))}' ||
     { echo "$1: $2 and $3 differ by more than $4"; exit 1; }
