@@ -20,7 +20,7 @@ namespace {
 struct Command {
   const char* name;
   const char* summary;
-  int (*run)(const std::vector<std::string>& args);  // nullptr: not in this version
+  int (*run)(const std::vector<std::string>& args);
 };
 
 constexpr Command kCommands[] = {
@@ -33,7 +33,7 @@ constexpr Command kCommands[] = {
     {"convert", "Hugging Face folder to GGUF", convert_command},
     {"quantize", "GGUF to a smaller tensor type", quantize_command},
     {"convert-lora", "PEFT or MLX folder or ggla file to adapter GGUF, and back", convert_lora_command},
-    {"export-lora", "merge LoRAs into a model", nullptr},
+    {"export-lora", "merge LoRAs into a model", export_lora_command},
     {"imatrix", "importance of each input column, for quantize", imatrix_command},
     {"estimate", "memory and time of a fine-tuning run", estimate_command},
     {"plot", "draw the loss of one or more runs", plot_command},
@@ -43,16 +43,8 @@ std::string help() {
   std::string page =
       "lora: fine-tunes GGUF language models with LoRA on an ordinary CPU\n\n"
       "usage: lora COMMAND [flags]\n\nCommands\n";
-  std::string not_yet;
-  for (const Command& c : kCommands) {
-    if (c.run) {
-      page += fmt::format("  {:<14}{}\n", c.name, c.summary);
-    } else {
-      not_yet += fmt::format(" {}", c.name);
-    }
-  }
+  for (const Command& c : kCommands) page += fmt::format("  {:<14}{}\n", c.name, c.summary);
   page += "\nlora COMMAND --help lists a command's flags; lora --version [-v] the version and kernel sets.\n";
-  if (!not_yet.empty()) page += fmt::format("Not yet available:{}\n", not_yet);
   return page;
 }
 
@@ -72,10 +64,8 @@ int dispatch(const std::vector<std::string>& args) {
   }
   std::vector<std::string> known;
   for (const Command& c : kCommands) {
-    if (name == c.name && !c.run)
-      throw UsageError(fmt::format("{}: not yet available in this version", name));
     if (name == c.name) return c.run({args.begin() + 1, args.end()});
-    if (c.run) known.emplace_back(c.name);
+    known.emplace_back(c.name);
   }
   const bool is_flag = name.starts_with("-");
   if (is_flag) known = {"--help", "--version"};

@@ -18,6 +18,7 @@ int estimate_command(const std::vector<std::string>& args);
 int plot_command(const std::vector<std::string>& args);
 int quantize_command(const std::vector<std::string>& args);
 int imatrix_command(const std::vector<std::string>& args);
+int export_lora_command(const std::vector<std::string>& args);
 int convert_command(const std::vector<std::string>& args);
 int convert_lora_command(const std::vector<std::string>& args);
 

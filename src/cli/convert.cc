@@ -49,12 +49,7 @@ int convert_command(const std::vector<std::string>& args) {
     Progress progress;
     ConvertEvents events;
     events.say = [&](std::string_view text) { progress.say(text); };
-    events.on_progress = [&](uint64_t done, uint64_t total) {
-      const double rate = double(done) / seconds();
-      progress.step(
-          int64_t(done >> 20), int64_t(total >> 20),
-          fmt::format("MiB {:.0f} MB/s ETA {}", rate / 1e6, format_duration(double(total - done) / rate)));
-    };
+    events.on_progress = [&](uint64_t done, uint64_t total) { progress.bytes(done, total); };
     events.should_stop = [] { return stop_signal() != 0; };
     result = convert(options, events);
   }

@@ -127,6 +127,16 @@ Setting scaled_lora_file(std::vector<LoraFile>& target) {
           [] { return std::string(); }, 2, true};
 }
 
+Setting mix(const Mix*& target, bool or_keep) {
+  return {[&target, or_keep](const Values& v) {
+            target = find_mix(v.at(0));
+            if (target || (or_keep && lower_case(v[0]) == "keep")) return;
+            throw BadValue(fmt::format("expected {}one of {}, found '{}'", or_keep ? "keep or " : "",
+                                       fmt::join(mix_names(), " "), v[0]));
+          },
+          [or_keep] { return std::string(or_keep ? "keep" : ""); }};
+}
+
 Setting turn(bool& target, bool value) {
   return {[&target, value](const Values& v) { target = parse_bool(v.at(0)) == value; },
           [&target, value] { return std::string(target == value ? "on" : "off"); }, 0};

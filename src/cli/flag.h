@@ -1,6 +1,5 @@
-// A command's flags as a table: one row per flag says its names, meaning and default, where its value
-// goes, and whether this version has it. Parsing, --help and the refusal of what is not yet
-// there all read the same rows.
+// A command's flags as a table: one row per flag says its names, meaning and default, and where its value
+// goes. Parsing and --help read the same rows.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "cli/values.h"
+#include "convert/mixes.h"
 #include "generate/options.h"
 
 namespace lora::cli {
@@ -42,8 +42,10 @@ Setting number(std::optional<double>& target, NumberRange range = {});
 Setting size(uint64_t& target);  // bytes; "auto" is 0
 Setting precision(Precision& target);
 Setting one_of(std::string& target, std::vector<std::string> words);  // in any case; two words or more
-Setting lora_file(std::vector<LoraFile>& target);         // FILE, scale 1
-Setting scaled_lora_file(std::vector<LoraFile>& target);  // FILE SCALE
+Setting lora_file(std::vector<LoraFile>& target);                     // FILE, scale 1
+Setting scaled_lora_file(std::vector<LoraFile>& target);              // FILE SCALE
+// A type that `lora quantize` makes; with or_keep also "keep", which is nullptr and the default.
+Setting mix(const Mix*& target, bool or_keep = false);
 // A switch: present, or true in a config file, it sets `value`; false sets its opposite.
 Setting turn(bool& target, bool value = true);
 // One of two words, of which the second sets the target.

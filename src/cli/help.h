@@ -7,7 +7,7 @@
 
 namespace lora::cli {
 
-// Groups of flags, each with meaning, default and unit; last, the names of those not yet available.
+// Groups of flags, each with meaning, default and unit.
 std::string help_page(const CommandLine& line);
 
 // Text broken at spaces into lines of at most `width` bytes, all but the first indented.

@@ -4,30 +4,38 @@
 
 namespace lora::cli {
 
-FlagGroup model_flags(ModelOptions& o, int64_t& n_ctx, int64_t min_ctx, const std::string& default_ctx) {
-  constexpr NumberRange above_zero{.min = 0, .above_min = true};
-  return {
-      "Model",
-      {
-          {"-m,--model", "FILE", "", "model GGUF, any supported tensor type", non_empty_text(o.model), true},
-          {"--lora", "FILE", "", "adapter to apply: GGUF, ggla file, folder of PEFT or MLX; may be repeated",
-           lora_file(o.loras)},
+std::vector<Flag> lora_flags(std::vector<LoraFile>& loras) {
+  return {{"--lora", "FILE", "", "adapter to apply: GGUF, ggla file, folder of PEFT or MLX; may be repeated",
+           lora_file(loras)},
           {"--lora-scaled", "FILE SCALE", "", "the same, its effect multiplied by SCALE; may be repeated",
-           scaled_lora_file(o.loras)},
-          {"-c,--ctx-size,--ctx", "N", "tokens", "context length",
-           integer(n_ctx, min_ctx).or_else(default_ctx)},
-          {"-t,--threads", "N", "", "threads to compute with",
-           integer(o.threads, 1, 4096).or_else("physical cores")},
-          {"--precision", "P", "",
-           "of matrix multiplications: f32, bf16 or auto (bf16 where the CPU has it); all but f32 generate "
-           "in 8-bit integers where weights are quantized",
-           precision(o.precision)},
-          {"--rope-freq-base", "F", "", "base of the rotary frequencies",
-           number(o.rope_freq_base, above_zero).or_else("the adapter's, else the model's")},
+           scaled_lora_file(loras)}};
+}
+
+std::vector<Flag> rope_flags(std::optional<double>& freq_base, std::optional<double>& freq_scale) {
+  constexpr NumberRange above_zero{.min = 0, .above_min = true};
+  return {{"--rope-freq-base", "F", "", "base of the rotary frequencies",
+           number(freq_base, above_zero).or_else("the adapter's, else the model's")},
           {"--rope-freq-scale", "F", "", "factor on the rotary frequencies",
-           number(o.rope_freq_scale, above_zero).or_else("the adapter's, else the model's")},
-      },
+           number(freq_scale, above_zero).or_else("the adapter's, else the model's")}};
+}
+
+FlagGroup model_flags(ModelOptions& o, int64_t& n_ctx, int64_t min_ctx, const std::string& default_ctx) {
+  std::vector<Flag> rows = {
+      {"-m,--model", "FILE", "", "model GGUF, any supported tensor type", non_empty_text(o.model), true}};
+  const auto append = [&](const std::vector<Flag>& more) {
+    rows.insert(rows.end(), more.begin(), more.end());
   };
+  append(lora_flags(o.loras));
+  append(
+      {{"-c,--ctx-size,--ctx", "N", "tokens", "context length", integer(n_ctx, min_ctx).or_else(default_ctx)},
+       {"-t,--threads", "N", "", "threads to compute with",
+        integer(o.threads, 1, 4096).or_else("physical cores")},
+       {"--precision", "P", "",
+        "of matrix multiplications: f32, bf16 or auto (bf16 where the CPU has it); all but f32 generate "
+        "in 8-bit integers where weights are quantized",
+        precision(o.precision)}});
+  append(rope_flags(o.rope_freq_base, o.rope_freq_scale));
+  return {"Model", rows};
 }
 
 FlagGroup text_flags(TextSource& source) {

@@ -1,7 +1,9 @@
 // What generate and eval have in common on the command line.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/flag.h"
 #include "cli/parse.h"
@@ -12,6 +14,10 @@ namespace lora::cli {
 // Model, adapters, threads, precision, rotary settings, and the context length with its default in words
 // ("" to show the number).
 FlagGroup model_flags(ModelOptions& options, int64_t& n_ctx, int64_t min_ctx, const std::string& default_ctx);
+
+// The rows of it that others have, too.
+std::vector<Flag> lora_flags(std::vector<LoraFile>& loras);
+std::vector<Flag> rope_flags(std::optional<double>& freq_base, std::optional<double>& freq_scale);
 
 // -p TEXT and -f FILE, of which exactly one must be given.
 struct TextSource {

@@ -26,7 +26,7 @@ struct Given {
 };
 
 // Sets the config file's flags, then the command line's in the order they stand in. Throws UsageError
-// for an unknown flag (naming the nearest), a value that does not fit, a flag not yet available, a
+// for an unknown flag (naming the nearest), a value that does not fit, a
 // missing required flag; Error for a config file that cannot be read.
 Given parse_flags(const CommandLine& line, const std::vector<std::string>& args);
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/same_file.h"
 #include "cli/chart.h"
 #include "cli/commands.h"
 #include "cli/help.h"
@@ -121,8 +122,7 @@ int plot_command(const std::vector<std::string>& args) {
   }
   const Chart chart = chart_of(paths, x_axis, smooth);
   for (const std::string& path : paths) {
-    std::error_code error;
-    if (std::filesystem::equivalent(path, output, error)) fail("--output: {} is one of the metrics", output);
+    if (same_file(path, output)) fail("--output: {} is one of the metrics", output);
   }
   AtomicFile file(output);
   file.write(to_svg(chart));

@@ -65,23 +65,26 @@ double SmoothedLoss::add(double loss) {
   return sum / weight;
 }
 
+Progress::Progress(std::FILE* out, bool is_terminal, int (*columns)())
+    : out_(out), is_terminal_(is_terminal), columns_(columns) {}
+
 void Progress::end_bar() {
-  if (bar_shown_) put(stderr, "\n");
+  if (bar_shown_) put(out_, "\n");
   bar_shown_ = false;
 }
 
 void Progress::say(std::string_view line) {
-  if (bar_shown_) put(stderr, "\r\x1b[K");  // to the line's start; clear it
-  put(stderr, fmt::format("{}\n", line));
-  if (bar_shown_) put(stderr, fit(bar_, stderr_columns()));  // the window may be narrower now
-  std::fflush(stderr);
+  if (bar_shown_) put(out_, "\r\x1b[K");  // to the line's start; clear it
+  put(out_, fmt::format("{}\n", line));
+  if (bar_shown_) put(out_, fit(bar_, columns_()));  // the window may be narrower now
+  std::fflush(out_);
 }
 
 void Progress::iteration(const IterationRecord& record, int64_t n_iter) {
   elapsed_s_ += record.dt_s;
   const double smoothed = loss_.add(record.loss);
   if (is_terminal_) {
-    draw(progress_bar(record, n_iter, smoothed, elapsed_s_, stderr_columns()));
+    draw(progress_bar(record, n_iter, smoothed, elapsed_s_, columns_()));
     if (record.val_loss)
       say(fmt::format("iteration {}: held-out loss {:.6f}, perplexity {:.4f}", record.iter, *record.val_loss,
                       std::exp(*record.val_loss)));
@@ -91,7 +94,15 @@ void Progress::iteration(const IterationRecord& record, int64_t n_iter) {
 }
 
 void Progress::step(int64_t done, int64_t total, std::string_view facts) {
-  if (is_terminal_) draw(bar(done, total, facts, stderr_columns()));
+  if (is_terminal_) draw(bar(done, total, facts, columns_()));
+}
+
+void Progress::bytes(uint64_t done, uint64_t total) {
+  const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  const double rate = double(done) / std::max(s, 1e-9);
+  const double left = rate > 0 ? double(total - std::min(done, total)) / rate : 0;
+  step(int64_t(done / 1'000'000), int64_t(total / 1'000'000),
+       fmt::format("MB {:.0f} MB/s ETA {}", rate / 1e6, hours_minutes_seconds(std::llround(left))));
 }
 
 EvalEvents Progress::eval_events() {
@@ -107,8 +118,8 @@ EvalEvents Progress::eval_events() {
 void Progress::draw(const std::string& text) {
   bar_ = text;
   bar_shown_ = true;
-  put(stderr, "\r\x1b[K" + bar_);
-  std::fflush(stderr);
+  put(out_, "\r\x1b[K" + bar_);
+  std::fflush(out_);
 }
 
 }  // namespace lora::cli

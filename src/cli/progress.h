@@ -1,7 +1,9 @@
 // What a long run shows on stderr: plain lines into a pipe, one redrawn bar on a terminal.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <string>
 #include <string_view>
 
@@ -31,7 +33,9 @@ struct SmoothedLoss {
 
 class Progress {
  public:
-  Progress() = default;
+  Progress() : Progress(stderr, stderr_is_terminal(), stderr_columns) {}
+  // `columns` is asked whenever a bar is drawn.
+  Progress(std::FILE* out, bool is_terminal, int (*columns)());
   ~Progress() { end_bar(); }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -40,6 +44,8 @@ class Progress {
   void iteration(const IterationRecord& record, int64_t n_iter);
   // A bar for work that is counted in steps; nothing into a pipe.
   void step(int64_t done, int64_t total, std::string_view facts);
+  // The same for work that is counted in bytes, with its rate and the time that is left.
+  void bytes(uint64_t done, uint64_t total);
   // What an evaluation has to say: a bar of its windows with the perplexity so far. A signal stops it.
   EvalEvents eval_events();
   // Leaves the bar's last state behind, on a line of its own.
@@ -48,11 +54,14 @@ class Progress {
  private:
   void draw(const std::string& bar);
 
-  const bool is_terminal_ = stderr_is_terminal();
+  std::FILE* out_;
+  bool is_terminal_;
+  int (*columns_)();
   bool bar_shown_ = false;
   std::string bar_;
   SmoothedLoss loss_;
   double elapsed_s_ = 0;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace lora::cli

@@ -77,7 +77,7 @@ std::string printed(bool is_terminal) {
   size_t size = 0;
   std::FILE* out = open_memstream(&text, &size);
   {
-    Progress progress(out, is_terminal, 200);
+    Progress progress(out, is_terminal, [] { return 200; });
     progress.say("begin");
     progress.iteration(record(), 4);
     progress.say("saved");

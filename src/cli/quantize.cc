@@ -19,17 +19,6 @@ namespace {
 
 constexpr double kMega = 1e6;
 
-Setting mix_name(const Mix*& target) {
-  return {
-      [&target](const std::vector<std::string>& v) {
-        target = find_mix(v.at(0));
-        if (!target) {
-          throw BadValue(fmt::format("expected one of {}, found '{}'", fmt::join(mix_names(), " "), v[0]));
-        }
-      },
-      [] { return std::string(); }};
-}
-
 Setting weight_type(std::optional<Type>& target) {
   return {[&target](const std::vector<std::string>& v) {
             const TypeTraits* type = find_type(v.at(0));
@@ -58,7 +47,7 @@ CommandLine command_line(QuantizeOptions& o, bool& verbose) {
         {{"IN", "IN", "", "model GGUF in F32, F16 or BF16; any part of a split one", non_empty_text(o.in),
           true},
          {"OUT", "OUT", "", "the file to write", non_empty_text(o.out), true},
-         {"TYPE", "TYPE", "", "what to make of it", mix_name(o.mix), true},
+         {"TYPE", "TYPE", "", "what to make of it", mix(o.mix), true},
          {"-t,--threads,THREADS", "N", "", "threads to compute with",
           integer(o.threads, 1, 4096).or_else("physical cores")}}},
        {"Types",
@@ -120,8 +109,7 @@ int quantize_command(const std::vector<std::string>& args) {
     events.on_tensor = [&](const QuantizedTensor& tensor, uint64_t done, uint64_t total) {
       if (verbose || options.dry_run) progress.say(line_of(tensor));
       if (tensor.to != tensor.wanted) progress.say(fallback_of(tensor));
-      progress.step(int64_t(double(done) / kMega), int64_t(double(total) / kMega),
-                    fmt::format("MB {:.0f} MB/s", double(done) / kMega / seconds()));
+      progress.bytes(done, total);
     };
     events.should_stop = [] { return stop_signal() != 0; };
     result = quantize(options, events);

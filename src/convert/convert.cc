@@ -17,6 +17,7 @@
 #include "convert/plan.h"
 #include "convert/source.h"
 #include "gguf/gguf.h"
+#include "gguf/part_name.h"
 #include "gguf/printable.h"
 
 namespace lora {
@@ -60,11 +61,10 @@ std::vector<std::vector<size_t>> split(const std::vector<PlannedTensor>& plan, u
   return parts;
 }
 
-// NAME.gguf of several files is NAME-00001-of-00003.gguf and so on, as llama.cpp looks for them.
-std::string part_path(std::string path, size_t part, size_t n_parts) {
+std::string path_of_part(std::string path, size_t part, size_t n_parts) {
   if (n_parts == 1) return path;
   if (path.ends_with(".gguf")) path.resize(path.size() - 5);
-  return fmt::format("{}-{:05}-of-{:05}.gguf", path, part + 1, n_parts);
+  return part_path({path, int64_t(part) + 1, int64_t(n_parts)});
 }
 
 // One tensor, in pieces of rows.
@@ -207,7 +207,7 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
       head.set("split.tensors.count", {GgufValueType::i32, {}, int64_t(plan.size())});
     }
     for (const size_t i : parts[part]) head.declare_tensor(plan[i].name, plan[i].type, plan[i].ne());
-    result.files.push_back(part_path(path, part, parts.size()));
+    result.files.push_back(path_of_part(path, part, parts.size()));
     outputs.emplace_back(head, result.files.back());
     for (size_t i = 0; i < parts[part].size() && !events.should_stop(); ++i) {
       const PlannedTensor& tensor = plan[parts[part][i]];

@@ -1,6 +1,9 @@
 #include "convert/encode.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
+#include <vector>
 
 #include "base/error.h"
 #include "kernels/encode/encode.h"
@@ -8,25 +11,52 @@
 namespace lora {
 namespace {
 
-// Whether all values are at most `limit`; false for NaN.
-bool within(const float* values, int64_t n, float limit) {
-  bool good = true;
-  for (int64_t i = 0; i < n; ++i) good &= std::fabs(values[i]) <= limit;
-  return good;
+// The largest magnitude, infinite if a value is not finite. Magnitudes are in the order of their bits.
+float largest(const float* values, int64_t n) {
+  int32_t bits = 0;
+  for (int64_t i = 0; i < n; ++i) bits = std::max(bits, std::bit_cast<int32_t>(values[i]) & 0x7fffffff);
+  return std::bit_cast<float>(std::min(bits, 0x7f800000));
+}
+
+// Every type holds values up to this one.
+constexpr float kSafe = 32768;
+
+// Whether a block with large values is stored worse than the same block in small numbers: its scales are F16
+// and end at 65504. n: the type's block size.
+bool is_beyond(const TypeTraits& type, const std::byte* block, const float* values, int64_t n,
+               const float* importance) {
+  const auto at =
+      std::max_element(values, values + n, [](float a, float b) { return std::fabs(a) < std::fabs(b); }) -
+      values;
+  const int exponent = std::ilogb(values[at]);
+  std::vector<float> small(values, values + n), decoded(static_cast<size_t>(n));
+  for (float& value : small) value = std::ldexp(value, -exponent);
+  std::vector<std::byte> small_block(size_t(type.block_bytes));
+  const auto error = [&](const std::byte* stored, int power) {
+    type.decode(decoded.data(), stored, n);
+    return std::fabs(std::ldexp(double(decoded[size_t(at)]), power) / double(values[at]) - 1);
+  };
+  type.encode(small_block.data(), small.data(), n, importance);
+  const double best = error(small_block.data(), exponent);
+  return !(error(block, 0) <= best + 1e-3);
 }
 
 }  // namespace
 
-void encode_values(Type type, std::byte* blocks, const float* values, int64_t n) {
-  constexpr float f16_limit = 65519.99f;  // rounds to 65504
-  if (type != Type::F32 && type != Type::F16 && type != Type::BF16 && type != Type::Q8_0) {
-    fail("tensor type {}: not one that is written", traits(type).name);
+void encode_values(Type type, std::byte* blocks, const float* values, int64_t n, const float* importance) {
+  const float most = largest(values, n);
+  if (!std::isfinite(most)) fail("a value is not finite: the file is damaged");
+  find_encoder(type)(blocks, values, n, importance);
+  if (most <= kSafe || type == Type::F32) return;
+  const TypeTraits& t = traits(type);
+  for (int64_t i = 0; i < n; i += t.block_size, blocks += t.block_bytes) {
+    const float block_most = largest(values + i, t.block_size);
+    if (block_most <= kSafe ||
+        !is_beyond(t, blocks, values + i, t.block_size, importance ? importance + i : nullptr))
+      continue;
+    fail("a value of {:g} is beyond what {} holds; take {}", block_most, t.name,
+         type == Type::BF16 ? "F32" : "BF16 or F32");
   }
-  const float limit = type == Type::F16 ? f16_limit : f16_limit * 127;
-  if ((type == Type::F16 || type == Type::Q8_0) && !within(values, n, limit)) {
-    fail("a value is beyond what {} holds; take --outtype bf16", traits(type).name);
-  }
-  find_encoder(type)(blocks, values, n, nullptr);
 }
 
 }  // namespace lora

@@ -1,4 +1,4 @@
-// f32 values to the tensor types that conversion writes.
+// f32 values to tensor types, checked: what every file that this folder writes goes through.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +8,9 @@
 
 namespace lora {
 
-// Encodes n values, a multiple of the block size, as F32, F16, BF16 or Q8_0, rounding as ggml does. Error if
-// a value is not finite in Q8_0, or too large for F16.
-void encode_values(Type type, std::byte* blocks, const float* values, int64_t n);
+// Encodes n values, a multiple of the block size; importance as for TypeTraits::encode. Error if a value is
+// not finite, or too large for `type` (beyond 65504 in F16, for example).
+void encode_values(Type type, std::byte* blocks, const float* values, int64_t n,
+                   const float* importance = nullptr);
 
 }  // namespace lora

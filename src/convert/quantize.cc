@@ -1,138 +1,19 @@
 #include "convert/quantize.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
-#include <filesystem>
-#include <span>
 #include <vector>
 
 #include "base/error.h"
-#include "base/machine.h"
-#include "base/parallel.h"
 #include "convert/imatrix.h"
+#include "convert/rewrite.h"
+#include "gguf/part_name.h"
 #include "gguf/printable.h"
-#include "kernels/decode/decode.h"
-#include "kernels/encode/encode.h"
 
 namespace lora {
 namespace {
 
-// Values that a thread takes at once: they and their encoding fit its cache.
-constexpr int64_t kPieceValues = 1 << 16;
-
-struct Buffers {
-  std::vector<float> values, decoded;
-  std::vector<std::byte> blocks;
-};
-
-struct Squares {
-  double error = 0, value = 0;
-};
-
-bool all_finite(std::span<const float> values) {
-  uint32_t not_finite = 0;
-  for (const float v : values)
-    not_finite |= uint32_t((std::bit_cast<uint32_t>(v) & 0x7f800000) == 0x7f800000);
-  return !not_finite;
-}
-
-// One tensor's way from the old type to the new.
-class TensorJob {
- public:
-  TensorJob(const GgufTensor& tensor, Type to, const ImatrixEntry* importance, bool measure)
-      : tensor_(tensor),
-        matrix_(tensor.matrix()),
-        to_(traits(to)),
-        decoder_(matrix_),
-        encoder_(find_encoder(to)),
-        measure_(measure),
-        rows_at_once_(std::max<int64_t>(1, kPieceValues / matrix_.n_cols)) {
-    if (importance) weights_ = column_weights(*importance);
-    if (measure) squares_.resize(size_t(n_pieces()));
-  }
-
-  int64_t n_pieces() const { return (matrix_.n_rows + rows_at_once_ - 1) / rows_at_once_; }
-
-  // Rows of the piece, encoded; valid until the buffers are used again.
-  std::span<const std::byte> encode(int64_t piece, Buffers& buffers) {
-    const int64_t begin = piece * rows_at_once_, n_rows = std::min(rows_at_once_, matrix_.n_rows - begin);
-    const int64_t n_cols = matrix_.n_cols, n = n_rows * n_cols;
-    buffers.values.resize(size_t(n));
-    for (int64_t r = 0; r < n_rows; ++r) decoder_(buffers.values.data() + r * n_cols, begin + r, 0, n_cols);
-    const std::span<const float> values(buffers.values.data(), size_t(n));
-    if (!all_finite(values)) {
-      fail("tensor '{}': rows {} to {} hold a value that is not finite: the model is damaged",
-           printable(tensor_.name), begin, begin + n_rows - 1);
-    }
-    buffers.blocks.resize(size_t(n_rows * row_bytes()));
-    if (weights_.empty()) {
-      encoder_(buffers.blocks.data(), values.data(), n, nullptr);
-    } else {
-      const int64_t rows_per_expert = tensor_.ne[1], n_weights = int64_t(weights_.size());
-      for (int64_t r = 0; r < n_rows; ++r) {
-        encoder_(buffers.blocks.data() + r * row_bytes(), values.data() + r * n_cols, n_cols,
-                 weights_.data() + (begin + r) / rows_per_expert * n_cols % n_weights);
-      }
-    }
-    if (measure_) measure(piece, values, buffers);
-    return {buffers.blocks.data(), buffers.blocks.size()};
-  }
-
-  uint64_t offset(int64_t piece) const { return uint64_t(piece * rows_at_once_ * row_bytes()); }
-
-  std::optional<double> relative_error() const {
-    if (!measure_) return std::nullopt;
-    Squares sum;
-    for (const Squares& s : squares_) sum = {sum.error + s.error, sum.value + s.value};
-    return sum.value > 0 ? std::sqrt(sum.error / sum.value) : 0.0;
-  }
-
- private:
-  int64_t row_bytes() const { return matrix_.n_cols / to_.block_size * to_.block_bytes; }
-
-  void measure(int64_t piece, std::span<const float> values, Buffers& buffers) {
-    buffers.decoded.resize(values.size());
-    const RowDecoder decode({to_.type, buffers.blocks.data(), 1, int64_t(values.size())});
-    decode(buffers.decoded.data(), 0, 0, int64_t(values.size()));
-    Squares& sum = squares_[size_t(piece)];
-    for (size_t i = 0; i < values.size(); ++i) {
-      const double error = double(buffers.decoded[i]) - double(values[i]);
-      sum.error += error * error;
-      sum.value += double(values[i]) * double(values[i]);
-    }
-  }
-
-  const GgufTensor& tensor_;
-  MatrixView matrix_;
-  const TypeTraits& to_;
-  RowDecoder decoder_;
-  Encoder encoder_;
-  bool measure_;
-  int64_t rows_at_once_;
-  std::vector<float> weights_;    // (n_experts or 1, n_cols), or none
-  std::vector<Squares> squares_;  // of each piece
-};
-
-void copy_tensor(const GgufTensor& tensor, size_t index, GgufOutput& out, ThreadPool& pool) {
-  constexpr int64_t piece = int64_t{1} << 20;
-  const auto n = int64_t(tensor.data.size());
-  pool.run((n + piece - 1) / piece, [&](int64_t i, int) {
-    out.write(index, uint64_t(i * piece),
-              tensor.data.subspan(size_t(i * piece), size_t(std::min(piece, n - i * piece))));
-  });
-}
-
-uint64_t bytes_of(const GgufTensor& tensor, Type type) {
-  const TypeTraits& t = traits(type);
-  return uint64_t(tensor.n_elements() / t.block_size * t.block_bytes);
-}
-
 GgufWriter header(const Gguf& model, const QuantizeOptions& options, const Imatrix* imatrix) {
-  GgufWriter writer;
-  for (const auto& [key, value] : model.values()) {
-    if (!key.starts_with("split.")) writer.set(key, value);  // the output is one file
-  }
+  GgufWriter writer = copied_keys(model);
   writer.set_u32("general.file_type", uint32_t(file_type(*options.mix)));
   writer.set_u32("general.quantization_version", 2);
   if (imatrix) {
@@ -159,15 +40,6 @@ const ImatrixEntry* importance_of(const GgufTensor& tensor, Type to, const std::
   return &entry;
 }
 
-void check(const Gguf& model, const QuantizeOptions& options) {
-  const std::string type = model.get_string("general.type").value_or("model");
-  if (type != "model") fail("{}: holds '{}', expected a model", options.in, printable(type));
-  if (model.tensors().empty()) fail("{}: a vocabulary without tensors, expected a model", options.in);
-  std::error_code ignored;
-  if (std::filesystem::equivalent(options.in, options.out, ignored))
-    fail("{}: the output would replace the model that is read", options.out);
-}
-
 // Whether a tensor's new values are computed from values that lost something already.
 void check_source(const GgufTensor& tensor, Type to, const QuantizeOptions& options) {
   if (tensor.type == to || traits(tensor.type).block_size == 1 || options.allow_requantize) return;
@@ -181,7 +53,10 @@ void check_source(const GgufTensor& tensor, Type to, const QuantizeOptions& opti
 
 QuantizeResult quantize(const QuantizeOptions& options, const QuantizeEvents& events) {
   const Gguf model = Gguf::open(options.in);
-  check(model, options);
+  expect_model(model);
+  std::vector<std::string> inputs = files_of(model);
+  inputs.push_back(options.imatrix);
+  expect_new(options.out, inputs);
   std::optional<Imatrix> imatrix;
   if (!options.imatrix.empty()) imatrix = read_imatrix(options.imatrix);
   const std::vector<TensorChoice> choices =
@@ -207,8 +82,7 @@ QuantizeResult quantize(const QuantizeOptions& options, const QuantizeEvents& ev
     fail("{}: has no entry for any tensor that is quantized: made with another model", options.imatrix);
   }
 
-  ThreadPool pool(options.threads > 0 ? options.threads : physical_cores());
-  std::vector<Buffers> buffers(size_t(pool.size()));
+  TensorRewriter rewriter(options.threads);
   std::optional<GgufOutput> out;
   if (!options.dry_run) out.emplace(writer, options.out);
   uint64_t done = 0;
@@ -218,13 +92,11 @@ QuantizeResult quantize(const QuantizeOptions& options, const QuantizeEvents& ev
     QuantizedTensor record{tensor.name, tensor.shape(),     tensor.type,          to,
                            wanted,      tensor.data.size(), bytes_of(tensor, to), importance[i] != nullptr};
     if (out && to == tensor.type) {
-      copy_tensor(tensor, i, *out, pool);
+      rewriter.copy(tensor, *out, i);
     } else if (out) {
-      TensorJob job(tensor, to, importance[i], options.measure_errors);
-      pool.run(job.n_pieces(), [&](int64_t piece, int worker) {
-        out->write(i, job.offset(piece), job.encode(piece, buffers[size_t(worker)]));
-      });
-      record.relative_error = job.relative_error();
+      const RewriteSums sums =
+          rewriter.rewrite(tensor, {to, importance[i], {}, options.measure_errors}, *out, i);
+      if (options.measure_errors) record.relative_error = sums.relative_error();
     }
     done += record.bytes_before;
     result.bytes_after += record.bytes_after;

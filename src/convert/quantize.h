@@ -1,7 +1,4 @@
-// A model file to one of smaller tensor types.
-//
-// Tensors are read from the mapped file, encoded and written a piece at a time by all threads: beyond the
-// mapping no more memory is used than some hundred kilobytes for each thread, whatever the model's size.
+// A model file to one of smaller tensor types, in little memory (convert/rewrite.h).
 #pragma once
 
 #include <cstdint>

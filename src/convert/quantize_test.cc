@@ -187,25 +187,45 @@ TEST(Quantize, DamagedWeightsAndWrongFilesAreRefused) {
   EXPECT_EQ(folder.n_files(), 3u);
 }
 
+TEST(Quantize, AValueBeyondItsTypeIsRefused) {
+  const TemporaryFolder folder;
+  TestModel model({});
+  const auto quantized = [&](float value, const char* type) {
+    std::memcpy(model.tensors.back().data.data() + 400, &value, 4);
+    return error_of({model.write(folder.at("in.gguf")), folder.at("out.gguf"), find_mix(type)});
+  };
+  EXPECT_EQ(quantized(65504, "F16"), "no error");
+  EXPECT_EQ(quantized(65519, "F16"), "no error");  // rounds to 65504
+  std::filesystem::remove(folder.at("out.gguf"));
+  for (const auto& [value, type] : {std::pair{65520.0f, "F16"},
+                                    {-7e4f, "F16"},
+                                    {3.4e38f, "BF16"},
+                                    {1e7f, "Q8_0"},
+                                    {-1e6f, "Q4_0"},
+                                    {1e6f, "Q4_1"},
+                                    {1e9f, "Q4_K_S"}}) {
+    EXPECT_THAT(
+        quantized(value, type),
+        testing::AllOf(testing::HasSubstr("blk.1.ffn_gate.weight"),
+                       testing::HasSubstr(fmt::format("a value of {:g} is beyond what", std::fabs(value))),
+                       testing::HasSubstr("F32")))
+        << type << ' ' << value;
+    EXPECT_EQ(folder.n_files(), 1u);
+  }
+  EXPECT_EQ(quantized(7e4f, "BF16"), "no error");
+  EXPECT_EQ(quantized(7e4f, "Q8_0"), "no error");
+  EXPECT_EQ(quantized(3.4e38f, "F32"), "no error");
+}
+
 TEST(Quantize, SplitFilesBecomeOne) {
   const TemporaryFolder folder;
   const TestModel model({});
   quantize({model.write(folder.at("in.gguf")), folder.at("whole.gguf"), find_mix("Q4_K_M")}, {});
-  const size_t half = model.tensors.size() / 2;
-  for (uint64_t part = 0; part < 2; ++part) {
-    GgufWriter writer = model.keys;
-    const auto set_u16 = [&](const char* key, uint64_t n) { writer.set(key, {GgufValueType::u16, {}, n}); };
-    set_u16("split.no", part);
-    set_u16("split.count", 2);
-    writer.set("split.tensors.count", {GgufValueType::i32, {}, int64_t(model.tensors.size())});
-    for (size_t i = part * half; i < (part ? model.tensors.size() : half); ++i) {
-      const auto& t = model.tensors[i];
-      writer.add_tensor(t.name, t.type, t.ne, t.data);
-    }
-    writer.write(folder.at(part ? "m-00002-of-00002.gguf" : "m-00001-of-00002.gguf"));
-  }
-  quantize({folder.at("m-00001-of-00002.gguf"), folder.at("joined.gguf"), find_mix("Q4_K_M")}, {});
+  const std::string first = model.write_split(folder.path());
+  quantize({first, folder.at("joined.gguf"), find_mix("Q4_K_M")}, {});
   EXPECT_EQ(bytes_of(folder.at("joined.gguf")), bytes_of(folder.at("whole.gguf")));
+  EXPECT_THAT(error_of({folder.at("m-00002-of-00002.gguf"), first, find_mix("Q4_K_M")}),
+              testing::HasSubstr("would replace"));
 }
 
 // Sum over the tensor of w (x - y)^2 with the imatrix' means as w.

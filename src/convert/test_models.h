@@ -26,6 +26,7 @@ class TemporaryFolder {
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
+  const std::string& path() const { return path_; }
   std::string at(const std::string& name) const { return path_ + "/" + name; }
   size_t n_files() const {
     return size_t(
@@ -105,6 +106,22 @@ class TestModel {
     for (const Tensor& t : tensors) writer.add_tensor(t.name, t.type, t.ne, t.data);
     writer.write(path);
     return path;
+  }
+
+  // The same in two files, m-00001-of-00002.gguf and the other, of which the first's path is returned.
+  std::string write_split(const std::string& folder) const {
+    const size_t half = tensors.size() / 2;
+    for (uint64_t part = 0; part < 2; ++part) {
+      GgufWriter writer = keys;
+      writer.set("split.no", {GgufValueType::u16, {}, part});
+      writer.set("split.count", {GgufValueType::u16, {}, uint64_t{2}});
+      writer.set("split.tensors.count", {GgufValueType::i32, {}, int64_t(tensors.size())});
+      for (size_t i = part * half; i < (part ? tensors.size() : half); ++i) {
+        writer.add_tensor(tensors[i].name, tensors[i].type, tensors[i].ne, tensors[i].data);
+      }
+      writer.write(folder + (part ? "/m-00002-of-00002.gguf" : "/m-00001-of-00002.gguf"));
+    }
+    return folder + "/m-00001-of-00002.gguf";
   }
 
  private:

@@ -8,12 +8,12 @@ namespace lora {
 namespace {
 
 // The setting of the adapters that have one; Error if they disagree.
-std::optional<double> common(const std::list<Adapter>& adapters, const ModelOptions& options,
+std::optional<double> common(const std::list<Adapter>& adapters, std::span<const LoraFile> files,
                              std::optional<float> Adapter::*setting, std::string_view flag) {
   std::optional<double> found;
   size_t i = 0;
   for (const Adapter& adapter : adapters) {
-    const std::string& path = options.loras[i++].path;
+    const std::string& path = files[i++].path;
     const auto& value = adapter.*setting;
     if (!value) continue;
     if (found && *found != double(*value)) {
@@ -27,6 +27,16 @@ std::optional<double> common(const std::list<Adapter>& adapters, const ModelOpti
 
 }  // namespace
 
+RopeValues rope_values(const std::list<Adapter>& adapters, std::span<const LoraFile> files,
+                       const RopeValues& asked) {
+  RopeValues values = asked;
+  if (!asked.freq_base)
+    values.freq_base = common(adapters, files, &Adapter::rope_freq_base, "rope-freq-base");
+  if (!asked.freq_scale)
+    values.freq_scale = common(adapters, files, &Adapter::rope_freq_scale, "rope-freq-scale");
+  return values;
+}
+
 Session::Session(const ModelOptions& options)
     : pool(options.threads > 0 ? options.threads : physical_cores()),
       precision(options.precision),
@@ -34,12 +44,8 @@ Session::Session(const ModelOptions& options)
       model(load_model(options.model, {options.rope_freq_base, options.rope_freq_scale, {}})),
       tokenizer(model.gguf) {
   for (const LoraFile& file : options.loras) adapters_.push_back(read_adapter(file.path, model.gguf));
-  const auto base = options.rope_freq_base
-                        ? options.rope_freq_base
-                        : common(adapters_, options, &Adapter::rope_freq_base, "rope-freq-base");
-  const auto scale = options.rope_freq_scale
-                         ? options.rope_freq_scale
-                         : common(adapters_, options, &Adapter::rope_freq_scale, "rope-freq-scale");
+  const auto [base, scale] =
+      rope_values(adapters_, options.loras, {options.rope_freq_base, options.rope_freq_scale});
   if (base) model.config.rope.freq_base = *base;
   if (scale) model.config.rope.freq_scale = *scale;
   size_t i = 0;

@@ -3,6 +3,8 @@
 
 #include <functional>
 #include <list>
+#include <optional>
+#include <span>
 #include <string_view>
 
 #include "adapter/adapter.h"
@@ -30,6 +32,15 @@ class Session {
  private:
   std::list<Adapter> adapters_;  // the model points into them
 };
+
+struct RopeValues {
+  std::optional<double> freq_base, freq_scale;
+};
+
+// The values asked for, else those that an adapter was trained with. Error naming two adapters' values if
+// they differ. files: of the adapters, in their order.
+RopeValues rope_values(const std::list<Adapter>& adapters, std::span<const LoraFile> files,
+                       const RopeValues& asked);
 
 // Says aloud that a context goes beyond what the model was trained with.
 void warn_about_context(const Session& session, int64_t n_ctx,

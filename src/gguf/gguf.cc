@@ -1,41 +1,13 @@
 #include "gguf/gguf.h"
 
-#include <charconv>
 #include <limits>
 
 #include "base/error.h"
+#include "gguf/part_name.h"
 #include "gguf/printable.h"
 
 namespace lora {
 namespace {
-
-// A part's name: prefix + "-00001-of-00003.gguf".
-struct PartName {
-  std::string prefix;
-  int64_t number = 0, count = 0;  // number from 1
-};
-
-std::optional<int64_t> five_digits(std::string_view text) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.size() != 5 || text[0] == '-' || error != std::errc() || end != text.data() + 5)
-    return std::nullopt;
-  return value;
-}
-
-std::optional<PartName> parse_part_name(std::string_view path) {
-  constexpr std::string_view shape = "-00001-of-00003.gguf";
-  if (path.size() < shape.size()) return std::nullopt;
-  const std::string_view end = path.substr(path.size() - shape.size());
-  const auto number = five_digits(end.substr(1, 5)), count = five_digits(end.substr(10, 5));
-  if (end[0] != '-' || end.substr(6, 4) != "-of-" || end.substr(15) != ".gguf" || !number || !count)
-    return std::nullopt;
-  return PartName{std::string(path.substr(0, path.size() - shape.size())), *number, *count};
-}
-
-std::string part_path(const PartName& name, int64_t number) {
-  return fmt::format("{}-{:05}-of-{:05}.gguf", name.prefix, number, name.count);
-}
 
 void expect_split_key(const Gguf& part, std::string_view key, int64_t expected) {
   const auto found = part.get_int(key);
@@ -76,12 +48,12 @@ Gguf Gguf::open(const std::string& path) {
          n_parts);
   }
   expect_split_key(opened, "split.no", name->number - 1);
-  Gguf all = open_file(part_path(*name, 1));
+  Gguf all = open_file(part_path({name->prefix, 1, n_parts}));
   expect_split_key(all, "split.no", 0);
   expect_split_key(all, "split.count", n_parts);
   const auto n_tensors = all.get_int("split.tensors.count");
   for (int64_t number = 2; number <= n_parts; ++number) {
-    Gguf part = open_file(part_path(*name, number));
+    Gguf part = open_file(part_path({name->prefix, number, n_parts}));
     expect_split_key(part, "split.no", number - 1);
     expect_split_key(part, "split.count", n_parts);
     if (n_tensors) expect_split_key(part, "split.tensors.count", *n_tensors);

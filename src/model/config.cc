@@ -54,20 +54,20 @@ const Architecture* find_architecture(const Gguf& gguf) {
   fail("{}: architecture '{}' is not supported (known: {})", gguf.path(), *name, known);
 }
 
+std::string rope_scaling_type(const Keys& keys) {
+  return keys.gguf.get_string(keys.key("rope.scaling.type")).value_or("linear");
+}
+
 RopeParameters read_rope(const Keys& keys, const ModelConfig& config, const ConfigOverrides& overrides) {
   RopeParameters rope;
   rope.n_rot = keys.size("rope.dimension_count").value_or(config.head_dim);
   rope.freq_base = keys.positive_or("rope.freq_base", 10000);
-  const std::string type = keys.gguf.get_string(keys.key("rope.scaling.type")).value_or("linear");
+  const std::string type = rope_scaling_type(keys);
   if (type != "none" && type != "linear" && type != "yarn") {
     fail("{}: {}: '{}' is not supported (known: none, linear, yarn)", keys.gguf.path(),
          keys.key("rope.scaling.type"), type);
   }
-  const double factor = keys.number_or("rope.scaling.factor", keys.number_or("rope.scale_linear", 0));
-  if (factor < 0) {
-    fail("{}: {}: {} makes no sense", keys.gguf.path(), keys.key("rope.scaling.factor"), factor);
-  }
-  if (type != "none" && factor != 0) rope.freq_scale = 1 / factor;
+  rope.freq_scale = read_rope_freq_scale(keys.gguf, keys.prefix);
   rope.yarn = type == "yarn";
   rope.yarn_attn_factor = keys.number_or("rope.scaling.attn_factor", 1);
   rope.yarn_ext_factor = keys.number_or("rope.scaling.yarn_ext_factor", 1);
@@ -96,6 +96,13 @@ RopeParameters read_rope(const Keys& keys, const ModelConfig& config, const Conf
 std::span<const Architecture* const> architectures() {
   static const Architecture* const rows[] = {&kLlama};
   return rows;
+}
+
+double read_rope_freq_scale(const Gguf& gguf, const std::string& prefix) {
+  const Keys keys{gguf, prefix};
+  const double factor = keys.number_or("rope.scaling.factor", keys.number_or("rope.scale_linear", 0));
+  if (factor < 0) fail("{}: {}: {} makes no sense", gguf.path(), keys.key("rope.scaling.factor"), factor);
+  return rope_scaling_type(keys) != "none" && factor != 0 ? 1 / factor : 1;
 }
 
 ModelConfig read_config(const Gguf& gguf, const ConfigOverrides& overrides) {

@@ -28,6 +28,10 @@ struct ConfigOverrides {
   std::optional<double> rope_freq_base, rope_freq_scale, rms_norm_eps;
 };
 
+// The factor on rotary frequencies that a file's metadata gives: 1 / scaling factor, or 1. `prefix`: the
+// architecture's name. Error naming the file and key if it makes no sense.
+double read_rope_freq_scale(const Gguf& gguf, const std::string& prefix);
+
 // Error naming the file and key for an unknown architecture (the known ones are listed), a missing
 // key, or a value that makes no sense.
 ModelConfig read_config(const Gguf& gguf, const ConfigOverrides& overrides = {});

@@ -209,6 +209,21 @@ Checkpoint read_checkpoint(const std::string& path) {
   return parse_checkpoint(gguf);
 }
 
+std::string setting(const Checkpoint& checkpoint, std::string_view name) {
+  for (const auto& [key, value] : checkpoint.settings) {
+    if (key == name) return value;
+  }
+  return "";
+}
+
+double number_setting(const Checkpoint& checkpoint, const std::string& path, std::string_view name) {
+  try {
+    return std::stod(setting(checkpoint, name));
+  } catch (const std::exception&) {
+    fail("{}: setting {}: missing, or no number", path, name);
+  }
+}
+
 void expect_fits(const Checkpoint& checkpoint, const std::string& path, const Settings& settings,
                  const LoraParameters& parameters) {
   const auto value_in = [](const Settings& list, const std::string& name) {

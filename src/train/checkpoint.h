@@ -23,6 +23,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -65,6 +66,11 @@ Checkpoint read_checkpoint(const std::string& path);
 // The same in two steps, of bytes in memory: `path` is for messages.
 void verify_checkpoint(std::span<const std::byte> bytes, const Gguf& gguf);
 Checkpoint parse_checkpoint(const Gguf& gguf);
+
+// A setting; "" if there is none of that name. As a number: Error naming the file and the setting if it is
+// none.
+std::string setting(const Checkpoint& checkpoint, std::string_view name);
+double number_setting(const Checkpoint& checkpoint, const std::string& path, std::string_view name);
 
 // Error naming the first setting, tensor or rank in which a checkpoint differs from a run, with both values.
 void expect_fits(const Checkpoint& checkpoint, const std::string& path, const Settings& settings,

@@ -100,11 +100,10 @@ void describe_lora(Lines& lines, const Setup& s) {
   for (const auto& [flag, rank] : {std::pair{"att-norm", r.att_norm}, std::pair{"ffn-norm", r.ffn_norm},
                                    std::pair{"out-norm", r.out_norm}}) {
     if (rank == 0) continue;
-    lines.push_back(
-        fmt::format("warning: --rank-{}: kept in checkpoints only; the adapter file leaves norms out, since "
-                    "other programs do "
-                    "not apply them{}",
-                    flag, rank > 1 ? "; a norm is a vector, so more than rank 1 gains nothing" : ""));
+    lines.push_back(fmt::format(
+        "warning: --rank-{}: kept in checkpoints only, from which lora export-lora "
+        "merges them; the adapter file leaves norms out, since other programs do not apply them{}",
+        flag, rank > 1 ? "; a norm is a vector, so more than rank 1 gains nothing" : ""));
   }
   if (s.parameters.rslora)
     lines.push_back("lora: scale alpha / sqrt(rank), folded into what is stored (--rslora)");

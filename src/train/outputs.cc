@@ -1,9 +1,8 @@
 #include "train/outputs.h"
 
-#include <filesystem>
-
 #include "base/error.h"
 #include "base/file.h"
+#include "base/same_file.h"
 
 namespace lora {
 namespace {
@@ -11,13 +10,6 @@ namespace {
 struct Named {
   std::string flag, path;
 };
-
-bool same_file(const std::string& a, const std::string& b) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  if (fs::equivalent(a, b, error)) return true;  // through links, too
-  return fs::absolute(a, error).lexically_normal() == fs::absolute(b, error).lexically_normal();
-}
 
 }  // namespace
 

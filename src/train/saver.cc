@@ -23,13 +23,6 @@ Adapter adapter_of(const LoraParameters& parameters, const TrainState& state, co
   return adapter;
 }
 
-std::string setting(const Checkpoint& checkpoint, std::string_view name) {
-  for (const auto& [key, value] : checkpoint.settings) {
-    if (key == name) return value;
-  }
-  return "";
-}
-
 }  // namespace
 
 Saved save(const Setup& setup) {
@@ -76,13 +69,7 @@ std::string write_adapter_of_checkpoint(const FinetuneOptions& options, int64_t&
     fail("--only-write-lora: no checkpoint {} (--checkpoint-in names it)", path);
   if (options.lora_out.empty()) fail("--only-write-lora: needs a name in --lora-out");
   const Checkpoint checkpoint = read_checkpoint(path);
-  const auto number = [&](std::string_view name) {
-    try {
-      return std::stod(setting(checkpoint, name));
-    } catch (const std::exception&) {
-      fail("{}: setting {}: missing, or no number", path, name);
-    }
-  };
+  const auto number = [&](std::string_view name) { return number_setting(checkpoint, path, name); };
   const Model model =
       load_model(options.model_base, {number("--rope-freq-base"), number("--rope-freq-scale"), std::nullopt});
   if (setting(checkpoint, "model") != fmt::format("{:016x}", fingerprint(model.gguf)))

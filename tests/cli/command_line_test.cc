@@ -65,10 +65,6 @@ TEST(CommandLine, UnknownTopLevelFlagNamesTheNearest) {
   expect_only_error(lora({"--verison"}), 2, "--verison: unknown flag; did you mean --version?");
 }
 
-TEST(CommandLine, CommandNotYetAvailableIsRefusedByName) {
-  expect_only_error(lora({"export-lora"}), 2, "export-lora: not yet available in this version");
-}
-
 TEST(CommandLine, UnknownFlagNamesTheNearest) {
   for (const char* command : kCommands) {
     expect_only_error(lora({command, "--hlep"}), 2, "--hlep: unknown flag; did you mean --help?");

@@ -1,0 +1,275 @@
+#include "convert/merge.h"
+
+#include <algorithm>
+#include <cmath>
+#include <list>
+#include <map>
+
+#include "adapter/adapter.h"
+#include "adapter/pairs.h"
+#include "base/error.h"
+#include "generate/session.h"
+#include "gguf/hf_names.h"
+#include "gguf/part_name.h"
+#include "gguf/printable.h"
+#include "model/config.h"
+#include "train/checkpoint.h"
+
+namespace lora {
+namespace {
+
+constexpr std::string_view kOutput = "output.weight";
+
+// What is merged, and by base tensor how. The changes point into the rest.
+struct Merged {
+  std::list<Adapter> adapters;
+  std::optional<Checkpoint> checkpoint;
+  std::list<std::vector<float>> transposed;
+  std::map<std::string, std::vector<LowRank>, std::less<>> changes;
+};
+
+bool all_zero(std::span<const float> values) {
+  return std::ranges::all_of(values, [](float v) { return v == 0; });
+}
+
+// One pair's part in `changes`; a pair without effect has none, so that its tensor stays as it is.
+// a: (rank, n_in), b: (n_out, rank).
+void add_change(Merged& merged, const std::string& path, const std::string& base, int64_t n_in, int64_t n_out,
+                int64_t rank, std::span<const float> a, std::span<const float> b, double scale) {
+  for (const std::span<const float> half : {a, b}) {
+    if (!std::ranges::all_of(half, [](float v) { return std::isfinite(v); })) {
+      fail("{}: tensor {}: holds a value that is not finite: the adapter is damaged", path, printable(base));
+    }
+  }
+  if (!std::isfinite(float(scale))) fail("{}: a scale of {:g} is beyond what F32 holds", path, scale);
+  if (scale == 0 || all_zero(a) || all_zero(b)) return;
+  LowRank change{b.data(), rank, 1, a.data(), rank, float(scale)};
+  if (base == kTokenEmbedding) {  // the table is (n_vocab, n_embd) = (n_in, n_out)
+    change.left = a.data(), change.row_stride = 1, change.rank_stride = n_in;
+    change.right = merged.transposed.emplace_back(transposed({b.begin(), b.end()}, n_out, rank)).data();
+  }
+  merged.changes[base].push_back(change);
+}
+
+void read_adapters(Merged& merged, const MergeOptions& options, const Gguf& base, const MergeEvents& events) {
+  for (const LoraFile& file : options.loras) {
+    const Adapter& adapter = merged.adapters.emplace_back(read_adapter(file.path, base));
+    for (const LoraPair& pair : adapter.pairs) {
+      add_change(merged, file.path, pair.base, pair.n_in, pair.n_out, pair.rank, pair.a, pair.b,
+                 file.scale * double(adapter.scale(pair)));
+    }
+    if (!adapter.ignored.empty()) {
+      events.say(
+          fmt::format("{}: {} pairs of norms are left out: programs do not apply them, nor is it known "
+                      "how they are meant",
+                      file.path, adapter.ignored.size()));
+    }
+  }
+}
+
+// Error if the checkpoint is of another model. Its norms, (rank, n_embd) and (1, rank), are no LoraPairs.
+void check_checkpoint(const Checkpoint& checkpoint, const std::string& path, const Gguf& base) {
+  Adapter shapes;
+  shapes.architecture = checkpoint.architecture;
+  for (const auto& pair : checkpoint.parameters.pairs) {
+    shapes.pairs.push_back({pair.base, pair.n_in, pair.n_out, pair.rank, {}, {}});
+  }
+  check_adapter(shapes, path, base);
+}
+
+// The pairs that an adapter has in common with a checkpoint, and whether all of them are equal.
+std::pair<int64_t, bool> common_pairs(const Adapter& adapter, const LoraParameters& parameters) {
+  int64_t n = 0, n_equal = 0;
+  for (const auto& pair : parameters.pairs) {
+    const LoraPair* other = adapter.find(pair.base);
+    if (!other) continue;
+    ++n;
+    n_equal += std::ranges::equal(other->a, std::span(&parameters.values[pair.a], size_t(pair.a_size()))) &&
+               !all_zero(other->b);
+  }
+  return {n, n > 0 && n == n_equal};
+}
+
+void read_checkpoint_into(Merged& merged, const MergeOptions& options, const Gguf& base,
+                          const MergeEvents& events) {
+  const std::string& path = options.checkpoint;
+  const Checkpoint& checkpoint = merged.checkpoint.emplace(read_checkpoint(path));
+  check_checkpoint(checkpoint, path, base);
+  if (setting(checkpoint, "model") != fmt::format("{:016x}", fingerprint(base)))
+    events.say(fmt::format("{}: was trained on another file than {}", path, options.base));
+  const LoraParameters& p = checkpoint.parameters;
+  size_t i = 0;
+  for (const Adapter& adapter : merged.adapters) {
+    const std::string& file = options.loras[i++].path;
+    const auto [n, equal] = common_pairs(adapter, p);
+    if (equal) fail("{}: the checkpoint {} holds this adapter already; leave one of them out", file, path);
+    if (n > 0) {
+      events.say(fmt::format(
+          "{}: changes {} tensors that {} changes too; leave it out if both are of one run", file, n, path));
+    }
+  }
+  for (const auto& pair : p.pairs) {
+    add_change(merged, path, pair.base, pair.n_in, pair.n_out, pair.rank,
+               {&p.values[pair.a], size_t(pair.a_size())}, {&p.values[pair.b], size_t(pair.b_size())},
+               double(p.scale(pair)));
+  }
+}
+
+// Sets a number of the metadata, unless the model computes with that number already, and says so.
+void carry(GgufWriter& keys, const std::string& key, double now, double wanted, const MergeEvents& events) {
+  if (float(now) == float(wanted)) return;
+  keys.set_f32(key, float(wanted));
+  events.say(fmt::format("{}: {:g} in the merged model, {:g} in the base", key, wanted, now));
+}
+
+// What the checkpoint was trained with, unless something else is asked for. Error if adapters differ from it.
+void take_trained(std::optional<double>& value, const std::optional<double>& asked, const Merged& merged,
+                  const MergeOptions& options, const std::string& flag) {
+  if (asked) return;
+  const double trained = number_setting(*merged.checkpoint, options.checkpoint, flag);
+  if (value && float(*value) != float(trained)) {
+    fail("{}: trained with {} {}, an adapter with {}; say which with {}", options.checkpoint, flag, trained,
+         *value, flag);
+  }
+  value = trained;
+}
+
+// The settings that adapters were trained with become the model's own.
+void carry_settings(GgufWriter& keys, const Gguf& base, const Merged& merged, const MergeOptions& options,
+                    const MergeEvents& events) {
+  const std::string arch = base.get_string("general.architecture").value_or("");
+  const RopeValues asked{options.rope_freq_base, options.rope_freq_scale};
+  RopeValues rope = rope_values(merged.adapters, options.loras, asked);
+  if (merged.checkpoint) {
+    take_trained(rope.freq_base, asked.freq_base, merged, options, "--rope-freq-base");
+    take_trained(rope.freq_scale, asked.freq_scale, merged, options, "--rope-freq-scale");
+    const std::string eps = arch + ".attention.layer_norm_rms_epsilon";
+    const double trained = number_setting(*merged.checkpoint, options.checkpoint, "--norm-rms-eps");
+    carry(keys, eps, base.get_float(eps).value_or(trained), trained, events);
+  }
+  if (rope.freq_base) {
+    const std::string key = arch + ".rope.freq_base";
+    carry(keys, key, base.get_float(key).value_or(10000), *rope.freq_base, events);
+  }
+  if (rope.freq_scale) {
+    carry(keys, arch + ".rope.scaling.factor", 1 / read_rope_freq_scale(base, arch), 1 / *rope.freq_scale,
+          events);
+    const std::string type = arch + ".rope.scaling.type";
+    if (*rope.freq_scale != 1 && base.get_string(type).value_or("") == "none")
+      keys.set_string(type, "linear");
+  }
+}
+
+// What becomes of a tensor: its type, and how it changes.
+struct Plan {
+  const GgufTensor* tensor;
+  std::string name;
+  Type to;
+  std::span<const LowRank> changes;
+};
+
+std::vector<Plan> plan_of(const Gguf& base, const Merged& merged, const MergeOptions& options,
+                          const MergeEvents& events) {
+  std::vector<TensorChoice> choices;
+  if (options.mix) choices = choose_types(base, *options.mix, {});
+  std::vector<Plan> plan;
+  for (size_t i = 0; i < base.tensors().size(); ++i) {
+    const GgufTensor& tensor = base.tensors()[i];
+    Plan row{&tensor, tensor.name, tensor.type, {}};
+    if (const auto found = merged.changes.find(tensor.name); found != merged.changes.end()) {
+      row.changes = found->second;
+      if (options.mix) row.to = choices[i].type;
+      for (const Type type : {tensor.type, row.to}) {
+        if (traits(type).encode) continue;
+        fail("{}: tensor '{}': {} values, which an adapter cannot change", options.base,
+             printable(tensor.name), traits(type).name);
+      }
+    }
+    plan.push_back(std::move(row));
+  }
+  if (merged.changes.contains(kTokenEmbedding) && !base.find_tensor(kOutput)) {
+    const std::string arch = base.get_string("general.architecture").value_or("");
+    const HfArchitecture* known = find_hf_architecture(arch);
+    if (known && known->always_tied) {
+      fail(
+          "{}: an adapter on it cannot be merged: in {} models the output is the same matrix, which the "
+          "adapter "
+          "does not change",
+          kTokenEmbedding, arch);
+    }
+    const GgufTensor& table = base.tensor(kTokenEmbedding);
+    plan.push_back({&table, std::string(kOutput), table.type, {}});
+    events.say(fmt::format("{}: a copy of {} as it was, since adapters leave the output as it is", kOutput,
+                           kTokenEmbedding));
+  }
+  return plan;
+}
+
+// A type in which a tensor's change would be kept. Q8_0 rounds to half a percent of the weights.
+Type better_type(const MergedTensor& tensor) {
+  if (traits(tensor.to).block_size == 1) return Type::F32;
+  return tensor.to == Type::Q8_0 || tensor.sums.relative_change() < 0.02 ? Type::F16 : Type::Q8_0;
+}
+
+double bits_of(Type type) {
+  return double(traits(type).block_bytes) / double(traits(type).block_size);
+}
+
+}  // namespace
+
+MergeResult merge(const MergeOptions& options, const MergeEvents& events) {
+  const Gguf base = Gguf::open(options.base);
+  expect_model(base);
+  std::vector<std::string> inputs = files_of(base);
+  if (inputs.size() > 1) events.say(fmt::format("{}: {} files become one", options.base, inputs.size()));
+  for (const LoraFile& file : options.loras) inputs.push_back(file.path);
+  inputs.push_back(options.checkpoint);
+  expect_new(options.out, inputs);
+
+  Merged merged;
+  read_adapters(merged, options, base, events);
+  if (!options.checkpoint.empty()) read_checkpoint_into(merged, options, base, events);
+  GgufWriter writer = copied_keys(base);
+  carry_settings(writer, base, merged, options, events);
+  const std::vector<Plan> plan = plan_of(base, merged, options, events);
+
+  MergeResult result;
+  result.n_tensors = int64_t(plan.size());
+  for (const Plan& row : plan) {
+    writer.declare_tensor(row.name, row.to, {row.tensor->ne, row.tensor->ne + row.tensor->n_dims});
+    result.bytes_before += row.tensor->data.size();
+    result.bytes_after += bytes_of(*row.tensor, row.to);
+    if (traits(row.to).block_size > 1 && row.to != row.tensor->type)
+      writer.set_u32("general.quantization_version", 2);
+  }
+  TensorRewriter rewriter(options.threads);
+  GgufOutput out(writer, options.out);
+  uint64_t done = 0;
+  for (size_t i = 0; i < plan.size(); ++i) {
+    const Plan& row = plan[i];
+    if (row.changes.empty()) {
+      rewriter.copy(*row.tensor, out, i);
+    } else {
+      MergedTensor record{row.name, row.tensor->shape(), row.tensor->type, row.to, {}};
+      record.sums = rewriter.rewrite(*row.tensor, {row.to, nullptr, row.changes, true}, out, i);
+      result.sums.add(record.sums);
+      ++result.n_changed;
+      if (record.sums.kept() < kKept) {
+        ++result.n_lossy;
+        const Type better = better_type(record);
+        if (!result.advice || bits_of(better) > bits_of(*result.advice)) result.advice = better;
+      }
+      events.on_changed(record);
+    }
+    MappedFile::release(row.tensor->data);
+    events.on_progress(done += row.tensor->data.size(), result.bytes_before);
+    if (events.should_stop()) {
+      result.stopped = true;
+      return result;
+    }
+  }
+  out.commit();
+  return result;
+}
+
+}  // namespace lora

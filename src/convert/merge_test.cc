@@ -1,0 +1,395 @@
+#include "convert/merge.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <list>
+#include <map>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "adapter/adapter.h"
+#include "adapter/parameters.h"
+#include "base/error.h"
+#include "convert/test_models.h"
+#include "generate/session.h"
+#include "model/step.h"
+
+namespace lora {
+namespace {
+
+using test::ModelShape;
+using test::TemporaryFolder;
+using test::TestModel;
+using testing::HasSubstr;
+
+std::string bytes_of_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::vector<float> values_of(const GgufTensor& tensor) {
+  std::vector<float> values(size_t(tensor.n_elements()));
+  traits(tensor.type).decode(values.data(), tensor.data.data(), tensor.n_elements());
+  return values;
+}
+
+bool same_bytes(const GgufTensor& a, const GgufTensor& b) {
+  return a.type == b.type && a.shape() == b.shape() && std::ranges::equal(a.data, b.data);
+}
+
+// An adapter of random numbers for the tensors given, of a size that shows.
+Adapter make_adapter(const Gguf& base, const std::vector<std::string>& tensors, int64_t rank, uint64_t seed,
+                     float size = 0.3f) {
+  Adapter adapter;
+  adapter.architecture = base.get_string("general.architecture").value();
+  adapter.alpha = 2 * float(rank);
+  for (const std::string& name : tensors) {
+    const GgufTensor& tensor = base.tensor(name);
+    const bool flipped = name == kTokenEmbedding;
+    LoraPair pair{name, tensor.ne[flipped ? 1 : 0], tensor.ne[flipped ? 0 : 1], rank, {}, {}};
+    const auto numbers = [&](int64_t n, uint64_t which) {
+      std::vector<float> values(static_cast<size_t>(n));
+      for (size_t i = 0; i < values.size(); ++i)
+        values[i] = size * (random_uniform(seed, Purpose::test, stream_id(name) + which, i) - 0.5f);
+      return values;
+    };
+    pair.a = numbers(rank * pair.n_in, 0), pair.b = numbers(pair.n_out * rank, 1);
+    adapter.pairs.push_back(std::move(pair));
+  }
+  return adapter;
+}
+
+// A model, two adapters that overlap, and what is merged of them.
+struct Fixture {
+  TemporaryFolder folder;
+  std::string base, out = folder.at("out.gguf");
+  explicit Fixture(const ModelShape& shape) : base(TestModel(shape).write(folder.at("base.gguf"))) {}
+
+  std::string adapter(const std::string& name, const std::vector<std::string>& tensors, int64_t rank,
+                      float size = 0.3f) const {
+    write_adapter_gguf(make_adapter(Gguf::open(base), tensors, rank, uint64_t(rank), size), folder.at(name));
+    return folder.at(name);
+  }
+  MergeOptions options(std::vector<LoraFile> loras) const {
+    return {base, out, std::move(loras), "", nullptr, 2};
+  }
+  std::string error(const MergeOptions& o) const {
+    const size_t n_files = folder.n_files();
+    try {
+      merge(o, {});
+    } catch (const Error& e) {
+      EXPECT_EQ(folder.n_files(), n_files) << e.what();
+      return e.what();
+    }
+    return "no error";
+  }
+};
+
+std::vector<LoraFile> two_adapters(const Fixture& f, bool output) {
+  std::vector<std::string> first = {"token_embd.weight", "blk.0.attn_q.weight", "blk.1.ffn_down.weight"};
+  if (output) first.push_back("output.weight");
+  return {
+      {f.adapter("first.gguf", first, 3), 0.7},
+      {f.adapter("second.gguf", {"blk.1.ffn_down.weight", "blk.1.attn_v.weight", "blk.0.attn_q.weight"}, 8),
+       -1.5}};
+}
+
+std::vector<float> logits_of(const std::string& path, const std::vector<LoraFile>& loras,
+                             const RopeValues& rope = {}) {
+  std::list<Adapter> adapters;
+  Model model = load_model(path, {rope.freq_base, rope.freq_scale, {}});
+  for (const LoraFile& file : loras) {
+    adapters.push_back(read_adapter(file.path, model.gguf));
+    attach(model, adapters.back(), float(file.scale));
+  }
+  std::vector<int32_t> ids(40), targets(40, -1), positions(40);
+  std::iota(positions.begin(), positions.end(), 0);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = int32_t(i * 7 % 48);
+  const AttentionSegment whole = {0, 40, 0, 40};
+  ThreadPool pool(2);
+  Step step(model, plan_step(model, 40, 40, 0, false, GemmInput::f32, 2), GemmInput::f32, pool);
+  std::vector<float> logits(ids.size() * size_t(model.config.n_vocab));
+  step.logits(logits.data(), {ids, targets, positions, {&whole, 1}});
+  return logits;
+}
+
+double difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double d = 0, size = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    d = std::max(d, std::fabs(double(a[i]) - double(b[i])));
+    size = std::max(size, std::fabs(double(b[i])));
+  }
+  return d / size;
+}
+
+// Measured: 3e-7. The adapters move logits by their own size.
+constexpr double kLogits = 1e-5;
+
+TEST(Merge, LogitsAreThoseOfAdaptersBesideTheModel) {
+  for (const bool tied : {false, true}) {
+    const Fixture f({.n_head_kv = 4, .tied = tied});
+    const std::vector<LoraFile> loras = two_adapters(f, !tied);
+    merge(f.options(loras), {});
+    const std::vector<float> expected = logits_of(f.base, loras);
+    EXPECT_LT(difference(logits_of(f.out, {}), expected), kLogits);
+    EXPECT_GT(difference(logits_of(f.base, {}), expected), 0.01);
+    EXPECT_GT(difference(logits_of(f.base, {loras[0]}), expected), 0.01);
+  }
+}
+
+TEST(Merge, ATiedOutputKeepsTheEmbeddingAsItWas) {
+  const Fixture f({.tied = true});
+  const std::string adapter = f.adapter("a.gguf", {"token_embd.weight"}, 2);
+  merge(f.options({{adapter}}), {});
+  const Gguf base = Gguf::open(f.base), merged = Gguf::open(f.out);
+  EXPECT_EQ(merged.tensors().size(), base.tensors().size() + 1);
+  EXPECT_TRUE(same_bytes(merged.tensor("output.weight"), base.tensor("token_embd.weight")));
+  EXPECT_FALSE(same_bytes(merged.tensor("token_embd.weight"), base.tensor("token_embd.weight")));
+  // llama.cpp refuses a Gemma 2 with an output matrix.
+  const Fixture gemma({.arch = "gemma2", .tied = true});
+  EXPECT_THAT(gemma.error(gemma.options({{gemma.adapter("a.gguf", {"token_embd.weight"}, 2)}})),
+              HasSubstr("token_embd.weight: an adapter on it cannot be merged"));
+}
+
+// Every type: what is stored is the encoding of the sum, what is reported is what a plain loop finds.
+TEST(Merge, StoresTheEncodedSumAndReportsItsError) {
+  for (const Type type : {Type::F32, Type::F16, Type::BF16, Type::Q8_0, Type::Q4_0, Type::Q4_K, Type::Q6_K,
+                          Type::Q2_K, Type::IQ4_XS}) {
+    const Fixture f({.type = type});
+    const std::vector<LoraFile> loras = two_adapters(f, true);
+    std::map<std::string, RewriteSums, std::less<>> reported;
+    MergeEvents events;
+    events.on_changed = [&](const MergedTensor& t) {
+      EXPECT_EQ(t.from, type);
+      EXPECT_EQ(t.to, type);
+      reported[std::string(t.name)] = t.sums;
+    };
+    const MergeResult result = merge(f.options(loras), events);
+    EXPECT_EQ(result.n_changed, 5);
+    const Gguf base = Gguf::open(f.base), merged = Gguf::open(f.out);
+    EXPECT_EQ(result.n_tensors, int64_t(base.tensors().size()));
+    for (const GgufTensor& before : base.tensors()) {
+      const GgufTensor& after = merged.tensor(before.name);
+      if (!reported.contains(before.name)) {
+        EXPECT_TRUE(same_bytes(before, after)) << before.name;
+        continue;
+      }
+      const std::vector<float> w = values_of(before), stored = values_of(after);
+      std::vector<double> change(w.size());
+      for (const LoraFile& file : loras) {
+        const Adapter adapter = read_adapter(file.path, base);
+        const LoraPair* pair = adapter.find(before.name);
+        if (!pair) continue;
+        const double scale = file.scale * double(adapter.alpha) / double(pair->rank);
+        for (int64_t o = 0; o < pair->n_out; ++o) {
+          for (int64_t i = 0; i < pair->n_in; ++i) {
+            double sum = 0;
+            for (int64_t k = 0; k < pair->rank; ++k)
+              sum +=
+                  double(pair->b[size_t(o * pair->rank + k)]) * double(pair->a[size_t(k * pair->n_in + i)]);
+            const int64_t at = before.name == kTokenEmbedding ? i * pair->n_out + o : o * pair->n_in + i;
+            change[size_t(at)] += scale * sum;
+          }
+        }
+      }
+      double ww = 0, dd = 0, ee = 0, ed = 0, best = 0;
+      std::vector<float> sum(w.size()), encoded_sum(w.size());
+      for (size_t i = 0; i < w.size(); ++i) sum[i] = float(double(w[i]) + change[i]);
+      std::vector<std::byte> blocks(before.data.size());
+      traits(type).encode(blocks.data(), sum.data(), int64_t(sum.size()), nullptr);
+      traits(type).decode(encoded_sum.data(), blocks.data(), int64_t(sum.size()));
+      for (size_t i = 0; i < w.size(); ++i) {
+        const double e = double(stored[i]) - (double(w[i]) + change[i]);
+        ww += double(w[i]) * double(w[i]), dd += change[i] * change[i], ee += e * e, ed += e * change[i];
+        best += std::pow(double(encoded_sum[i]) - (double(w[i]) + change[i]), 2);
+      }
+      const RewriteSums& sums = reported.at(before.name);
+      // The sum differs in its last bits, by which a value may fall to the other side of a rounding.
+      EXPECT_NEAR(std::sqrt(ee), std::sqrt(best), 1e-4 * std::sqrt(best) + 1e-6 * std::sqrt(ww))
+          << before.name;
+      EXPECT_NEAR(sums.relative_change(), std::sqrt(dd / ww), 1e-5 * std::sqrt(dd / ww)) << before.name;
+      EXPECT_NEAR(sums.relative_error(), std::sqrt(ee / ww), 1e-4 * std::sqrt(ee / ww) + 1e-6) << before.name;
+      EXPECT_NEAR(sums.kept(), 1 + ed / dd, 1e-4) << before.name;
+      EXPECT_GT(sums.relative_change(), 0.05);
+    }
+    ASSERT_EQ(merged.values().size(), base.values().size());
+    for (size_t i = 0; i < base.values().size(); ++i) {
+      EXPECT_EQ(merged.values()[i].first, base.values()[i].first);
+      EXPECT_EQ(merged.values()[i].second.value, base.values()[i].second.value) << base.values()[i].first;
+    }
+  }
+}
+
+TEST(Merge, ASmallChangeIsLostInFewBitsAndKeptInMany) {
+  const Fixture f({.type = Type::Q4_0});
+  MergeOptions o = f.options({{f.adapter("a.gguf", {"blk.0.attn_q.weight"}, 4, 0.02f)}});
+  const RewriteSums few = merge(o, {}).sums;
+  EXPECT_LT(few.relative_change(), 0.01);
+  EXPECT_LT(few.kept(), 0.5);
+  o.mix = find_mix("bf16");
+  const RewriteSums many = merge(o, {}).sums;
+  EXPECT_NEAR(many.kept(), 1, 0.02);
+  EXPECT_LT(many.relative_error(), 0.004);
+}
+
+TEST(Merge, AnotherTypeIsForTensorsThatChange) {
+  const Fixture f({.type = Type::Q8_0});
+  MergeOptions o = f.options(two_adapters(f, true));
+  for (const auto& [mix, wanted] :
+       {std::pair{"f16", Type::F16}, {"Q4_K_S", Type::Q4_K}, {"F32", Type::F32}}) {
+    o.mix = find_mix(mix);
+    merge(o, {});
+    const Gguf base = Gguf::open(f.base), merged = Gguf::open(f.out);
+    for (const GgufTensor& before : base.tensors()) {
+      const GgufTensor& after = merged.tensor(before.name);
+      const bool same = same_bytes(before, after);
+      if (before.name == "blk.1.ffn_down.weight") {
+        EXPECT_EQ(after.type, wanted) << mix;
+      } else if (before.name == "blk.0.ffn_up.weight") {
+        EXPECT_TRUE(same);
+      }
+    }
+    EXPECT_EQ(merged.get_int("general.file_type"), base.get_int("general.file_type"));
+  }
+}
+
+TEST(Merge, AnAdapterWithoutEffectChangesNoByte) {
+  const Fixture f({.type = Type::Q4_K});
+  Adapter fresh = make_adapter(Gguf::open(f.base), {"blk.0.attn_k.weight"}, 4, 1);
+  fresh.pairs[0].b.assign(fresh.pairs[0].b.size(), 0);
+  write_adapter_gguf(fresh, f.folder.at("fresh.gguf"));
+  const std::string other = f.adapter("other.gguf", {"blk.0.attn_q.weight"}, 4);
+  EXPECT_EQ(merge(f.options({{f.folder.at("fresh.gguf")}, {other, 0}}), {}).n_changed, 0);
+  EXPECT_EQ(bytes_of_file(f.out), bytes_of_file(f.base));
+}
+
+TEST(Merge, TheNumberOfThreadsChangesNoByte) {
+  const Fixture f({.n_ff = 1024, .n_vocab = 700, .type = Type::Q4_K});
+  MergeOptions o = f.options(two_adapters(f, true));
+  o.threads = 1;
+  merge(o, {});
+  const std::string one = bytes_of_file(f.out);
+  o.threads = 5;
+  merge(o, {});
+  EXPECT_EQ(one, bytes_of_file(f.out));
+}
+
+TEST(Merge, ASplitModelBecomesOneFile) {
+  const Fixture f({.type = Type::Q8_0});
+  const std::vector<LoraFile> loras = two_adapters(f, true);
+  merge(f.options(loras), {});
+  const std::string first = TestModel({.type = Type::Q8_0}).write_split(f.folder.path());
+  const std::string second = f.folder.at("m-00002-of-00002.gguf");
+  MergeOptions o = f.options(loras);
+  o.base = second;  // any part
+  o.out = f.folder.at("joined.gguf");
+  std::string said;
+  MergeEvents events;
+  events.say = [&](std::string_view line) { said += line; };
+  merge(o, events);
+  EXPECT_EQ(bytes_of_file(o.out), bytes_of_file(f.out));
+  EXPECT_THAT(said, HasSubstr("2 files become one"));
+  o.out = first;
+  EXPECT_THAT(f.error(o), HasSubstr("would replace"));
+}
+
+TEST(Merge, RotarySettingsOfAnAdapterBecomeTheModels) {
+  const Fixture f({});
+  Adapter adapter = make_adapter(Gguf::open(f.base), {"blk.0.attn_q.weight"}, 4, 1);
+  adapter.rope_freq_base = 50000, adapter.rope_freq_scale = 0.25f;
+  write_adapter_gguf(adapter, f.folder.at("rope.gguf"));
+  const std::vector<LoraFile> loras = {{f.folder.at("rope.gguf")}};
+  std::string said;
+  MergeEvents events;
+  events.say = [&](std::string_view line) { said += fmt::format("{}\n", line); };
+  merge(f.options(loras), events);
+  EXPECT_THAT(said, HasSubstr("llama.rope.freq_base: 50000 in the merged model, 10000 in the base\n"));
+  EXPECT_THAT(said, HasSubstr("llama.rope.scaling.factor: 4 in the merged model, 1 in the base\n"));
+  EXPECT_LT(difference(logits_of(f.out, {}), logits_of(f.base, loras, {50000, 0.25})), kLogits);
+  EXPECT_GT(difference(logits_of(f.out, {}), logits_of(f.base, loras)), 1e-3);
+
+  MergeOptions o = f.options(loras);
+  o.rope_freq_base = 10000, o.rope_freq_scale = 1;  // told otherwise: the base's own
+  said.clear();
+  merge(o, events);
+  EXPECT_EQ(said, "");
+  EXPECT_LT(difference(logits_of(f.out, {}), logits_of(f.base, loras)), kLogits);
+
+  adapter.rope_freq_base = 70000;
+  write_adapter_gguf(adapter, f.folder.at("other.gguf"));
+  EXPECT_THAT(f.error(f.options({loras[0], {f.folder.at("other.gguf")}})),
+              HasSubstr("say which with --rope-freq-base"));
+}
+
+TEST(Merge, StoppedItLeavesNothing) {
+  const Fixture f({});
+  const MergeOptions o = f.options(two_adapters(f, true));
+  const size_t n_files = f.folder.n_files();
+  MergeEvents events;
+  events.should_stop = [] { return true; };
+  EXPECT_TRUE(merge(o, events).stopped);
+  EXPECT_EQ(f.folder.n_files(), n_files);
+}
+
+TEST(Merge, WhatCannotBeMergedIsRefused) {
+  const Fixture f({});
+  const Gguf base = Gguf::open(f.base);
+  const auto refused = [&](const std::function<void(Adapter&)>& edit) {
+    Adapter adapter = make_adapter(base, {"blk.0.attn_q.weight"}, 4, 1);
+    edit(adapter);
+    write_adapter_gguf(adapter, f.folder.at("bad.gguf"));
+    return f.error(f.options({{f.folder.at("bad.gguf")}}));
+  };
+  EXPECT_EQ(refused([](Adapter&) {}), "no error");
+  std::filesystem::remove(f.out);
+  EXPECT_THAT(refused([](Adapter& a) { a.architecture = "qwen2"; }), HasSubstr("expected llama"));
+  EXPECT_THAT(refused([](Adapter& a) { a.pairs[0].base = "blk.7.attn_q.weight"; }),
+              HasSubstr("no such tensor"));
+  EXPECT_THAT(refused([](Adapter& a) { a.pairs[0].base = "blk.0.ffn_up.weight"; }),
+              HasSubstr("blk.0.ffn_up.weight: expected a pair for 256 x 512"));
+  EXPECT_THAT(refused([](Adapter& a) { a.pairs[0].b[5] = NAN; }), HasSubstr("the adapter is damaged"));
+  const std::string adapter = f.adapter("good.gguf", {"blk.0.attn_q.weight"}, 4);
+  MergeOptions o = f.options({{adapter}});
+  o.out = f.base;
+  EXPECT_THAT(f.error(o), HasSubstr("would replace"));
+  o.out = adapter;
+  EXPECT_THAT(f.error(o), HasSubstr("would replace"));
+  o.out = f.folder.at("no/such/out.gguf");
+  EXPECT_THAT(f.error(o), HasSubstr("out.gguf"));
+  o = f.options({{f.folder.at("missing.gguf")}});
+  EXPECT_THAT(f.error(o), HasSubstr("missing.gguf: cannot open"));
+  o = f.options({{f.base}});
+  EXPECT_THAT(f.error(o), HasSubstr("not a LoRA adapter"));
+  o = f.options({{adapter}});
+  o.base = adapter;
+  EXPECT_THAT(f.error(o), HasSubstr("'adapter', expected a model"));
+  o = f.options({});
+  o.checkpoint = adapter;
+  EXPECT_THAT(f.error(o), HasSubstr("not a checkpoint"));
+  // An integer tensor has no weights to be changed.
+  TestModel model({});
+  model.tensors[5].type = Type::I32;
+  Fixture g({});
+  const std::string name = model.tensors[5].name;
+  g.base = model.write(g.folder.at("integers.gguf"));
+  EXPECT_THAT(g.error(g.options({{g.adapter("a.gguf", {name}, 1)}})), HasSubstr("I32 values"));
+}
+
+TEST(Merge, ASumBeyondItsTypeIsRefused) {
+  const Fixture f({.type = Type::F16});
+  const std::string adapter = f.adapter("a.gguf", {"blk.0.attn_q.weight"}, 4);
+  MergeOptions o = f.options({{adapter, 1e7}});
+  EXPECT_THAT(f.error(o),
+              testing::AllOf(HasSubstr("blk.0.attn_q.weight"), HasSubstr("is beyond what F16 holds"),
+                             HasSubstr("take BF16 or F32")));
+  o.mix = find_mix("bf16");
+  EXPECT_EQ(f.error(o), "no error");
+}
+
+}  // namespace
+}  // namespace lora
