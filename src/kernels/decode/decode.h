@@ -1,9 +1,10 @@
-// Weights to f32 with the vectors of the kernel set in use. The decoding itself is quant/'s, compiled once
-// more for each set, so the bits are the same as decode_row's.
+// Weights to f32 or bf16 with the vectors of the kernel set in use. The decoding itself is quant/'s, compiled
+// once more for each set, so the bits are the same as decode_row's.
 #pragma once
 
 #include <cstdint>
 
+#include "kernels/decode/decode_bf16.h"
 #include "quant/types.h"
 
 namespace lora {
@@ -18,6 +19,9 @@ class RowDecoder {
     decode_(values, data_ + row * row_bytes_ + begin / block_size_ * block_bytes_, end - begin);
   }
 
+  // The same, rounded to bf16 to nearest even as scale_row() does. temporary: (end - begin).
+  void operator()(bf16* values, int64_t row, int64_t begin, int64_t end, float* temporary) const;
+
   // Brings them near, for a call that comes later. Rows lie kilobytes apart, which hardware does not foresee:
   // without this a product waits for memory most of the time. Any row will do, also one that is not there.
   void prefetch(int64_t row, int64_t begin, int64_t end) const {
@@ -30,6 +34,7 @@ class RowDecoder {
 
  private:
   void (*decode_)(float* values, const std::byte* blocks, int64_t n);
+  Bf16Decoder decode_bf16_;  // or nullptr
   const std::byte* data_;
   int64_t row_bytes_, block_size_, block_bytes_;
 };

@@ -81,8 +81,7 @@ class LeftBlock {
       if constexpr (sizeof(T) == 4) {
         decode_(out, row, k0_, k0_ + k_);
       } else {
-        decode_(temporary_, row, k0_, k0_ + k_);
-        scale_row(out, temporary_, k_, 1.0f);
+        decode_(out, row, k0_, k0_ + k_, temporary_);
       }
       std::fill(out + k_, out + k_padded_, T{});
     }
@@ -118,25 +117,30 @@ class RightBlock {
   int64_t steps() const { return k_padded_ / pair_; }
   void advance(int64_t until) {
     const int64_t n_padded = round_up(n_, nr_);
+    alignas(64) T rows[2][kSlab];
     for (; done_ < until; ++done_) {
       const int64_t p = done_ * pair_;
       for (int64_t q = 0; q < pair_; ++q) {
-        float* values = temporary_ + q * kSlab;
-        decode_.prefetch(row_ + p + q + k_padded_, column_, column_ + n_);
-        if (p + q < k_) {
-          decode_(values, row_ + p + q, column_, column_ + n_);
-        } else {
-          std::fill(values, values + n_, 0.0f);
+        const int64_t row = row_ + p + q;
+        decode_.prefetch(row + k_padded_, column_, column_ + n_);
+        if (p + q >= k_) {
+          std::fill(rows[q], rows[q] + n_padded, T{});
+          continue;
         }
-        std::fill(values + n_, values + n_padded, 0.0f);
+        if constexpr (sizeof(T) == 4) {
+          decode_(rows[q], row, column_, column_ + n_);
+        } else {
+          decode_(rows[q], row, column_, column_ + n_, temporary_);
+        }
+        std::fill(rows[q] + n_, rows[q] + n_padded, T{});
       }
       if constexpr (sizeof(T) == 4) {
         for (int64_t j = 0; j < n_padded; j += nr_) {
-          std::memcpy(data_ + j / nr_ * stride() + p * nr_, temporary_ + j, size_t(nr_) * 4);
+          std::memcpy(data_ + j / nr_ * stride() + p * nr_, rows[0] + j, size_t(nr_) * 4);
         }
       } else {
-        interleave_rows(reinterpret_cast<uint32_t*>(data_ + p * nr_), stride() / 2, temporary_,
-                        temporary_ + kSlab, n_padded, nr_);
+        interleave_rows(reinterpret_cast<uint32_t*>(data_ + p * nr_), stride() / 2, rows[0], rows[1],
+                        n_padded, nr_);
       }
     }
   }
