@@ -187,10 +187,9 @@ void linear_backward(float* dx, std::span<const LinearGradient> layers, const fl
           dropout_apply(dropped, x, n_tokens, layer.n_in(), *mask, false, nn.pool);
           lora_x = dropped;
         }
-        gemm_weight_gradient(lora.da, dxa, lora_x, n_tokens, lora.rank, layer.n_in(), lora.scale, nn.scratch,
-                             nn.pool);
+        gemm_weight_gradient(lora.da, dxa, lora_x, n_tokens, lora.rank, layer.n_in(), lora.scale, nn.pool);
         gemm_weight_gradient(lora.db, gradient.dy, xa, n_tokens, layer.n_out(), lora.rank, lora.scale,
-                             nn.scratch, nn.pool);
+                             nn.pool);
       }
       xa += n_tokens * lora.rank;
       if (!dx) continue;
@@ -219,7 +218,9 @@ int64_t linear_workspace_bytes(std::span<const Linear* const> layers, int64_t n_
   };
   const int64_t n_few = std::min(n_tokens, kDotTokens);
   int64_t forward = 0, backward = 0, dropped = 0;
-  int64_t few = Arena::size_of<std::byte>(dot_scratch_bytes(n_few, layers[0]->n_in()));
+  const int64_t rounded =
+      std::max(dot_scratch_bytes(n_few, layers[0]->n_in()), int8_tokens_bytes(n_few, layers[0]->n_in()));
+  int64_t few = Arena::size_of<std::byte>(rounded);  // of many, no more than what is packed
   for (const Linear* layer : layers) {
     few += 2 * Arena::size_of<float>(xa_size(*layer, n_few));
     int64_t low = 0, kept = 0;

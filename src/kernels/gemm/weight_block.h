@@ -21,6 +21,9 @@ inline constexpr int64_t kSlab = 512, kTokenSlab = 512;
 // Floats between panels that are filled or read side by side: their sizes are powers of two, and without the
 // gap they would compete for one set of the cache.
 inline constexpr int64_t kGap = 32;
+// Weights come from memory a block ahead, by then often pushed out of the second-level cache, and from there
+// into the first this many rows ahead.
+inline constexpr int64_t kRowsAhead = 4;
 
 // The inner dimension of a product of several terms, in blocks of at most kc: of all terms, one after the
 // other.
@@ -78,6 +81,7 @@ class LeftBlock {
       }
       const int64_t row = row_ + done_;
       decode_.prefetch(row, k0_ + k_, k0_ + 2 * k_);
+      decode_.prefetch_near(row + kRowsAhead, k0_, k0_ + k_);
       if constexpr (sizeof(T) == 4) {
         decode_(out, row, k0_, k0_ + k_);
       } else {
@@ -123,6 +127,7 @@ class RightBlock {
       for (int64_t q = 0; q < pair_; ++q) {
         const int64_t row = row_ + p + q;
         decode_.prefetch(row + k_padded_, column_, column_ + n_);
+        decode_.prefetch_near(row + kRowsAhead, column_, column_ + n_);
         if (p + q >= k_) {
           std::fill(rows[q], rows[q] + n_padded, T{});
           continue;

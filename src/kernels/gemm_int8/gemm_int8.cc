@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "base/machine.h"
 #include "kernels/dot/int8_reference.h"
 #include "kernels/gemm/micro_kernel.h"
@@ -62,21 +63,29 @@ Int8Codes int8_codes(Type type) {
   return is_there ? avx512_vnni_int8_codes(type) : Int8Codes{};
 }
 
-// Weights unpacked at a time: long pieces of few rows where memory sets the pace; for many tokens short ones,
-// so that a block of activations stays in the second-level cache.
-constexpr int64_t kCodes = 32 << 10;
+// A task: weight rows for a block of tokens, and how long the pieces are that are unpacked at a time. Where
+// memory sets the pace rows are read whole; for many tokens, a block of activations and the sums stay in the
+// second-level cache beside a short piece.
 struct Cut {
   int64_t rows, k;
-  explicit Cut(int64_t n_tokens) : rows(n_tokens <= 32 ? 32 : 64), k(kCodes / rows) {}
+  Cut(int64_t n_tokens, int64_t n_in) {
+    const bool few = n_tokens <= 32;
+    rows = few ? 32 : 64;
+    const int64_t most = few ? 1024 : 512, n_pieces = ceil_div(n_in, most);
+    k = std::min(most, round_up(ceil_div(n_in, n_pieces), 256));
+  }
+  static constexpr int64_t kCodes = 32 * 1024, kTokens = 510, kSums = (kTokens + kInt8TileTokens) * 64;
 };
 
-// What a worker has in the cache: a block of weights.
+// What a worker has in the cache.
 struct alignas(64) Block {
-  uint8_t codes[kCodes];      // of 32 rows: [k / 4][32][4], and so on
-  float scales[kCodes / 16];  // of 32 rows: [k / group][32]
-  float minimums[kCodes / 16];
-  uint8_t rows_codes[kCodes];  // of 32 rows as they are
-  float rows_scales[kCodes / 16], rows_minimums[kCodes / 16];
+  uint8_t codes[Cut::kCodes];      // of 32 rows: [k / 4][32][4], and so on
+  float scales[Cut::kCodes / 16];  // of 32 rows: [k / group][32]
+  float minimums[Cut::kCodes / 16];
+  uint8_t rows_codes[Cut::kCodes];  // of 32 rows as they are
+  float rows_scales[Cut::kCodes / 16], rows_minimums[Cut::kCodes / 16];
+  float sums[Cut::kSums];  // the task's output, (tokens, rows): in y, rows may lie so that they share a few
+                           // sets
 };
 
 uint32_t* words(void* p) {
@@ -135,7 +144,9 @@ void start(const Int8Tokens& x, const Int8Codes& format, ThreadPool& pool) {
 }  // namespace
 
 bool prefers_int8_gemm(Type type, int64_t n_tokens) {
-  return n_tokens >= kInt8GemmTokens && int8_codes(type).unpack != nullptr;
+  constexpr int64_t kTileUnitTokens = 32;  // from so many on its products pay for rounding weights to bf16
+  if (n_tokens < 2 || (isa() == Isa::amx && n_tokens > kTileUnitTokens)) return false;
+  return int8_codes(type).unpack != nullptr;
 }
 
 int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_in) {
@@ -190,19 +201,22 @@ Int8Tokens round_tokens(std::byte* storage, const float* x, int64_t n_tokens, in
 void gemm_int8(float* y, const MatrixView& w, const Int8Tokens& x, bool accumulate, GemmScratch& scratch,
                ThreadPool& pool) {
   const Int8Codes format = int8_codes(w.type);
-  const Cut cut(x.n_tokens);
+  const Cut cut(x.n_tokens, x.n_in);
+  if (int64_t(sizeof(Block)) > GemmScratch::bytes_per_worker()) fail("gemm_int8: scratch is too small");
   start(x, format, pool);
-  pool.run(ceil_div(w.n_rows, cut.rows), [&](int64_t task, int worker) {
+  const int64_t token_slab = Cut::kTokens / x.width * x.width, n_slabs = ceil_div(w.n_rows, cut.rows);
+  pool.run(n_slabs * ceil_div(x.n_tokens, token_slab), [&](int64_t task, int worker) {
     auto& block = *reinterpret_cast<Block*>(scratch.worker(worker));
-    const int64_t o0 = task * cut.rows, n_rows = std::min(cut.rows, w.n_rows - o0);
+    const int64_t o0 = task % n_slabs * cut.rows, n_rows = std::min(cut.rows, w.n_rows - o0);
+    const int64_t t0 = task / n_slabs * token_slab, n_tokens = std::min(token_slab, x.n_tokens - t0);
     for (int64_t k0 = 0; k0 < x.n_in; k0 += cut.k) {
       const int64_t k = std::min(cut.k, x.n_in - k0), n_groups = k / format.group;
       for (int64_t r = 0; r < n_rows; r += kInt8TileRows) {
         unpack(block, w, format, o0 + r, std::min<int64_t>(kInt8TileRows, n_rows - r), k0, k,
                r / kInt8TileRows);
       }
-      for (int64_t t = 0; t < x.n_tokens; t += x.width) {
-        const int64_t at = t * x.n_in + k0 * x.width;  // in q
+      for (int64_t t = 0; t < n_tokens; t += x.width) {
+        const int64_t at = (t0 + t) * x.n_in + k0 * x.width;  // in q
         for (int64_t r = 0; r < n_rows; r += kInt8TileRows) {
           int8_tile_avx512_vnni({.codes = block.codes + r * k,
                                  .scales = block.scales + r * n_groups,
@@ -210,17 +224,20 @@ void gemm_int8(float* y, const MatrixView& w, const Int8Tokens& x, bool accumula
                                  .q = x.q + at,
                                  .d = x.d + at / 32,
                                  .starts = x.starts + at / format.group,
-                                 .sums = x.products + at / format.group,
+                                 .products = x.products + at / format.group,
                                  .width = x.width,
-                                 .y = y + t * w.n_rows + o0 + r,
-                                 .ld_y = w.n_rows,
-                                 .n_tokens = int(std::min<int64_t>(x.width, x.n_tokens - t)),
-                                 .n_rows = int(std::min<int64_t>(kInt8TileRows, n_rows - r)),
+                                 .sums = block.sums + t * cut.rows + r,
+                                 .ld_sums = cut.rows,
                                  .k = k,
-                                 .accumulate = accumulate || k0 > 0},
+                                 .accumulate = k0 > 0},
                                 format.group);
         }
       }
+    }
+    for (int64_t t = 0; t < n_tokens; ++t) {
+      float* out = y + (t0 + t) * w.n_rows + o0;
+      const float* sums = block.sums + t * cut.rows;
+      for (int64_t r = 0; r < n_rows; ++r) out[r] = accumulate ? out[r] + sums[r] : sums[r];
     }
   });
 }

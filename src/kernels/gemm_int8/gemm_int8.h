@@ -18,10 +18,8 @@
 
 namespace lora {
 
-// From so many tokens on this is faster than dot_rows(). On Zen 4, ...
-inline constexpr int64_t kInt8GemmTokens = 2;
-
-// Whether the kernel set in use has such a product for the type, and it is the fastest for so many tokens.
+// Whether the kernel set in use has such a product for the type, and it is the fastest for so many tokens:
+// one alone is multiplied sooner by dot_rows(), many by the tile unit.
 bool prefers_int8_gemm(Type type, int64_t n_tokens);
 
 // Activations rounded to 8 bits, `width` tokens side by side; the last ones are followed by zeros.

@@ -16,14 +16,13 @@ struct Int8Tile {
   const int8_t* q;        // [k / 4][width][4]
   const float* d;         // [k / 32][width]
   const int32_t* starts;  // [k / group][width]: -offset sum_i q_i of each group
-  const float* sums;      // the same of d sum_i q_i; only with minimums
+  const float* products;  // the same of d sum_i q_i; only with minimums
   int width;              // 1 .. kInt8TileTokens
   // Output.
-  float* y;  // (n_tokens, n_rows), ld_y apart
-  int64_t ld_y;
-  int n_tokens, n_rows;  // of the tile's, those that are stored
-  int64_t k;             // a multiple of 32
-  bool accumulate;       // else what stands in y counts for nothing
+  float* sums;  // (width, 32), ld_sums apart
+  int64_t ld_sums;
+  int64_t k;        // a multiple of 32
+  bool accumulate;  // else what stands in sums counts for nothing
 };
 
 // group: 16 or 32.

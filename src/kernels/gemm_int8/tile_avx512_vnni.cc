@@ -5,7 +5,6 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -19,21 +18,18 @@ namespace {
 // accumulators of integers and 12 of floats leave eight registers.
 template <int n, int group, bool has_minimums>
 LORA_VNNI void multiply(const Int8Tile& t) {
-  const __mmask16 rows[2] = {__mmask16((1u << std::min(t.n_rows, 16)) - 1),
-                             __mmask16((1u << std::max(t.n_rows - 16, 0)) - 1)};
   __m512 y[n][2];
 #pragma GCC unroll 6
   for (int i = 0; i < n; ++i) {
 #pragma GCC unroll 2
     for (int v = 0; v < 2; ++v) {
-      const bool is_there = t.accumulate && i < t.n_tokens;
-      y[i][v] = is_there ? _mm512_maskz_loadu_ps(rows[v], t.y + i * t.ld_y + v * 16) : _mm512_setzero_ps();
+      y[i][v] = t.accumulate ? _mm512_loadu_ps(t.sums + i * t.ld_sums + v * 16) : _mm512_setzero_ps();
     }
   }
   const uint8_t* codes = t.codes;
   const int8_t* q = t.q;
   const int32_t* starts = t.starts;
-  const float *scales = t.scales, *minimums = t.minimums, *d = t.d, *token_sums = t.sums;
+  const float *scales = t.scales, *minimums = t.minimums, *d = t.d, *products = t.products;
   for (int64_t k = 0; k < t.k; k += 32, d += n) {
 #pragma GCC unroll 2
     for (int half = 0; half < 32 / group; ++half, starts += n, scales += 32) {
@@ -65,18 +61,20 @@ LORA_VNNI void multiply(const Int8Tile& t) {
           const __m512 minimum = _mm512_loadu_ps(minimums + v * 16);
 #pragma GCC unroll 6
           for (int i = 0; i < n; ++i) {
-            y[i][v] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(token_sums[i]), y[i][v]);
+            y[i][v] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(products[i]), y[i][v]);
           }
         }
       }
       if constexpr (has_minimums) {
         minimums += 32;
-        token_sums += n;
+        products += n;
       }
     }
   }
-  for (int i = 0; i < t.n_tokens; ++i) {
-    for (int v = 0; v < 2; ++v) _mm512_mask_storeu_ps(t.y + i * t.ld_y + v * 16, rows[v], y[i][v]);
+#pragma GCC unroll 6
+  for (int i = 0; i < n; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) _mm512_storeu_ps(t.sums + i * t.ld_sums + v * 16, y[i][v]);
   }
 }
 
