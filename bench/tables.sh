@@ -50,9 +50,9 @@ guide_of() {
   esac
 }
 
-# The kernel sets of this machine, strongest first: LORA_ISA and --precision of each column.
+# The kernel sets of this machine, weakest first: LORA_ISA and --precision of each column.
 columns=()
-for set in $("$lora" --version -v | sed -n 's/^kernel sets supported by this machine: //p' | tr ',' '\n' | tac); do
+for set in $("$lora" --version -v | sed -n 's/^kernel sets supported by this machine: //p' | tr ',' ' '); do
   [[ $set == scalar ]] && continue
   [[ $set == avx2 ]] || columns+=("$set bf16")
   [[ $set == amx ]] || columns+=("$set f32")
@@ -73,7 +73,7 @@ training_row() {  # NAME, GUIDE'S NAME, FLAGS...
     read -r set precision <<<"$column"
     LORA_ISA=$set measure "${model[@]}" "$@" --precision "$precision"
     printf ' %s | %s%% |' "$(calc %.3g "$(get step_s)")" "$(calc %.0f "100 * $(get share_of_peak)")"
-    # The first column's memory and plan: f32 takes somewhat more.
+    # Memory and plan are the first column's: f32 takes the most.
     [[ $column == "${columns[0]}" ]] && first=$figures
   done
   figures=$first

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "base/large_pages.h"
 #include "kernels/gemm/micro_kernel.h"
 #include "kernels/gemm/pack.h"
 #include "kernels/gemm/weight_block.h"
@@ -236,7 +237,9 @@ int64_t packed_bytes(GemmInput input, int64_t n_tokens, int64_t n_cols) {
   return round_up(std::max(left, right) * element, 64);
 }
 
-GemmScratch::GemmScratch(int n_workers) : storage_(n_workers * bytes_per_worker()) {}
+GemmScratch::GemmScratch(int n_workers) : storage_(n_workers * bytes_per_worker()) {
+  prefer_large_pages(storage_.data(), storage_.size());
+}
 int64_t GemmScratch::bytes_per_worker() {
   return 2 * kWeightBytes + kSumBytes + kRowBytes;
 }
