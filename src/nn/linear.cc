@@ -218,9 +218,9 @@ int64_t linear_workspace_bytes(std::span<const Linear* const> layers, int64_t n_
   };
   const int64_t n_few = std::min(n_tokens, kDotTokens);
   int64_t forward = 0, backward = 0, dropped = 0;
-  const int64_t rounded =
-      std::max(dot_scratch_bytes(n_few, layers[0]->n_in()), int8_tokens_bytes(n_few, layers[0]->n_in()));
-  int64_t few = Arena::size_of<std::byte>(rounded);  // of many, no more than what is packed
+  const int64_t n_in = layers[0]->n_in();
+  int64_t few = Arena::size_of<std::byte>(dot_scratch_bytes(n_few, n_in));
+  const int64_t rounded = Arena::size_of<std::byte>(int8_tokens_bytes(n_tokens, n_in));
   for (const Linear* layer : layers) {
     few += 2 * Arena::size_of<float>(xa_size(*layer, n_few));
     int64_t low = 0, kept = 0;
@@ -232,7 +232,7 @@ int64_t linear_workspace_bytes(std::span<const Linear* const> layers, int64_t n_
     forward = std::max(forward, low + kept);
     backward += packed(layer->n_out()) + kept;
   }
-  return std::max({packed(layers[0]->n_in()) + forward, backward, few}) + dropped;
+  return std::max({packed(n_in) + forward, backward, few, rounded}) + dropped;
 }
 
 }  // namespace lora

@@ -176,7 +176,7 @@ TEST(Linear, PromptsInIntegersAreNearTheReference) {
   const test::Weights w = test::random_weights(Type::Q4_K, 40, 512, 7);
   auto r = random_linear(512, 40, 3, 70);
   r.w = w.values;
-  for (int64_t n_tokens : {1, 3, 24, 70}) {
+  for (int64_t n_tokens : {1, 3, 16, 24, 32, 70}) {
     Layer layer(r);
     layer.linear.w = w.view;
     const Values x = random_values(91, n_tokens * 512);

@@ -15,8 +15,8 @@
 
 namespace lora {
 
-// Beyond this many, decoding a panel of weights once for all tokens (gemm/) is faster; from two on, where it is there,
-// gemm_int8/.
+// Beyond this many, decoding a panel of weights once for all tokens (gemm/) is faster; from two on, where it
+// is there, gemm_int8/.
 inline constexpr int64_t kDotTokens = 16;
 
 // What quantized weights are multiplied with. int8 takes effect where int8_dot() has a kernel for the weight.

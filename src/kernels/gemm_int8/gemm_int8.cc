@@ -63,8 +63,8 @@ Int8Codes int8_codes(Type type) {
   return is_there ? avx512_vnni_int8_codes(type) : Int8Codes{};
 }
 
-// A task: weight rows for a block of tokens, and how long the pieces are that are unpacked at a time. Where
-// memory sets the pace rows are read whole; for many tokens, a block of activations and the sums stay in the
+// A task: weight rows for a block of tokens, and how long the pieces are that are unpacked at a time. Few
+// tokens: long pieces, since memory sets the pace; many: a block of activations and the sums stay in the
 // second-level cache beside a short piece.
 struct Cut {
   int64_t rows, k;
@@ -84,17 +84,17 @@ struct alignas(64) Block {
   float minimums[Cut::kCodes / 16];
   uint8_t rows_codes[Cut::kCodes];  // of 32 rows as they are
   float rows_scales[Cut::kCodes / 16], rows_minimums[Cut::kCodes / 16];
-  float sums[Cut::kSums];  // the task's output, (tokens, rows): in y, rows may lie so that they share a few
-                           // sets
+  // The task's output, (tokens, rows): in y, tokens may lie so that all share a few sets of the cache.
+  float sums[Cut::kSums];
 };
 
 uint32_t* words(void* p) {
   return static_cast<uint32_t*>(p);
 }
 
-// Tiles of equal width.
+// Tiles of equal width; 0 without tokens.
 int tile_width(int64_t n_tokens) {
-  return int(ceil_div(n_tokens, ceil_div(n_tokens, kInt8TileTokens)));
+  return int(ceil_div(n_tokens, std::max<int64_t>(1, ceil_div(n_tokens, kInt8TileTokens))));
 }
 
 // Puts rows [row, row + n) of at most 32, values [k0, k0 + k), into the block as its rows `number` * 32 and
@@ -151,7 +151,7 @@ bool prefers_int8_gemm(Type type, int64_t n_tokens) {
 
 int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_in) {
   const int64_t per_32 = 32 + 3 * int64_t(sizeof(int16_t)) + 5 * int64_t(sizeof(float));
-  return round_up(n_tokens, tile_width(n_tokens)) * (n_in / 32) * per_32;
+  return round_up(n_tokens, std::max(1, tile_width(n_tokens))) * (n_in / 32) * per_32;
 }
 
 Int8Tokens round_tokens(std::byte* storage, const float* x, int64_t n_tokens, int64_t n_in,
