@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# tables.sh [--quick] [--layers N] [LORA_PROGRAM]: the tables of docs/performance.md for the machine at hand, as Markdown.
-# The model is the guide's 3B in Q8_0 with random weights. --quick: 2 of its layers and fewer rows, some minutes; without
-# it the whole model, which may take hours. Close other programs meanwhile. Progress goes to stderr.
+# tables.sh [--quick] [--layers N] [LORA_PROGRAM]: the tables of docs/performance.md for the machine at hand, as Markdown,
+# for each kernel set that it has. The model is the guide's 3B in Q8_0 with random weights. --quick: 2 of its layers and
+# fewer rows, some minutes; without it the whole model, which may take hours. Close other programs meanwhile. Progress
+# goes to stderr.
 set -euo pipefail
 export LC_ALL=C
 lora=build/lora layers=() quick=false iterations=2
@@ -49,43 +50,58 @@ guide_of() {
   esac
 }
 
+# The kernel sets of this machine, weakest first: LORA_ISA and --precision of each column.
+columns=()
+for set in $("$lora" --version -v | sed -n 's/^kernel sets supported by this machine: //p' | tr ',' ' '); do
+  [[ $set == scalar ]] && continue
+  [[ $set == avx2 ]] || columns+=("$set bf16")
+  [[ $set == amx ]] || columns+=("$set f32")
+done
+
 header() {  # TITLE, FIRST COLUMN
-  printf '\n### %s\n\n' "$1"
-  printf '| %s | s/step | tokens/s | useful GFLOP/s | of peak | GFLOP/s with recomputation | layers kept | GB beyond the model | guide: s/step | GB |\n' "$2"
-  printf '|---|---|---|---|---|---|---|---|---|---|\n'
+  printf '\n### %s\n\n| %s |' "$1" "$2"
+  for column in "${columns[@]}"; do printf ' %s: s/step | of peak |' "$column"; done
+  printf ' layers kept | GB beyond the model | guide: s/step | GB |\n|---|'
+  for column in "${columns[@]}"; do printf -- '---|---|'; done
+  printf -- '---|---|---|---|\n'
 }
 training_row() {  # NAME, GUIDE'S NAME, FLAGS...
-  local name=$1 guide=$2 time=– memory=–
+  local name=$1 guide=$2 time=– memory=– column=
   shift 2
-  measure "${model[@]}" "$@"
+  printf '| %s |' "$name"
+  for column in "${columns[@]}"; do
+    read -r set precision <<<"$column"
+    LORA_ISA=$set measure "${model[@]}" "$@" --precision "$precision"
+    printf ' %s | %s%% |' "$(calc %.3g "$(get step_s)")" "$(calc %.0f "100 * $(get share_of_peak)")"
+    # Memory and plan are the first column's: f32 takes the most.
+    [[ $column == "${columns[0]}" ]] && first=$figures
+  done
+  figures=$first
   if [[ $(get n_layer) == "$(get n_layer_whole)" && -n $(guide_of "$guide") ]]; then
     read -r time memory <<<"$(guide_of "$guide")"
     time=$(awk -F: '{ printf "%.0f", ($1 * 60 + $2) * 60 / 256 }' <<<"$time")
   fi
-  printf '| %s | %s | %s | %s | %s%% | %s | %s of %s | %s | %s | %s |\n' "$name" "$(calc %.3g "$(get step_s)")" \
-    "$(calc %.0f "$(get train_tok_per_s)")" "$(calc %.0f "$(get gflops)")" \
-    "$(calc %.0f "100 * $(get share_of_peak)")" "$(calc %.0f "$(get executed_gflops)")" "$(get layers_kept)" \
-    "$(get n_layer)" "$(calc %.2f "$(get bytes_beyond_model) / 1e9")" "$time" "$memory"
+  printf ' %s of %s | %s | %s | %s |\n' "$(get layers_kept)" "$(get n_layer)" \
+    "$(calc %.2f "$(get bytes_beyond_model) / 1e9")" "$time" "$memory"
 }
 
-sets=$("$lora" --version -v | sed -n 's/^kernel sets supported by this machine: //p' | tr ',' ' ')
 contexts=(64 128 256 512 1024 2048 4096) batches=(1 2 4 8) ranks=(4 8 16 32 64) types=(q8_0 q4_k_m f16)
 $quick && contexts=(64 256 1024) batches=(1 4) ranks=(4 64) types=(q8_0)
 base=(--ctx 256 --batch 1)
 
 measure "${model[@]}" "${base[@]}"
-printf '%s; %s kernels, %s inputs, %s threads; %s, %s of %s layers in %s.\n' \
-  "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "$(get isa)" "$(get precision)" "$(get threads)" \
-  "$(get model)" "$(get n_layer)" "$(get n_layer_whole)" "$(get types)"
+printf '%s; %s threads; %s, %s of %s layers in %s.\n' "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" \
+  "$(get threads)" "$(get model)" "$(get n_layer)" "$(get n_layer_whole)" "$(get types)"
 printf 'Where nothing else is said: `--ctx 256 --batch 1 --lora-r 4`, as much kept as memory allows.\n'
 
-header "Kernel sets" "set, inputs"
-for set in $sets; do
-  [[ $set == scalar ]] && continue
-  for precision in f32 bf16; do
-    [[ $set == avx2 && $precision == bf16 ]] && continue  # it multiplies in f32 all the same
-    LORA_ISA=$set training_row "$set, $precision" "" "${base[@]}" --precision $precision
-  done
+printf '\n### Kernel sets\n\n'
+printf '| set, inputs | s/step | tokens/s | useful GFLOP/s | of peak | GFLOP/s with recomputation |\n|---|---|---|---|---|---|\n'
+for column in "${columns[@]}"; do
+  read -r set precision <<<"$column"
+  LORA_ISA=$set measure "${model[@]}" "${base[@]}" --precision "$precision"
+  printf '| %s, %s | %s | %s | %s | %s%% | %s |\n' "$set" "$precision" "$(calc %.3g "$(get step_s)")" \
+    "$(calc %.0f "$(get train_tok_per_s)")" "$(calc %.0f "$(get gflops)")" \
+    "$(calc %.0f "100 * $(get share_of_peak)")" "$(calc %.0f "$(get executed_gflops)")"
 done
 header "Context" "--ctx"
 for n in "${contexts[@]}"; do training_row "$n" "--ctx $n" --batch 1 --ctx "$n"; done

@@ -7,12 +7,13 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/large_pages.h"
 
 namespace lora {
 
 class Arena {
  public:
-  explicit Arena(int64_t bytes) : storage_(bytes) {}
+  explicit Arena(int64_t bytes) : storage_(bytes) { prefer_large_pages(storage_.data(), storage_.size()); }
 
   // Uninitialised space for n values, 64-byte aligned. Error if the arena was sized too small:
   // a fault of the function that sized it, not of its user.

@@ -1,5 +1,5 @@
-// What numbers a matrix multiplication reads. It accumulates in f32 whatever this says. Generation, token by token,
-// reads 8-bit integers unless this is f32 (kernels/dot/dot.h).
+// What numbers a matrix multiplication reads. It accumulates in f32 whatever this says. Generation
+// reads 8-bit integers unless this is f32 (kernels/dot, kernels/gemm_int8).
 #pragma once
 
 namespace lora {

@@ -1,4 +1,5 @@
-// What generation loses by rounding activations to 8 bits (kernels/dot/dot.h): the same text, token by token.
+// What generation loses by rounding activations to 8 bits (kernels/dot, kernels/gemm_int8): the same text,
+// token by token and as prompts.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -57,6 +58,17 @@ TEST_P(Rounding, ChangesLittle) {
   const double perplexity = std::exp(exact.nll), change = std::exp(rounded.nll - exact.nll) - 1;
   fmt::print("{}: logits {:.2e}, perplexity {:.3f} {:+.3f}%\n", path.substr(path.rfind('/') + 1), difference,
              perplexity, 100 * change);
+  for (int64_t n : {12, 24, 100, 400}) {
+    Decoder decoder(session.model, kTokens, kPromptBatch, Precision::automatic, session.pool);
+    const auto logits = decoder.append({tokens.data(), size_t(n)});
+    const float* want = exact.logits.data() + (n - 1) * int64_t(logits.size());
+    double off = 0, all = 0;
+    for (size_t i = 0; i < logits.size(); ++i) {
+      off += std::pow(double(logits[i]) - double(want[i]), 2);
+      all += std::pow(double(want[i]), 2);
+    }
+    EXPECT_LT(std::sqrt(off / all), 0.02) << n;
+  }
   EXPECT_LT(difference, 0.02);
   EXPECT_LT(std::fabs(change), 0.005);
 }

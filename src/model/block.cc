@@ -16,8 +16,10 @@ AttentionShape attention_shape(const ModelConfig& c) {
   return {c.n_head, c.n_head_kv, c.head_dim, float(1 / std::sqrt(double(c.head_dim)))};
 }
 
-void copy(float* out, const float* in, int64_t n) {
-  std::memcpy(out, in, size_t(n) * sizeof(float));
+void copy(float* out, const float* in, int64_t n, ThreadPool& pool) {
+  pool.for_range(n, 1 << 14, [&](int64_t begin, int64_t end) {
+    std::memcpy(out + begin, in + begin, size_t(end - begin) * sizeof(float));
+  });
 }
 
 // The arrays of one layer's activations, for taking and for counting.
@@ -104,7 +106,7 @@ void block_forward(float* y, const float* x, const Model& model, const Layer& la
                       tokens.segments, attention_shape(c), nn.input,
                       attention_scratch(c, tokens.segments, false, nn), nn.pool);
   }
-  copy(a.h, x, n * c.n_embd);
+  copy(a.h, x, n * c.n_embd, nn.pool);
   const LinearOutput o = {&layer.o, a.h, true, a.xa[kO]};
   linear_forward({&o, 1}, a.attn, n, nn);
   {
@@ -118,7 +120,7 @@ void block_forward(float* y, const float* x, const Model& model, const Layer& la
   const ArenaScope scope(nn.arena);
   float* product = nn.arena.take<float>(n * c.n_ff);
   swiglu_forward(product, a.gate, a.up, n * c.n_ff, nn.pool);
-  if (y) copy(y, a.h, n * c.n_embd);
+  if (y) copy(y, a.h, n * c.n_embd, nn.pool);
   const LinearOutput down = {&layer.down, y, true, a.xa[kDown]};
   linear_forward({&down, 1}, product, n, nn);
 }

@@ -21,7 +21,7 @@ StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, in
   const int64_t n_layer = model.config.n_layer;
   const int64_t stream = Arena::size_of<float>(n_tokens * model.config.n_embd);
   StepPlan plan{n_tokens, n_positions, backward ? std::clamp<int64_t>(n_kept, 0, n_layer) : 0, backward};
-  plan.input_bytes = stream * (backward ? n_layer + 1 : 1);
+  plan.input_bytes = stream * (backward ? std::max<int64_t>(n_layer, 2) : 1);
   int64_t shared = 0, block = 0;
   for (int64_t i = 0; i < n_layer; ++i) {
     const Layer& layer = model.layers[size_t(i)];
@@ -127,9 +127,13 @@ void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float 
   const int64_t n = int64_t(tokens.ids.size()), n_layer = c.n_layer;
   const BlockTokens block{n, tokens.positions.data(), tokens.segments, rope_};
 
-  std::vector<float*> inputs;  // of each layer, and the last one's output
-  for (int64_t i = 0; i <= n_layer; ++i) inputs.push_back(arena_.take<float>(n * c.n_embd));
+  // Of each layer, and the last one's output. The first one's is not kept: it lies where that output will,
+  // and is looked up again in the place of the second one's.
+  std::vector<float*> inputs(size_t(n_layer) + 1);
+  for (int64_t i = 1; i <= n_layer; ++i) inputs[size_t(i)] = arena_.take<float>(n * c.n_embd);
   float* dx = inputs[size_t(n_layer)];  // the head's backward pass turns its input into its gradient
+  float* first_again = n_layer > 1 ? inputs[1] : arena_.take<float>(n * c.n_embd);
+  inputs[0] = dx;
   std::vector<BlockActivations> kept;
   for (int64_t i = 0; i < plan_.n_kept; ++i) {
     kept.push_back(take_block_activations(arena_, model_, model_.layers[size_t(i)], n));
@@ -155,6 +159,10 @@ void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float 
     expect_wanted();
     const ArenaScope layer_scope(arena_);
     const BlockActivations set = activations(i);
+    if (i == 0) {
+      inputs[0] = first_again;
+      embedding_forward(inputs[0], model_.embedding, tokens.ids, nn_.pool);
+    }
     if (i == n_layer - 1) {
       head_backward(dx, losses, tokens.targets, scale);  // this layer's set is still there
     } else if (i >= plan_.n_kept) {

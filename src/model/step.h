@@ -1,8 +1,9 @@
 // The whole model over a batch of tokens: the loss, and the gradients of the adapters.
 //
-// Memory is planned before and allocated once: each layer's input is kept; of the first `n_kept`
-// layers the activations are kept too, the others share one set and are computed again in the backward
-// pass (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). Every plan gives the same bits.
+// Memory is planned before and allocated once: each layer's input is kept (the first one's is looked up
+// again); of the first `n_kept` layers the activations are kept too, the others share one set and are
+// computed again in the backward pass (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016).
+// Every plan gives the same bits.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,7 @@ struct StepPlan {
   int64_t n_kept = 0;       // layers whose activations are kept
   bool backward = true;     // false: losses only
   // Bytes by part; the adapters and their optimizer are their owner's.
-  int64_t input_bytes = 0;       // each layer's input
+  int64_t input_bytes = 0;       // layers' inputs
   int64_t activation_bytes = 0;  // kept activations and the shared set
   int64_t workspace_bytes = 0;   // within a layer or the head
   int64_t other_bytes = 0;       // threads' scratch, rotary table

@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "kernels/dot/dot.h"
 #include "kernels/dropout/dropout.h"
+#include "kernels/gemm_int8/gemm_int8.h"
 
 namespace lora {
 namespace {
@@ -49,8 +50,28 @@ void add_bias(const LinearOutput& out, int64_t n_tokens, ThreadPool& pool) {
   });
 }
 
+bool wants_integers(std::span<const LinearOutput> outputs, int64_t n_tokens, const NnContext& nn) {
+  return nn.dot == DotInput::int8 && std::ranges::all_of(outputs, [&](const LinearOutput& out) {
+           return prefers_int8_gemm(out.layer->w.type, n_tokens);
+         });
+}
+
+// The weights' own part, in 8-bit integers.
+void forward_integers(std::span<const LinearOutput> outputs, const float* x, int64_t n_tokens,
+                      NnContext& nn) {
+  const ArenaScope scope(nn.arena);
+  const int64_t n_in = outputs[0].layer->n_in();
+  auto* storage = nn.arena.take<std::byte>(int8_tokens_bytes(n_tokens, n_in));
+  const Int8Tokens rounded = round_tokens(storage, x, n_tokens, n_in, nn.pool);
+  for (const LinearOutput& out : outputs) {
+    if (out.y) gemm_int8(out.y, out.layer->w, rounded, out.accumulate, nn.scratch, nn.pool);
+  }
+}
+
 // Weights are read once and multiplied as they come, nothing is packed; what reads x goes in one loop.
-void forward_few(std::span<const LinearOutput> outputs, const float* x, int64_t n_tokens, NnContext& nn) {
+// Without `whole`, only what adapters add.
+void forward_few(std::span<const LinearOutput> outputs, const float* x, int64_t n_tokens, bool whole,
+                 NnContext& nn) {
   struct Low {
     const LinearOutput* out;
     const LoraView* lora;
@@ -59,7 +80,7 @@ void forward_few(std::span<const LinearOutput> outputs, const float* x, int64_t 
   std::vector<DotProduct> products;
   std::vector<Low> lows;
   for (const LinearOutput& out : outputs) {
-    if (out.y) products.push_back({out.y, out.layer->w, out.accumulate});
+    if (out.y && whole) products.push_back({out.y, out.layer->w, out.accumulate});
     float* xa = out.xa ? out.xa : nn.arena.take<float>(xa_size(*out.layer, n_tokens));
     for (const LoraView& lora : out.layer->loras) {
       products.push_back({xa, f32_matrix(lora.a, lora.rank, out.layer->n_in())});
@@ -91,12 +112,14 @@ void dropped_down(float* xa, const float* x, const LoraView& lora, const Dropout
   gemm_forward(xa, {&down, 1}, false, nn.input, nn.scratch, nn.pool);
 }
 
+// Without `whole`, only what adapters add.
 void forward_many(const LinearOutput& out, const PackedTokens& packed_x, const float* x, int64_t n_tokens,
-                  NnContext& nn) {
+                  bool whole, NnContext& nn) {
   const ArenaScope scope(nn.arena);
   const Linear& layer = *out.layer;
   float* xa = out.xa ? out.xa : nn.arena.take<float>(xa_size(layer, n_tokens));
-  std::vector<GemmTerm> terms = {{packed_x, layer.w}};
+  std::vector<GemmTerm> terms;
+  if (whole) terms.push_back({packed_x, layer.w});
   for (const LoraView& lora : layer.loras) {
     const ProfileScope part(nn.profile, Part::lora);
     if (const auto mask = dropout_of(lora, nn)) {
@@ -109,7 +132,8 @@ void forward_many(const LinearOutput& out, const PackedTokens& packed_x, const f
         {pack_x(xa, n_tokens, lora.rank, lora.scale, nn), f32_matrix(lora.b, layer.n_out(), lora.rank)});
     xa += n_tokens * lora.rank;
   }
-  if (out.y) gemm_forward(out.y, terms, out.accumulate, nn.input, nn.scratch, nn.pool);
+  if (!out.y || terms.empty()) return;
+  gemm_forward(out.y, terms, out.accumulate || !whole, nn.input, nn.scratch, nn.pool);
 }
 
 }  // namespace
@@ -121,11 +145,16 @@ int64_t xa_size(const Linear& layer, int64_t n_tokens) {
 void linear_forward(std::span<const LinearOutput> outputs, const float* x, int64_t n_tokens, NnContext& nn) {
   const ProfileScope part(nn.profile, Part::gemm_forward);
   const ArenaScope scope(nn.arena);
-  if (n_tokens <= kDotTokens && !drops(outputs, nn)) {
-    forward_few(outputs, x, n_tokens, nn);
-  } else {
+  const bool integers = wants_integers(outputs, n_tokens, nn);
+  if (integers) forward_integers(outputs, x, n_tokens, nn);
+  const bool done = integers && std::ranges::all_of(outputs, [](const LinearOutput& out) {
+                      return out.layer->loras.empty();
+                    });
+  if (!done && n_tokens <= kDotTokens && !drops(outputs, nn)) {
+    forward_few(outputs, x, n_tokens, !integers, nn);
+  } else if (!done) {
     const PackedTokens packed_x = pack_x(x, n_tokens, outputs[0].layer->n_in(), 1.0f, nn);
-    for (const LinearOutput& out : outputs) forward_many(out, packed_x, x, n_tokens, nn);
+    for (const LinearOutput& out : outputs) forward_many(out, packed_x, x, n_tokens, !integers, nn);
   }
   for (const LinearOutput& out : outputs) {
     if (nn.observe) nn.observe(*out.layer, x, n_tokens);
@@ -158,10 +187,9 @@ void linear_backward(float* dx, std::span<const LinearGradient> layers, const fl
           dropout_apply(dropped, x, n_tokens, layer.n_in(), *mask, false, nn.pool);
           lora_x = dropped;
         }
-        gemm_weight_gradient(lora.da, dxa, lora_x, n_tokens, lora.rank, layer.n_in(), lora.scale, nn.scratch,
-                             nn.pool);
+        gemm_weight_gradient(lora.da, dxa, lora_x, n_tokens, lora.rank, layer.n_in(), lora.scale, nn.pool);
         gemm_weight_gradient(lora.db, gradient.dy, xa, n_tokens, layer.n_out(), lora.rank, lora.scale,
-                             nn.scratch, nn.pool);
+                             nn.pool);
       }
       xa += n_tokens * lora.rank;
       if (!dx) continue;
@@ -190,7 +218,9 @@ int64_t linear_workspace_bytes(std::span<const Linear* const> layers, int64_t n_
   };
   const int64_t n_few = std::min(n_tokens, kDotTokens);
   int64_t forward = 0, backward = 0, dropped = 0;
-  int64_t few = Arena::size_of<std::byte>(dot_scratch_bytes(n_few, layers[0]->n_in()));
+  const int64_t n_in = layers[0]->n_in();
+  int64_t few = Arena::size_of<std::byte>(dot_scratch_bytes(n_few, n_in));
+  const int64_t rounded = Arena::size_of<std::byte>(int8_tokens_bytes(n_tokens, n_in));
   for (const Linear* layer : layers) {
     few += 2 * Arena::size_of<float>(xa_size(*layer, n_few));
     int64_t low = 0, kept = 0;
@@ -202,7 +232,7 @@ int64_t linear_workspace_bytes(std::span<const Linear* const> layers, int64_t n_
     forward = std::max(forward, low + kept);
     backward += packed(layer->n_out()) + kept;
   }
-  return std::max({packed(layers[0]->n_in()) + forward, backward, few}) + dropped;
+  return std::max({packed(n_in) + forward, backward, few, rounded}) + dropped;
 }
 
 }  // namespace lora

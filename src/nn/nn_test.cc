@@ -9,6 +9,7 @@
 #include "kernels/cross_entropy/cross_entropy_reference.h"
 #include "kernels/dot/dot.h"
 #include "kernels/dropout/dropout.h"
+#include "kernels/test_weights.h"
 #include "nn/embedding.h"
 #include "nn/head.h"
 #include "nn/linear.h"
@@ -167,6 +168,27 @@ TEST(Linear, AgreesWithTheReferenceOnBothPaths) {
     EXPECT_LT(relative_difference(lk.da, wk.a), kTolerance);
     EXPECT_LT(relative_difference(lk.db, wk.b), kTolerance);
     EXPECT_GT(m.arena.peak(), m.arena.capacity() / 4);  // the plan is not far above the need
+  }
+}
+
+// Rounding 32 activations to 8 bits with one scale costs about half a percent.
+TEST(Linear, PromptsInIntegersAreNearTheReference) {
+  const test::Weights w = test::random_weights(Type::Q4_K, 40, 512, 7);
+  auto r = random_linear(512, 40, 3, 70);
+  r.w = w.values;
+  for (int64_t n_tokens : {1, 3, 16, 24, 32, 70}) {
+    Layer layer(r);
+    layer.linear.w = w.view;
+    const Values x = random_values(91, n_tokens * 512);
+    const Linear* one[] = {&layer.linear};
+    Machinery m(linear_workspace_bytes(one, n_tokens, GemmInput::f32));
+    m.nn.dot = DotInput::int8;
+    std::vector<float> y(size_t(n_tokens * 40), 1.0f);
+    const LinearOutput out = {&layer.linear, y.data(), true};
+    linear_forward({&out, 1}, to_float(x).data(), n_tokens, m.nn);
+    Values want = linear_forward_reference(r, x, n_tokens);
+    for (double& v : want) v += 1;
+    EXPECT_LT(relative_difference(y, want), 0.01) << n_tokens;
   }
 }
 

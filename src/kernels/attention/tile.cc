@@ -33,14 +33,14 @@ void pack_tile_interleaved(T* to, const float* from, int64_t row, int64_t n, flo
                            const TileShape& s) {
   constexpr int64_t kPair = 4 / int64_t(sizeof(T));
   const int64_t nr = s.kernel.nr;
-  alignas(64) float rows[2 * kWidth];
+  alignas(64) T rows[2 * kWidth];
   for (int64_t d = 0; d < s.dim_lanes; d += kWidth) {
     const int64_t width = std::min(kWidth, s.dim_lanes - d), valid = std::min(width, s.dim - d);
     for (int64_t r = 0; r < kTile; r += kPair) {
       for (int64_t q = 0; q < kPair; ++q) {
         const int64_t some = r + q < n ? valid : 0;
         if (some > 0) scale_row(rows + q * kWidth, from + (r + q) * row + d, some, scale);
-        std::fill(rows + q * kWidth + some, rows + q * kWidth + width, 0.0f);
+        std::fill(rows + q * kWidth + some, rows + q * kWidth + width, T{});
       }
       T* out = to + d * kTile + r * nr;
       if constexpr (kPair == 1) {

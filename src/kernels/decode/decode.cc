@@ -7,6 +7,7 @@
 #include <hwy/highway.h>
 
 #include "base/error.h"
+#include "kernels/gemm/pack.h"
 #include "kernels/isa.h"
 #include "quant/formats.h"
 
@@ -14,7 +15,7 @@ HWY_BEFORE_NAMESPACE();
 namespace lora {
 namespace HWY_NAMESPACE {
 
-#define LORA_DECODER(type, values, bytes, decode, encode)                                                        \
+#define LORA_DECODER(type, values, bytes, decode, encode)                                                \
   HWY_ATTR void Decode##type(float* HWY_RESTRICT out, const std::byte* HWY_RESTRICT blocks, int64_t n) { \
     decode(out, blocks, n);                                                                              \
   }
@@ -42,11 +43,21 @@ HWY_EXPORT(Find);
 
 RowDecoder::RowDecoder(const MatrixView& matrix)
     : decode_(isa() == Isa::scalar ? traits(matrix.type).decode : HWY_DYNAMIC_DISPATCH(Find)(matrix.type)),
+      decode_bf16_(has_avx512_bf16() ? avx512_bf16_decoder(matrix.type) : nullptr),
       data_(matrix.data),
       row_bytes_(matrix.row_bytes()),
       block_size_(traits(matrix.type).block_size),
       block_bytes_(traits(matrix.type).block_bytes) {
   if (!decode_) fail("tensor type {}: holds no weights, cannot be decoded", traits(matrix.type).name);
+}
+
+void RowDecoder::operator()(bf16* values, int64_t row, int64_t begin, int64_t end, float* temporary) const {
+  if (decode_bf16_) {
+    decode_bf16_(values, data_ + row * row_bytes_ + begin / block_size_ * block_bytes_, end - begin);
+  } else {
+    (*this)(temporary, row, begin, end);
+    scale_row(values, temporary, end - begin, 1.0f);
+  }
 }
 
 }  // namespace lora

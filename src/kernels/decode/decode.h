@@ -1,9 +1,10 @@
-// Weights to f32 with the vectors of the kernel set in use. The decoding itself is quant/'s, compiled once
-// more for each set, so the bits are the same as decode_row's.
+// Weights to f32 or bf16 with the vectors of the kernel set in use. The decoding itself is quant/'s, compiled
+// once more for each set, so the bits are the same as decode_row's.
 #pragma once
 
 #include <cstdint>
 
+#include "kernels/decode/decode_bf16.h"
 #include "quant/types.h"
 
 namespace lora {
@@ -18,18 +19,31 @@ class RowDecoder {
     decode_(values, data_ + row * row_bytes_ + begin / block_size_ * block_bytes_, end - begin);
   }
 
-  // Brings them near, for a call that comes later. Rows lie kilobytes apart, which hardware does not foresee:
-  // without this a product waits for memory most of the time. Any row will do, also one that is not there.
+  // The same, rounded to bf16 to nearest even as scale_row() does. temporary: (end - begin).
+  void operator()(bf16* values, int64_t row, int64_t begin, int64_t end, float* temporary) const;
+
+  // Brings them near, for a call that comes later: to the second-level cache, or the first. Rows lie
+  // kilobytes apart, which hardware does not foresee: without this a product waits for memory most of the
+  // time. Any row will do, also one that is not there.
   void prefetch(int64_t row, int64_t begin, int64_t end) const {
-    const uintptr_t start = reinterpret_cast<uintptr_t>(data_) + uintptr_t(row * row_bytes_);
-    const uintptr_t last = start + uintptr_t(end / block_size_ * block_bytes_);
-    for (uintptr_t p = start + uintptr_t(begin / block_size_ * block_bytes_); p < last; p += 64) {
-      __builtin_prefetch(reinterpret_cast<const void*>(p), 0, 2);
-    }
+    for_lines(row, begin, end, [](const void* p) { __builtin_prefetch(p, 0, 2); });
+  }
+  void prefetch_near(int64_t row, int64_t begin, int64_t end) const {
+    for_lines(row, begin, end, [](const void* p) { __builtin_prefetch(p, 0, 3); });
   }
 
  private:
+  template <class Body>
+  void for_lines(int64_t row, int64_t begin, int64_t end, const Body& body) const {
+    const uintptr_t start = reinterpret_cast<uintptr_t>(data_) + uintptr_t(row * row_bytes_);
+    const uintptr_t last = start + uintptr_t(end / block_size_ * block_bytes_);
+    for (uintptr_t p = start + uintptr_t(begin / block_size_ * block_bytes_); p < last; p += 64) {
+      body(reinterpret_cast<const void*>(p));
+    }
+  }
+
   void (*decode_)(float* values, const std::byte* blocks, int64_t n);
+  Bf16Decoder decode_bf16_;  // or nullptr
   const std::byte* data_;
   int64_t row_bytes_, block_size_, block_bytes_;
 };

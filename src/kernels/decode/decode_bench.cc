@@ -9,6 +9,7 @@
 namespace lora {
 namespace {
 
+template <bool kRounds>
 void decode(benchmark::State& state, Type type) {
   constexpr int64_t kColumns = 4096;
   MatrixView matrix{type, nullptr, 1, kColumns};
@@ -16,16 +17,24 @@ void decode(benchmark::State& state, Type type) {
   matrix.data = bytes.data();
   std::vector<float> values(kColumns);
   const RowDecoder decoder(matrix);
-  const double s = bench::run(state, [&] { decoder(values.data(), 0, 0, kColumns); });
+  std::vector<bf16> rounded(kColumns);
+  const double s = bench::run(state, [&] {
+    if constexpr (kRounds) {
+      decoder(rounded.data(), 0, 0, kColumns, values.data());
+    } else {
+      decoder(values.data(), 0, 0, kColumns);
+    }
+  });
   state.counters["Gvalues/s"] = kColumns / s / 1e9;
-  const int64_t moved = matrix.row_bytes() + kColumns * 4;
+  const int64_t moved = matrix.row_bytes() + kColumns * (kRounds ? 2 : 4);
   bench::report_bytes(state, s, moved, moved);
 }
 
 [[maybe_unused]] const bool registered = [] {
   for (const TypeTraits& type : all_types()) {
     if (!type.decode) continue;
-    benchmark::RegisterBenchmark(("decode/" + std::string(type.name)).c_str(), decode, type.type);
+    benchmark::RegisterBenchmark(("decode/f32/" + std::string(type.name)).c_str(), decode<false>, type.type);
+    benchmark::RegisterBenchmark(("decode/bf16/" + std::string(type.name)).c_str(), decode<true>, type.type);
   }
   return true;
 }();

@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "base/random.h"
+#include "kernels/gemm/pack.h"
 
 namespace lora {
 namespace {
@@ -28,6 +30,17 @@ TEST(RowDecoder, GivesTheBitsOfThePlainDecoder) {
         decode_row(want.data(), matrix, row, begin, end);
         decoder(got.data(), row, begin, end);
         EXPECT_EQ(std::memcmp(got.data(), want.data(), got.size() * sizeof(float)), 0) << type.name;
+
+        std::vector<bf16> rounded(want.size()), want_rounded(want.size());
+        scale_row(want_rounded.data(), want.data(), end - begin, 1.0f);
+        decoder(rounded.data(), row, begin, end, got.data());
+        for (size_t i = 0; i < want.size(); ++i) {
+          if (std::isnan(want[i])) {
+            EXPECT_TRUE(std::isnan(to_f32(rounded[i])));
+          } else {
+            EXPECT_EQ(rounded[i].bits, want_rounded[i].bits) << type.name << ' ' << want[i];
+          }
+        }
       }
     }
   }

@@ -15,9 +15,8 @@
 
 namespace lora {
 
-// Beyond this many, decoding a panel of weights once for all tokens (gemm/) is faster. On Zen 4, 16 tokens
-// per call went through a 3B model's layers at 103 tokens/s (Q8_0) and 132 (Q4_K_M); 17, through gemm, at 113
-// and 108.
+// Beyond this many, decoding a panel of weights once for all tokens (gemm/) is faster; from two on, where it
+// is there, gemm_int8/.
 inline constexpr int64_t kDotTokens = 16;
 
 // What quantized weights are multiplied with. int8 takes effect where int8_dot() has a kernel for the weight.

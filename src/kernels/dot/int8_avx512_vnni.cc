@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "kernels/gemm_int8/int8_codes.h"
 #include "quant/formats.h"
 
 HWY_PUSH_ATTRIBUTES("avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512vnni")
@@ -26,11 +27,17 @@ inline I multiply_sum(V a, V x) {
 #include "kernels/dot/int8_x86-inl.h"
 // After the vectors it computes with.
 #include "kernels/dot/int8_types-inl.h"
+//
+#include "kernels/gemm_int8/int8_codes-inl.h"
 
 }  // namespace
 
 Int8Dot avx512_vnni_int8_dot(Type type) {
   return find_int8_dot(type);
+}
+
+Int8Codes avx512_vnni_int8_codes(Type type) {
+  return find_int8_codes(type);
 }
 
 }  // namespace lora
@@ -41,6 +48,9 @@ HWY_POP_ATTRIBUTES
 namespace lora {
 Int8Dot avx512_vnni_int8_dot(Type) {
   return nullptr;
+}
+Int8Codes avx512_vnni_int8_codes(Type) {
+  return {};
 }
 }  // namespace lora
 

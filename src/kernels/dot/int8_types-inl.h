@@ -23,42 +23,50 @@ inline void prefetch(const std::byte* p, size_t bytes) {
   for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + kAhead + i);
 }
 
+// The codes of T times activations.
+template <class T>
+I dot_codes(V codes, V x) {
+  if constexpr (requires { T::is_signed; }) {
+    return dot_signed(codes, x);
+  } else {
+    return dot(codes, x);
+  }
+}
+
 // Blocks of 32 values: value = d (code - offset), or d code + m.
 
 struct DotQ4_0 {
   using Block = BlockQ4_0;
-  static constexpr float offset = 8;
-  static I dot32(const Block& b, V x) { return dot(nibbles(b.qs), x); }
+  static constexpr int offset = 8;
+  static V codes(const Block& b) { return nibbles(b.qs); }
 };
 
 struct DotQ4_1 {
   using Block = BlockQ4_1;
-  static I dot32(const Block& b, V x) { return dot(nibbles(b.qs), x); }
+  static V codes(const Block& b) { return nibbles(b.qs); }
 };
 
 struct DotQ5_0 {
   using Block = BlockQ5_0;
-  static constexpr float offset = 16;
-  static I dot32(const Block& b, V x) {
-    return dot(merge(nibbles(b.qs), spread(std::bit_cast<uint32_t>(b.qh))), x);
-  }
+  static constexpr int offset = 16;
+  static V codes(const Block& b) { return merge(nibbles(b.qs), spread(std::bit_cast<uint32_t>(b.qh))); }
 };
 
 struct DotQ5_1 {
   using Block = BlockQ5_1;
-  static I dot32(const Block& b, V x) {
-    return dot(merge(nibbles(b.qs), spread(std::bit_cast<uint32_t>(b.qh))), x);
-  }
+  static V codes(const Block& b) { return merge(nibbles(b.qs), spread(std::bit_cast<uint32_t>(b.qh))); }
 };
 
 struct DotQ8_0 {
   using Block = BlockQ8_0;
-  static I dot32(const Block& b, V x) { return dot_signed(load(b.qs), x); }
+  static constexpr bool is_signed = true;
+  static V codes(const Block& b) { return load(b.qs); }
 };
 
 struct DotIQ4_NL {
   using Block = BlockIQ4_NL;
-  static I dot32(const Block& b, V x) { return dot_signed(lookup(iq4_values, nibbles(b.qs)), x); }
+  static constexpr bool is_signed = true;
+  static V codes(const Block& b) { return lookup(iq4_values, nibbles(b.qs)); }
 };
 
 // The 16-bit floats that lie `stride` bytes apart, zeros behind the first `count`. General registers put them
@@ -87,14 +95,15 @@ struct EightBlocks {
     const std::byte* at = row + first * int64_t(sizeof(Block));
     const F d = multiply(strided_halves(at, sizeof(Block), count), load_floats(x.d + first));
     const auto add_block = [&]<int k>(std::integral_constant<int, k>) {
-      const F products =
-          to_floats(T::dot32(block_at<Block>(at + k * int(sizeof(Block))), load(x.q + (first + k) * 32)));
+      const F products = to_floats(
+          dot_codes<T>(T::codes(block_at<Block>(at + k * int(sizeof(Block)))), load(x.q + (first + k) * 32)));
       sums[k % 4] = multiply_add(products, lane<k>(d), sums[k % 4]);
     };
     (add_block(std::integral_constant<int, i>{}), ...);
     if constexpr (requires { T::offset; }) {
       const F d_w = strided_halves(at, sizeof(Block), count);
-      minimums = multiply_add(multiply(d_w, broadcast(-T::offset)), load_floats(x.sums + first), minimums);
+      minimums =
+          multiply_add(multiply(d_w, broadcast(float(-T::offset))), load_floats(x.sums + first), minimums);
     }
     if constexpr (requires(Block b) { b.m; }) {
       const F m = strided_halves(at + offsetof(Block, m), sizeof(Block), count);
@@ -118,7 +127,7 @@ float dot_blocks(const std::byte* row, const Int8Row& x, int64_t n) {
 }
 
 // Blocks of 256 values in groups of 32: value = scale code - minimum. scales() and minimums() give those of
-// the eight groups, dot32<g>() multiplies the codes of one.
+// the eight groups, codes<g>() the codes of one.
 
 struct KScaleWords {
   uint64_t scales, minimums;  // a byte each
@@ -149,8 +158,8 @@ struct DotQ4_K {
   static F scales(const Block& b) { return k_scales(b); }
   static F minimums(const Block& b) { return k_minimums(b); }
   template <int g>
-  static I dot32(const Block& b, V x) {
-    return dot(bits<g % 2 * 4>(load(b.qs + g / 2 * 32), 15), x);
+  static V codes(const Block& b) {
+    return bits<g % 2 * 4>(load(b.qs + g / 2 * 32), 15);
   }
 };
 
@@ -159,8 +168,8 @@ struct DotQ5_K {
   static F scales(const Block& b) { return k_scales(b); }
   static F minimums(const Block& b) { return k_minimums(b); }
   template <int g>
-  static I dot32(const Block& b, V x) {
-    return dot(merge(bits<g % 2 * 4>(load(b.qs + g / 2 * 32), 15), bits<g - 4>(load(b.qh), 16)), x);
+  static V codes(const Block& b) {
+    return merge(bits<g % 2 * 4>(load(b.qs + g / 2 * 32), 15), bits<g - 4>(load(b.qh), 16));
   }
 };
 
@@ -171,13 +180,15 @@ struct DotIQ4_XS {
     const F scale = multiply_add(to_floats(high), broadcast(16), plus(to_floats(low), broadcast(-32)));
     return multiply(scale, broadcast(half(b.d)));
   }
+  static constexpr bool is_signed = true;
   template <int g>
-  static I dot32(const Block& b, V x) {
-    return dot_signed(lookup(iq4_values, nibbles(b.qs + g * 16)), x);
+  static V codes(const Block& b) {
+    return lookup(iq4_values, nibbles(b.qs + g * 16));
   }
 };
 
 // Blocks of 256 values in groups of 16; scales(b, h) and minimums(b, h) are those of groups 8 h .. 8 h + 7.
+// With an offset, value = scale (code - offset).
 
 struct DotQ2_K {
   using Block = BlockQ2_K;
@@ -189,8 +200,8 @@ struct DotQ2_K {
                     broadcast(half(b.dmin)));
   }
   template <int g>
-  static I dot32(const Block& b, V x) {
-    return dot(bits<g % 4 * 2>(load(b.qs + g / 4 * 32), 3), x);
+  static V codes(const Block& b) {
+    return bits<g % 4 * 2>(load(b.qs + g / 4 * 32), 3);
   }
 };
 
@@ -204,10 +215,10 @@ struct DotQ3_K {
                                                                       << 32;
     return multiply(plus(bytes_to_floats(low | upper << 4), broadcast(-32)), broadcast(half(b.d)));
   }
-  static F minimums(const Block& b, int h) { return multiply(scales(b, h), broadcast(4)); }
+  static constexpr int offset = 4;
   template <int g>
-  static I dot32(const Block& b, V x) {
-    return dot(merge(bits<g % 4 * 2>(load(b.qs + g / 4 * 32), 3), bits<g - 2>(load(b.hmask), 4)), x);
+  static V codes(const Block& b) {
+    return merge(bits<g % 4 * 2>(load(b.qs + g / 4 * 32), 3), bits<g - 2>(load(b.hmask), 4));
   }
 };
 
@@ -216,21 +227,36 @@ struct DotQ6_K {
   static F scales(const Block& b, int h) {
     return multiply(signed_bytes_to_floats(uint64_of(b.scales + 8 * h)), broadcast(half(b.d)));
   }
-  static F minimums(const Block& b, int h) { return multiply(scales(b, h), broadcast(32)); }
+  static constexpr int offset = 32;
   template <int g>
-  static I dot32(const Block& b, V x) {
+  static V codes(const Block& b) {
     constexpr int half_block = g / 4, s = g % 4;
     const V low = bits<s / 2 * 4>(load(b.ql + half_block * 64 + s % 2 * 32), 15);
-    return dot(merge(low, bits<s * 2 - 4>(load(b.qh + half_block * 32), 48)), x);
+    return merge(low, bits<s * 2 - 4>(load(b.qh + half_block * 32), 48));
   }
 };
 
 template <class T>
+constexpr bool is_k = requires(const typename T::Block& b) {
+  T::template codes<0>(b);
+};
+template <class T>
+constexpr bool has_groups_of_16 = requires(typename T::Block b) {
+  T::scales(b, 0);
+};
+
+template <class T>
+F minimums_of(const typename T::Block& b, int h) {
+  if constexpr (requires { T::offset; }) {
+    return multiply(T::scales(b, h), broadcast(float(T::offset)));
+  } else {
+    return T::minimums(b, h);
+  }
+}
+
+template <class T>
 float dot_k_blocks(const std::byte* row, const Int8Row& x, int64_t n) {
   using Block = typename T::Block;
-  constexpr bool has_groups_of_16 = requires(Block b) {
-    T::scales(b, 0);
-  };
   F sums[2] = {zero(), zero()}, minimums = zero();
   for (int64_t i = 0; i < n / k_block_size; ++i) {
     const std::byte* at = row + i * int64_t(sizeof(Block));
@@ -239,11 +265,11 @@ float dot_k_blocks(const std::byte* row, const Int8Row& x, int64_t n) {
     const int8_t* q = x.q + i * k_block_size;
     const F d = load_floats(x.d + i * 8);
     F scales[2];
-    if constexpr (has_groups_of_16) {
+    if constexpr (has_groups_of_16<T>) {
       scales[0] = multiply(T::scales(b, 0), low_twice(d));
       scales[1] = multiply(T::scales(b, 1), high_twice(d));
-      minimums = multiply_add(T::minimums(b, 0), load_floats(x.sums16 + i * 16), minimums);
-      minimums = multiply_add(T::minimums(b, 1), load_floats(x.sums16 + i * 16 + 8), minimums);
+      minimums = multiply_add(minimums_of<T>(b, 0), load_floats(x.sums16 + i * 16), minimums);
+      minimums = multiply_add(minimums_of<T>(b, 1), load_floats(x.sums16 + i * 16 + 8), minimums);
     } else {
       scales[0] = multiply(T::scales(b), d);
       if constexpr (requires { T::minimums(b); }) {
@@ -251,8 +277,8 @@ float dot_k_blocks(const std::byte* row, const Int8Row& x, int64_t n) {
       }
     }
     const auto add = [&]<int g>(std::integral_constant<int, g>) {
-      const F products = to_floats(T::template dot32<g>(b, load(q + g * 32)));
-      if constexpr (has_groups_of_16) {
+      const F products = to_floats(dot_codes<T>(T::template codes<g>(b), load(q + g * 32)));
+      if constexpr (has_groups_of_16<T>) {
         sums[g % 2] = multiply_add(products, halves<g % 4>(scales[g / 4]), sums[g % 2]);
       } else {
         sums[g % 2] = multiply_add(products, lane<g>(scales[0]), sums[g % 2]);
@@ -266,33 +292,37 @@ float dot_k_blocks(const std::byte* row, const Int8Row& x, int64_t n) {
   return sum_of(plus(sums[0], sums[1])) - sum_of(minimums);
 }
 
-inline Int8Dot find_int8_dot(Type type) {
+// What each format's struct is called with: found(a Dot struct), or nothing for types without one.
+template <class Found>
+auto find_int8_type(Type type, const Found& found) {
   switch (type) {
-    case Type::Q4_0:
-      return dot_blocks<DotQ4_0>;
-    case Type::Q4_1:
-      return dot_blocks<DotQ4_1>;
-    case Type::Q5_0:
-      return dot_blocks<DotQ5_0>;
-    case Type::Q5_1:
-      return dot_blocks<DotQ5_1>;
-    case Type::Q8_0:
-      return dot_blocks<DotQ8_0>;
-    case Type::IQ4_NL:
-      return dot_blocks<DotIQ4_NL>;
-    case Type::Q2_K:
-      return dot_k_blocks<DotQ2_K>;
-    case Type::Q3_K:
-      return dot_k_blocks<DotQ3_K>;
-    case Type::Q4_K:
-      return dot_k_blocks<DotQ4_K>;
-    case Type::Q5_K:
-      return dot_k_blocks<DotQ5_K>;
-    case Type::Q6_K:
-      return dot_k_blocks<DotQ6_K>;
-    case Type::IQ4_XS:
-      return dot_k_blocks<DotIQ4_XS>;
+#define LORA_CASE(type) \
+  case Type::type:      \
+    return found(Dot##type{});
+    LORA_CASE(Q4_0)
+    LORA_CASE(Q4_1)
+    LORA_CASE(Q5_0)
+    LORA_CASE(Q5_1)
+    LORA_CASE(Q8_0)
+    LORA_CASE(IQ4_NL)
+    LORA_CASE(Q2_K)
+    LORA_CASE(Q3_K)
+    LORA_CASE(Q4_K)
+    LORA_CASE(Q5_K)
+    LORA_CASE(Q6_K)
+    LORA_CASE(IQ4_XS)
+#undef LORA_CASE
     default:
-      return nullptr;
+      return decltype(found(DotQ8_0{})){};
   }
+}
+
+inline Int8Dot find_int8_dot(Type type) {
+  return find_int8_type(type, []<class T>(T) -> Int8Dot {
+    if constexpr (is_k<T>) {
+      return dot_k_blocks<T>;
+    } else {
+      return dot_blocks<T>;
+    }
+  });
 }

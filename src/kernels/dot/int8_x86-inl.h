@@ -53,8 +53,18 @@ inline F high_twice(F f) {
   return _mm256_permutevar8x32_ps(f, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7));
 }
 
+inline void store_floats(float* p, F f) {
+  _mm256_storeu_ps(p, f);
+}
+
 inline V load(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+inline void store(void* p, V v) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), v);
+}
+inline V plus_128(V v) {
+  return _mm256_xor_si256(v, _mm256_set1_epi8(-128));
 }
 inline V merge(V a, V b) {
   return _mm256_or_si256(a, b);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "base/large_pages.h"
 #include "kernels/gemm/micro_kernel.h"
 #include "kernels/gemm/pack.h"
 #include "kernels/gemm/weight_block.h"
@@ -236,7 +237,9 @@ int64_t packed_bytes(GemmInput input, int64_t n_tokens, int64_t n_cols) {
   return round_up(std::max(left, right) * element, 64);
 }
 
-GemmScratch::GemmScratch(int n_workers) : storage_(n_workers * bytes_per_worker()) {}
+GemmScratch::GemmScratch(int n_workers) : storage_(n_workers * bytes_per_worker()) {
+  prefer_large_pages(storage_.data(), storage_.size());
+}
 int64_t GemmScratch::bytes_per_worker() {
   return 2 * kWeightBytes + kSumBytes + kRowBytes;
 }
@@ -273,49 +276,6 @@ void gemm_input_gradient(float* dx, std::span<const GemmTerm> terms, bool accumu
   } else {
     input_gradient<bf16>(dx, terms, accumulate, kernel, scratch, pool);
   }
-}
-
-void gemm_weight_gradient(float* dw, const float* dy, const float* x, int64_t n_tokens, int64_t n_out,
-                          int64_t n_in, float scale, GemmScratch& scratch, ThreadPool& pool) {
-  const MicroKernel& kernel = micro_kernel(GemmInput::f32);
-  // Lanes run over the wider side; the narrow one (the rank) is the left operand.
-  const bool turned = n_out > n_in;
-  const float* narrow = turned ? x : dy;
-  const float* wide = turned ? dy : x;
-  const int64_t m = std::min(n_out, n_in), n = std::max(n_out, n_in);
-  const Slabs slabs(m, kernel.mr, n, kernel.nr, pool.size());
-  pool.run(slabs.n_other * slabs.n_token_slabs, [&](int64_t task, int worker) {
-    const Parts p = parts(scratch, worker);
-    const UnitGuard guard(kernel);
-    const int64_t j0 = task % slabs.n_other * slabs.other, columns = std::min(slabs.other, n - j0);
-    const int64_t i0 = task / slabs.n_other * slabs.tokens, rows = std::min(slabs.tokens, m - i0);
-    const int64_t ldc = round_up(columns, kernel.nr);
-    constexpr int64_t kc = 64;
-    float* left = reinterpret_cast<float*>(p.weights[0]);
-    float* right = reinterpret_cast<float*>(p.weights[1]);
-    static_assert((kTokenSlab + kMaxMr) * kc * 4 <= kWeightBytes);
-    const GemmTerm term = {{}, f32_matrix(wide, n_tokens, n)};
-    for (InnerBlock at{{&term, 1}, true, kc, 1}; !at.is_end(); at = at.next()) {
-      for (int64_t i = 0; i < round_up(rows, kernel.mr); ++i) {
-        for (int64_t t = 0; t < at.k(); ++t) {
-          left[i * kc + t] = i < rows ? narrow[(at.k0 + t) * m + i0 + i] : 0.0f;
-        }
-      }
-      RightBlock<float> block(right, p.rows, kernel, at, j0, columns);
-      block.advance(block.steps());
-      for (int64_t j = 0; j < columns; j += kernel.nr) {
-        for (int64_t i = 0; i < rows; i += kernel.mr) {
-          kernel.tile(p.sums + i * ldc + j, ldc, left + i * kc, kc, block.panel(j), at.k(), at.k0 > 0);
-        }
-      }
-    }
-    for (int64_t i = 0; i < rows; ++i) {
-      for (int64_t j = 0; j < columns; ++j) {
-        const int64_t at = turned ? (j0 + j) * n_in + i0 + i : (i0 + i) * n_in + j0 + j;
-        dw[at] += scale * p.sums[i * ldc + j];
-      }
-    }
-  });
 }
 
 }  // namespace lora

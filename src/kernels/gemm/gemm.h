@@ -80,7 +80,7 @@ void gemm_input_gradient(float* dx, std::span<const GemmTerm> terms, bool accumu
 
 // dw (n_out, n_in) += scale * sum_t dy[t][o] x[t][i].  dy: (n_tokens, n_out), x: (n_tokens, n_in), f32.
 void gemm_weight_gradient(float* dw, const float* dy, const float* x, int64_t n_tokens, int64_t n_out,
-                          int64_t n_in, float scale, GemmScratch& scratch, ThreadPool& pool);
+                          int64_t n_in, float scale, ThreadPool& pool);
 
 // A matrix of floats in memory as a weight (adapters).
 inline MatrixView f32_matrix(const float* data, int64_t n_rows, int64_t n_cols) {

@@ -47,12 +47,10 @@ void product(benchmark::State& state, GemmInput input, Type type) {
 void weight_gradient(benchmark::State& state) {
   const int64_t n_tokens = state.range(0), n_out = state.range(1), n_in = state.range(2);
   ThreadPool pool(1);
-  GemmScratch scratch(1);
   const std::vector<float> dy(size_t(n_tokens * n_out), 0.5f), x(size_t(n_tokens * n_in), 0.5f);
   std::vector<float> dw(size_t(n_out * n_in));
-  const double s = bench::run(state, [&] {
-    gemm_weight_gradient(dw.data(), dy.data(), x.data(), n_tokens, n_out, n_in, 1, scratch, pool);
-  });
+  const double s = bench::run(
+      state, [&] { gemm_weight_gradient(dw.data(), dy.data(), x.data(), n_tokens, n_out, n_in, 1, pool); });
   bench::report_flops(state, s, GemmInput::f32, 2.0 * double(n_tokens) * double(n_out) * double(n_in));
 }
 

@@ -50,18 +50,18 @@ HWY_ATTR void ScaleBf16(bf16* HWY_RESTRICT out, const float* HWY_RESTRICT x, int
   scale_row_reference(out + i, x + i, n - i, scale);
 }
 
-HWY_ATTR void Interleave(uint32_t* HWY_RESTRICT out, int64_t stride, const float* HWY_RESTRICT a,
-                         const float* HWY_RESTRICT b, int64_t n, int64_t nr) {
-  const D d;
+HWY_ATTR void Interleave(uint32_t* HWY_RESTRICT out, int64_t stride, const bf16* HWY_RESTRICT a,
+                         const bf16* HWY_RESTRICT b, int64_t n, int64_t nr) {
   const DU du;
-  const int64_t lanes = int64_t(hn::Lanes(d));
-  const auto high = hn::Set(du, 0xffff0000u);
+  const hn::Rebind<uint16_t, DU> d16;
+  const int64_t lanes = int64_t(hn::Lanes(du));
+  const auto load = [&](const bf16* p) HWY_ATTR {
+    return hn::PromoteTo(du, hn::LoadU(d16, reinterpret_cast<const uint16_t*>(p)));
+  };
   if (nr % lanes != 0) return interleave_rows_reference(out, stride, a, b, n, nr);
   for (int64_t j = 0; j < n; j += nr, out += stride) {
     for (int64_t i = 0; i < nr; i += lanes) {
-      const auto low = hn::ShiftRight<16>(RoundToBf16(hn::LoadU(d, a + j + i)));
-      const auto top = hn::And(RoundToBf16(hn::LoadU(d, b + j + i)), high);
-      hn::StoreU(hn::Or(low, top), du, out + i);
+      hn::StoreU(hn::Or(load(a + j + i), hn::ShiftLeft<16>(load(b + j + i))), du, out + i);
     }
   }
 }
@@ -122,8 +122,7 @@ void scale_row(bf16* out, const float* x, int64_t n, float scale) {
                        : HWY_DYNAMIC_DISPATCH(ScaleBf16)(out, x, n, scale);
 }
 
-void interleave_rows(uint32_t* out, int64_t stride, const float* a, const float* b, int64_t n, int64_t nr) {
-  if (has_avx512_bf16()) return interleave_rows_avx512_bf16(out, stride, a, b, n, nr);
+void interleave_rows(uint32_t* out, int64_t stride, const bf16* a, const bf16* b, int64_t n, int64_t nr) {
   isa() == Isa::scalar ? interleave_rows_reference(out, stride, a, b, n, nr)
                        : HWY_DYNAMIC_DISPATCH(Interleave)(out, stride, a, b, n, nr);
 }

@@ -16,14 +16,12 @@ void scale_row(float* out, const float* x, int64_t n, float scale);
 // out[i] = bf16(x[i] * scale), to nearest even.
 void scale_row(bf16* out, const float* x, int64_t n, float scale);
 
-// Two rows side by side, cut into panels of nr columns: out[j / nr * stride + j % nr] = {bf16(a[j]),
-// bf16(b[j])}, the first in the low half. n and stride are multiples of nr, nr of 8.
-void interleave_rows(uint32_t* out, int64_t stride, const float* a, const float* b, int64_t n, int64_t nr);
+// Two rows side by side, cut into panels of nr columns: out[j / nr * stride + j % nr] = {a[j], b[j]}, the
+// first in the low half. n and stride are multiples of nr, nr of 8.
+void interleave_rows(uint32_t* out, int64_t stride, const bf16* a, const bf16* b, int64_t n, int64_t nr);
 
-// The same with AVX512-BF16 instructions; x86-64 only.
+// scale_row() with AVX512-BF16 instructions; x86-64 only.
 void scale_row_avx512_bf16(bf16* out, const float* x, int64_t n, float scale);
-void interleave_rows_avx512_bf16(uint32_t* out, int64_t stride, const float* a, const float* b, int64_t n,
-                                 int64_t nr);
 
 // out[j * ld_out + i] = in[i * ld_in + j] for i < n_rows, j < n_cols.
 void transpose(uint32_t* out, int64_t ld_out, const uint32_t* in, int64_t ld_in, int64_t n_rows,

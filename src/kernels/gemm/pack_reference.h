@@ -13,10 +13,10 @@ inline void scale_row_reference(bf16* out, const float* x, int64_t n, float scal
   for (int64_t i = 0; i < n; ++i) out[i] = to_bf16(x[i] * scale);
 }
 
-inline void interleave_rows_reference(uint32_t* out, int64_t stride, const float* a, const float* b,
-                                      int64_t n, int64_t nr) {
+inline void interleave_rows_reference(uint32_t* out, int64_t stride, const bf16* a, const bf16* b, int64_t n,
+                                      int64_t nr) {
   for (int64_t j = 0; j < n; ++j) {
-    out[j / nr * stride + j % nr] = uint32_t{to_bf16(a[j]).bits} | uint32_t{to_bf16(b[j]).bits} << 16;
+    out[j / nr * stride + j % nr] = uint32_t{a[j].bits} | uint32_t{b[j].bits} << 16;
   }
 }
 

@@ -47,7 +47,9 @@ TEST(Pack, RoundsToTheBitsOfThePlainConversion) {
 TEST(Pack, InterleavesRowsIntoPanels) {
   for (int64_t nr : {8, 16, 32}) {
     const int64_t n = 3 * nr, stride = 5 * nr;
-    const auto a = any_floats(1, n), b = any_floats(2, n);
+    std::vector<bf16> a(static_cast<size_t>(n)), b(a);
+    scale_row_reference(a.data(), any_floats(1, n).data(), n, 1.0f);
+    scale_row_reference(b.data(), any_floats(2, n).data(), n, 1.0f);
     std::vector<uint32_t> got(size_t(3 * stride), 7), want = got;
     interleave_rows(got.data(), stride, a.data(), b.data(), n, nr);
     interleave_rows_reference(want.data(), stride, a.data(), b.data(), n, nr);

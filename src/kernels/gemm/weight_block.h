@@ -21,6 +21,9 @@ inline constexpr int64_t kSlab = 512, kTokenSlab = 512;
 // Floats between panels that are filled or read side by side: their sizes are powers of two, and without the
 // gap they would compete for one set of the cache.
 inline constexpr int64_t kGap = 32;
+// Weights come from memory a block ahead, by then often pushed out of the second-level cache, and from there
+// into the first this many rows ahead.
+inline constexpr int64_t kRowsAhead = 4;
 
 // The inner dimension of a product of several terms, in blocks of at most kc: of all terms, one after the
 // other.
@@ -78,11 +81,11 @@ class LeftBlock {
       }
       const int64_t row = row_ + done_;
       decode_.prefetch(row, k0_ + k_, k0_ + 2 * k_);
+      decode_.prefetch_near(row + kRowsAhead, k0_, k0_ + k_);
       if constexpr (sizeof(T) == 4) {
         decode_(out, row, k0_, k0_ + k_);
       } else {
-        decode_(temporary_, row, k0_, k0_ + k_);
-        scale_row(out, temporary_, k_, 1.0f);
+        decode_(out, row, k0_, k0_ + k_, temporary_);
       }
       std::fill(out + k_, out + k_padded_, T{});
     }
@@ -118,25 +121,31 @@ class RightBlock {
   int64_t steps() const { return k_padded_ / pair_; }
   void advance(int64_t until) {
     const int64_t n_padded = round_up(n_, nr_);
+    alignas(64) T rows[2][kSlab];
     for (; done_ < until; ++done_) {
       const int64_t p = done_ * pair_;
       for (int64_t q = 0; q < pair_; ++q) {
-        float* values = temporary_ + q * kSlab;
-        decode_.prefetch(row_ + p + q + k_padded_, column_, column_ + n_);
-        if (p + q < k_) {
-          decode_(values, row_ + p + q, column_, column_ + n_);
-        } else {
-          std::fill(values, values + n_, 0.0f);
+        const int64_t row = row_ + p + q;
+        decode_.prefetch(row + k_padded_, column_, column_ + n_);
+        decode_.prefetch_near(row + kRowsAhead, column_, column_ + n_);
+        if (p + q >= k_) {
+          std::fill(rows[q], rows[q] + n_padded, T{});
+          continue;
         }
-        std::fill(values + n_, values + n_padded, 0.0f);
+        if constexpr (sizeof(T) == 4) {
+          decode_(rows[q], row, column_, column_ + n_);
+        } else {
+          decode_(rows[q], row, column_, column_ + n_, temporary_);
+        }
+        std::fill(rows[q] + n_, rows[q] + n_padded, T{});
       }
       if constexpr (sizeof(T) == 4) {
         for (int64_t j = 0; j < n_padded; j += nr_) {
-          std::memcpy(data_ + j / nr_ * stride() + p * nr_, temporary_ + j, size_t(nr_) * 4);
+          std::memcpy(data_ + j / nr_ * stride() + p * nr_, rows[0] + j, size_t(nr_) * 4);
         }
       } else {
-        interleave_rows(reinterpret_cast<uint32_t*>(data_ + p * nr_), stride() / 2, temporary_,
-                        temporary_ + kSlab, n_padded, nr_);
+        interleave_rows(reinterpret_cast<uint32_t*>(data_ + p * nr_), stride() / 2, rows[0], rows[1],
+                        n_padded, nr_);
       }
     }
   }

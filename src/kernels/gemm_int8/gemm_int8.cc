@@ -1,0 +1,246 @@
+#include "kernels/gemm_int8/gemm_int8.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/gemm_int8/gemm_int8.cc"
+#include <hwy/foreach_target.h>
+// After foreach_target.
+#include <hwy/highway.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/machine.h"
+#include "kernels/dot/int8_reference.h"
+#include "kernels/gemm/micro_kernel.h"
+#include "kernels/gemm/pack.h"
+#include "kernels/gemm_int8/int8_codes.h"
+#include "kernels/gemm_int8/tile.h"
+#include "kernels/isa.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lora {
+namespace HWY_NAMESPACE {
+
+// One token: q (n), and its places in the d and sums of its tile.
+HWY_ATTR void RoundToken(int8_t* HWY_RESTRICT q, float* d, int16_t* sums16, int16_t* sums32, int64_t width,
+                         const float* HWY_RESTRICT x, int64_t n) {
+  float unused[3];
+  for (int64_t i = 0; i < n; i += 32, q += 32, d += width, sums16 += 2 * width, sums32 += width) {
+    round_to_int8(q, d, unused, unused + 1, x + i, 32);
+    int low = 0, high = 0;
+    for (int j = 0; j < 16; ++j) low += q[j];
+    for (int j = 16; j < 32; ++j) high += q[j];
+    sums16[0] = int16_t(low);
+    sums16[width] = int16_t(high);
+    sums32[0] = int16_t(low + high);
+  }
+}
+
+HWY_ATTR void Starts(int32_t* HWY_RESTRICT starts, const int16_t* HWY_RESTRICT sums, int32_t offset,
+                     int64_t n) {
+  for (int64_t i = 0; i < n; ++i) starts[i] = -offset * sums[i];
+}
+
+HWY_ATTR void Products(float* HWY_RESTRICT products, const int16_t* HWY_RESTRICT sums,
+                       const float* HWY_RESTRICT d, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) products[i] = d[i] * float(sums[i]);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lora
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lora {
+namespace {
+
+HWY_EXPORT(RoundToken);
+HWY_EXPORT(Starts);
+HWY_EXPORT(Products);
+
+Int8Codes int8_codes(Type type) {
+  const bool is_there = (isa() == Isa::avx512 || isa() == Isa::amx) && cpu_features().avx512_vnni;
+  return is_there ? avx512_vnni_int8_codes(type) : Int8Codes{};
+}
+
+// A task: weight rows for a block of tokens, and how long the pieces are that are unpacked at a time. Few
+// tokens: long pieces, since memory sets the pace; many: a block of activations and the sums stay in the
+// second-level cache beside a short piece.
+struct Cut {
+  int64_t rows, k;
+  Cut(int64_t n_tokens, int64_t n_in) {
+    const bool few = n_tokens <= 32;
+    rows = few ? 32 : 64;
+    const int64_t most = few ? 1024 : 512, n_pieces = ceil_div(n_in, most);
+    k = std::min(most, round_up(ceil_div(n_in, n_pieces), 256));
+  }
+  static constexpr int64_t kCodes = 32 * 1024, kTokens = 510, kSums = (kTokens + kInt8TileTokens) * 64;
+};
+
+// What a worker has in the cache.
+struct alignas(64) Block {
+  uint8_t codes[Cut::kCodes];      // of 32 rows: [k / 4][32][4], and so on
+  float scales[Cut::kCodes / 16];  // of 32 rows: [k / group][32]
+  float minimums[Cut::kCodes / 16];
+  uint8_t rows_codes[Cut::kCodes];  // of 32 rows as they are
+  float rows_scales[Cut::kCodes / 16], rows_minimums[Cut::kCodes / 16];
+  // The task's output, (tokens, rows): in y, tokens may lie so that all share a few sets of the cache.
+  float sums[Cut::kSums];
+};
+
+uint32_t* words(void* p) {
+  return static_cast<uint32_t*>(p);
+}
+
+// Tiles of equal width; 0 without tokens.
+int tile_width(int64_t n_tokens) {
+  return int(ceil_div(n_tokens, std::max<int64_t>(1, ceil_div(n_tokens, kInt8TileTokens))));
+}
+
+// Puts rows [row, row + n) of at most 32, values [k0, k0 + k), into the block as its rows `number` * 32 and
+// on. Rows beyond the last one stay as they were: nothing of them is stored.
+void unpack(Block& block, const MatrixView& w, const Int8Codes& format, int64_t row, int64_t n, int64_t k0,
+            int64_t k, int64_t number) {
+  constexpr int64_t kRows = kInt8TileRows;
+  const TypeTraits& type = traits(w.type);
+  const int64_t n_groups = k / format.group, row_bytes = w.row_bytes();
+  const int64_t at = k0 / type.block_size * type.block_bytes, bytes = k / type.block_size * type.block_bytes;
+  for (int64_t r = 0; r < n; ++r) {
+    const std::byte* blocks = w.data + (row + r) * row_bytes + at;
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(blocks + 2 * row_bytes + i);
+    format.unpack(block.rows_codes + r * k, block.rows_scales + r * n_groups,
+                  block.rows_minimums + r * n_groups, blocks, k);
+  }
+  const auto turn = [&](void* to, void* from, int64_t n_words) {
+    transpose(words(to) + number * kRows * n_words, kRows, words(from), n_words, kRows, n_words);
+  };
+  turn(block.codes, block.rows_codes, k / 4);
+  turn(block.scales, block.rows_scales, n_groups);
+  if (format.has_minimums) turn(block.minimums, block.rows_minimums, n_groups);
+}
+
+// The sums of activations as products with a weight of this format use them.
+void start(const Int8Tokens& x, const Int8Codes& format, ThreadPool& pool) {
+  const int64_t width = x.width, n = x.n_in / format.group * width;
+  const int16_t* all_sums = format.group == 16 ? x.sums16 : x.sums32;
+  pool.for_range(ceil_div(x.n_tokens, width), 8, [&](int64_t begin, int64_t end) {
+    for (int64_t tile = begin; tile < end; ++tile) {
+      const int16_t* sums = all_sums + tile * n;
+      HWY_DYNAMIC_DISPATCH(Starts)(x.starts + tile * n, sums, format.offset, n);
+      if (!format.has_minimums) continue;
+      const float* d = x.d + tile * (x.n_in / 32) * width;
+      if (format.group == 32) {
+        HWY_DYNAMIC_DISPATCH(Products)(x.products + tile * n, sums, d, n);
+      } else {
+        for (int64_t g = 0; g < n / width; ++g) {
+          HWY_DYNAMIC_DISPATCH(Products)
+          (x.products + tile * n + g * width, sums + g * width, d + g / 2 * width, width);
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+
+bool prefers_int8_gemm(Type type, int64_t n_tokens) {
+  constexpr int64_t kTileUnitTokens = 32;  // from so many on its products pay for rounding weights to bf16
+  if (n_tokens < 2 || (isa() == Isa::amx && n_tokens > kTileUnitTokens)) return false;
+  return int8_codes(type).unpack != nullptr;
+}
+
+int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_in) {
+  const int64_t per_32 = 32 + 3 * int64_t(sizeof(int16_t)) + 5 * int64_t(sizeof(float));
+  return round_up(n_tokens, std::max(1, tile_width(n_tokens))) * (n_in / 32) * per_32;
+}
+
+Int8Tokens round_tokens(std::byte* storage, const float* x, int64_t n_tokens, int64_t n_in,
+                        ThreadPool& pool) {
+  const int64_t width = tile_width(n_tokens), n_groups = round_up(n_tokens, width) * (n_in / 32);
+  Int8Tokens result{};
+  result.width = int(width);
+  result.n_tokens = n_tokens;
+  result.n_in = n_in;
+  const auto take = [&]<class T>(T*& p, int64_t n) {
+    p = reinterpret_cast<T*>(storage);
+    storage += n * int64_t(sizeof(T));
+  };
+  take(result.d, n_groups);
+  take(result.products, 2 * n_groups);
+  take(result.starts, 2 * n_groups);
+  take(result.sums16, 2 * n_groups);
+  take(result.sums32, n_groups);
+  take(result.q, 32 * n_groups);
+  pool.run(ceil_div(n_tokens, width), [&](int64_t tile, int) {
+    constexpr int64_t kColumns = 1024;
+    const int64_t groups_before = tile * width * (n_in / 32);
+    for (int64_t i0 = 0; i0 < n_in; i0 += kColumns) {
+      const int64_t n = std::min(kColumns, n_in - i0), at = groups_before + i0 / 32 * width;
+      alignas(64) int8_t rows[kInt8TileTokens * kColumns];
+      for (int64_t i = 0; i < width; ++i) {
+        const int64_t t = tile * width + i;
+        if (t < n_tokens) {
+          HWY_DYNAMIC_DISPATCH(RoundToken)
+          (rows + i * n, result.d + at + i, result.sums16 + 2 * at + i, result.sums32 + at + i, width,
+           x + t * n_in + i0, n);
+        } else {
+          std::fill_n(rows + i * n, n, int8_t{0});
+          for (int64_t g = 0; g < n / 32; ++g) {
+            result.d[at + g * width + i] = 0;
+            result.sums32[at + g * width + i] = 0;
+            result.sums16[2 * at + 2 * g * width + i] = result.sums16[2 * at + (2 * g + 1) * width + i] = 0;
+          }
+        }
+      }
+      transpose(words(result.q + 32 * at), width, words(rows), n / 4, width, n / 4);
+    }
+  });
+  return result;
+}
+
+void gemm_int8(float* y, const MatrixView& w, const Int8Tokens& x, bool accumulate, GemmScratch& scratch,
+               ThreadPool& pool) {
+  const Int8Codes format = int8_codes(w.type);
+  const Cut cut(x.n_tokens, x.n_in);
+  if (int64_t(sizeof(Block)) > GemmScratch::bytes_per_worker()) fail("gemm_int8: scratch is too small");
+  start(x, format, pool);
+  const int64_t token_slab = Cut::kTokens / x.width * x.width, n_slabs = ceil_div(w.n_rows, cut.rows);
+  pool.run(n_slabs * ceil_div(x.n_tokens, token_slab), [&](int64_t task, int worker) {
+    auto& block = *reinterpret_cast<Block*>(scratch.worker(worker));
+    const int64_t o0 = task % n_slabs * cut.rows, n_rows = std::min(cut.rows, w.n_rows - o0);
+    const int64_t t0 = task / n_slabs * token_slab, n_tokens = std::min(token_slab, x.n_tokens - t0);
+    for (int64_t k0 = 0; k0 < x.n_in; k0 += cut.k) {
+      const int64_t k = std::min(cut.k, x.n_in - k0), n_groups = k / format.group;
+      for (int64_t r = 0; r < n_rows; r += kInt8TileRows) {
+        unpack(block, w, format, o0 + r, std::min<int64_t>(kInt8TileRows, n_rows - r), k0, k,
+               r / kInt8TileRows);
+      }
+      for (int64_t t = 0; t < n_tokens; t += x.width) {
+        const int64_t at = (t0 + t) * x.n_in + k0 * x.width;  // in q
+        for (int64_t r = 0; r < n_rows; r += kInt8TileRows) {
+          int8_tile_avx512_vnni({.codes = block.codes + r * k,
+                                 .scales = block.scales + r * n_groups,
+                                 .minimums = format.has_minimums ? block.minimums + r * n_groups : nullptr,
+                                 .q = x.q + at,
+                                 .d = x.d + at / 32,
+                                 .starts = x.starts + at / format.group,
+                                 .products = x.products + at / format.group,
+                                 .width = x.width,
+                                 .sums = block.sums + t * cut.rows + r,
+                                 .ld_sums = cut.rows,
+                                 .k = k,
+                                 .accumulate = k0 > 0},
+                                format.group);
+        }
+      }
+    }
+    for (int64_t t = 0; t < n_tokens; ++t) {
+      float* out = y + (t0 + t) * w.n_rows + o0;
+      const float* sums = block.sums + t * cut.rows;
+      for (int64_t r = 0; r < n_rows; ++r) out[r] = accumulate ? out[r] + sums[r] : sums[r];
+    }
+  });
+}
+
+}  // namespace lora
+#endif

@@ -1,0 +1,47 @@
+// Prompts of the shapes that 3B and 7B models have. Arguments: tokens, n_out, n_in. The share is that of the
+// bf16 peak, which integers can exceed.
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "kernels/bench_report.h"
+#include "kernels/gemm_int8/gemm_int8.h"
+
+namespace lora {
+namespace {
+
+void product(benchmark::State& state, Type type) {
+  const int64_t n_tokens = state.range(0), n_out = state.range(1), n_in = state.range(2);
+  MatrixView w = {type, nullptr, n_out, n_in};
+  const std::vector<std::byte> bytes(
+      size_t(n_out * w.row_bytes()));  // zeros: the time does not depend on values
+  w.data = bytes.data();
+  ThreadPool pool(1);
+  GemmScratch scratch(1);
+  const std::vector<float> x(size_t(n_tokens * n_in), 0.5f);
+  std::vector<float> y(size_t(n_tokens * n_out));
+  std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_tokens, n_in)));
+  const double s = bench::run(state, [&] {
+    gemm_int8(y.data(), w, round_tokens(storage.data(), x.data(), n_tokens, n_in, pool), false, scratch,
+              pool);
+  });
+  bench::report_flops(state, s, GemmInput::bf16, 2.0 * double(n_tokens) * double(n_out) * double(n_in));
+}
+
+[[maybe_unused]] const bool registered = [] {
+  for (const Type type : {Type::Q8_0, Type::Q6_K, Type::Q5_0, Type::Q4_K, Type::Q4_0}) {
+    if (!prefers_int8_gemm(type, 512)) continue;
+    for (const int64_t n_tokens : {8, 64, 512}) {
+      for (const int64_t n : {3200, 4096}) {
+        if (n % traits(type).block_size != 0) continue;
+        benchmark::RegisterBenchmark(fmt::format("gemm_int8/{}", traits(type).name).c_str(), product, type)
+            ->Args({n_tokens, n, n})
+            ->Unit(benchmark::kMillisecond);
+      }
+    }
+  }
+  return true;
+}();
+
+}  // namespace
+}  // namespace lora

@@ -1,0 +1,139 @@
+// Against plain loops in double over activations that were rounded before.
+#include "kernels/gemm_int8/gemm_int8.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "kernels/gemm/gemm_reference.h"
+#include "kernels/test_weights.h"
+
+namespace lora {
+namespace {
+
+using namespace test;
+
+constexpr float kBefore = 0.25f;  // what stands in y before
+
+std::vector<float> run(const Weights& w, const std::vector<float>& x, bool accumulate, ThreadPool& pool) {
+  const int64_t n_in = w.view.n_cols, n_tokens = int64_t(x.size()) / n_in;
+  std::vector<float> y(size_t(n_tokens * w.view.n_rows), kBefore);
+  std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_tokens, n_in)));
+  GemmScratch scratch(pool.size());
+  gemm_int8(y.data(), w.view, round_tokens(storage.data(), x.data(), n_tokens, n_in, pool), accumulate,
+            scratch, pool);
+  return y;
+}
+
+std::vector<double> rounded(const std::vector<float>& x, int64_t n_in) {
+  ThreadPool pool(1);
+  const int64_t n_tokens = int64_t(x.size()) / n_in;
+  std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_tokens, n_in)));
+  const Int8Tokens tokens = round_tokens(storage.data(), x.data(), n_tokens, n_in, pool);
+  std::vector<double> values(x.size());
+  for (int64_t t = 0; t < n_tokens; ++t) {
+    const int64_t tile = t / tokens.width * tokens.width * n_in, lane = t % tokens.width;
+    for (int64_t i = 0; i < n_in; ++i) {
+      const float d = tokens.d[tile / 32 + i / 32 * tokens.width + lane];
+      values[size_t(t * n_in + i)] = double(d) * tokens.q[tile + (i / 4 * tokens.width + lane) * 4 + i % 4];
+    }
+  }
+  return values;
+}
+
+std::vector<Type> types() {
+  std::vector<Type> result;
+  for (const TypeTraits& type : all_types()) {
+    if (prefers_int8_gemm(type.type, 8)) result.push_back(type.type);
+  }
+  return result;
+}
+
+// Codes without offsets and minimums are larger than the values that they make: each counts as 4 largest
+// weights, and as signed codes stored with 128 added, as 16.
+void expect_products(const Weights& w, const std::vector<float>& x, bool accumulate, ThreadPool& pool) {
+  const int64_t n_in = w.view.n_cols, n_out = w.view.n_rows, n_tokens = int64_t(x.size()) / n_in;
+  const std::vector<double> values = rounded(x, n_in);
+  std::vector<double> abs_w = absolute(w.values);
+  abs_w.assign(abs_w.size(), 4 * *std::max_element(abs_w.begin(), abs_w.end()));
+  std::vector<double> want(size_t(n_tokens * n_out)), magnitude(want);
+  gemm_forward_reference(want.data(), values.data(), w.values.data(), n_tokens, n_out, n_in);
+  gemm_forward_reference(magnitude.data(), absolute(values).data(), abs_w.data(), n_tokens, n_out, n_in);
+  for (double& v : want) v += accumulate ? kBefore : 0;
+  expect_close_sums(run(w, x, accumulate, pool), want, magnitude, n_in,
+                    fmt::format("{} {}x{}x{}", traits(w.view.type).name, n_tokens, n_out, n_in));
+}
+
+TEST(GemmInt8, AgreesWithTheReference) {
+  ThreadPool pool(2);
+  uint64_t stream = 100;
+  for (const Type type : types()) {
+    for (int64_t n_in : {32, 96, 256, 512, 800, 2304, 3072}) {
+      if (n_in % traits(type).block_size != 0) continue;
+      for (int64_t n_out : {1, 15, 16, 83}) {
+        const Weights w = random_weights(type, n_out, n_in, ++stream);
+        for (int64_t n_tokens : {1, 2, 7, 8, 9, 33}) {
+          expect_products(w, numbers(n_tokens * n_in, ++stream), n_tokens % 2 == 0, pool);
+        }
+      }
+    }
+  }
+}
+
+TEST(GemmInt8, AgreesAtTheEndsOfTheRange) {
+  ThreadPool pool(1);
+  for (const Type type : types()) {
+    for (int bits : {0x00, 0xff, 0x80, 0x7f}) {
+      for (float x : {1.0f, -1.0f}) {
+        Weights w = random_weights(type, 3, 512, 5);
+        const int64_t block_bytes = traits(type).block_bytes;
+        for (size_t at = 0; at < w.bytes.size(); ++at) {
+          const size_t in_block = at % size_t(block_bytes);
+          const auto is_half = [&](const HalfField& f) {
+            return f.type == type && (in_block == f.at || in_block == f.at + 1);
+          };
+          if (std::none_of(std::begin(kHalfFields), std::end(kHalfFields), is_half))
+            w.bytes[at] = std::byte(bits);
+        }
+        for (int64_t r = 0; r < 3; ++r) {
+          std::vector<float> row(512);
+          decode_row(row.data(), w.view, r, 0, 512);
+          std::copy(row.begin(), row.end(), w.values.begin() + r * 512);
+        }
+        expect_products(w, std::vector<float>(2 * 512, x), false, pool);
+      }
+    }
+  }
+}
+
+TEST(GemmInt8, BitsDependNeitherOnThreadsNorOnOtherTokens) {
+  ThreadPool one(1), many(5);
+  for (const Type type : types()) {
+    const int64_t n_in = 1280, n_out = 333;
+    const Weights w = random_weights(type, n_out, n_in, 3);
+    const std::vector<float> x = numbers(600 * n_in, 4);
+    const std::vector<float> all = run(w, x, false, many);
+    EXPECT_EQ(all, run(w, x, false, one));
+    const std::vector<float> last(x.end() - 3 * n_in, x.end());
+    EXPECT_EQ(std::vector<float>(all.end() - 3 * n_out, all.end()), run(w, last, false, one));
+  }
+}
+
+TEST(GemmInt8, WhatIsNoNumberStaysNone) {
+  ThreadPool pool(1);
+  for (const Type type : types()) {
+    for (float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+      std::vector<float> x = numbers(2 * 256, 1);
+      x[256 + 40] = bad;
+      const std::vector<float> y = run(random_weights(type, 5, 256, 2), x, false, pool);
+      for (size_t i = 0; i < 10; ++i) EXPECT_EQ(std::isfinite(y[i]), i < 5) << i;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lora

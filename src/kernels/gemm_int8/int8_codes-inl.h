@@ -1,0 +1,84 @@
+// int8_codes.h for the formats of dot/int8_types-inl.h, which was included before, on the same vectors and
+// these:
+//
+//   plus_128(v)    each byte: signed codes become unsigned ones
+//   store, store_floats
+
+template <class T>
+V unsigned_codes(V codes) {
+  if constexpr (requires { T::is_signed; }) {
+    return plus_128(codes);
+  } else {
+    return codes;
+  }
+}
+
+template <class T>
+constexpr int code_offset() {
+  if constexpr (requires { T::is_signed; }) {
+    return 128;
+  } else if constexpr (requires { T::offset; }) {
+    return T::offset;
+  } else {
+    return 0;
+  }
+}
+
+template <class T>
+void unpack_blocks(uint8_t* codes, float* scales, float* minimums, const std::byte* blocks, int64_t n) {
+  using Block = typename T::Block;
+  for (int64_t i = 0; i < n / 32; ++i) {
+    store(codes + i * 32, unsigned_codes<T>(T::codes(block_at<Block>(blocks + i * int64_t(sizeof(Block))))));
+  }
+  for (int64_t i = 0; i < n / 32; i += 8) {
+    const int count = int(std::min<int64_t>(8, n / 32 - i));
+    const std::byte* at = blocks + i * int64_t(sizeof(Block));
+    alignas(32) float values[8];
+    store_floats(values, strided_halves(at, sizeof(Block), count));
+    std::memcpy(scales + i, values, size_t(count) * sizeof(float));
+    if constexpr (requires(Block b) { b.m; }) {
+      const F m = strided_halves(at + offsetof(Block, m), sizeof(Block), count);
+      store_floats(values, multiply(m, broadcast(-1)));
+      std::memcpy(minimums + i, values, size_t(count) * sizeof(float));
+    }
+  }
+}
+
+template <class T>
+constexpr bool has_minimums = requires(typename T::Block b) {
+  b.m;
+}
+|| requires(typename T::Block b) {
+  b.dmin;
+};
+
+template <class T>
+void unpack_k_blocks(uint8_t* codes, float* scales, float* minimums, const std::byte* blocks, int64_t n) {
+  using Block = typename T::Block;
+  for (int64_t i = 0; i < n / k_block_size; ++i, codes += k_block_size) {
+    const auto& b = block_at<Block>(blocks + i * int64_t(sizeof(Block)));
+    [&]<int... g>(std::integer_sequence<int, g...>) {
+      (store(codes + g * 32, unsigned_codes<T>(T::template codes<g>(b))), ...);
+    }
+    (std::make_integer_sequence<int, 8>{});
+    if constexpr (has_groups_of_16<T>) {
+      for (int h = 0; h < 2; ++h) {
+        store_floats(scales + i * 16 + h * 8, T::scales(b, h));
+        if constexpr (has_minimums<T>) store_floats(minimums + i * 16 + h * 8, T::minimums(b, h));
+      }
+    } else {
+      store_floats(scales + i * 8, T::scales(b));
+      if constexpr (has_minimums<T>) store_floats(minimums + i * 8, T::minimums(b));
+    }
+  }
+}
+
+inline Int8Codes find_int8_codes(Type type) {
+  return find_int8_type(type, []<class T>(T) -> Int8Codes {
+    if constexpr (is_k<T>) {
+      return {has_groups_of_16<T> ? 16 : 32, code_offset<T>(), has_minimums<T>, unpack_k_blocks<T>};
+    } else {
+      return {32, code_offset<T>(), has_minimums<T>, unpack_blocks<T>};
+    }
+  });
+}

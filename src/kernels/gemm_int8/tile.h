@@ -1,0 +1,31 @@
+// The innermost loop of gemm_int8.cc: 32 weight rows times up to six tokens.
+#pragma once
+
+#include <cstdint>
+
+namespace lora {
+
+inline constexpr int kInt8TileRows = 32, kInt8TileTokens = 6;
+
+struct Int8Tile {
+  // Of the rows.
+  const uint8_t* codes;   // [k / 4][32][4]
+  const float* scales;    // [k / group][32]
+  const float* minimums;  // the same, or nullptr
+  // Of the tokens, side by side.
+  const int8_t* q;        // [k / 4][width][4]
+  const float* d;         // [k / 32][width]
+  const int32_t* starts;  // [k / group][width]: -offset sum_i q_i of each group
+  const float* products;  // the same of d sum_i q_i; only with minimums
+  int width;              // 1 .. kInt8TileTokens
+  // Output.
+  float* sums;  // (width, 32), ld_sums apart
+  int64_t ld_sums;
+  int64_t k;        // a multiple of 32
+  bool accumulate;  // else what stands in sums counts for nothing
+};
+
+// group: 16 or 32.
+void int8_tile_avx512_vnni(const Int8Tile& tile, int group);
+
+}  // namespace lora
