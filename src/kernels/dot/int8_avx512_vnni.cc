@@ -1,5 +1,6 @@
 // Integer products on AVX512-VNNI (Cascade Lake, Zen 4).
 #include "kernels/dot/int8.h"
+#include "kernels/gemm_int8/int8_codes.h"
 
 #if defined(__x86_64__)
 #include <hwy/base.h>
@@ -10,7 +11,6 @@
 #include <type_traits>
 #include <utility>
 
-#include "kernels/gemm_int8/int8_codes.h"
 #include "quant/formats.h"
 
 HWY_PUSH_ATTRIBUTES("avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512vnni")
@@ -27,7 +27,7 @@ inline I multiply_sum(V a, V x) {
 #include "kernels/dot/int8_x86-inl.h"
 // After the vectors it computes with.
 #include "kernels/dot/int8_types-inl.h"
-//
+// After the formats.
 #include "kernels/gemm_int8/int8_codes-inl.h"
 
 }  // namespace
