@@ -38,20 +38,25 @@ run "$lora" finetune --model-base "$out/model-Q8_0.gguf" --train-data "$train" -
 perplexity "$out/model-Q8_0.gguf"
 perplexity "$out/model-Q8_0.gguf" --lora "$out/lora.gguf"
 
-step "4. Merge: the LoRA into the weights, in 16 bits, so that nothing of it is rounded away"
+step "4. To Python's PEFT and back, as LoRAs from elsewhere come"
+run "$lora" convert-lora "$out/lora.gguf" --base "$out/model-F16.gguf" --to-peft "$out/lora-peft"
+run "$lora" convert-lora "$out/lora-peft" --base "$hf" --outfile "$out/lora-back.gguf"
+perplexity "$out/model-Q8_0.gguf" --lora "$out/lora-back.gguf"
+
+step "5. Merge: the LoRA into the weights, in 16 bits, so that nothing of it is rounded away"
 run "$lora" export-lora --model-base "$out/model-F16.gguf" --model-out "$out/merged-F16.gguf" \
   --lora-scaled "$out/lora.gguf" 1.0
 perplexity "$out/merged-F16.gguf"
 
-step "5. Quantize the merged model: the file to use and to share"
+step "6. Quantize the merged model: the file to use and to share"
 run "$lora" quantize "$out/merged-F16.gguf" "$out/merged-Q4_K_M.gguf" Q4_K_M
 perplexity "$out/merged-Q4_K_M.gguf"
 
-step "6. Or merge into the quantized file, which needs no other; what rounding costs is said"
+step "7. Or merge into the quantized file, which needs no other; what rounding costs is said"
 run "$lora" export-lora --model-base "$out/model-Q8_0.gguf" --model-out "$out/merged-Q8_0.gguf" --lora "$out/lora.gguf"
 perplexity "$out/merged-Q8_0.gguf"
 
-step "7. Use it"
+step "8. Use it"
 sed '/^### Response:$/q' "$heldout" >"$out/prompt.txt"
 echo >>"$out/prompt.txt"  # of a prompt file's end one line feed is dropped
 run "$lora" generate -m "$out/merged-Q4_K_M.gguf" -f "$out/prompt.txt" -n 64 --temp 0

@@ -21,6 +21,7 @@ adapted=$(figure "model-Q8_0.gguf with lora.gguf")
 near "the folder's model" "$(figure model-Q8_0.gguf)" \
   "$("$lora" eval -m "$root/models/tiny-q8_0.gguf" -f "$root/examples/demo/heldout.txt" -c 128 2>/dev/null |
     awk '/^perplexity/ {print $2}')" 0.005
+[[ $(figure "model-Q8_0.gguf with lora-back.gguf") == "$adapted" ]] || { echo "PEFT and back is another adapter"; exit 1; }
 near "merged in 16 bits" "$(figure merged-F16.gguf)" "$adapted" 0.01
 near "merged into Q8_0" "$(figure merged-Q8_0.gguf)" "$adapted" 0.01
 near "merged, then Q4_K_M" "$(figure merged-Q4_K_M.gguf)" "$adapted" 0.05

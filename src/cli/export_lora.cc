@@ -98,9 +98,10 @@ int export_lora_command(const std::vector<std::string>& args) {
   if (result.n_changed > 0) put(stderr, facts_of(result.sums) + "\n");
   if (result.n_lossy > 0) {
     put(stderr,
-        fmt::format("warning: {} tensors lose more than {:.0f}% of their change, since their type rounds "
-                    "it away; --outtype {} keeps it\n",
-                    result.n_lossy, 100 * (1 - kKept), lower_case(traits(*result.advice).name)));
+        fmt::format(
+            "warning: {} of {} changed tensors lose more than {:.0f}% of the change, since their type rounds "
+            "it away; --outtype {} keeps it\n",
+            result.n_lossy, result.n_changed, 100 * (1 - kKept), lower_case(traits(*result.advice).name)));
   }
   return 0;
 }

@@ -81,7 +81,7 @@ TEST_F(ExportLora, ItSaysWhatRoundingCosts) {
   const Args small = {"export-lora",   "-m",        "q4.gguf", "-o", "merged.gguf",
                       "--lora-scaled", "lora.gguf", "0.1"};
   const RunResult lost = run(small);
-  EXPECT_THAT(lost.err, HasSubstr(" tensors lose more than 5% of their change"));
+  EXPECT_THAT(lost.err, HasSubstr(" changed tensors lose more than 5% of the change"));
   EXPECT_THAT(lost.err, HasSubstr("--outtype f16 keeps it\n"));
   const RunResult kept = run(small + Args{"--outtype", "F16", "--verbose"});
   EXPECT_THAT(kept.err, Not(HasSubstr("warning")));
