@@ -177,18 +177,27 @@ TEST(Linear, PromptsInIntegersAreNearTheReference) {
   auto r = random_linear(512, 40, 3, 70);
   r.w = w.values;
   for (int64_t n_tokens : {1, 3, 16, 24, 32, 70}) {
-    Layer layer(r);
-    layer.linear.w = w.view;
-    const Values x = random_values(91, n_tokens * 512);
-    const Linear* one[] = {&layer.linear};
-    Machinery m(linear_workspace_bytes(one, n_tokens, GemmInput::f32));
-    m.nn.dot = DotInput::int8;
-    std::vector<float> y(size_t(n_tokens * 40), 1.0f);
-    const LinearOutput out = {&layer.linear, y.data(), true};
-    linear_forward({&out, 1}, to_float(x).data(), n_tokens, m.nn);
-    Values want = linear_forward_reference(r, x, n_tokens);
-    for (double& v : want) v += 1;
-    EXPECT_LT(relative_difference(y, want), 0.01) << n_tokens;
+    for (bool accumulate : {false, true}) {
+      Layer adapted(r), plain(r);
+      adapted.linear.w = plain.linear.w = w.view;
+      plain.linear.loras.clear();
+      const Values x = random_values(91, n_tokens * 512);
+      const Linear* both[] = {&adapted.linear, &plain.linear};
+      Machinery m(linear_workspace_bytes(both, n_tokens, GemmInput::f32));
+      m.nn.dot = DotInput::int8;
+      std::vector<float> y(size_t(n_tokens * 40), 1.0f), z(y);
+      const LinearOutput outs[] = {{&adapted.linear, y.data(), accumulate},
+                                   {&plain.linear, z.data(), accumulate}};
+      linear_forward(outs, to_float(x).data(), n_tokens, m.nn);
+      auto no_lora = r;
+      std::fill(no_lora.b.begin(), no_lora.b.end(), 0);
+      Values want = linear_forward_reference(r, x, n_tokens),
+             want_plain = linear_forward_reference(no_lora, x, n_tokens);
+      for (Values* v : {&want, &want_plain})
+        for (double& value : *v) value += accumulate ? 1 : 0;
+      EXPECT_LT(relative_difference(y, want), 0.01) << n_tokens;
+      EXPECT_LT(relative_difference(z, want_plain), 0.01) << n_tokens;
+    }
   }
 }
 

@@ -26,6 +26,7 @@ class Run {
     for (const std::string& line : describe(setup_)) say(line);
     result_.iterations = state_.iteration;
     if (setup_.resumed) last_good_ = options_.checkpoint_in;
+    if (setup_.held_out.empty()) state_.evaluation_due = false;  // --val-data may be left out on resume
     if (state_.iteration >= setup_.n_iter) {
       result_.why = fmt::format("iteration {} of {} was reached already", state_.iteration, setup_.n_iter);
     } else {
@@ -173,7 +174,10 @@ class Run {
     say(fmt::format("held out, {}: loss {:.6f}, perplexity {:.4f} over {} tokens",
                     state_.iteration == 0 ? "before training" : fmt::format("iteration {}", state_.iteration),
                     loss->loss, std::exp(loss->loss), loss->tokens));
-    if (state_.iteration > 0) keep_best(loss->loss);
+    if (state_.iteration > 0) {
+      keep_best(loss->loss);
+      if (metrics_.is_open()) metrics_ = open_metrics_with(options_.metrics, state_.iteration, loss->loss);
+    }
     return true;
   }
 

@@ -6,22 +6,49 @@
 
 namespace lora {
 
+namespace {
+
+std::string val_loss_field(double val_loss) {
+  return fmt::format(R"(,"val_loss":{:.9g})", val_loss);
+}
+
+// 0 if the line is not of a metrics file.
+int64_t iteration_of(std::string_view line) {
+  constexpr std::string_view kStart = R"({"iter":)";
+  int64_t iter = 0;
+  if (line.starts_with(kStart)) std::from_chars(line.data() + kStart.size(), line.data() + line.size(), iter);
+  return iter;
+}
+
+}  // namespace
+
 std::string to_json(const IterationRecord& r) {
   return fmt::format(
       R"({{"iter":{},"epoch":{:.9g},"sample":{},"loss":{:.9g},"lr":{:.9g},"sched":{:.9g},"grad_norm":{:.9g},)"
       R"("tokens":{},"dt_s":{:.9g},"tok_per_s":{:.9g},"eta_s":{:.9g},"rss_bytes":{}{}}})",
       r.iter, r.epoch, r.sample, r.loss, r.lr, r.sched, r.grad_norm, r.tokens, r.dt_s, r.tok_per_s, r.eta_s,
-      r.rss_bytes, r.val_loss ? fmt::format(R"(,"val_loss":{:.9g})", *r.val_loss) : "");
+      r.rss_bytes, r.val_loss ? val_loss_field(*r.val_loss) : "");
 }
 
 AppendFile open_metrics(const std::string& path, int64_t last_kept) {
   return {path, [=](std::string_view line) {
-            constexpr std::string_view kStart = R"({"iter":)";
-            int64_t iter = 0;
-            if (!line.starts_with(kStart)) return false;
-            std::from_chars(line.data() + kStart.size(), line.data() + line.size(), iter);
+            const int64_t iter = iteration_of(line);
             return 1 <= iter && iter <= last_kept;
           }};
+}
+
+AppendFile open_metrics_with(const std::string& path, int64_t last_kept, double val_loss) {
+  std::string last;
+  AppendFile file(path, [&](std::string_view line) {
+    const int64_t iter = iteration_of(line);
+    if (iter == last_kept) last = line;
+    return 1 <= iter && iter < last_kept;
+  });
+  if (last.ends_with('}')) {
+    last.pop_back();
+    file.write_line(last + val_loss_field(val_loss) + "}");
+  }
+  return file;
 }
 
 void RemainingTime::add_iteration(double seconds, int64_t tokens) {

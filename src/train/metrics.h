@@ -15,6 +15,9 @@ std::string to_json(const IterationRecord& record);
 // A file whose first lines, iterations 1 to last_kept, stay; the rest is cut.
 AppendFile open_metrics(const std::string& path, int64_t last_kept);
 
+// The same, with the last kept line rewritten: that iteration was evaluated later than it was written.
+AppendFile open_metrics_with(const std::string& path, int64_t last_kept, double val_loss);
+
 // The time a run still takes, from the time it took. An iteration is assumed to take as long as its tokens
 // are many; the first one is left out when there are others, since it reads the model from disk.
 class RemainingTime {

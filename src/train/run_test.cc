@@ -22,6 +22,17 @@ std::string read(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
+// Iterations and held-out losses of a metrics file.
+std::string val_losses(const std::string& path) {
+  std::ifstream in(path);
+  std::string all;
+  for (std::string line; std::getline(in, line);) {
+    const size_t at = line.find("\"val_loss\"");
+    all += line.substr(0, line.find(',')) + (at == line.npos ? "" : line.substr(at)) + "\n";
+  }
+  return all;
+}
+
 class Finetune : public testing::Test {
  protected:
   std::string folder = testing::TempDir() + "lora_run_" + std::to_string(getpid()) + "_" +
@@ -305,6 +316,7 @@ TEST_F(Finetune, StoppedAnywhereItEndsWithTheSameBytes) {
     o.val_split = 0.1;
     o.eval_every = 2;
     o.save_best = true;
+    o.metrics = at("metrics.jsonl");
     std::filesystem::remove(at("lora-BEST.gguf"));
     int n_asked = 0;
     FinetuneEvents count;
@@ -312,7 +324,7 @@ TEST_F(Finetune, StoppedAnywhereItEndsWithTheSameBytes) {
     finetune(o, count);
     const auto outputs = [&] {
       return std::vector{read(at("lora-LATEST.gguf")), read(at("lora-BEST.gguf")),
-                         read(at("checkpoint-LATEST.gguf"))};
+                         read(at("checkpoint-LATEST.gguf")), val_losses(at("metrics.jsonl"))};
     };
     const auto want = outputs();
     ASSERT_GT(want[1].size(), 10000u);
@@ -334,6 +346,19 @@ TEST_F(Finetune, StoppedAnywhereItEndsWithTheSameBytes) {
     }
     EXPECT_EQ(stops.size(), 5u);
   }
+}
+
+TEST_F(Finetune, AnEvaluationThatIsDueIsForgottenWithoutHeldOutData) {
+  FinetuneOptions o = options();
+  o.val_data = {at("text.txt")};
+  FinetuneEvents stop;
+  stop.should_stop = [] { return true; };
+  EXPECT_TRUE(finetune(o, stop).stopped);
+  o.val_data.clear();
+  o.checkpoint_in = at("checkpoint-LATEST.gguf");
+  FinetuneResult result;
+  EXPECT_EQ(run(o, &result).size(), 6u);
+  EXPECT_FALSE(result.stopped);
 }
 
 TEST_F(Finetune, TooLittleMemoryIsAnErrorThatSaysTheNeed) {
