@@ -38,7 +38,9 @@ fuzz:  ## each fuzz target for FUZZ_SECONDS (60), under libFuzzer and the saniti
 	@cmake --preset fuzz -DLORA_FUZZ_SECONDS=$(FUZZ_SECONDS)
 	@cmake --build --preset fuzz -j $(JOBS)
 
-demo: build  ## fine-tune the bundled model in about a minute
+demo: deps  ## fine-tune the bundled model: some minutes to build the program, one to train
+	@cmake --preset release
+	@cmake --build --preset release -j $(JOBS) --target lora
 	@scripts/demo.sh build/lora
 
 bench: build  ## all benchmarks; results also in build/bench/

@@ -14,7 +14,7 @@ mkdir -p "$out"
 prompt=$(sed '/^### Response:$/q' "$heldout")$'\n'
 answer=$(sed -n '/^### Response:$/{n;p;q}' "$heldout")
 
-printf '%s' "$prompt" >"$out/prompt.txt"
+printf '%s\n' "$prompt" >"$out/prompt.txt"  # of a prompt file's end one line feed is dropped
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [[ -t 1 ]] || say() { printf '\n%s\n' "$*"; }

@@ -53,7 +53,8 @@ CLI::Option* add_option(CLI::App& app, const Flag& flag) {
 
 [[noreturn]] void refuse_extra(const std::vector<Row>& rows, const std::string& argument) {
   if (argument.size() < 2 || argument[0] != '-') {
-    throw UsageError(fmt::format("'{}': unexpected argument", argument));
+    throw UsageError(fmt::format(
+        "'{}': unexpected argument; a value stands behind its flag (--help lists them)", argument));
   }
   refuse_unknown(rows, argument.substr(0, argument.find('=')));
 }

@@ -11,6 +11,7 @@
 #include "gguf/gguf.h"
 #include "gguf/printable.h"
 #include "tokenizer/tokenizer.h"
+#include "train/setup.h"
 
 namespace lora::cli {
 
@@ -65,10 +66,6 @@ void print_samples(const Tokenizer& tokenizer, const Dataset& data, int64_t n, b
     fmt::print("{}",
                pieces ? sample_as_pieces(data, tokenizer, i) : sample_as_text(data, tokenizer, i, marks));
   }
-  const DatasetReport& report = data.report();
-  if (report.n_bad > 0) {
-    fmt::print(stderr, "{} bad records skipped, the first: {}\n", report.n_bad, report.first_bad);
-  }
 }
 
 }  // namespace
@@ -108,7 +105,10 @@ int tokenize_command(const std::vector<std::string>& args) {
   if (wants_samples(given)) {
     refuse({no_bos}, given, "of a text alone; for samples there is --no-separate-with-bos");
     const Tokenizer tokenizer(Gguf::open(model));
-    print_samples(tokenizer, read_samples(training, tokenizer), n_samples, json, pieces);
+    const Dataset data = read_samples(training, tokenizer);
+    print_samples(tokenizer, data, n_samples, json, pieces);
+    for (const std::string& text : describe_samples(training, data.report(), tokenizer))
+      fmt::print(stderr, "{}\n", text);
     return 0;
   }
   refuse(sample_group.flags, given, "only with --train-data");

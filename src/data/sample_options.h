@@ -37,6 +37,7 @@ struct DatasetReport {
   int64_t longest = 0;    // tokens of the longest sample before cutting; of windows: at most n_ctx
   int64_t n_bad = 0;      // records skipped
   std::string first_bad;  // "FILE: line N: WHY", empty if none
+  std::string not_utf8;   // "FILE: line N" of the first text that is not UTF-8, empty if none
   // Files that are records, texts whose every token begins a sample, and texts in which the pattern is not.
   int64_t n_record_files = 0, n_window_files = 0, n_uncut_files = 0;
   // A control token whose spelling stands in the text but is not read as such (parse_special is

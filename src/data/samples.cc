@@ -9,6 +9,7 @@
 #include "data/record_file.h"
 #include "data/sample_encoder.h"
 #include "data/text_file.h"
+#include "tokenizer/unicode.h"
 
 namespace lora {
 namespace {
@@ -153,6 +154,11 @@ Dataset::Dataset(const std::vector<std::string>& paths, const Tokenizer& tokeniz
     } else {
       const TextFile file(path);
       expect_text(file.text(), path);
+      if (const size_t valid = valid_utf8_prefix(file.text());
+          valid < file.text().size() && report_.not_utf8.empty()) {
+        const auto line = std::ranges::count(file.text().substr(0, valid), '\n') + 1;
+        report_.not_utf8 = fmt::format("{}: line {}", path, line);
+      }
       if (is_windows) {
         ++report_.n_window_files;
         add_windows(file.text(), tokenizer, pool);

@@ -43,7 +43,12 @@ struct Keys {
 
 const Architecture* find_architecture(const Gguf& gguf) {
   const std::string type = gguf.get_string("general.type").value_or("model");
-  if (type != "model") fail("{}: general.type is '{}', expected 'model'", gguf.path(), printable(type));
+  if (type != "model") {
+    fail("{}: general.type is '{}', expected 'model'{}", gguf.path(), printable(type),
+         type == "adapter"      ? ": it is a LoRA, which --lora takes"
+         : type == "checkpoint" ? ": it is a run's state, which finetune --checkpoint-in takes"
+                                : "");
+  }
   const auto name = gguf.get_string("general.architecture");
   if (!name) fail("{}: general.architecture: missing", gguf.path());
   std::string known;

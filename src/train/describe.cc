@@ -28,38 +28,11 @@ void describe_resume(Lines& lines, const Setup& s) {
   }
 }
 
-void describe_data(Lines& lines, const Setup& s) {
-  const FinetuneOptions& o = s.options;
-  const DatasetReport& d = s.data.report();
-  lines.push_back(
-      fmt::format("data: {} samples, {} tokens; {} cut at {} tokens ({} tokens lost), {} blank skipped{}",
-                  d.n_samples, d.n_tokens, d.n_cut, o.n_ctx, d.n_lost, d.n_blank,
-                  d.n_short ? fmt::format(", {} too short skipped", d.n_short) : ""));
+void describe_held_out(Lines& lines, const Setup& s) {
   if (!s.held_out.empty()) {
     lines.push_back(s.val_data ? fmt::format("held out: {} samples of --val-data", s.held_out.size())
                                : fmt::format("held out: {} samples of these; {} are trained on",
                                              s.held_out.size(), s.trained.size()));
-  }
-  if (d.n_bad > 0) {
-    lines.push_back(fmt::format("data: {} bad records skipped, the first: {}", d.n_bad, d.first_bad));
-  }
-  if (d.n_window_files > 0) {
-    lines.push_back(fmt::format(
-        "data: without --sample-start a sample of up to {} tokens begins at every token, so one epoch "
-        "reads the text about {} times",
-        o.n_ctx, std::min(o.n_ctx, d.n_tokens)));
-  }
-  if (d.n_uncut_files > 0 && d.n_uncut_files + d.n_record_files == int64_t(o.train_data.size())) {
-    lines.push_back(fmt::format(
-        "warning: --sample-start '{}' does not occur in the text, so each file is one sample{}",
-        o.sample_start,
-        !o.escape && o.sample_start.find('\\') != std::string::npos ? " (--escape reads \\n as a line's end)"
-                                                                    : ""));
-  }
-  if (d.special_spelling >= 0) {
-    lines.push_back(fmt::format(
-        "warning: the text holds {}, read as plain text (--parse-special reads it as a special token)",
-        s.tokenizer.piece(d.special_spelling)));
   }
 }
 
@@ -134,10 +107,49 @@ void describe_optimizer(Lines& lines, const Setup& s) {
 
 }  // namespace
 
+std::vector<std::string> describe_samples(const FinetuneOptions& o, const DatasetReport& d,
+                                          const Tokenizer& tokenizer) {
+  Lines lines;
+  lines.push_back(
+      fmt::format("data: {} samples, {} tokens; {} cut at {} tokens ({} tokens lost), {} blank skipped{}",
+                  d.n_samples, d.n_tokens, d.n_cut, o.n_ctx, d.n_lost, d.n_blank,
+                  d.n_short ? fmt::format(", {} too short skipped", d.n_short) : ""));
+  if (d.n_bad > 0) {
+    lines.push_back(fmt::format("data: {} bad records skipped, the first: {}", d.n_bad, d.first_bad));
+  }
+  if (d.n_window_files > 0) {
+    lines.push_back(fmt::format(
+        "data: without --sample-start a sample of up to {} tokens begins at every token, so one epoch "
+        "reads the text about {} times",
+        o.n_ctx, std::min(o.n_ctx, d.n_tokens)));
+  }
+  if (d.n_uncut_files > 0 && d.n_uncut_files + d.n_record_files == int64_t(o.train_data.size())) {
+    lines.push_back(fmt::format(
+        "warning: --sample-start '{}' does not occur in the text, so each file is one sample{}",
+        o.sample_start,
+        !o.escape && o.sample_start.find('\\') != std::string::npos ? " (--escape reads \\n as a line's end)"
+                                                                    : ""));
+  }
+  if (d.special_spelling >= 0) {
+    lines.push_back(fmt::format(
+        "warning: the text holds {}, read as plain text (--parse-special reads it as a special token)",
+        tokenizer.piece(d.special_spelling)));
+  }
+  if (!d.not_utf8.empty()) {
+    lines.push_back(
+        fmt::format("warning: {} is not UTF-8, so its letters beyond English are read as stray bytes; save "
+                    "the text as UTF-8",
+                    d.not_utf8));
+  }
+  return lines;
+}
+
 std::vector<std::string> describe(const Setup& setup) {
   Lines lines;
   describe_resume(lines, setup);
-  describe_data(lines, setup);
+  for (std::string& line : describe_samples(setup.options, setup.data.report(), setup.tokenizer))
+    lines.push_back(std::move(line));
+  describe_held_out(lines, setup);
   describe_model(lines, setup);
   describe_lora(lines, setup);
   describe_optimizer(lines, setup);

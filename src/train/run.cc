@@ -113,9 +113,7 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
     const auto needed = uint64_t(trained_bytes(options, parameter_bytes(model, ranks)));
     if (needed > budget) {
       fail_memory(budget, needed, true,
-                  fmt::format("adapter and optimizer alone are too large: a smaller --lora-r needs less "
-                              "(--memory {}MiB to go on all the same)",
-                              needed / (1 << 20) + 1));
+                  "adapter and optimizer alone are too large: a smaller --lora-r needs less");
     }
     return make_parameters(model, ranks, float(options.lora_alpha.value_or(kDefaultLoraAlpha)), seed,
                            options.rslora);

@@ -66,6 +66,9 @@ struct Setup {
 
 // What is said before training, line by line: what was read, what is trained, with what.
 std::vector<std::string> describe(const Setup& setup);
+// The part of it that is about samples.
+std::vector<std::string> describe_samples(const FinetuneOptions& options, const DatasetReport& report,
+                                          const Tokenizer& tokenizer);
 // And of the plan: memory by part, the total, what is free.
 std::string describe_memory(const Setup& setup);
 

@@ -144,7 +144,7 @@ TEST_F(Tokenize, SamplesAsPiecesAreALinePerInputToken) {
   ASSERT_EQ(samples.size(), 3u);
   const RunResult run = folder.lora(Args{"tokenize", "-m", "model.gguf", "-n", "2", "--pieces"} + flags);
   EXPECT_EQ(run.status, 0) << run.err;
-  EXPECT_EQ(run.err, "");
+  EXPECT_THAT(run.err, testing::StartsWith("data: "));
   const std::vector<std::string> lines = lines_of(run.out);
   size_t at = 0;
   for (size_t i = 0; i < 2; ++i) {
@@ -175,7 +175,19 @@ TEST_F(Tokenize, WhatIsTrainedOnIsMarked) {
                                              "<s>USER: A ship\\? ASSISTANT:\\{\\+ Two\\.</s>\\+\\}\n"
                                              "sample 2 of 2: [0-9]+ tokens, [0-9]+ trained on\n"
                                              "<s>\\{\\+The end</s>\\+\\}\n"));
-  EXPECT_THAT(run.err, testing::StartsWith("1 bad records skipped, the first: chat.jsonl: line 3: found"));
+  EXPECT_THAT(run.err,
+              testing::HasSubstr("data: 1 bad records skipped, the first: chat.jsonl: line 3: found"));
+}
+
+// What finetune says of the data is seen before a long run.
+TEST_F(Tokenize, WhatIsWrongWithTheSamplesIsSaid) {
+  folder.write("text.txt", "A ship.\n<s>The caf\xe9 was closed, and the men went home.");
+  const RunResult run = folder.lora(
+      {"tokenize", "-m", "model.gguf", "--train-data", "text.txt", "--sample-start", "<S>", "--ctx", "8"});
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_THAT(run.err, testing::HasSubstr("1 cut at 8 tokens"));
+  EXPECT_THAT(run.err, testing::HasSubstr("warning: --sample-start '<S>' does not occur in the text"));
+  EXPECT_THAT(run.err, testing::HasSubstr("warning: text.txt: line 2 is not UTF-8"));
 }
 
 TEST_F(Tokenize, SamplesOfAVocabularyAlone) {
