@@ -120,6 +120,9 @@ Adapter read_adapter_peft(const std::string& folder, const PeftBase& base,
 Adapter parse_adapter_peft(std::string_view config, std::span<const std::byte> safetensors,
                            const PeftBase& base, std::vector<LeftOut>* left_out = nullptr);
 
+// The two files that write_adapter_peft writes into a folder.
+std::vector<std::string> peft_files(const std::string& folder);
+
 // A PEFT folder's two files, both or none, into a folder that is there. Ranks and scales that differ between
 // tensors become patterns; A and B stay as they are but for the order of rows. `n_layer` is the model's,
 // 0 if unknown. Error if the architecture's module names are not known, or a tensor has none.

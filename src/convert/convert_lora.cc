@@ -10,6 +10,7 @@
 #include "adapter/peft_names.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/same_file.h"
 #include "convert/file_name.h"
 #include "convert/lora_base.h"
 #include "gguf/printable.h"
@@ -135,13 +136,6 @@ std::string list_of(const std::vector<LeftOut>& left_out) {
   return text;
 }
 
-void refuse_same(const std::string& output, const std::string& input) {
-  std::error_code ignored;  // what is not there is not the same
-  if (!input.empty() && fs::equivalent(output, input, ignored)) {
-    fail("{}: is read, so it cannot be written", output);
-  }
-}
-
 bool needs_head_counts(const Adapter& adapter) {
   return std::any_of(adapter.pairs.begin(), adapter.pairs.end(), [&](const LoraPair& pair) {
     const auto module = peft_module(adapter.architecture, pair.base);
@@ -195,13 +189,18 @@ ConvertLoraResult convert_lora(const ConvertLoraOptions& options,
   result.path = !options.to_peft.empty()   ? options.to_peft
                 : !options.outfile.empty() ? options.outfile
                                            : fmt::format("{}-lora-{}.gguf", name, result.type);
-  refuse_same(result.path, options.input);
-  refuse_same(result.path, options.base);
 
   std::vector<LeftOut> left_out;
   std::vector<LeftOut>* may_leave_out = options.skip_unsupported ? &left_out : nullptr;
   Read read = read_input(options, may_leave_out, say);
   Adapter& adapter = read.adapter;
+  std::vector<std::string> inputs = read.base ? read.base->files : std::vector<std::string>();
+  inputs.insert(inputs.end(), {options.input, options.base});
+  if (options.to_peft.empty()) {
+    expect_new(result.path, inputs);
+  } else {
+    for (const std::string& path : peft_files(result.path)) expect_new(path, inputs);
+  }
   for (const std::string& norm : adapter.ignored) {
     leave_out(may_leave_out, options.input, "tensor " + printable(norm),
               "a LoRA on a norm, which no program applies, is not supported");

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "gguf/part_name.h"
 
 namespace lora {
 
@@ -17,17 +18,27 @@ std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
 }
 
 LoraBase lora_base_of(const HfConfig& config) {
-  return {config.path,    {std::string(config.architecture->name), config.n_head, config.n_head_kv},
-          config.n_layer, config.n_vocab,
-          std::nullopt,   config};
+  LoraBase base;
+  base.path = config.path;
+  base.files = {config.path};
+  base.facts = {std::string(config.architecture->name), config.n_head, config.n_head_kv};
+  base.n_layer = config.n_layer;
+  base.n_vocab = config.n_vocab;
+  base.config = config;
+  return base;
 }
 
 LoraBase open_lora_base(const std::string& path) {
-  if (is_directory(path)) return lora_base_of(read_hf_config(path));
   LoraBase base;
+  if (is_directory(path)) {
+    base = lora_base_of(read_hf_config(path));
+    base.files = {path};
+    return base;
+  }
   base.path = path;
   base.gguf = Gguf::open(path);
   const Gguf& gguf = *base.gguf;
+  base.files = files_of(gguf);
   if (gguf.get_string("general.type") == "adapter")
     fail("{}: holds a LoRA, not the model it belongs to", path);
   base.facts = peft_base(gguf);

@@ -1,4 +1,6 @@
 // What lora convert-lora refuses or leaves out, and that nothing is left behind.
+#include <map>
+
 #include "convert_lora_folder.h"
 
 namespace lora::test {
@@ -111,6 +113,40 @@ TEST(ConvertLora, WrongFilesAreOneErrorLineAndLeaveNothing) {
   }
 }
 
+// Whatever it is called or however it is found.
+TEST(ConvertLora, NothingThatIsReadIsReplaced) {
+  LoraFolder folder;
+  folder.peft.config["base_model_name_or_path"] = "implied.gguf";
+  folder.write_peft();
+  folder.write("base.gguf.tmp", folder.read("model.gguf"));
+  std::filesystem::rename(folder.at("model.gguf"), folder.at("implied.gguf"));
+  ASSERT_EQ(folder.lora({"convert-lora", "peft", "-o", "a.gguf.tmp"}).status, 0);
+  std::filesystem::create_directories(folder.at("to"));
+  folder.write("to/adapter_config.json.tmp", folder.read("a.gguf.tmp"));
+  const auto contents = [&] {
+    std::map<std::string, std::string> result;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path)) {
+      if (entry.is_regular_file()) result[entry.path()] = read_file(entry.path());
+    }
+    return result;
+  };
+  const auto before = contents();
+  const std::vector<std::vector<std::string>> cases = {
+      {"peft", "-o", "implied.gguf"},
+      {"peft", "-o", "peft/adapter_model.safetensors"},
+      {"peft", "-o", "peft/adapter_config.json"},
+      {"peft", "--base", "base.gguf.tmp", "-o", "base.gguf"},
+      {"a.gguf.tmp", "-o", "a.gguf"},
+      {"to/adapter_config.json.tmp", "--base", "implied.gguf", "--to-peft", "to"},
+      {"peft", "--to-peft", "peft"},
+  };
+  for (const std::vector<std::string>& args : cases) {
+    expect_error(folder.lora(std::vector<std::string>{"convert-lora"} + args), 1, "which is read");
+    EXPECT_EQ(contents() == before, true) << args.back();
+  }
+  EXPECT_EQ(folder.lora({"convert-lora", "peft", "-o", "peft/new.gguf"}).status, 0);
+}
+
 TEST(ConvertLora, WrongUseIsOneErrorLine) {
   const LoraFolder folder;
   folder.write_peft();
@@ -123,8 +159,8 @@ TEST(ConvertLora, WrongUseIsOneErrorLine) {
   expect_error(folder.convert({"--to-peft", "p", "-o", "b.gguf"}), 2,
                "--outfile: not together with --to-peft");
   expect_error(folder.convert({"-o", "none/b.gguf"}), 1, "none/b.gguf");
-  expect_error(folder.convert({"-o", "model.gguf"}), 1, "model.gguf: is read, so it cannot be written");
-  expect_error(folder.convert({"--to-peft", "./peft/"}), 1, "is read, so it cannot be written");
+  expect_error(folder.convert({"-o", "model.gguf"}), 1, "model.gguf: the output would replace");
+  expect_error(folder.convert({"--to-peft", "./peft/"}), 1, "which is read");
   expect_error(folder.convert({"--to-peft", "text.txt"}), 1, "text.txt: cannot make the folder");
   expect_error(folder.convert({"--base", "nowhere.gguf"}), 1, "nowhere.gguf");
   expect_error(folder.convert({"--base", "a.gguf"}), 1, "a.gguf: holds a LoRA, not the model it belongs to");
