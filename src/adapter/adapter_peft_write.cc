@@ -116,7 +116,7 @@ void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_
       const std::string name =
           fmt::format("base_model.model.{}.lora_{}{}", module->name, is_embedding ? "embedding_" : "", half) +
           (is_embedding ? "" : ".weight");
-      bytes.push_back(encode_matrix(values, type, name));
+      bytes.push_back(encode_matrix(values, type, folder, name));
       tensors.push_back({name, std::string(traits(type).name), std::move(shape), bytes.back()});
     };
     add("A", pair.a, {pair.rank, pair.n_in});
@@ -128,6 +128,8 @@ void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_
   AtomicFile weights(paths[0]), settings(paths[1]);
   write_safetensors(weights, tensors, {{"format", "pt"}});
   settings.write(config + "\n");
+  weights.sync();
+  settings.sync();
   weights.commit();
   settings.commit();
 }

@@ -27,6 +27,7 @@ std::optional<LoraBase> find_base(const ConvertLoraOptions& options, const std::
   if (const std::string beside = options.input + "/config.json"; file_exists(beside)) {
     return lora_base_of(parse_hf_config(MappedFile(beside).text(), beside));
   }
+  if (named.empty()) return std::nullopt;
   const bool is_here = named.ends_with(".gguf") ? file_exists(named) : file_exists(named + "/config.json");
   return is_here ? std::optional(open_lora_base(named)) : std::nullopt;
 }
@@ -49,12 +50,10 @@ Read read_input(const ConvertLoraOptions& options, std::vector<LeftOut>* left_ou
   Read read;
   switch (adapter_format(options.input)) {
     case AdapterFormat::folder: {
-      std::vector<LeftOut> ignored;  // said when the tensors are read
-      const PeftConfig config =
-          read_peft_config(options.input + "/adapter_config.json", left_out == nullptr ? nullptr : &ignored);
+      const PeftConfig config = read_peft_config(options.input + "/adapter_config.json", left_out);
       read.base = find_base(options, config.base_model);
       if (!read.base) ask_for_base(options, config.base_model, "the architecture");
-      read.adapter = read_adapter_peft(options.input, read.base->facts, left_out);
+      read.adapter = read_adapter_peft(options.input, config, read.base->facts, left_out);
       for (const char* changes : {"pissa", "olora", "corda", "loftq"}) {
         if (!config.initializer.starts_with(changes)) continue;
         say(
@@ -72,7 +71,7 @@ Read read_input(const ConvertLoraOptions& options, std::vector<LeftOut>* left_ou
       break;
     case AdapterFormat::gguf:
       read.adapter = read_adapter_gguf(options.input);
-      read.base = find_base(options, read.adapter.base_model);
+      read.base = find_base(options, "");  // the name that it holds is for people, and no path
       break;
   }
   return read;
