@@ -76,8 +76,8 @@ void check_pair(const LoraPair& pair, const std::optional<PairShape>& shape, con
 //   general.name, general.base_model.0.name, lora_cpp.* (f32 rope_freq_base and rope_freq_scale, facts),
 //   tensors BASE.lora_a ne = {n_in, rank} and BASE.lora_b ne = {rank, n_out};
 //   token_embd.weight has its A flipped: ne = {rank, n_vocab}, and B ne = {rank, n_embd}.
-// Tensors are written in F32 or F16; every type that decodes is read. The bytes are a function of the
-// adapter alone.
+// Tensors are written in F32 or F16, finite values only; every type that decodes is read. The bytes are a
+// function of the adapter alone.
 Adapter read_adapter_gguf(const std::string& path);
 Adapter parse_adapter_gguf(const Gguf& file);
 void write_adapter_gguf(const Adapter& adapter, const std::string& path, Type type = Type::F32);
@@ -97,6 +97,7 @@ Adapter parse_adapter_ggla(std::span<const std::byte> bytes, const std::string& 
 struct PeftBase {
   std::string architecture;           // general.architecture
   int64_t n_head = 0, n_head_kv = 0;  // needed where rows are reordered (hf_names.h)
+  bool is_tied = false;               // the embedding's table is the output, too
 };
 PeftBase peft_base(const Gguf& base);
 
@@ -120,9 +121,14 @@ Adapter read_adapter_peft(const std::string& folder, const PeftBase& base,
 Adapter parse_adapter_peft(std::string_view config, std::span<const std::byte> safetensors,
                            const PeftBase& base, std::vector<LeftOut>* left_out = nullptr);
 
-// A PEFT folder's two files, both or none, into a folder that is there. Ranks and scales that differ between
-// tensors become patterns; A and B stay as they are but for the order of rows. `n_layer` is the model's,
-// 0 if unknown. Error if the architecture's module names are not known, or a tensor has none.
+// The two files that write_adapter_peft writes into a folder.
+std::vector<std::string> peft_files(const std::string& folder);
+
+// A PEFT folder's two files, into a folder that is there. Both are whole on the disk before either gets its
+// name; only a rename that fails after the first, or a crash between the two, can leave one of them new.
+// Ranks and scales that differ between tensors become patterns; A and B stay as they are but for the order of
+// rows. `n_layer` is the model's, 0 if unknown. Error if the architecture's module names are not known, or a
+// tensor has none.
 void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_layer,
                         const std::string& folder, Type type = Type::F32);
 

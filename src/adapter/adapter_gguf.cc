@@ -108,8 +108,11 @@ void write_adapter_gguf(const Adapter& adapter, const std::string& path, Type ty
   std::deque<std::vector<std::byte>> encoded;
   const auto add = [&](const std::string& name, const std::vector<int64_t>& ne,
                        const std::vector<float>& values) {
-    if (type == Type::F32) return writer.add_tensor(name, type, ne, std::as_bytes(std::span(values)));
-    encoded.push_back(encode_matrix(values, type, name));
+    if (type == Type::F32) {
+      check_values(values, type, path, name);
+      return writer.add_tensor(name, type, ne, std::as_bytes(std::span(values)));
+    }
+    encoded.push_back(encode_matrix(values, type, path, name));
     writer.add_tensor(name, type, ne, encoded.back());
   };
   for (const LoraPair& pair : adapter.pairs) {

@@ -86,6 +86,11 @@ struct FolderReader {
     if (tensor.shape.size() != 2) {
       fail("{}: {}: expected 2 dimensions, found {}", path, what, tensor.shape.size());
     }
+    if (config.is_mlx && base.is_tied && target->base == kTokenEmbedding) {
+      return leave_out(left_out, path, what,
+                       "MLX adds an embedding's LoRA to the output too where both are one matrix, which an "
+                       "adapter cannot do");
+    }
     LoraHalf half;
     half.base = target->base;
     half.tensor = printable(tensor.name);
@@ -149,12 +154,19 @@ PeftBase peft_base(const Gguf& base) {
   if (!n_head) fail("{}: key {}.attention.head_count: missing", base.path(), result.architecture);
   result.n_head = *n_head;
   result.n_head_kv = base.get_int(result.architecture + ".attention.head_count_kv").value_or(*n_head);
+  result.is_tied = base.find_tensor("output.weight") == nullptr;
   return result;
 }
 
 Adapter read_adapter_peft(const std::string& folder, const PeftBase& base, std::vector<LeftOut>* left_out) {
   check_peft_knows(folder, base.architecture);
-  const PeftConfig config = read_peft_config(folder + "/adapter_config.json", left_out);
+  return read_adapter_peft(folder, read_peft_config(folder + "/adapter_config.json", left_out), base,
+                           left_out);
+}
+
+Adapter read_adapter_peft(const std::string& folder, const PeftConfig& config, const PeftBase& base,
+                          std::vector<LeftOut>* left_out) {
+  check_peft_knows(folder, base.architecture);
   const std::string pickle = folder + "/adapter_model.bin";
   std::string path = folder + (config.is_mlx ? "/adapters.safetensors" : "/adapter_model.safetensors");
   if (config.is_mlx || file_exists(path) || !file_exists(pickle)) {

@@ -86,6 +86,10 @@ Json config_of(const Adapter& adapter, const std::vector<Module>& modules, int64
 
 }  // namespace
 
+std::vector<std::string> peft_files(const std::string& folder) {
+  return {folder + "/adapter_model.safetensors", folder + "/adapter_config.json"};
+}
+
 void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_layer,
                         const std::string& folder, Type type) {
   check_peft_knows(folder, adapter.architecture);
@@ -112,7 +116,7 @@ void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_
       const std::string name =
           fmt::format("base_model.model.{}.lora_{}{}", module->name, is_embedding ? "embedding_" : "", half) +
           (is_embedding ? "" : ".weight");
-      bytes.push_back(encode_matrix(values, type, name));
+      bytes.push_back(encode_matrix(values, type, folder, name));
       tensors.push_back({name, std::string(traits(type).name), std::move(shape), bytes.back()});
     };
     add("A", pair.a, {pair.rank, pair.n_in});
@@ -120,9 +124,12 @@ void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_
   }
   const std::string config =
       config_of(adapter, modules, n_layer).dump(2, ' ', false, Json::error_handler_t::replace);
-  AtomicFile weights(folder + "/adapter_model.safetensors"), settings(folder + "/adapter_config.json");
+  const std::vector<std::string> paths = peft_files(folder);
+  AtomicFile weights(paths[0]), settings(paths[1]);
   write_safetensors(weights, tensors, {{"format", "pt"}});
   settings.write(config + "\n");
+  weights.sync();
+  settings.sync();
   weights.commit();
   settings.commit();
 }

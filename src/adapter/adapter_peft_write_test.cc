@@ -1,5 +1,8 @@
 // What is read from a PEFT folder and written as one is the same adapter, to the byte where one alpha does.
+#include <sys/resource.h>
+
 #include <algorithm>
+#include <csignal>
 #include <nlohmann/json.hpp>
 
 #include "adapter/adapter.h"
@@ -177,6 +180,30 @@ TEST(AdapterPeftWrite, LeavesNothingBehindAfterAnError) {
   EXPECT_THAT(error(kBase, Type::F16), HasSubstr("beyond what F16 holds"));
   adapter.architecture = "mamba";
   EXPECT_THAT(error(kBase), HasSubstr("architecture mamba"));
+  EXPECT_TRUE(std::filesystem::is_empty(scratch.path()));
+}
+
+// A limit on the size of files stands for a full disk: the weights fit, adapter_config.json does not.
+TEST(WritePeft, NeitherFileAppearsIfOneDoesNotFit) {
+  const ScratchFolder scratch;
+  Adapter adapter;
+  adapter.architecture = "llama";
+  adapter.pairs = {pair_of("blk.0.ffn_up.weight", 1, 1, 1)};
+  write_adapter_peft(adapter, kBase, 1, scratch.path());
+  const size_t weights = std::filesystem::file_size(scratch.file("adapter_model.safetensors"));
+  ASSERT_LT(weights, std::filesystem::file_size(scratch.file("adapter_config.json")));
+  std::filesystem::remove(scratch.file("adapter_model.safetensors"));
+  std::filesystem::remove(scratch.file("adapter_config.json"));
+
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small = {weights, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const std::string error = error_of([&] { write_adapter_peft(adapter, kBase, 1, scratch.path()); });
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_THAT(error, HasSubstr("adapter_config.json"));
   EXPECT_TRUE(std::filesystem::is_empty(scratch.path()));
 }
 

@@ -70,6 +70,29 @@ TEST(Mlx, RowsOfQAndKAreReorderedAndTheEmbeddingIsRead) {
   EXPECT_EQ(adapter.find("token_embd.weight")->n_in, 10);
 }
 
+// There mlx-lm's output computes with it, too; llama.cpp's and ours do not.
+TEST(Mlx, AnEmbeddingThatIsTheOutputIsRefusedOrLeftOut) {
+  MlxFolder mlx;
+  mlx.mlx_pair("model.embed_tokens", 10, 8);
+  mlx.mlx_pair("model.layers.0.mlp.up_proj", 8, 6);
+  EXPECT_EQ(mlx.read().pairs.size(), 2u);
+  const std::vector<float> zeros(80);
+  GgufWriter tied;
+  tied.set_string("general.architecture", "llama");
+  tied.set_u32("llama.attention.head_count", 2);
+  tied.add_tensor("token_embd.weight", Type::F32, {8, 10}, std::as_bytes(std::span(zeros)));
+  tied.add_tensor("blk.0.ffn_up.weight", Type::F32, {8, 6}, std::as_bytes(std::span(zeros).first(48)));
+  tied.write(mlx.scratch.file("tied.gguf"));
+  const Gguf base = Gguf::open(mlx.scratch.file("tied.gguf"));
+  const std::string error = error_of([&] { read_adapter(mlx.scratch.path(), base); });
+  EXPECT_THAT(error, HasSubstr("model.embed_tokens.lora_a: MLX adds an embedding's LoRA to the output too"));
+  std::vector<LeftOut> left_out;
+  const Adapter rest = read_adapter_peft(mlx.scratch.path(), peft_base(base), &left_out);
+  ASSERT_EQ(rest.pairs.size(), 1u);
+  EXPECT_EQ(rest.pairs[0].base, "blk.0.ffn_up.weight");
+  EXPECT_EQ(left_out.size(), 2u);  // the halves
+}
+
 TEST(Mlx, WhatIsNoLoraIsRefused) {
   const std::vector<std::tuple<std::string, ordered_json, std::string>> cases = {
       {"fine_tune_type", "full", "fine_tune_type: expected \"lora\", found \"full\""},

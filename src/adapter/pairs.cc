@@ -88,12 +88,26 @@ void leave_out(std::vector<LeftOut>* left_out, const std::string& path, const st
   left_out->push_back({why, what});
 }
 
-std::vector<std::byte> encode_matrix(const std::vector<float>& values, Type type, const std::string& tensor) {
+void check_values(const std::vector<float>& values, Type type, const std::string& path,
+                  const std::string& tensor) {
   constexpr float f16_limit = 65519.99f;  // rounds to 65504
-  if (type == Type::F16 && std::any_of(values.begin(), values.end(),
-                                       [](float value) { return !(std::fabs(value) <= f16_limit); })) {
-    fail("tensor {}: a value is beyond what F16 holds; take --outtype f32", printable(tensor));
+  float most = 0;
+  for (const float value : values) {
+    if (!std::isfinite(value)) {
+      fail("{}: tensor {}: holds a value that is not finite: the adapter is damaged, or its scale too large",
+           path, printable(tensor));
+    }
+    most = std::max(most, std::fabs(value));
   }
+  if (type == Type::F16 && most > f16_limit) {
+    fail("{}: tensor {}: a value of {:g} is beyond what F16 holds; take --outtype f32", path,
+         printable(tensor), most);
+  }
+}
+
+std::vector<std::byte> encode_matrix(const std::vector<float>& values, Type type, const std::string& path,
+                                     const std::string& tensor) {
+  check_values(values, type, path, tensor);
   std::vector<std::byte> bytes(values.size() * (type == Type::F16 ? 2 : 4));
   find_encoder(type)(bytes.data(), values.data(), int64_t(values.size()), nullptr);
   return bytes;

@@ -45,7 +45,11 @@ void set_scales(Adapter& adapter, const std::function<double(const LoraPair&)>& 
 void leave_out(std::vector<LeftOut>* left_out, const std::string& path, const std::string& what,
                const std::string& why);
 
-// A matrix as it is written, in F32 or F16. Error naming `tensor` if a value is beyond what F16 holds.
-std::vector<std::byte> encode_matrix(const std::vector<float>& values, Type type, const std::string& tensor);
+// Error naming the file and the tensor if a value is not finite, or beyond what the type, F32 or F16, holds.
+void check_values(const std::vector<float>& values, Type type, const std::string& path,
+                  const std::string& tensor);
+// A matrix as it is written, checked.
+std::vector<std::byte> encode_matrix(const std::vector<float>& values, Type type, const std::string& path,
+                                     const std::string& tensor);
 
 }  // namespace lora

@@ -48,4 +48,8 @@ PeftConfig read_peft_config(const std::string& path, std::vector<LeftOut>* left_
 PeftConfig parse_peft_config(std::string_view text, const std::string& path,
                              std::vector<LeftOut>* left_out = nullptr);
 
+// read_adapter_peft (adapter.h) where the folder's adapter_config.json is read already.
+Adapter read_adapter_peft(const std::string& folder, const PeftConfig& config, const PeftBase& base,
+                          std::vector<LeftOut>* left_out);
+
 }  // namespace lora

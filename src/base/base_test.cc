@@ -14,6 +14,7 @@
 #include "base/machine.h"
 #include "base/parallel.h"
 #include "base/random.h"
+#include "base/same_file.h"
 
 namespace lora {
 namespace {
@@ -155,6 +156,23 @@ TEST(Files, AtomicFileAppearsWholeOrNotAtAll) {
   EXPECT_FALSE(file_exists(path + ".tmp"));
   EXPECT_THROW(AtomicFile(testing::TempDir() + "no/such/folder/x"), Error);
   std::filesystem::remove(path);
+}
+
+// AtomicFile destroys what is called OUT.tmp, too.
+TEST(Files, NothingIsWrittenOverWhatIsRead) {
+  const std::string folder = scratch("inputs");
+  std::filesystem::create_directories(folder + "/sub");
+  const std::vector<std::string> inputs = {"", folder, folder + "/../lora_base_model.tmp"};
+  std::ofstream(folder + "/a") << "a";
+  std::ofstream(folder + "/b.tmp") << "b";
+  std::filesystem::create_symlink(folder + "/a", folder + "/sub/link");
+  for (const char* out : {"", "/a", "/b", "/b.tmp", "/sub/../a", "/sub/link", "/../lora_base_model"}) {
+    EXPECT_THROW(expect_new(folder + out, inputs), Error) << out;
+  }
+  for (const char* out : {"/c", "/a.gguf", "/sub/a", "/../lora_base_mode"}) {
+    EXPECT_NO_THROW(expect_new(folder + out, inputs)) << out;
+  }
+  std::filesystem::remove_all(folder);
 }
 
 TEST(Files, MappedFileNamesWhatItCannotOpen) {

@@ -131,9 +131,13 @@ void AtomicFile::write_at(uint64_t position, const void* data, size_t size) {
   }
 }
 
-void AtomicFile::commit() {
+void AtomicFile::sync() {
   flush();
   if (::fsync(fd_) != 0) fail("{}: cannot flush to disk: {}", temporary_, reason());
+}
+
+void AtomicFile::commit() {
+  sync();
   const int closed = ::close(std::exchange(fd_, -1));
   if (closed != 0 || ::rename(temporary_.c_str(), target_.c_str()) != 0) {
     const std::string why = reason();

@@ -50,6 +50,8 @@ class AtomicFile {
   // Writes at a place of its own, behind what write() has written; holes hold zeros. Threads may call it at
   // once.
   void write_at(uint64_t position, const void* data, size_t size);
+  // What is written is on the disk when it returns, not under the target's name yet.
+  void sync();
   void commit();
 
  private:

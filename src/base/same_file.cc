@@ -2,6 +2,9 @@
 
 #include <filesystem>
 
+#include "base/error.h"
+#include "base/file.h"
+
 namespace lora {
 
 bool same_file(const std::string& a, const std::string& b) {
@@ -9,6 +12,24 @@ bool same_file(const std::string& a, const std::string& b) {
   std::error_code error;
   if (fs::equivalent(a, b, error)) return true;
   return fs::absolute(a, error).lexically_normal() == fs::absolute(b, error).lexically_normal();
+}
+
+std::string replaced_by(const std::string& out, const std::string& input) {
+  if (input.empty()) return "";
+  if (same_file(out, input) || same_file(out + ".tmp", input)) return input;
+  if (!is_directory(input)) return "";
+  for (const std::string& name : files_in(input)) {
+    const std::string file = input + "/" + name;
+    if (same_file(out, file) || same_file(out + ".tmp", file)) return file;
+  }
+  return "";
+}
+
+void expect_new(const std::string& out, std::span<const std::string> inputs) {
+  for (const std::string& input : inputs) {
+    const std::string file = replaced_by(out, input);
+    if (!file.empty()) fail("{}: the output would replace {}, which is read", out, file);
+  }
 }
 
 }  // namespace lora

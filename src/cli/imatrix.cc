@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "base/same_file.h"
 #include "base/signals.h"
 #include "cli/commands.h"
 #include "cli/help.h"
@@ -29,6 +30,7 @@ int imatrix_command(const std::vector<std::string>& args) {
     fmt::print("{}", help_page(line));
     return 0;
   }
+  expect_new(out, std::vector{options.model, source.file});
   options.text = read_text(source, given, LineEnds::unix);
   catch_stop_signals();
 

@@ -122,7 +122,7 @@ int plot_command(const std::vector<std::string>& args) {
   }
   const Chart chart = chart_of(paths, x_axis, smooth);
   for (const std::string& path : paths) {
-    if (same_file(path, output)) fail("--output: {} is one of the metrics", output);
+    if (!replaced_by(output, path).empty()) fail("--output: {} is one of the metrics", output);
   }
   AtomicFile file(output);
   file.write(to_svg(chart));

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/machine.h"
 #include "base/parallel.h"
+#include "base/same_file.h"
 #include "convert/encode.h"
 #include "convert/file_name.h"
 #include "convert/hf_config.h"
@@ -208,6 +209,7 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
     }
     for (const size_t i : parts[part]) head.declare_tensor(plan[i].name, plan[i].type, plan[i].ne());
     result.files.push_back(path_of_part(path, part, parts.size()));
+    expect_new(result.files.back(), {&options.folder, 1});
     outputs.emplace_back(head, result.files.back());
     for (size_t i = 0; i < parts[part].size() && !events.should_stop(); ++i) {
       const PlannedTensor& tensor = plan[parts[part][i]];

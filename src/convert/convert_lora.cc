@@ -10,6 +10,7 @@
 #include "adapter/peft_names.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/same_file.h"
 #include "convert/file_name.h"
 #include "convert/lora_base.h"
 #include "gguf/printable.h"
@@ -26,6 +27,7 @@ std::optional<LoraBase> find_base(const ConvertLoraOptions& options, const std::
   if (const std::string beside = options.input + "/config.json"; file_exists(beside)) {
     return lora_base_of(parse_hf_config(MappedFile(beside).text(), beside));
   }
+  if (named.empty()) return std::nullopt;
   const bool is_here = named.ends_with(".gguf") ? file_exists(named) : file_exists(named + "/config.json");
   return is_here ? std::optional(open_lora_base(named)) : std::nullopt;
 }
@@ -48,12 +50,10 @@ Read read_input(const ConvertLoraOptions& options, std::vector<LeftOut>* left_ou
   Read read;
   switch (adapter_format(options.input)) {
     case AdapterFormat::folder: {
-      std::vector<LeftOut> ignored;  // said when the tensors are read
-      const PeftConfig config =
-          read_peft_config(options.input + "/adapter_config.json", left_out == nullptr ? nullptr : &ignored);
+      const PeftConfig config = read_peft_config(options.input + "/adapter_config.json", left_out);
       read.base = find_base(options, config.base_model);
       if (!read.base) ask_for_base(options, config.base_model, "the architecture");
-      read.adapter = read_adapter_peft(options.input, read.base->facts, left_out);
+      read.adapter = read_adapter_peft(options.input, config, read.base->facts, left_out);
       for (const char* changes : {"pissa", "olora", "corda", "loftq"}) {
         if (!config.initializer.starts_with(changes)) continue;
         say(
@@ -71,7 +71,7 @@ Read read_input(const ConvertLoraOptions& options, std::vector<LeftOut>* left_ou
       break;
     case AdapterFormat::gguf:
       read.adapter = read_adapter_gguf(options.input);
-      read.base = find_base(options, read.adapter.base_model);
+      read.base = find_base(options, "");  // the name that it holds is for people, and no path
       break;
   }
   return read;
@@ -135,13 +135,6 @@ std::string list_of(const std::vector<LeftOut>& left_out) {
   return text;
 }
 
-void refuse_same(const std::string& output, const std::string& input) {
-  std::error_code ignored;  // what is not there is not the same
-  if (!input.empty() && fs::equivalent(output, input, ignored)) {
-    fail("{}: is read, so it cannot be written", output);
-  }
-}
-
 bool needs_head_counts(const Adapter& adapter) {
   return std::any_of(adapter.pairs.begin(), adapter.pairs.end(), [&](const LoraPair& pair) {
     const auto module = peft_module(adapter.architecture, pair.base);
@@ -195,13 +188,18 @@ ConvertLoraResult convert_lora(const ConvertLoraOptions& options,
   result.path = !options.to_peft.empty()   ? options.to_peft
                 : !options.outfile.empty() ? options.outfile
                                            : fmt::format("{}-lora-{}.gguf", name, result.type);
-  refuse_same(result.path, options.input);
-  refuse_same(result.path, options.base);
 
   std::vector<LeftOut> left_out;
   std::vector<LeftOut>* may_leave_out = options.skip_unsupported ? &left_out : nullptr;
   Read read = read_input(options, may_leave_out, say);
   Adapter& adapter = read.adapter;
+  std::vector<std::string> inputs = read.base ? read.base->files : std::vector<std::string>();
+  inputs.insert(inputs.end(), {options.input, options.base});
+  if (options.to_peft.empty()) {
+    expect_new(result.path, inputs);
+  } else {
+    for (const std::string& path : peft_files(result.path)) expect_new(path, inputs);
+  }
   for (const std::string& norm : adapter.ignored) {
     leave_out(may_leave_out, options.input, "tensor " + printable(norm),
               "a LoRA on a norm, which no program applies, is not supported");

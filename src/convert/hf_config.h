@@ -30,8 +30,8 @@ struct HfConfig {
   int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
   bool states_head_dim = false;
   double rms_norm_eps = 1e-6;
-  double rotary_part = 1;  // partial_rotary_factor
-  std::optional<bool> tied;
+  double rotary_part = 1;    // partial_rotary_factor
+  std::optional<bool> tied;  // tie_word_embeddings
   std::optional<int64_t> sliding_window;
   std::optional<double> attn_softcap, final_softcap;
   HfRope rope;
@@ -40,6 +40,9 @@ struct HfConfig {
   std::string unreadable_quantization;   // what quantized the weights, where that cannot be read
 
   int64_t size(Dim dim) const;
+  // Whether the token embedding is the output, too. Gemma's classes tie the two unless told otherwise, others
+  // do where no weight of the output is there.
+  bool is_tied(bool has_output) const { return tied.value_or(architecture->norms_lack_one || !has_output); }
   int64_t n_rot() const { return int64_t(double(head_dim) * rotary_part); }
 };
 

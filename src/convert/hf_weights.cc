@@ -152,6 +152,11 @@ const HfTensor* HfWeights::find(std::string_view name) const {
   return found == tensors_.end() ? nullptr : &found->second;
 }
 
+std::string HfWeights::output_module() const {
+  const std::string_view within = "language_model.lm_head";
+  return std::string(!find("lm_head.weight") && find(std::string(within) + ".weight") ? within : "lm_head");
+}
+
 const std::string& HfWeights::path_of(const HfTensor& tensor) const {
   return std::visit([](const auto& file) -> const std::string& { return file.path(); }, files_[tensor.file]);
 }

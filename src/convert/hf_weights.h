@@ -28,6 +28,8 @@ class HfWeights {
 
   const std::map<std::string, HfTensor, std::less<>>& tensors() const { return tensors_; }
   const HfTensor* find(std::string_view name) const;
+  // Where the output is, or would be: "lm_head", within some models "language_model.lm_head".
+  std::string output_module() const;
   const std::string& path_of(const HfTensor& tensor) const;
   uint64_t file_bytes() const { return file_bytes_; }
 

@@ -1,33 +1,60 @@
 #include "convert/lora_base.h"
 
+#include <filesystem>
+
 #include "base/error.h"
 #include "base/file.h"
+#include "convert/hf_weights.h"
+#include "gguf/part_name.h"
 
 namespace lora {
+namespace {
+
+// Of the weights beside a config.json; true where they are not all there, as then it says what counts.
+bool has_output(const std::string& folder) {
+  try {
+    const HfWeights weights = HfWeights::open(folder);
+    return weights.find(weights.output_module() + ".weight") != nullptr;
+  } catch (const Error&) {
+    return true;
+  }
+}
+
+}  // namespace
 
 std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
   if (gguf) return pair_shape(*gguf, tensor);
   const auto place = find_hf_matrix(*config->architecture, tensor);
   if (!place || (place->layer && *place->layer >= config->n_layer)) return std::nullopt;
-  // Gemma's classes tie the two matrices unless told otherwise.
-  const bool tied = config->tied.value_or(config->architecture->norms_lack_one);
-  if (tied && place->module->hf == "lm_head") return std::nullopt;
+  if (facts.is_tied && place->module->hf == "lm_head") return std::nullopt;
   const PairShape shape = {config->size(place->module->n_in), config->size(place->module->n_out)};
   return tensor == kTokenEmbedding ? PairShape{shape.n_out, shape.n_in} : shape;
 }
 
 LoraBase lora_base_of(const HfConfig& config) {
-  return {config.path,    {std::string(config.architecture->name), config.n_head, config.n_head_kv},
-          config.n_layer, config.n_vocab,
-          std::nullopt,   config};
+  LoraBase base;
+  base.path = config.path;
+  base.files = {config.path};
+  base.facts = {std::string(config.architecture->name), config.n_head, config.n_head_kv};
+  const std::string folder = std::filesystem::path(config.path).parent_path();
+  base.facts.is_tied = config.is_tied(config.tied || has_output(folder));
+  base.n_layer = config.n_layer;
+  base.n_vocab = config.n_vocab;
+  base.config = config;
+  return base;
 }
 
 LoraBase open_lora_base(const std::string& path) {
-  if (is_directory(path)) return lora_base_of(read_hf_config(path));
   LoraBase base;
+  if (is_directory(path)) {
+    base = lora_base_of(read_hf_config(path));
+    base.files = {path};
+    return base;
+  }
   base.path = path;
   base.gguf = Gguf::open(path);
   const Gguf& gguf = *base.gguf;
+  base.files = files_of(gguf);
   if (gguf.get_string("general.type") == "adapter")
     fail("{}: holds a LoRA, not the model it belongs to", path);
   base.facts = peft_base(gguf);

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "adapter/adapter.h"
 #include "convert/hf_config.h"
@@ -16,6 +17,7 @@ namespace lora {
 struct LoraBase {
   std::string path;
   PeftBase facts;
+  std::vector<std::string> files;    // all that is the model: files and folders
   int64_t n_layer = 0, n_vocab = 0;  // n_vocab: rows of the embedding
   std::optional<Gguf> gguf;          // one of the two
   std::optional<HfConfig> config;

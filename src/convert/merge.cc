@@ -8,6 +8,7 @@
 #include "adapter/adapter.h"
 #include "adapter/pairs.h"
 #include "base/error.h"
+#include "base/same_file.h"
 #include "generate/session.h"
 #include "gguf/hf_names.h"
 #include "gguf/part_name.h"

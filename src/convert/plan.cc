@@ -89,12 +89,8 @@ struct Planner {
   void root(const HfModule& module) {
     if (module.hf != "lm_head")
       return require(module, prefix + std::string(module.hf), std::string(module.gguf));
-    std::string name = "lm_head";
-    if (!weights.find("lm_head.weight") && weights.find("language_model.lm_head.weight")) {
-      name = "language_model.lm_head";
-    }
-    // Gemma's classes tie the two matrices unless told otherwise.
-    if (config.tied.value_or(config.architecture->norms_lack_one || !weights.find(name + ".weight"))) {
+    const std::string name = weights.output_module();
+    if (config.is_tied(weights.find(name + ".weight") != nullptr)) {
       use(name + ".weight");
     } else {
       require(module, name, std::string(module.gguf));

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/same_file.h"
 #include "convert/imatrix.h"
 #include "convert/rewrite.h"
 #include "gguf/part_name.h"

@@ -175,6 +175,13 @@ TEST(Quantize, DamagedWeightsAndWrongFilesAreRefused) {
   EXPECT_THAT(error_of(options), testing::HasSubstr("blk.1.ffn_gate.weight"));
   options.in = options.out = good;
   EXPECT_THAT(error_of(options), testing::HasSubstr("would replace"));
+  options.out = folder.at("same");
+  options.in = options.out + ".tmp";
+  std::filesystem::copy_file(good, options.in);
+  EXPECT_THAT(error_of(options), testing::HasSubstr("same.tmp, which is read"));
+  EXPECT_EQ(std::filesystem::file_size(options.in), std::filesystem::file_size(good));
+  std::filesystem::remove(options.in);
+  options.in = good;
   options.out = folder.at("out.gguf");
   GgufWriter adapter;
   adapter.set_string("general.type", "adapter");

@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "base/machine.h"
-#include "base/same_file.h"
 #include "convert/encode.h"
 #include "gguf/printable.h"
 #include "kernels/decode/decode.h"
@@ -155,12 +154,6 @@ void expect_model(const Gguf& model) {
   const std::string type = model.get_string("general.type").value_or("model");
   if (type != "model") fail("{}: holds '{}', expected a model", model.path(), printable(type));
   if (model.tensors().empty()) fail("{}: a vocabulary without tensors, expected a model", model.path());
-}
-
-void expect_new(const std::string& out, std::span<const std::string> inputs) {
-  for (const std::string& in : inputs) {
-    if (same_file(in, out)) fail("{}: the output would replace {}, which is read", out, in);
-  }
 }
 
 }  // namespace lora

@@ -72,7 +72,5 @@ GgufWriter copied_keys(const Gguf& model);
 
 // Error unless the file holds a model with tensors.
 void expect_model(const Gguf& model);
-// Error if the output would replace a file that is read.
-void expect_new(const std::string& out, std::span<const std::string> inputs);
 
 }  // namespace lora

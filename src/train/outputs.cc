@@ -11,6 +11,13 @@ struct Named {
   std::string flag, path;
 };
 
+void expect_spared(const std::string& flag, const std::string& path, const Named& other) {
+  const std::string file = replaced_by(path, other.path);
+  if (file.empty()) return;
+  if (same_file(file, path)) fail("{}: {} is the file of {}", flag, path, other.flag);
+  fail("{}: {} is written as {}.tmp first, the file of {}", flag, path, path, other.flag);
+}
+
 }  // namespace
 
 std::string fill_pattern(std::string name, const std::string& pattern, const std::string& value) {
@@ -55,21 +62,26 @@ void check_outputs(const FinetuneOptions& options, int64_t last_iteration) {
     }
     others.push_back({"--metrics", options.metrics});
   }
+  std::vector<Named> outputs;
   // A checkpoint may replace the one the run began with; nothing else may.
   for (const auto& [flag, name] :
        {Named{"--lora-out", options.lora_out}, Named{"--checkpoint-out", options.checkpoint_out}}) {
     std::vector<std::string> paths = output_paths(options, name, last_iteration);
     if (options.save_best && flag == "--lora-out") paths.push_back(best_path(options));
     for (const std::string& path : paths) {
-      if (flag == "--lora-out" && same_file(path, options.checkpoint_in)) {
+      if (!same_file(path, options.checkpoint_in)) {
+        expect_spared(flag, path, {"--checkpoint-in", options.checkpoint_in});
+      } else if (flag == "--lora-out") {
         fail("{}: {} is the file of --checkpoint-in", flag, path);
       }
-      for (const Named& other : others) {
-        if (same_file(path, other.path)) fail("{}: {} is the file of {}", flag, path, other.flag);
+      for (const Named& other : others) expect_spared(flag, path, other);
+      for (const Named& other : outputs) {
+        expect_spared(flag, path, other);
+        expect_spared(other.flag, other.path, {flag, path});
       }
       const AtomicFile can_be_created(path);  // and is gone again
     }
-    for (const std::string& path : paths) others.push_back({flag, path});
+    for (const std::string& path : paths) outputs.push_back({flag, path});
   }
 }
 

@@ -332,6 +332,12 @@ std::vector<Case> outputs() {
        "the file of --train-data"},
       {"MetricsAreTheText", nothing, kFinetune + Args{"--metrics", "text.txt"}, kFailed,
        "the file of --train-data"},
+      {"OutputsFirstNameIsTheModel", [](const Folder& f) { f.write("a.gguf.tmp", f.read("model.gguf")); },
+       kFinetune + Args{"-m", "a.gguf.tmp", "--lora-out", "a.gguf"}, kFailed,
+       "--lora-out: a.gguf is written as a.gguf.tmp first, the file of --model-base"},
+      {"OutputsFirstNameIsTheOther", nothing,
+       kFinetune + Args{"--lora-out", "a.gguf", "--checkpoint-out", "a.gguf.tmp"}, kFailed,
+       "--lora-out: a.gguf is written as a.gguf.tmp first, the file of --checkpoint-out"},
       {"OutputsAreOne", nothing, kFinetune + Args{"--lora-out", "a.gguf", "--checkpoint-out", "a.gguf"},
        kFailed, "--checkpoint-out: a.gguf is the file of --lora-out"},
   };

@@ -1,4 +1,7 @@
 // What lora convert-lora refuses or leaves out, and that nothing is left behind.
+#include <cmath>
+#include <map>
+
 #include "convert_lora_folder.h"
 
 namespace lora::test {
@@ -92,6 +95,22 @@ TEST(ConvertLora, WrongFilesAreOneErrorLineAndLeaveNothing) {
        [](auto& f) { f.peft.pair(kLoraLayer + "mlp.gate_proj", 255, 768, 2); }},
       {"the model model.gguf has no such tensor",
        [](auto& f) { f.peft.pair("base_model.model.model.layers.6.mlp.up_proj", 256, 768, 2); }},
+      {"blk.0.attn_v.weight.lora_a: holds a value that is not finite|"
+       "self_attn.v_proj.lora_A.weight: holds a value that is not finite",
+       [](auto& f) {
+         std::vector<float> a(512, 1);
+         a[7] = NAN;
+         f.peft.tensor(kLoraLayer + "self_attn.v_proj.lora_A.weight", {2, 256}, a);
+         f.peft.tensor(kLoraLayer + "self_attn.v_proj.lora_B.weight", {128, 2}, numbers(256, 1));
+       }},
+      // Two tensors have one alpha; folding the third's scale into its B overflows.
+      {"blk.0.ffn_up.weight.lora_b: holds a value that is not finite|"
+       "mlp.up_proj.lora_B.weight: holds a value that is not finite",
+       [](auto& f) {
+         f.peft.pair(kLoraLayer + "self_attn.v_proj", 256, 128, 2);
+         f.peft.config["lora_alpha"] = 1e-20;
+         f.peft.config["alpha_pattern"] = {{"up_proj", 1e30}};
+       }},
       {"not what its shape takes",
        [](auto& f) {
          f.peft.header[kLoraLayer + "mlp.up_proj.lora_A.weight"]["shape"] = {1 << 20, 1 << 20};
@@ -105,10 +124,46 @@ TEST(ConvertLora, WrongFilesAreOneErrorLineAndLeaveNothing) {
     folder.write_peft();
     const std::set<std::string> before = folder.names();
     for (const char* flag : {"--outtype=f32", "--skip-unsupported", "--to-peft=new"}) {
-      expect_error(folder.convert({flag}), 1, why);
+      const size_t other = why.find('|');  // how a PEFT folder has it
+      const bool is_other = other != why.npos && flag == std::string("--to-peft=new");
+      expect_error(folder.convert({flag}), 1, is_other ? why.substr(other + 1) : why.substr(0, other));
       EXPECT_EQ(folder.names(), before) << why;
     }
   }
+}
+
+// Whatever it is called or however it is found.
+TEST(ConvertLora, NothingThatIsReadIsReplaced) {
+  LoraFolder folder;
+  folder.peft.config["base_model_name_or_path"] = "implied.gguf";
+  folder.write_peft();
+  folder.write("base.gguf.tmp", folder.read("model.gguf"));
+  std::filesystem::rename(folder.at("model.gguf"), folder.at("implied.gguf"));
+  ASSERT_EQ(folder.lora({"convert-lora", "peft", "-o", "a.gguf.tmp"}).status, 0);
+  std::filesystem::create_directories(folder.at("to"));
+  folder.write("to/adapter_config.json.tmp", folder.read("a.gguf.tmp"));
+  const auto contents = [&] {
+    std::map<std::string, std::string> result;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path)) {
+      if (entry.is_regular_file()) result[entry.path()] = read_file(entry.path());
+    }
+    return result;
+  };
+  const auto before = contents();
+  const std::vector<std::vector<std::string>> cases = {
+      {"peft", "-o", "implied.gguf"},
+      {"peft", "-o", "peft/adapter_model.safetensors"},
+      {"peft", "-o", "peft/adapter_config.json"},
+      {"peft", "--base", "base.gguf.tmp", "-o", "base.gguf"},
+      {"a.gguf.tmp", "-o", "a.gguf"},
+      {"to/adapter_config.json.tmp", "--base", "implied.gguf", "--to-peft", "to"},
+      {"peft", "--to-peft", "peft"},
+  };
+  for (const std::vector<std::string>& args : cases) {
+    expect_error(folder.lora(std::vector<std::string>{"convert-lora"} + args), 1, "which is read");
+    EXPECT_EQ(contents() == before, true) << args.back();
+  }
+  EXPECT_EQ(folder.lora({"convert-lora", "peft", "-o", "peft/new.gguf"}).status, 0);
 }
 
 TEST(ConvertLora, WrongUseIsOneErrorLine) {
@@ -123,8 +178,8 @@ TEST(ConvertLora, WrongUseIsOneErrorLine) {
   expect_error(folder.convert({"--to-peft", "p", "-o", "b.gguf"}), 2,
                "--outfile: not together with --to-peft");
   expect_error(folder.convert({"-o", "none/b.gguf"}), 1, "none/b.gguf");
-  expect_error(folder.convert({"-o", "model.gguf"}), 1, "model.gguf: is read, so it cannot be written");
-  expect_error(folder.convert({"--to-peft", "./peft/"}), 1, "is read, so it cannot be written");
+  expect_error(folder.convert({"-o", "model.gguf"}), 1, "model.gguf: the output would replace");
+  expect_error(folder.convert({"--to-peft", "./peft/"}), 1, "which is read");
   expect_error(folder.convert({"--to-peft", "text.txt"}), 1, "text.txt: cannot make the folder");
   expect_error(folder.convert({"--base", "nowhere.gguf"}), 1, "nowhere.gguf");
   expect_error(folder.convert({"--base", "a.gguf"}), 1, "a.gguf: holds a LoRA, not the model it belongs to");

@@ -169,6 +169,33 @@ TEST(ConvertLora, TheBaseMayBeAFolderWithAConfig) {
                "the model it belongs to (meta-llama/Llama-2-7b-hf), which is not here");
 }
 
+// The name that a GGUF holds is for people: a folder of that name here has nothing to do with it.
+TEST(ConvertLora, TheNameInAFileIsNoPath) {
+  LoraFolder folder;
+  folder.peft.config["base_model_name_or_path"] = "tiny";
+  ASSERT_EQ(folder.convert({"-o", "a.gguf"}).status, 0);
+  std::filesystem::create_directories(folder.at("tiny"));
+  folder.write("tiny/config.json", "another model's");
+  const RunResult run = folder.lora({"convert-lora", "a.gguf", "--outtype", "f16", "-o", "b.gguf"});
+  EXPECT_EQ(run.status, 0) << run.err;
+}
+
+// A model whose config.json says nothing of it has the output that its weights have, as lora convert sees it.
+TEST(ConvertLora, AFolderWithoutAnOutputMatrixTakesNoLoraOnIt) {
+  LoraFolder folder;
+  folder.peft.pair("base_model.model.lm_head", 256, 4096, 2);
+  std::filesystem::create_directories(folder.at("hf"));
+  folder.write("hf/config.json", kTinyConfig.dump());
+  EXPECT_EQ(folder.convert({"--base", "hf"}).status, 0);
+  PeftFiles weights;
+  weights.tensor("model.norm.weight", {2}, {1, 1});
+  folder.write("hf/model.safetensors", weights.safetensors());
+  expect_error(folder.convert({"--base", "hf"}), 1, "has no output matrix beside its embedding");
+  weights.tensor("lm_head.weight", {2}, {1, 1});
+  folder.write("hf/model.safetensors", weights.safetensors());
+  EXPECT_EQ(folder.convert({"--base", "hf"}).status, 0);
+}
+
 struct GglaPair {
   std::string base;
   int64_t n_in, n_out;

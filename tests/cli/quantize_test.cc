@@ -127,6 +127,8 @@ TEST_F(Quantize, AnImatrixIsMadeAndUsed) {
   EXPECT_EQ(made.status, 0) << made.err;
   EXPECT_EQ(made.out, "");
   EXPECT_THAT(made.err, HasSubstr("i.gguf: 42 tensors"));
+  expect_error(folder.lora({"imatrix", "-m", "model.gguf", "-f", "text.txt", "-o", "text.txt"}), 1,
+               "text.txt: the output would replace");
   const Gguf imatrix = Gguf::open(folder.at("i.gguf"));
   EXPECT_EQ(imatrix.get_string("general.type"), "imatrix");
   EXPECT_EQ(imatrix.get_int("imatrix.chunk_size"), 128);
