@@ -190,12 +190,11 @@ std::vector<Plan> plan_of(const Gguf& base, const Merged& merged, const MergeOpt
   if (merged.changes.contains(kTokenEmbedding) && !base.find_tensor(kOutput)) {
     const std::string arch = base.get_string("general.architecture").value_or("");
     const HfArchitecture* known = find_hf_architecture(arch);
-    if (known && known->always_tied) {
+    if (!known || known->always_tied) {
       fail(
-          "{}: an adapter on it cannot be merged: in {} models the output is the same matrix, which the "
-          "adapter "
-          "does not change",
-          kTokenEmbedding, arch);
+          "{}: an adapter on it cannot be merged: the output is the same matrix, which the adapter does not "
+          "change, and {} models {} an output matrix of their own",
+          kTokenEmbedding, printable(arch), known ? "never have" : "are not known to take");
     }
     const GgufTensor& table = base.tensor(kTokenEmbedding);
     plan.push_back({&table, std::string(kOutput), table.type, {}});
