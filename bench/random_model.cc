@@ -42,7 +42,8 @@ void write_random_adapter(const std::string& path, const std::string& model, int
     for (size_t i = 0; i < values.size(); ++i) values[i] = random_weight(1000 + halves.size(), i);
     writer.add_tensor(name, Type::F32, std::move(ne), std::as_bytes(std::span(values)));
   };
-  for (const GgufTensor& tensor : Gguf::open(model).tensors()) {
+  const Gguf base = Gguf::open(model);
+  for (const GgufTensor& tensor : base.tensors()) {
     if (!tensor.name.starts_with("blk.") || tensor.n_dims < 2) continue;
     add(tensor.name + ".lora_a", {tensor.ne[0], rank});
     add(tensor.name + ".lora_b", {rank, tensor.ne[1]});

@@ -5,6 +5,7 @@
 
 #include "base/signals.h"
 #include "cli/commands.h"
+#include "cli/fallback.h"
 #include "cli/help.h"
 #include "cli/model_flags.h"
 #include "cli/parse.h"
@@ -76,6 +77,7 @@ int export_lora_command(const std::vector<std::string>& args) {
     MergeEvents events;
     events.say = [&](std::string_view text) { progress.say(text); };
     events.on_changed = [&](const MergedTensor& t) {
+      if (t.to != t.wanted) progress.say(fallback_of(t.name, t.shape, t.wanted, t.to));
       if (!verbose) return;
       std::string types(traits(t.from).name);
       if (t.to != t.from) types += fmt::format(" -> {}", traits(t.to).name);
@@ -95,13 +97,16 @@ int export_lora_command(const std::vector<std::string>& args) {
   put(stderr, fmt::format("{}: {} of {} tensors changed, {:.2f} MB, {:.2f} s, {:.0f} MB/s\n", options.out,
                           result.n_changed, result.n_tensors, double(result.bytes_after) / 1e6, s,
                           double(result.bytes_before) / 1e6 / s));
+  put(stderr, fallback_summary(result.n_fallbacks));
   if (result.n_changed > 0) put(stderr, facts_of(result.sums) + "\n");
   if (result.n_lossy > 0) {
     put(stderr,
         fmt::format(
             "warning: {} of {} changed tensors lose more than {:.0f}% of the change, since their type rounds "
-            "it away; --outtype {} keeps it\n",
-            result.n_lossy, result.n_changed, 100 * (1 - kKept), lower_case(traits(*result.advice).name)));
+            "it away{}\n",
+            result.n_lossy, result.n_changed, 100 * (1 - kKept),
+            result.advice ? fmt::format("; --outtype {} keeps it", lower_case(traits(*result.advice).name))
+                          : ""));
   }
   return 0;
 }

@@ -7,6 +7,7 @@
 
 #include "base/signals.h"
 #include "cli/commands.h"
+#include "cli/fallback.h"
 #include "cli/help.h"
 #include "cli/parse.h"
 #include "cli/progress.h"
@@ -75,12 +76,6 @@ std::string line_of(const QuantizedTensor& t) {
   return line;
 }
 
-std::string fallback_of(const QuantizedTensor& t) {
-  return fmt::format("{}: rows of {} are no multiple of {}: {} instead of {}", printable(t.name),
-                     t.shape.substr(0, t.shape.find(' ')), traits(t.wanted).block_size, traits(t.to).name,
-                     traits(t.wanted).name);
-}
-
 double bits_per_weight(uint64_t bytes, int64_t n) {
   return n > 0 ? 8 * double(bytes) / double(n) : 0;
 }
@@ -108,7 +103,8 @@ int quantize_command(const std::vector<std::string>& args) {
     QuantizeEvents events;
     events.on_tensor = [&](const QuantizedTensor& tensor, uint64_t done, uint64_t total) {
       if (verbose || options.dry_run) progress.say(line_of(tensor));
-      if (tensor.to != tensor.wanted) progress.say(fallback_of(tensor));
+      if (tensor.to != tensor.wanted)
+        progress.say(fallback_of(tensor.name, tensor.shape, tensor.wanted, tensor.to));
       progress.bytes(done, total);
     };
     events.should_stop = [] { return stop_signal() != 0; };
@@ -118,10 +114,7 @@ int quantize_command(const std::vector<std::string>& args) {
     put(stderr, fmt::format("stopped; {} was not written\n", options.out));
     return 128 + stop_signal();
   }
-  if (result.n_fallbacks > 0) {
-    put(stderr, fmt::format("{} tensors in another type, since a block does not divide their rows\n",
-                            result.n_fallbacks));
-  }
+  put(stderr, fallback_summary(result.n_fallbacks));
   put(stderr,
       fmt::format("{:.2f} MB ({:.2f} bits per weight) -> {:.2f} MB ({:.2f} bits per weight)",
                   double(result.bytes_before) / kMega, bits_per_weight(result.bytes_before, result.n_weights),

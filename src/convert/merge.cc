@@ -123,38 +123,26 @@ void carry(GgufWriter& keys, const std::string& key, double now, double wanted, 
   events.say(fmt::format("{}: {:g} in the merged model, {:g} in the base", key, wanted, now));
 }
 
-// What the checkpoint was trained with, unless something else is asked for. Error if adapters differ from it.
-void take_trained(std::optional<double>& value, const std::optional<double>& asked, const Merged& merged,
-                  const MergeOptions& options, const std::string& flag) {
-  if (asked) return;
-  const double trained = number_setting(*merged.checkpoint, options.checkpoint, flag);
-  if (value && float(*value) != float(trained)) {
-    fail("{}: trained with {} {}, an adapter with {}; say which with {}", options.checkpoint, flag, trained,
-         *value, flag);
-  }
-  value = trained;
-}
-
 // The settings that adapters were trained with become the model's own.
 void carry_settings(GgufWriter& keys, const Gguf& base, const Merged& merged, const MergeOptions& options,
                     const MergeEvents& events) {
   const std::string arch = base.get_string("general.architecture").value_or("");
-  const RopeValues asked{options.rope_freq_base, options.rope_freq_scale};
-  RopeValues rope = rope_values(merged.adapters, options.loras, asked);
+  const std::string key = arch + ".rope.freq_base";
+  const RopeValues own{base.get_float(key).value_or(10000), read_rope_freq_scale(base, arch)};
+  std::vector<TrainedRope> trained_with = trained_rope(merged.adapters, options.loras);
   if (merged.checkpoint) {
-    take_trained(rope.freq_base, asked.freq_base, merged, options, "--rope-freq-base");
-    take_trained(rope.freq_scale, asked.freq_scale, merged, options, "--rope-freq-scale");
+    const auto number = [&](const char* flag) {
+      return number_setting(*merged.checkpoint, options.checkpoint, flag);
+    };
+    trained_with.push_back({options.checkpoint, {number("--rope-freq-base"), number("--rope-freq-scale")}});
     const std::string eps = arch + ".attention.layer_norm_rms_epsilon";
-    const double trained = number_setting(*merged.checkpoint, options.checkpoint, "--norm-rms-eps");
+    const double trained = number("--norm-rms-eps");
     carry(keys, eps, base.get_float(eps).value_or(trained), trained, events);
   }
-  if (rope.freq_base) {
-    const std::string key = arch + ".rope.freq_base";
-    carry(keys, key, base.get_float(key).value_or(10000), *rope.freq_base, events);
-  }
+  const RopeValues rope = rope_values(trained_with, {options.rope_freq_base, options.rope_freq_scale}, own);
+  if (rope.freq_base) carry(keys, key, *own.freq_base, *rope.freq_base, events);
   if (rope.freq_scale) {
-    carry(keys, arch + ".rope.scaling.factor", 1 / read_rope_freq_scale(base, arch), 1 / *rope.freq_scale,
-          events);
+    carry(keys, arch + ".rope.scaling.factor", 1 / *own.freq_scale, 1 / *rope.freq_scale, events);
     const std::string type = arch + ".rope.scaling.type";
     if (*rope.freq_scale != 1 && base.get_string(type).value_or("") == "none")
       keys.set_string(type, "linear");
@@ -165,7 +153,7 @@ void carry_settings(GgufWriter& keys, const Gguf& base, const Merged& merged, co
 struct Plan {
   const GgufTensor* tensor;
   std::string name;
-  Type to;
+  Type to, wanted;
   std::span<const LowRank> changes;
 };
 
@@ -176,10 +164,10 @@ std::vector<Plan> plan_of(const Gguf& base, const Merged& merged, const MergeOpt
   std::vector<Plan> plan;
   for (size_t i = 0; i < base.tensors().size(); ++i) {
     const GgufTensor& tensor = base.tensors()[i];
-    Plan row{&tensor, tensor.name, tensor.type, {}};
+    Plan row{&tensor, tensor.name, tensor.type, tensor.type, {}};
     if (const auto found = merged.changes.find(tensor.name); found != merged.changes.end()) {
       row.changes = found->second;
-      if (options.mix) row.to = choices[i].type;
+      if (options.mix) row.to = choices[i].type, row.wanted = choices[i].wanted;
       for (const Type type : {tensor.type, row.to}) {
         if (traits(type).encode) continue;
         fail("{}: tensor '{}': {} values, which an adapter cannot change", options.base,
@@ -191,15 +179,14 @@ std::vector<Plan> plan_of(const Gguf& base, const Merged& merged, const MergeOpt
   if (merged.changes.contains(kTokenEmbedding) && !base.find_tensor(kOutput)) {
     const std::string arch = base.get_string("general.architecture").value_or("");
     const HfArchitecture* known = find_hf_architecture(arch);
-    if (known && known->always_tied) {
+    if (!known || known->always_tied) {
       fail(
-          "{}: an adapter on it cannot be merged: in {} models the output is the same matrix, which the "
-          "adapter "
-          "does not change",
-          kTokenEmbedding, arch);
+          "{}: an adapter on it cannot be merged: the output is the same matrix, which the adapter does not "
+          "change, and {} models {} an output matrix of their own",
+          kTokenEmbedding, printable(arch), known ? "never have" : "are not known to take");
     }
     const GgufTensor& table = base.tensor(kTokenEmbedding);
-    plan.push_back({&table, std::string(kOutput), table.type, {}});
+    plan.push_back({&table, std::string(kOutput), table.type, table.type, {}});
     events.say(fmt::format("{}: a copy of {} as it was, since adapters leave the output as it is", kOutput,
                            kTokenEmbedding));
   }
@@ -212,8 +199,9 @@ Type better_type(const MergedTensor& tensor) {
   return tensor.to == Type::Q8_0 || tensor.sums.relative_change() < 0.02 ? Type::F16 : Type::Q8_0;
 }
 
-double bits_of(Type type) {
-  return double(traits(type).block_bytes) / double(traits(type).block_size);
+void widen(std::optional<Type>& type, Type at_least) {
+  const auto bytes = [](Type t) { return double(traits(t).block_bytes) / double(traits(t).block_size); };
+  if (!type || bytes(at_least) > bytes(*type)) type = at_least;
 }
 
 }  // namespace
@@ -243,22 +231,25 @@ MergeResult merge(const MergeOptions& options, const MergeEvents& events) {
     if (traits(row.to).block_size > 1 && row.to != row.tensor->type)
       writer.set_u32("general.quantization_version", 2);
   }
-  TensorRewriter rewriter(options.threads);
+  TensorRewriter rewriter(options.base, options.threads);
   GgufOutput out(writer, options.out);
+  std::optional<Type> widest;  // of the changed tensors that a mix has a type for
   uint64_t done = 0;
   for (size_t i = 0; i < plan.size(); ++i) {
     const Plan& row = plan[i];
     if (row.changes.empty()) {
       rewriter.copy(*row.tensor, out, i);
     } else {
-      MergedTensor record{row.name, row.tensor->shape(), row.tensor->type, row.to, {}};
+      MergedTensor record{row.name, row.tensor->shape(), row.tensor->type, row.to, row.wanted, {}};
       record.sums = rewriter.rewrite(*row.tensor, {row.to, nullptr, row.changes, true}, out, i);
       result.sums.add(record.sums);
       ++result.n_changed;
-      if (record.sums.kept() < kKept) {
-        ++result.n_lossy;
-        const Type better = better_type(record);
-        if (!result.advice || bits_of(better) > bits_of(*result.advice)) result.advice = better;
+      result.n_fallbacks += row.to != row.wanted;
+      const bool lossy = record.sums.kept() < kKept;
+      result.n_lossy += lossy;
+      if (is_weight_matrix(*row.tensor)) {
+        widen(widest, row.to);
+        if (lossy) widen(result.advice, better_type(record));
       }
       events.on_changed(record);
     }
@@ -269,6 +260,7 @@ MergeResult merge(const MergeOptions& options, const MergeEvents& events) {
       return result;
     }
   }
+  if (result.advice) widen(result.advice, *widest);
   out.commit();
   return result;
 }

@@ -32,7 +32,7 @@ struct MergeOptions {
 struct MergedTensor {
   std::string_view name;
   std::string shape;
-  Type from, to;
+  Type from, to, wanted;  // wanted differs from `to` where rows are no multiple of its block
   RewriteSums sums;
 };
 
@@ -51,14 +51,18 @@ struct MergeResult {
   int64_t n_tensors = 0, n_changed = 0;
   uint64_t bytes_before = 0, bytes_after = 0;  // of the tensors
   RewriteSums sums;                            // over all changed tensors
+  int64_t n_fallbacks = 0;                     // changed tensors in another type than wanted
   int64_t n_lossy = 0;                         // changed tensors that keep less than kKept of their change
-  std::optional<Type> advice;                  // with lossy ones: for --outtype, a type that keeps it
-  bool stopped = false;                        // by should_stop: nothing was written
+  // With lossy ones: for --outtype, a type that keeps their change and in which no changed tensor gets fewer
+  // bits than it has. None if it changes none of the lossy ones.
+  std::optional<Type> advice;
+  bool stopped = false;  // by should_stop: nothing was written
 };
 
 // An adapter on token_embd.weight changes what tokens become, not the output, also where a model uses one
 // matrix for both: then the output gets a copy of the matrix as it was, as output.weight, and the model
-// computes what it computes with the adapter beside it.
+// computes what it computes with the adapter beside it. Only in architectures known to take one (gguf/
+// hf_names.h): programs refuse a tensor that they do not expect, so elsewhere it is an Error.
 //
 // Throws Error naming the file, tensor or flag at fault; then nothing is left behind.
 MergeResult merge(const MergeOptions& options, const MergeEvents& events);

@@ -150,10 +150,19 @@ TEST(Merge, ATiedOutputKeepsTheEmbeddingAsItWas) {
   EXPECT_EQ(merged.tensors().size(), base.tensors().size() + 1);
   EXPECT_TRUE(same_bytes(merged.tensor("output.weight"), base.tensor("token_embd.weight")));
   EXPECT_FALSE(same_bytes(merged.tensor("token_embd.weight"), base.tensor("token_embd.weight")));
-  // llama.cpp refuses a Gemma 2 with an output matrix.
-  const Fixture gemma({.arch = "gemma2", .tied = true});
-  EXPECT_THAT(gemma.error(gemma.options({{gemma.adapter("a.gguf", {"token_embd.weight"}, 2)}})),
-              HasSubstr("token_embd.weight: an adapter on it cannot be merged"));
+}
+
+// llama.cpp refuses an output matrix in these.
+TEST(Merge, AnEmbeddingThatMustStayTiedIsRefused) {
+  for (const std::string arch : {"gemma", "gemma2", "command-r", "some-new-one"}) {
+    const Fixture f({.arch = arch, .tied = true});
+    const std::vector<LoraFile> loras = {{f.adapter("a.gguf", {"token_embd.weight"}, 2)}};
+    EXPECT_THAT(f.error(f.options(loras)),
+                testing::AllOf(HasSubstr("token_embd.weight: an adapter on it cannot be merged"),
+                               HasSubstr(arch + " models")));
+    const Fixture untied({.arch = arch});
+    EXPECT_EQ(untied.error(untied.options(loras)), "no error");
+  }
 }
 
 // Every type: what is stored is the encoding of the sum, what is reported is what a plain loop finds.
@@ -258,6 +267,40 @@ TEST(Merge, AnotherTypeIsForTensorsThatChange) {
   }
 }
 
+TEST(Merge, RowsThatABlockDoesNotDivideAreCounted) {
+  const Fixture f({.n_ff = 320});
+  MergeOptions o = f.options({{f.adapter("a.gguf", {"blk.0.attn_q.weight", "blk.1.ffn_down.weight"}, 4)}});
+  o.mix = find_mix("Q4_K_M");
+  std::string fallen;
+  MergeEvents events;
+  events.on_changed = [&](const MergedTensor& t) {
+    if (t.to != t.wanted) fallen += fmt::format("{} {} {}", t.name, traits(t.wanted).name, traits(t.to).name);
+  };
+  EXPECT_EQ(merge(o, events).n_fallbacks, 1);
+  EXPECT_THAT(fallen, testing::AnyOf("blk.1.ffn_down.weight Q6_K Q8_0", "blk.1.ffn_down.weight Q4_K Q5_0"));
+}
+
+// What is advised for some must not take bits from the others; norms, which keep their F32, do not count.
+TEST(Merge, AdviceIsNoLessThanTheWidestTypeThatChanges) {
+  const auto advice = [](const std::vector<std::string>& wide, Type type) {
+    Fixture f({});
+    TestModel model({.type = Type::Q4_0});
+    const TestModel other({.type = type});
+    for (size_t i = 0; i < model.tensors.size(); ++i) {
+      if (std::ranges::count(wide, model.tensors[i].name)) model.tensors[i] = other.tensors[i];
+    }
+    f.base = model.write(f.folder.at("mixed.gguf"));
+    const MergeResult result = merge(
+        f.options({{f.adapter("a.gguf", {"blk.0.attn_q.weight", "blk.0.attn_k.weight"}, 4, 0.2f)}}), {});
+    EXPECT_EQ(result.n_lossy, 2 - int64_t(wide.size())) << result.sums.relative_change();
+    return result.advice;
+  };
+  EXPECT_EQ(advice({}, Type::F16), Type::Q8_0);
+  EXPECT_EQ(advice({"blk.0.attn_q.weight"}, Type::F16), Type::F16);
+  EXPECT_EQ(advice({"blk.0.attn_k.weight"}, Type::F32), Type::F32);
+  EXPECT_EQ(advice({"blk.0.attn_q.weight", "blk.0.attn_k.weight"}, Type::F32), std::nullopt);
+}
+
 TEST(Merge, AnAdapterWithoutEffectChangesNoByte) {
   const Fixture f({.type = Type::Q4_K});
   Adapter fresh = make_adapter(Gguf::open(f.base), {"blk.0.attn_k.weight"}, 4, 1);
@@ -272,11 +315,15 @@ TEST(Merge, TheNumberOfThreadsChangesNoByte) {
   const Fixture f({.n_ff = 1024, .n_vocab = 700, .type = Type::Q4_K});
   MergeOptions o = f.options(two_adapters(f, true));
   o.threads = 1;
-  merge(o, {});
-  const std::string one = bytes_of_file(f.out);
+  const RewriteSums one = merge(o, {}).sums;
+  const std::string bytes = bytes_of_file(f.out);
   o.threads = 5;
-  merge(o, {});
-  EXPECT_EQ(one, bytes_of_file(f.out));
+  const RewriteSums five = merge(o, {}).sums;
+  EXPECT_EQ(bytes, bytes_of_file(f.out));
+  for (const auto member :
+       {&RewriteSums::weight, &RewriteSums::change, &RewriteSums::error, &RewriteSums::error_change}) {
+    EXPECT_EQ(one.*member, five.*member);
+  }
 }
 
 TEST(Merge, ASplitModelBecomesOneFile) {
@@ -324,6 +371,23 @@ TEST(Merge, RotarySettingsOfAnAdapterBecomeTheModels) {
   write_adapter_gguf(adapter, f.folder.at("other.gguf"));
   EXPECT_THAT(f.error(f.options({loras[0], {f.folder.at("other.gguf")}})),
               HasSubstr("say which with --rope-freq-base"));
+
+  // A file that says nothing was trained with the model's own.
+  const std::vector<LoraFile> both = {{f.adapter("plain.gguf", {"blk.1.attn_q.weight"}, 4)}, loras[0]};
+  EXPECT_EQ(f.error(f.options(both)),
+            fmt::format("{}: trained with --rope-freq-base 50000; {}: with 10000, the model's own; say which "
+                        "with --rope-freq-base",
+                        both[1].path, both[0].path));
+  EXPECT_THAT(f.error(f.options({both[1], both[0]})),
+              HasSubstr("plain.gguf: trained with --rope-freq-base 10000, the model's own"));
+  ModelOptions beside = {f.base, both, 1, {}, {}, {}};
+  EXPECT_THROW(Session{beside}, Error);
+  o = f.options(both);
+  o.rope_freq_base = 50000;
+  EXPECT_THAT(f.error(o), HasSubstr("say which with --rope-freq-scale"));
+  o.rope_freq_scale = 1;
+  EXPECT_EQ(f.error(o), "no error");
+  EXPECT_EQ(Gguf::open(f.out).get_float("llama.rope.freq_base"), 50000);
 }
 
 TEST(Merge, StoppedItLeavesNothing) {
@@ -389,6 +453,28 @@ TEST(Merge, ASumBeyondItsTypeIsRefused) {
                              HasSubstr("take BF16 or F32")));
   o.mix = find_mix("bf16");
   EXPECT_EQ(f.error(o), "no error");
+}
+
+TEST(Merge, ASumThatIsNotFiniteIsTheAdaptersFaultUnlessTheBaseIsDamaged) {
+  for (const Type type : {Type::F32, Type::Q4_0}) {
+    const Fixture f({.type = type});
+    Adapter huge = make_adapter(Gguf::open(f.base), {"blk.0.attn_q.weight"}, 4, 1);
+    huge.pairs[0].a[3] = 3e38f, huge.pairs[0].b[0] = 30;
+    write_adapter_gguf(huge, f.folder.at("huge.gguf"));
+    EXPECT_EQ(
+        f.error(f.options({{f.folder.at("huge.gguf")}})),
+        f.base + ": tensor 'blk.0.attn_q.weight', rows 0 to 255: the sum with the adapters is not finite");
+  }
+  TestModel damaged({});
+  Fixture f({});
+  for (TestModel::Tensor& t : damaged.tensors) {
+    if (t.name != "blk.0.attn_q.weight") continue;
+    std::memset(t.data.data(), 0xff, sizeof(float));
+  }
+  f.base = damaged.write(f.folder.at("damaged.gguf"));
+  EXPECT_EQ(
+      f.error(f.options({{f.adapter("a.gguf", {"blk.0.attn_q.weight"}, 4)}})),
+      f.base + ": tensor 'blk.0.attn_q.weight', rows 0 to 255: a value is not finite: the file is damaged");
 }
 
 }  // namespace

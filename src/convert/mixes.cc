@@ -192,6 +192,8 @@ TensorName parse_name(std::string_view name) {
   return result;
 }
 
+}  // namespace
+
 bool is_weight_matrix(const GgufTensor& tensor) {
   const std::string_view name = tensor.name;
   if (!name.ends_with(".weight") || tensor.n_dims < 2 || !traits(tensor.type).decode) return false;
@@ -202,6 +204,8 @@ bool is_weight_matrix(const GgufTensor& tensor) {
   }
   return !part.ends_with("_norm");
 }
+
+namespace {
 
 template <size_t n>
 Type upgraded(Type base, const Rule (&rules)[n], int64_t layer, const Facts& facts) {

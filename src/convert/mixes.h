@@ -34,8 +34,10 @@ struct TensorChoice {
   Type wanted;  // what it would be if its row length were a multiple of that type's block
 };
 
-// One for each tensor of the model, in its order. Tensors that are no matrices of weights (norms, biases,
-// routers) stay as they are.
+// Whether a mix has a type for the tensor: norms, biases and routers stay as they are.
+bool is_weight_matrix(const GgufTensor& tensor);
+
+// One for each tensor of the model, in its order.
 std::vector<TensorChoice> choose_types(const Gguf& model, const Mix& mix, const MixOptions& options);
 
 }  // namespace lora

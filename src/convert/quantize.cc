@@ -83,7 +83,7 @@ QuantizeResult quantize(const QuantizeOptions& options, const QuantizeEvents& ev
     fail("{}: has no entry for any tensor that is quantized: made with another model", options.imatrix);
   }
 
-  TensorRewriter rewriter(options.threads);
+  TensorRewriter rewriter(options.in, options.threads);
   std::optional<GgufOutput> out;
   if (!options.dry_run) out.emplace(writer, options.out);
   uint64_t done = 0;

@@ -47,6 +47,10 @@ RewriteSums sums_of(const float* values, const float* changes, const float* stor
   return sums;
 }
 
+bool all_finite(const std::vector<float>& values) {
+  return std::ranges::all_of(values, [](float v) { return std::isfinite(v); });
+}
+
 double root_ratio(double a, double b) {
   return b > 0 ? std::sqrt(a / b) : 0;
 }
@@ -72,8 +76,10 @@ double RewriteSums::kept() const {
   return change > 0 ? 1 + error_change / change : 1;
 }
 
-TensorRewriter::TensorRewriter(int threads)
-    : pool_(threads > 0 ? threads : physical_cores()), buffers_(size_t(pool_.size())) {}
+TensorRewriter::TensorRewriter(std::string path, int threads)
+    : path_(std::move(path)),
+      pool_(threads > 0 ? threads : physical_cores()),
+      buffers_(size_t(pool_.size())) {}
 
 RewriteSums TensorRewriter::rewrite(const GgufTensor& tensor, const Rewrite& how, GgufOutput& out,
                                     size_t index) {
@@ -113,7 +119,12 @@ RewriteSums TensorRewriter::rewrite(const GgufTensor& tensor, const Rewrite& how
         }
       }
     } catch (const Error& e) {
-      fail("tensor '{}', rows {} to {}: {}", printable(tensor.name), begin, begin + n - 1, e.what());
+      const bool overflown = !all_finite(b.values) && [&] {
+        for (int64_t r = 0; r < n; ++r) decode(b.values.data() + r * n_cols, begin + r, 0, n_cols);
+        return all_finite(b.values);
+      }();
+      fail("{}: tensor '{}', rows {} to {}: {}", path_, printable(tensor.name), begin, begin + n - 1,
+           overflown ? "the sum with the adapters is not finite" : e.what());
     }
     out.write(index, uint64_t(begin * row_bytes), b.blocks);
     if (!how.measure) return;

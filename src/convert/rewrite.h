@@ -50,9 +50,10 @@ struct RewriteSums {
 
 class TensorRewriter {
  public:
-  explicit TensorRewriter(int threads);  // 0: physical_cores()
+  // path: of what is read, for messages. threads: 0: physical_cores()
+  TensorRewriter(std::string path, int threads);
 
-  // Tensor `index` of the output. Errors name the tensor.
+  // Tensor `index` of the output. Errors name the file and the tensor.
   RewriteSums rewrite(const GgufTensor& tensor, const Rewrite& how, GgufOutput& out, size_t index);
   void copy(const GgufTensor& tensor, GgufOutput& out, size_t index);
 
@@ -61,6 +62,7 @@ class TensorRewriter {
     std::vector<float> values, changes, decoded;
     std::vector<std::byte> blocks;
   };
+  std::string path_;
   ThreadPool pool_;
   std::vector<Buffers> buffers_;  // of each thread
 };

@@ -7,33 +7,38 @@
 namespace lora {
 namespace {
 
-// The setting of the adapters that have one; Error if they disagree.
-std::optional<double> common(const std::list<Adapter>& adapters, std::span<const LoraFile> files,
-                             std::optional<float> Adapter::*setting, std::string_view flag) {
-  std::optional<double> found;
-  size_t i = 0;
-  for (const Adapter& adapter : adapters) {
-    const std::string& path = files[i++].path;
-    const auto& value = adapter.*setting;
-    if (!value) continue;
-    if (found && *found != double(*value)) {
-      fail("{}: trained with --{} {}, another adapter with {}; say which with --{}", path, flag, *value,
-           *found, flag);
-    }
-    found = *value;
+// The value that all were trained with; nullopt if that is the model's own.
+std::optional<double> common(std::span<const TrainedRope> trained, std::optional<double> RopeValues::*member,
+                             const RopeValues& own, std::string_view flag) {
+  const auto value_of = [&](const TrainedRope& t) {
+    return float((t.values.*member).value_or(*(own.*member)));
+  };
+  const auto told = [&](const TrainedRope& t) {
+    return fmt::format("{}{}", value_of(t), t.values.*member ? "" : ", the model's own");
+  };
+  for (const TrainedRope& t : trained) {
+    if (value_of(t) == value_of(trained.front())) continue;
+    fail("{}: trained with --{} {}; {}: with {}; say which with --{}", t.path, flag, told(t),
+         trained.front().path, told(trained.front()), flag);
   }
-  return found;
+  if (trained.empty() || value_of(trained.front()) == float(*(own.*member))) return std::nullopt;
+  return trained.front().values.*member;
 }
 
 }  // namespace
 
-RopeValues rope_values(const std::list<Adapter>& adapters, std::span<const LoraFile> files,
-                       const RopeValues& asked) {
+std::vector<TrainedRope> trained_rope(const std::list<Adapter>& adapters, std::span<const LoraFile> files) {
+  std::vector<TrainedRope> trained;
+  size_t i = 0;
+  for (const Adapter& a : adapters)
+    trained.push_back({files[i++].path, {a.rope_freq_base, a.rope_freq_scale}});
+  return trained;
+}
+
+RopeValues rope_values(std::span<const TrainedRope> trained, const RopeValues& asked, const RopeValues& own) {
   RopeValues values = asked;
-  if (!asked.freq_base)
-    values.freq_base = common(adapters, files, &Adapter::rope_freq_base, "rope-freq-base");
-  if (!asked.freq_scale)
-    values.freq_scale = common(adapters, files, &Adapter::rope_freq_scale, "rope-freq-scale");
+  if (!asked.freq_base) values.freq_base = common(trained, &RopeValues::freq_base, own, "rope-freq-base");
+  if (!asked.freq_scale) values.freq_scale = common(trained, &RopeValues::freq_scale, own, "rope-freq-scale");
   return values;
 }
 
@@ -44,10 +49,12 @@ Session::Session(const ModelOptions& options)
       model(load_model(options.model, {options.rope_freq_base, options.rope_freq_scale, {}})),
       tokenizer(model.gguf) {
   for (const LoraFile& file : options.loras) adapters_.push_back(read_adapter(file.path, model.gguf));
+  RopeParameters& rope = model.config.rope;
   const auto [base, scale] =
-      rope_values(adapters_, options.loras, {options.rope_freq_base, options.rope_freq_scale});
-  if (base) model.config.rope.freq_base = *base;
-  if (scale) model.config.rope.freq_scale = *scale;
+      rope_values(trained_rope(adapters_, options.loras), {options.rope_freq_base, options.rope_freq_scale},
+                  {rope.freq_base, rope.freq_scale});
+  if (base) rope.freq_base = *base;
+  if (scale) rope.freq_scale = *scale;
   size_t i = 0;
   for (const Adapter& adapter : adapters_) attach(model, adapter, float(options.loras[i++].scale));
 }

@@ -5,7 +5,9 @@
 #include <list>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "adapter/adapter.h"
 #include "base/parallel.h"
@@ -37,10 +39,16 @@ struct RopeValues {
   std::optional<double> freq_base, freq_scale;
 };
 
-// The values asked for, else those that an adapter was trained with. Error naming two adapters' values if
-// they differ. files: of the adapters, in their order.
-RopeValues rope_values(const std::list<Adapter>& adapters, std::span<const LoraFile> files,
-                       const RopeValues& asked);
+// What a file was trained with; unset: the model's own.
+struct TrainedRope {
+  std::string path;
+  RopeValues values;
+};
+std::vector<TrainedRope> trained_rope(const std::list<Adapter>& adapters, std::span<const LoraFile> files);
+
+// The values asked for, else those that all files were trained with; unset: the model's own, which `own`
+// holds. Error naming two files' values if they differ.
+RopeValues rope_values(std::span<const TrainedRope> trained, const RopeValues& asked, const RopeValues& own);
 
 // Says aloud that a context goes beyond what the model was trained with.
 void warn_about_context(const Session& session, int64_t n_ctx,
