@@ -400,6 +400,17 @@ TEST(Merge, StoppedItLeavesNothing) {
   EXPECT_EQ(f.folder.n_files(), n_files);
 }
 
+// Puts `to` where the file has the bytes of `from`.
+void replace_bytes(const std::string& path, float from, float to) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  const std::string all{std::istreambuf_iterator<char>(file), {}};
+  const size_t at = all.find(std::string(reinterpret_cast<const char*>(&from), sizeof from));
+  ASSERT_NE(at, all.npos);
+  file.clear();
+  file.seekp(std::streamoff(at));
+  file.write(reinterpret_cast<const char*>(&to), sizeof to);
+}
+
 TEST(Merge, WhatCannotBeMergedIsRefused) {
   const Fixture f({});
   const Gguf base = Gguf::open(f.base);
@@ -416,7 +427,12 @@ TEST(Merge, WhatCannotBeMergedIsRefused) {
               HasSubstr("no such tensor"));
   EXPECT_THAT(refused([](Adapter& a) { a.pairs[0].base = "blk.0.ffn_up.weight"; }),
               HasSubstr("blk.0.ffn_up.weight: expected a pair for 256 x 512"));
-  EXPECT_THAT(refused([](Adapter& a) { a.pairs[0].b[5] = NAN; }), HasSubstr("the adapter is damaged"));
+  // No adapter with such a value is written, so the file is damaged by hand.
+  const float mark = 12345.678f, nan = NAN;
+  refused([&](Adapter& a) { a.pairs[0].b[5] = mark; });
+  replace_bytes(f.folder.at("bad.gguf"), mark, nan);
+  EXPECT_THAT(f.error(f.options({{f.folder.at("bad.gguf")}})), HasSubstr("the adapter is damaged"));
+  std::filesystem::remove(f.out);
   const std::string adapter = f.adapter("good.gguf", {"blk.0.attn_q.weight"}, 4);
   MergeOptions o = f.options({{adapter}});
   o.out = f.base;
