@@ -168,9 +168,9 @@ Int8Tokens round_tokens(std::byte* storage, const float* x, int64_t n_tokens, in
   take(result.d, n_groups);
   take(result.products, 2 * n_groups);
   take(result.starts, 2 * n_groups);
+  take(result.q, 32 * n_groups);  // before the 16-bit sums: it is written by words
   take(result.sums16, 2 * n_groups);
   take(result.sums32, n_groups);
-  take(result.q, 32 * n_groups);
   pool.run(ceil_div(n_tokens, width), [&](int64_t tile, int) {
     constexpr int64_t kColumns = 1024;
     const int64_t groups_before = tile * width * (n_in / 32);
