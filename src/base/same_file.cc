@@ -16,11 +16,14 @@ bool same_file(const std::string& a, const std::string& b) {
 
 std::string replaced_by(const std::string& out, const std::string& input) {
   if (input.empty()) return "";
-  if (same_file(out, input) || same_file(out + ".tmp", input)) return input;
+  const auto destroys = [&](const std::string& file) {
+    return same_file(out, file) || same_file(out + ".tmp", file);
+  };
+  if (destroys(input)) return input;
   if (!is_directory(input)) return "";
   for (const std::string& name : files_in(input)) {
     const std::string file = input + "/" + name;
-    if (same_file(out, file) || same_file(out + ".tmp", file)) return file;
+    if (destroys(file)) return file;
   }
   return "";
 }

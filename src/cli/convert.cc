@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
-
 #include "base/signals.h"
+#include "base/timing.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/parse.h"
@@ -40,10 +39,7 @@ int convert_command(const std::vector<std::string>& args) {
   }
   catch_stop_signals();
 
-  const auto start = std::chrono::steady_clock::now();
-  const auto seconds = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  };
+  const Clock::time_point start = Clock::now();
   ConvertResult result;
   {
     Progress progress;
@@ -57,7 +53,7 @@ int convert_command(const std::vector<std::string>& args) {
     put(stderr, "stopped: nothing was written\n");
     return 128 + stop_signal();
   }
-  const double took = seconds();
+  const double took = seconds_since(start);
   std::string facts =
       fmt::format("{}: {}, {} tokens", result.files.front(), result.architecture, result.n_vocab);
   if (!options.vocab_only) {

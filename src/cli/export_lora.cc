@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "base/signals.h"
+#include "base/timing.h"
 #include "cli/commands.h"
 #include "cli/fallback.h"
 #include "cli/help.h"
@@ -70,7 +70,7 @@ int export_lora_command(const std::vector<std::string>& args) {
     throw UsageError("--lora: required, or --lora-scaled or --checkpoint");
   catch_stop_signals();
 
-  const auto begin = std::chrono::steady_clock::now();
+  const Clock::time_point begin = Clock::now();
   MergeResult result;
   {
     Progress progress;
@@ -92,8 +92,7 @@ int export_lora_command(const std::vector<std::string>& args) {
     put(stderr, fmt::format("stopped; {} was not written\n", options.out));
     return 128 + stop_signal();
   }
-  const double s =
-      std::max(1e-9, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  const double s = std::max(1e-9, seconds_since(begin));
   put(stderr, fmt::format("{}: {} of {} tensors changed, {:.2f} MB, {:.2f} s, {:.0f} MB/s\n", options.out,
                           result.n_changed, result.n_tensors, double(result.bytes_after) / 1e6, s,
                           double(result.bytes_before) / 1e6 / s));

@@ -98,7 +98,7 @@ void Progress::step(int64_t done, int64_t total, std::string_view facts) {
 }
 
 void Progress::bytes(uint64_t done, uint64_t total) {
-  const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  const double s = seconds_since(start_);
   const double rate = double(done) / std::max(s, 1e-9);
   const double left = rate > 0 ? double(total - std::min(done, total)) / rate : 0;
   step(int64_t(done / 1'000'000), int64_t(total / 1'000'000),

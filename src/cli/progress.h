@@ -1,13 +1,13 @@
 // What a long run shows on stderr: plain lines into a pipe, one redrawn bar on a terminal.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <string>
 #include <string_view>
 
 #include "base/terminal.h"
+#include "base/timing.h"
 #include "generate/evaluate.h"
 #include "train/finetune.h"
 
@@ -61,7 +61,7 @@ class Progress {
   std::string bar_;
   SmoothedLoss loss_;
   double elapsed_s_ = 0;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  Clock::time_point start_ = Clock::now();
 };
 
 }  // namespace lora::cli

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "base/signals.h"
+#include "base/timing.h"
 #include "cli/commands.h"
 #include "cli/fallback.h"
 #include "cli/help.h"
@@ -93,10 +93,7 @@ int quantize_command(const std::vector<std::string>& args) {
   options.measure_errors = verbose && !options.dry_run;
   catch_stop_signals();
 
-  const auto begin = std::chrono::steady_clock::now();
-  const auto seconds = [&] {
-    return std::max(1e-9, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-  };
+  const Clock::time_point begin = Clock::now();
   QuantizeResult result;
   {
     Progress progress;
@@ -114,14 +111,15 @@ int quantize_command(const std::vector<std::string>& args) {
     put(stderr, fmt::format("stopped; {} was not written\n", options.out));
     return 128 + stop_signal();
   }
+  const double s = std::max(1e-9, seconds_since(begin));
   put(stderr, fallback_summary(result.n_fallbacks));
   put(stderr,
       fmt::format("{:.2f} MB ({:.2f} bits per weight) -> {:.2f} MB ({:.2f} bits per weight)",
                   double(result.bytes_before) / kMega, bits_per_weight(result.bytes_before, result.n_weights),
                   double(result.bytes_after) / kMega, bits_per_weight(result.bytes_after, result.n_weights)));
-  put(stderr, options.dry_run ? ", nothing written\n"
-                              : fmt::format(", {:.2f} s, {:.0f} MB/s\n", seconds(),
-                                            double(result.bytes_before) / kMega / seconds()));
+  put(stderr, options.dry_run
+                  ? ", nothing written\n"
+                  : fmt::format(", {:.2f} s, {:.0f} MB/s\n", s, double(result.bytes_before) / kMega / s));
   return 0;
 }
 

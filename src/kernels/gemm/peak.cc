@@ -2,15 +2,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <vector>
 
+#include "base/timing.h"
 #include "kernels/gemm/micro_kernel.h"
 
 namespace lora {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // One thread's operands and tile, zeros: the time does not depend on values.
 struct Operands {
