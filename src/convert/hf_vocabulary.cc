@@ -27,7 +27,7 @@ bool looks_special(std::string_view text) {
 // Plain text is matched against user-defined tokens as it is, with its spaces.
 std::string with_spaces(std::string text) {
   constexpr std::string_view mark = "▁";
-  for (size_t at; (at = text.find(mark)) != text.npos;) text.replace(at, mark.size(), " ");
+  for (size_t at; (at = text.find(mark)) != text.npos;) text.replace(at, mark.size(), 1, ' ');
   return text;
 }
 
