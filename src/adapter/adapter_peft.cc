@@ -160,8 +160,7 @@ PeftBase peft_base(const Gguf& base) {
 
 Adapter read_adapter_peft(const std::string& folder, const PeftBase& base, std::vector<LeftOut>* left_out) {
   check_peft_knows(folder, base.architecture);
-  return read_adapter_peft(folder, read_peft_config(folder + "/adapter_config.json", left_out), base,
-                           left_out);
+  return read_adapter_peft(folder, read_peft_config(folder, left_out), base, left_out);
 }
 
 Adapter read_adapter_peft(const std::string& folder, const PeftConfig& config, const PeftBase& base,

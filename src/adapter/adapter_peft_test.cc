@@ -268,6 +268,12 @@ TEST(AdapterPeftErrors, FolderWithoutWeights) {
               AllOf(HasSubstr("adapter_model.safetensors"), HasSubstr("cannot open")));
 }
 
+TEST(AdapterPeftErrors, FolderOfAModel) {
+  const ScratchFolder folder;
+  write_file(folder.file("config.json"), "{}");
+  EXPECT_THAT(error_of([&] { read_peft_config(folder.path()); }), HasSubstr("holds a model, not a LoRA"));
+}
+
 TEST(AdapterPeftErrors, ArchitectureWithoutNameTable) {
   const ScratchFolder folder;
   EXPECT_THAT(
@@ -302,7 +308,7 @@ TEST(AdapterPeftErrors, MalformedConfigs) {
   for (const auto& [text, why] : cases) {
     const ScratchFolder folder;
     write_file(folder.file("adapter_config.json"), text);
-    EXPECT_THAT(error_of([&] { read_peft_config(folder.file("adapter_config.json")); }),
+    EXPECT_THAT(error_of([&] { read_peft_config(folder.path()); }),
                 AllOf(HasSubstr(folder.file("adapter_config.json")), HasSubstr(why)))
         << text.substr(0, 100);
   }

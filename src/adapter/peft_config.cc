@@ -154,7 +154,11 @@ double PeftConfig::scale(std::string_view module) const {
   return first_match(alpha_pattern, module, lora_alpha) / (use_rslora ? std::sqrt(n) : n);
 }
 
-PeftConfig read_peft_config(const std::string& path, std::vector<LeftOut>* left_out) {
+PeftConfig read_peft_config(const std::string& folder, std::vector<LeftOut>* left_out) {
+  const std::string path = folder + "/adapter_config.json";
+  if (!file_exists(path) && file_exists(folder + "/config.json")) {
+    fail("{}: holds a model, not a LoRA; that is for lora convert", folder);
+  }
   return parse_peft_config(MappedFile(path).text(), path, left_out);
 }
 

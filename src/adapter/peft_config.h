@@ -42,9 +42,9 @@ struct PeftConfig {
   double scale(std::string_view module) const;
 };
 
-// Error naming the path and the key if the file is malformed or asks for what is not plain LoRA; with
-// `left_out`, what can be left out of the adapter is added there instead.
-PeftConfig read_peft_config(const std::string& path, std::vector<LeftOut>* left_out = nullptr);
+// Of the folder's adapter_config.json. Error naming the path and the key if the file is malformed or asks for
+// what is not plain LoRA; with `left_out`, what can be left out of the adapter is added there instead.
+PeftConfig read_peft_config(const std::string& folder, std::vector<LeftOut>* left_out = nullptr);
 PeftConfig parse_peft_config(std::string_view text, const std::string& path,
                              std::vector<LeftOut>* left_out = nullptr);
 

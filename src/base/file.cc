@@ -51,7 +51,7 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   if (::fstat(fd, &st) != 0) {
     why = reason();
   } else if (!S_ISREG(st.st_mode)) {
-    why = "not a regular file";
+    why = S_ISDIR(st.st_mode) ? "a folder" : "not a regular file";
   } else if (st.st_size > 0) {
     void* p = ::mmap(nullptr, size_t(st.st_size), PROT_READ, MAP_SHARED, fd, 0);
     if (p == MAP_FAILED) {
@@ -88,14 +88,18 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
-AtomicFile::AtomicFile(std::string target) : target_(std::move(target)), temporary_(target_ + ".tmp") {
+std::string AtomicFile::temporary_name(const std::string& target) {
+  return target + ".tmp";
+}
+
+AtomicFile::AtomicFile(std::string target) : target_(std::move(target)), temporary_(temporary_name(target_)) {
   // A rename would put a file in the place of a device or a pipe.
   struct stat st;
   if (::stat(target_.c_str(), &st) == 0 && !S_ISREG(st.st_mode)) {
     fail("{}: cannot write: {}", target_, S_ISDIR(st.st_mode) ? "a folder" : "not a regular file");
   }
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd_ < 0) fail("{}: cannot create: {}", temporary_, reason());
+  if (fd_ < 0) fail("{}: cannot create: {}", target_, reason());
 }
 
 AtomicFile::~AtomicFile() {
@@ -105,7 +109,7 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::flush() {
-  write_all(fd_, buffered_.data(), buffered_.size(), temporary_);
+  write_all(fd_, buffered_.data(), buffered_.size(), target_);
   buffered_.clear();
 }
 
@@ -114,7 +118,7 @@ void AtomicFile::write(const void* data, size_t size) {
   position_ += size;
   if (buffered_.size() + size > kBuffer) flush();
   if (size > kBuffer) {
-    write_all(fd_, static_cast<const char*>(data), size, temporary_);
+    write_all(fd_, static_cast<const char*>(data), size, target_);
   } else {
     buffered_.append(static_cast<const char*>(data), size);
   }
@@ -124,7 +128,7 @@ void AtomicFile::write_at(uint64_t position, const void* data, size_t size) {
   for (const char* from = static_cast<const char*>(data); size > 0;) {
     const ssize_t n = ::pwrite(fd_, from, size, off_t(position));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail("{}: cannot write: {}", temporary_, reason());
+    if (n < 0) fail("{}: cannot write: {}", target_, reason());
     from += n;
     position += uint64_t(n);
     size -= size_t(n);
@@ -133,7 +137,7 @@ void AtomicFile::write_at(uint64_t position, const void* data, size_t size) {
 
 void AtomicFile::sync() {
   flush();
-  if (::fsync(fd_) != 0) fail("{}: cannot flush to disk: {}", temporary_, reason());
+  if (::fsync(fd_) != 0) fail("{}: cannot flush to disk: {}", target_, reason());
 }
 
 void AtomicFile::commit() {

@@ -40,6 +40,8 @@ class MappedFile {
 class AtomicFile {
  public:
   explicit AtomicFile(std::string target);
+  // Where it lies until then.
+  static std::string temporary_name(const std::string& target);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;

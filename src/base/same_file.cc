@@ -17,7 +17,7 @@ bool same_file(const std::string& a, const std::string& b) {
 std::string replaced_by(const std::string& out, const std::string& input) {
   if (input.empty()) return "";
   const auto destroys = [&](const std::string& file) {
-    return same_file(out, file) || same_file(out + ".tmp", file);
+    return same_file(out, file) || same_file(AtomicFile::temporary_name(out), file);
   };
   if (destroys(input)) return input;
   if (!is_directory(input)) return "";

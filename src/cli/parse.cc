@@ -167,7 +167,12 @@ Given parse_flags(const CommandLine& line, const Values& args) {
   }
   if (given.help) return given;
   for (const std::string& argument : app.remaining()) {
-    if (argument != "--") refuse_extra(rows, argument);
+    if (argument == "--") continue;
+    // A flag that lacks one of its values has taken the next flag for it, and left that one's over.
+    for (const auto& [row, values] : occurrences) {
+      if (row->flag->setting.n_values > 1) set(*row, values);
+    }
+    refuse_extra(rows, argument);
   }
 
   if (!config.empty()) set_from_config(rows, config, line.command, given);

@@ -136,6 +136,13 @@ TEST(ParseFlags, ScaledLoraTakesTwoValuesEachTime) {
   EXPECT_EQ(loras[2].scale, 2);
   EXPECT_THROW(parse_flags(line, {"--lora-scaled", "a"}), UsageError);
   EXPECT_THROW(parse_flags(line, {"--lora-scaled", "a", "much"}), UsageError);
+  loras.clear();
+  try {
+    parse_flags(line, {"--lora-scaled", "a", "--lora", "b"});
+    ADD_FAILURE();
+  } catch (const UsageError& e) {
+    EXPECT_THAT(e.what(), testing::StartsWith("--lora-scaled: "));
+  }
 }
 
 TEST(ParseFlags, UnknownFlagNamesTheNearest) {

@@ -111,7 +111,7 @@ int plot_command(const std::vector<std::string>& args) {
       "Draws loss, held-out loss and learning rate of one or more runs, as SVG: any browser shows it.",
       {{"Files",
         {{"METRICS", "METRICS", "", "what finetune --metrics wrote, one file per run", texts(paths), true},
-         {"-o,--output", "FILE", "", "picture to write", non_empty_text(output), true}}},
+         {"-o,--output", "FILE", "", "picture to write, NAME.svg", non_empty_text(output), true}}},
        {"Picture",
         {{"--x", "AXIS", "", "iterations or tokens", axis(x_axis)},
          {"--smooth", "F", "", "how much an iteration counts of what the next one does; 0: no smoothing",
@@ -119,6 +119,10 @@ int plot_command(const std::vector<std::string>& args) {
   if (parse_flags(line, args).help) {
     fmt::print("{}", help_page(line));
     return 0;
+  }
+  if (!output.ends_with(".svg")) {
+    throw UsageError(
+        fmt::format("--output: {}: the picture is an SVG file, so its name ends in .svg", output));
   }
   const Chart chart = chart_of(paths, x_axis, smooth);
   for (const std::string& path : paths) {

@@ -50,7 +50,7 @@ Read read_input(const ConvertLoraOptions& options, std::vector<LeftOut>* left_ou
   Read read;
   switch (adapter_format(options.input)) {
     case AdapterFormat::folder: {
-      const PeftConfig config = read_peft_config(options.input + "/adapter_config.json", left_out);
+      const PeftConfig config = read_peft_config(options.input, left_out);
       read.base = find_base(options, config.base_model);
       if (!read.base) ask_for_base(options, config.base_model, "the architecture");
       read.adapter = read_adapter_peft(options.input, config, read.base->facts, left_out);

@@ -32,6 +32,9 @@ std::string GgufTensor::shape() const {
 }
 
 Gguf Gguf::open(const std::string& path) {
+  if (file_exists(path + "/config.json")) {
+    fail("{}: a Hugging Face folder, not a GGUF file; lora convert makes one of it", path);
+  }
   const auto open_file = [](const std::string& file_path) {
     MappedFile file(file_path);
     Gguf gguf = parse(file.bytes(), file_path);

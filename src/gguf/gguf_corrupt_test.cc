@@ -254,7 +254,7 @@ TEST(Gguf, AnyDamagedByteIsReadOrRefusedButHarmsNothing) {
 TEST(Gguf, MissingFilesAndFoldersAreNamed) {
   EXPECT_THAT(error_of([] { Gguf::open("/nonexistent/model.gguf"); }),
               HasSubstr("/nonexistent/model.gguf: cannot open"));
-  EXPECT_THAT(error_of([] { Gguf::open("/tmp"); }), HasSubstr("/tmp: cannot open: not a regular file"));
+  EXPECT_THAT(error_of([] { Gguf::open("/tmp"); }), HasSubstr("/tmp: cannot open: a folder"));
 }
 
 }  // namespace

@@ -130,6 +130,9 @@ std::vector<std::string> describe_samples(const FinetuneOptions& o, const Datase
         !o.escape && o.sample_start.find('\\') != std::string::npos ? " (--escape reads \\n as a line's end)"
                                                                     : ""));
   }
+  if (!o.sample_start.empty() && d.n_record_files == int64_t(o.train_data.size())) {
+    lines.push_back("warning: --sample-start cuts texts; each record is a sample of its own already");
+  }
   if (d.special_spelling >= 0) {
     lines.push_back(fmt::format(
         "warning: the text holds {}, read as plain text (--parse-special reads it as a special token)",

@@ -15,7 +15,8 @@ void expect_spared(const std::string& flag, const std::string& path, const Named
   const std::string file = replaced_by(path, other.path);
   if (file.empty()) return;
   if (same_file(file, path)) fail("{}: {} is the file of {}", flag, path, other.flag);
-  fail("{}: {} is written as {}.tmp first, the file of {}", flag, path, path, other.flag);
+  fail("{}: {} is written as {} first, the file of {}", flag, path, AtomicFile::temporary_name(path),
+       other.flag);
 }
 
 }  // namespace

@@ -203,12 +203,19 @@ std::vector<Case> texts() {
       {"TextOfBytes", file("text.txt", "\xff\xfe\x80 <s>\xc3("), kFinetune, kWorks, "data: 2 samples"},
       {"TextInUtf16", file("text.txt", std::string("\xff\xfe<\0s\0>\0", 8)), kFinetune, kFailed,
        "text.txt: holds zero bytes"},
+      {"ModelIsAHuggingFaceFolder",
+       [](const Folder& f) {
+         std::filesystem::create_directory(f.at("hf"));
+         f.write("hf/config.json", "{}");
+       },
+       kFinetune + Args{"-m", "hf"}, kFailed,
+       "hf: a Hugging Face folder, not a GGUF file; lora convert makes one of it"},
       {"TextIsAFolder",
        [](const Folder& f) {
          std::filesystem::remove(f.at("text.txt"));
          std::filesystem::create_directory(f.at("text.txt"));
        },
-       kFinetune, kFailed, "text.txt: cannot open: not a regular file"},
+       kFinetune, kFailed, "text.txt: cannot open: a folder"},
       {"TextIsAPipe",
        [](const Folder& f) {
          std::filesystem::remove(f.at("text.txt"));
@@ -387,7 +394,7 @@ TEST(FullDisk, IsAnErrorAndLeavesNoTemporaryFile) {
   const RunResult run = run_program(Args{"/bin/sh", "-c", command, LORA_PROGRAM} + kFinetune +
                                         Args{"--lora-out", "lora.gguf", "--checkpoint-out", ""},
                                     {.directory = folder.path});
-  expect_error(run, 1, "lora.gguf.tmp: cannot write: File too large");
+  expect_error(run, 1, "lora.gguf: cannot write: File too large");
   EXPECT_EQ(folder.names(), (std::set<std::string>{"model.gguf", "text.txt"}));
 }
 

@@ -200,7 +200,7 @@ TEST_F(ExportLora, WrongUseIsOneLineAndLeavesNothing) {
   const std::string command = "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\"";
   const RunResult full =
       run_program(Args{"/bin/sh", "-c", command, LORA_PROGRAM} + kExport + lora, {.directory = folder.path});
-  expect_error(full, 1, "merged.gguf.tmp: cannot write: File too large");
+  expect_error(full, 1, "merged.gguf: cannot write: File too large");
   EXPECT_EQ(folder.names(), before);
 }
 

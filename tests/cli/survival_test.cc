@@ -164,7 +164,7 @@ TEST_F(Survival, AFullDiskIsSaidAndTheNextSaveTriesAgain) {
   ASSERT_EQ(stage, 2) << run.err;
   EXPECT_EQ(run.status, 0) << run.err;
   EXPECT_THAT(run.err,
-              testing::ContainsRegex("warning: iteration [2-5]0 is not saved whole: disk/c.gguf.tmp: cannot "
+              testing::ContainsRegex("warning: iteration [2-5]0 is not saved whole: disk/c.gguf: cannot "
                                      "write: No space left on device; the last good checkpoint is "
                                      "disk/c.gguf; training goes on, the next save is at iteration [3-6]0"));
   EXPECT_EQ(folder.read("disk/c.gguf"), whole);
@@ -181,8 +181,7 @@ TEST_F(Survival, ADiskThatIsFullAtTheEndIsAnErrorThatKeepsTheLastCheckpoint) {
   const std::string good = folder.read("disk/c.gguf");
   folder.write("disk/filler", std::string(size_t{3} << 20, 'x'));
   const RunResult run = folder.lora(flags + Args{"--checkpoint-in", "disk/c.gguf", "--adam-iter", "5"});
-  expect_error(run, 1,
-               "iteration 5 is not saved whole: disk/c.gguf.tmp: cannot write: No space left on device");
+  expect_error(run, 1, "iteration 5 is not saved whole: disk/c.gguf: cannot write: No space left on device");
   EXPECT_THAT(run.err, testing::HasSubstr("the last good checkpoint is disk/c.gguf"));
   EXPECT_EQ(folder.read("disk/c.gguf"), good);
   EXPECT_FALSE(folder.has("disk/c.gguf.tmp"));

@@ -188,6 +188,11 @@ TEST_F(Tokenize, WhatIsWrongWithTheSamplesIsSaid) {
   EXPECT_THAT(run.err, testing::HasSubstr("1 cut at 8 tokens"));
   EXPECT_THAT(run.err, testing::HasSubstr("warning: --sample-start '<S>' does not occur in the text"));
   EXPECT_THAT(run.err, testing::HasSubstr("warning: text.txt: line 2 is not UTF-8"));
+  folder.write("a.jsonl", R"({"text":"A ship."})");
+  const RunResult records =
+      folder.lora({"tokenize", "-m", "model.gguf", "--train-data", "a.jsonl", "--sample-start", "<s>"});
+  EXPECT_EQ(records.status, 0) << records.err;
+  EXPECT_THAT(records.err, testing::HasSubstr("warning: --sample-start cuts texts"));
 }
 
 TEST_F(Tokenize, SamplesOfAVocabularyAlone) {

@@ -274,6 +274,7 @@ TEST_F(Training, PlotDrawsEveryRunWithItsHeldOutLoss) {
   expect_error(folder.lora({"plot", "bad.jsonl", "-o", "x.svg"}), 1,
                "bad.jsonl: line 11: expected a JSON object");
   EXPECT_FALSE(folder.has("x.svg"));
+  expect_error(folder.lora({"plot", "m.jsonl", "-o", "x.png"}), 2, "--output: x.png: the picture is an SVG");
 }
 
 // Samples in the form that the guide's appendix on training shows.
