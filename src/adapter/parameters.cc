@@ -187,6 +187,7 @@ Adapter to_adapter(const LoraParameters& parameters, const Model& model) {
     if (parameters.rslora) fold_scale(adapter, adapter.pairs.back(), double(parameters.scale(pair)));
   }
   adapter.base_model = model.gguf.get_string("general.name").value_or("");
+  adapter.name = adapter.base_model.empty() ? "LoRA" : adapter.base_model + " LoRA";
   return adapter;
 }
 

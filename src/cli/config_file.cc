@@ -1,18 +1,20 @@
 #include "cli/config_file.h"
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <sstream>
+#include <string_view>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "data/text_file.h"
 
 namespace lora::cli {
 
 namespace {
 
 // Cuts "# ..." off a line unless it stands in quotes. CLI11 2.1 does not look at the quotes, and
-// would cut the value "### Response:" short.
-std::string_view without_comment(std::string_view line) {
+// would cut the value "### Response:" short. nullopt: a quote is open at its end.
+std::optional<std::string_view> without_comment(std::string_view line) {
   char quote = 0;
   for (size_t i = 0; i < line.size(); ++i) {
     const char c = line[i];
@@ -26,16 +28,23 @@ std::string_view without_comment(std::string_view line) {
       return line.substr(0, i);
     }
   }
+  if (quote != 0) return std::nullopt;
   return line;
 }
 
 }  // namespace
 
 std::vector<ConfigEntry> read_config_file(const std::string& path, const std::string& command) {
-  const MappedFile file(path);
+  const TextFile file(path);
   std::istringstream in{std::string(file.text())};
   std::stringstream text;
-  for (std::string line; std::getline(in, line);) text << without_comment(line) << '\n';
+  int64_t number = 0;
+  for (std::string line; std::getline(in, line);) {
+    const auto kept = without_comment(line);
+    ++number;
+    if (!kept) fail("{}: line {}: a quote is not closed", path, number);
+    text << *kept << '\n';
+  }
 
   CLI::ConfigTOML reader;
   reader.comment('\0');

@@ -50,7 +50,9 @@ int estimate_command(const std::vector<std::string>& args) {
     return 0;
   }
   choose_run_length(options, given);
+  expect_consistent(options);
   Progress progress;
+  for (const std::string& warning : idle_flags(options, given)) progress.say(warning);
   fmt::print("{}", table(estimate(options, [&](std::string_view text) { progress.say(text); })));
   return 0;
 }

@@ -33,9 +33,11 @@ int finetune_command(const std::vector<std::string>& args) {
     return 0;
   }
   choose_run_length(options, given);
+  expect_consistent(options);
   catch_stop_signals(stderr_is_terminal() ? kStopNotice : kStopNotice + 1);
 
   Progress progress;
+  for (const std::string& warning : idle_flags(options, given)) progress.say(warning);
   FinetuneEvents events;
   events.say = [&](std::string_view text) { progress.say(text); };
   events.on_iteration = [&](const IterationRecord& record, int64_t n_iter) {

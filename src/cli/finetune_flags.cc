@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "tokenizer/chat_template.h"
+#include "train/run.h"
 
 namespace lora::cli {
 
@@ -138,7 +140,7 @@ FlagGroup optimizer_flags(FinetuneOptions& o) {
           {"--cos-decay-restart", "F", "", "each decay is longer than the one before by this factor",
            number(o.cos_decay_restart, {.min = 1})},
           {"--adam-decay", "F", "", "weight decay (AdamW), scaled by the learning rate",
-           number(o.adam_decay, kAtLeastZero)},
+           number(o.adam_decay)},
           {"--adam-decay-min-ndim", "N", "", "dimensions that a tensor must have to be decayed",
            integer(o.adam_decay_min_ndim, 0)},
           {"--adam-beta1", "F", "", "decay of the mean of gradients", number(o.adam_beta1, kBelowOne)},
@@ -149,13 +151,14 @@ FlagGroup optimizer_flags(FinetuneOptions& o) {
            number(o.adam_gclip, kAtLeastZero)},
           {"--adam-epsf", "F", "",
            "stop when the loss changes by a smaller part from one iteration to the next; 0: never",
-           number(o.adam_epsf, kAtLeastZero)},
+           number(o.adam_epsf)},
           {"--opt-past", "N", "iterations", "how far --opt-delta looks back; 0: no such test",
-           integer(o.opt_past, 0)},
+           integer(o.opt_past, -kAnyCount)},
           {"--opt-delta", "F", "", "stop when the loss changes by a smaller part in so many; 0: never",
-           number(o.opt_delta, kAtLeastZero)},
+           number(o.opt_delta)},
           {"--opt-max-no-improvement", "N", "iterations",
-           "stop after so long without a new lowest loss; 0: never", integer(o.opt_max_no_improvement, 0)},
+           "stop after so long without a new lowest loss; 0: never",
+           integer(o.opt_max_no_improvement, -kAnyCount)},
           {"-s,--seed", "N", "", "one seed, one result; -1: random, or the resumed checkpoint's",
            integer(o.seed, -1, std::numeric_limits<int64_t>::max())},
       },
@@ -234,6 +237,30 @@ void choose_run_length(FinetuneOptions& options, const Given& given) {
     if (epochs == iterations) throw UsageError(fmt::format("--epochs: not together with {}", name));
     if (iterations == Source::command_line) options.epochs.reset();
   }
+}
+
+void expect_consistent(const FinetuneOptions& options) {
+  try {
+    check_options(options);
+  } catch (const Error& e) {
+    throw UsageError(e.what());
+  }
+}
+
+std::vector<std::string> idle_flags(const FinetuneOptions& options, const Given& given) {
+  const bool lbfgs = options.optimizer == Optimizer::lbfgs;
+  struct Idle {
+    const char *flag, *why;
+    bool is_idle;
+  };
+  std::vector<std::string> warnings;
+  for (const Idle& row : {Idle{"--adam-iter", "--use-lbfgs runs for --lbfgs-iter", lbfgs},
+                          Idle{"--lbfgs-iter", "only with --use-lbfgs", !lbfgs},
+                          Idle{"--opt-delta", "only with --opt-past", options.opt_past <= 0}}) {
+    if (row.is_idle && given.source(row.flag) == Source::command_line)
+      warnings.push_back(fmt::format("warning: {} has no effect: {}", row.flag, row.why));
+  }
+  return warnings;
 }
 
 }  // namespace lora::cli

@@ -22,4 +22,10 @@ std::vector<FlagGroup> finetune_flags(FinetuneOptions& options);
 // config file's. Throws UsageError if both are given in the same place.
 void choose_run_length(FinetuneOptions& options, const Given& given);
 
+// Throws UsageError for flags that contradict each other.
+void expect_consistent(const FinetuneOptions& options);
+
+// A warning for each flag of the command line that has no effect beside the others.
+std::vector<std::string> idle_flags(const FinetuneOptions& options, const Given& given);
+
 }  // namespace lora::cli

@@ -20,12 +20,12 @@ struct Row {
   size_t n_read = 0;  // of option->results()
 };
 
-void set(const Row& row, const Values& values) {
+void set(const Row& row, const Values& values, const std::string& where = "") {
   const std::string name = main_name(*row.flag);
   try {
     row.flag->setting.set(values);
   } catch (const BadValue& e) {
-    throw UsageError(fmt::format("{}: {}", name, e.what()));
+    throw UsageError(fmt::format("{}{}: {}", where, name, e.what()));
   }
 }
 
@@ -78,6 +78,8 @@ std::vector<Values> config_occurrences(const Row& row, const ConfigEntry& entry,
 void set_from_config(std::vector<Row>& rows, const std::string& path, const std::string& command,
                      Given& given) {
   for (const ConfigEntry& entry : read_config_file(path, command)) {
+    if (entry.name.find_first_of(" \t") != std::string::npos)
+      throw UsageError(fmt::format("{}: '{}': expected NAME = VALUE", path, entry.name));
     const std::string name = (entry.name.size() == 1 ? "-" : "--") + entry.name;
     Row* found = nullptr;
     for (Row& row : rows) {
@@ -85,11 +87,13 @@ void set_from_config(std::vector<Row>& rows, const std::string& path, const std:
         if (n == name) found = &row;
       }
     }
-    if (!found || name == "--config" || name == "--help") refuse_unknown(rows, name, path + ": ");
+    if (name == "--config" || name == "--help")
+      throw UsageError(fmt::format("{}: {}: stands on the command line only", path, name));
+    if (!found) refuse_unknown(rows, name, path + ": ");
     Source& source = given.sources[main_name(*found->flag)];
     if (source == Source::command_line) continue;
     source = Source::config_file;
-    for (const Values& values : config_occurrences(*found, entry, path)) set(*found, values);
+    for (const Values& values : config_occurrences(*found, entry, path)) set(*found, values, path + ": ");
   }
 }
 

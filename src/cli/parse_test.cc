@@ -145,6 +145,24 @@ TEST(ParseFlags, ScaledLoraTakesTwoValuesEachTime) {
   }
 }
 
+TEST(ParseFlags, ConfigFilesAreReadAsWindowsWritesThem) {
+  const auto config = [](const std::string& text) {
+    const std::string path = testing::TempDir() + "config.toml";
+    std::ofstream(path, std::ios::binary) << text;
+    return path;
+  };
+  Finetune f;
+  f.parse({"--config", config("\xEF\xBB\xBF"
+                              "ctx = 7\r\nlora-r = 3\r\n")});
+  EXPECT_EQ(f.options.n_ctx, 7);
+  EXPECT_THAT(usage_error({"--config", config("ctx 7\n")}), HasSubstr("'ctx 7': expected NAME = VALUE"));
+  EXPECT_THAT(usage_error({"--config", config("ctx = \"many\"\n")}),
+              HasSubstr("config.toml: --ctx: expected"));
+  EXPECT_THAT(usage_error({"--config", config("config = \"a\"\n")}),
+              HasSubstr("stands on the command line only"));
+  EXPECT_THROW(f.parse({"--config", config("train-data = \"a\n")}), Error) << "a quote is not closed";
+}
+
 TEST(ParseFlags, UnknownFlagNamesTheNearest) {
   EXPECT_EQ(usage_error({"--bacth", "3"}), "--bacth: unknown flag; did you mean --batch?");
   EXPECT_EQ(usage_error({"--lora-rnk=3"}), "--lora-rnk: unknown flag; did you mean --lora-r?");

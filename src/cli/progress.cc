@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include "base/signals.h"
 #include "cli/put.h"
@@ -18,6 +20,8 @@ std::string fit(std::string text, int columns) {
   text.resize(std::min(text.size(), size_t(std::max(1, columns - 1))));
   return text;
 }
+
+constexpr int kAnyWidth = 1 << 20;
 
 // "[====      ] 4/10 FACTS"
 std::string bar(int64_t done, int64_t total, std::string_view facts, int columns) {
@@ -52,11 +56,22 @@ std::string progress_line(const IterationRecord& r) {
 
 std::string progress_bar(const IterationRecord& r, int64_t n_iter, double smoothed_loss, double elapsed_s,
                          int columns) {
-  const std::string facts =
-      fmt::format("epoch {:.2f} loss {:.4f} {:.1f} tok/s {} ETA {} {}", r.epoch, smoothed_loss, r.tok_per_s,
-                  hours_minutes_seconds(std::llround(elapsed_s)),
-                  hours_minutes_seconds(std::llround(r.eta_s)), format_size(r.rss_bytes));
-  return bar(r.iter, n_iter, facts, columns);
+  // With the order in which they are left out where the window is too narrow for all of them.
+  std::vector<std::pair<std::string, int>> facts = {
+      {fmt::format("epoch {:.2f}", r.epoch), 4},
+      {fmt::format("loss {:.4f}", smoothed_loss), 5},
+      {fmt::format("{:.1f} tok/s", r.tok_per_s), 2},
+      {hours_minutes_seconds(std::llround(elapsed_s)), 3},
+      {"ETA " + hours_minutes_seconds(std::llround(r.eta_s)), 6},
+      {format_size(r.rss_bytes), 1}};
+  std::string text;
+  for (int left_out = 0; left_out < 6; ++left_out) {
+    std::erase_if(facts, [&](const auto& fact) { return fact.second == left_out; });
+    text.clear();
+    for (const auto& [fact, order] : facts) text += (text.empty() ? "" : " ") + fact;
+    if (bar(r.iter, n_iter, text, kAnyWidth).size() < size_t(columns)) break;
+  }
+  return bar(r.iter, n_iter, text, columns);
 }
 
 double SmoothedLoss::add(double loss) {

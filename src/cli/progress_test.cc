@@ -53,6 +53,13 @@ TEST(ProgressLine, ShowsTheHeldOutLossWhereThereIsOne) {
   EXPECT_THAT(progress_line(r), EndsWith(" val_loss=2.000000"));
 }
 
+TEST(ProgressBar, LeavesOutWhatANarrowWindowCannotHold) {
+  const auto bar = [](int columns) { return progress_bar(record(), 4, 3.5, 1457, columns); };
+  EXPECT_EQ(bar(79), "[==        ] 1/4 epoch 0.25 loss 3.5000 4.0 tok/s 00:24:17 ETA 11:44:33");
+  EXPECT_EQ(bar(60), "[==        ] 1/4 epoch 0.25 loss 3.5000 ETA 11:44:33");
+  EXPECT_EQ(bar(40), "[==        ] 1/4 ETA 11:44:33");
+}
+
 TEST(ProgressBar, ShowsHowFarTheRunIs) {
   const std::string bar = progress_bar(record(), 4, 3.5, 1457, 200);
   EXPECT_EQ(bar, "[==        ] 1/4 epoch 0.25 loss 3.5000 4.0 tok/s 00:24:17 ETA 11:44:33 3.00 GiB");

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string_view>
@@ -19,11 +18,6 @@ namespace lora::cli {
 
 namespace {
 
-// How samples are ordered and laid into batches has no effect on the samples themselves; special tokens
-// are read, or not, in any text.
-constexpr std::string_view kNotOfSamples[] = {"--fill-with-next-samples", "--plain-fill", "--force-reshuffle",
-                                              "--no-shuffle", "--parse-special"};
-
 struct Sample {
   std::vector<Token> inputs, targets;
 
@@ -35,16 +29,20 @@ struct Sample {
   }
 };
 
-Sample sample_of(const Dataset& data, int64_t i) {
+Sample sample_of(const Dataset& data, const ShownSample& shown) {
   Sample s;
-  data.sample(i, s.inputs, s.targets);
+  data.sample(shown.number, s.inputs, s.targets);
+  const size_t n = std::min(s.inputs.size(), size_t(shown.n_most));
+  s.inputs.resize(n);
+  s.targets.resize(n);
   return s;
 }
 
-std::string header(const Dataset& data, const Sample& s, int64_t i) {
+std::string header(const Dataset& data, const Sample& s, const ShownSample& shown) {
   const auto n_ignored = std::count(s.targets.begin(), s.targets.end(), kIgnore);
-  return fmt::format("sample {} of {}: {} tokens, {} trained on\n", i + 1, data.n_samples(), s.inputs.size(),
-                     int64_t(s.targets.size()) - n_ignored);
+  return fmt::format("{}sample {} of {}: {} tokens, {} trained on\n",
+                     shown.row > 0 ? fmt::format("row {}, ", shown.row) : "", shown.number + 1,
+                     data.n_samples(), s.inputs.size(), int64_t(s.targets.size()) - n_ignored);
 }
 
 std::string id_and_piece(const Tokenizer& tokenizer, Token token) {
@@ -67,10 +65,8 @@ FlagGroup sample_text_flags(FinetuneOptions& options) {
   options.train_data.clear();
   FlagGroup group = sample_flags(options);
   group.title = "Samples of training data";
-  std::erase_if(group.flags, [](const Flag& flag) {
-    return std::find(std::begin(kNotOfSamples), std::end(kNotOfSamples), main_name(flag)) !=
-           std::end(kNotOfSamples);
-  });
+  // Special tokens are read, or not, in any text.
+  std::erase_if(group.flags, [](const Flag& flag) { return main_name(flag) == "--parse-special"; });
   group.flags.insert(group.flags.begin(),
                      {finetune_flag(options, "--train-data"), finetune_flag(options, "--ctx")});
   return group;
@@ -81,7 +77,23 @@ Dataset read_samples(const FinetuneOptions& options, const Tokenizer& tokenizer)
   return Dataset(options.train_data, tokenizer, text_options(options), pool);
 }
 
-std::string sample_as_text(const Dataset& data, const Tokenizer& tokenizer, int64_t i, Marks marks) {
+std::vector<ShownSample> first_samples(const Dataset& data, const FinetuneOptions& options, int64_t n) {
+  const bool fills = fills_rows(options);
+  std::vector<ShownSample> shown;
+  int64_t row = 0, room = 0;
+  for (int64_t i = 0; i < std::min(n, data.n_samples()); ++i) {
+    if (!fills || room <= 0) {
+      ++row;
+      room = options.n_ctx;
+    }
+    shown.push_back({i, fills ? row : 0, room});
+    room -= int64_t(sample_of(data, shown.back()).inputs.size());
+  }
+  return shown;
+}
+
+std::string sample_as_text(const Dataset& data, const Tokenizer& tokenizer, const ShownSample& i,
+                           Marks marks) {
   const Sample s = sample_of(data, i);
   const std::vector<Token> tokens = s.tokens();
   std::string text = header(data, s, i);
@@ -98,7 +110,7 @@ std::string sample_as_text(const Dataset& data, const Tokenizer& tokenizer, int6
   return text + "\n";
 }
 
-std::string sample_as_pieces(const Dataset& data, const Tokenizer& tokenizer, int64_t i) {
+std::string sample_as_pieces(const Dataset& data, const Tokenizer& tokenizer, const ShownSample& i) {
   const Sample s = sample_of(data, i);
   std::string lines = header(data, s, i);
   for (size_t k = 0; k < s.inputs.size(); ++k) {
@@ -109,12 +121,14 @@ std::string sample_as_pieces(const Dataset& data, const Tokenizer& tokenizer, in
   return lines;
 }
 
-std::string samples_as_json(const Dataset& data, const Tokenizer& tokenizer, int64_t n) {
+std::string samples_as_json(const Dataset& data, const Tokenizer& tokenizer,
+                            const std::vector<ShownSample>& shown) {
   auto samples = nlohmann::ordered_json::array();
-  for (int64_t i = 0; i < n; ++i) {
+  for (const ShownSample& i : shown) {
     const Sample s = sample_of(data, i);
     samples.push_back(
         {{"inputs", s.inputs}, {"targets", s.targets}, {"text", tokenizer.decode(s.tokens(), true)}});
+    if (i.row > 0) samples.back()["row"] = i.row;
   }
   const DatasetReport& report = data.report();
   const nlohmann::ordered_json json = {{"samples", samples},          {"n_samples", report.n_samples},

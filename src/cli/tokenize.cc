@@ -58,13 +58,14 @@ void print_tokens(const Tokenizer& tokenizer, const std::vector<Token>& ids, boo
   fmt::print("{}", json ? as_json(ids, pieces) : as_text(ids, pieces));
 }
 
-void print_samples(const Tokenizer& tokenizer, const Dataset& data, int64_t n, bool json, bool pieces) {
-  n = std::min(n, data.n_samples());
-  if (json) fmt::print("{}", samples_as_json(data, tokenizer, n));
+void print_samples(const Tokenizer& tokenizer, const Dataset& data, const std::vector<ShownSample>& samples,
+                   bool json, bool pieces) {
+  if (json) fmt::print("{}", samples_as_json(data, tokenizer, samples));
   const Marks marks = stdout_is_terminal() ? kColourMarks : kPlainMarks;
-  for (int64_t i = 0; !json && i < n; ++i) {
-    fmt::print("{}",
-               pieces ? sample_as_pieces(data, tokenizer, i) : sample_as_text(data, tokenizer, i, marks));
+  for (const ShownSample& sample : samples) {
+    if (json) break;
+    fmt::print("{}", pieces ? sample_as_pieces(data, tokenizer, sample)
+                            : sample_as_text(data, tokenizer, sample, marks));
   }
 }
 
@@ -89,8 +90,8 @@ int tokenize_command(const std::vector<std::string>& args) {
       "them; what is trained on is coloured, or stands between {+ and +} where the output is no terminal.",
       {text_flags(source),
        {"Model",
-        {{"-m,--model", "FILE", "", "model GGUF; one with a vocabulary alone will do", non_empty_text(model),
-          true},
+        {{"-m,--model,--model-base", "FILE", "", "model GGUF; one with a vocabulary alone will do",
+          non_empty_text(model), true},
          finetune_flag(training, "--parse-special"),
          no_bos}},
        {"Output",
@@ -106,7 +107,7 @@ int tokenize_command(const std::vector<std::string>& args) {
     refuse({no_bos}, given, "of a text alone; for samples there is --no-separate-with-bos");
     const Tokenizer tokenizer(Gguf::open(model));
     const Dataset data = read_samples(training, tokenizer);
-    print_samples(tokenizer, data, n_samples, json, pieces);
+    print_samples(tokenizer, data, first_samples(data, training, n_samples), json, pieces);
     for (const std::string& text : describe_samples(training, data.report(), tokenizer))
       fmt::print(stderr, "{}\n", text);
     return 0;

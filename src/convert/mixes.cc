@@ -227,7 +227,6 @@ Type mixed_type(const GgufTensor& tensor, const Mix& mix, const MixOptions& opti
   const auto [layer, part] = parse_name(tensor.name);
   if (part == "output" || (facts.tied && part == "token_embd")) {
     if (options.output_tensor_type) return *options.output_tensor_type;
-    if (!divides(mix.base, tensor.ne[0])) return Type::Q8_0;
     return mix.base == Type::Q8_0 ? Type::Q8_0 : Type::Q6_K;
   }
   if (part == "attn_v" || part == "attn_qkv" || part == "attn_kv_b")

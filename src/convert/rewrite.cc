@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "base/machine.h"
@@ -52,7 +53,7 @@ bool all_finite(const std::vector<float>& values) {
 }
 
 double root_ratio(double a, double b) {
-  return b > 0 ? std::sqrt(a / b) : 0;
+  return b > 0 ? std::sqrt(a / b) : a > 0 ? std::numeric_limits<double>::infinity() : 0;
 }
 
 }  // namespace

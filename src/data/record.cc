@@ -187,7 +187,8 @@ std::vector<ChatSpan> record_spans(const Record& record, const ChatTemplate& cha
     if (!record.completion.empty()) spans.push_back({record.completion, false, true});
   }
   const bool ends_in_reply =
-      !record.is_chat || (!record.messages.empty() && record.messages.back().role == ChatRole::assistant);
+      record.is_chat ? !record.messages.empty() && record.messages.back().role == ChatRole::assistant
+                     : !record.completion.empty();
   if (!train_on_all || ends_in_reply) {
     while (!spans.empty() && !spans.back().is_reply) spans.pop_back();
   }

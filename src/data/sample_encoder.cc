@@ -29,7 +29,13 @@ void SampleEncoder::add_tokens(EncodedSamples& out, std::vector<Token>& tokens) 
   keep(out, false);
 }
 
-void SampleEncoder::add_start_of(EncodedSamples& out, std::string_view text) {
+void SampleEncoder::add_start_of(EncodedSamples& out, std::string_view text, size_t n_own) {
+  if (n_own > size_t(options_.n_ctx)) {  // else it has no more tokens either
+    t_.clear();
+    encoder_.append(t_, text.substr(0, n_own), options_.parse_special);
+    drop_bos();
+    count_cut(out.report, int64_t(t_.size()));
+  }
   // Where the text ends may change the tokens before it, but not those so far before it.
   constexpr size_t margin = 64;
   const size_t wanted = size_t(options_.n_ctx) + margin;
@@ -104,6 +110,11 @@ void SampleEncoder::drop_bos() {
   if (bos_ >= 0 && !t_.empty() && id_of(t_[0]) == bos_) t_.erase(t_.begin());
 }
 
+void SampleEncoder::count_cut(DatasetReport& report, int64_t n) const {
+  report.n_cut += n > options_.n_ctx;
+  report.n_lost += std::max<int64_t>(0, n - options_.n_ctx);
+}
+
 // Adds the sample at hand, its EOS included.
 void SampleEncoder::keep(EncodedSamples& out, bool may_be_longer) {
   DatasetReport& report = out.report;
@@ -113,10 +124,7 @@ void SampleEncoder::keep(EncodedSamples& out, bool may_be_longer) {
     return;
   }
   int64_t kept = std::min(n, options_.n_ctx);
-  if (!may_be_longer) {
-    report.n_cut += n > kept;
-    report.n_lost += n - kept;
-  }
+  if (!may_be_longer) count_cut(report, n);
   report.longest = std::max(report.longest, n);
   // Nothing is learned from what comes after the last token that is trained on.
   while (kept > 1 && t_[size_t(kept) - 1] < 0) --kept;

@@ -35,8 +35,9 @@ class SampleEncoder {
   SampleEncoder(const Tokenizer& tokenizer, const TextOptions& options, Token bos, Token eos);
 
   void add_text(EncodedSamples& out, std::string_view text);
-  // A sample that begins with the text and runs on in it until the context is full.
-  void add_start_of(EncodedSamples& out, std::string_view text);
+  // A sample that begins with the text and runs on in it until the context is full; its own text, before the
+  // next one starts, is n_own bytes.
+  void add_start_of(EncodedSamples& out, std::string_view text, size_t n_own);
   // The tokens of a text, which may be changed.
   void add_tokens(EncodedSamples& out, std::vector<Token>& tokens);
   // To be called before the first conversation. Throws Error "PATH: WHY" if its template is not known.
@@ -48,6 +49,7 @@ class SampleEncoder {
   void find_special(EncodedSamples& out, std::string_view text) const;
   void drop_bos();
   void append_spans(const std::vector<ChatSpan>& spans);
+  void count_cut(DatasetReport& report, int64_t n) const;
   void keep(EncodedSamples& out, bool may_be_longer);
 
   const Tokenizer& tokenizer_;

@@ -29,15 +29,16 @@ struct TextOptions {
 // What was read, for the messages before training.
 struct DatasetReport {
   int64_t n_samples = 0;
-  int64_t n_tokens = 0;   // kept in samples, EOS counted, BOS not; of windows: tokens of the text
-  int64_t n_blank = 0;    // skipped: nothing but white space (the pattern aside)
-  int64_t n_short = 0;    // skipped: a single token, with neither BOS nor EOS beside it
-  int64_t n_cut = 0;      // longer than n_ctx with their EOS; windows and overlapping samples are not counted
-  int64_t n_lost = 0;     // tokens that were cut off
-  int64_t longest = 0;    // tokens of the longest sample before cutting; of windows: at most n_ctx
-  int64_t n_bad = 0;      // records skipped
-  std::string first_bad;  // "FILE: line N: WHY", empty if none
-  std::string not_utf8;   // "FILE: line N" of the first text that is not UTF-8, empty if none
+  int64_t n_tokens = 0;  // kept in samples, EOS counted, BOS not; of windows: tokens of the text
+  int64_t n_blank = 0;   // skipped: nothing but white space (the pattern aside)
+  int64_t n_short = 0;   // skipped: a single token, with neither BOS nor EOS beside it
+  int64_t n_cut = 0;  // longer than n_ctx with their EOS (overlapping ones: without); windows are not counted
+  int64_t n_lost = 0;        // tokens that were cut off
+  int64_t longest = 0;       // tokens of the longest sample before cutting; of windows: at most n_ctx
+  int64_t n_bad = 0;         // records skipped
+  std::string first_bad;     // "FILE: line N: WHY", empty if none
+  std::string not_utf8;      // "FILE: line N" of the first text or CSV that is not UTF-8, empty if none
+  std::string like_records;  // first text that begins with a JSON object, empty if none
   // Files that are records, texts whose every token begins a sample, and texts in which the pattern is not.
   int64_t n_record_files = 0, n_window_files = 0, n_uncut_files = 0;
   // A control token whose spelling stands in the text but is not read as such (parse_special is

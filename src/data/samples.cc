@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "data/cutter.h"
@@ -36,6 +37,19 @@ Token find_special_spelling(std::string_view text, const Tokenizer& tokenizer, T
   return first == found.end() ? -1 : *first;
 }
 
+void check_utf8(std::string_view text, const std::string& path, DatasetReport& report) {
+  const size_t valid = valid_utf8_prefix(text);
+  if (valid == text.size() || !report.not_utf8.empty()) return;
+  const auto line = std::ranges::count(text.substr(0, valid), '\n') + 1;
+  report.not_utf8 = fmt::format("{}: line {}", path, line);
+}
+
+// Whether its first line is a JSON object: records under a name that does not say so.
+bool begins_with_object(std::string_view text) {
+  const std::string_view line = text.substr(0, text.find('\n'));
+  return line.starts_with('{') && nlohmann::json::accept(line);
+}
+
 void expect_text(std::string_view text, const std::string& path) {
   if (text.find('\0') == std::string_view::npos) return;
   fail("{}: holds zero bytes, so it is no text in UTF-8 (UTF-16? save it as UTF-8)", path);
@@ -61,7 +75,7 @@ std::string unescape(std::string_view text) {
 // Samples on their way into the dataset, encoded block by block by the pool and added in order.
 class Dataset::Blocks {
  public:
-  using Encode = std::function<void(SampleEncoder&, EncodedSamples&, std::string_view text, int64_t line)>;
+  using Encode = std::function<void(SampleEncoder&, EncodedSamples&, std::string_view text, int64_t number)>;
 
   Blocks(Dataset& dataset, const Tokenizer& tokenizer, ThreadPool& pool)
       : dataset_(dataset), tokenizer_(tokenizer), pool_(pool), blocks_(1) {
@@ -70,9 +84,10 @@ class Dataset::Blocks {
     }
   }
 
-  // encode() is called later for the text, which must stay valid until flush(). `n_bytes`: what it reads.
-  void add(std::string_view text, int64_t line, size_t n_bytes, const Encode& encode) {
-    blocks_.back().items.push_back({text, line});
+  // encode() is called later for the text, which must stay valid until flush(), and the number that belongs
+  // to it: a record's line, or the bytes of a sample's own text. `n_bytes`: what it reads.
+  void add(std::string_view text, int64_t number, size_t n_bytes, const Encode& encode) {
+    blocks_.back().items.push_back({text, number});
     blocks_.back().n_bytes += n_bytes;
     if (blocks_.back().n_bytes >= kBlockBytes) blocks_.emplace_back();
     if (blocks_.size() > kBlocksPerRound) flush(encode);
@@ -82,7 +97,7 @@ class Dataset::Blocks {
     pool_.run(int64_t(blocks_.size()), [&](int64_t i, int worker) {
       Block& block = blocks_[size_t(i)];
       for (const Item& item : block.items)
-        encode(encoders_[size_t(worker)], block.samples, item.text, item.line);
+        encode(encoders_[size_t(worker)], block.samples, item.text, item.number);
     });
     for (const Block& block : blocks_) {
       const EncodedSamples& samples = block.samples;
@@ -114,7 +129,7 @@ class Dataset::Blocks {
 
   struct Item {
     std::string_view text;
-    int64_t line;
+    int64_t number;
   };
   struct Block {
     std::vector<Item> items;
@@ -150,15 +165,14 @@ Dataset::Dataset(const std::vector<std::string>& paths, const Tokenizer& tokeniz
       ++report_.n_record_files;
       const MappedFile file(path);
       expect_text(file.text(), path);
+      if (*format == RecordFormat::csv)
+        check_utf8(file.text(), path, report_);  // JSON's reader refuses others
       add_records(without_byte_order_mark(file.text()), path, blocks);
     } else {
       const TextFile file(path);
       expect_text(file.text(), path);
-      if (const size_t valid = valid_utf8_prefix(file.text());
-          valid < file.text().size() && report_.not_utf8.empty()) {
-        const auto line = std::ranges::count(file.text().substr(0, valid), '\n') + 1;
-        report_.not_utf8 = fmt::format("{}: line {}", path, line);
-      }
+      check_utf8(file.text(), path, report_);
+      if (report_.like_records.empty() && begins_with_object(file.text())) report_.like_records = path;
       if (is_windows) {
         ++report_.n_window_files;
         add_windows(file.text(), tokenizer, pool);
@@ -186,8 +200,8 @@ void Dataset::add_samples(std::string_view text, Blocks& blocks) {
   constexpr size_t long_sample = 1 << 20;  // is shared out to the pool by itself
   const bool overlapping = options_.overlapping_samples;
   const Blocks::Encode encode = [&](SampleEncoder& encoder, EncodedSamples& samples, std::string_view sample,
-                                    int64_t) {
-    overlapping ? encoder.add_start_of(samples, sample) : encoder.add_text(samples, sample);
+                                    int64_t n_own) {
+    overlapping ? encoder.add_start_of(samples, sample, size_t(n_own)) : encoder.add_text(samples, sample);
   };
   report_.n_uncut_files += text.find(options_.sample_start) == std::string_view::npos;
   SampleCutter cutter(text, options_.sample_start, options_.include_sample_start);
@@ -196,7 +210,8 @@ void Dataset::add_samples(std::string_view text, Blocks& blocks) {
       ++report_.n_blank;
     } else if (overlapping) {
       const std::string_view rest = text.substr(size_t(sample->text.data() - text.data()));
-      blocks.add(rest, 0, std::min(rest.size(), 4 * size_t(options_.n_ctx)), encode);
+      blocks.add(rest, int64_t(sample->text.size()), std::min(rest.size(), 4 * size_t(options_.n_ctx)),
+                 encode);
     } else if (sample->text.size() > long_sample) {
       blocks.flush(encode);
       blocks.add_long(sample->text);

@@ -236,6 +236,10 @@ void expect_fits(const Checkpoint& checkpoint, const std::string& path, const Se
   for (const auto& [name, unused] : names) {
     const std::string then = value_in(checkpoint.settings, name), now = value_in(settings, name);
     if (then == now) continue;
+    if (name == "model" || name == "data") {
+      fail("{}: {} differs: {} another than the checkpoint was begun with (--checkpoint-in '' begins anew)",
+           path, name, name == "model" ? "--model-base is" : "the text of --train-data is");
+    }
     fail(
         "{}: {} differs: {} in the checkpoint, {} now; what was begun so has to go on so (--checkpoint-in '' "
         "begins anew)",

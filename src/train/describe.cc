@@ -1,9 +1,12 @@
 // What a run says before it begins.
 #include <algorithm>
+#include <set>
 #include <tuple>
 
+#include "base/file.h"
 #include "base/machine.h"
 #include "kernels/isa.h"
+#include "train/outputs.h"
 #include "train/setup.h"
 
 namespace lora {
@@ -15,6 +18,60 @@ double mib(int64_t bytes) {
   return double(bytes) / (1 << 20);
 }
 
+// `what`: "data" or "held out", read from so many files.
+void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, const DatasetReport& d,
+                    size_t n_files, const Tokenizer& tokenizer) {
+  lines.push_back(
+      fmt::format("{}: {} samples, {} tokens; {} cut at {} tokens ({} tokens lost), {} blank skipped{}", what,
+                  d.n_samples, d.n_tokens, d.n_cut, o.n_ctx, d.n_lost, d.n_blank,
+                  d.n_short ? fmt::format(", {} too short skipped", d.n_short) : ""));
+  constexpr double kMuch = 0.1;
+  const std::string whose = what == std::string_view("data") ? "" : fmt::format("{}: ", what);
+  const double lost = double(d.n_lost) / double(std::max<int64_t>(1, d.n_tokens + d.n_lost));
+  const bool no_mark = d.n_uncut_files > 0 && d.n_uncut_files + d.n_record_files == int64_t(n_files);
+  if (lost > kMuch) {
+    lines.push_back(fmt::format(
+        "warning: {}{:.0f}% of the tokens are cut off; the longest sample has {}{}", whose, 100 * lost,
+        d.longest, no_mark ? "" : ", which --ctx would have to be, or split long texts and conversations"));
+  }
+  if (d.n_bad > 0) {
+    lines.push_back(fmt::format("{}: {} bad records skipped, the first: {}", what, d.n_bad, d.first_bad));
+  }
+  if (d.n_window_files > 0) {
+    lines.push_back(fmt::format(
+        "{}: without --sample-start a sample of up to {} tokens begins at every token, so one epoch "
+        "reads the text about {} times",
+        what, o.n_ctx, std::min(o.n_ctx, d.n_tokens)));
+  }
+  if (no_mark) {
+    lines.push_back(fmt::format(
+        "warning: {}--sample-start '{}' does not occur in the text, so each file is one sample{}", whose,
+        o.sample_start,
+        !o.escape && o.sample_start.find('\\') != std::string::npos ? " (--escape reads \\n as a line's end)"
+                                                                    : ""));
+  }
+  if (!o.sample_start.empty() && d.n_record_files == int64_t(n_files)) {
+    lines.push_back(fmt::format(
+        "warning: {}--sample-start cuts texts; each record is a sample of its own already", whose));
+  }
+  if (!d.like_records.empty()) {
+    lines.push_back(fmt::format(
+        "warning: {} begins with a JSON object but is read as plain text; records are files named .jsonl",
+        d.like_records));
+  }
+  if (d.special_spelling >= 0) {
+    lines.push_back(fmt::format(
+        "warning: {}the text holds {}, read as plain text (--parse-special reads it as a special token)",
+        whose, tokenizer.piece(d.special_spelling)));
+  }
+  if (!d.not_utf8.empty()) {
+    lines.push_back(
+        fmt::format("warning: {} is not UTF-8, so its letters beyond English are read as stray bytes; save "
+                    "the text as UTF-8",
+                    d.not_utf8));
+  }
+}
+
 void describe_resume(Lines& lines, const Setup& s) {
   const std::string& path = s.options.checkpoint_in;
   if (path.empty()) return;
@@ -23,17 +80,27 @@ void describe_resume(Lines& lines, const Setup& s) {
                                 s.options.force_reshuffle ? ", samples shuffled anew" : ""));
   } else {
     const bool named = path != FinetuneOptions{}.checkpoint_in;
-    lines.push_back(
-        fmt::format("{}resume: no file {}, training starts from scratch", named ? "warning: " : "", path));
+    const FinetuneOptions& o = s.options;
+    const std::string latest = fill_pattern(o.checkpoint_out, o.pattern_fn_it, o.fn_latest);
+    const bool is_there = !latest.empty() && file_exists(latest);
+    lines.push_back(fmt::format(
+        "{}resume: no file {}, training starts from scratch{}", named || is_there ? "warning: " : "", path,
+        is_there ? fmt::format("; {0} is there: --checkpoint-in {0} goes on from it", latest) : ""));
   }
 }
 
 void describe_held_out(Lines& lines, const Setup& s) {
-  if (!s.held_out.empty()) {
-    lines.push_back(s.val_data ? fmt::format("held out: {} samples of --val-data", s.held_out.size())
-                               : fmt::format("held out: {} samples of these; {} are trained on",
-                                             s.held_out.size(), s.trained.size()));
+  if (s.held_out.empty()) return;
+  if (s.val_data) {
+    lines.push_back(fmt::format("held out: {} samples of --val-data", s.held_out.size()));
+    append_samples(lines, "held out", s.options, s.val_data->report(), s.options.val_data.size(),
+                   s.tokenizer);
+    return;
   }
+  const bool windows = s.data.report().n_window_files > 0;
+  lines.push_back(fmt::format("held out: {} samples of these; {} are trained on{}", s.held_out.size(),
+                              s.trained.size(),
+                              windows ? "; those that reach into both parts of the text are left out" : ""));
 }
 
 void describe_model(Lines& lines, const Setup& s) {
@@ -47,14 +114,22 @@ void describe_model(Lines& lines, const Setup& s) {
         std::tuple{"--rope-freq-scale", s.model.config.rope.freq_scale, own.rope.freq_scale},
         std::tuple{"--norm-rms-eps", double(s.model.config.rms_norm_eps), double(own.rms_norm_eps)}}) {
     if (used != models)
-      lines.push_back(fmt::format("{}: {} is used, the model's own is {}", flag, used, models));
+      lines.push_back(fmt::format("{}: {:.6g} is used, the model's own is {:.6g}", flag, used, models));
+  }
+  if (s.model.config.rms_norm_eps != own.rms_norm_eps) {
+    lines.push_back(
+        "warning: --norm-rms-eps: the adapter file does not carry it, so other programs and lora generate "
+        "take the "
+        "model's own; lora export-lora --checkpoint merges it");
   }
 }
 
 void describe_lora(Lines& lines, const Setup& s) {
-  lines.push_back(fmt::format("lora: {} tensors, {} parameters, alpha {}; seed {}",
-                              2 * s.parameters.pairs.size(), s.parameters.n_values(), s.parameters.alpha,
-                              s.state.seed));
+  std::set<int64_t> ranks;
+  for (const auto& pair : s.parameters.pairs) ranks.insert(pair.rank);
+  lines.push_back(fmt::format("lora: {} tensors, {} parameters, rank {}, alpha {}; seed {}",
+                              2 * s.parameters.pairs.size(), s.parameters.n_values(),
+                              fmt::join(ranks, " or "), s.parameters.alpha, s.state.seed));
   const auto trained = [&](std::string_view flag) {
     return std::ranges::any_of(s.parameters.pairs, [&](const auto& pair) {
       return std::ranges::any_of(targets(),
@@ -100,9 +175,19 @@ void describe_optimizer(Lines& lines, const Setup& s) {
         "note: --no-flash changes nothing: attention is always computed in tiles, which is exact and "
         "smaller");
   }
-  lines.push_back(fmt::format("compute: {} kernels, {} inputs, {} threads; {} iterations of {} samples",
-                              name(isa()), s.input == GemmInput::bf16 ? "bf16" : "f32", s.pool.size(),
-                              s.n_iter, o.n_batch * o.grad_acc));
+  const bool fills = s.batch_options.fill_with_next_samples;
+  const double per_iteration = s.mean_samples();
+  lines.push_back(fmt::format(
+      "compute: {} kernels, {} inputs, {} threads; {} iterations of {}{:.{}f} samples, {:.2f} epochs",
+      name(isa()), s.input == GemmInput::bf16 ? "bf16" : "f32", s.pool.size(), s.n_iter,
+      fills ? "about " : "", per_iteration, fills ? 1 : 0,
+      double(s.n_iter) * per_iteration / double(s.n_samples())));
+  if (fills && o.epochs) {
+    lines.push_back(
+        "note: --epochs counts a row as one sample; with --fill-with-next-samples it holds several, so that "
+        "fewer "
+        "do (--adam-iter)");
+  }
 }
 
 }  // namespace
@@ -110,40 +195,7 @@ void describe_optimizer(Lines& lines, const Setup& s) {
 std::vector<std::string> describe_samples(const FinetuneOptions& o, const DatasetReport& d,
                                           const Tokenizer& tokenizer) {
   Lines lines;
-  lines.push_back(
-      fmt::format("data: {} samples, {} tokens; {} cut at {} tokens ({} tokens lost), {} blank skipped{}",
-                  d.n_samples, d.n_tokens, d.n_cut, o.n_ctx, d.n_lost, d.n_blank,
-                  d.n_short ? fmt::format(", {} too short skipped", d.n_short) : ""));
-  if (d.n_bad > 0) {
-    lines.push_back(fmt::format("data: {} bad records skipped, the first: {}", d.n_bad, d.first_bad));
-  }
-  if (d.n_window_files > 0) {
-    lines.push_back(fmt::format(
-        "data: without --sample-start a sample of up to {} tokens begins at every token, so one epoch "
-        "reads the text about {} times",
-        o.n_ctx, std::min(o.n_ctx, d.n_tokens)));
-  }
-  if (d.n_uncut_files > 0 && d.n_uncut_files + d.n_record_files == int64_t(o.train_data.size())) {
-    lines.push_back(fmt::format(
-        "warning: --sample-start '{}' does not occur in the text, so each file is one sample{}",
-        o.sample_start,
-        !o.escape && o.sample_start.find('\\') != std::string::npos ? " (--escape reads \\n as a line's end)"
-                                                                    : ""));
-  }
-  if (!o.sample_start.empty() && d.n_record_files == int64_t(o.train_data.size())) {
-    lines.push_back("warning: --sample-start cuts texts; each record is a sample of its own already");
-  }
-  if (d.special_spelling >= 0) {
-    lines.push_back(fmt::format(
-        "warning: the text holds {}, read as plain text (--parse-special reads it as a special token)",
-        tokenizer.piece(d.special_spelling)));
-  }
-  if (!d.not_utf8.empty()) {
-    lines.push_back(
-        fmt::format("warning: {} is not UTF-8, so its letters beyond English are read as stray bytes; save "
-                    "the text as UTF-8",
-                    d.not_utf8));
-  }
+  append_samples(lines, "data", o, d, o.train_data.size(), tokenizer);
   return lines;
 }
 

@@ -1,5 +1,6 @@
 #include "train/finetune.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -31,6 +32,10 @@ class Run {
       result_.why = fmt::format("iteration {} of {} was reached already", state_.iteration, setup_.n_iter);
     } else {
       result_.why = state_.convergence.reached(options_);
+    }
+    if (!result_.why.empty()) {
+      result_.why += ", so nothing was trained (--checkpoint-in '' begins anew)";
+      if (!options_.metrics.empty()) metrics_ = open_metrics(options_.metrics, state_.iteration);
     }
     if (result_.why.empty() || state_.evaluation_due) iterate();
     save_at_the_end();
@@ -131,8 +136,11 @@ class Run {
     if (std::isfinite(record.loss) && std::isfinite(record.grad_norm)) return;
     fail(
         "iteration {}: the loss is {} and its gradient's norm {} in {} (in file order): the step is not "
-        "applied; {}",
-        record.iter, record.loss, record.grad_norm, samples.blame(), last_good());
+        "applied; {}{}",
+        record.iter, std::abs(record.loss), record.grad_norm, samples.blame(), last_good(),
+        options_.optimizer == Optimizer::adam
+            ? "; where the loss grew before, go back further, with a smaller --adam-alpha or --adam-gclip 1"
+            : "");
   }
 
   void adam_update(const IterationRecord& record) {
@@ -142,7 +150,8 @@ class Run {
     step.beta1 = options_.adam_beta1;
     step.beta2 = options_.adam_beta2;
     step.eps = options_.adam_eps;
-    step.decay = options_.adam_decay_min_ndim <= 2 ? options_.adam_decay : 0;  // A and B are matrices
+    step.decay =
+        options_.adam_decay_min_ndim <= 2 ? std::max(0.0, options_.adam_decay) : 0;  // A and B are matrices
     step.t = record.iter;
     if (options_.adam_gclip > 0 && record.grad_norm > options_.adam_gclip) {
       step.gradient_scale = float(options_.adam_gclip / record.grad_norm);
@@ -221,7 +230,10 @@ class Run {
   std::string save_all() {
     const Clock::time_point start = Clock::now();
     metrics_.sync();  // no line of it may be younger on the disk than the checkpoint
-    const Saved saved = save(setup_);
+    Saved saved = save(setup_);
+    if (!saved.error.empty() && !saved.lora_path.empty()) {
+      saved.error += fmt::format("; the adapter is saved as {}", saved.lora_path);
+    }
     if (!saved.checkpoint_path.empty()) result_.checkpoint_path = last_good_ = saved.checkpoint_path;
     if (!saved.lora_path.empty()) result_.lora_path = saved.lora_path;
     remaining_.add_save(seconds_since(start));

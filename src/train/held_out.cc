@@ -12,8 +12,7 @@ namespace {
 
 void expect_both(const SampleSplit& split, double fraction) {
   if (split.trained.empty() || split.held_out.empty()) {
-    fail("--val-split: {} leaves {} samples to train on and {} to evaluate", fraction, split.trained.size(),
-         split.held_out.size());
+    fail("--val-split: {} leaves no sample to {}", fraction, split.trained.empty() ? "train on" : "evaluate");
   }
 }
 

@@ -112,8 +112,10 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
     const uint64_t budget = memory_budget(options, model.gguf.file_bytes());
     const auto needed = uint64_t(trained_bytes(options, parameter_bytes(model, ranks)));
     if (needed > budget) {
-      fail_memory(budget, needed, true,
-                  "adapter and optimizer alone are too large: a smaller --lora-r needs less");
+      fail(
+          "memory: {:.1f} MiB are there, adapter and optimizer alone take {:.1f} MiB; a smaller --lora-r "
+          "needs less",
+          mib(budget), mib(needed));
     }
     return make_parameters(model, ranks, float(options.lora_alpha.value_or(kDefaultLoraAlpha)), seed,
                            options.rslora);
@@ -148,6 +150,12 @@ void check_options(const FinetuneOptions& options) {
   if (options.eval_every > 0 && !held_out) fail("--eval-every: needs --val-data or --val-split");
   if (options.save_best && !held_out) fail("--save-best: needs --val-data or --val-split");
   if (options.save_best && options.lora_out.empty()) fail("--save-best: needs a name in --lora-out");
+  if (options.only_write_lora && options.checkpoint_in.empty())
+    fail("--only-write-lora: needs a checkpoint in --checkpoint-in");
+  if (options.only_write_lora && options.lora_out.empty())
+    fail("--only-write-lora: needs a name in --lora-out");
+  if (!options.lora_out.empty() && options.lora_out == options.checkpoint_out)
+    fail("--checkpoint-out: {} is the file of --lora-out", options.lora_out);
 }
 
 int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples) {
@@ -205,6 +213,24 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
     settings.emplace_back(fmt::format("--rank-{}", target.flag), std::to_string(rank));
   }
   return settings;
+}
+
+void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoint) {
+  const auto expect = [&](const std::string& name, const std::string& asked) {
+    const std::string found = setting(checkpoint, name);
+    if (found != asked)
+      fail("{}: {} differs: {} in the checkpoint, {} was asked for", options.checkpoint_in, name, found,
+           asked);
+  };
+  const auto given = given_ranks(options.ranks);
+  for (size_t i = 0; i < targets().size(); ++i) {
+    const auto rank = given[i] || !targets()[i].per_layer ? given[i] : options.lora_r;
+    // Of the embedding and the head, 0 is what no flag says, too.
+    if (rank && (*rank > 0 || targets()[i].per_layer))
+      expect(fmt::format("--rank-{}", targets()[i].flag), std::to_string(*rank));
+  }
+  if (options.lora_alpha) expect("--lora-alpha", fmt::format("{}", float(*options.lora_alpha)));
+  if (options.rslora) expect("--rslora", "on");
 }
 
 uint64_t memory_budget(const FinetuneOptions& options, uint64_t model_bytes) {

@@ -29,6 +29,10 @@ void check_options(const FinetuneOptions& options);
 // number can hold.
 int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples);
 
+// Error if a rank, alpha or rsLoRA that options name is not the checkpoint's, where nothing is trained and
+// the rest of its settings does not matter.
+void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoint);
+
 // The settings that decide the numbers, in words, with fingerprints of model and data: what a checkpoint must
 // agree with. Learning rate, iterations, threads, memory and paths are not among them.
 Settings run_settings(const FinetuneOptions& options, const Model& model, const LoraParameters& parameters);

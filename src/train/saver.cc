@@ -65,15 +65,15 @@ void save_best(const Setup& setup) {
 
 std::string write_adapter_of_checkpoint(const FinetuneOptions& options, int64_t& iteration) {
   const std::string& path = options.checkpoint_in;
-  if (path.empty() || !file_exists(path))
-    fail("--only-write-lora: no checkpoint {} (--checkpoint-in names it)", path);
-  if (options.lora_out.empty()) fail("--only-write-lora: needs a name in --lora-out");
+  check_options(options);
+  if (!file_exists(path)) fail("--only-write-lora: no checkpoint {} (--checkpoint-in names it)", path);
   const Checkpoint checkpoint = read_checkpoint(path);
   const auto number = [&](std::string_view name) { return number_setting(checkpoint, path, name); };
   const Model model =
       load_model(options.model_base, {number("--rope-freq-base"), number("--rope-freq-scale"), std::nullopt});
   if (setting(checkpoint, "model") != fmt::format("{:016x}", fingerprint(model.gguf)))
     fail("{}: model differs: the checkpoint is not of {}", path, options.model_base);
+  expect_asked_for(options, checkpoint);
   iteration = checkpoint.state.iteration;
   std::string last;
   const Adapter adapter =

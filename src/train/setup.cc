@@ -85,8 +85,9 @@ Setup::Setup(const FinetuneOptions& o)
 void Setup::plan_memory() {
   int64_t row = row_length(options, data);
   if (val_data) row = std::max(row, row_length(options, *val_data));
-  const int64_t others = trained_bytes(options, parameters.memory_bytes()) + data.memory_bytes() +
-                         (val_data ? val_data->memory_bytes() : 0);
+  // What is there already is not among what the machine has to spare, but it is among what --memory allows.
+  const int64_t others =
+      trained_bytes(options, parameters.memory_bytes()) + (options.memory > 0 ? program_bytes_ : 0);
   plan = make_plan(options, model, row, others, input, pool.size());
 }
 
@@ -108,10 +109,26 @@ int64_t Setup::memory_bytes() const {
   return sum;
 }
 
-double Setup::mean_tokens() const {
-  constexpr int64_t kMost = 1000;
+double Setup::mean_samples() const {
   const double rows = double(options.n_batch * options.grad_acc);
-  if (fills_rows(options)) return rows * double(options.n_ctx);
+  if (!fills_rows(options)) return rows;
+  constexpr int64_t kRows = 100, kLongRow = 10'000;
+  if (options.n_ctx > kLongRow) return rows * double(options.n_ctx) / mean_sample_tokens();
+  BatchOptions row = batch_options;
+  row.n_batch = 1;
+  Batch batch;
+  uint64_t cursor = 0;
+  for (int64_t i = 0; i < kRows; ++i) cursor = next_batch(batch, data, row, cursor);
+  return rows * double(cursor) / double(kRows);
+}
+
+double Setup::mean_tokens() const {
+  return double(options.n_batch * options.grad_acc) *
+         (fills_rows(options) ? double(options.n_ctx) : mean_sample_tokens());
+}
+
+double Setup::mean_sample_tokens() const {
+  constexpr int64_t kMost = 1000;
   const int64_t n = n_samples(), step = std::max<int64_t>(1, n / kMost);
   BatchOptions in_order = batch_options;
   in_order.shuffle = false;
@@ -121,7 +138,7 @@ double Setup::mean_tokens() const {
     data.sample(sample_at(data, in_order, uint64_t(i)), inputs, targets);
     tokens += double(inputs.size());
   }
-  return rows * tokens / seen;
+  return tokens / seen;
 }
 
 }  // namespace lora

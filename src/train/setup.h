@@ -38,10 +38,13 @@ struct Setup {
   int64_t memory_bytes() const;
   // Tokens that an iteration computes on average, from samples across the data.
   double mean_tokens() const;
+  // Samples that it takes: more than it has rows where rows are filled.
+  double mean_samples() const;
 
   const FinetuneOptions& options;
 
  private:
+  double mean_sample_tokens() const;
   int64_t program_bytes_;  // what is there already: the program at first, then vocabulary and samples too
 
  public:

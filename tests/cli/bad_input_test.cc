@@ -346,7 +346,7 @@ std::vector<Case> outputs() {
        kFinetune + Args{"--lora-out", "a.gguf", "--checkpoint-out", "a.gguf.tmp"}, kFailed,
        "--lora-out: a.gguf is written as a.gguf.tmp first, the file of --checkpoint-out"},
       {"OutputsAreOne", nothing, kFinetune + Args{"--lora-out", "a.gguf", "--checkpoint-out", "a.gguf"},
-       kFailed, "--checkpoint-out: a.gguf is the file of --lora-out"},
+       kUsage, "--checkpoint-out: a.gguf is the file of --lora-out"},
   };
 }
 

@@ -241,7 +241,7 @@ TEST_F(Survival, ALossThatIsNotANumberStopsTheRunAndNamesTheSample) {
   expect_error(run, 1, "iteration 7: the loss is ");
   EXPECT_THAT(run.err,
               testing::HasSubstr(" in sample 13 (in file order): the step is not applied; the last good "
-                                 "checkpoint is c.gguf\n"));
+                                 "checkpoint is c.gguf; where the loss grew before, "));
   EXPECT_EQ(lines_of(folder.read("m.jsonl")).size(), 6u);
   const RunResult only = folder.lora({"finetune", "-m", "nan.gguf", "--checkpoint-in", "c.gguf",
                                       "--only-write-lora", "--lora-out", "lora-ITERATION.gguf"});

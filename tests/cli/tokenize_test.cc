@@ -188,11 +188,31 @@ TEST_F(Tokenize, WhatIsWrongWithTheSamplesIsSaid) {
   EXPECT_THAT(run.err, testing::HasSubstr("1 cut at 8 tokens"));
   EXPECT_THAT(run.err, testing::HasSubstr("warning: --sample-start '<S>' does not occur in the text"));
   EXPECT_THAT(run.err, testing::HasSubstr("warning: text.txt: line 2 is not UTF-8"));
+  folder.write("a.csv", "text\nThe caf\xe9 was closed.\n");
+  const RunResult table = folder.lora({"tokenize", "--model-base", "model.gguf", "--train-data", "a.csv"});
+  EXPECT_THAT(table.err, testing::HasSubstr("warning: a.csv: line 2 is not UTF-8"));
+  folder.write("b.txt", "{\"text\": \"A ship.\"}\n");
+  const RunResult named = folder.lora({"tokenize", "-m", "model.gguf", "--train-data", "b.txt"});
+  EXPECT_THAT(named.err, testing::HasSubstr("warning: b.txt begins with a JSON object"));
   folder.write("a.jsonl", R"({"text":"A ship."})");
   const RunResult records =
       folder.lora({"tokenize", "-m", "model.gguf", "--train-data", "a.jsonl", "--sample-start", "<s>"});
   EXPECT_EQ(records.status, 0) << records.err;
   EXPECT_THAT(records.err, testing::HasSubstr("warning: --sample-start cuts texts"));
+}
+
+TEST_F(Tokenize, FilledRowsAreShownAsTheyAreCut) {
+  folder.write("text.txt", "<s>The ship sailed to the north.<s>The whale swam.<s>There was a king.");
+  const Args flags = {"--train-data", "text.txt", "--sample-start", "<s>"};
+  const json apart = tokenized(flags)["samples"];
+  const size_t first = apart[0]["inputs"].size(), second = apart[1]["inputs"].size();
+  const json rows =
+      tokenized(flags + Args{"--fill-with-next-samples", "--ctx", std::to_string(first + 2)})["samples"];
+  EXPECT_EQ(rows[0]["inputs"], apart[0]["inputs"]);
+  EXPECT_EQ(rows[1]["inputs"].size(), 2u) << "cut where the row is full, of " << second;
+  EXPECT_EQ(rows[1]["row"], 1);
+  EXPECT_EQ(rows[2]["inputs"], apart[2]["inputs"]);
+  EXPECT_EQ(rows[2]["row"], 2);
 }
 
 TEST_F(Tokenize, SamplesOfAVocabularyAlone) {

@@ -141,14 +141,44 @@ TEST_F(Training, OptionsThatContradictEachOtherAreErrors) {
        {std::pair{Args{"--save-best"}, "--save-best: needs --val-data or --val-split"},
         {{"--eval-every", "5"}, "--eval-every: needs --val-data or --val-split"},
         {{"--val-split", "0.1", "--val-data", "text.txt"}, "--val-split: not together"},
-        {{"--only-write-lora"}, "--only-write-lora: no checkpoint"},
-        {{"--rank-att-norm", "1", "--lora-r", "1", "--rank-wq", "0", "--rank-wk", "0", "--rank-wv", "0",
-          "--rank-wo", "0", "--rank-w1", "0", "--rank-w2", "0", "--rank-w3", "0"},
-         "--lora-out: only norms are trained"}}) {
-    expect_error(folder.lora(kFinetune + flags), 1, what);
+        {{"--only-write-lora"}, "--only-write-lora: needs a checkpoint"},
+        {{"--lora-out", "x", "--checkpoint-out", "x"}, "--checkpoint-out: x is the file of --lora-out"},
+        {{"--adam-min-alpha", "0.1"}, "--adam-min-alpha: "}}) {
+    expect_error(folder.lora(kFinetune + flags), 2, what);
   }
+  expect_error(folder.lora(kFinetune + Args{"--rank-att-norm", "1", "--lora-r", "1", "--rank-wq", "0",
+                                            "--rank-wk", "0", "--rank-wv", "0", "--rank-wo", "0", "--rank-w1",
+                                            "0", "--rank-w2", "0", "--rank-w3", "0"}),
+               1, "--lora-out: only norms are trained");
   expect_error(folder.lora(kFinetune + Args{"--lbfgs-iter", "3", "--epochs", "1"}), 2,
                "--epochs: not together with");
+}
+
+TEST_F(Training, FlagsWithoutEffectAreSaid) {
+  const RunResult result = run({"--adam-iter", "1", "--lbfgs-iter", "3", "--opt-delta", "-1", "--adam-decay",
+                                "-1", "--adam-epsf", "-1", "--opt-max-no-improvement", "-1"});
+  EXPECT_THAT(result.err, HasSubstr("warning: --lbfgs-iter has no effect: only with --use-lbfgs"));
+  EXPECT_THAT(result.err, HasSubstr("warning: --opt-delta has no effect: only with --opt-past"));
+}
+
+TEST_F(Training, AFinishedRunSaysThatNothingWasTrained) {
+  metrics({"--adam-iter", "3", "--checkpoint-out", "c.gguf"});
+  const std::string lines = folder.read("m.jsonl");
+  folder.write("m.jsonl", lines + "{\"iter\":4}\n");
+  const Args again = {"--adam-iter", "3", "--checkpoint-in", "c.gguf", "--metrics", "m.jsonl"};
+  EXPECT_THAT(run(again).err, HasSubstr("iteration 3 of 3 was reached already, so nothing was trained"));
+  EXPECT_EQ(folder.read("m.jsonl"), lines);
+  const Args write = {"--only-write-lora", "--checkpoint-in", "c.gguf", "--lora-out", "l.gguf"};
+  EXPECT_EQ(folder.lora(kFinetune + write).status, 0);
+  expect_error(folder.lora(kFinetune + write + Args{"--lora-r", "6"}), 1,
+               "--rank-wq differs: 4 in the checkpoint");
+  expect_error(folder.lora(kFinetune + write + Args{"--lora-alpha", "7"}), 1, "--lora-alpha differs: 4 in");
+}
+
+TEST_F(Training, HeldOutTextIsReportedAsTheTrainingText) {
+  folder.write("held.txt", ship_sentences(""));
+  const RunResult result = run({"--adam-iter", "1", "--sample-start", "<s>", "--val-data", "held.txt"});
+  EXPECT_THAT(result.err, HasSubstr("warning: held out: --sample-start '<s>' does not occur in the text"));
 }
 
 TEST_F(Training, NormsStayInTheCheckpointAndItIsSaid) {
