@@ -117,5 +117,15 @@ TEST(Mixes, RowsThatABlockDoesNotDivideFallBack) {
   EXPECT_EQ(types_of(odd, "Q8_0").at("blk.1.attn_norm.weight"), Type::F32);
 }
 
+TEST(Mixes, AFallbackKnowsWhatWasWanted) {
+  const TemporaryFolder folder;
+  const ModelShape narrow = {.n_embd = 96, .n_ff = 288, .n_head = 4, .n_head_kv = 4};
+  const Gguf model = Gguf::open(TestModel(narrow).write(folder.at("model.gguf")));
+  const auto choices = choose_types(model, *find_mix("Q4_K_M"), {});
+  for (size_t i = 0; i < choices.size(); ++i) {
+    if (model.tensors()[i].name == "output.weight") EXPECT_EQ(choices[i].wanted, Type::Q6_K);
+  }
+}
+
 }  // namespace
 }  // namespace lora
