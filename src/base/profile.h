@@ -3,9 +3,10 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <cstddef>
 #include <string_view>
+
+#include "base/timing.h"
 
 namespace lora {
 
@@ -28,7 +29,6 @@ inline constexpr PartRow kParts[] = {
 };
 
 struct Profile {
-  using Clock = std::chrono::steady_clock;
   std::array<double, std::size(kParts)> seconds{};
   Part current = Part::elementwise;
   int depth = 0;
@@ -57,7 +57,7 @@ class ProfileScope {
 
  private:
   void enter(Part part) {
-    const Profile::Clock::time_point now = Profile::Clock::now();
+    const Clock::time_point now = Clock::now();
     if (profile_->depth > 0) {
       (*profile_)[profile_->current] += std::chrono::duration<double>(now - profile_->since).count();
     }

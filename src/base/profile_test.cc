@@ -17,7 +17,7 @@ double total(const Profile& profile) {
 
 TEST(Profile, TimeBelongsToTheInnermostScope) {
   Profile profile;
-  const auto start = Profile::Clock::now();
+  const auto start = Clock::now();
   {
     const ProfileScope step(&profile, Part::elementwise);
     std::this_thread::sleep_for(milliseconds(4));
@@ -30,7 +30,7 @@ TEST(Profile, TimeBelongsToTheInnermostScope) {
       std::this_thread::sleep_for(milliseconds(2));
     }
   }
-  const double all = std::chrono::duration<double>(Profile::Clock::now() - start).count();
+  const double all = std::chrono::duration<double>(Clock::now() - start).count();
   EXPECT_GE(profile[Part::elementwise], 0.004);
   EXPECT_GE(profile[Part::gemm_forward], 0.002);
   EXPECT_GE(profile[Part::lora], 0.008);

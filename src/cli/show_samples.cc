@@ -92,27 +92,27 @@ std::vector<ShownSample> first_samples(const Dataset& data, const FinetuneOption
   return shown;
 }
 
-std::string sample_as_text(const Dataset& data, const Tokenizer& tokenizer, const ShownSample& i,
+std::string sample_as_text(const Dataset& data, const Tokenizer& tokenizer, const ShownSample& shown,
                            Marks marks) {
-  const Sample s = sample_of(data, i);
+  const Sample s = sample_of(data, shown);
   const std::vector<Token> tokens = s.tokens();
-  std::string text = header(data, s, i);
+  std::string text = header(data, s, shown);
   // Token k + 1 is the target of input k; the text of some tokens is a beginning of the text of more.
-  size_t shown = 0;
+  size_t n_shown = 0;
   for (size_t begin = 0, end = 0; begin < tokens.size(); begin = end) {
     const auto is_trained = [&](size_t k) { return k > 0 && s.targets[k - 1] != kIgnore; };
     for (end = begin + 1; end < tokens.size() && is_trained(end) == is_trained(begin);) ++end;
     const std::string so_far = tokenizer.decode({tokens.begin(), tokens.begin() + std::ptrdiff_t(end)}, true);
-    const std::string part = so_far.substr(shown);
-    shown = so_far.size();
+    const std::string part = so_far.substr(n_shown);
+    n_shown = so_far.size();
     text += is_trained(begin) ? fmt::format("{}{}{}", marks.before, part, marks.after) : part;
   }
   return text + "\n";
 }
 
-std::string sample_as_pieces(const Dataset& data, const Tokenizer& tokenizer, const ShownSample& i) {
-  const Sample s = sample_of(data, i);
-  std::string lines = header(data, s, i);
+std::string sample_as_pieces(const Dataset& data, const Tokenizer& tokenizer, const ShownSample& shown) {
+  const Sample s = sample_of(data, shown);
+  std::string lines = header(data, s, shown);
   for (size_t k = 0; k < s.inputs.size(); ++k) {
     const bool trained = s.targets[k] != kIgnore;
     lines += fmt::format("{}\t{}\n", id_and_piece(tokenizer, s.inputs[k]),
@@ -122,13 +122,13 @@ std::string sample_as_pieces(const Dataset& data, const Tokenizer& tokenizer, co
 }
 
 std::string samples_as_json(const Dataset& data, const Tokenizer& tokenizer,
-                            const std::vector<ShownSample>& shown) {
+                            const std::vector<ShownSample>& all) {
   auto samples = nlohmann::ordered_json::array();
-  for (const ShownSample& i : shown) {
-    const Sample s = sample_of(data, i);
+  for (const ShownSample& shown : all) {
+    const Sample s = sample_of(data, shown);
     samples.push_back(
         {{"inputs", s.inputs}, {"targets", s.targets}, {"text", tokenizer.decode(s.tokens(), true)}});
-    if (i.row > 0) samples.back()["row"] = i.row;
+    if (shown.row > 0) samples.back()["row"] = shown.row;
   }
   const DatasetReport& report = data.report();
   const nlohmann::ordered_json json = {{"samples", samples},          {"n_samples", report.n_samples},

@@ -34,7 +34,7 @@ inline constexpr Marks kPlainMarks{"{+", "+}"}, kColourMarks{"\x1b[32m", "\x1b[0
 struct ShownSample {
   int64_t number = 0;  // of [0, data.n_samples())
   int64_t row = 0;     // 0: each sample is a row of its own
-  int64_t n_most;
+  int64_t n_most = 0;
 };
 // The first n, or all.
 std::vector<ShownSample> first_samples(const Dataset& data, const FinetuneOptions& options, int64_t n);

@@ -60,10 +60,12 @@ void print_tokens(const Tokenizer& tokenizer, const std::vector<Token>& ids, boo
 
 void print_samples(const Tokenizer& tokenizer, const Dataset& data, const std::vector<ShownSample>& samples,
                    bool json, bool pieces) {
-  if (json) fmt::print("{}", samples_as_json(data, tokenizer, samples));
+  if (json) {
+    fmt::print("{}", samples_as_json(data, tokenizer, samples));
+    return;
+  }
   const Marks marks = stdout_is_terminal() ? kColourMarks : kPlainMarks;
   for (const ShownSample& sample : samples) {
-    if (json) break;
     fmt::print("{}", pieces ? sample_as_pieces(data, tokenizer, sample)
                             : sample_as_text(data, tokenizer, sample, marks));
   }

@@ -38,8 +38,9 @@ Token find_special_spelling(std::string_view text, const Tokenizer& tokenizer, T
 }
 
 void check_utf8(std::string_view text, const std::string& path, DatasetReport& report) {
+  if (!report.not_utf8.empty()) return;
   const size_t valid = valid_utf8_prefix(text);
-  if (valid == text.size() || !report.not_utf8.empty()) return;
+  if (valid == text.size()) return;
   const auto line = std::ranges::count(text.substr(0, valid), '\n') + 1;
   report.not_utf8 = fmt::format("{}: line {}", path, line);
 }

@@ -38,9 +38,6 @@ class Dataset {
 
   int64_t n_samples() const { return report_.n_samples; }
   const DatasetReport& report() const { return report_; }
-  int64_t memory_bytes() const {
-    return int64_t(tokens_.size() * sizeof(Token) + sample_end_.size() * sizeof(int64_t));
-  }
 
   // Sample i of [0, n_samples()), in file order: inputs and targets of equal length, 1 ... n_ctx.
   void sample(int64_t i, std::vector<Token>& inputs, std::vector<Token>& targets) const;

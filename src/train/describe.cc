@@ -119,8 +119,7 @@ void describe_model(Lines& lines, const Setup& s) {
   if (s.model.config.rms_norm_eps != own.rms_norm_eps) {
     lines.push_back(
         "warning: --norm-rms-eps: the adapter file does not carry it, so other programs and lora generate "
-        "take the "
-        "model's own; lora export-lora --checkpoint merges it");
+        "take the model's own; lora export-lora --checkpoint merges it");
   }
 }
 
@@ -185,8 +184,7 @@ void describe_optimizer(Lines& lines, const Setup& s) {
   if (fills && o.epochs) {
     lines.push_back(
         "note: --epochs counts a row as one sample; with --fill-with-next-samples it holds several, so that "
-        "fewer "
-        "do (--adam-iter)");
+        "fewer do (--adam-iter)");
   }
 }
 
@@ -202,8 +200,8 @@ std::vector<std::string> describe_samples(const FinetuneOptions& o, const Datase
 std::vector<std::string> describe(const Setup& setup) {
   Lines lines;
   describe_resume(lines, setup);
-  for (std::string& line : describe_samples(setup.options, setup.data.report(), setup.tokenizer))
-    lines.push_back(std::move(line));
+  append_samples(lines, "data", setup.options, setup.data.report(), setup.options.train_data.size(),
+                 setup.tokenizer);
   describe_held_out(lines, setup);
   describe_model(lines, setup);
   describe_lora(lines, setup);

@@ -33,11 +33,12 @@ class Run {
     } else {
       result_.why = state_.convergence.reached(options_);
     }
-    if (!result_.why.empty()) {
-      result_.why += ", so nothing was trained (--checkpoint-in '' begins anew)";
-      if (!options_.metrics.empty()) metrics_ = open_metrics(options_.metrics, state_.iteration);
+    if (!result_.why.empty()) result_.why += ", so nothing was trained (--checkpoint-in '' begins anew)";
+    if (result_.why.empty() || state_.evaluation_due) {
+      iterate();
+    } else {
+      cut_back_metrics();
     }
-    if (result_.why.empty() || state_.evaluation_due) iterate();
     save_at_the_end();
     return result_;
   }
@@ -48,6 +49,11 @@ class Run {
   }
   bool stop_asked() const { return events_.should_stop && events_.should_stop(); }
 
+  // To the iteration that the run begins after.
+  void cut_back_metrics() {
+    if (!options_.metrics.empty()) metrics_ = open_metrics(options_.metrics, state_.iteration);
+  }
+
   void iterate() {
     setup_.plan_memory();
     say(describe_memory(setup_));
@@ -56,8 +62,7 @@ class Run {
                        setup_.norms, state_.seed);
     std::optional<Lbfgs> lbfgs;
     if (options_.optimizer == Optimizer::lbfgs) lbfgs.emplace(setup_.parameters, setup_.lbfgs, setup_.pool);
-    if (!options_.metrics.empty())
-      metrics_ = open_metrics(options_.metrics, setup_.resumed ? state_.iteration : 0);
+    cut_back_metrics();
     step.set_give_up([this] { return stop_asked(); });
     if (!setup_.held_out.empty() && (!setup_.resumed || state_.evaluation_due) && !evaluate_at_start(step)) {
       stop();

@@ -37,11 +37,6 @@ int64_t largest(int64_t low, int64_t high, const std::function<bool(int64_t)>& f
   return low;
 }
 
-[[noreturn]] void fail_memory(uint64_t budget, uint64_t needed, bool at_least, const std::string& advice) {
-  fail("memory: {:.1f} MiB are there, {:.1f} MiB are needed{}; {}", mib(budget), mib(needed),
-       at_least ? " at the least" : " with --no-checkpointing", advice);
-}
-
 // Of the flags that need less, each with a value that fits, and what it then needs.
 std::string smaller_plans(const FinetuneOptions& options, uint64_t budget,
                           const std::function<uint64_t(int64_t n_batch, int64_t row)>& least, int64_t row) {
@@ -264,9 +259,11 @@ StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t r
     return uint64_t(plan_of(n_batch, n_row, 0).total_bytes()) + others;
   };
   const std::string smaller = smaller_plans(options, budget, least, row);
-  fail_memory(budget, needed, options.checkpointing != Checkpointing::off,
-              (smaller.empty() ? "no --ctx and --batch would fit" : "these would fit: " + smaller) +
-                  fmt::format(" (--memory {}MiB to go on all the same)", needed / (1 << 20) + 1));
+  fail("memory: {:.1f} MiB are there, {:.1f} MiB are needed{}; {} (--memory {}MiB to go on all the same)",
+       mib(budget), mib(needed),
+       options.checkpointing == Checkpointing::off ? " with --no-checkpointing" : " at the least",
+       smaller.empty() ? "no --ctx and --batch would fit" : "these would fit: " + smaller,
+       needed / (1 << 20) + 1);
 }
 
 int64_t trained_bytes(const FinetuneOptions& options, int64_t parameter_bytes) {
