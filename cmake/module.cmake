@@ -21,6 +21,14 @@ function(lora_module name)
   set_property(GLOBAL APPEND PROPERTY LORA_MODULES lora_${name})
 endfunction()
 
+# lora_time_limit(SECONDS TEST...): how long a test may run; under a sanitizer ten times as long.
+function(lora_time_limit seconds)
+  if(LORA_SANITIZE)
+    math(EXPR seconds "10 * ${seconds}")
+  endif()
+  set_tests_properties(${ARGN} PROPERTIES TIMEOUT ${seconds})
+endfunction()
+
 # lora_test(NAME SOURCES ... DEPS ... LABELS ... [TIMEOUT s]): a GoogleTest program.
 # With the label per_isa the whole program runs once per kernel set, through LORA_ISA;
 # a set this CPU lacks is reported as skipped (exit status 77 of tests/isa_supported).
@@ -36,16 +44,19 @@ function(lora_test name)
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE
-    LORA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORA_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared")
+    LORA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORA_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared"
+    LORA_SANITIZED=$<BOOL:${LORA_SANITIZE}>)
   if("per_isa" IN_LIST arg_LABELS)
     foreach(isa ${LORA_ISAS})
       add_test(NAME ${name}.${isa} COMMAND ${name})
-      set_tests_properties(${name}.${isa} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT}
+      set_tests_properties(${name}.${isa} PROPERTIES LABELS "${arg_LABELS}"
         ENVIRONMENT LORA_ISA=${isa} SKIP_REGULAR_EXPRESSION "not supported by this CPU or build")
+      lora_time_limit(${arg_TIMEOUT} ${name}.${isa})
     endforeach()
   else()
     add_test(NAME ${name} COMMAND ${name})
-    set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+    set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}")
+    lora_time_limit(${arg_TIMEOUT} ${name})
   endif()
 endfunction()
 

@@ -81,7 +81,7 @@ TEST(Speed, LongRunsOfUserDefinedTokens) {
 }
 
 TEST(Speed, OrdinaryText) {
-#if !defined(NDEBUG) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if !defined(NDEBUG) || LORA_SANITIZED
   GTEST_SKIP() << "only a release build is held to a speed";
 #endif
   std::string text;

@@ -284,7 +284,9 @@ TEST_F(Training, EstimateIsWhatTheRunTakes) {
   const double bytes = (figure(estimate.out, "in all, beyond the model's file") +
                         figure(estimate.out, "the model's file, mapped")) *
                        (1 << 20);
-  EXPECT_NEAR(bytes / records.back()["rss_bytes"].get<double>(), 1, 0.05);
+  if (!LORA_SANITIZED) {  // whose own memory is larger than all of this
+    EXPECT_NEAR(bytes / records.back()["rss_bytes"].get<double>(), 1, 0.05);
+  }
   double seconds = 0;
   for (const ordered_json& r : records) seconds += r["dt_s"].get<double>() / double(records.size());
   const double ratio = figure(estimate.out, "an iteration") / seconds;
