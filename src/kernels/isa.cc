@@ -87,4 +87,12 @@ bool has_avx512_bf16() {
   return (isa() == Isa::amx || isa() == Isa::avx512) && cpu_features().avx512_bf16;
 }
 
+bool has_avx_vnni() {
+#ifdef LORA_EMULATE_AVX_VNNI  // a test's build of this file
+  return cpu_features().avx512_vnni;
+#else
+  return cpu_features().avx_vnni;
+#endif
+}
+
 }  // namespace lora

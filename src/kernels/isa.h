@@ -30,5 +30,7 @@ Isa isa();
 bool has_native_bf16();
 // Whether the AVX512-BF16 instructions may be used.
 bool has_avx512_bf16();
+// Whether VPDPBUSD may be used at 256 bits, in its encoding without AVX-512.
+bool has_avx_vnni();
 
 }  // namespace lora

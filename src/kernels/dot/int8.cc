@@ -11,7 +11,7 @@ Int8Dot int8_dot(Type type) {
     case Isa::scalar:
       return nullptr;
     case Isa::avx2:
-      return cpu.avx_vnni ? avx_vnni_int8_dot(type) : avx2_int8_dot(type);
+      return has_avx_vnni() ? avx_vnni_int8_dot(type) : avx2_int8_dot(type);
     case Isa::avx512:
     case Isa::amx:
       return cpu.avx512_vnni ? avx512_vnni_int8_dot(type) : avx2_int8_dot(type);

@@ -20,6 +20,8 @@ namespace {
 using V = __m256i;
 using I = __m256i;
 
+constexpr bool kKeepsSigned = false;
+
 inline I multiply_sum(V a, V x) {
   return _mm256_dpbusd_epi32(_mm256_setzero_si256(), a, x);
 }

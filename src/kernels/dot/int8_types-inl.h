@@ -33,27 +33,31 @@ I dot_codes(V codes, V x) {
   }
 }
 
-// Blocks of 32 values: value = d (code - offset), or d code + m.
+// Blocks of 32 values: value = d (code - offset), or d code + m. Codes are 0 .. max_code, or signed.
 
 struct DotQ4_0 {
   using Block = BlockQ4_0;
+  static constexpr int max_code = 15;
   static constexpr int offset = 8;
   static V codes(const Block& b) { return nibbles(b.qs); }
 };
 
 struct DotQ4_1 {
   using Block = BlockQ4_1;
+  static constexpr int max_code = 15;
   static V codes(const Block& b) { return nibbles(b.qs); }
 };
 
 struct DotQ5_0 {
   using Block = BlockQ5_0;
+  static constexpr int max_code = 31;
   static constexpr int offset = 16;
   static V codes(const Block& b) { return merge(nibbles(b.qs), spread(std::bit_cast<uint32_t>(b.qh))); }
 };
 
 struct DotQ5_1 {
   using Block = BlockQ5_1;
+  static constexpr int max_code = 31;
   static V codes(const Block& b) { return merge(nibbles(b.qs), spread(std::bit_cast<uint32_t>(b.qh))); }
 };
 
@@ -155,6 +159,7 @@ F k_minimums(const T& b) {
 
 struct DotQ4_K {
   using Block = BlockQ4_K;
+  static constexpr int max_code = 15;
   static F scales(const Block& b) { return k_scales(b); }
   static F minimums(const Block& b) { return k_minimums(b); }
   template <int g>
@@ -165,6 +170,7 @@ struct DotQ4_K {
 
 struct DotQ5_K {
   using Block = BlockQ5_K;
+  static constexpr int max_code = 31;
   static F scales(const Block& b) { return k_scales(b); }
   static F minimums(const Block& b) { return k_minimums(b); }
   template <int g>
@@ -192,6 +198,7 @@ struct DotIQ4_XS {
 
 struct DotQ2_K {
   using Block = BlockQ2_K;
+  static constexpr int max_code = 3;
   static F scales(const Block& b, int h) {
     return multiply(bytes_to_floats(uint64_of(b.scales + 8 * h) & 0x0f0f0f0f0f0f0f0f), broadcast(half(b.d)));
   }
@@ -207,6 +214,7 @@ struct DotQ2_K {
 
 struct DotQ3_K {
   using Block = BlockQ3_K;
+  static constexpr int max_code = 7;
   static F scales(const Block& b, int h) {
     uint32_t high;
     std::memcpy(&high, b.scales + 8, 4);
@@ -224,6 +232,7 @@ struct DotQ3_K {
 
 struct DotQ6_K {
   using Block = BlockQ6_K;
+  static constexpr int max_code = 63;
   static F scales(const Block& b, int h) {
     return multiply(signed_bytes_to_floats(uint64_of(b.scales + 8 * h)), broadcast(half(b.d)));
   }

@@ -58,9 +58,19 @@ HWY_EXPORT(RoundToken);
 HWY_EXPORT(Starts);
 HWY_EXPORT(Products);
 
-Int8Codes int8_codes(Type type) {
-  const bool is_there = (isa() == Isa::avx512 || isa() == Isa::amx) && cpu_features().avx512_vnni;
-  return is_there ? avx512_vnni_int8_codes(type) : Int8Codes{};
+struct Kernel {
+  Int8Codes (*codes)(Type);
+  Int8TileKernel multiply_tile;
+};
+
+Kernel kernel() {
+  if (isa() == Isa::avx2) {
+    return has_avx_vnni() ? Kernel{avx_vnni_int8_codes, int8_tile_avx_vnni}
+                          : Kernel{avx2_int8_codes, int8_tile_avx2};
+  }
+  const bool has_avx512 = isa() == Isa::avx512 || isa() == Isa::amx;
+  if (has_avx512 && cpu_features().avx512_vnni) return {avx512_vnni_int8_codes, int8_tile_avx512_vnni};
+  return {[](Type) { return Int8Codes{}; }, nullptr};
 }
 
 // A task: weight rows for a block of tokens, and how long the pieces are that are unpacked at a time. Few
@@ -146,7 +156,7 @@ void start(const Int8Tokens& x, const Int8Codes& format, ThreadPool& pool) {
 bool prefers_int8_gemm(Type type, int64_t n_tokens) {
   constexpr int64_t kTileUnitTokens = 32;  // from so many on its products pay for rounding weights to bf16
   if (n_tokens < 2 || (isa() == Isa::amx && n_tokens > kTileUnitTokens)) return false;
-  return int8_codes(type).unpack != nullptr;
+  return kernel().codes(type).unpack != nullptr;
 }
 
 int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_in) {
@@ -200,7 +210,8 @@ Int8Tokens round_tokens(std::byte* storage, const float* x, int64_t n_tokens, in
 
 void gemm_int8(float* y, const MatrixView& w, const Int8Tokens& x, bool accumulate, GemmScratch& scratch,
                ThreadPool& pool) {
-  const Int8Codes format = int8_codes(w.type);
+  const auto [codes_of, multiply_tile] = kernel();
+  const Int8Codes format = codes_of(w.type);
   const Cut cut(x.n_tokens, x.n_in);
   if (int64_t(sizeof(Block)) > GemmScratch::bytes_per_worker()) fail("gemm_int8: scratch is too small");
   start(x, format, pool);
@@ -218,19 +229,19 @@ void gemm_int8(float* y, const MatrixView& w, const Int8Tokens& x, bool accumula
       for (int64_t t = 0; t < n_tokens; t += x.width) {
         const int64_t at = (t0 + t) * x.n_in + k0 * x.width;  // in q
         for (int64_t r = 0; r < n_rows; r += kInt8TileRows) {
-          int8_tile_avx512_vnni({.codes = block.codes + r * k,
-                                 .scales = block.scales + r * n_groups,
-                                 .minimums = format.has_minimums ? block.minimums + r * n_groups : nullptr,
-                                 .q = x.q + at,
-                                 .d = x.d + at / 32,
-                                 .starts = x.starts + at / format.group,
-                                 .products = x.products + at / format.group,
-                                 .width = x.width,
-                                 .sums = block.sums + t * cut.rows + r,
-                                 .ld_sums = cut.rows,
-                                 .k = k,
-                                 .accumulate = k0 > 0},
-                                format.group);
+          multiply_tile({.codes = block.codes + r * k,
+                         .scales = block.scales + r * n_groups,
+                         .minimums = format.has_minimums ? block.minimums + r * n_groups : nullptr,
+                         .q = x.q + at,
+                         .d = x.d + at / 32,
+                         .starts = x.starts + at / format.group,
+                         .products = x.products + at / format.group,
+                         .width = x.width,
+                         .sums = block.sums + t * cut.rows + r,
+                         .ld_sums = cut.rows,
+                         .k = k,
+                         .accumulate = k0 > 0},
+                        format.group, format.max_code);
         }
       }
     }

@@ -1,12 +1,13 @@
 // int8_codes.h for the formats of dot/int8_types-inl.h, which was included before, on the same vectors and
 // these:
 //
-//   plus_128(v)    each byte: signed codes become unsigned ones
+//   kKeepsSigned   whether products take signed codes; else they become unsigned ones
+//   plus_128(v)    each byte
 //   store, store_floats
 
 template <class T>
-V unsigned_codes(V codes) {
-  if constexpr (requires { T::is_signed; }) {
+V stored_codes(V codes) {
+  if constexpr (requires { T::is_signed; } && !kKeepsSigned) {
     return plus_128(codes);
   } else {
     return codes;
@@ -16,7 +17,7 @@ V unsigned_codes(V codes) {
 template <class T>
 constexpr int code_offset() {
   if constexpr (requires { T::is_signed; }) {
-    return 128;
+    return kKeepsSigned ? 0 : 128;
   } else if constexpr (requires { T::offset; }) {
     return T::offset;
   } else {
@@ -25,10 +26,19 @@ constexpr int code_offset() {
 }
 
 template <class T>
+constexpr int max_code() {
+  if constexpr (requires { T::is_signed; }) {
+    return kKeepsSigned ? 0 : 255;
+  } else {
+    return T::max_code;
+  }
+}
+
+template <class T>
 void unpack_blocks(uint8_t* codes, float* scales, float* minimums, const std::byte* blocks, int64_t n) {
   using Block = typename T::Block;
   for (int64_t i = 0; i < n / 32; ++i) {
-    store(codes + i * 32, unsigned_codes<T>(T::codes(block_at<Block>(blocks + i * int64_t(sizeof(Block))))));
+    store(codes + i * 32, stored_codes<T>(T::codes(block_at<Block>(blocks + i * int64_t(sizeof(Block))))));
   }
   for (int64_t i = 0; i < n / 32; i += 8) {
     const int count = int(std::min<int64_t>(8, n / 32 - i));
@@ -58,7 +68,7 @@ void unpack_k_blocks(uint8_t* codes, float* scales, float* minimums, const std::
   for (int64_t i = 0; i < n / k_block_size; ++i, codes += k_block_size) {
     const auto& b = block_at<Block>(blocks + i * int64_t(sizeof(Block)));
     [&]<int... g>(std::integer_sequence<int, g...>) {
-      (store(codes + g * 32, unsigned_codes<T>(T::template codes<g>(b))), ...);
+      (store(codes + g * 32, stored_codes<T>(T::template codes<g>(b))), ...);
     }
     (std::make_integer_sequence<int, 8>{});
     if constexpr (has_groups_of_16<T>) {
@@ -76,9 +86,10 @@ void unpack_k_blocks(uint8_t* codes, float* scales, float* minimums, const std::
 inline Int8Codes find_int8_codes(Type type) {
   return find_int8_type(type, []<class T>(T) -> Int8Codes {
     if constexpr (is_k<T>) {
-      return {has_groups_of_16<T> ? 16 : 32, code_offset<T>(), has_minimums<T>, unpack_k_blocks<T>};
+      return {has_groups_of_16<T> ? 16 : 32, code_offset<T>(), max_code<T>(), has_minimums<T>,
+              unpack_k_blocks<T>};
     } else {
-      return {32, code_offset<T>(), has_minimums<T>, unpack_blocks<T>};
+      return {32, code_offset<T>(), max_code<T>(), has_minimums<T>, unpack_blocks<T>};
     }
   });
 }

@@ -25,7 +25,10 @@ struct Int8Tile {
   bool accumulate;  // else what stands in sums counts for nothing
 };
 
-// group: 16 or 32.
-void int8_tile_avx512_vnni(const Int8Tile& tile, int group);
+// A file each. group: 16 or 32; max_code: as in int8_codes.h.
+using Int8TileKernel = void (*)(const Int8Tile& tile, int group, int max_code);
+void int8_tile_avx2(const Int8Tile& tile, int group, int max_code);
+void int8_tile_avx_vnni(const Int8Tile& tile, int group, int max_code);
+void int8_tile_avx512_vnni(const Int8Tile& tile, int group, int max_code);
 
 }  // namespace lora

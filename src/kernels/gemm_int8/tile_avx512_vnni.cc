@@ -89,7 +89,7 @@ void multiply_any(const Int8Tile& tile) {
 
 }  // namespace
 
-void int8_tile_avx512_vnni(const Int8Tile& tile, int group) {
+void int8_tile_avx512_vnni(const Int8Tile& tile, int group, int) {
   const bool is_16 = group == 16;
   if (tile.minimums) {
     is_16 ? multiply_any<16, true>(tile) : multiply_any<32, true>(tile);
@@ -105,7 +105,7 @@ void int8_tile_avx512_vnni(const Int8Tile& tile, int group) {
 #include "base/error.h"
 
 namespace lora {
-void int8_tile_avx512_vnni(const Int8Tile&, int) {
+void int8_tile_avx512_vnni(const Int8Tile&, int, int) {
   fail("avx512_vnni: this build has no such kernels");
 }
 }  // namespace lora

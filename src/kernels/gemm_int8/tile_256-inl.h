@@ -1,0 +1,72 @@
+// The tile on 256-bit registers: all 32 rows times two tokens at a time. Lanes are weight rows; a token's
+// four activations are broadcast from memory. Sixteen registers hold the integer sums, so that those in
+// floats lie in the first-level cache.
+//
+// Whoever includes this, inside an unnamed namespace of lora and within the attributes of the instruction
+// set, has defined how the codes of one group are multiplied, for n = 1 or 2 tokens:
+//
+//   template <Codes codes, int group, int n>
+//   void add_products(__m256i (&sums)[4][n], const uint8_t* w, const int8_t* x, int64_t x_step);
+//
+// w: [group / 4][32][4]; x: four of the first token and four of the second, again after x_step.
+
+inline __m256i broadcast_four(const int8_t* x) {
+  int four;
+  std::memcpy(&four, x, 4);
+  return _mm256_set1_epi32(four);
+}
+
+inline __m256i load_codes(const uint8_t* w) {
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(w));
+}
+
+template <Codes codes, int group, bool has_minimums, int n>
+void multiply(const Int8Tile& t, int64_t token) {
+  const int64_t width = t.width;
+  float* y = t.sums + token * t.ld_sums;
+  for (int64_t g = 0; g < t.k / group; ++g) {
+    __m256i sums[4][n];
+#pragma GCC unroll 2
+    for (int i = 0; i < n; ++i) {
+      const __m256i start = _mm256_set1_epi32(t.starts[g * width + token + i]);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) sums[v][i] = start;
+    }
+    add_products<codes, group, n>(sums, t.codes + g * group * 32, t.q + (g * group / 4 * width + token) * 4,
+                                  width * 4);
+#pragma GCC unroll 2
+    for (int i = 0; i < n; ++i) {
+      const __m256 d = _mm256_set1_ps(t.d[g * group / 32 * width + token + i]);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) {
+        float* at = y + i * t.ld_sums + v * 8;
+        const __m256 before = g > 0 || t.accumulate ? _mm256_loadu_ps(at) : _mm256_setzero_ps();
+        const __m256 scaled =
+            _mm256_mul_ps(_mm256_cvtepi32_ps(sums[v][i]), _mm256_loadu_ps(t.scales + g * 32 + v * 8));
+        __m256 sum = _mm256_fmadd_ps(scaled, d, before);
+        if constexpr (has_minimums) {
+          sum = _mm256_fnmadd_ps(_mm256_loadu_ps(t.minimums + g * 32 + v * 8),
+                                 _mm256_set1_ps(t.products[g * width + token + i]), sum);
+        }
+        _mm256_storeu_ps(at, sum);
+      }
+    }
+  }
+}
+
+template <Codes codes, int group, bool has_minimums>
+void multiply_tokens(const Int8Tile& tile) {
+  int64_t token = 0;
+  for (; token + 2 <= tile.width; token += 2) multiply<codes, group, has_minimums, 2>(tile, token);
+  if (token < tile.width) multiply<codes, group, has_minimums, 1>(tile, token);
+}
+
+template <Codes codes>
+void multiply_codes(const Int8Tile& tile, int group) {
+  const bool is_16 = group == 16;
+  if (tile.minimums) {
+    is_16 ? multiply_tokens<codes, 16, true>(tile) : multiply_tokens<codes, 32, true>(tile);
+  } else {
+    is_16 ? multiply_tokens<codes, 16, false>(tile) : multiply_tokens<codes, 32, false>(tile);
+  }
+}
