@@ -6,7 +6,9 @@ target_compile_options(lora_flags INTERFACE -Wall -Wextra -Wshadow -Wno-psabi -f
 if(LORA_WERROR)
   target_compile_options(lora_flags INTERFACE -Werror)
 endif()
+set(sanitized 0)
 if(LORA_SANITIZE)
+  set(sanitized 1)
   target_compile_options(lora_flags INTERFACE -fsanitize=${LORA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(lora_flags INTERFACE -fsanitize=${LORA_SANITIZE})
 endif()
@@ -23,7 +25,7 @@ endfunction()
 
 # lora_time_limit(SECONDS TEST...): how long a test may run; under a sanitizer ten times as long.
 function(lora_time_limit seconds)
-  if(LORA_SANITIZE)
+  if(sanitized)
     math(EXPR seconds "10 * ${seconds}")
   endif()
   set_tests_properties(${ARGN} PROPERTIES TIMEOUT ${seconds})
@@ -45,7 +47,7 @@ function(lora_test name)
   target_link_libraries(${name} PRIVATE ${arg_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE
     LORA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORA_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared"
-    LORA_SANITIZED=$<BOOL:${LORA_SANITIZE}>)
+    LORA_SANITIZED=${sanitized})
   if("per_isa" IN_LIST arg_LABELS)
     foreach(isa ${LORA_ISAS})
       add_test(NAME ${name}.${isa} COMMAND ${name})
