@@ -16,11 +16,23 @@ size_t quoted_end(std::string_view text, size_t at) {
 
 }  // namespace
 
-std::string_view take_csv_row(std::string_view& text) {
+char csv_separator(std::string_view row) {
+  for (const char separator : {',', ';', '\t'}) {
+    bool is_quoted = false;
+    for (const char c : row) {
+      is_quoted ^= c == '"';
+      if (c == separator && !is_quoted) return separator;
+    }
+  }
+  return ',';
+}
+
+std::string_view take_csv_row(std::string_view& text, char separator) {
+  const char ends[] = {separator, '\n'};
   size_t at = 0;
   while (true) {
     if (at < text.size() && text[at] == '"') at = quoted_end(text, at);
-    if (at != std::string_view::npos) at = text.find_first_of(",\n", at);
+    if (at != std::string_view::npos) at = text.find_first_of({ends, 2}, at);
     if (at == std::string_view::npos || text[at] == '\n') break;
     ++at;
   }
@@ -29,15 +41,15 @@ std::string_view take_csv_row(std::string_view& text) {
   return row;
 }
 
-std::vector<std::string> csv_fields(std::string_view row) {
+std::vector<std::string> csv_fields(std::string_view row, char separator) {
   if (row.ends_with('\n')) row.remove_suffix(1);
   if (row.ends_with('\r')) row.remove_suffix(1);
   std::vector<std::string> fields;
   for (size_t at = 0;; ++at) {
     const bool is_quoted = at < row.size() && row[at] == '"';
-    const size_t end = is_quoted ? quoted_end(row, at) : std::min(row.find(',', at), row.size());
+    const size_t end = is_quoted ? quoted_end(row, at) : std::min(row.find(separator, at), row.size());
     if (end == std::string_view::npos) fail("field {}: a quote without an end", fields.size() + 1);
-    if (end < row.size() && row[end] != ',')
+    if (end < row.size() && row[end] != separator)
       fail("field {}: text behind its closing quote", fields.size() + 1);
     std::string& field = fields.emplace_back();
     if (is_quoted) {

@@ -32,6 +32,13 @@ TEST(Csv, AQuoteWithinAnUnquotedFieldIsAQuote) {
   EXPECT_EQ(rows_of("6\" long,b\nc\"d,e\n"), (Rows{{"6\" long", "b"}, {"c\"d", "e"}}));
 }
 
+TEST(Csv, ARowOfNamesShowsTheSeparator) {
+  EXPECT_EQ(csv_separator("text\n"), ',');
+  EXPECT_EQ(csv_separator("a;b,c\n"), ',');
+  EXPECT_EQ(csv_separator("\"a,b\";c\tc\n"), ';');
+  EXPECT_EQ(csv_separator("a\tb"), '\t');
+}
+
 TEST(Csv, MalformedQuotesAreErrors) {
   EXPECT_EQ(test::error_of([] { csv_fields("a,\"b"); }), "field 2: a quote without an end");
   EXPECT_EQ(test::error_of([] { csv_fields("\"a\" b,c"); }), "field 1: text behind its closing quote");

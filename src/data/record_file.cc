@@ -54,7 +54,8 @@ RecordCutter::RecordCutter(std::string_view text, RecordFormat format) : rest_(t
   if (format == RecordFormat::csv) {
     const auto row = next_row();
     if (!row) return;
-    fields_ = csv_fields(row->text);
+    separator_ = csv_separator(row->text);
+    fields_ = csv_fields(row->text, separator_);
     if (!are_record_fields(fields_)) {
       std::string names;
       for (const std::string& field : fields_) names += (names.empty() ? "" : ", ") + printable(field);
@@ -87,7 +88,7 @@ std::optional<RawRecord> RecordCutter::next_row() {
   while (!rest_.empty()) {
     const int64_t line = line_;
     std::string_view after = rest_;
-    const size_t size = format_ == RecordFormat::csv ? take_csv_row(after).size()
+    const size_t size = format_ == RecordFormat::csv ? take_csv_row(after, separator_).size()
                                                      : std::min(rest_.find('\n'), rest_.size() - 1) + 1;
     const std::string_view row = take(size);
     if (!is_blank(row)) return RawRecord{row, line};
@@ -122,7 +123,7 @@ std::optional<RawRecord> RecordCutter::next_json() {
 
 Record RecordCutter::parse(std::string_view text) const {
   if (format_ != RecordFormat::csv) return parse_record(text);
-  const std::vector<std::string> values = csv_fields(text);
+  const std::vector<std::string> values = csv_fields(text, separator_);
   if (values.size() != fields_.size()) {
     fail("{} fields where the first row names {}", values.size(), fields_.size());
   }

@@ -75,6 +75,13 @@ TEST(RecordFile, CsvRowsUnderTheirNames) {
   EXPECT_EQ(test::error_of([&] { cutter.parse("only one"); }), "1 fields where the first row names 2");
 }
 
+TEST(RecordFile, CsvAsExcelWritesIt) {
+  RecordCutter cutter("prompt;completion\r\nq, or;\"a;b\"\r\n", RecordFormat::csv);
+  const Record record = cutter.parse(cutter.next()->text);
+  EXPECT_EQ(record.prompt, "q, or");
+  EXPECT_EQ(record.completion, "a;b");
+}
+
 TEST(RecordFile, CsvMustNameTheFields) {
   EXPECT_THAT(why_not("q,a\n1,2\n", RecordFormat::csv), HasSubstr("line 1: it should name the fields"));
   EXPECT_THAT(why_not("q,a\n1,2\n", RecordFormat::csv), HasSubstr("found q, a"));
