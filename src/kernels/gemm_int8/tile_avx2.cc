@@ -54,8 +54,7 @@ HWY_INLINE void add_products(__m256i (&sums)[4][n], const uint8_t* w, const int8
     for (int v = 0; v < 4; ++v) {
 #pragma GCC unroll 2
       for (int i = 0; i < n; ++i) {
-        sums[v][i] =
-            _mm256_add_epi32(sums[v][i], _mm256_madd_epi16(products[v][i], _mm256_set1_epi16(1)));
+        sums[v][i] = _mm256_add_epi32(sums[v][i], _mm256_madd_epi16(products[v][i], _mm256_set1_epi16(1)));
       }
     }
   }
