@@ -24,7 +24,7 @@ char csv_separator(std::string_view row) {
       if (c == separator && !is_quoted) return separator;
     }
   }
-  return ',';
+  return '\n';
 }
 
 std::string_view take_csv_row(std::string_view& text, char separator) {

@@ -13,7 +13,7 @@ using Rows = std::vector<std::vector<std::string>>;
 
 Rows rows_of(std::string_view text) {
   Rows rows;
-  while (!text.empty()) rows.push_back(csv_fields(take_csv_row(text)));
+  while (!text.empty()) rows.push_back(csv_fields(take_csv_row(text, ','), ','));
   return rows;
 }
 
@@ -33,15 +33,15 @@ TEST(Csv, AQuoteWithinAnUnquotedFieldIsAQuote) {
 }
 
 TEST(Csv, ARowOfNamesShowsTheSeparator) {
-  EXPECT_EQ(csv_separator("text\n"), ',');
+  EXPECT_EQ(csv_separator("text\n"), '\n');
   EXPECT_EQ(csv_separator("a;b,c\n"), ',');
   EXPECT_EQ(csv_separator("\"a,b\";c\tc\n"), ';');
   EXPECT_EQ(csv_separator("a\tb"), '\t');
 }
 
 TEST(Csv, MalformedQuotesAreErrors) {
-  EXPECT_EQ(test::error_of([] { csv_fields("a,\"b"); }), "field 2: a quote without an end");
-  EXPECT_EQ(test::error_of([] { csv_fields("\"a\" b,c"); }), "field 1: text behind its closing quote");
+  EXPECT_EQ(test::error_of([] { csv_fields("a,\"b", ','); }), "field 2: a quote without an end");
+  EXPECT_EQ(test::error_of([] { csv_fields("\"a\" b,c", ','); }), "field 1: text behind its closing quote");
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "data/record_file.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "base/error.h"
@@ -76,10 +77,16 @@ TEST(RecordFile, CsvRowsUnderTheirNames) {
 }
 
 TEST(RecordFile, CsvAsExcelWritesIt) {
-  RecordCutter cutter("prompt;completion\r\nq, or;\"a;b\"\r\n", RecordFormat::csv);
-  const Record record = cutter.parse(cutter.next()->text);
-  EXPECT_EQ(record.prompt, "q, or");
-  EXPECT_EQ(record.completion, "a;b");
+  for (const std::string separator : {";", "\t"}) {
+    const std::string text = fmt::format("prompt{0}completion\r\nq, or{0}\"a{0}\nb\"\r\n", separator);
+    RecordCutter cutter(text, RecordFormat::csv);
+    const Record record = cutter.parse(cutter.next()->text);
+    EXPECT_EQ(record.prompt, "q, or");
+    EXPECT_EQ(record.completion, "a" + separator + "\nb");
+    EXPECT_FALSE(cutter.next());
+  }
+  RecordCutter one_column("text\nHello, world\n", RecordFormat::csv);
+  EXPECT_EQ(one_column.parse(one_column.next()->text).completion, "Hello, world");
 }
 
 TEST(RecordFile, CsvMustNameTheFields) {

@@ -21,7 +21,11 @@ struct Row {
 constexpr Row kRows[] = {
     {Isa::scalar, "scalar", [](const CpuFeatures&) { return true; }, 0},
 #if defined(__x86_64__)
+#ifdef LORA_EMULATE_AVX_VNNI  // a test's build of this file
+    {Isa::avx2, "avx2", [](const CpuFeatures& f) { return f.avx512_vnni; }, HWY_AVX2},
+#else
     {Isa::avx2, "avx2", [](const CpuFeatures& f) { return f.avx2; }, HWY_AVX2},
+#endif
     {Isa::avx512, "avx512", [](const CpuFeatures& f) { return f.avx512; }, HWY_AVX3},
 #ifdef LORA_EMULATE_AMX  // a test's build of this file
     {Isa::amx, "amx", [](const CpuFeatures& f) { return f.avx512; }, HWY_AVX3},
@@ -88,10 +92,10 @@ bool has_avx512_bf16() {
 }
 
 bool has_avx_vnni() {
-#ifdef LORA_EMULATE_AVX_VNNI  // a test's build of this file
-  return cpu_features().avx512_vnni;
+#ifdef LORA_EMULATE_AVX_VNNI
+  return isa() == Isa::avx2;
 #else
-  return cpu_features().avx_vnni;
+  return isa() == Isa::avx2 && cpu_features().avx_vnni;
 #endif
 }
 

@@ -4,7 +4,7 @@
 //
 //   y = sum over groups of  scale d sum_i (code_i - offset) q_i - minimum d sum_i q_i
 //
-// A worker takes a slab of weight rows, unpacks it block by block into the cache, 16 rows side by side, and
+// A worker takes a slab of weight rows, unpacks it block by block into the cache, 32 rows side by side, and
 // uses it for all tokens. Sums of codes are exact; those of groups are f32, in the order of the inner
 // dimension, so that bits depend neither on threads nor on which other tokens are there.
 #pragma once

@@ -9,7 +9,10 @@
 #include <limits>
 #include <vector>
 
+#include "base/machine.h"
+#include "kernels/dot/int8.h"
 #include "kernels/gemm/gemm_reference.h"
+#include "kernels/isa.h"
 #include "kernels/test_weights.h"
 
 namespace lora {
@@ -59,6 +62,14 @@ class GemmInt8 : public testing::Test {
     if (types().empty()) GTEST_SKIP() << "this kernel set multiplies prompts in floats";
   }
 };
+
+// Without this a lost dispatch would make all of the tests below skip.
+TEST(GemmInt8Types, AreThoseOfSingleTokens) {
+  const bool has_kernels = isa() == Isa::avx2 || (isa() >= Isa::avx512 && cpu_features().avx512_vnni);
+  for (const TypeTraits& type : all_types()) {
+    EXPECT_EQ(prefers_int8_gemm(type.type, 8), has_kernels && int8_dot(type.type) != nullptr) << type.name;
+  }
+}
 
 // Codes without offsets and minimums are larger than the values that they make: each counts as 4 largest
 // weights, and as signed codes stored with 128 added, as 16.

@@ -8,14 +8,13 @@
 
 #include <cstring>
 
+#include "base/error.h"
+
 HWY_PUSH_ATTRIBUTES("avx2,fma")
 namespace lora {
 namespace {
 
 enum class Codes { group_in_16_bits, two_in_16_bits, are_signed };
-
-template <Codes, int group, int n>
-HWY_INLINE void add_products(__m256i (&sums)[4][n], const uint8_t* w, const int8_t* x, int64_t x_step);
 
 #include "kernels/gemm_int8/tile_256-inl.h"
 
@@ -63,13 +62,15 @@ HWY_INLINE void add_products(__m256i (&sums)[4][n], const uint8_t* w, const int8
 }  // namespace
 
 void int8_tile_avx2(const Int8Tile& tile, int group, int max_code) {
-  constexpr int kLargest = 32767 / (2 * 127);  // codes of one pair
+  constexpr int kLargest = 32767 / (2 * 127);  // sum of the codes that one 16-bit sum may take
   if (max_code == 0) {
     multiply_codes<Codes::are_signed>(tile, group);
   } else if (max_code * group / 4 <= kLargest) {
     multiply_codes<Codes::group_in_16_bits>(tile, group);
+  } else if (2 * max_code <= kLargest) {
+    multiply_codes<Codes::two_in_16_bits>(tile, group);
   } else {
-    multiply_codes<Codes::two_in_16_bits>(tile, group);  // codes of 6 bits
+    fail("int8_tile_avx2: codes are too large");
   }
 }
 

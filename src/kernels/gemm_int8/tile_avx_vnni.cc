@@ -15,9 +15,6 @@ namespace {
 
 enum class Codes { any };
 
-template <Codes, int group, int n>
-HWY_INLINE void add_products(__m256i (&sums)[4][n], const uint8_t* w, const int8_t* x, int64_t x_step);
-
 #include "kernels/gemm_int8/tile_256-inl.h"
 
 template <Codes, int group, int n>
