@@ -123,7 +123,9 @@ TEST(Mixes, AFallbackKnowsWhatWasWanted) {
   const Gguf model = Gguf::open(TestModel(narrow).write(folder.at("model.gguf")));
   const auto choices = choose_types(model, *find_mix("Q4_K_M"), {});
   for (size_t i = 0; i < choices.size(); ++i) {
-    if (model.tensors()[i].name == "output.weight") EXPECT_EQ(choices[i].wanted, Type::Q6_K);
+    if (model.tensors()[i].name == "output.weight") {
+      EXPECT_EQ(choices[i].wanted, Type::Q6_K);
+    }
   }
 }
 
