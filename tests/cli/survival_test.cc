@@ -169,7 +169,7 @@ TEST_F(Survival, AFullDiskIsSaidAndTheNextSaveTriesAgain) {
                                      "disk/c.gguf; training goes on, the next save is at iteration [3-6]0"));
   EXPECT_EQ(folder.read("disk/c.gguf"), whole);
   for (const std::string& line : lines_of(folder.read("disk/m.jsonl")))
-    EXPECT_NO_THROW((void)ordered_json::parse(line));
+    EXPECT_TRUE(ordered_json::accept(line)) << line;
 }
 
 TEST_F(Survival, ADiskThatIsFullAtTheEndIsAnErrorThatKeepsTheLastCheckpoint) {
