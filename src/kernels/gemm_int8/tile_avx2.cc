@@ -1,5 +1,6 @@
 // On AVX2: VPMADDUBSW makes pairs of products of unsigned and signed bytes, in 16 bits that must not
 // overflow. Of small codes a whole group fits; of others two, or, with signs moved to the activations, one.
+#include "base/error.h"
 #include "kernels/gemm_int8/tile.h"
 
 #if defined(__x86_64__)
@@ -7,8 +8,6 @@
 #include <immintrin.h>
 
 #include <cstring>
-
-#include "base/error.h"
 
 HWY_PUSH_ATTRIBUTES("avx2,fma")
 namespace lora {
@@ -78,8 +77,6 @@ void int8_tile_avx2(const Int8Tile& tile, int group, int max_code) {
 HWY_POP_ATTRIBUTES
 
 #else
-
-#include "base/error.h"
 
 namespace lora {
 void int8_tile_avx2(const Int8Tile&, int, int) {
