@@ -52,7 +52,7 @@ std::optional<RecordFormat> record_format(std::string_view path) {
 
 RecordCutter::RecordCutter(std::string_view text, RecordFormat format) : rest_(text), format_(format) {
   if (format == RecordFormat::csv) {
-    const auto row = next_row();  // no name holds a line end
+    const auto row = next_row();
     if (!row) return;
     separator_ = csv_separator(row->text);
     fields_ = csv_fields(row->text, separator_);

@@ -48,7 +48,7 @@ class RecordCutter {
   RecordFormat format_;
   int64_t line_ = 1;                                          // of the first byte of rest_
   std::vector<std::string> fields_;                           // of a .csv
-  char separator_ = '\n';                                     // of a .csv
+  char separator_ = ',';                                      // of a .csv
   bool is_list_ = false, is_first_ = true, is_over_ = false;  // of a .json
 };
 

@@ -85,6 +85,8 @@ TEST(RecordFile, CsvAsExcelWritesIt) {
     EXPECT_EQ(record.completion, "a" + separator + "\nb");
     EXPECT_FALSE(cutter.next());
   }
+  RecordCutter wrapped("id,\"long\nname\",text\n1,2,a\n", RecordFormat::csv);
+  EXPECT_EQ(wrapped.parse(wrapped.next()->text).completion, "a");
   RecordCutter one_column("text\nHello, world\n", RecordFormat::csv);
   EXPECT_EQ(one_column.parse(one_column.next()->text).completion, "Hello, world");
 }
