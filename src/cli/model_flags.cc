@@ -49,7 +49,11 @@ std::string read_text(const TextSource& source, const Given& given, LineEnds lin
   if (prompt == Source::nowhere && file == Source::nowhere) throw UsageError("--prompt: required, or --file");
   if (prompt == file) throw UsageError("--prompt: not together with --file");
   if (prompt > file) return source.prompt;
-  if (line_ends == LineEnds::as_they_are) return std::string(MappedFile(source.file).text());
+  if (line_ends == LineEnds::as_they_are) {
+    const MappedFile as_it_is(source.file);
+    expect_text(as_it_is.text(), source.file);
+    return std::string(as_it_is.text());
+  }
   return std::string(TextFile(source.file).text());
 }
 

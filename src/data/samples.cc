@@ -51,11 +51,6 @@ bool begins_with_object(std::string_view text) {
   return line.starts_with('{') && nlohmann::json::accept(line);
 }
 
-void expect_text(std::string_view text, const std::string& path) {
-  if (text.find('\0') == std::string_view::npos) return;
-  fail("{}: holds zero bytes, so it is no text in UTF-8 (UTF-16? save it as UTF-8)", path);
-}
-
 }  // namespace
 
 std::string unescape(std::string_view text) {
@@ -171,7 +166,6 @@ Dataset::Dataset(const std::vector<std::string>& paths, const Tokenizer& tokeniz
       add_records(without_byte_order_mark(file.text()), path, blocks);
     } else {
       const TextFile file(path);
-      expect_text(file.text(), path);
       check_utf8(file.text(), path, report_);
       if (report_.like_records.empty() && begins_with_object(file.text())) report_.like_records = path;
       if (is_windows) {

@@ -1,5 +1,7 @@
 #include "data/text_file.h"
 
+#include "base/error.h"
+
 namespace lora {
 
 std::string with_unix_newlines(std::string_view text) {
@@ -18,7 +20,13 @@ std::string_view without_byte_order_mark(std::string_view text) {
   return text.starts_with(mark) ? text.substr(mark.size()) : text;
 }
 
+void expect_text(std::string_view text, const std::string& path) {
+  if (text.find('\0') == std::string_view::npos) return;
+  fail("{}: holds zero bytes, so it is no text in UTF-8 (UTF-16? save it as UTF-8)", path);
+}
+
 TextFile::TextFile(const std::string& path) : file_(path), text_(without_byte_order_mark(file_.text())) {
+  expect_text(text_, path);
   if (text_.find("\r\n") != std::string_view::npos) {
     changed_ = with_unix_newlines(text_);
     text_ = changed_;

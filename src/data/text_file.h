@@ -13,10 +13,13 @@ std::string with_unix_newlines(std::string_view text);
 
 std::string_view without_byte_order_mark(std::string_view text);
 
+// Throws Error if the text of PATH holds zero bytes, as every text in UTF-16 does.
+void expect_text(std::string_view text, const std::string& path);
+
 class TextFile {
  public:
-  // Throws Error "PATH: cannot open: REASON". Copies the text
-  // only if it has to change it.
+  // Throws Error "PATH: cannot open: REASON", and what expect_text throws. Copies the text only if it has to
+  // change it.
   explicit TextFile(const std::string& path);
   TextFile(const TextFile&) = delete;
   TextFile& operator=(const TextFile&) = delete;

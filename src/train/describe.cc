@@ -18,13 +18,17 @@ double mib(int64_t bytes) {
   return double(bytes) / (1 << 20);
 }
 
+std::string count_of(int64_t n, std::string_view noun) {
+  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
+}
+
 // `what`: "data" or "held out", read from so many files.
 void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, const DatasetReport& d,
                     size_t n_files, const Tokenizer& tokenizer) {
-  lines.push_back(
-      fmt::format("{}: {} samples, {} tokens; {} cut at {} tokens ({} tokens lost), {} blank skipped{}", what,
-                  d.n_samples, d.n_tokens, d.n_cut, o.n_ctx, d.n_lost, d.n_blank,
-                  d.n_short ? fmt::format(", {} too short skipped", d.n_short) : ""));
+  lines.push_back(fmt::format("{}: {}, {}; {} cut at {} tokens ({} lost), {} blank skipped{}", what,
+                              count_of(d.n_samples, "sample"), count_of(d.n_tokens, "token"), d.n_cut,
+                              o.n_ctx, count_of(d.n_lost, "token"), d.n_blank,
+                              d.n_short ? fmt::format(", {} too short skipped", d.n_short) : ""));
   constexpr double kMuch = 0.1;
   const std::string whose = what == std::string_view("data") ? "" : fmt::format("{}: ", what);
   const double lost = double(d.n_lost) / double(std::max<int64_t>(1, d.n_tokens + d.n_lost));
@@ -35,7 +39,8 @@ void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, co
         d.longest, no_mark ? "" : ", which --ctx would have to be, or split long texts and conversations"));
   }
   if (d.n_bad > 0) {
-    lines.push_back(fmt::format("{}: {} bad records skipped, the first: {}", what, d.n_bad, d.first_bad));
+    lines.push_back(
+        fmt::format("{}: {} skipped, the first: {}", what, count_of(d.n_bad, "bad record"), d.first_bad));
   }
   if (d.n_window_files > 0) {
     lines.push_back(fmt::format(
@@ -91,14 +96,15 @@ void describe_resume(Lines& lines, const Setup& s) {
 
 void describe_held_out(Lines& lines, const Setup& s) {
   if (s.held_out.empty()) return;
+  const auto n_held_out = int64_t(s.held_out.size());
   if (s.val_data) {
-    lines.push_back(fmt::format("held out: {} samples of --val-data", s.held_out.size()));
+    lines.push_back(fmt::format("held out: {} of --val-data", count_of(n_held_out, "sample")));
     append_samples(lines, "held out", s.options, s.val_data->report(), s.options.val_data.size(),
                    s.tokenizer);
     return;
   }
   const bool windows = s.data.report().n_window_files > 0;
-  lines.push_back(fmt::format("held out: {} samples of these; {} are trained on{}", s.held_out.size(),
+  lines.push_back(fmt::format("held out: {} of these; {} are trained on{}", count_of(n_held_out, "sample"),
                               s.trained.size(),
                               windows ? "; those that reach into both parts of the text are left out" : ""));
 }

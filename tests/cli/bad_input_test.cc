@@ -198,11 +198,20 @@ std::vector<Case> texts() {
       {"TextBlank", file("text.txt", " \n\t \r\n  \n"), kFinetune, kFailed, "text.txt: no samples"},
       {"TextBlankWindows", file("text.txt", " \n\t \r\n  \n"), windows, kFailed, "text.txt: no samples"},
       {"TextOfSeparators", file("text.txt", "<s><s> <s>\n<s>"), kFinetune, kFailed, "text.txt: no samples"},
-      {"TextOfOneCharacter", file("text.txt", "x"), kFinetune, kWorks, "data: 1 samples"},
-      {"TextOfOneCharacterWindows", file("text.txt", "x"), windows, kWorks, "samples"},
+      {"TextOfOneCharacter", file("text.txt", "x"), kFinetune, kWorks, "data: 1 sample, 3 tokens;"},
+      {"TextOfOneCharacterWindows", file("text.txt", "x"), windows, kWorks, "data: 2 samples, 2 tokens;"},
       {"TextOfBytes", file("text.txt", "\xff\xfe\x80 <s>\xc3("), kFinetune, kWorks, "data: 2 samples"},
       {"TextInUtf16", file("text.txt", std::string("\xff\xfe<\0s\0>\0", 8)), kFinetune, kFailed,
        "text.txt: holds zero bytes"},
+      {"PromptInUtf16", file("prompt.txt", std::string("\xff\xfeT\0", 4)),
+       Args{"generate", "-m", "model.gguf", "-f", "prompt.txt"}, kFailed, "prompt.txt: holds zero bytes"},
+      {"EvalTextInUtf16", file("prompt.txt", std::string("\xff\xfeT\0", 4)),
+       Args{"eval", "-m", "model.gguf", "-f", "prompt.txt"}, kFailed, "prompt.txt: holds zero bytes"},
+      {"ConfigInUtf16",
+       file("run.toml", std::string("\xff\xfe"
+                                    "c\0",
+                                    4)),
+       Args{"finetune", "--config", "run.toml"}, kFailed, "run.toml: holds zero bytes"},
       {"ModelIsAHuggingFaceFolder",
        [](const Folder& f) {
          std::filesystem::create_directory(f.at("hf"));

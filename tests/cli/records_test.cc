@@ -77,7 +77,7 @@ TEST_F(Records, OneWithNothingToTrainOnIsAnErrorWithItsLine) {
   const RunResult skipped = folder.lora(flags + Args{"--skip-bad-records"});
   EXPECT_EQ(skipped.status, 0) << skipped.err;
   EXPECT_THAT(skipped.err,
-              testing::HasSubstr("1 bad records skipped, the first: chat.jsonl: line 2: nothing"));
+              testing::HasSubstr("1 bad record skipped, the first: chat.jsonl: line 2: nothing"));
   expect_error(folder.lora(flags + Args{"--train-on", "some"}), 2,
                "--train-on: expected completion or all, found 'some'");
 }

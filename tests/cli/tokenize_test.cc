@@ -176,7 +176,7 @@ TEST_F(Tokenize, WhatIsTrainedOnIsMarked) {
                                              "sample 2 of 2: [0-9]+ tokens, [0-9]+ trained on\n"
                                              "<s>\\{\\+The end</s>\\+\\}\n"));
   EXPECT_THAT(run.err,
-              testing::HasSubstr("data: 1 bad records skipped, the first: chat.jsonl: line 3: found"));
+              testing::HasSubstr("data: 1 bad record skipped, the first: chat.jsonl: line 3: found"));
 }
 
 // What finetune says of the data is seen before a long run.
