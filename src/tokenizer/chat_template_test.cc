@@ -48,6 +48,15 @@ TEST(ChatTemplate, RendersMistral) {
   EXPECT_EQ(rendered("mistral"), "[INST] Be kind.\n\nHi [/INST] Hello</s>[INST] Bye [/INST]");
 }
 
+TEST(ChatTemplate, RendersLaterMistrals) {
+  EXPECT_EQ(rendered("mistral-v3"), "[INST] Be kind.\n\nHi[/INST] Hello</s>[INST] Bye[/INST]");
+  EXPECT_EQ(rendered("mistral-v3-tekken"), "[INST]Be kind.\n\nHi[/INST]Hello</s>[INST]Bye[/INST]");
+  EXPECT_EQ(rendered("mistral-v7"),
+            "[SYSTEM_PROMPT] Be kind.[/SYSTEM_PROMPT][INST] Hi[/INST] Hello</s>[INST] Bye[/INST]");
+  EXPECT_EQ(rendered("mistral-v7-tekken"),
+            "[SYSTEM_PROMPT]Be kind.[/SYSTEM_PROMPT][INST]Hi[/INST]Hello</s>[INST]Bye[/INST]");
+}
+
 TEST(ChatTemplate, RendersGemma) {
   EXPECT_EQ(rendered("gemma"),
             "<start_of_turn>user\nBe kind.\n\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n"
@@ -58,6 +67,13 @@ TEST(ChatTemplate, RendersPhi3) {
   EXPECT_EQ(rendered("phi3"),
             "<|system|>\nBe kind.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nHello<|end|>\n"
             "<|user|>\nBye<|end|>\n<|assistant|>\n");
+}
+
+TEST(ChatTemplate, RendersPhi4) {
+  EXPECT_EQ(rendered("phi4"),
+            "<|im_start|>system<|im_sep|>Be kind.<|im_end|><|im_start|>user<|im_sep|>Hi<|im_end|>"
+            "<|im_start|>assistant<|im_sep|>Hello<|im_end|><|im_start|>user<|im_sep|>Bye<|im_end|>"
+            "<|im_start|>assistant<|im_sep|>");
 }
 
 TEST(ChatTemplate, RendersZephyr) {
@@ -123,9 +139,14 @@ TEST(ChatTemplate, MarksInTheMetadataTellTheFamily) {
       {"chatml", "{{ '<|im_start|>' + message.role }}"},
       {"llama3", "{{ '<|start_header_id|>' + role }}"},
       {"llama2", "{{ '[INST] <<SYS>>' }}"},
-      {"mistral", "{{ bos_token + '[INST] ' }}"},
+      {"mistral-v7", "{{ '[INST] ' + content + '[/INST]' }}{{ '[SYSTEM_PROMPT] ' }}"},
+      {"mistral-v7-tekken", "{{ '[SYSTEM_PROMPT]' }}{{ '[INST]' + content + '[/INST]' }}"},
+      {"mistral-v3", R"({{ "[AVAILABLE_TOOLS] [" }}{{ "[INST] " + content + "[/INST]" }})"},
+      {"mistral-v3-tekken", R"({{ "[AVAILABLE_TOOLS][" }}{{ "[INST]" + content + "[/INST]" }})"},
+      {"mistral", "{{ bos_token + '[INST] ' + content + ' [/INST]' }}"},
       {"gemma", "{{ '<start_of_turn>' + role }}"},
       {"phi3", "{{ '<|user|>' + content + '<|end|>' }}"},
+      {"phi4", "{{ '<|im_start|>user<|im_sep|>' }}"},
       {"zephyr", "{{ '<|user|>' + content + eos_token }}"},
       {"alpaca", "{{ '### Instruction:' }}"},
       {"vicuna", "{{ 'USER: ' }} {{ 'ASSISTANT: ' }}"},
@@ -137,8 +158,7 @@ TEST(ChatTemplate, MarksInTheMetadataTellTheFamily) {
     ASSERT_NE(found, nullptr) << name;
     EXPECT_EQ(found->name, name);
   }
-  for (const char* unknown :
-       {"", "{{ message }}", "{{ '[SYSTEM_PROMPT][INST]' }}", "### Instruction: <|EOT|>"}) {
+  for (const char* unknown : {"", "{{ message }}", "### Instruction: <|EOT|>"}) {
     EXPECT_EQ(recognize_chat_family(unknown), nullptr) << unknown;
   }
 }
