@@ -9,6 +9,7 @@ namespace {
 
 template <class T>
 struct BackwardScratch {
+  T* rows;  // of one tile of keys
   // Of all tiles of keys.
   T *k_turned, *v_turned, *k_interleaved;
   float *dk, *dv;
@@ -22,11 +23,10 @@ struct BackwardScratch {
   BackwardScratch(Layout& at, const TileShape& s, int64_t n_kv) {
     const int64_t n = tiles(n_kv);
     for (T** x : {&k_turned, &v_turned}) *x = at.take<T>(n * s.turned);
-    k_interleaved = at.take<T>(n * s.interleaved);
-    for (float** x : {&dk, &dv}) *x = at.take<float>(n * s.interleaved);
-    for (T** x : {&q_left, &dout_left}) *x = at.take<T>(s.turned);
-    for (T** x : {&q_interleaved, &dout_interleaved}) *x = at.take<T>(s.interleaved);
-    dq = at.take<float>(s.interleaved);
+    k_interleaved = at.take<T>(n * s.packed);
+    for (float** x : {&dk, &dv}) *x = at.take<float>(n * s.packed);
+    for (T** x : {&rows, &q_left, &dout_left, &q_interleaved, &dout_interleaved}) *x = at.take<T>(s.packed);
+    dq = at.take<float>(s.packed);
     for (float** x : {&lse, &delta, &ones}) *x = at.take<float>(kTile);
     for (float** x : {&p, &ds, &turned}) *x = at.take<float>(kTile * kTile);
     left = at.take<T>(kTile * kTile);
@@ -67,15 +67,15 @@ void backward_tiles(const BackwardPass& pass, const AttentionSegment& seg, int64
   const auto n_keys = [&](int64_t j) { return std::min(kTile, seg.n_kv - j * kTile); };
   for (int64_t j = first; j < last; ++j) {
     const int64_t row = first_head.kv_row, n = n_keys(j);
-    pack_tile_turned(a.k_turned + j * s.turned, pass.k + kv_at(j), row, n, s);
-    pack_tile_turned(a.v_turned + j * s.turned, pass.v + kv_at(j), row, n, s);
-    if (queries) {
-      pack_tile_interleaved(a.k_interleaved + j * s.interleaved, pass.k + kv_at(j), row, n, 1.0f, s);
-    }
+    pack_tile(a.rows, pass.v + kv_at(j), row, n, 1.0f, s);
+    turn_packed(a.v_turned + j * s.turned, a.rows, s);
+    pack_tile(a.rows, pass.k + kv_at(j), row, n, 1.0f, s);
+    turn_packed(a.k_turned + j * s.turned, a.rows, s);
+    if (queries) interleave_packed(a.k_interleaved + j * s.packed, a.rows, s);
   }
   if (keys) {
-    std::fill(a.dk + first * s.interleaved, a.dk + last * s.interleaved, 0.0f);
-    std::fill(a.dv + first * s.interleaved, a.dv + last * s.interleaved, 0.0f);
+    std::fill(a.dk + first * s.packed, a.dk + last * s.packed, 0.0f);
+    std::fill(a.dv + first * s.packed, a.dv + last * s.packed, 0.0f);
   }
   const float scale = pass.shape.scale;
   const int64_t n_blocks = tiles(seg.n_q) * group;
@@ -85,13 +85,13 @@ void backward_tiles(const BackwardPass& pass, const AttentionSegment& seg, int64
     const int64_t end = std::min(last, tiles(head.n_visible(q0 + n - 1)));
     if (end <= first) continue;
     const int64_t at = head.q_at + q0 * head.q_row;
-    pack_tile_left(a.q_left, pass.q + at, head.q_row, n, scale, s);
-    pack_tile_left(a.dout_left, pass.dout + at, head.q_row, n, 1.0f, s);
+    pack_tile(a.q_left, pass.q + at, head.q_row, n, scale, s);
+    pack_tile(a.dout_left, pass.dout + at, head.q_row, n, 1.0f, s);
     if (keys) {
-      pack_tile_interleaved(a.q_interleaved, pass.q + at, head.q_row, n, scale, s);
-      pack_tile_interleaved(a.dout_interleaved, pass.dout + at, head.q_row, n, 1.0f, s);
+      interleave_packed(a.q_interleaved, a.q_left, s);
+      interleave_packed(a.dout_interleaved, a.dout_left, s);
     }
-    if (queries) std::fill(a.dq, a.dq + s.interleaved, 0.0f);
+    if (queries) std::fill(a.dq, a.dq + s.packed, 0.0f);
     dot_of_rows(a.delta, pass.dout + at, pass.out + at, head.q_row, n, s.dim);
     for (int64_t r = 0; r < n; ++r) a.lse[r] = pass.lse[head.lse_at + (q0 + r) * head.lse_row];
     for (int64_t j = first; j < end; ++j) {
@@ -99,9 +99,9 @@ void backward_tiles(const BackwardPass& pass, const AttentionSegment& seg, int64
       multiply_scores(a.p, a.q_left, a.k_turned + j * s.turned, mask, s);
       multiply_scores(a.ds, a.dout_left, a.v_turned + j * s.turned, mask, s);
       gradient_rows(a.p, a.ds, a.lse, a.delta, mask);
-      if (queries) add_over_keys(a.dq, as_left(a.left, a.ds), a.k_interleaved + j * s.interleaved, mask, s);
+      if (queries) add_over_keys(a.dq, as_left(a.left, a.ds), a.k_interleaved + j * s.packed, mask, s);
       if (keys) {
-        const int64_t part_j = j * s.interleaved;
+        const int64_t part_j = j * s.packed;
         add_over_queries(a.dv + part_j, as_left_turned(a.left, a.p, a.turned), a.dout_interleaved, mask, s);
         add_over_queries(a.dk + part_j, as_left_turned(a.left, a.ds, a.turned), a.q_interleaved, mask, s);
       }
@@ -113,8 +113,8 @@ void backward_tiles(const BackwardPass& pass, const AttentionSegment& seg, int64
   }
   std::fill(a.ones, a.ones + kTile, 1.0f);  // q was scaled when it was packed
   for (int64_t j = first; keys && j < last; ++j) {
-    store_rows(pass.dk + kv_at(j), first_head.kv_row, a.dk + j * s.interleaved, a.ones, n_keys(j), s);
-    store_rows(pass.dv + kv_at(j), first_head.kv_row, a.dv + j * s.interleaved, a.ones, n_keys(j), s);
+    store_rows(pass.dk + kv_at(j), first_head.kv_row, a.dk + j * s.packed, a.ones, n_keys(j), s);
+    store_rows(pass.dv + kv_at(j), first_head.kv_row, a.dv + j * s.packed, a.ones, n_keys(j), s);
   }
 }
 

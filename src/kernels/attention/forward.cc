@@ -13,17 +13,18 @@ namespace {
 template <class T>
 struct ForwardScratch {
   T *k_turned, *v_interleaved;  // of all tiles of keys
-  T *q_left, *p;                // of one block of queries, and of one tile
+  T *rows, *q_left, *p;         // of one tile of keys, of one block of queries, of one tile of scores
   float *scores, *sums;
   float *max, *sum, *factors;  // (kTile)
 
   ForwardScratch(Layout& at, const TileShape& s, int64_t n_kv)
       : k_turned(at.take<T>(tiles(n_kv) * s.turned)),
-        v_interleaved(at.take<T>(tiles(n_kv) * s.interleaved)),
-        q_left(at.take<T>(s.turned)),
+        v_interleaved(at.take<T>(tiles(n_kv) * s.packed)),
+        rows(at.take<T>(s.packed)),
+        q_left(at.take<T>(s.packed)),
         p(at.take<T>(kTile * kTile)),
         scores(at.take<float>(kTile * kTile)),
-        sums(at.take<float>(s.interleaved)),
+        sums(at.take<float>(s.packed)),
         max(at.take<float>(kTile)),
         sum(at.take<float>(kTile)),
         factors(at.take<float>(kTile)) {}
@@ -62,14 +63,15 @@ void forward_blocks(const ForwardPass& pass, const AttentionSegment& seg, int64_
     const int64_t q0 = i / group * kTile, n = std::min(kTile, seg.n_q - q0);
     const int64_t n_tiles = tiles(head.n_visible(q0 + n - 1));
     for (; n_packed < n_tiles; ++n_packed) {
-      const int64_t k0 = n_packed * kTile, rows = std::min(kTile, seg.n_kv - k0),
+      const int64_t k0 = n_packed * kTile, n_keys = std::min(kTile, seg.n_kv - k0),
                     at = head.kv_at + k0 * head.kv_row;
-      pack_tile_turned(a.k_turned + n_packed * s.turned, pass.k + at, head.kv_row, rows, s);
-      pack_tile_interleaved(a.v_interleaved + n_packed * s.interleaved, pass.v + at, head.kv_row, rows, 1.0f,
-                            s);
+      pack_tile(a.rows, pass.k + at, head.kv_row, n_keys, 1.0f, s);
+      turn_packed(a.k_turned + n_packed * s.turned, a.rows, s);
+      pack_tile(a.rows, pass.v + at, head.kv_row, n_keys, 1.0f, s);
+      interleave_packed(a.v_interleaved + n_packed * s.packed, a.rows, s);
     }
-    pack_tile_left(a.q_left, pass.q + head.q_at + q0 * head.q_row, head.q_row, n, pass.shape.scale, s);
-    std::fill(a.sums, a.sums + s.interleaved, 0.0f);
+    pack_tile(a.q_left, pass.q + head.q_at + q0 * head.q_row, head.q_row, n, pass.shape.scale, s);
+    std::fill(a.sums, a.sums + s.packed, 0.0f);
     std::fill(a.max, a.max + kTile, -std::numeric_limits<float>::infinity());
     std::fill(a.sum, a.sum + kTile, 0.0f);
     for (int64_t j = 0; j < n_tiles; ++j) {
@@ -77,7 +79,7 @@ void forward_blocks(const ForwardPass& pass, const AttentionSegment& seg, int64_
       multiply_scores(a.scores, a.q_left, a.k_turned + j * s.turned, mask, s);
       softmax_rows(a.scores, a.max, a.sum, a.factors, mask);
       if (j > 0) rescale_rows(a.sums, a.factors, n, s);
-      add_over_keys(a.sums, as_left(a.p, a.scores), a.v_interleaved + j * s.interleaved, mask, s);
+      add_over_keys(a.sums, as_left(a.p, a.scores), a.v_interleaved + j * s.packed, mask, s);
     }
     for (int64_t r = 0; r < n; ++r) {
       if (pass.lse) pass.lse[head.lse_at + (q0 + r) * head.lse_row] = a.max[r] + std::log(a.sum[r]);

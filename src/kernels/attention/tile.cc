@@ -5,50 +5,40 @@
 #include "kernels/gemm/pack.h"
 
 namespace lora {
-namespace {
-
-constexpr int64_t kWidth = 64;  // columns packed at a time: a multiple of every nr
-
-}  // namespace
-
 template <class T>
-void pack_tile_left(T* to, const float* from, int64_t row, int64_t n, float scale, const TileShape& s) {
-  for (int64_t r = 0; r < kTile; ++r, to += s.dim_inner) {
+void pack_tile(T* to, const float* from, int64_t row, int64_t n, float scale, const TileShape& s) {
+  for (int64_t r = 0; r < kTile; ++r, to += s.dim_lanes) {
     const int64_t valid = r < n ? s.dim : 0;
     if (valid > 0) scale_row(to, from + r * row, valid, scale);
-    std::fill(to + valid, to + s.dim_inner, T{});
+    std::fill(to + valid, to + s.dim_lanes, T{});
   }
 }
 
 template <class T>
-void pack_tile_turned(T* to, const float* from, int64_t row, int64_t n, const TileShape& s) {
+void turn_packed(T* to, const T* packed, const TileShape& s) {
+  constexpr int64_t kPair = 4 / int64_t(sizeof(T));  // of bf16, two stay together
   const int64_t nr = s.kernel.nr;
-  for (int64_t j = 0; j < kTile; j += nr, to += nr * s.dim_inner) {
-    pack_panel(to, from + j * row, row, n - j, s.dim, s.dim_inner, nr, 1.0f);
+  for (int64_t j = 0; j < kTile; j += nr) {
+    transpose(reinterpret_cast<uint32_t*>(to + j * s.dim_inner), nr,
+              reinterpret_cast<const uint32_t*>(packed + j * s.dim_lanes), s.dim_lanes / kPair, nr,
+              s.dim_inner / kPair);
   }
 }
 
-template <class T>
-void pack_tile_interleaved(T* to, const float* from, int64_t row, int64_t n, float scale,
-                           const TileShape& s) {
-  constexpr int64_t kPair = 4 / int64_t(sizeof(T));
+void interleave_packed(float* to, const float* packed, const TileShape& s) {
   const int64_t nr = s.kernel.nr;
-  alignas(64) T rows[2 * kWidth];
-  for (int64_t d = 0; d < s.dim_lanes; d += kWidth) {
-    const int64_t width = std::min(kWidth, s.dim_lanes - d), valid = std::min(width, s.dim - d);
-    for (int64_t r = 0; r < kTile; r += kPair) {
-      for (int64_t q = 0; q < kPair; ++q) {
-        const int64_t some = r + q < n ? valid : 0;
-        if (some > 0) scale_row(rows + q * kWidth, from + (r + q) * row + d, some, scale);
-        std::fill(rows + q * kWidth + some, rows + q * kWidth + width, T{});
-      }
-      T* out = to + d * kTile + r * nr;
-      if constexpr (kPair == 1) {
-        for (int64_t j = 0; j < width; j += nr) std::memcpy(out + j * kTile, rows + j, size_t(nr) * 4);
-      } else {
-        interleave_rows(reinterpret_cast<uint32_t*>(out), nr * kTile / 2, rows, rows + kWidth, width, nr);
-      }
+  for (int64_t r = 0; r < kTile; ++r, packed += s.dim_lanes) {
+    for (int64_t d = 0; d < s.dim_lanes; d += nr) {
+      std::memcpy(to + d * kTile + r * nr, packed + d, size_t(nr) * sizeof(float));
     }
+  }
+}
+
+void interleave_packed(bf16* to, const bf16* packed, const TileShape& s) {
+  const int64_t nr = s.kernel.nr;
+  for (int64_t r = 0; r < kTile; r += 2, packed += 2 * s.dim_lanes) {
+    interleave_rows(reinterpret_cast<uint32_t*>(to + r * nr), nr * kTile / 2, packed, packed + s.dim_lanes,
+                    s.dim_lanes, nr);
   }
 }
 
@@ -67,7 +57,7 @@ void multiply_scores(float* scores, const T* left, const T* turned, const TileMa
   for (int64_t i = 0; i < mask.n_rows; i += kernel.mr) {
     const int64_t n_keys = mask.keys(i + kernel.mr);
     for (int64_t j = 0; j < n_keys; j += kernel.nr) {
-      kernel.tile(scores + i * kTile + j, kTile, left + i * s.dim_inner, s.dim_inner,
+      kernel.tile(scores + i * kTile + j, kTile, left + i * s.dim_lanes, s.dim_lanes,
                   turned + j * s.dim_inner, s.dim_inner, false);
     }
   }
@@ -112,12 +102,11 @@ void store_rows(float* to, int64_t row, const float* sums, const float* factors,
   }
 }
 
-#define LORA_INSTANTIATE(T)                                                                         \
-  template void pack_tile_left(T*, const float*, int64_t, int64_t, float, const TileShape&);        \
-  template void pack_tile_turned(T*, const float*, int64_t, int64_t, const TileShape&);             \
-  template void pack_tile_interleaved(T*, const float*, int64_t, int64_t, float, const TileShape&); \
-  template void multiply_scores(float*, const T*, const T*, const TileMask&, const TileShape&);     \
-  template void add_over_keys(float*, const T*, const T*, const TileMask&, const TileShape&);       \
+#define LORA_INSTANTIATE(T)                                                                     \
+  template void pack_tile(T*, const float*, int64_t, int64_t, float, const TileShape&);         \
+  template void turn_packed(T*, const T*, const TileShape&);                                    \
+  template void multiply_scores(float*, const T*, const T*, const TileMask&, const TileShape&); \
+  template void add_over_keys(float*, const T*, const T*, const TileMask&, const TileShape&);   \
   template void add_over_queries(float*, const T*, const T*, const TileMask&, const TileShape&);
 LORA_INSTANTIATE(float)
 LORA_INSTANTIATE(bf16)

@@ -37,13 +37,13 @@ struct TileShape {
         dim_inner(round_up(head_dim, k.k_step)),
         dim_lanes(round_up(head_dim, k.nr)),
         turned(kTile * dim_inner),
-        interleaved(kTile * dim_lanes) {}
+        packed(kTile * dim_lanes) {}
 
   const MicroKernel& kernel;
   int64_t dim;
-  int64_t dim_inner;            // where head_dim is summed over
-  int64_t dim_lanes;            // where it lies in lanes
-  int64_t turned, interleaved;  // elements of one packed tile; a left operand is as long as a turned one
+  int64_t dim_inner;       // where head_dim is summed over
+  int64_t dim_lanes;       // where it lies in lanes
+  int64_t turned, packed;  // elements of one tile: turned; as it is packed first, and interleaved
 };
 
 // One query head of one segment: offsets of its first token, and how far apart tokens are.
@@ -79,13 +79,16 @@ struct TileMask {
   int64_t first_row(int64_t j) const { return std::max<int64_t>(0, j + 1 - visible); }
 };
 
-// T is the kernel's input: float or bf16. Rows lie `row` floats apart in `from`; those beyond n are zero.
+// T is the kernel's input: float or bf16. A packed tile is (kTile, dim_lanes), a left operand as it is: nr is
+// a multiple of k_step, so dim_lanes >= dim_inner. Rows lie `row` floats apart in `from`; those beyond n are
+// zero.
 template <class T>
-void pack_tile_left(T* to, const float* from, int64_t row, int64_t n, float scale, const TileShape& s);
+void pack_tile(T* to, const float* from, int64_t row, int64_t n, float scale, const TileShape& s);
+// A packed tile as the two forms of right operands.
 template <class T>
-void pack_tile_turned(T* to, const float* from, int64_t row, int64_t n, const TileShape& s);
-template <class T>
-void pack_tile_interleaved(T* to, const float* from, int64_t row, int64_t n, float scale, const TileShape& s);
+void turn_packed(T* to, const T* packed, const TileShape& s);
+void interleave_packed(float* to, const float* packed, const TileShape& s);
+void interleave_packed(bf16* to, const bf16* packed, const TileShape& s);
 
 // A tile (kTile, kTile) of f32 as a left operand; `left` is where its conversion goes.
 const float* as_left(float* left, const float* tile);
