@@ -32,7 +32,9 @@ const std::vector<ChatFamily>& table() {
        .end_of_turn = " {eos}",
        .system_in_user = true,
        .marks = {"[INST]", "<<SYS>>"}},
-      // Mistral's versions differ in spaces alone, which its vocabularies turn into other tokens.
+      // Mistral's versions differ in spaces, which its vocabularies turn into other tokens, and in where the
+      // system message goes: by v3's own template into the last user message, but a conversation has to begin
+      // the same however long it grows, so it goes into the first, as in llama.cpp.
       {.name = "mistral-v7",
        .system = {"[SYSTEM_PROMPT] ", "[/SYSTEM_PROMPT]"},
        .user = {"[INST] ", "[/INST]"},
@@ -51,7 +53,7 @@ const std::vector<ChatFamily>& table() {
        .assistant = {" ", ""},
        .end_of_turn = "{eos}",
        .system_in_user = true,
-       .marks = {"[AVAILABLE_TOOLS]", "[INST] "},
+       .marks = {"[INST] ", "[/INST]"},
        .unless = " [/INST]"},
       {.name = "mistral-v3-tekken",
        .system = {"", "\n\n"},
@@ -59,7 +61,7 @@ const std::vector<ChatFamily>& table() {
        .assistant = {"", ""},
        .end_of_turn = "{eos}",
        .system_in_user = true,
-       .marks = {"[AVAILABLE_TOOLS]", "[INST]"},
+       .marks = {"[INST]", "[/INST]"},
        .unless = " [/INST]"},
       {.name = "mistral",
        .system = {"", "\n\n"},

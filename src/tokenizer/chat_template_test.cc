@@ -141,8 +141,8 @@ TEST(ChatTemplate, MarksInTheMetadataTellTheFamily) {
       {"llama2", "{{ '[INST] <<SYS>>' }}"},
       {"mistral-v7", "{{ '[INST] ' + content + '[/INST]' }}{{ '[SYSTEM_PROMPT] ' }}"},
       {"mistral-v7-tekken", "{{ '[SYSTEM_PROMPT]' }}{{ '[INST]' + content + '[/INST]' }}"},
-      {"mistral-v3", R"({{ "[AVAILABLE_TOOLS] [" }}{{ "[INST] " + content + "[/INST]" }})"},
-      {"mistral-v3-tekken", R"({{ "[AVAILABLE_TOOLS][" }}{{ "[INST]" + content + "[/INST]" }})"},
+      {"mistral-v3", "{{ '[INST] ' + content + '[/INST]' }}"},
+      {"mistral-v3-tekken", "{{ '[INST]' + content + '[/INST]' }}"},
       {"mistral", "{{ bos_token + '[INST] ' + content + ' [/INST]' }}"},
       {"gemma", "{{ '<start_of_turn>' + role }}"},
       {"phi3", "{{ '<|user|>' + content + '<|end|>' }}"},
@@ -160,6 +160,20 @@ TEST(ChatTemplate, MarksInTheMetadataTellTheFamily) {
   }
   for (const char* unknown : {"", "{{ message }}", "### Instruction: <|EOT|>"}) {
     EXPECT_EQ(recognize_chat_family(unknown), nullptr) << unknown;
+  }
+}
+
+TEST(ChatTemplate, MistralsWithToolsAreToldApartBySpaces) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"mistral", "{{ '[AVAILABLE_TOOLS] ' }}{{ '[INST] ' + content + ' [/INST]' }}"},
+      {"mistral-v3", "{{ '[AVAILABLE_TOOLS] ' }}{{ '[INST] ' + content + '[/INST]' }}"},
+      {"mistral-v3-tekken", "{{ '[AVAILABLE_TOOLS]' }}{{ '[INST]' + content + '[/INST]' }}"},
+      {"mistral-v7-tekken",
+       "{{ '[AVAILABLE_TOOLS]' }}{{ '[SYSTEM_PROMPT]' }}{{ '[INST]' + content + '[/INST]' }}"}};
+  for (const auto& [name, text] : cases) {
+    const ChatFamily* found = recognize_chat_family(text);
+    ASSERT_NE(found, nullptr) << text;
+    EXPECT_EQ(found->name, name) << text;
   }
 }
 
