@@ -13,7 +13,7 @@ std::string with_unix_newlines(std::string_view text);
 
 std::string_view without_byte_order_mark(std::string_view text);
 
-// Throws Error if the text of PATH holds zero bytes, as every text in UTF-16 does.
+// Throws Error if the text of PATH holds zero bytes, as text in UTF-16 does (lines end in one).
 void expect_text(std::string_view text, const std::string& path);
 
 class TextFile {

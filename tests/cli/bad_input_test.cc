@@ -207,6 +207,8 @@ std::vector<Case> texts() {
        Args{"generate", "-m", "model.gguf", "-f", "prompt.txt"}, kFailed, "prompt.txt: holds zero bytes"},
       {"EvalTextInUtf16", file("prompt.txt", std::string("\xff\xfeT\0", 4)),
        Args{"eval", "-m", "model.gguf", "-f", "prompt.txt"}, kFailed, "prompt.txt: holds zero bytes"},
+      {"TokenizeTextInUtf16", file("prompt.txt", std::string("\xff\xfeT\0", 4)),
+       Args{"tokenize", "-m", "model.gguf", "-f", "prompt.txt"}, kFailed, "prompt.txt: holds zero bytes"},
       {"ConfigInUtf16",
        file("run.toml", std::string("\xff\xfe"
                                     "c\0",
