@@ -5,6 +5,7 @@
 #include "kernels/gemm/pack.h"
 
 namespace lora {
+
 template <class T>
 void pack_tile(T* to, const float* from, int64_t row, int64_t n, float scale, const TileShape& s) {
   for (int64_t r = 0; r < kTile; ++r, to += s.dim_lanes) {
