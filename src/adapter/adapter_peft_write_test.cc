@@ -16,7 +16,7 @@ namespace {
 using nlohmann::ordered_json;
 using testing::HasSubstr;
 
-constexpr PeftBase kBase = {"llama", 4, 2};
+const PeftBase kBase = {"llama", 4, 2};
 const std::string kLayer = "base_model.model.model.layers.";
 
 ordered_json config_in(const std::string& folder) {

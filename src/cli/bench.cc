@@ -96,7 +96,8 @@ void add_training(Json& json, const TrainingSpeed& s) {
   json["planned_bytes"] = s.planned_bytes();
   for (const MemoryPart& part : memory_parts(s)) json["memory"][part.key] = part.bytes;
   if (!s.profile) return;
-  for (const PartRow& row : kParts) json["profile"][row.name] = s.profile->seconds[size_t(row.part)];
+  for (const PartRow& row : kParts)
+    json["profile"][std::string(row.name)] = s.profile->seconds[size_t(row.part)];
   json["profiled_step_s"] = s.profiled_step_s;
   json["decode_s"] = s.decode_s;
 }

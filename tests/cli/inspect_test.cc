@@ -74,7 +74,7 @@ TEST_F(Inspect, DescribesSafetensors) {
   EXPECT_EQ(golden["format"], "safetensors");
   EXPECT_TRUE(golden["version"].is_null());
   std::set<std::string> names;
-  for (const json& tensor : golden["tensors"]) names.insert(tensor["name"]);
+  for (const json& tensor : golden["tensors"]) names.insert(tensor["name"].get<std::string>());
   EXPECT_EQ(names, (std::set<std::string>{"raw", "values"}));
 }
 
