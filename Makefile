@@ -5,10 +5,10 @@ FUZZ_SECONDS ?= 60
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := build
-.PHONY: help deps build test slow asan tsan dev fuzz demo bench format tidy install clean
+.PHONY: help deps build test slow asan tsan dev arm64 fuzz demo bench format tidy install clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 deps:
 	@scripts/install-deps.sh
@@ -32,6 +32,13 @@ dev asan tsan: deps
 dev:  ## debug build with warnings as errors, and its tests
 asan:  ## the tests under the address and undefined-behaviour sanitizers
 tsan:  ## the tests under the thread sanitizer
+
+arm64:  ## build for 64-bit ARM; its unit and golden tests, under QEMU
+	@scripts/install-deps.sh arm64
+	@scripts/arm64-root.sh build-arm64-root
+	@cmake --preset arm64
+	@cmake --build --preset arm64 -j $(JOBS)
+	@ctest --preset arm64 -j $(JOBS)
 
 fuzz:  ## each fuzz target for FUZZ_SECONDS (60), under libFuzzer and the sanitizers
 	@scripts/install-deps.sh fuzz
@@ -59,4 +66,4 @@ install: build  ## program, library, header and CMake package below PREFIX (DEST
 	@cmake --install build --prefix "$(PREFIX)"
 
 clean:  ## remove all build folders
-	@rm -rf build build-dev build-asan build-tsan build-fuzz
+	@rm -rf build build-dev build-asan build-tsan build-arm64 build-arm64-root build-fuzz

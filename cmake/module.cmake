@@ -6,9 +6,12 @@ target_compile_options(lora_flags INTERFACE -Wall -Wextra -Wshadow -Wno-psabi -f
 if(LORA_WERROR)
   target_compile_options(lora_flags INTERFACE -Werror)
 endif()
-set(sanitized 0)
+# 1 where a test's time and memory are not the program's own: under a sanitizer, or on an emulated processor.
+set(instrumented 0)
+if(LORA_SANITIZE OR CMAKE_CROSSCOMPILING)
+  set(instrumented 1)
+endif()
 if(LORA_SANITIZE)
-  set(sanitized 1)
   target_compile_options(lora_flags INTERFACE -fsanitize=${LORA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(lora_flags INTERFACE -fsanitize=${LORA_SANITIZE})
 endif()
@@ -23,9 +26,9 @@ function(lora_module name)
   set_property(GLOBAL APPEND PROPERTY LORA_MODULES lora_${name})
 endfunction()
 
-# lora_time_limit(SECONDS TEST...): how long a test may run; under a sanitizer ten times as long.
+# lora_time_limit(SECONDS TEST...): how long a test may run; ten times as long where it is instrumented.
 function(lora_time_limit seconds)
-  if(sanitized)
+  if(instrumented)
     math(EXPR seconds "10 * ${seconds}")
   endif()
   set_tests_properties(${ARGN} PROPERTIES TIMEOUT ${seconds})
@@ -47,7 +50,7 @@ function(lora_test name)
   target_link_libraries(${name} PRIVATE ${arg_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE
     LORA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORA_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared"
-    LORA_SANITIZED=${sanitized})
+    LORA_INSTRUMENTED=${instrumented})
   if("per_isa" IN_LIST arg_LABELS)
     foreach(isa ${LORA_ISAS})
       add_test(NAME ${name}.${isa} COMMAND ${name})

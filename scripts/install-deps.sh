@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing needs from the distribution: Debian 12/13, Ubuntu 22.04/24.04.
-# Asks nothing, and does nothing when all is there. Names of extra lists may follow: format, fuzz, tidy.
+# Asks nothing, and does nothing when all is there. Names of extra lists may follow: arm64, format, fuzz, tidy.
+# `print` instead prints what building needs, a package a line.
 set -euo pipefail
 
 build_packages=(
@@ -8,6 +9,8 @@ build_packages=(
   libfmt-dev nlohmann-json3-dev libcli11-dev libhwy-dev libpcre2-dev libzip-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )
+[[ ${1:-} == print ]] && { printf '%s\n' "${build_packages[@]}"; exit 0; }
+arm64_packages=(g++-aarch64-linux-gnu qemu-user debootstrap fakeroot)
 format_packages=(clang-format)
 tidy_packages=(clang-tidy)
 fuzz_packages=(clang libclang-rt-dev)
@@ -17,10 +20,11 @@ if grep -qs '^VERSION_CODENAME=jammy' /etc/os-release; then fuzz_packages=(clang
 wanted=("${build_packages[@]}")
 for list in "$@"; do
   case $list in
+    arm64) wanted+=("${arm64_packages[@]}") ;;
     format) wanted+=("${format_packages[@]}") ;;
     fuzz) wanted+=("${fuzz_packages[@]}") ;;
     tidy) wanted+=("${tidy_packages[@]}") ;;
-    *) echo "error: $list: no such list of packages; there are: format, fuzz, tidy" >&2; exit 2 ;;
+    *) echo "error: $list: no such list of packages; there are: arm64, format, fuzz, tidy" >&2; exit 2 ;;
   esac
 done
 

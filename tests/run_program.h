@@ -32,8 +32,8 @@ struct RunOptions {
   // Looked at whenever stderr has grown; a number that is not 0 is sent as a signal, once.
   std::function<int(std::string_view err)> signal_on = {};
   double kill_after_s = 0;  // then SIGKILL ends the program, unless it has ended before; 0: never
-  // A sanitizer makes a program about ten times slower.
-  double timeout_s = LORA_SANITIZED ? 1200 : 120;  // then the program is killed, and run_program throws
+  // A sanitizer or an emulator makes a program about ten times slower.
+  double timeout_s = LORA_INSTRUMENTED ? 1200 : 120;  // then the program is killed, and run_program throws
 };
 
 namespace internal {

@@ -15,7 +15,7 @@ constexpr int64_t kBytes = 200'000'000;
 constexpr double kProcessorSeconds = 60;         // half a minute of two threads
 constexpr uint64_t kResidentBytes = 1000 << 20;  // the text's pages included
 
-#if !defined(NDEBUG) || LORA_SANITIZED
+#if !defined(NDEBUG) || LORA_INSTRUMENTED
 constexpr bool kIsTimed = false;  // only a release build is held to a speed
 #else
 constexpr bool kIsTimed = true;

@@ -81,7 +81,7 @@ TEST(Speed, LongRunsOfUserDefinedTokens) {
 }
 
 TEST(Speed, OrdinaryText) {
-#if !defined(NDEBUG) || LORA_SANITIZED
+#if !defined(NDEBUG) || LORA_INSTRUMENTED
   GTEST_SKIP() << "only a release build is held to a speed";
 #endif
   std::string text;

@@ -61,7 +61,7 @@ TEST_F(Bench, TrainingFiguresOfRandomWeightsAgree) {
 
 // The random weights are no part of what is beyond the model, though they lie in the same kind of memory.
 TEST_F(Bench, MemoryBeyondTheModelIsNearThePlan) {
-  if (LORA_SANITIZED) GTEST_SKIP() << "a sanitizer's own memory counts too";
+  if (LORA_INSTRUMENTED) GTEST_SKIP() << "the memory of a sanitizer or an emulator counts too";
   for (const Args& model : {kSmall, kFile}) {
     const ordered_json json = figures(model + Args{"--threads", "1", "--ctx", "256"});
     const double planned = json["planned_bytes"], measured = json["bytes_beyond_model"];

@@ -1,7 +1,8 @@
 // Micro-kernels through Highway: AVX2, AVX-512 and NEON from one source.
 //
 // Register blocking: mr rows x 2 vectors of accumulators. AVX-512 has 32 registers: 12 x 2
-// accumulators, 2 for r, and l is broadcast from memory inside the multiply-add; AVX2 has 16: 6 x 2.
+// accumulators, 2 for r, and l is broadcast from memory inside the multiply-add; AVX2 has 16: 6 x 2; NEON has
+// 32, and l goes through one: 8 x 2.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm/gemm_simd.cc"
 #include <hwy/foreach_target.h>
@@ -22,7 +23,7 @@ using V = hn::Vec<D>;
 
 #if HWY_TARGET == HWY_AVX3
 constexpr int kMr = 12;
-#elif HWY_TARGET == HWY_NEON
+#elif HWY_ARCH_ARM
 constexpr int kMr = 8;
 #else
 constexpr int kMr = 6;
