@@ -14,6 +14,10 @@ packages=$("$(dirname "$0")"/install-deps.sh print | paste -sd,)
 contents="$VERSION_CODENAME $packages"
 [[ $(cat "$folder/complete" 2>/dev/null) == "$contents" ]] && exit 0
 
+if [[ -e $folder && ! -e $folder/debootstrap ]]; then
+  echo "error: $folder: there already, and not made by this script" >&2
+  exit 1
+fi
 rm -rf "$folder"
 echo "arm64-root: downloading packages to $folder" >&2
 fakeroot debootstrap --arch=arm64 --foreign --variant=minbase --components=main,universe --include="$packages" \

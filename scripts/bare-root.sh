@@ -3,22 +3,22 @@
 # there `make test`. Wants root and debootstrap; takes 15 minutes on two cores.
 #   sudo scripts/bare-root.sh bookworm|trixie|jammy|noble
 set -euo pipefail
+# The mounts below are seen by this script alone, and end with it: nobody deletes through them.
+[[ ${OWN_MOUNTS:-} ]] || OWN_MOUNTS=1 exec unshare --mount "$0" "$@"
 cd "$(dirname "$0")/.."
 suite=${1:?a suite is wanted: bookworm, trixie, jammy, noble}
 root=$PWD/build-root-$suite
 case $suite in
   jammy | noble) mirror=http://archive.ubuntu.com/ubuntu components=main,universe like=jammy ;;
-  *) mirror=http://deb.debian.org/debian components=main like=bookworm ;;
+  bookworm | trixie) mirror=http://deb.debian.org/debian components=main like=bookworm ;;
+  *) echo "error: $suite: not a suite that is supported; there are: bookworm, trixie, jammy, noble" >&2; exit 2 ;;
 esac
 script=/usr/share/debootstrap/scripts/$suite
 [[ -e $script ]] || script=${script%/*}/$like  # a suite that is newer than this debootstrap
 keyring=()
 [[ $mirror == *ubuntu && ! -e /usr/share/keyrings/ubuntu-archive-keyring.gpg ]] && keyring=(--no-check-gpg)
+[[ ${keyring[*]} ]] && echo "warning: no keyring of Ubuntu here, so its packages' signatures are not checked" >&2
 
-# Its /proc is the machine's own: never remove the folder under a mount.
-leave() { umount "$root"/{proc,sys,dev} 2>/dev/null || true; }
-trap leave EXIT
-leave
 if [[ ! -e $root/complete ]]; then
   rm -rf --one-file-system "$root"
   debootstrap "${keyring[@]}" --variant=minbase --components=$components "$suite" "$root" "$mirror" "$script"
