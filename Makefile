@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 60
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := build
-.PHONY: help deps build test slow asan tsan dev arm64 fuzz demo bench format tidy install clean
+.PHONY: help deps build test slow parsers asan tsan dev arm64 fuzz demo bench format tidy install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -32,6 +32,11 @@ dev asan tsan: deps
 dev:  ## debug build with warnings as errors, and its tests
 asan:  ## the tests under the address and undefined-behaviour sanitizers
 tsan:  ## the tests under the thread sanitizer
+
+parsers: deps  ## the tests of what reads foreign bytes, under the address and undefined-behaviour sanitizers
+	@cmake --preset asan
+	@cmake --build --preset asan -j $(JOBS) --target parser_tests
+	@ctest --preset asan -j $(JOBS) -L parser
 
 arm64:  ## build for 64-bit ARM; its unit and golden tests, under QEMU
 	@scripts/install-deps.sh arm64

@@ -37,7 +37,9 @@ endfunction()
 # lora_test(NAME SOURCES ... DEPS ... LABELS ... [TIMEOUT s]): a GoogleTest program.
 # With the label per_isa the whole program runs once per kernel set, through LORA_ISA;
 # a set this CPU lacks is reported as skipped (exit status 77 of tests/isa_supported).
+# The label `parser` is for what reads foreign bytes; the target parser_tests builds those programs.
 set(LORA_ISAS scalar avx2 avx512 amx neon)
+add_custom_target(parser_tests)
 function(lora_test name)
   if(NOT LORA_TESTS)
     return()
@@ -48,6 +50,9 @@ function(lora_test name)
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
+  if("parser" IN_LIST arg_LABELS)
+    add_dependencies(parser_tests ${name})
+  endif()
   target_compile_definitions(${name} PRIVATE
     LORA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORA_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared"
     LORA_INSTRUMENTED=${instrumented})
