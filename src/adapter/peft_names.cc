@@ -4,6 +4,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/numbers.h"
 #include "gguf/printable.h"
 
 namespace lora {
@@ -44,7 +45,7 @@ std::optional<PeftTarget> peft_target(std::string_view architecture, std::string
     if (root == nullptr) return std::nullopt;
     return PeftTarget{fmt::format("{}.weight", root->gguf), RowOrder::as_is};
   }
-  const auto layer = take_layer_number(module);
+  const auto layer = take_number<uint32_t>(module);
   if (!layer || !remove_prefix(module, ".")) return std::nullopt;
   const HfModule* found = find_module(*arch, module);
   if (found == nullptr) return std::nullopt;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
 #include "base/signals.h"
 #include "base/timing.h"
 #include "cli/commands.h"

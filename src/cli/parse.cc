@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/plural.h"
 #include "cli/config_file.h"
 #include "cli/suggest.h"
 
@@ -64,9 +65,8 @@ std::vector<Values> config_occurrences(const Row& row, const ConfigEntry& entry,
   const size_t n = size_t(std::max(1, row.flag->setting.n_values));
   const Setting& s = row.flag->setting;
   if (entry.values.size() % n != 0 || (entry.values.size() != n && !s.repeatable)) {
-    throw UsageError(
-        fmt::format("{}: {}: expected {} value{}, found {}; a text with spaces or commas needs quotes", path,
-                    entry.name, n, n == 1 ? "" : "s", entry.values.size()));
+    throw UsageError(fmt::format("{}: {}: expected {}, found {}; a text with spaces or commas needs quotes",
+                                 path, entry.name, count_of(int64_t(n), "value"), entry.values.size()));
   }
   std::vector<Values> all;
   for (size_t i = 0; i < entry.values.size(); i += n) {

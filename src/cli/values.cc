@@ -2,19 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cmath>
+
+#include "base/ascii.h"
+#include "base/numbers.h"
 
 namespace lora::cli {
 
 namespace {
-
-template <class T>
-bool read_whole(std::string_view text, T& value) {
-  const char* end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, value);
-  return error == std::errc() && rest == end;
-}
 
 std::string describe(const NumberRange& r) {
   const bool has_min = std::isfinite(r.min), has_max = std::isfinite(r.max);
@@ -36,28 +31,18 @@ constexpr Unit kUnits[] = {{"", 1},       {"b", 1},        {"k", 0x1p10},   {"ki
 
 }  // namespace
 
-std::string lower_case(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') c = char(c - 'A' + 'a');
-  }
-  return lower;
-}
-
 int64_t parse_integer(std::string_view text, int64_t min, int64_t max) {
-  int64_t value = 0;
-  if (read_whole(text, value) && value >= min && value <= max) return value;
+  if (const auto value = number_in<int64_t>(text); value && *value >= min && *value <= max) return *value;
   throw BadValue(max == std::numeric_limits<int64_t>::max()
                      ? fmt::format("expected a whole number of at least {}, found '{}'", min, text)
                      : fmt::format("expected a whole number from {} to {}, found '{}'", min, max, text));
 }
 
 double parse_number(std::string_view text, NumberRange range) {
-  double value = 0;
-  const bool whole = read_whole(text, value) && std::isfinite(value);
+  const double value = number_in<double>(text).value_or(NAN);
   const bool above = range.above_min ? value > range.min : value >= range.min;
   const bool below = range.below_max ? value < range.max : value <= range.max;
-  if (whole && above && below) return value;
+  if (std::isfinite(value) && above && below) return value;
   throw BadValue(fmt::format("expected {}, found '{}'", describe(range), text));
 }
 
@@ -66,10 +51,9 @@ uint64_t parse_size(std::string_view text) {
   const std::string_view number = text.substr(0, digits);
   std::string unit = digits == std::string_view::npos ? "" : lower_case(text.substr(digits));
   if (!unit.empty() && unit.front() == ' ') unit.erase(0, 1);
-  double value = 0;
-  if (read_whole(number, value)) {
+  if (const auto value = number_in<double>(number)) {
     for (const Unit& u : kUnits) {
-      const double bytes = std::floor(value * u.bytes);
+      const double bytes = std::floor(*value * u.bytes);
       if (u.name == unit && bytes >= 1 && bytes < 0x1p63) return uint64_t(bytes);
     }
   }

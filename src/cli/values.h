@@ -38,6 +38,4 @@ std::string format_size(uint64_t bytes);
 // true/on/yes/1 and false/off/no/0 in any case: the value of a switch in a config file.
 bool parse_bool(std::string_view text);
 
-std::string lower_case(std::string_view text);
-
 }  // namespace lora::cli

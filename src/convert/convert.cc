@@ -4,6 +4,7 @@
 #include <atomic>
 #include <deque>
 
+#include "base/ascii.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/machine.h"

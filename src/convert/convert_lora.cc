@@ -8,6 +8,7 @@
 #include "adapter/pairs.h"
 #include "adapter/peft_config.h"
 #include "adapter/peft_names.h"
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/same_file.h"

@@ -14,10 +14,4 @@ inline std::string last_part_of(std::string path, const std::string& otherwise) 
   return name.empty() || name == "." || name == ".." ? otherwise : name;
 }
 
-inline std::string upper_case(std::string_view text) {
-  std::string upper(text);
-  for (char& c : upper) c = 'a' <= c && c <= 'z' ? char(c - 'a' + 'A') : c;
-  return upper;
-}
-
 }  // namespace lora

@@ -1,10 +1,10 @@
 #include "convert/hf_vocabulary.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/numbers.h"
 #include "convert/json_file.h"
 #include "convert/sentencepiece.h"
 #include "gguf/printable.h"
@@ -43,13 +43,12 @@ void read_added_files(AddedTokens& added, const std::string& folder, const json&
   const json* decoder = json_field(config, "added_tokens_decoder");
   if (!decoder || !decoder->is_object()) return;
   for (const auto& [key, token] : decoder->items()) {
-    int64_t id = -1;
-    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+    const auto id = number_in<int64_t>(key);
     const auto content = json_text(token, "content");
-    if (error != std::errc() || end != key.data() + key.size() || id < 0 || !content) {
+    if (!id || *id < 0 || !content) {
       fail("{}/tokenizer_config.json: added_tokens_decoder: entry '{}' is malformed", folder, printable(key));
     }
-    added[id] = {*content, json_bool(token, "special").value_or(false)};
+    added[*id] = {*content, json_bool(token, "special").value_or(false)};
   }
 }
 

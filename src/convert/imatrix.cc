@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/byte_cursor.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "gguf/gguf.h"
@@ -14,39 +15,16 @@ namespace {
 
 constexpr std::string_view kSums = ".in_sum2", kCounts = ".counts";
 
-// Where the bytes of a .dat file are taken from, one after the other.
-class Reader {
- public:
-  Reader(std::span<const std::byte> bytes, const std::string& path) : bytes_(bytes), path_(path) {}
+int32_t read_count(ByteCursor& in, const char* item, int32_t min) {
+  in.item = item;
+  const auto value = in.number<int32_t>();
+  if (value < min) fail("{}: {} is {}: not an importance matrix", in.path, item, value);
+  return value;
+}
 
-  bool at_end() const { return bytes_.empty(); }
-  std::span<const std::byte> take(uint64_t n, const char* what) {
-    if (n > bytes_.size())
-      fail("{}: {} of {} bytes, {} are left: not an importance matrix, or cut off", path_, what, n,
-           bytes_.size());
-    const auto taken = bytes_.first(size_t(n));
-    bytes_ = bytes_.subspan(size_t(n));
-    return taken;
-  }
-  int32_t integer(const char* what) {
-    int32_t value;
-    std::memcpy(&value, take(4, what).data(), 4);
-    return value;
-  }
-  int32_t count(const char* what, int32_t min) {
-    const int32_t value = integer(what);
-    if (value < min) fail("{}: {} is {}: not an importance matrix", path_, what, value);
-    return value;
-  }
-  std::string text(const char* what) {
-    const auto bytes = take(uint64_t(count(what, 0)), what);
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-  }
-
- private:
-  std::span<const std::byte> bytes_;
-  const std::string& path_;
-};
+std::string read_text(ByteCursor& in, const char* item) {
+  return std::string(in.text(uint64_t(read_count(in, item, 0))));
+}
 
 void check(const std::string& path, const std::string& name, const ImatrixEntry& entry) {
   const auto sound = [](float v) { return std::isfinite(v) && v >= 0; };
@@ -57,25 +35,26 @@ void check(const std::string& path, const std::string& name, const ImatrixEntry&
 }
 
 Imatrix parse_dat(std::span<const std::byte> bytes, const std::string& path) {
-  Reader reader(bytes, path);
+  ByteCursor in{bytes, path, "not an importance matrix, or cut off"};
   Imatrix imatrix;
-  const int32_t n_entries = reader.count("number of entries", 1);
+  const int32_t n_entries = read_count(in, "number of entries", 1);
   for (int32_t i = 0; i < n_entries; ++i) {
-    const std::string name = reader.text("name of an entry");
+    const std::string name = read_text(in, "name of an entry");
     if (name.empty()) fail("{}: entry {} has no name", path, i);
     ImatrixEntry entry;
-    entry.counts = {float(reader.count("number of calls", 0))};
-    const int32_t n_values = reader.count("number of values", 1);
-    const auto values = reader.take(uint64_t(n_values) * sizeof(float), "values of an entry");
+    entry.counts = {float(read_count(in, "number of calls", 0))};
+    const int32_t n_values = read_count(in, "number of values", 1);
+    in.item = "values of an entry";
+    const auto values = in.take(uint64_t(n_values) * sizeof(float));
     entry.sums.resize(size_t(n_values));
     std::memcpy(entry.sums.data(), values.data(), values.size());
     check(path, name, entry);
     if (!imatrix.entries.emplace(name, std::move(entry)).second)
       fail("{}: entry '{}' occurs twice", path, printable(name));
   }
-  if (reader.at_end()) return imatrix;
-  imatrix.n_chunks = reader.count("number of chunks", 0);
-  if (!reader.at_end()) imatrix.datasets.push_back(reader.text("name of the text"));
+  if (in.at_end()) return imatrix;
+  imatrix.n_chunks = read_count(in, "number of chunks", 0);
+  if (!in.at_end()) imatrix.datasets.push_back(read_text(in, "name of the text"));
   return imatrix;
 }
 

@@ -4,6 +4,9 @@
 #include <charconv>
 #include <string>
 
+#include "base/ascii.h"
+#include "quant/choice.h"
+
 namespace lora {
 
 namespace {
@@ -35,8 +38,8 @@ bool holds(Where where, int64_t layer, int64_t n_layers) {
       return layer < n_layers / 16;
     case Where::first_8th:
       return layer < n_layers / 8;
-    case Where::more_bits:  // the first and the last eighth, and of the others every third
-      return layer < n_layers / 8 || layer >= 7 * n_layers / 8 || (layer - n_layers / 8) % 3 == 2;
+    case Where::more_bits:
+      return has_more_bits(layer, n_layers);
   }
   return false;
 }
@@ -128,27 +131,6 @@ constexpr Mix kMixes[] = {
     {"BF16", 32, Type::BF16},
     {"F32", 0, Type::F32},
 };
-
-// A type for rows that the first one's block does not divide.
-struct Fallback {
-  Type type, instead;
-};
-constexpr Fallback kFallbacks[] = {
-    {Type::Q2_K, Type::Q4_0}, {Type::Q3_K, Type::Q4_0}, {Type::IQ4_XS, Type::IQ4_NL},
-    {Type::Q4_K, Type::Q5_0}, {Type::Q5_K, Type::Q5_1}, {Type::Q6_K, Type::Q8_0},
-};
-
-bool divides(Type type, int64_t n_cols) {
-  return n_cols % traits(type).block_size == 0;
-}
-
-Type fitting(Type type, int64_t n_cols) {
-  if (divides(type, n_cols)) return type;
-  for (const Fallback& row : kFallbacks) {
-    if (row.type == type && divides(row.instead, n_cols)) return row.instead;
-  }
-  return Type::F16;
-}
 
 // A quantized type, as opposed to one that stores every number by itself.
 bool is_block_type(Type type) {
@@ -259,10 +241,8 @@ std::vector<std::string_view> mix_names() {
 }
 
 const Mix* find_mix(std::string_view name) {
-  const auto lower = [](char c) { return 'A' <= c && c <= 'Z' ? char(c - 'A' + 'a') : c; };
-  const auto same = [&](char a, char b) { return lower(a) == lower(b); };
   for (const Mix& mix : kMixes) {
-    if (std::equal(mix.name.begin(), mix.name.end(), name.begin(), name.end(), same)) return &mix;
+    if (equal_in_any_case(mix.name, name)) return &mix;
   }
   return nullptr;
 }
@@ -280,7 +260,7 @@ std::vector<TensorChoice> choose_types(const Gguf& model, const Mix& mix, const 
   std::vector<TensorChoice> choices;
   for (const GgufTensor& tensor : model.tensors()) {
     const Type wanted = wanted_type(tensor, mix, options, facts);
-    choices.push_back({wanted == tensor.type ? wanted : fitting(wanted, tensor.ne[0]), wanted});
+    choices.push_back({wanted == tensor.type ? wanted : type_for_rows(wanted, tensor.ne[0]), wanted});
   }
   return choices;
 }

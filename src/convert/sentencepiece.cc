@@ -3,6 +3,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/byte_cursor.h"
 #include "base/error.h"
 
 namespace lora {
@@ -10,44 +11,35 @@ namespace {
 
 struct Field {
   uint32_t number = 0, wire = 0;
-  uint64_t varint = 0;     // of wire type 0
-  std::string_view bytes;  // of the others
+  uint64_t varint = 0;               // of wire type 0
+  std::span<const std::byte> bytes;  // of the others
 };
 
 // The fields of one message.
 struct Message {
-  std::string_view rest;
-  const std::string& path;
+  ByteCursor in;
 
-  [[noreturn]] void malformed() const { fail("{}: not a SentencePiece model, or a damaged one", path); }
+  [[noreturn]] void malformed() const { fail("{}: {}", in.path, in.fault); }
 
   uint64_t varint() {
     uint64_t value = 0;
     for (int shift = 0; shift < 64; shift += 7) {
-      if (rest.empty()) malformed();
-      const auto byte = uint8_t(rest.front());
-      rest.remove_prefix(1);
+      const auto byte = in.number<uint8_t>();
       value |= uint64_t(byte & 0x7f) << shift;
       if (byte < 0x80) return value;
     }
     malformed();
   }
-  std::string_view take(uint64_t n) {
-    if (n > rest.size()) malformed();
-    const std::string_view taken = rest.substr(0, size_t(n));
-    rest.remove_prefix(size_t(n));
-    return taken;
-  }
   bool next(Field& field) {
-    if (rest.empty()) return false;
+    if (in.at_end()) return false;
     const uint64_t key = varint();
     field = {uint32_t(key >> 3), uint32_t(key & 7), 0, {}};
     if (field.wire == 0) {
       field.varint = varint();
     } else if (field.wire == 1 || field.wire == 5) {
-      field.bytes = take(field.wire == 1 ? 8 : 4);
+      field.bytes = in.take(field.wire == 1 ? 8 : 4);
     } else if (field.wire == 2) {
-      field.bytes = take(varint());
+      field.bytes = in.take(varint());
     } else {
       malformed();
     }
@@ -55,10 +47,16 @@ struct Message {
   }
 };
 
+Message message_in(std::span<const std::byte> bytes, const std::string& path) {
+  return {{bytes, path, "not a SentencePiece model, or a damaged one", "a field"}};
+}
+
 SentencePieceModel::Piece read_piece(Message message) {
   SentencePieceModel::Piece piece;
   for (Field field; message.next(field);) {
-    if (field.number == 1 && field.wire == 2) piece.text = field.bytes;
+    if (field.number == 1 && field.wire == 2) {
+      piece.text.assign(reinterpret_cast<const char*>(field.bytes.data()), field.bytes.size());
+    }
     if (field.number == 2 && field.wire == 5) std::memcpy(&piece.score, field.bytes.data(), 4);
     if (field.number == 3 && field.wire == 0) piece.type = int32_t(field.varint);
   }
@@ -82,10 +80,10 @@ void read_trainer(Message message, SentencePieceModel& model, uint64_t& type) {
 SentencePieceModel parse_sentencepiece(std::span<const std::byte> bytes, const std::string& path) {
   SentencePieceModel model;
   uint64_t type = 1;
-  Message message{{reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path};
+  Message message = message_in(bytes, path);
   for (Field field; message.next(field);) {
     if (field.wire != 2) continue;
-    const Message inner{field.bytes, path};
+    const Message inner = message_in(field.bytes, path);
     if (field.number == 1) model.pieces.push_back(read_piece(inner));
     if (field.number == 2) read_trainer(inner, model, type);
     if (field.number == 3) {

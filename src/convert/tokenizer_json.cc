@@ -1,6 +1,5 @@
 // tokenizer.json: byte-level BPE, and BPE with byte fallback as conversions of SentencePiece models have it.
 #include <algorithm>
-#include <charconv>
 #include <unordered_map>
 
 #include "base/error.h"

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "data/csv.h"
 #include "data/cutter.h"
@@ -12,13 +13,6 @@ namespace lora {
 namespace {
 
 using nlohmann::json;
-
-bool ends_with_any_case(std::string_view text, std::string_view lower_ending) {
-  if (text.size() < lower_ending.size()) return false;
-  return std::equal(lower_ending.begin(), lower_ending.end(),
-                    text.end() - std::ptrdiff_t(lower_ending.size()),
-                    [](char a, char b) { return a == char(std::tolower(static_cast<unsigned char>(b))); });
-}
 
 // Bytes of the JSON value that the text begins with, found by its brackets and quotes alone; npos if it has
 // no end. A value that is no object or list goes on to the next comma, bracket or white space.
@@ -44,9 +38,9 @@ size_t json_size(std::string_view text) {
 }  // namespace
 
 std::optional<RecordFormat> record_format(std::string_view path) {
-  if (ends_with_any_case(path, ".jsonl")) return RecordFormat::jsonl;
-  if (ends_with_any_case(path, ".json")) return RecordFormat::json;
-  if (ends_with_any_case(path, ".csv")) return RecordFormat::csv;
+  if (ends_in_any_case(path, ".jsonl")) return RecordFormat::jsonl;
+  if (ends_in_any_case(path, ".json")) return RecordFormat::json;
+  if (ends_in_any_case(path, ".csv")) return RecordFormat::csv;
   return std::nullopt;
 }
 

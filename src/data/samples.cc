@@ -5,12 +5,12 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "data/cutter.h"
 #include "data/encode_long.h"
 #include "data/record_file.h"
 #include "data/sample_encoder.h"
 #include "data/text_file.h"
-#include "tokenizer/unicode.h"
 
 namespace lora {
 namespace {

@@ -2,22 +2,11 @@
 
 #include <algorithm>
 
-#include "tokenizer/unicode.h"
+#include "base/utf8.h"
 
 namespace lora {
 
 namespace {
-
-// Whether the bytes from `at` to the end of the text could be the begin of a character.
-bool is_begun_character(std::string_view text, size_t at) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const size_t length = byte(at) >= 0xf0 ? 4 : byte(at) >= 0xe0 ? 3 : 2;
-  if (byte(at) < 0xc2 || byte(at) > 0xf4 || text.size() - at >= length) return false;
-  for (size_t i = at + 1; i < text.size(); ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return false;
-  }
-  return true;
-}
 
 // The length of the longest end of the text that a longer `stop` begins with.
 size_t begun_stop(std::string_view text, std::string_view stop) {
@@ -62,7 +51,8 @@ std::string StopMatcher::release(size_t n_bytes, bool at_end) {
   while (at < n_bytes) {
     const Utf8Step step = decode_utf8(pending_, at);
     const bool is_stray = step.code >= kStrayByte;
-    const bool may_grow = at + step.size > n_bytes || (is_stray && is_begun_character(pending_, at));
+    const bool may_grow =
+        at + step.size > n_bytes || (is_stray && is_cut_utf8(std::string_view(pending_).substr(at)));
     if (may_grow && !at_end) break;
     append_utf8(text, is_stray ? kReplacement : step.code);
     at += step.size;

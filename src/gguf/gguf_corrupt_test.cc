@@ -73,7 +73,7 @@ std::vector<Corruption> corrupt_headers() {
       {"OnlyHalfTheMagic", "GG", "not a GGUF file (magic 'GG'"},
       {"AnotherMagic", Bytes().raw("ggla").u32(1).u64(0).data, "not a GGUF file (magic 'ggla'"},
       {"BinaryMagic", std::string("\x7f\0\n\xff more", 9), "not a GGUF file (magic '\\x7f\\x00\\n\\xff'"},
-      {"NoVersion", "GGUF", "truncated: the header needs 4 bytes at byte 4, the file has 4 in all"},
+      {"NoVersion", "GGUF", "truncated: the header needs 4 bytes at byte 4, 0 are left"},
       {"VersionZero", header(0, 0, 0).data, "GGUF version 0, expected 2 or 3"},
       {"VersionOne", header(0, 0, 1).data, "GGUF version 1, expected 2 or 3: convert the model again"},
       {"VersionFour", header(0, 0, 4).data, "GGUF version 4, expected 2 or 3"},

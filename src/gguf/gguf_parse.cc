@@ -1,7 +1,7 @@
 // Bytes of one GGUF file to a Gguf. Nothing read from the file is used before it is checked.
 #include <algorithm>
-#include <cstring>
 
+#include "base/byte_cursor.h"
 #include "base/error.h"
 #include "gguf/gguf.h"
 #include "gguf/gguf_format.h"
@@ -10,55 +10,27 @@
 namespace lora {
 namespace {
 
-// Reads little-endian values one after the other; `item` says in messages what is being read.
-struct Cursor {
-  std::span<const std::byte> bytes;
-  const std::string& path;
-  std::string item = "the header";
-  size_t at = 0;
+std::string read_string(ByteCursor& in) {
+  return std::string(in.text(in.number<uint64_t>()));
+}
 
-  size_t left() const { return bytes.size() - at; }
-
-  const std::byte* take(uint64_t n) {
-    if (n > left()) {
-      fail("{}: truncated: {} needs {} bytes at byte {}, the file has {} in all", path, item, n, at,
-           bytes.size());
-    }
-    const std::byte* p = bytes.data() + at;
-    at += size_t(n);
-    return p;
+// A key or a tensor's name.
+std::string read_name(ByteCursor& in) {
+  const auto length = in.number<uint64_t>();
+  if (length == 0) fail("{}: {} has an empty name", in.path, in.item);
+  if (length > gguf_max_name_bytes && length <= in.left()) {
+    fail("{}: {} has a name of {} bytes, expected at most {}", in.path, in.item, length, gguf_max_name_bytes);
   }
+  return std::string(in.text(length));
+}
 
-  template <class T>
-  T number() {
-    T value;
-    std::memcpy(&value, take(sizeof value), sizeof value);
-    return value;
-  }
+bool read_boolean(ByteCursor& in) {
+  const auto value = in.number<uint8_t>();
+  if (value > 1) fail("{}: {} holds the boolean {}, expected 0 or 1", in.path, in.item, value);
+  return value == 1;
+}
 
-  std::string string() {
-    const auto length = number<uint64_t>();
-    return {reinterpret_cast<const char*>(take(length)), size_t(length)};
-  }
-
-  // A key or a tensor's name.
-  std::string name() {
-    const auto length = number<uint64_t>();
-    if (length == 0) fail("{}: {} has an empty name", path, item);
-    if (length > gguf_max_name_bytes && length <= left()) {
-      fail("{}: {} has a name of {} bytes, expected at most {}", path, item, length, gguf_max_name_bytes);
-    }
-    return {reinterpret_cast<const char*>(take(length)), size_t(length)};
-  }
-
-  bool boolean() {
-    const auto value = number<uint8_t>();
-    if (value > 1) fail("{}: {} holds the boolean {}, expected 0 or 1", path, item, value);
-    return value == 1;
-  }
-};
-
-uint32_t read_version(Cursor& in) {
+uint32_t read_version(ByteCursor& in) {
   const std::string_view magic(reinterpret_cast<const char*>(in.bytes.data()),
                                std::min<size_t>(in.bytes.size(), 4));
   if (magic != gguf_magic) {
@@ -75,7 +47,7 @@ uint32_t read_version(Cursor& in) {
 }
 
 // A count of items that each take at least min_bytes of what is left.
-uint64_t read_count(Cursor& in, std::string_view items, uint64_t min_bytes) {
+uint64_t read_count(ByteCursor& in, std::string_view items, uint64_t min_bytes) {
   const auto count = in.number<uint64_t>();
   if (count > in.left() / min_bytes) {
     fail("{}: truncated: {} {} do not fit in a file of {} bytes", in.path, count, items, in.bytes.size());
@@ -83,7 +55,7 @@ uint64_t read_count(Cursor& in, std::string_view items, uint64_t min_bytes) {
   return count;
 }
 
-void read_array(Cursor& in, GgufValue& value) {
+void read_array(ByteCursor& in, GgufValue& value) {
   value.element_type = GgufValueType(in.number<uint32_t>());
   const GgufValueType type = value.element_type;
   uint64_t element_bytes = 0;
@@ -102,11 +74,11 @@ void read_array(Cursor& in, GgufValue& value) {
   if (type == GgufValueType::string) {
     auto& strings = value.value.emplace<std::vector<std::string>>();
     strings.reserve(count);
-    for (uint64_t i = 0; i < count; ++i) strings.push_back(in.string());
+    for (uint64_t i = 0; i < count; ++i) strings.push_back(read_string(in));
   } else if (type == GgufValueType::boolean) {
     auto& booleans = value.value.emplace<std::vector<uint64_t>>();
     booleans.reserve(count);
-    for (uint64_t i = 0; i < count; ++i) booleans.push_back(in.boolean());
+    for (uint64_t i = 0; i < count; ++i) booleans.push_back(read_boolean(in));
   } else {
     visit_number(type, [&](auto stored) {
       using Stored = decltype(stored);
@@ -117,13 +89,13 @@ void read_array(Cursor& in, GgufValue& value) {
   }
 }
 
-GgufValue read_value(Cursor& in) {
+GgufValue read_value(ByteCursor& in) {
   GgufValue value;
   value.type = GgufValueType(in.number<uint32_t>());
   if (value.type == GgufValueType::string) {
-    value.value = in.string();
+    value.value = read_string(in);
   } else if (value.type == GgufValueType::boolean) {
-    value.value = in.boolean();
+    value.value = read_boolean(in);
   } else if (value.type == GgufValueType::array) {
     read_array(in, value);
   } else if (!visit_number(value.type, [&](auto stored) {
@@ -154,9 +126,9 @@ std::string type_names() {
 }
 
 // Name, shape and type; the data's place is checked later, when the header's end is known.
-GgufTensor read_tensor_info(Cursor& in) {
+GgufTensor read_tensor_info(ByteCursor& in) {
   GgufTensor tensor;
-  tensor.name = in.name();
+  tensor.name = read_name(in);
   in.item = fmt::format("tensor '{}'", printable(tensor.name));
   const auto n_dims = in.number<uint32_t>();
   if (n_dims < 1 || n_dims > 4) fail("{}: {} has {} dimensions, expected 1 to 4", in.path, in.item, n_dims);
@@ -171,7 +143,7 @@ GgufTensor read_tensor_info(Cursor& in) {
   return tensor;
 }
 
-void place_tensor(GgufTensor& tensor, uint64_t offset, const Cursor& in, uint64_t data_start,
+void place_tensor(GgufTensor& tensor, uint64_t offset, const ByteCursor& in, uint64_t data_start,
                   uint64_t alignment) {
   const uint64_t size = uint64_t(tensor_bytes(traits(tensor.type), {tensor.ne, size_t(tensor.n_dims)}));
   if (offset % alignment != 0) {
@@ -192,7 +164,7 @@ Gguf Gguf::parse(std::span<const std::byte> bytes, const std::string& path) {
   Gguf gguf;
   gguf.path_ = path;
   gguf.file_bytes_ = bytes.size();
-  Cursor in{bytes, path};
+  ByteCursor in{bytes, path};
   gguf.version_ = read_version(in);
   // The least a tensor takes: a name of one byte, n_dims, one ne, type, offset; a key: its name, a type, a
   // byte.
@@ -201,7 +173,7 @@ Gguf Gguf::parse(std::span<const std::byte> bytes, const std::string& path) {
 
   for (uint64_t i = 0; i < n_values; ++i) {
     in.item = fmt::format("key {} of {}", i + 1, n_values);
-    std::string key = in.name();
+    std::string key = read_name(in);
     in.item = fmt::format("key '{}'", printable(key));
     if (!gguf.value_index_.emplace(key, gguf.values_.size()).second)
       fail("{}: {} occurs twice", path, in.item);

@@ -1,7 +1,8 @@
 #include "gguf/hf_names.h"
 
 #include <algorithm>
-#include <charconv>
+
+#include "base/numbers.h"
 
 namespace lora {
 namespace {
@@ -82,14 +83,6 @@ const HfArchitecture* find_hf_architecture(std::string_view name) {
   return found == rows.end() ? nullptr : &*found;
 }
 
-std::optional<uint32_t> take_layer_number(std::string_view& text) {
-  uint32_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc()) return std::nullopt;
-  text.remove_prefix(size_t(end - text.data()));
-  return number;
-}
-
 std::optional<HfPlace> find_hf_matrix(const HfArchitecture& arch, std::string_view gguf_tensor) {
   constexpr std::string_view prefix = "blk.", suffix = ".weight";
   if (!gguf_tensor.ends_with(suffix)) return std::nullopt;
@@ -102,7 +95,7 @@ std::optional<HfPlace> find_hf_matrix(const HfArchitecture& arch, std::string_vi
   };
   if (gguf_tensor.starts_with(prefix)) {
     gguf_tensor.remove_prefix(prefix.size());
-    place.layer = take_layer_number(gguf_tensor);
+    place.layer = take_number<uint32_t>(gguf_tensor);
     if (!place.layer || !gguf_tensor.starts_with('.')) return std::nullopt;
     gguf_tensor.remove_prefix(1);
     for (const auto& modules : arch.layer) look_in(modules);

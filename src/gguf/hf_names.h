@@ -56,8 +56,6 @@ struct HfPlace {
   std::optional<uint32_t> layer;  // none at the root
 };
 std::optional<HfPlace> find_hf_matrix(const HfArchitecture& arch, std::string_view gguf_tensor);
-// Reads the digits at the start of `text` and takes them off.
-std::optional<uint32_t> take_layer_number(std::string_view& text);
 
 // In GGUF's order of rows, row r of a matrix of `n_head` heads of `head_dim` rows is Hugging Face's row:
 inline int64_t hf_row(int64_t r, int64_t head_dim) {

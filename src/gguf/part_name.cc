@@ -2,17 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
+#include "base/numbers.h"
 
 namespace lora {
 namespace {
 
 std::optional<int64_t> five_digits(std::string_view text) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.size() != 5 || text[0] == '-' || error != std::errc() || end != text.data() + 5)
-    return std::nullopt;
-  return value;
+  if (text.size() != 5 || text[0] == '-') return std::nullopt;
+  return number_in<int64_t>(text);
 }
 
 }  // namespace

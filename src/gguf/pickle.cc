@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <unordered_map>
 
+#include "base/byte_cursor.h"
 #include "base/error.h"
 #include "gguf/printable.h"
 
@@ -15,37 +15,11 @@ using Kind = PickleNode::Kind;
 
 constexpr std::string_view kOrderedDict = "collections OrderedDict";
 
-// The bytes yet to be read.
-struct Cursor {
-  std::span<const std::byte> rest;
-  const std::string& path;
-
-  std::string_view take(uint64_t n) {
-    if (n > rest.size()) fail("{}: malformed pickle: ends in the middle of a value", path);
-    const std::string_view taken(reinterpret_cast<const char*>(rest.data()), size_t(n));
-    rest = rest.subspan(size_t(n));
-    return taken;
-  }
-  template <class T>
-  T number() {
-    T value;
-    std::memcpy(&value, take(sizeof value).data(), sizeof value);
-    return value;
-  }
-  std::string_view line() {
-    const std::string_view all(reinterpret_cast<const char*>(rest.data()), rest.size());
-    const size_t end = all.find('\n');
-    if (end == all.npos) fail("{}: malformed pickle: a line has no end", path);
-    take(end + 1);
-    return all.substr(0, end);
-  }
-};
-
 class Machine {
  public:
   Machine(std::span<const std::byte> bytes, std::span<const std::string_view> allowed,
           const std::string& path)
-      : in_{bytes, path}, allowed_(allowed), path_(path) {}
+      : in_{bytes, path, "malformed pickle", "a value"}, allowed_(allowed), path_(path) {}
 
   Pickle run() {
     while (step(in_.number<uint8_t>())) {
@@ -55,7 +29,7 @@ class Machine {
   }
 
  private:
-  Cursor in_;
+  ByteCursor in_;
   std::span<const std::string_view> allowed_;
   const std::string& path_;
   Pickle result_;
@@ -140,11 +114,20 @@ class Machine {
 
   // A signed little-endian integer of any length; torch.save uses it for sizes.
   void push_long(uint64_t n) {
-    const std::string_view digits = in_.take(n);
+    const std::string_view digits = in_.text(n);
     if (digits.size() > 8) malformed("an integer has more than 64 bits");
     uint64_t value = !digits.empty() && (digits.back() & 0x80) ? ~uint64_t{0} : 0;
     for (size_t i = digits.size(); i-- > 0;) value = value << 8 | uint8_t(digits[i]);
     push_integer(int64_t(value));
+  }
+
+  std::string_view line() {
+    const auto rest = in_.bytes.subspan(in_.at);
+    const auto end = std::find(rest.begin(), rest.end(), std::byte{'\n'});
+    if (end == rest.end()) malformed("a line has no end");
+    const std::string_view text = in_.text(uint64_t(end - rest.begin()));
+    in_.take(1);
+    return text;
   }
 
   // One opcode; false after STOP.
@@ -195,15 +178,15 @@ class Machine {
       case 'X':  // BINUNICODE
       case 'T':  // BINSTRING
       case 'B':  // BINBYTES
-        push_text(in_.take(in_.number<uint32_t>()));
+        push_text(in_.text(in_.number<uint32_t>()));
         return true;
       case 0x8c:  // SHORT_BINUNICODE
       case 'U':   // SHORT_BINSTRING
       case 'C':   // SHORT_BINBYTES
-        push_text(in_.take(in_.number<uint8_t>()));
+        push_text(in_.text(in_.number<uint8_t>()));
         return true;
       case 0x8d:  // BINUNICODE8
-        push_text(in_.take(in_.number<uint64_t>()));
+        push_text(in_.text(in_.number<uint64_t>()));
         return true;
       case ')':  // EMPTY_TUPLE
       case ']':  // EMPTY_LIST
@@ -249,7 +232,7 @@ class Machine {
         recall(in_.number<uint32_t>());
         return true;
       case 'c': {  // GLOBAL
-        const std::string_view module = in_.line(), name = in_.line();
+        const std::string_view module = line(), name = line();
         push_global(module, name);
         return true;
       }

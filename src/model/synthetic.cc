@@ -4,10 +4,12 @@
 #include <cstring>
 #include <map>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/machine.h"
 #include "base/random.h"
 #include "model/synthetic_blocks.h"
+#include "quant/choice.h"
 
 namespace lora {
 namespace {
@@ -23,12 +25,7 @@ constexpr SyntheticShape kShapes[] = {
 
 constexpr float kDeviation = 0.02f;
 
-// llama.cpp's Q4_K_M: six bits for the output, and for values and down-projections in the first and last
-// eighth of the layers and every third between.
-bool has_more_bits(int64_t layer, int64_t n_layer) {
-  return layer < n_layer / 8 || layer >= 7 * n_layer / 8 || (layer - n_layer / 8) % 3 == 2;
-}
-
+// llama.cpp's Q4_K_M: six bits for the output, and for values and down-projections in some layers.
 struct Mix {
   Type all;
   bool is_q4_k_m;
@@ -42,8 +39,7 @@ struct Mix {
 
 Mix find_mix(std::string_view name) {
   constexpr std::string_view mix = "Q4_K_M";
-  const auto same = [](char a, char b) { return a == (b >= 'a' && b <= 'z' ? b - 'a' + 'A' : b); };
-  if (std::ranges::equal(mix, name, same)) return {Type::Q4_K, true};
+  if (equal_in_any_case(mix, name)) return {Type::Q4_K, true};
   const TypeTraits* found = find_type(name);
   if (found && found->decode) return {found->type, false};
   std::string known;
@@ -118,15 +114,6 @@ const SyntheticShape& find_synthetic_shape(std::string_view name) {
   for (const SyntheticShape& shape : kShapes)
     known += fmt::format("{}{}", known.empty() ? "" : ", ", shape.name);
   fail("synthetic model {}: unknown (known: {})", name, known);
-}
-
-Type type_for_rows(Type type, int64_t n_cols) {
-  if (n_cols % traits(type).block_size == 0) return type;
-  const Type smaller = type == Type::Q4_K   ? Type::Q5_0
-                       : type == Type::Q5_K ? Type::Q5_1
-                       : type == Type::Q6_K ? Type::Q8_0
-                                            : Type::IQ4_NL;
-  return n_cols % traits(smaller).block_size == 0 ? smaller : Type::F16;
 }
 
 SyntheticModel make_synthetic(const SyntheticShape& shape, std::string_view type, ThreadPool& pool) {

@@ -35,7 +35,4 @@ struct SyntheticModel {
 // one, or if the weights do not fit the memory that is available; then nothing was allocated.
 SyntheticModel make_synthetic(const SyntheticShape& shape, std::string_view type, ThreadPool& pool);
 
-// What a quantizer stores rows of n_cols values as where `type`'s blocks do not divide them.
-Type type_for_rows(Type type, int64_t n_cols);
-
 }  // namespace lora

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "model/step.h"
 #include "model/synthetic_blocks.h"
+#include "quant/choice.h"
 
 namespace lora {
 namespace {
@@ -100,7 +101,7 @@ TEST(Synthetic, RowsThatBlocksDoNotDivideGetASmallerBlock) {
   EXPECT_EQ(type_for_rows(Type::Q4_K, 256), Type::Q4_K);
   EXPECT_EQ(type_for_rows(Type::Q4_K, 3200), Type::Q5_0);
   EXPECT_EQ(type_for_rows(Type::Q6_K, 8640), Type::Q8_0);
-  EXPECT_EQ(type_for_rows(Type::Q2_K, 32), Type::IQ4_NL);
+  EXPECT_EQ(type_for_rows(Type::Q2_K, 32), Type::Q4_0);
   EXPECT_EQ(type_for_rows(Type::Q8_0, 40), Type::F16);
   ThreadPool pool(1);
   SyntheticShape shape = kSmall;

@@ -26,7 +26,7 @@ class Decode : public testing::TestWithParam<TypeTraits> {};
 
 TEST_P(Decode, AgreesWithLlamaCppBitForBit) {
   const TypeTraits& type = GetParam();
-  const GoldenBlocks golden = read_golden_blocks(std::string(type.name));
+  const GoldenBlocks golden = read_golden_blocks(type.name);
   const int64_t n = golden.n_rows * golden.n_cols;
   ASSERT_EQ(int64_t(golden.raw.size()), n / type.block_size * type.block_bytes);
   std::vector<float> values(size_t(n), -1.0f);
@@ -38,7 +38,7 @@ TEST_P(Decode, AgreesWithLlamaCppBitForBit) {
 
 TEST_P(Decode, PartsOfARowAreThoseOfTheWhole) {
   const TypeTraits& type = GetParam();
-  const GoldenBlocks golden = read_golden_blocks(std::string(type.name));
+  const GoldenBlocks golden = read_golden_blocks(type.name);
   const int64_t block = type.block_size;
   for (int64_t row : {int64_t{0}, int64_t{7}, golden.n_rows - 1}) {
     for (int64_t begin = 0; begin < golden.n_cols; begin += block * (block == 1 ? 31 : 1)) {
@@ -56,7 +56,7 @@ TEST_P(Decode, PartsOfARowAreThoseOfTheWhole) {
 
 TEST_P(Decode, BlocksMayLieAtAnyAddress) {
   const TypeTraits& type = GetParam();
-  const GoldenBlocks golden = read_golden_blocks(std::string(type.name));
+  const GoldenBlocks golden = read_golden_blocks(type.name);
   std::vector<std::byte> shifted(golden.raw.size() + 1);
   std::memcpy(shifted.data() + 1, golden.raw.data(), golden.raw.size());
   std::vector<float> values(golden.values.size());

@@ -54,7 +54,7 @@ class Encode : public testing::TestWithParam<TypeTraits> {};
 // The golden files hold the same rows of a model, as llama.cpp quantized and decoded them.
 TEST_P(Encode, ErrorIsAtMostThatOfLlamaCpp) {
   const TypeTraits& type = GetParam();
-  const double theirs = relative_error(read_golden_blocks(std::string(type.name)).values, weights());
+  const double theirs = relative_error(read_golden_blocks(type.name).values, weights());
   const double ours = relative_error(decoded(type, encoded(type, weights())), weights());
   RecordProperty("relative_error", fmt::format("{:.6f}, llama.cpp {:.6f}", ours, theirs));
   EXPECT_GT(theirs, 0);

@@ -4,12 +4,12 @@
 
 #include <gtest/gtest.h>
 
-#include <cctype>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "base/ascii.h"
 #include "base/file.h"
 #include "quant/types.h"
 
@@ -25,9 +25,8 @@ struct GoldenBlocks {
 
 // gguf/ stands above this folder and may not be used here; these files are our own, so their header is
 // read without checks.
-inline GoldenBlocks read_golden_blocks(std::string type_name) {
-  for (char& c : type_name) c = char(std::tolower(c));
-  const MappedFile file(LORA_SOURCE_DIR "/tests/golden/quant-" + type_name + ".safetensors");
+inline GoldenBlocks read_golden_blocks(std::string_view type_name) {
+  const MappedFile file(LORA_SOURCE_DIR "/tests/golden/quant-" + lower_case(type_name) + ".safetensors");
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, file.bytes().data(), 8);
   const auto header = nlohmann::json::parse(file.text().substr(8, header_bytes));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "quant/formats.h"
 
@@ -24,10 +25,6 @@ constexpr TypeTraits table[] = {
     {Type::F64, "F64", 1, 8, nullptr, nullptr},
 };
 
-constexpr char upper(char c) {
-  return 'a' <= c && c <= 'z' ? char(c - 'a' + 'A') : c;
-}
-
 }  // namespace
 
 std::span<const TypeTraits> all_types() {
@@ -41,9 +38,8 @@ const TypeTraits* find_type(uint32_t id) {
 }
 
 const TypeTraits* find_type(std::string_view name) {
-  const auto same = [](char a, char b) { return upper(a) == upper(b); };
   for (const TypeTraits& row : table) {
-    if (std::equal(row.name.begin(), row.name.end(), name.begin(), name.end(), same)) return &row;
+    if (equal_in_any_case(row.name, name)) return &row;
   }
   return nullptr;
 }

@@ -2,11 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <cctype>
 #include <set>
 #include <string>
 
+#include "base/ascii.h"
 #include "base/error.h"
+#include "quant/choice.h"
 
 namespace lora {
 namespace {
@@ -15,9 +16,7 @@ TEST(Types, EveryRowIsFoundByIdAndByNameInAnyCase) {
   for (const TypeTraits& row : all_types()) {
     EXPECT_EQ(find_type(uint32_t(row.type)), &row);
     EXPECT_EQ(find_type(row.name), &row);
-    std::string lower(row.name);
-    for (char& c : lower) c = char(std::tolower(c));
-    EXPECT_EQ(find_type(lower), &row);
+    EXPECT_EQ(find_type(lower_case(row.name)), &row);
     EXPECT_EQ(&traits(row.type), &row);
   }
 }
@@ -54,6 +53,17 @@ TEST(Types, IntegerTensorsCannotBeDecoded) {
   const std::byte zeros[32] = {};
   float value = 0;
   EXPECT_THROW(decode_row(&value, {Type::I32, zeros, 1, 1}, 0, 0, 1), Error);
+}
+
+TEST(Choice, TheFirstAndLastEighthAndEveryThirdLayerHaveMoreBits) {
+  const auto layers = [](int64_t n) {
+    std::string text;
+    for (int64_t layer = 0; layer < n; ++layer) text += has_more_bits(layer, n) ? '6' : '4';
+    return text;
+  };
+  EXPECT_EQ(layers(8), "64464466");
+  EXPECT_EQ(layers(22), "6644644644644644644666");
+  EXPECT_EQ(layers(3), "446");
 }
 
 }  // namespace

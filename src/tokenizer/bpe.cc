@@ -1,8 +1,9 @@
 #include "tokenizer/bpe.h"
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "gguf/printable.h"
-#include "tokenizer/unicode.h"
+#include "tokenizer/byte_letters.h"
 
 namespace lora {
 namespace {

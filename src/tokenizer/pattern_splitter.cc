@@ -3,8 +3,8 @@
 #include <pcre2.h>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "tokenizer/pre_tokenizers.h"
-#include "tokenizer/unicode.h"
 
 namespace lora {
 namespace {

@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
-#include "tokenizer/unicode.h"
+#include "base/utf8.h"
 
 namespace lora {
 namespace {

@@ -8,9 +8,10 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "base/utf8.h"
 #include "gguf/test_files.h"
+#include "tokenizer/byte_letters.h"
 #include "tokenizer/tokenizer.h"
-#include "tokenizer/unicode.h"
 
 namespace lora::test {
 

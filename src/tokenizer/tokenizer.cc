@@ -1,9 +1,9 @@
 #include "tokenizer/tokenizer.h"
 
 #include <algorithm>
-#include <cctype>
 #include <optional>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "gguf/printable.h"
 #include "tokenizer/bpe.h"
@@ -17,9 +17,7 @@ namespace {
 // Phi-3's tokenizer drops the white space behind its special tokens. The GGUF format has no key for that;
 // llama.cpp goes by the model's name, and so do we.
 std::vector<Token> tokens_that_strip_after(const Gguf& gguf, const Vocabulary& vocab) {
-  std::string name = gguf.get_string("general.name").value_or("");
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](unsigned char c) { return char(std::tolower(c)); });
+  const std::string name = lower_case(gguf.get_string("general.name").value_or(""));
   if (name.find("phi-3") == std::string::npos && name.find("phi3") == std::string::npos) return {};
   std::vector<Token> tokens;
   for (Token id = 0; id < vocab.size(); ++id) {

@@ -7,6 +7,7 @@
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/numbers.h"
 #include "gguf/printable.h"
 
 namespace lora {
@@ -217,11 +218,9 @@ std::string setting(const Checkpoint& checkpoint, std::string_view name) {
 }
 
 double number_setting(const Checkpoint& checkpoint, const std::string& path, std::string_view name) {
-  try {
-    return std::stod(setting(checkpoint, name));
-  } catch (const std::exception&) {
-    fail("{}: setting {}: missing, or no number", path, name);
-  }
+  const auto number = number_in<double>(setting(checkpoint, name));
+  if (!number) fail("{}: setting {}: missing, or no number", path, name);
+  return *number;
 }
 
 void expect_fits(const Checkpoint& checkpoint, const std::string& path, const Settings& settings,

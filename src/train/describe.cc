@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/machine.h"
+#include "base/plural.h"
 #include "kernels/isa.h"
 #include "train/outputs.h"
 #include "train/setup.h"
@@ -16,10 +17,6 @@ using Lines = std::vector<std::string>;
 
 double mib(int64_t bytes) {
   return double(bytes) / (1 << 20);
-}
-
-std::string count_of(int64_t n, std::string_view noun) {
-  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
 }
 
 // `what`: "data" or "held out", read from so many files.

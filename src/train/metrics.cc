@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
+#include "base/numbers.h"
 
 namespace lora {
 
@@ -15,9 +15,9 @@ std::string val_loss_field(double val_loss) {
 // 0 if the line is not of a metrics file.
 int64_t iteration_of(std::string_view line) {
   constexpr std::string_view kStart = R"({"iter":)";
-  int64_t iter = 0;
-  if (line.starts_with(kStart)) std::from_chars(line.data() + kStart.size(), line.data() + line.size(), iter);
-  return iter;
+  if (!line.starts_with(kStart)) return 0;
+  line.remove_prefix(kStart.size());
+  return take_number<int64_t>(line).value_or(0);
 }
 
 }  // namespace

@@ -7,10 +7,11 @@
 
 #include "base/half.h"
 #include "base/random.h"
+#include "base/utf8.h"
 #include "convert/source.h"
 #include "gguf/gguf.h"
 #include "gguf/test_pytorch.h"
-#include "tokenizer/unicode.h"
+#include "tokenizer/byte_letters.h"
 
 namespace lora::test {
 namespace {
