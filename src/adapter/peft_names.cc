@@ -4,7 +4,7 @@
 #include <span>
 
 #include "base/error.h"
-#include "gguf/printable.h"
+#include "base/printable.h"
 
 namespace lora {
 namespace {

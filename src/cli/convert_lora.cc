@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "base/printable.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/parse.h"
 #include "cli/put.h"
-#include "gguf/printable.h"
 
 namespace lora::cli {
 

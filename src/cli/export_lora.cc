@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/printable.h"
 #include "base/signals.h"
 #include "base/timing.h"
 #include "cli/commands.h"
@@ -12,7 +13,6 @@
 #include "cli/progress.h"
 #include "cli/put.h"
 #include "convert/merge.h"
-#include "gguf/printable.h"
 
 namespace lora::cli {
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/printable.h"
 #include "base/signals.h"
 #include "base/timing.h"
 #include "cli/commands.h"
@@ -12,7 +13,6 @@
 #include "cli/parse.h"
 #include "cli/progress.h"
 #include "cli/put.h"
-#include "gguf/printable.h"
 
 namespace lora::cli {
 

@@ -10,8 +10,8 @@
 
 #include "base/machine.h"
 #include "base/parallel.h"
+#include "base/printable.h"
 #include "cli/finetune_flags.h"
-#include "gguf/printable.h"
 #include "train/run.h"
 
 namespace lora::cli {

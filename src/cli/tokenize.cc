@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/printable.h"
 #include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/model_flags.h"
 #include "cli/show_samples.h"
 #include "gguf/gguf.h"
-#include "gguf/printable.h"
 #include "tokenizer/tokenizer.h"
 #include "train/setup.h"
 

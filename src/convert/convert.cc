@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/machine.h"
 #include "base/parallel.h"
+#include "base/printable.h"
 #include "base/same_file.h"
 #include "convert/encode.h"
 #include "convert/file_name.h"
@@ -19,7 +20,6 @@
 #include "convert/source.h"
 #include "gguf/gguf.h"
 #include "gguf/part_name.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

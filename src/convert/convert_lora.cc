@@ -10,10 +10,10 @@
 #include "adapter/peft_names.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
 #include "base/same_file.h"
 #include "convert/file_name.h"
 #include "convert/lora_base.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
 #include "convert/json_file.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

@@ -5,9 +5,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
 #include "convert/json_file.h"
 #include "convert/sentencepiece.h"
-#include "gguf/printable.h"
 #include "tokenizer/vocabulary.h"
 
 namespace lora {

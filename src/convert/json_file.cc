@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "gguf/printable.h"
+#include "base/printable.h"
 
 namespace lora {
 

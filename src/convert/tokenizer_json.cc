@@ -4,10 +4,10 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "convert/hf_vocabulary.h"
 #include "convert/json_file.h"
 #include "convert/pre_tokenizer_name.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

@@ -5,8 +5,8 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "data/text_file.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

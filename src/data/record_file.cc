@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "data/csv.h"
 #include "data/cutter.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

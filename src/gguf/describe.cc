@@ -7,9 +7,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
 #include "gguf/gguf.h"
 #include "gguf/gguf_format.h"
-#include "gguf/printable.h"
 #include "gguf/safetensors.h"
 
 namespace lora {

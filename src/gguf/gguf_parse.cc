@@ -3,9 +3,9 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "gguf/gguf.h"
 #include "gguf/gguf_format.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

@@ -7,9 +7,9 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "gguf/gguf_format.h"
 #include "gguf/pickle.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

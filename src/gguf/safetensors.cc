@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "gguf/printable.h"
+#include "base/printable.h"
 #include "quant/types.h"
 
 namespace lora {

@@ -1,7 +1,7 @@
 #include "tokenizer/bpe.h"
 
 #include "base/error.h"
-#include "gguf/printable.h"
+#include "base/printable.h"
 #include "tokenizer/unicode.h"
 
 namespace lora {

@@ -7,7 +7,7 @@
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/hash.h"
-#include "gguf/printable.h"
+#include "base/printable.h"
 
 namespace lora {
 namespace {
