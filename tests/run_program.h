@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@ namespace lora::test {
 struct RunResult {
   int status = -1;  // exit status; 128 + signal if a signal ended it
   std::string out, err;
+  int64_t peak_bytes = 0;  // of its memory
 };
 
 struct RunOptions {
@@ -113,7 +115,9 @@ inline RunResult run_program(const std::vector<std::string>& args, const RunOpti
   close(out[0]);
   close(err[0]);
   int status = 0;
-  waitpid(child, &status, 0);
+  rusage usage = {};
+  wait4(child, &status, 0, &usage);
+  run.peak_bytes = int64_t{usage.ru_maxrss} << 10;
   if (timed_out) throw std::runtime_error("timeout: " + args[0] + "\n" + run.err);
   run.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return run;

@@ -21,5 +21,47 @@ TEST(Printable, CutsAtACharacter) {
   EXPECT_EQ(printable("ab\xe2\x96\x81", 4), "ab...");
 }
 
+TEST(Printable, EscapesWhatHidesOrReordersText) {
+  EXPECT_EQ(printable("a\xe2\x80\xae"
+                      "cba"),
+            "a\\xe2\\x80\\xae"
+            "cba");  // U+202E, right to left from here
+  EXPECT_EQ(printable("\xe2\x81\xa6\xe2\x80\x8b"), "\\xe2\\x81\\xa6\\xe2\\x80\\x8b");  // U+2066, U+200B
+  EXPECT_EQ(printable("\xf3\xa0\x81\x81"), "\\xf3\\xa0\\x81\\x81");                    // U+E0041, a tag
+  EXPECT_EQ(printable("\xd8\xa7\xe2\x80\x8c\xf0\x9f\x91\xa9\xe2\x80\x8d"),
+            "\xd8\xa7\xe2\x80\x8c\xf0\x9f\x91\xa9\xe2\x80\x8d")
+      << "joiners are part of Persian words and of emoji";
+}
+
+TEST(Printable, TwiceIsAsOnce) {
+  const std::string once = printable("\x1b[2J\xff\n\\x1b");
+  EXPECT_EQ(once, "\\x1b[2J\\xff\\n\\x1b");
+  EXPECT_EQ(printable(once), once);
+}
+
+TEST(Printable, OfLinesKeepsLineFeedsAndTabs) {
+  EXPECT_EQ(printable_lines("a\tb\n\x1b]0;t\a\r\n"), "a\tb\n\\x1b]0;t\\x07\\r\n");
+}
+
+TEST(Printable, OfJsonMeansTheSame) {
+  EXPECT_EQ(printable_json("{\n \"a\x7f\xc2\x9b\": \"\xe2\x80\xae\xf3\xa0\x81\x81\xe2\x96\x81\"}"),
+            "{\n \"a\\u007f\\u009b\": \"\\u202e\\udb40\\udc41\xe2\x96\x81\"}");
+}
+
+TEST(Printable, AMessageIsALineOfBoundedLength) {
+  EXPECT_EQ(message_line("file: why"), "file: why");
+  const std::string line = message_line("BEGIN" + std::string(1 << 20, '\x1b') + "\nEND");
+  EXPECT_LE(line.size(), 500u);
+  EXPECT_TRUE(line.starts_with("BEGIN\\x1b"));
+  EXPECT_TRUE(line.ends_with("\\nEND"));
+  std::string marks;
+  for (int i = 0; i < 400; ++i) marks += "\xe2\x96\x81";
+  for (size_t most = 40; most < 50; ++most) {
+    const std::string cut = message_line(marks, most);
+    EXPECT_LE(cut.size(), most);
+    EXPECT_EQ(cut.find("\\x"), cut.npos) << "cut within a character: " << cut;
+  }
+}
+
 }  // namespace
 }  // namespace lora

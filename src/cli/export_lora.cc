@@ -63,7 +63,7 @@ int export_lora_command(const std::vector<std::string>& args) {
   bool verbose = false;
   const CommandLine line = command_line(options, verbose);
   if (parse_flags(line, args).help) {
-    fmt::print("{}", help_page(line));
+    print(help_page(line));
     return 0;
   }
   if (options.loras.empty() && options.checkpoint.empty())

@@ -87,7 +87,7 @@ int quantize_command(const std::vector<std::string>& args) {
   bool verbose = false;
   const CommandLine line = command_line(options, verbose);
   if (parse_flags(line, args).help) {
-    fmt::print("{}", help_page(line));
+    print(help_page(line));
     return 0;
   }
   options.measure_errors = verbose && !options.dry_run;

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 
 namespace lora {
 namespace {
@@ -80,6 +81,7 @@ void read_trainer(Message message, SentencePieceModel& model, uint64_t& type) {
 }  // namespace
 
 SentencePieceModel parse_sentencepiece(std::span<const std::byte> bytes, const std::string& path) {
+  refuse_known_kind(bytes, path, "a SentencePiece model");
   SentencePieceModel model;
   uint64_t type = 1;
   Message message{{reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path};

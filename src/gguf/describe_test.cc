@@ -91,7 +91,7 @@ TEST(Describe, OtherFilesAreRefused) {
   const ScratchFile text("text.txt", "Call me Ishmael."), empty("empty", "");
   EXPECT_THAT(error_of([&] { describe_as_text(text.path); }),
               HasSubstr(text.path + ": neither a GGUF nor a safe"));
-  EXPECT_THAT(error_of([&] { describe_as_json(empty.path); }), HasSubstr("neither a GGUF nor a safetensors"));
+  EXPECT_THAT(error_of([&] { describe_as_json(empty.path); }), HasSubstr("it is empty"));
   EXPECT_THAT(error_of([&] { describe_as_json("/nonexistent"); }), HasSubstr("/nonexistent: cannot open"));
 }
 

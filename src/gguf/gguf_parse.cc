@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/printable.h"
 #include "gguf/gguf.h"
 #include "gguf/gguf_format.h"
@@ -62,6 +63,7 @@ uint32_t read_version(Cursor& in) {
   const std::string_view magic(reinterpret_cast<const char*>(in.bytes.data()),
                                std::min<size_t>(in.bytes.size(), 4));
   if (magic != gguf_magic) {
+    refuse_known_kind(in.bytes, in.path, "a GGUF file");
     fail("{}: not a GGUF file (magic '{}', expected 'GGUF')", in.path, printable(magic));
   }
   in.take(4);
