@@ -221,6 +221,9 @@ def pytorch_seeds():
     program = pickled([("w", "0", 6, [2, 3], [3, 1]), ("t", "0", 6, [3, 2], [1, 3])])
     save("pytorch", "data.pkl", program)
     save("pytorch", "calls.pkl", b"cposix\nsystem\n(X\x02\x00\x00\x00lstR.")
+    # A list of pairs, shared by many dictionaries.
+    save("pytorch", "pairs.pkl", b"\x80\x02ccollections\nOrderedDict\nq\x01K\x01K\x01\x86q\x02]q\x03(" + b"h\x02" * 8
+         + b"e\x85q\x04(" + b"h\x01h\x04R" * 8 + b"0.")
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as out:
         for name, data in [("data.pkl", program), ("byteorder", b"little"), ("data/0", floats(6))]:
@@ -233,6 +236,8 @@ def protobuf(number, data):
 
 
 def hf_files_seeds():
+    save("hf_files", "pointer", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    save("hf_files", "page.html", b"\xef\xbb\xbf <!DOCTYPE html><html>")
     pieces = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("<0x0A>", 0.0, 6), ("\u2581the", -1.5, 1), ("\u2581\u2581", -2.0, 4)]
     model = b"".join(protobuf(1, protobuf(1, text.encode()) + b"\x15" + struct.pack("<f", score) + bytes([0x18, kind]))
                      for text, score, kind in pieces)

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -79,6 +80,26 @@ Arrows documented_arrows() {
 
 TEST(IncludeRules, SourcesFollowTheArrowsOfTheArchitecturePage) {
   EXPECT_THAT(violations(LORA_SOURCE_DIR "/src", documented_arrows()), testing::IsEmpty());
+}
+
+// Foreign text must become printable before a terminal sees it, so one file writes to the standard streams.
+TEST(Output, IsWrittenInOnePlace) {
+  std::vector<std::string> found;
+  for (const auto& entry : fs::recursive_directory_iterator(LORA_SOURCE_DIR "/src")) {
+    const std::string file = fs::relative(entry.path(), LORA_SOURCE_DIR "/src").string();
+    const bool is_source = file.ends_with(".h") || file.ends_with(".cc");
+    if (!is_source || file == "cli/put.cc" || file.find("test") != file.npos ||
+        file.find("bench") != file.npos)
+      continue;
+    std::ifstream source(entry.path());
+    for (std::string line; std::getline(source, line);) {
+      line.resize(std::min(line.size(), line.find("//")));
+      for (const char* call : {"fmt::print(", "printf(", "puts(", "fwrite(", "std::cout", "std::cerr"}) {
+        if (line.find(call) != line.npos) found.push_back(file + ": " + line);
+      }
+    }
+  }
+  EXPECT_THAT(found, testing::IsEmpty());
 }
 
 TEST(IncludeRules, ArrowsHaveNoCycleAndNameEveryFolder) {

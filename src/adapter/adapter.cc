@@ -4,7 +4,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "gguf/printable.h"
+#include "base/file_kind.h"
+#include "base/printable.h"
 
 namespace lora {
 namespace {
@@ -13,12 +14,6 @@ std::string architecture_of(const Gguf& base) {
   const auto architecture = base.get_string("general.architecture");
   if (!architecture) fail("{}: key general.architecture: missing", base.path());
   return *architecture;
-}
-
-// The first bytes of a file, as a text of at most `size`.
-std::string magic_of(const std::string& path, size_t size) {
-  const MappedFile file(path);
-  return std::string(file.text().substr(0, size));
 }
 
 }  // namespace
@@ -35,9 +30,11 @@ const LoraPair* Adapter::find(std::string_view base) const {
 
 AdapterFormat adapter_format(const std::string& path) {
   if (is_directory(path)) return AdapterFormat::folder;
-  const std::string magic = magic_of(path, 4);
+  const MappedFile file(path);
+  const std::string_view magic = file.text().substr(0, 4);
   if (magic == "GGUF") return AdapterFormat::gguf;
   if (magic == "algg") return AdapterFormat::ggla;  // a little-endian u32 of the characters "ggla"
+  refuse_known_kind(file.bytes(), path, "an adapter");
   fail("{}: not an adapter: expected a GGUF file, a ggla file or a folder of PEFT or MLX", path);
 }
 

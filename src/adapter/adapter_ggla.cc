@@ -5,7 +5,7 @@
 #include "base/byte_cursor.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "gguf/printable.h"
+#include "base/printable.h"
 
 namespace lora {
 namespace {

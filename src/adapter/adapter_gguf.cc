@@ -4,7 +4,7 @@
 #include "adapter/adapter.h"
 #include "adapter/pairs.h"
 #include "base/error.h"
-#include "gguf/printable.h"
+#include "base/printable.h"
 
 namespace lora {
 namespace {

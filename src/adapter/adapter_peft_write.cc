@@ -9,7 +9,7 @@
 #include "adapter/peft_names.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "gguf/printable.h"
+#include "base/printable.h"
 #include "gguf/safetensors.h"
 
 namespace lora {

@@ -5,7 +5,7 @@
 #include <map>
 
 #include "base/error.h"
-#include "gguf/printable.h"
+#include "base/printable.h"
 #include "kernels/encode/encode.h"
 
 namespace lora {

@@ -9,7 +9,9 @@
 #include "adapter/pairs.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "gguf/printable.h"
+#include "base/file_kind.h"
+#include "base/json_depth.h"
+#include "base/printable.h"
 
 namespace lora {
 namespace {
@@ -163,7 +165,9 @@ PeftConfig read_peft_config(const std::string& folder, std::vector<LeftOut>* lef
 }
 
 PeftConfig parse_peft_config(std::string_view text, const std::string& path, std::vector<LeftOut>* left_out) {
+  if (nests_too_deep(text)) fail("{}: nests deeper than it should", path);
   const Json config = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (config.is_discarded()) refuse_known_kind(std::as_bytes(std::span(text)), path, "JSON");
   if (!config.is_object()) fail("{}: expected a JSON object", path);
   if (!config.contains("peft_type") && config.contains("lora_parameters")) {
     return mlx_config(config, path, left_out);

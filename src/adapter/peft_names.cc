@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/numbers.h"
-#include "gguf/printable.h"
+#include "base/printable.h"
 
 namespace lora {
 namespace {

@@ -7,6 +7,7 @@
 #include "cli/help.h"
 #include "cli/parse.h"
 #include "cli/progress.h"
+#include "cli/put.h"
 #include "cli/values.h"
 #include "kernels/isa.h"
 #include "measure/generation.h"
@@ -174,7 +175,7 @@ int bench_command(const std::vector<std::string>& args) {
   const CommandLine line = bench_line(options, what);
   const Given given = parse_flags(line, args);
   if (given.help) {
-    fmt::print("{}", help_page(line));
+    print(help_page(line));
     return 0;
   }
   if (!what.generate) what.train = true;
@@ -210,7 +211,7 @@ int bench_command(const std::vector<std::string>& args) {
     json["bytes_beyond_model"] = training ? training->bytes_beyond_model : generation->bytes_beyond_model;
     if (training) add_training(json, *training);
     if (generation) add_generation(json, *generation);
-    fmt::print("{}\n", json.dump(2));
+    print_json(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     return 0;
   }
   std::string text =
@@ -221,7 +222,7 @@ int bench_command(const std::vector<std::string>& args) {
                                  bench.input == GemmInput::bf16 ? "bf16" : "f32", bench.pool.size()));
   if (training) text += training_table(*training, bench, options.training);
   if (generation) text += generation_table(*generation);
-  fmt::print("{}", text);
+  print(text);
   return 0;
 }
 

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -52,14 +51,14 @@ int dispatch(const std::vector<std::string>& args) {
   if (args.empty()) throw UsageError("command: missing; lora --help lists the commands");
   const std::string& name = args[0];
   if (name == "-h" || name == "--help" || name == "help") {
-    fmt::print("{}", help());
+    print(help());
     return 0;
   }
   if (name == "--version") {
     const bool verbose = args.size() > 1 && (args[1] == "-v" || args[1] == "--verbose");
     if (args.size() > (verbose ? 2 : 1))
       throw UsageError(fmt::format("'{}': unexpected argument", args.back()));
-    fmt::print("{}", version_text(verbose));
+    print(version_text(verbose));
     return 0;
   }
   std::vector<std::string> known;
@@ -75,9 +74,7 @@ int dispatch(const std::vector<std::string>& args) {
 
 int report(int status, const char* what) {
   std::fflush(stdout);
-  std::string line = what;
-  std::replace(line.begin(), line.end(), '\n', ' ');  // one error, one line, whatever a file's name holds
-  put(stderr, fmt::format("error: {}\n", line));
+  say(stderr, fmt::format("error: {}", what));
   return status;
 }
 

@@ -32,10 +32,16 @@ std::optional<std::string_view> without_comment(std::string_view line) {
   return line;
 }
 
+// CLI11 copies the name of a section to each of its entries.
+constexpr size_t kMaxBytes = 1 << 20, kMaxSectionBytes = 200;
+
 }  // namespace
 
 std::vector<ConfigEntry> read_config_file(const std::string& path, const std::string& command) {
   const TextFile file(path);
+  if (file.text().size() > kMaxBytes) {
+    fail("{}: {} bytes, expected the flags of a command in {} at most", path, file.text().size(), kMaxBytes);
+  }
   std::istringstream in{std::string(file.text())};
   std::stringstream text;
   int64_t number = 0;
@@ -43,6 +49,9 @@ std::vector<ConfigEntry> read_config_file(const std::string& path, const std::st
     const auto kept = without_comment(line);
     ++number;
     if (!kept) fail("{}: line {}: a quote is not closed", path, number);
+    if (kept->starts_with('[') && kept->size() > kMaxSectionBytes) {
+      fail("{}: line {}: the name of a section has more than {} bytes", path, number, kMaxSectionBytes);
+    }
     text << *kept << '\n';
   }
 

@@ -34,7 +34,7 @@ int convert_command(const std::vector<std::string>& args) {
         {{"-t,--threads,--concurrency", "N", "", "threads to compute with",
           integer(options.n_threads, 1, 4096).or_else("physical cores")}}}}};
   if (parse_flags(line, args).help) {
-    fmt::print("{}", help_page(line));
+    print(help_page(line));
     return 0;
   }
   catch_stop_signals();

@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "base/printable.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/parse.h"
 #include "cli/put.h"
-#include "gguf/printable.h"
 
 namespace lora::cli {
 
@@ -36,14 +36,13 @@ int convert_lora_command(const std::vector<std::string>& args) {
           turn(options.skip_unsupported)}}}}};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    fmt::print("{}", help_page(line));
+    print(help_page(line));
     return 0;
   }
   if (!options.to_peft.empty() && !options.outfile.empty()) {
     throw UsageError("--outfile: not together with --to-peft");
   }
-  const ConvertLoraResult result =
-      convert_lora(options, [](std::string_view text) { put(stderr, fmt::format("{}\n", text)); });
+  const ConvertLoraResult result = convert_lora(options, [](std::string_view text) { say(stderr, text); });
   const std::string rank = result.min_rank == result.max_rank
                                ? fmt::format("{}", result.max_rank)
                                : fmt::format("{} to {}", result.min_rank, result.max_rank);

@@ -7,6 +7,7 @@
 #include "cli/help.h"
 #include "cli/parse.h"
 #include "cli/progress.h"
+#include "cli/put.h"
 
 namespace lora::cli {
 
@@ -46,14 +47,14 @@ int estimate_command(const std::vector<std::string>& args) {
       finetune_flags(options)};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    fmt::print("{}", help_page(line));
+    print(help_page(line));
     return 0;
   }
   choose_run_length(options, given);
   expect_consistent(options);
   Progress progress;
   for (const std::string& warning : idle_flags(options, given)) progress.say(warning);
-  fmt::print("{}", table(estimate(options, [&](std::string_view text) { progress.say(text); })));
+  print(table(estimate(options, [&](std::string_view text) { progress.say(text); })));
   return 0;
 }
 

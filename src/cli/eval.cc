@@ -25,7 +25,7 @@ int eval_command(const std::vector<std::string>& args) {
        {"Output", {{"--json", "", "", R"(print {"nll", "perplexity", "tokens"})", turn(json)}}}}};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    fmt::print("{}", help_page(line));
+    print(help_page(line));
     return 0;
   }
   options.text = read_text(source, given, LineEnds::unix);
@@ -44,10 +44,10 @@ int eval_command(const std::vector<std::string>& args) {
   if (json) {
     const nlohmann::ordered_json figures = {
         {"nll", result.nll}, {"perplexity", result.perplexity}, {"tokens", result.tokens}};
-    fmt::print("{}\n", figures.dump());
+    print_json(figures.dump() + "\n");
   } else {
-    fmt::print("nll        {:.6f}\nperplexity {:.6f}\ntokens     {}\n", result.nll, result.perplexity,
-               result.tokens);
+    print(fmt::format("nll        {:.6f}\nperplexity {:.6f}\ntokens     {}\n", result.nll, result.perplexity,
+                      result.tokens));
   }
   return 0;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/ascii.h"
+#include "base/printable.h"
 #include "base/signals.h"
 #include "base/timing.h"
 #include "cli/commands.h"
@@ -13,7 +14,6 @@
 #include "cli/progress.h"
 #include "cli/put.h"
 #include "convert/merge.h"
-#include "gguf/printable.h"
 
 namespace lora::cli {
 
@@ -64,7 +64,7 @@ int export_lora_command(const std::vector<std::string>& args) {
   bool verbose = false;
   const CommandLine line = command_line(options, verbose);
   if (parse_flags(line, args).help) {
-    fmt::print("{}", help_page(line));
+    print(help_page(line));
     return 0;
   }
   if (options.loras.empty() && options.checkpoint.empty())

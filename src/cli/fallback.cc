@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "gguf/printable.h"
+#include "base/printable.h"
 
 namespace lora::cli {
 

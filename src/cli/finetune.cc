@@ -9,6 +9,7 @@
 #include "cli/help.h"
 #include "cli/parse.h"
 #include "cli/progress.h"
+#include "cli/put.h"
 
 namespace lora::cli {
 
@@ -29,7 +30,7 @@ int finetune_command(const std::vector<std::string>& args) {
       finetune_flags(options)};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    fmt::print("{}", help_page(line));
+    print(help_page(line));
     return 0;
   }
   choose_run_length(options, given);

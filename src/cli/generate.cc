@@ -78,9 +78,14 @@ const char* describe(GenerateEnd end) {
   return "";
 }
 
+// The text as it comes: its own bytes for programs, while a terminal is shown what would steer it.
 void write_text(std::string_view piece) {
-  const size_t written = std::fwrite(piece.data(), 1, piece.size(), stdout);
-  if (written != piece.size() || std::fflush(stdout) != 0) fail("standard output: cannot be written");
+  if (stdout_is_terminal()) {
+    print(piece);
+  } else {
+    print_bytes(piece);
+  }
+  if (std::fflush(stdout) != 0) fail("standard output: cannot be written");
 }
 
 bool is_stopped() {
@@ -144,7 +149,7 @@ int generate_command(const std::vector<std::string>& args) {
                              sampling_flags(options, chat)}};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    fmt::print("{}", help_page(line));
+    print(help_page(line));
     return 0;
   }
   const bool has_text =
@@ -155,9 +160,9 @@ int generate_command(const std::vector<std::string>& args) {
   if (from_file && options.prompt.ends_with('\n')) options.prompt.pop_back();
   catch_stop_signals();
 
-  const auto say = [](std::string_view text) { put(stderr, fmt::format("{}\n", text)); };
-  if (chat) return converse(options, has_text ? std::optional(options.prompt) : std::nullopt, say);
-  const GenerateResult result = generate(options, {say, write_text, is_stopped});
+  const auto say_line = [](std::string_view text) { say(stderr, text); };
+  if (chat) return converse(options, has_text ? std::optional(options.prompt) : std::nullopt, say_line);
+  const GenerateResult result = generate(options, {say_line, write_text, is_stopped});
   if (stderr_is_terminal()) put(stderr, "\n");  // the text's last line may have no end
   return report(result, describe(result.end));
 }

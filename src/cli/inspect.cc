@@ -1,8 +1,7 @@
-#include <fmt/format.h>
-
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/parse.h"
+#include "cli/put.h"
 #include "gguf/describe.h"
 
 namespace lora::cli {
@@ -17,11 +16,14 @@ int inspect_command(const std::vector<std::string>& args) {
       {{"File", {{"FILE", "FILE", "", "what to look into", non_empty_text(file), true}}},
        {"Output", {{"--json", "", "", "print one JSON object, arrays whole", turn(json)}}}}};
   if (parse_flags(line, args).help) {
-    fmt::print("{}", help_page(line));
+    print(help_page(line));
     return 0;
   }
-  const std::string text = json ? describe_as_json(file) : describe_as_text(file);
-  fmt::print("{}{}", text, text.ends_with('\n') ? "" : "\n");
+  if (json) {
+    print_json(describe_as_json(file));
+  } else {
+    print(describe_as_text(file));
+  }
   return 0;
 }
 

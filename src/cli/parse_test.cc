@@ -161,6 +161,8 @@ TEST(ParseFlags, ConfigFilesAreReadAsWindowsWritesThem) {
   EXPECT_THAT(usage_error({"--config", config("config = \"a\"\n")}),
               HasSubstr("stands on the command line only"));
   EXPECT_THROW(f.parse({"--config", config("train-data = \"a\n")}), Error) << "a quote is not closed";
+  EXPECT_THROW(f.parse({"--config", config("[" + std::string(300, 'a') + "]\n")}), Error) << "a long section";
+  EXPECT_THROW(f.parse({"--config", config(std::string(2 << 20, '\n'))}), Error) << "too large";
 }
 
 TEST(ParseFlags, UnknownFlagNamesTheNearest) {

@@ -8,12 +8,15 @@
 #include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_depth.h"
+#include "base/printable.h"
 #include "base/same_file.h"
 #include "cli/chart.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/parse.h"
 #include "cli/progress.h"
+#include "cli/put.h"
 
 namespace lora::cli {
 
@@ -45,7 +48,8 @@ Curves read_metrics(const std::string& path, Axis x_axis, double smooth) {
   int64_t number = 0;
   for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string_view::npos; begin = end + 1) {
     ++number;
-    const auto record = nlohmann::json::parse(text.substr(begin, end - begin), nullptr, false);
+    const std::string_view line = text.substr(begin, end - begin);
+    const auto record = nests_too_deep(line) ? nlohmann::json() : nlohmann::json::parse(line, nullptr, false);
     const auto value = [&](const char* key) {
       const auto found = record.is_object() ? record.find(key) : record.end();
       if (!record.is_object() || found == record.end() || !found->is_number())
@@ -68,10 +72,14 @@ Curves read_metrics(const std::string& path, Axis x_axis, double smooth) {
 // File names alone where they tell the runs apart, else as they were given.
 std::vector<std::string> names_of_runs(const std::vector<std::string>& paths) {
   std::vector<std::string> names;
-  for (const std::string& path : paths) names.push_back(std::filesystem::path(path).stem().string());
+  for (const std::string& path : paths) {
+    names.push_back(printable(std::filesystem::path(path).stem().string()));
+  }
   for (size_t i = 0; i < names.size(); ++i) {
     for (size_t k = 0; k < i; ++k) {
-      if (names[i] == names[k]) return paths;
+      if (names[i] != names[k]) continue;
+      for (size_t n = 0; n < paths.size(); ++n) names[n] = printable(paths[n]);
+      return names;
     }
   }
   return names;
@@ -118,7 +126,7 @@ int plot_command(const std::vector<std::string>& args) {
          {"--smooth", "F", "", "how much an iteration counts of what the next one does; 0: no smoothing",
           number(smooth, {.min = 0, .max = 1, .below_max = true})}}}}};
   if (parse_flags(line, args).help) {
-    fmt::print("{}", help_page(line));
+    print(help_page(line));
     return 0;
   }
   if (!output.ends_with(".svg")) {

@@ -89,8 +89,8 @@ void Progress::end_bar() {
 }
 
 void Progress::say(std::string_view line) {
-  if (bar_shown_) put(out_, "\r\x1b[K");  // to the line's start; clear it
-  put(out_, fmt::format("{}\n", line));
+  if (bar_shown_) redraw(out_, "");
+  cli::say(out_, line);
   if (bar_shown_) put(out_, fit(bar_, columns_()));  // the window may be narrower now
   std::fflush(out_);
 }
@@ -133,8 +133,7 @@ EvalEvents Progress::eval_events() {
 void Progress::draw(const std::string& text) {
   bar_ = text;
   bar_shown_ = true;
-  put(out_, "\r\x1b[K" + bar_);
-  std::fflush(out_);
+  redraw(out_, bar_);
 }
 
 }  // namespace lora::cli

@@ -1,5 +1,5 @@
-// Messages to people. A terminal that is gone, a full disk or a closed pipe must not end the work, so what
-// cannot be written is dropped (fmt::print would throw).
+// The only place that writes to the standard streams. Messages quote files, names and models; here whatever
+// they hold becomes printable, so that no caller has to remember.
 #pragma once
 
 #include <cstdio>
@@ -7,8 +7,21 @@
 
 namespace lora::cli {
 
-inline void put(std::FILE* out, std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), out) != text.size()) std::clearerr(out);
-}
+// Messages to people, of any number of lines. A terminal that is gone, a full disk or a closed pipe must not
+// end the work, so what cannot be written is dropped.
+void put(std::FILE* out, std::string_view text);
+
+// A message: one line of bounded length.
+void say(std::FILE* out, std::string_view line);
+
+// The last line, which is redrawn while work goes on; "" clears it.
+void redraw(std::FILE* out, std::string_view line);
+
+// Results, on standard output; Error if they cannot be written. Text for people is made printable, and so is
+// JSON, which stays the same JSON.
+void print(std::string_view text);
+void print_json(std::string_view json);
+// As it is: for programs, or printable already and with our own colours.
+void print_bytes(std::string_view bytes);
 
 }  // namespace lora::cli

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/printable.h"
 #include "base/signals.h"
 #include "base/timing.h"
 #include "cli/commands.h"
@@ -12,7 +13,6 @@
 #include "cli/parse.h"
 #include "cli/progress.h"
 #include "cli/put.h"
-#include "gguf/printable.h"
 
 namespace lora::cli {
 
@@ -87,7 +87,7 @@ int quantize_command(const std::vector<std::string>& args) {
   bool verbose = false;
   const CommandLine line = command_line(options, verbose);
   if (parse_flags(line, args).help) {
-    fmt::print("{}", help_page(line));
+    print(help_page(line));
     return 0;
   }
   options.measure_errors = verbose && !options.dry_run;

@@ -10,8 +10,8 @@
 
 #include "base/machine.h"
 #include "base/parallel.h"
+#include "base/printable.h"
 #include "cli/finetune_flags.h"
-#include "gguf/printable.h"
 #include "train/run.h"
 
 namespace lora::cli {
@@ -103,7 +103,7 @@ std::string sample_as_text(const Dataset& data, const Tokenizer& tokenizer, cons
     const auto is_trained = [&](size_t k) { return k > 0 && s.targets[k - 1] != kIgnore; };
     for (end = begin + 1; end < tokens.size() && is_trained(end) == is_trained(begin);) ++end;
     const std::string so_far = tokenizer.decode({tokens.begin(), tokens.begin() + std::ptrdiff_t(end)}, true);
-    const std::string part = so_far.substr(n_shown);
+    const std::string part = printable_lines(std::string_view(so_far).substr(n_shown));
     n_shown = so_far.size();
     text += is_trained(begin) ? fmt::format("{}{}{}", marks.before, part, marks.after) : part;
   }

@@ -39,7 +39,7 @@ struct ShownSample {
 // The first n, or all.
 std::vector<ShownSample> first_samples(const Dataset& data, const FinetuneOptions& options, int64_t n);
 
-// A header and the text, special tokens spelled out, with marks around what is trained on.
+// A header and the text, printable, special tokens spelled out, with marks around what is trained on.
 std::string sample_as_text(const Dataset& data, const Tokenizer& tokenizer, const ShownSample& sample,
                            Marks marks);
 

@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/printable.h"
 #include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/model_flags.h"
+#include "cli/put.h"
 #include "cli/show_samples.h"
 #include "gguf/gguf.h"
-#include "gguf/printable.h"
 #include "tokenizer/tokenizer.h"
 #include "train/setup.h"
 
@@ -37,37 +38,63 @@ bool wants_samples(const Given& given) {
   return data > text;
 }
 
-std::string as_json(const std::vector<Token>& ids, const std::vector<std::string>& pieces) {
-  const nlohmann::ordered_json json = {{"ids", ids}, {"pieces", pieces}};
-  // A token may be a part of a UTF-8 character: U+FFFD stands for it.
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-}
-
-std::string as_text(const std::vector<Token>& ids, const std::vector<std::string>& pieces) {
-  std::string lines;
-  for (size_t i = 0; i < ids.size(); ++i) {
-    lines += fmt::format("{}\t'{}'\n", ids[i], printable(pieces[i], pieces[i].size()));
+// Prints bit by bit: a line per token takes many times the memory of a long text.
+class Printer {
+ public:
+  explicit Printer(void (*print)(std::string_view)) : print_(print) {}
+  void add(std::string_view text) {
+    pending_ += text;
+    if (pending_.size() > (1 << 16)) flush();
   }
-  return lines;
+  void flush() {
+    print_(pending_);
+    pending_.clear();
+  }
+
+ private:
+  void (*print_)(std::string_view);
+  std::string pending_;
+};
+
+void print_json_tokens(const Tokenizer& tokenizer, const std::vector<Token>& ids) {
+  Printer out(print_json);
+  const auto add_list = [&](std::string_view name, const auto& text_of) {
+    out.add(fmt::format("\"{}\":[", name));
+    for (size_t i = 0; i < ids.size(); ++i) out.add((i > 0 ? "," : "") + text_of(ids[i]));
+    out.add("]");
+  };
+  out.add("{");
+  add_list("ids", [](Token id) { return std::to_string(id); });
+  out.add(",");
+  add_list("pieces", [&](Token id) {
+    // A token may be a part of a UTF-8 character: U+FFFD stands for it.
+    return nlohmann::json(tokenizer.decode(id, true))
+        .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  });
+  out.add("}\n");
+  out.flush();
 }
 
 void print_tokens(const Tokenizer& tokenizer, const std::vector<Token>& ids, bool json) {
-  std::vector<std::string> pieces;
-  pieces.reserve(ids.size());
-  for (Token id : ids) pieces.push_back(tokenizer.decode(id, true));
-  fmt::print("{}", json ? as_json(ids, pieces) : as_text(ids, pieces));
+  if (json) return print_json_tokens(tokenizer, ids);
+  Printer out(print);
+  for (const Token id : ids) {
+    const std::string piece = tokenizer.decode(id, true);
+    out.add(fmt::format("{}\t'{}'\n", id, printable(piece, piece.size())));  // a line each, whatever is in it
+  }
+  out.flush();
 }
 
 void print_samples(const Tokenizer& tokenizer, const Dataset& data, const std::vector<ShownSample>& samples,
                    bool json, bool pieces) {
   if (json) {
-    fmt::print("{}", samples_as_json(data, tokenizer, samples));
+    print_json(samples_as_json(data, tokenizer, samples));
     return;
   }
   const Marks marks = stdout_is_terminal() ? kColourMarks : kPlainMarks;
   for (const ShownSample& sample : samples) {
-    fmt::print("{}", pieces ? sample_as_pieces(data, tokenizer, sample)
-                            : sample_as_text(data, tokenizer, sample, marks));
+    print_bytes(pieces ? sample_as_pieces(data, tokenizer, sample)
+                       : sample_as_text(data, tokenizer, sample, marks));
   }
 }
 
@@ -102,7 +129,7 @@ int tokenize_command(const std::vector<std::string>& args) {
        sample_group}};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    fmt::print("{}", help_page(line));
+    print(help_page(line));
     return 0;
   }
   if (wants_samples(given)) {
@@ -110,8 +137,7 @@ int tokenize_command(const std::vector<std::string>& args) {
     const Tokenizer tokenizer(Gguf::open(model));
     const Dataset data = read_samples(training, tokenizer);
     print_samples(tokenizer, data, first_samples(data, training, n_samples), json, pieces);
-    for (const std::string& text : describe_samples(training, data.report(), tokenizer))
-      fmt::print(stderr, "{}\n", text);
+    for (const std::string& text : describe_samples(training, data.report(), tokenizer)) say(stderr, text);
     return 0;
   }
   refuse(sample_group.flags, given, "only with --train-data");

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/machine.h"
 #include "base/parallel.h"
+#include "base/printable.h"
 #include "base/same_file.h"
 #include "convert/encode.h"
 #include "convert/file_name.h"
@@ -17,10 +18,10 @@
 #include "convert/hf_weights.h"
 #include "convert/metadata.h"
 #include "convert/plan.h"
+#include "convert/quantized_weights.h"
 #include "convert/source.h"
 #include "gguf/gguf.h"
 #include "gguf/part_name.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {
@@ -86,6 +87,7 @@ class TensorWriter {
       std::span<const std::byte> bytes;
       if (copies && source.head_dim == 0) {
         bytes = {source.row_bytes(begin), size_t((end - begin) * row_bytes)};
+        expect_finite_in(tensor, bytes);
       } else {
         bytes = compute(tensor, source, begin, end, row_bytes, copies, scratch_[size_t(worker)]);
       }
@@ -115,13 +117,23 @@ class TensorWriter {
         continue;
       }
       source.read_row(row, scratch.values.data());
-      try {
-        encode_values(tensor.type, out, scratch.values.data(), source.n_cols);
-      } catch (const Error& e) {
-        fail("tensor '{}': {}", printable(tensor.hf_name), e.what());
-      }
+      naming(tensor, [&] { encode_values(tensor.type, out, scratch.values.data(), source.n_cols); });
     }
+    if (copies) expect_finite_in(tensor, scratch.bytes);
     return scratch.bytes;
+  }
+
+  static void expect_finite_in(const PlannedTensor& tensor, std::span<const std::byte> bytes) {
+    naming(tensor, [&] { expect_finite(tensor.type, bytes); });
+  }
+
+  template <class Work>
+  static void naming(const PlannedTensor& tensor, const Work& work) {
+    try {
+      work();
+    } catch (const Error& e) {
+      fail("tensor '{}': {}", printable(tensor.hf_name.empty() ? tensor.name : tensor.hf_name), e.what());
+    }
   }
 
   ThreadPool& pool_;
@@ -177,9 +189,17 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
   int64_t n_parameters = 0;
   if (!options.vocab_only) {
     check_weights_are_readable(config);
-    weights = HfWeights::open(options.folder);
+    weights = HfWeights::open(options.folder, events.say);
+    expect_plain_weights(*weights);
     type = &choose_type(options.outtype, *weights);
     plan = plan_tensors(config, *weights, type->type);
+    const auto n_unscaled = std::count_if(plan.begin(), plan.end(), [](const PlannedTensor& tensor) {
+      return tensor.hf && tensor.hf->dtype.starts_with("F8") && !tensor.scale;
+    });
+    if (n_unscaled > 0) {
+      events.say(
+          fmt::format("{} FP8 tensors have no scales: their values are taken as they are", n_unscaled));
+    }
     result.bytes_read = weights->file_bytes();
   }
   uint64_t total = 0;
@@ -190,7 +210,8 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
   const std::string name = last_part_of(options.folder, "model");
   set_general_keys(keys, config, name, n_parameters, type->file_type);
   set_architecture_keys(keys, config);
-  read_hf_vocabulary(options.folder, config.n_vocab, {config.bos, config.eos, config.pad}, events.say)
+  read_hf_vocabulary(options.folder, {config.n_vocab, weights.has_value()},
+                     {config.bos, config.eos, config.pad}, events.say)
       .set_keys(keys);
   result.type = upper_case(options.vocab_only ? "vocab" : type->name);
 

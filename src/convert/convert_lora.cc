@@ -11,10 +11,10 @@
 #include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
 #include "base/same_file.h"
 #include "convert/file_name.h"
 #include "convert/lora_base.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "base/error.h"
@@ -16,6 +17,20 @@ float largest(const float* values, int64_t n) {
   int32_t bits = 0;
   for (int64_t i = 0; i < n; ++i) bits = std::max(bits, std::bit_cast<int32_t>(values[i]) & 0x7fffffff);
   return std::bit_cast<float>(std::min(bits, 0x7f800000));
+}
+
+constexpr const char kNotFinite[] = "a value is not finite: the file is damaged";
+
+// Whether all exponent bits of one of the numbers are set: infinite, or none.
+template <class Bits>
+bool has_exponent(std::span<const std::byte> bytes, Bits exponent) {
+  bool found = false;
+  for (size_t at = 0; at + sizeof(Bits) <= bytes.size(); at += sizeof(Bits)) {
+    Bits number;
+    std::memcpy(&number, bytes.data() + at, sizeof number);
+    found |= (number & exponent) == exponent;
+  }
+  return found;
 }
 
 // Every type holds values up to this one.
@@ -45,7 +60,7 @@ bool is_beyond(const TypeTraits& type, const std::byte* block, const float* valu
 
 void encode_values(Type type, std::byte* blocks, const float* values, int64_t n, const float* importance) {
   const float most = largest(values, n);
-  if (!std::isfinite(most)) fail("a value is not finite: the file is damaged");
+  if (!std::isfinite(most)) fail(kNotFinite);
   find_encoder(type)(blocks, values, n, importance);
   if (most <= kSafe || type == Type::F32) return;
   const TypeTraits& t = traits(type);
@@ -57,6 +72,14 @@ void encode_values(Type type, std::byte* blocks, const float* values, int64_t n,
     fail("a value of {:g} is beyond what {} holds; take {}", block_most, t.name,
          type == Type::BF16 ? "F32" : "BF16 or F32");
   }
+}
+
+void expect_finite(Type type, std::span<const std::byte> bytes) {
+  const bool is_bad = type == Type::F32    ? has_exponent<uint32_t>(bytes, 0x7f800000)
+                      : type == Type::F16  ? has_exponent<uint16_t>(bytes, 0x7c00)
+                      : type == Type::BF16 ? has_exponent<uint16_t>(bytes, 0x7f80)
+                                           : false;
+  if (is_bad) fail(kNotFinite);
 }
 
 }  // namespace lora

@@ -5,8 +5,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
 #include "convert/json_file.h"
-#include "gguf/printable.h"
+#include "convert/quantized_weights.h"
 
 namespace lora {
 namespace {
@@ -126,6 +127,10 @@ HfRope read_rope(const json& root, const std::string& path) {
 }
 
 void read_quantization(const json& root, HfConfig& config) {
+  if (const json* mlx = json_field(root, "quantization"); mlx && json_integer(*mlx, "bits")) {
+    config.unreadable_quantization = "mlx";
+    return;
+  }
   const json* quantization = json_field(root, "quantization_config");
   if (!quantization) return;
   const std::string method = json_text(*quantization, "quant_method").value_or("?");
@@ -136,7 +141,9 @@ void read_quantization(const json& root, HfConfig& config) {
   const json* block = json_field(*quantization, "weight_block_size");
   if (!block) return;
   for (size_t i = 0; i < 2; ++i) {
-    if (!block->is_array() || block->size() != 2 || !(*block)[i].is_number_unsigned() || (*block)[i] == 0) {
+    constexpr uint64_t kMost = uint64_t{1} << 31;
+    if (!block->is_array() || block->size() != 2 || !(*block)[i].is_number_unsigned() || (*block)[i] == 0 ||
+        (*block)[i].get<uint64_t>() > kMost) {
       fail("{}: weight_block_size: expected two numbers", config.path);
     }
     config.fp8_block[i] = (*block)[i].get<int64_t>();
@@ -202,6 +209,8 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
     fail("{}: hidden_size: {} is not divided by {} heads", path, config.n_embd, config.n_head);
   }
   config.head_dim = head_dim.value_or(config.n_embd / config.n_head);
+  constexpr int64_t kMostInHead = 1 << 16;  // rotary tables are as long, and heads' rows stay within 64 bits
+  if (config.head_dim > kMostInHead) fail("{}: head_dim: {} makes no sense", path, config.head_dim);
   if (config.head_dim % 2 != 0) fail("{}: head_dim: {} is odd", path, config.head_dim);
   config.rms_norm_eps = fields.positive("rms_norm_eps").value_or(1e-6);
   config.rope = read_rope(root, path);
@@ -221,9 +230,9 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
 void check_weights_are_readable(const HfConfig& config) {
   if (config.unreadable_quantization.empty()) return;
   fail(
-      "{}: quantization_config: weights quantized by '{}' cannot be converted; take the model as it was "
+      "{}: quantization_config: weights quantized by {} cannot be converted; take the model as it was "
       "before",
-      config.path, printable(config.unreadable_quantization));
+      config.path, printable(quantization_method(config.unreadable_quantization)));
 }
 
 HfConfig read_hf_config(const std::string& folder) {

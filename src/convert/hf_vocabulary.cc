@@ -5,9 +5,9 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/numbers.h"
+#include "base/printable.h"
 #include "convert/json_file.h"
 #include "convert/sentencepiece.h"
-#include "gguf/printable.h"
 #include "tokenizer/vocabulary.h"
 
 namespace lora {
@@ -36,7 +36,9 @@ void read_added_files(AddedTokens& added, const std::string& folder, const json&
   if (file_exists(path)) {
     const json tokens = read_json_file(path);
     for (const auto& [text, id] : tokens.items()) {
-      if (!id.is_number_unsigned()) fail("{}: token '{}' has no id", path, printable(text));
+      if (!id.is_number_unsigned() || id.get<uint64_t>() >= uint64_t(kMaxTokens)) {
+        fail("{}: token '{}' has no usable id", path, printable(text));
+      }
       added.try_emplace(id.get<int64_t>(), AddedToken{text, false});
     }
   }
@@ -45,7 +47,7 @@ void read_added_files(AddedTokens& added, const std::string& folder, const json&
   for (const auto& [key, token] : decoder->items()) {
     const auto id = number_in<int64_t>(key);
     const auto content = json_text(token, "content");
-    if (!id || *id < 0 || !content) {
+    if (!id || *id < 0 || *id >= kMaxTokens || !content) {
       fail("{}/tokenizer_config.json: added_tokens_decoder: entry '{}' is malformed", folder, printable(key));
     }
     added[*id] = {*content, json_bool(token, "special").value_or(false)};
@@ -144,13 +146,18 @@ HfVocabulary read_tokenizer(const std::string& folder, AddedTokens& added) {
   return vocabulary_of_sentencepiece(file.bytes(), model);
 }
 
-void set_size(HfVocabulary& vocabulary, int64_t n_vocab, const AddedTokens& added,
-              const std::function<void(std::string_view)>& say) {
+void set_size(HfVocabulary& vocabulary, const VocabularySize& size, const std::string& folder,
+              const AddedTokens& added, const std::function<void(std::string_view)>& say) {
+  const int64_t n_vocab = size.n;
   const auto found =
       std::max(int64_t(vocabulary.tokens.size()), added.empty() ? 0 : added.rbegin()->first + 1);
   if (found > n_vocab) {
     say(fmt::format("the tokenizer has {} tokens, the model {}: the last {} are left out", found, n_vocab,
                     found - n_vocab));
+  }
+  const auto n_tokens = int64_t(vocabulary.tokens.size() + added.size());
+  if (!size.is_counted && n_vocab > most_ids(n_tokens)) {
+    fail("{}/config.json: vocab_size: {}, but the tokenizer has {} tokens", folder, n_vocab, n_tokens);
   }
   vocabulary.tokens.resize(size_t(n_vocab), {"", 0, TokenKind::unused});
 }
@@ -186,8 +193,8 @@ HfVocabulary vocabulary_of_sentencepiece(std::span<const std::byte> bytes, const
   return vocabulary;
 }
 
-HfVocabulary read_hf_vocabulary(const std::string& folder, int64_t n_vocab, const TokenRoles& config,
-                                const std::function<void(std::string_view)>& say) {
+HfVocabulary read_hf_vocabulary(const std::string& folder, const VocabularySize& size,
+                                const TokenRoles& config, const std::function<void(std::string_view)>& say) {
   const auto read_optional = [&](const char* name) {
     const std::string path = folder + "/" + name;
     return file_exists(path) ? read_json_file(path) : json::object();
@@ -197,7 +204,7 @@ HfVocabulary read_hf_vocabulary(const std::string& folder, int64_t n_vocab, cons
   AddedTokens added;
   HfVocabulary vocabulary = read_tokenizer(folder, added);
   read_added_files(added, folder, tokenizer);
-  set_size(vocabulary, n_vocab, added, say);
+  set_size(vocabulary, size, folder, added, say);
   apply_added(vocabulary, added);
   set_roles(vocabulary, tokenizer, map, config);
   name_padding(vocabulary);

@@ -38,10 +38,17 @@ struct TokenRoles {
   std::optional<int64_t> bos, eos, pad;
 };
 
-// A vocabulary of exactly n_vocab tokens: padded with unused ones, or cut, which is said. Error naming the
-// file for a tokenizer of a kind that is not known.
-HfVocabulary read_hf_vocabulary(const std::string& folder, int64_t n_vocab, const TokenRoles& config,
-                                const std::function<void(std::string_view)>& say);
+// How many tokens the model has.
+struct VocabularySize {
+  int64_t n = 0;
+  bool is_counted = false;  // its embedding has as many rows; else it is but a number in config.json
+};
+
+// A vocabulary of exactly `size` tokens: padded with unused ones, or cut, which is said. Error naming the
+// file for a tokenizer of a kind that is not known, and for a size that is not counted and far from the
+// tokenizer's.
+HfVocabulary read_hf_vocabulary(const std::string& folder, const VocabularySize& size,
+                                const TokenRoles& config, const std::function<void(std::string_view)>& say);
 
 // The parts of it that read one file. Added tokens by their id: of tokenizer.json they are in `added`.
 struct AddedToken {
@@ -49,6 +56,11 @@ struct AddedToken {
   bool special = false;
 };
 using AddedTokens = std::map<int64_t, AddedToken>;
+inline constexpr int64_t kMaxTokens = int64_t{1} << 24;  // ids are below
+// The most ids that a tokenizer of so many tokens may leave room for: padding and gaps are fewer than tokens.
+inline constexpr int64_t most_ids(int64_t n_tokens) {
+  return 2 * n_tokens + 1024;
+}
 HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::string& path, AddedTokens& added);
 AddedTokens added_tokens_of_tokenizer_json(std::string_view text, const std::string& path);
 HfVocabulary vocabulary_of_sentencepiece(std::span<const std::byte> bytes, const std::string& path);

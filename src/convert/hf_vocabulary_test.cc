@@ -123,6 +123,11 @@ TEST(TokenizerJson, MalformedOnesAreRefusedByName) {
   EXPECT_THAT(error(R"({"model": {"merges": [], "vocab": {"a": 99999999999}}})"),
               HasSubstr("token 'a' has no usable id"));
   EXPECT_THAT(error(R"({"model": {"merges": [], "vocab": {"a": -1}}})"), HasSubstr("no usable id"));
+  // An id sizes the vocabulary, so it may not be far beyond the number of tokens.
+  EXPECT_THAT(error(R"({"model": {"merges": [], "vocab": {"a": 0, "b": 16000000}}})"),
+              HasSubstr("token 'b' has no usable id"));
+  EXPECT_THAT(error(R"({"model": {"merges": [], "vocab": {"a": 0, "b": 900}}})"),
+              HasSubstr("neither byte-level BPE nor"));
   EXPECT_THAT(error(R"({"model": {"merges": [], "vocab": {"a": 0}}})"),
               HasSubstr("neither byte-level BPE nor"));
   EXPECT_THAT(error(R"({"model": {"merges": ["ab"], "vocab": {"a": 0}, "byte_fallback": true}})"),

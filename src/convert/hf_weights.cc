@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
 #include "convert/json_file.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {
@@ -78,9 +78,17 @@ std::vector<std::string> named(const std::vector<std::string>& all, std::string_
   return names;
 }
 
-Files find_files(const std::string& folder) {
+Files find_files(const std::string& folder, const std::function<void(std::string_view)>& say) {
+  std::vector<std::string> all = files_in(folder);
+  // What macOS leaves on foreign disks beside each file.
+  std::erase_if(all, [&](const std::string& name) {
+    const bool is_mac = name.starts_with("._");
+    if (is_mac && (name.ends_with(".safetensors") || name.ends_with(".bin"))) {
+      say(fmt::format("{}/{}: a ._ file of macOS, not weights: left out", folder, printable(name)));
+    }
+    return is_mac;
+  });
   if (auto files = indexed(folder, "model.safetensors.index.json")) return *files;
-  const std::vector<std::string> all = files_in(folder);
   Files files;
   files.names = named(all, "model", ".safetensors");
   if (files.names.empty()) files.names = named(all, "", ".safetensors");
@@ -93,30 +101,45 @@ Files find_files(const std::string& folder) {
   return files;
 }
 
-// What git leaves in the place of a large file where git-lfs is not installed.
-void refuse_pointer(const std::string& path) {
-  const MappedFile file(path);
-  if (file.text().starts_with("version https://git-lfs.")) {
-    fail("{}: a git-lfs pointer, not the file itself; install git-lfs and run: git lfs pull", path);
+// A weight's name without what PEFT puts around it in a model that has adapters.
+std::string without_peft(std::string name) {
+  constexpr std::string_view wrapper = "base_model.model.", layer = ".base_layer.";
+  if (name.starts_with(wrapper)) name.erase(0, wrapper.size());
+  if (const size_t at = name.find(layer); at != name.npos) name.erase(at, layer.size() - 1);
+  return name;
+}
+
+bool is_of_lora(std::string_view name) {
+  for (const std::string_view part : {".lora_A.", ".lora_B.", ".lora_embedding_", ".lora_magnitude_vector"}) {
+    if (name.find(part) != name.npos) return true;
   }
+  return false;
 }
 
 }  // namespace
 
-HfWeights HfWeights::open(const std::string& folder) {
-  const Files files = find_files(folder);
+HfWeights HfWeights::open(const std::string& folder, const std::function<void(std::string_view)>& say) {
+  const Files files = find_files(folder, say);
   HfWeights weights;
+  int64_t n_renamed = 0;
   for (const std::string& name : files.names) {
     const std::string path = folder + "/" + name;
     const size_t file = weights.files_.size();
-    refuse_pointer(path);
     const auto add = [&](size_t index, const std::string& tensor, const std::string& dtype,
                          const std::vector<int64_t>& shape) {
       if (files.map) {
         const auto entry = files.map->find(tensor);
         if (entry != files.map->end() && entry->second != name) return;  // another file's is meant
       }
-      const auto [at, is_new] = weights.tensors_.emplace(tensor, HfTensor{dtype, shape, file, index});
+      if (is_of_lora(tensor)) {
+        fail(
+            "{}: tensor '{}': a LoRA among the weights; save the model after PEFT's merge_and_unload(), or "
+            "convert the model as it was before and its adapter with lora convert-lora",
+            path, printable(tensor));
+      }
+      const std::string name_in_model = without_peft(tensor);
+      n_renamed += name_in_model != tensor;
+      const auto [at, is_new] = weights.tensors_.emplace(name_in_model, HfTensor{dtype, shape, file, index});
       if (!is_new) {
         fail("{}: tensor '{}' is in {} too", path, printable(tensor), weights.path_of(at->second));
       }
@@ -139,10 +162,15 @@ HfWeights HfWeights::open(const std::string& folder) {
   }
   if (files.map) {
     for (const auto& [tensor, name] : *files.map) {
-      if (!weights.tensors_.contains(tensor)) {
+      if (!weights.tensors_.contains(without_peft(tensor))) {
         fail("{}/{}: tensor '{}' is missing, {} puts it there", folder, name, printable(tensor), files.index);
       }
     }
+  }
+  if (n_renamed > 0) {
+    say(fmt::format(
+        "{}: {} tensors have the names that PEFT gives them under an adapter; taken as the model's", folder,
+        n_renamed));
   }
   return weights;
 }

@@ -7,8 +7,9 @@
 #include "base/byte_cursor.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file_kind.h"
+#include "base/printable.h"
 #include "gguf/gguf.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {
@@ -99,6 +100,7 @@ Imatrix parse_gguf(const Gguf& gguf) {
 Imatrix parse_imatrix(std::span<const std::byte> bytes, const std::string& path) {
   if (bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0)
     return parse_gguf(Gguf::parse(bytes, path));
+  refuse_known_kind(bytes, path, "an importance matrix");
   return parse_dat(bytes, path);
 }
 

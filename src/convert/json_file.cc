@@ -2,22 +2,21 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "gguf/printable.h"
+#include "base/file_kind.h"
+#include "base/json_depth.h"
+#include "base/printable.h"
 
 namespace lora {
 
 using nlohmann::json;
 
 json parse_json_object(std::string_view text, const std::string& path) {
-  // Deeper nesting than any of these files has would end in the stack's, which copies are made on.
-  const auto check = [&](int depth, json::parse_event_t, json&) {
-    if (depth > 64) fail("{}: nests deeper than it should", path);
-    return true;
-  };
+  if (nests_too_deep(text)) fail("{}: nests deeper than it should", path);
   json result;
   try {
-    result = json::parse(text.begin(), text.end(), check);
+    result = json::parse(text.begin(), text.end());
   } catch (const json::parse_error& e) {
+    refuse_known_kind(std::as_bytes(std::span(text)), path, "JSON");
     fail("{}: not valid JSON at its byte {}", path, e.byte);
   } catch (const json::exception& e) {  // a number that does not fit its type
     fail("{}: not valid JSON: {}", path, printable(e.what()));

@@ -8,11 +8,11 @@
 #include "adapter/adapter.h"
 #include "adapter/pairs.h"
 #include "base/error.h"
+#include "base/printable.h"
 #include "base/same_file.h"
 #include "generate/session.h"
 #include "gguf/hf_names.h"
 #include "gguf/part_name.h"
-#include "gguf/printable.h"
 #include "model/config.h"
 #include "train/checkpoint.h"
 

@@ -4,8 +4,8 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "gguf/gguf_format.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "convert/json_file.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

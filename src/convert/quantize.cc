@@ -4,11 +4,11 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "base/same_file.h"
 #include "convert/imatrix.h"
 #include "convert/rewrite.h"
 #include "gguf/part_name.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "base/printable.h"
 #include "convert/encode.h"
-#include "gguf/printable.h"
 #include "kernels/decode/decode.h"
 
 namespace lora {

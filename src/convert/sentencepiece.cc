@@ -5,6 +5,7 @@
 
 #include "base/byte_cursor.h"
 #include "base/error.h"
+#include "base/file_kind.h"
 
 namespace lora {
 namespace {
@@ -78,6 +79,7 @@ void read_trainer(Message message, SentencePieceModel& model, uint64_t& type) {
 }  // namespace
 
 SentencePieceModel parse_sentencepiece(std::span<const std::byte> bytes, const std::string& path) {
+  refuse_known_kind(bytes, path, "a SentencePiece model");
   SentencePieceModel model;
   uint64_t type = 1;
   Message message = message_in(bytes, path);

@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "base/half.h"
+#include "base/printable.h"
 #include "gguf/hf_names.h"
-#include "gguf/printable.h"
 #include "quant/types.h"
 
 namespace lora {

@@ -3,17 +3,16 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "convert/hf_vocabulary.h"
 #include "convert/json_file.h"
 #include "convert/pre_tokenizer_name.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kMaxTokens = int64_t{1} << 24;
 constexpr std::string_view kSpaceMark = "▁";
 
 // An object or any of the objects that its sequence holds satisfies `holds`.
@@ -64,11 +63,12 @@ void score_by_merges(HfVocabulary& vocabulary, const json& merges, const std::st
   }
 }
 
-void read_tokens(HfVocabulary& vocabulary, const json& model, const std::string& path) {
+void read_tokens(HfVocabulary& vocabulary, const json& model, size_t n_added, const std::string& path) {
   const json* tokens = json_field(model, "vocab");
   if (!tokens || !tokens->is_object() || tokens->empty()) fail("{}: model: vocab: missing or empty", path);
+  const int64_t n_ids = std::min(kMaxTokens, most_ids(int64_t(tokens->size() + n_added)));
   for (const auto& [text, id] : tokens->items()) {
-    if (!id.is_number_unsigned() || id.get<uint64_t>() >= uint64_t(kMaxTokens)) {
+    if (!id.is_number_unsigned() || id.get<uint64_t>() >= uint64_t(n_ids)) {
       fail("{}: model: vocab: token '{}' has no usable id", path, printable(text));
     }
     const auto i = id.get<size_t>();
@@ -147,8 +147,8 @@ HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::stri
   const json* merges = json_field(*model, "merges");
   if (!merges || !merges->is_array()) fail("{}: model: merges: missing", path);
   HfVocabulary vocabulary;
-  read_tokens(vocabulary, *model, path);
   read_added(added, root, path);
+  read_tokens(vocabulary, *model, added.size(), path);
   read_template(vocabulary, root);
   const json* pre = json_field(root, "pre_tokenizer");
   if (any_part(pre, "pretokenizers", is_type("ByteLevel"))) {

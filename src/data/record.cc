@@ -5,8 +5,9 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/json_depth.h"
+#include "base/printable.h"
 #include "data/text_file.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {
@@ -151,6 +152,7 @@ Record read_record(const json& object) {
 }
 
 Record parse_record(std::string_view text) {
+  if (nests_too_deep(text)) fail("nests more than {} levels deep", kMostJsonLevels);
   json object;
   try {
     object = json::parse(text);

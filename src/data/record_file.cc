@@ -5,9 +5,10 @@
 
 #include "base/ascii.h"
 #include "base/error.h"
+#include "base/json_depth.h"
+#include "base/printable.h"
 #include "data/csv.h"
 #include "data/cutter.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {
@@ -134,7 +135,8 @@ std::optional<Record> read_sillytavern_chat(std::string_view text, RecordFormat 
   chat.is_chat = true;
   bool is_first = true;
   for (; const auto raw = cutter.next(); is_first = false) {
-    const json object = json::parse(raw->text, nullptr, false);
+    const json object =
+        nests_too_deep(raw->text) ? json(json::value_t::discarded) : json::parse(raw->text, nullptr, false);
     if (is_first && !is_sillytavern(object)) return std::nullopt;
     try {
       if (object.is_discarded()) fail("no valid JSON in UTF-8");

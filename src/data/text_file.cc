@@ -1,6 +1,7 @@
 #include "data/text_file.h"
 
 #include "base/error.h"
+#include "base/file_kind.h"
 
 namespace lora {
 
@@ -21,7 +22,9 @@ std::string_view without_byte_order_mark(std::string_view text) {
 }
 
 void expect_text(std::string_view text, const std::string& path) {
-  if (text.find('\0') == std::string_view::npos) return;
+  const bool is_text = text.find('\0') == std::string_view::npos;
+  if (is_text && !is_lfs_pointer(text)) return;
+  refuse_known_kind(std::as_bytes(std::span(text)), path, "a text");
   fail("{}: holds zero bytes, so it is no text in UTF-8 (UTF-16? save it as UTF-8)", path);
 }
 

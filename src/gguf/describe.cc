@@ -7,9 +7,10 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file_kind.h"
+#include "base/printable.h"
 #include "gguf/gguf.h"
 #include "gguf/gguf_format.h"
-#include "gguf/printable.h"
 #include "gguf/safetensors.h"
 
 namespace lora {
@@ -114,6 +115,7 @@ Description describe(const std::string& path) {
   if (file.text().substr(0, 4) == gguf_magic) return describe_gguf(path);
   // A safetensors file has no magic; its header is a JSON object.
   if (file.text().size() > 8 && file.text()[8] == '{') return describe_safetensors(path);
+  refuse_known_kind(file.bytes(), path, "a GGUF or safetensors file");
   fail("{}: neither a GGUF nor a safetensors file (starts with '{}')", path,
        printable(file.text().substr(0, 4)));
 }

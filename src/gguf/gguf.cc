@@ -3,8 +3,8 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "gguf/part_name.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

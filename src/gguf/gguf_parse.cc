@@ -3,9 +3,10 @@
 
 #include "base/byte_cursor.h"
 #include "base/error.h"
+#include "base/file_kind.h"
+#include "base/printable.h"
 #include "gguf/gguf.h"
 #include "gguf/gguf_format.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {
@@ -34,6 +35,7 @@ uint32_t read_version(ByteCursor& in) {
   const std::string_view magic(reinterpret_cast<const char*>(in.bytes.data()),
                                std::min<size_t>(in.bytes.size(), 4));
   if (magic != gguf_magic) {
+    refuse_known_kind(in.bytes, in.path, "a GGUF file");
     fail("{}: not a GGUF file (magic '{}', expected 'GGUF')", in.path, printable(magic));
   }
   in.take(4);

@@ -5,9 +5,9 @@
 
 #include "base/checksum.h"
 #include "base/error.h"
+#include "base/printable.h"
 #include "gguf/gguf.h"
 #include "gguf/gguf_format.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <unordered_map>
 
 #include "base/byte_cursor.h"
 #include "base/error.h"
-#include "gguf/printable.h"
+#include "base/printable.h"
 
 namespace lora {
 namespace {
@@ -19,7 +20,7 @@ class Machine {
  public:
   Machine(std::span<const std::byte> bytes, std::span<const std::string_view> allowed,
           const std::string& path)
-      : in_{bytes, path, "malformed pickle", "a value"}, allowed_(allowed), path_(path) {}
+      : in_{bytes, path, "malformed pickle", "a value"}, allowed_(allowed), path_(path), may_copy_(bytes.size()) {}
 
   Pickle run() {
     while (step(in_.number<uint8_t>())) {
@@ -32,6 +33,7 @@ class Machine {
   ByteCursor in_;
   std::span<const std::string_view> allowed_;
   const std::string& path_;
+  uint64_t may_copy_;  // children that call() may yet copy
   Pickle result_;
   std::vector<uint32_t> stack_;
   std::vector<size_t> marks_;
@@ -48,7 +50,7 @@ class Machine {
   }
   void push(PickleNode node) { stack_.push_back(make(std::move(node))); }
   void push_integer(int64_t value) { push({Kind::integer, value}); }
-  void push_text(std::string_view text) { push({Kind::text, 0, 0, std::string(text)}); }
+  void push_text(std::string_view text) { push({Kind::text, 0, text}); }
 
   uint32_t top() const {
     if (stack_.size() <= floor()) malformed("takes a value from an empty stack");
@@ -80,22 +82,29 @@ class Machine {
   }
 
   void push_global(std::string_view module, std::string_view name) {
-    std::string full = fmt::format("{} {}", module, name);
-    if (full != kOrderedDict && std::find(allowed_.begin(), allowed_.end(), full) == allowed_.end()) {
+    const auto is_it = [&](std::string_view full) {
+      return full.size() == module.size() + 1 + name.size() && full.starts_with(module) &&
+             full[module.size()] == ' ' && full.ends_with(name);
+    };
+    const auto found = std::find_if(allowed_.begin(), allowed_.end(), is_it);
+    if (found == allowed_.end() && !is_it(kOrderedDict)) {
       fail("{}: refused: the pickle asks for {}.{}; only tensors and plain containers are read", path_,
            printable(module), printable(name));
     }
-    push({Kind::global, 0, 0, std::move(full)});
+    push({Kind::global, 0, found == allowed_.end() ? kOrderedDict : *found});
   }
 
   void call() {
     const uint32_t arguments = pop(), function = pop();
     if (node(function).kind != Kind::global || node(arguments).kind != Kind::tuple)
       malformed("calls what is no function");
-    if (node(function).text != kOrderedDict) return push({Kind::call, 0, 0, {}, {function, arguments}});
+    if (node(function).text != kOrderedDict) return push({Kind::call, 0, {}, {function, arguments}});
     PickleNode dict{Kind::dict};
     if (!node(arguments).children.empty()) {  // protocol 2 of Python 2: a list of pairs
-      const std::vector<uint32_t> pairs = node(node(arguments).children[0]).children;
+      // A pair takes three bytes at least. Only one list given to many calls has more of them.
+      const std::vector<uint32_t>& pairs = node(node(arguments).children[0]).children;
+      if (2 * pairs.size() > may_copy_) malformed("makes more of a list than its bytes can hold");
+      may_copy_ -= 2 * pairs.size();
       for (const uint32_t pair : pairs) {
         if (node(pair).kind != Kind::tuple || node(pair).children.size() != 2)
           malformed("a dictionary is made of what are no pairs");
@@ -173,7 +182,8 @@ class Machine {
         push_long(in_.number<uint8_t>());
         return true;
       case 'G':  // BINFLOAT, big-endian
-        push({Kind::real, 0, std::bit_cast<double>(__builtin_bswap64(in_.number<uint64_t>()))});
+        in_.take(8);
+        push({Kind::real});
         return true;
       case 'X':  // BINUNICODE
       case 'T':  // BINSTRING
@@ -197,12 +207,12 @@ class Machine {
         return true;
       case 't':  // TUPLE
       case 'l':  // LIST
-        push({Kind::tuple, 0, 0, {}, pop_to_mark()});
+        push({Kind::tuple, 0, {}, pop_to_mark()});
         return true;
       case 0x85:  // TUPLE1, TUPLE2, TUPLE3
       case 0x86:
       case 0x87:
-        push({Kind::tuple, 0, 0, {}, pop_n(size_t(opcode - 0x84))});
+        push({Kind::tuple, 0, {}, pop_n(size_t(opcode - 0x84))});
         return true;
       case 'a':  // APPEND
         extend(Kind::tuple, pop_n(1));
@@ -238,7 +248,7 @@ class Machine {
       }
       case 0x93: {  // STACK_GLOBAL
         const uint32_t name = pop(), module = pop();
-        push_global(std::string(node(module).text), std::string(node(name).text));
+        push_global(node(module).text, node(name).text);
         return true;
       }
       case 'R':  // REDUCE
@@ -250,7 +260,7 @@ class Machine {
           malformed("sets the state of what has none");
         return true;
       case 'Q':  // BINPERSID
-        push({Kind::persistent, 0, 0, {}, {pop()}});
+        push({Kind::persistent, 0, {}, {pop()}});
         return true;
       default:
         fail("{}: refused: the pickle uses opcode 0x{:02x}; only tensors and plain containers are read",

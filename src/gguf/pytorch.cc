@@ -7,16 +7,18 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/file_kind.h"
+#include "base/printable.h"
 #include "gguf/gguf_format.h"
 #include "gguf/pickle.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {
 
 using Kind = PickleNode::Kind;
 
-constexpr uint64_t kMaxPickleBytes = 100'000'000;  // as much as the header of a safetensors file may take
+constexpr uint64_t kMaxPickleBytes = 16
+                                     << 20;  // a tensor takes some 150, so about a hundred thousand of them
 
 // Storage classes and dtypes of torch, with the names that safetensors has for them.
 struct Dtype {
@@ -99,6 +101,7 @@ namespace {
 void open_archive(std::unique_ptr<zip_t, void (*)(zip_t*)>& zip, std::vector<Entry>& entries,
                   std::span<const std::byte> bytes, const std::string& path) {
   if (bytes.size() < 2 || std::memcmp(bytes.data(), "PK", 2) != 0) {
+    refuse_known_kind(bytes, path, "a file of torch.save");
     fail("{}: not a zip archive; files of PyTorch before 1.6 must be loaded and saved again by a newer one",
          path);
   }
@@ -152,12 +155,12 @@ struct TensorReader {
     if (node.kind == Kind::call)
       list = &argument(pickle.child(node, 1), 0, Kind::tuple);  // torch.Size([...])
     if (list->kind != Kind::tuple) refuse("malformed");
+    if (list->children.size() > 8) refuse("has too many dimensions");
     std::vector<int64_t> result;
     for (size_t i = 0; i < list->children.size(); ++i) {
       result.push_back(argument(*list, i, Kind::integer).integer);
       if (result.back() < 0) refuse("a size is negative");
     }
-    if (result.size() > 8) refuse("has too many dimensions");
     return result;
   }
 
@@ -168,7 +171,7 @@ struct TensorReader {
   }
 
   // The storage's key, e.g. "0".
-  std::string read(const PickleNode& value) {
+  std::string_view read(const PickleNode& value) {
     const PickleNode* node = &value;
     if (node->kind == Kind::call && pickle.child(*node, 0).text == kParameter) {
       node = &argument(pickle.child(*node, 1), 0, Kind::call);
@@ -248,18 +251,25 @@ PytorchFile PytorchFile::parse(std::span<const std::byte> bytes, const std::stri
   const Pickle pickle = parse_pickle(program, allowed_globals(), path);
   const PickleNode& root = pickle.nodes[pickle.root];
   if (root.kind != Kind::dict) fail("{}: holds no dictionary of tensors", path);
-  std::map<std::string, const Entry*, std::less<>> by_name;
-  for (const Entry& entry : archive.entries) by_name.emplace(entry.name, &entry);
+  const std::string folder = archive.prefix + "data/";
+  std::map<std::string_view, const Entry*> storages;  // by their keys
+  for (const Entry& entry : archive.entries) {
+    if (entry.name.starts_with(folder))
+      storages.emplace(std::string_view(entry.name).substr(folder.size()), &entry);
+  }
   std::set<std::string_view> names;
   for (size_t i = 0; i + 1 < root.children.size(); i += 2) {
     const PickleNode& key = pickle.child(root, i);
     if (key.kind != Kind::text) fail("{}: holds no dictionary of tensors", path);
     TensorReader reader{pickle, path, {}, fmt::format("{}: tensor '{}'", path, printable(key.text))};
     if (!names.insert(key.text).second) reader.refuse("occurs twice");
-    const std::string storage = archive.prefix + "data/" + reader.read(pickle.child(root, i + 1));
-    const auto found = by_name.find(storage);
-    if (found == by_name.end())
-      reader.refuse(fmt::format("its storage {} is not in the archive", printable(storage)));
+    const std::string_view key_of_storage = reader.read(pickle.child(root, i + 1));
+    if (key_of_storage.size() > 100) reader.refuse("malformed");  // it is a number, and may be many tensors'
+    const auto found = storages.find(key_of_storage);
+    if (found == storages.end()) {
+      reader.refuse(fmt::format("its storage {}{} is not in the archive", printable(folder),
+                                printable(key_of_storage)));
+    }
     reader.check_bounds(found->second->bytes);
     reader.tensor.name = key.text;
     reader.tensor.entry = archive.index(*found->second);

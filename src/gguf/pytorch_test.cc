@@ -123,6 +123,36 @@ TEST(PytorchRefuses, MalformedPickles) {
               HasSubstr("tensor 'w': not a tensor"));
 }
 
+// A pickle of 130 KB: one list of pairs, remembered, and made a dictionary of again and again.
+TEST(PytorchRefuses, ListsThatGrowByBeingShared) {
+  const auto dictionaries = [](int n_pairs, int n_times) {
+    PickleBytes pickle;
+    pickle.global("collections", "OrderedDict").op("q\x01").integer(1).integer(1).op("\x86q\x02]q\x03(");
+    for (int i = 0; i < n_pairs; ++i) pickle.op("h\x02");
+    pickle.op("e\x85q\x04(");
+    for (int i = 0; i < n_times; ++i) pickle.op("h\x01h\x04R");
+    return pickle.op("1}(").text("w").tensor("FloatStorage", "0", 6, 0, {6}, {1}).op("u.");
+  };
+  EXPECT_THAT(File(dictionaries(30000, 14000)).error(), HasSubstr("more of a list than its bytes can hold"));
+  EXPECT_EQ(File(dictionaries(30000, 1)).error(), "") << "as Python 2 writes its dictionaries";
+}
+
+TEST(PytorchRefuses, ShapesThatAreLongLists) {
+  EXPECT_THAT(File(one_tensor(0, std::vector<int64_t>(100000, 1), {1})).error(),
+              HasSubstr("tensor 'w': has too many dimensions"));
+}
+
+TEST(PytorchRefuses, KeysOfStoragesThatAreTexts) {
+  EXPECT_THAT(File(one_tensor(0, {6}, {1}, std::string(50000, '0'))).error(), HasSubstr("'w': malformed"));
+}
+
+TEST(PytorchRefuses, OtherFilesByName) {
+  const ScratchFile pointer("pointer.bin", "version https://git-lfs.github.com/spec/v1\n");
+  EXPECT_THAT(error_of([&] { PytorchFile::open(pointer.path); }), HasSubstr("git-lfs"));
+  const ScratchFile page("page.bin", "<!doctype html>");
+  EXPECT_THAT(error_of([&] { PytorchFile::open(page.path); }), HasSubstr("web page"));
+}
+
 TEST(PytorchRefuses, TensorsThatReachBeyondTheirStorage) {
   EXPECT_THAT(File(one_tensor(1, {6}, {1})).error(),
               HasSubstr("tensor 'w': reaches beyond its storage of 6"));

@@ -8,7 +8,8 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "gguf/printable.h"
+#include "base/file_kind.h"
+#include "base/printable.h"
 #include "quant/types.h"
 
 namespace lora {
@@ -37,11 +38,17 @@ constexpr uint64_t max_header_bytes = 100'000'000;
 // The header as JSON. Its objects and arrays nest three deep at most ({name: {"shape": [...]}}), which
 // is checked while parsing: neither depth nor a name given twice survives into the result.
 json parse_header(std::string_view text, const std::string& path) {
+  constexpr int kMostDimensions = 64;  // a list of more numbers would take many times its bytes of memory
   std::set<std::string> names;
+  int n_in_list = 0;
   const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
     const bool opens =
         event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
     if (opens && depth >= 3) fail("{}: the safetensors header nests deeper than the format allows", path);
+    if (opens) n_in_list = 0;
+    if (event == json::parse_event_t::value && depth >= 3 && ++n_in_list > kMostDimensions) {
+      fail("{}: the safetensors header holds a list of more than {} numbers", path, kMostDimensions);
+    }
     if (event == json::parse_event_t::key && depth == 1 && !names.insert(parsed.get<std::string>()).second) {
       fail("{}: tensor '{}' occurs twice", path, printable(parsed.get<std::string>()));
     }
@@ -165,8 +172,11 @@ SafeTensors SafeTensors::open(const std::string& path) {
 
 SafeTensors SafeTensors::parse(std::span<const std::byte> bytes, const std::string& path) {
   uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, bytes.data(), std::min(bytes.size(), sizeof header_bytes));
+  if (bytes.size() < sizeof header_bytes || header_bytes > max_header_bytes || header_bytes == 0) {
+    refuse_known_kind(bytes, path, "a safetensors file");
+  }
   if (bytes.size() < sizeof header_bytes) fail("{}: not a safetensors file ({} bytes)", path, bytes.size());
-  std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
   const auto rest = bytes.subspan(sizeof header_bytes);
   if (header_bytes > max_header_bytes) {
     fail("{}: not a safetensors file (a header of {} bytes, expected at most {})", path, header_bytes,

@@ -86,9 +86,11 @@ std::vector<Corruption> corruptions() {
   const std::string whole = R"("t":{"dtype":"U8","shape":[16],"data_offsets":[0,16]})";
   const std::string first = R"("a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]})";
   const std::string overlapping = R"("b":{"dtype":"U8","shape":[12],"data_offsets":[4,16]})";
+  std::string many_numbers = "1";
+  for (int i = 0; i < 64; ++i) many_numbers += ",1";
   const std::string overflow = R"("dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,16])";
   return {
-      {"Empty", "", "not a safetensors file (0 bytes)"},
+      {"Empty", "", "not a safetensors file: it is empty"},
       {"ShorterThanItsLength", "1234567", "not a safetensors file (7 bytes)"},
       {"TextFile", "Call me Ishmael. Some years ago", "not a safetensors file (a header of"},
       {"HeaderLengthOverflows", Bytes().u64(UINT64_MAX).raw("{}").data,
@@ -103,6 +105,7 @@ std::vector<Corruption> corruptions() {
       {"DeepNesting", header(std::string(1 << 20, '[')), "nests deeper than the format allows"},
       {"DeepNestingInATensor", tensor(R"("dtype":"U8","shape":[[16]],"data_offsets":[0,16])"),
        "nests deeper"},
+      {"ListOfManyNumbers", tensor("\"shape\":[" + many_numbers + "]"), "a list of more than 64 numbers"},
       {"NameTwice", two(whole, whole), "tensor 't' occurs twice"},
       {"EntryNoObject", header(R"({"t":1})"), "tensor 't': its entry is not an object"},
       {"DtypeMissing", tensor(R"("shape":[16],"data_offsets":[0,16])"),

@@ -1,8 +1,8 @@
 #include "tokenizer/bpe.h"
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "base/utf8.h"
-#include "gguf/printable.h"
 #include "tokenizer/byte_letters.h"
 
 namespace lora {
@@ -67,18 +67,20 @@ void Bpe::encode_word(std::string_view word, Scratch& scratch, std::vector<Token
       return;
     }
   }
-  scratch.symbols.clear();
-  for (const char c : word) append_symbol(scratch.symbols, byte_symbols_[uint8_t(c)], 1);
-  merge_symbols(scratch.symbols, scratch.heap,
-                [&](const Symbol& left, const Symbol& right, int32_t& rank, int32_t& symbol) {
-                  const auto it = merges_.find(pair_key(left.id, right.id));
-                  if (it == merges_.end()) return false;
-                  rank = it->second.rank;
-                  symbol = it->second.symbol;
-                  return true;
-                });
-  for (int32_t i = 0; i >= 0; i = scratch.symbols[size_t(i)].next) {
-    append_symbol_tokens(scratch.symbols[size_t(i)].id, scratch, out);
+  Symbols& symbols = scratch.symbols;
+  symbols.clear();
+  symbols.reserve(word.size());
+  for (const char c : word) append_symbol(symbols, byte_symbols_[uint8_t(c)], 1);
+  merge_symbols(
+      symbols, scratch.heap, [&](int32_t left, int32_t middle, int32_t, int32_t& rank, int32_t& symbol) {
+        const auto it = merges_.find(pair_key(symbols[size_t(left)].id, symbols[size_t(middle)].id));
+        if (it == merges_.end()) return false;
+        rank = it->second.rank;
+        symbol = it->second.symbol;
+        return true;
+      });
+  for (size_t i = 0; i < symbols.size(); i += size_t(symbols[i].size)) {
+    append_symbol_tokens(symbols[i].id, scratch, out);
   }
 }
 

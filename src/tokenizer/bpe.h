@@ -28,7 +28,7 @@ class Bpe {
   struct Scratch {
     WordCache words;
     std::string spelling;
-    std::vector<Symbol> symbols;
+    Symbols symbols;
     std::vector<MergeCandidate<int32_t>> heap;
     std::vector<int32_t> stack;
 

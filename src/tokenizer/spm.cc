@@ -101,23 +101,21 @@ void Spm::encode_piece(Scratch& scratch, std::vector<Token>& out) const {
 
 void Spm::merge_piece(Scratch& scratch, std::vector<Token>& out) const {
   const std::string_view piece = scratch.piece;
-  std::vector<Symbol>& symbols = scratch.symbols;
+  Symbols& symbols = scratch.symbols;
   symbols.clear();
-  for (size_t at = 0; at < piece.size(); at += size_t(symbols.back().size)) {
-    append_symbol(symbols, -1, int32_t(decode_utf8(piece, at).size));
+  symbols.reserve(piece.size());
+  while (symbols.size() < piece.size()) {
+    append_symbol(symbols, -1, int32_t(decode_utf8(piece, symbols.size()).size));
   }
-  if (symbols.size() > 1) {
-    merge_symbols(symbols, scratch.heap,
-                  [&](const Symbol& left, const Symbol& right, float& key, int32_t& id) {
-                    id = vocab_.find_text(piece.substr(size_t(left.begin), size_t(left.size + right.size)));
-                    if (id < 0) return false;
-                    key = -scores_[size_t(id)];
-                    return true;
-                  });
-  }
-  for (int32_t i = 0; i >= 0; i = symbols[size_t(i)].next) {
-    const Symbol& symbol = symbols[size_t(i)];
-    const std::string_view bytes = piece.substr(size_t(symbol.begin), size_t(symbol.size));
+  merge_symbols(symbols, scratch.heap, [&](int32_t left, int32_t, int32_t right, float& key, int32_t& id) {
+    id = vocab_.find_text(piece.substr(size_t(left), size_t(right - left)));
+    if (id < 0) return false;
+    key = -scores_[size_t(id)];
+    return true;
+  });
+  for (size_t i = 0; i < symbols.size(); i += size_t(symbols[i].size)) {
+    const Symbol& symbol = symbols[i];
+    const std::string_view bytes = piece.substr(i, size_t(symbol.size));
     const Token id = symbol.id >= 0 ? symbol.id : vocab_.find_text(bytes);
     if (id >= 0) {
       out.push_back(id);

@@ -31,7 +31,7 @@ class Spm {
   struct Scratch {
     WordCache words;
     std::string piece;
-    std::vector<Symbol> symbols;
+    Symbols symbols;
     std::vector<MergeCandidate<float>> heap;
 
     explicit Scratch(size_t n_words) : words(n_words) {}

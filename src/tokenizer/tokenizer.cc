@@ -5,7 +5,7 @@
 
 #include "base/ascii.h"
 #include "base/error.h"
-#include "gguf/printable.h"
+#include "base/printable.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/special_tokens.h"
 #include "tokenizer/spm.h"

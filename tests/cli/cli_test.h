@@ -38,6 +38,19 @@ inline std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
+// Whether a terminal shows the text as it is: no control characters but line feeds and tabs, none of
+// Unicode's that turn text round, and no more than a message takes in a line.
+inline void expect_readable(const std::string& text) {
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    ASSERT_TRUE(c == '\n' || c == '\t' || (byte >= 0x20 && byte != 0x7f)) << int(byte) << " in: " << text;
+  }
+  for (const char* hidden : {"\xc2\x9b", "\xe2\x80\xae", "\xe2\x81\xa6"}) {
+    EXPECT_EQ(text.find(hidden), text.npos) << text;
+  }
+  for (const std::string& line : lines_of(text)) EXPECT_LE(line.size(), 510u) << line;
+}
+
 // The command failed: nothing on stdout, and of stderr's lines the last one, and it alone, is the error.
 inline void expect_error(const RunResult& run, int status, const std::string& what) {
   EXPECT_EQ(run.status, status) << run.err;
@@ -49,6 +62,7 @@ inline void expect_error(const RunResult& run, int status, const std::string& wh
   EXPECT_THAT(lines.back(), testing::StartsWith("error: "));
   EXPECT_THAT(lines.back(), testing::HasSubstr(what));
   EXPECT_THAT(run.err, testing::EndsWith("\n"));
+  expect_readable(run.err);
 }
 
 inline std::string read_file(const std::filesystem::path& path) {

@@ -54,6 +54,24 @@ TEST_F(Tokenize, TextOutputIsALinePerToken) {
   for (const std::string& line : lines_of(run.out)) EXPECT_THAT(line, testing::MatchesRegex("[0-9]+\t'.*'"));
 }
 
+// A text without a place to cut is one list of symbols. What it takes is in proportion to it, and not a
+// hundred times as much.
+TEST_F(Tokenize, AWordOfMegabytesTakesMemoryInProportion) {
+  constexpr int64_t kSmall = 1 << 20, kLarge = 9 << 20;
+  const auto peak = [&](int64_t size, const Args& flags) {
+    std::string word(size_t(size), 'a');
+    for (size_t i = 0; i < word.size(); ++i) word[i] = char('a' + i * i % 23);
+    folder.write("word.txt", word);
+    const RunResult run = folder.lora(Args{"tokenize", "-m", "model.gguf", "-f", "word.txt"} + flags);
+    EXPECT_EQ(run.status, 0) << run.err;
+    return run.peak_bytes;
+  };
+  for (const Args& flags : {Args{}, Args{"--json"}}) {
+    const int64_t more = peak(kLarge, flags) - peak(kSmall, flags);
+    if (!LORA_INSTRUMENTED) EXPECT_LT(more, 64 * (kLarge - kSmall)) << more;
+  }
+}
+
 TEST_F(Tokenize, AVocabularyAloneWillDo) {
   write_vocabulary(folder.at("vocabulary.gguf"));
   EXPECT_EQ(tokenized({"-m", "vocabulary.gguf", "-p", "The ship"}), tokenized({"-p", "The ship"}));

@@ -52,7 +52,7 @@ TEST(ConvertRefuses, ConfigurationsThatLie) {
   EXPECT_THAT(Broken("llama2").config_error("rope_scaling", {{"type", "magic"}}),
               HasSubstr("'magic' is not supported"));
   EXPECT_THAT(Broken("llama2").config_error("quantization_config", {{"quant_method", "gptq"}}),
-              HasSubstr("quantized by 'gptq'"));
+              HasSubstr("quantized by GPTQ"));
   const Broken nested("llama2");
   nested.folder.write("hf/config.json", std::string(100000, '['));
   EXPECT_THAT(nested.error(), HasSubstr("config.json: nests deeper"));
@@ -108,6 +108,147 @@ TEST(ConvertRefuses, ValuesThatTheTypeCannotHold) {
               AllOf(HasSubstr("model.layers.1.mlp.up_proj.weight"), HasSubstr("beyond what F16")));
   EXPECT_THAT(broken.error("q8_0"), HasSubstr("beyond what Q8_0 holds"));
   broken.convert("bf16");
+}
+
+// The model with its weights in this type.
+HfModel in_dtype(HfModel model, const std::string& dtype) {
+  const TypeTraits& type = *find_type(dtype);
+  for (auto& [name, stored] : model.tensors) {
+    stored.dtype = dtype;
+    stored.bytes.resize(stored.values.size() * size_t(type.block_bytes));
+    type.encode(reinterpret_cast<std::byte*>(stored.bytes.data()), stored.values.data(),
+                int64_t(stored.values.size()), nullptr);
+  }
+  return model;
+}
+
+TEST(ConvertRefuses, ValuesThatAreNotFinite) {
+  const auto expect_refused = [](const char* dtype, std::string_view value, const char* tensor) {
+    HfModel model = in_dtype(model_named("llama2"), dtype);
+    model.tensors.at(tensor).bytes.replace(8 * value.size(), value.size(), value);
+    const Broken broken(model);
+    for (const char* type : {"f32", "f16", "bf16", "q8_0", "auto"}) {
+      EXPECT_THAT(broken.error(type), AllOf(HasSubstr(tensor), HasSubstr("not finite")))
+          << dtype << ' ' << type;
+    }
+    ConvertOptions parts = broken.options("f32");
+    parts.split_max_bytes = 1 << 20;
+    EXPECT_THAT(error_of([&] { broken.convert(parts); }), HasSubstr("not finite"));
+    EXPECT_THAT(broken.folder.names(), testing::ElementsAre("hf"));
+  };
+  for (const char* tensor :
+       {"model.layers.1.mlp.up_proj.weight", "model.layers.1.self_attn.q_proj.weight", "model.norm.weight"}) {
+    expect_refused("F32", std::string_view("\x00\x00\xc0\x7f", 4), tensor);  // NaN
+    expect_refused("F32", std::string_view("\x00\x00\x80\xff", 4), tensor);  // -infinity
+    expect_refused("F16", std::string_view("\x00\x7e", 2), tensor);
+    expect_refused("BF16", std::string_view("\x80\x7f", 2), tensor);
+  }
+}
+
+TEST(ConvertRefuses, QuantizedWeightsByTheirMethod) {
+  const auto error = [](const std::vector<std::pair<const char*, const char*>>& endings) {
+    HfModel model = model_named("llama2");
+    const std::string module = "model.layers.0.mlp.up_proj";
+    model.tensors.erase(module + ".weight");
+    for (const auto& [ending, dtype] : endings) {
+      model.tensors[module + ending] = {dtype, {2, 4}, std::string(size_t(8 * dtype_bytes(dtype)), '\1'), {}};
+    }
+    return Broken(model).error();
+  };
+  EXPECT_THAT(error({{".qweight", "I32"}, {".qzeros", "I32"}, {".scales", "F16"}, {".g_idx", "I32"}}),
+              AllOf(HasSubstr("quantized by GPTQ"), HasSubstr("as it was before")));
+  EXPECT_THAT(error({{".qweight", "I32"}, {".qzeros", "I32"}, {".scales", "F16"}}),
+              HasSubstr("quantized by AWQ"));
+  EXPECT_THAT(error({{".weight", "U8"}, {".weight.absmax", "F32"}, {".weight.quant_map", "F32"}}),
+              HasSubstr("quantized by bitsandbytes (4 bits)"));
+  EXPECT_THAT(error({{".weight", "I8"}, {".SCB", "F32"}}), HasSubstr("quantized by bitsandbytes (8 bits)"));
+  EXPECT_THAT(error({{".weight_packed", "I32"}, {".weight_scale", "BF16"}}),
+              HasSubstr("quantized by compressed-tensors"));
+  EXPECT_THAT(error({{".weight", "U32"}, {".scales", "BF16"}, {".biases", "BF16"}}),
+              HasSubstr("quantized by MLX"));
+  EXPECT_THAT(error({{".W_q", "U8"}}), HasSubstr("quantized by HQQ"));
+  EXPECT_THAT(error({{".weight", "I8"}}), HasSubstr("a method that is not known (I8)"));
+  EXPECT_THAT(Broken("llama2").config_error("quantization", {{"group_size", 64}, {"bits", 4}}),
+              HasSubstr("quantized by MLX"));
+  EXPECT_THAT(Broken("llama2").config_error("quantization_config", {{"quant_method", "new"}}),
+              HasSubstr("quantized by new"));
+}
+
+TEST(ConvertRefuses, FilesThatAreNoWeights) {
+  const Broken broken("llama2");
+  const auto error = [&](const char* file, std::string_view content) {
+    broken.folder.write(std::string("hf/") + file, content);
+    return broken.error();
+  };
+  const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+  EXPECT_THAT(error("model.safetensors", pointer),
+              HasSubstr("model.safetensors: not a safetensors file: it is a git-lfs"));
+  EXPECT_THAT(error("model.safetensors", "<html>"), HasSubstr("web page"));
+  EXPECT_THAT(error("model.safetensors", "GGUF\3\0\0\0"), HasSubstr("it is a GGUF file"));
+  EXPECT_THAT(error("tokenizer.model", pointer), HasSubstr("git-lfs"));
+  EXPECT_THAT(error("config.json", pointer), HasSubstr("config.json: not JSON: it is a git-lfs"));
+  EXPECT_THAT(error("config.json", "<!DOCTYPE html>"), HasSubstr("web page"));
+}
+
+TEST(ConvertRefuses, ALoraAmongTheWeights) {
+  HfModel model = model_named("llama2");
+  model.tensors["model.layers.0.mlp.up_proj.lora_A.default.weight"] = {
+      "F32", {1, 4}, std::string(16, '\0'), {}};
+  EXPECT_THAT(Broken(model).error(),
+              AllOf(HasSubstr("a LoRA among the weights"), HasSubstr("merge_and_unload")));
+}
+
+TEST(ConvertRefuses, VocabularySizesThatNothingConfirms) {
+  for (const int64_t n : {20000000, 2147483647}) {
+    const Broken broken("llama2");
+    broken.config([&](auto& json) { json["vocab_size"] = n; });
+    ConvertOptions o = broken.options();
+    o.vocab_only = true;
+    EXPECT_THAT(error_of([&] { broken.convert(o); }),
+                HasSubstr(fmt::format("vocab_size: {}, but the tokenizer has 4096", n)));
+  }
+  const Broken padded("llama2");
+  padded.config([&](auto& json) { json["vocab_size"] = 4160; });
+  ConvertOptions o = padded.options();
+  o.vocab_only = true;
+  EXPECT_EQ(padded.convert(o).get_strings("tokenizer.ggml.tokens")->size(), 4160u);
+}
+
+TEST(ConvertRefuses, HeadsThatAreNoHeads) {
+  EXPECT_THAT(Broken("llama3").config_error("head_dim", 2000000000),
+              HasSubstr("head_dim: 2000000000 makes no sense"));
+}
+
+TEST(Convert, TakesWeightsUnderTheNamesThatPeftGivesThem) {
+  HfModel model = model_named("smollm");
+  const Broken plain(model);
+  const std::string expected = (plain.convert(), plain.folder.read("out.gguf"));
+  HfModel wrapped = model;
+  wrapped.tensors.clear();
+  for (const auto& [name, stored] : model.tensors) {
+    std::string new_name = "base_model.model." + name;
+    if (const size_t at = new_name.find("q_proj."); at != new_name.npos)
+      new_name.insert(at + 7, "base_layer.");
+    wrapped.tensors[new_name] = stored;
+  }
+  const Broken saved(wrapped);
+  std::vector<std::string> said;
+  ConvertEvents events;
+  events.say = [&](std::string_view line) { said.emplace_back(line); };
+  lora::convert(saved.options(), events);
+  EXPECT_EQ(saved.folder.read("out.gguf"), expected);
+  EXPECT_THAT(said, testing::Contains(HasSubstr("names that PEFT gives them")));
+}
+
+TEST(Convert, LeavesOutWhatMacosLeavesBehind) {
+  const Broken broken("llama2");
+  fs::rename(broken.hf("model.safetensors"), broken.hf("weights.safetensors"));
+  broken.folder.write("hf/._weights.safetensors", std::string_view("\x00\x05\x16\x07\x00\x02\x00\x00", 8));
+  std::vector<std::string> said;
+  ConvertEvents events;
+  events.say = [&](std::string_view line) { said.emplace_back(line); };
+  lora::convert(broken.options(), events);
+  EXPECT_THAT(said, testing::Contains(HasSubstr("._weights.safetensors: a ._ file of macOS")));
 }
 
 TEST(ConvertRefuses, Tokenizers) {
