@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "$0")/measure.sh"
 lora=$1 folder=$2 threads=$3
 out=$folder/converted.gguf
-trap 'rm -f "$out" "$out.tmp"' EXIT
+trap 'rm -f "$out" "$out".*.tmp "$out".lora-lock' EXIT
 megabytes=$(cat "$folder"/*.safetensors | wc -c | awk '{print int($1 / 1000000)}')
 for type in "${@:4}"; do
   measure "$type lora" "$lora" convert "$folder" --outtype "$type" --outfile "$out" --concurrency "$threads"

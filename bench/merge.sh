@@ -5,7 +5,7 @@
 set -euo pipefail
 . "$(dirname "$0")/measure.sh"
 lora=$1 adapter=$2 threads=$3
-trap 'rm -f "$out" "$out.tmp"' EXIT
+trap 'rm -f "$out" "$out".*.tmp "$out".lora-lock' EXIT
 for model in "${@:4}"; do
   out=$model.merged
   megabytes=$(($(stat -c %s "$model") / 1000000))

@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "$0")/measure.sh"
 lora=$1 model=$2 threads=$3
 out=$model.quantized
-trap 'rm -f "$out" "$out.tmp"' EXIT
+trap 'rm -f "$out" "$out".*.tmp "$out".lora-lock' EXIT
 megabytes=$(($(stat -c %s "$model") / 1000000))
 cat "$model" >/dev/null
 for type in "${@:4}"; do

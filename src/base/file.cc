@@ -88,18 +88,22 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
-std::string AtomicFile::temporary_name(const std::string& target) {
-  return target + ".tmp";
-}
-
-AtomicFile::AtomicFile(std::string target) : target_(std::move(target)), temporary_(temporary_name(target_)) {
-  // A rename would put a file in the place of a device or a pipe.
+AtomicFile::AtomicFile(std::string path)
+    : path_(std::move(path)), hold_(Hold::unless_ours(path_)), target_(output_target(path_)) {
   struct stat st;
-  if (::stat(target_.c_str(), &st) == 0 && !S_ISREG(st.st_mode)) {
-    fail("{}: cannot write: {}", target_, S_ISDIR(st.st_mode) ? "a folder" : "not a regular file");
-  }
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd_ < 0) fail("{}: cannot create: {}", target_, reason());
+  const bool replaces = ::stat(target_.c_str(), &st) == 0;
+  do {
+    temporary_ = temporary_name(target_);
+    // Nobody sees more of it on the way than of what it replaces.
+    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                 replaces ? 0600 : 0666);
+  } while (fd_ < 0 && errno == EEXIST);
+  if (fd_ < 0) fail("{}: cannot create: {}", path_, reason());
+  if (!replaces) return;
+  // As far as it is allowed: a file system may have neither.
+  [[maybe_unused]] const bool owner =
+      ::fchown(fd_, st.st_uid, st.st_gid) == 0 || ::fchown(fd_, -1, st.st_gid) == 0;
+  [[maybe_unused]] const bool mode = ::fchmod(fd_, st.st_mode & 0777) == 0;
 }
 
 AtomicFile::~AtomicFile() {
@@ -109,7 +113,7 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::flush() {
-  write_all(fd_, buffered_.data(), buffered_.size(), target_);
+  write_all(fd_, buffered_.data(), buffered_.size(), path_);
   buffered_.clear();
 }
 
@@ -118,7 +122,7 @@ void AtomicFile::write(const void* data, size_t size) {
   position_ += size;
   if (buffered_.size() + size > kBuffer) flush();
   if (size > kBuffer) {
-    write_all(fd_, static_cast<const char*>(data), size, target_);
+    write_all(fd_, static_cast<const char*>(data), size, path_);
   } else {
     buffered_.append(static_cast<const char*>(data), size);
   }
@@ -128,7 +132,7 @@ void AtomicFile::write_at(uint64_t position, const void* data, size_t size) {
   for (const char* from = static_cast<const char*>(data); size > 0;) {
     const ssize_t n = ::pwrite(fd_, from, size, off_t(position));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail("{}: cannot write: {}", target_, reason());
+    if (n < 0) fail("{}: cannot write: {}", path_, reason());
     from += n;
     position += uint64_t(n);
     size -= size_t(n);
@@ -137,7 +141,7 @@ void AtomicFile::write_at(uint64_t position, const void* data, size_t size) {
 
 void AtomicFile::sync() {
   flush();
-  if (::fsync(fd_) != 0) fail("{}: cannot flush to disk: {}", target_, reason());
+  if (::fsync(fd_) != 0) fail("{}: cannot flush to disk: {}", path_, reason());
 }
 
 void AtomicFile::commit() {
@@ -146,17 +150,17 @@ void AtomicFile::commit() {
   if (closed != 0 || ::rename(temporary_.c_str(), target_.c_str()) != 0) {
     const std::string why = reason();
     ::unlink(temporary_.c_str());
-    fail("{}: cannot write: {}", target_, why);
+    fail("{}: cannot write: {}", path_, why);
   }
   sync_folder_of(target_);
+  hold_ = {};
 }
 
 AppendFile::AppendFile(std::string path, const std::function<bool(std::string_view)>& keep)
     : path_(std::move(path)) {
-  fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  constexpr int kFlags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  fd_ = ::open(output_target(path_).c_str(), kFlags, 0666);
   if (fd_ < 0) fail("{}: cannot create: {}", path_, reason());
-  struct stat st;
-  if (::fstat(fd_, &st) != 0 || !S_ISREG(st.st_mode)) return;  // a pipe or a terminal has no length to set
   size_t kept = 0;
   {
     const MappedFile before(path_);

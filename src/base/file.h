@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/output.h"
+
 namespace lora {
 
 // A whole file mapped read-only; pages are read when touched and shared with other processes.
@@ -35,13 +37,14 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Writes TARGET.tmp, then commit() flushes it to disk and renames it over TARGET. Destroyed
-// without commit(), it removes the temporary file. All errors throw Error naming the target.
+// Writes a temporary file beside the target (base/output.h), then commit() flushes it to disk and renames it
+// over the target. Destroyed without commit(), it removes the temporary file. The target is held until then:
+// another process's is an Error. A file that is replaced gives its permissions, and where that is allowed its
+// owner, to the new one; through a link the file is replaced that it names. All errors throw Error naming the
+// target.
 class AtomicFile {
  public:
-  explicit AtomicFile(std::string target);
-  // Where it lies until then.
-  static std::string temporary_name(const std::string& target);
+  explicit AtomicFile(std::string path);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -57,6 +60,8 @@ class AtomicFile {
   void commit();
 
  private:
+  std::string path_;  // as it was given
+  Hold hold_;
   std::string target_, temporary_;
   int fd_ = -1;
   uint64_t position_ = 0;
@@ -64,7 +69,8 @@ class AtomicFile {
   void flush();
 };
 
-// Text lines appended one at a time and flushed, for logs that others read while they grow.
+// Text lines appended one at a time and flushed, for logs that others read while they grow. Through a link
+// the file grows that it names; a pipe or a device is an Error.
 class AppendFile {
  public:
   AppendFile() = default;

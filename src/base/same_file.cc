@@ -6,6 +6,13 @@
 #include "base/file.h"
 
 namespace lora {
+namespace {
+
+std::string folder_of(const std::string& path) {
+  return std::filesystem::path(path).parent_path() / ".";
+}
+
+}  // namespace
 
 bool same_file(const std::string& a, const std::string& b) {
   namespace fs = std::filesystem;
@@ -17,7 +24,7 @@ bool same_file(const std::string& a, const std::string& b) {
 std::string replaced_by(const std::string& out, const std::string& input) {
   if (input.empty()) return "";
   const auto destroys = [&](const std::string& file) {
-    return same_file(out, file) || same_file(AtomicFile::temporary_name(out), file);
+    return same_file(out, file) || (is_temporary_of(out, file) && same_file(folder_of(out), folder_of(file)));
   };
   if (destroys(input)) return input;
   if (!is_directory(input)) return "";
@@ -33,6 +40,14 @@ void expect_new(const std::string& out, std::span<const std::string> inputs) {
     const std::string file = replaced_by(out, input);
     if (!file.empty()) fail("{}: the output would replace {}, which is read", out, file);
   }
+}
+
+Hold hold_new(const std::string& out, std::span<const std::string> inputs,
+              const std::function<void(std::string_view)>& say) {
+  expect_new(out, inputs);
+  Hold hold(out);
+  if (say && !hold.warning().empty()) say(hold.warning());
+  return hold;
 }
 
 }  // namespace lora

@@ -1,9 +1,13 @@
-// What writing a file would destroy: AtomicFile writes OUT.tmp and renames it over OUT, so both may be an
-// input.
+// What writing a file would destroy: what has its name, and what has a name that only its temporary files
+// have.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
+#include <string_view>
+
+#include "base/output.h"
 
 namespace lora {
 
@@ -15,5 +19,9 @@ std::string replaced_by(const std::string& out, const std::string& input);
 
 // Error if writing `out` would destroy one of the inputs, which are files, folders or "".
 void expect_new(const std::string& out, std::span<const std::string> inputs);
+
+// The same, and then the right to write it; its warning is said.
+[[nodiscard]] Hold hold_new(const std::string& out, std::span<const std::string> inputs,
+                            const std::function<void(std::string_view line)>& say);
 
 }  // namespace lora

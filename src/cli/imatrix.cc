@@ -30,7 +30,8 @@ int imatrix_command(const std::vector<std::string>& args) {
     print(help_page(line));
     return 0;
   }
-  expect_new(out, std::vector{options.model, source.file});
+  const Hold hold = hold_new(out, std::vector{options.model, source.file},
+                             [](std::string_view line) { put(stderr, fmt::format("{}\n", line)); });
   options.text = read_text(source, given, LineEnds::unix);
   catch_stop_signals();
 

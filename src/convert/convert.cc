@@ -210,14 +210,21 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
   const std::string name = last_part_of(options.folder, "model");
   set_general_keys(keys, config, name, n_parameters, type->file_type);
   set_architecture_keys(keys, config);
-  read_hf_vocabulary(options.folder, {config.n_vocab, weights.has_value()},
-                     {config.bos, config.eos, config.pad}, events.say)
-      .set_keys(keys);
   result.type = upper_case(options.vocab_only ? "vocab" : type->name);
-
   const std::string path =
       options.outfile.empty() ? fmt::format("{}-{}.gguf", name, result.type) : options.outfile;
   const std::vector<std::vector<size_t>> parts = split(plan, options.split_max_bytes);
+  for (size_t part = 0; part < parts.size(); ++part) {
+    result.files.push_back(path_of_part(path, part, parts.size()));
+    expect_new(result.files.back(), {&options.folder, 1});
+    output_target(result.files.back());
+  }
+  const Hold hold =
+      hold_new(result.files.front(), {&options.folder, 1}, events.say);  // stands for the others
+  read_hf_vocabulary(options.folder, {config.n_vocab, weights.has_value()},
+                     {config.bos, config.eos, config.pad}, events.say)
+      .set_keys(keys);
+
   std::deque<GgufOutput> outputs;
   ThreadPool pool(options.n_threads > 0 ? options.n_threads : physical_cores());
   TensorWriter writer(pool, events, total);
@@ -230,9 +237,7 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
       head.set("split.tensors.count", {GgufValueType::i32, {}, int64_t(plan.size())});
     }
     for (const size_t i : parts[part]) head.declare_tensor(plan[i].name, plan[i].type, plan[i].ne());
-    result.files.push_back(path_of_part(path, part, parts.size()));
-    expect_new(result.files.back(), {&options.folder, 1});
-    outputs.emplace_back(head, result.files.back());
+    outputs.emplace_back(head, result.files[part]);
     for (size_t i = 0; i < parts[part].size() && !events.should_stop(); ++i) {
       const PlannedTensor& tensor = plan[parts[part][i]];
       writer.write(tensor, source_of(tensor, config, *weights, buffer), outputs.back(), i);

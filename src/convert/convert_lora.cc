@@ -196,8 +196,9 @@ ConvertLoraResult convert_lora(const ConvertLoraOptions& options,
   Adapter& adapter = read.adapter;
   std::vector<std::string> inputs = read.base ? read.base->files : std::vector<std::string>();
   inputs.insert(inputs.end(), {options.input, options.base});
+  Hold hold;
   if (options.to_peft.empty()) {
-    expect_new(result.path, inputs);
+    hold = hold_new(result.path, inputs, say);
   } else {
     for (const std::string& path : peft_files(result.path)) expect_new(path, inputs);
   }

@@ -213,7 +213,7 @@ MergeResult merge(const MergeOptions& options, const MergeEvents& events) {
   if (inputs.size() > 1) events.say(fmt::format("{}: {} files become one", options.base, inputs.size()));
   for (const LoraFile& file : options.loras) inputs.push_back(file.path);
   inputs.push_back(options.checkpoint);
-  expect_new(options.out, inputs);
+  const Hold hold = hold_new(options.out, inputs, events.say);
 
   Merged merged;
   read_adapters(merged, options, base, events);

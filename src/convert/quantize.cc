@@ -57,7 +57,12 @@ QuantizeResult quantize(const QuantizeOptions& options, const QuantizeEvents& ev
   expect_model(model);
   std::vector<std::string> inputs = files_of(model);
   inputs.push_back(options.imatrix);
-  expect_new(options.out, inputs);
+  Hold hold;
+  if (options.dry_run) {
+    expect_new(options.out, inputs);
+  } else {
+    hold = hold_new(options.out, inputs, events.say);
+  }
   std::optional<Imatrix> imatrix;
   if (!options.imatrix.empty()) imatrix = read_imatrix(options.imatrix);
   const std::vector<TensorChoice> choices =

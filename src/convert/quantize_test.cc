@@ -176,9 +176,9 @@ TEST(Quantize, DamagedWeightsAndWrongFilesAreRefused) {
   options.in = options.out = good;
   EXPECT_THAT(error_of(options), testing::HasSubstr("would replace"));
   options.out = folder.at("same");
-  options.in = options.out + ".tmp";
+  options.in = options.out + ".0123456789abcdef.tmp";
   std::filesystem::copy_file(good, options.in);
-  EXPECT_THAT(error_of(options), testing::HasSubstr("same.tmp, which is read"));
+  EXPECT_THAT(error_of(options), testing::HasSubstr("same.0123456789abcdef.tmp, which is read"));
   EXPECT_EQ(std::filesystem::file_size(options.in), std::filesystem::file_size(good));
   std::filesystem::remove(options.in);
   options.in = good;

@@ -20,7 +20,11 @@ namespace {
 class Run {
  public:
   Run(const FinetuneOptions& options, const FinetuneEvents& events)
-      : options_(options), events_(events), setup_(options), remaining_(setup_.mean_tokens()) {}
+      : options_(options),
+        events_(events),
+        holds_(hold_outputs(options, events.say)),
+        setup_(options),
+        remaining_(setup_.mean_tokens()) {}
 
   FinetuneResult train() {
     check_outputs(options_, std::max(setup_.n_iter, state_.iteration));
@@ -63,6 +67,7 @@ class Run {
     std::optional<Lbfgs> lbfgs;
     if (options_.optimizer == Optimizer::lbfgs) lbfgs.emplace(setup_.parameters, setup_.lbfgs, setup_.pool);
     cut_back_metrics();
+    finish_save();
     step.set_give_up([this] { return stop_asked(); });
     if (!setup_.held_out.empty() && (!setup_.resumed || state_.evaluation_due) && !evaluate_at_start(step)) {
       stop();
@@ -245,6 +250,18 @@ class Run {
     return saved.error;
   }
 
+  // Of the run before, which may have been killed in it.
+  void finish_save() {
+    if (!setup_.resumed) return;
+    try {
+      for (const std::string& path : write_missing_adapters(setup_)) {
+        say(fmt::format("{}: written from {}, it was missing", path, options_.checkpoint_in));
+      }
+    } catch (const Error& e) {
+      say(fmt::format("warning: the adapter of iteration {} is not written: {}", state_.iteration, e.what()));
+    }
+  }
+
   void save_on_the_way() {
     const std::string error = save_all();
     if (error.empty()) return;
@@ -262,6 +279,7 @@ class Run {
 
   const FinetuneOptions& options_;
   const FinetuneEvents& events_;
+  const std::vector<Hold> holds_;  // before anything is read
   Setup setup_;
   TrainState& state_ = setup_.state;
   RemainingTime remaining_;
@@ -276,7 +294,7 @@ class Run {
 FinetuneResult finetune(const FinetuneOptions& options, const FinetuneEvents& events) {
   if (options.only_write_lora) {
     FinetuneResult result;
-    result.lora_path = write_adapter_of_checkpoint(options, result.iterations);
+    result.lora_path = write_adapter_of_checkpoint(options, result.iterations, events.say);
     result.why = "--only-write-lora: nothing was trained";
     return result;
   }

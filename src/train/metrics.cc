@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "base/numbers.h"
 
 namespace lora {
 
 namespace {
+
+constexpr std::string_view kStart = R"({"iter":)";
 
 std::string val_loss_field(double val_loss) {
   return fmt::format(R"(,"val_loss":{:.9g})", val_loss);
@@ -14,7 +17,6 @@ std::string val_loss_field(double val_loss) {
 
 // 0 if the line is not of a metrics file.
 int64_t iteration_of(std::string_view line) {
-  constexpr std::string_view kStart = R"({"iter":)";
   if (!line.starts_with(kStart)) return 0;
   line.remove_prefix(kStart.size());
   return take_number<int64_t>(line).value_or(0);
@@ -30,7 +32,21 @@ std::string to_json(const IterationRecord& r) {
       r.rss_bytes, r.val_loss ? val_loss_field(*r.val_loss) : "");
 }
 
+void expect_metrics_file(const std::string& path) {
+  if (!file_exists(path)) return;
+  const MappedFile file(output_target(path));
+  const std::string_view text = file.text(), line = text.substr(0, text.find('\n'));
+  // A line that a failing disk cut short has no end.
+  const bool cut_short = line.size() == text.size() && kStart.starts_with(line.substr(0, kStart.size()));
+  if (iteration_of(line) > 0 || cut_short) return;
+  fail(
+      "--metrics: {}: does not begin with a line of metrics, so it is another file: name a new one, or "
+      "remove it",
+      path);
+}
+
 AppendFile open_metrics(const std::string& path, int64_t last_kept) {
+  expect_metrics_file(path);
   return {path, [=](std::string_view line) {
             const int64_t iter = iteration_of(line);
             return 1 <= iter && iter <= last_kept;

@@ -12,6 +12,9 @@ namespace lora {
 // One line of the metrics file; floats with nine significant digits, which is every bit of an f32.
 std::string to_json(const IterationRecord& record);
 
+// Error naming the file if something else than metrics is there, which writing them would cut away.
+void expect_metrics_file(const std::string& path);
+
 // A file whose first lines, iterations 1 to last_kept, stay; the rest is cut.
 AppendFile open_metrics(const std::string& path, int64_t last_kept);
 

@@ -1,9 +1,12 @@
 #include "train/saver.h"
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/same_file.h"
 #include "kernels/optimizer/adamw.h"
 #include "train/outputs.h"
 
@@ -58,14 +61,39 @@ Saved save(const Setup& setup) {
   return saved;
 }
 
+std::vector<std::string> write_missing_adapters(const Setup& setup) {
+  const FinetuneOptions& options = setup.options;
+  const int64_t iteration = setup.state.iteration;
+  const std::vector<std::string> checkpoints = output_paths(options, options.checkpoint_out, iteration);
+  const auto began_with = [&](const std::string& path) { return same_file(path, options.checkpoint_in); };
+  if (std::ranges::none_of(checkpoints, began_with)) return {};
+  const bool is_latest = began_with(checkpoints.back());
+  std::vector<std::string> missing;
+  std::optional<Adapter> adapter;
+  const std::vector<std::string> paths = output_paths(options, options.lora_out, iteration);
+  for (const std::string& path : paths) {
+    const bool is_missing = !file_exists(path);
+    if (!is_missing && !(is_latest && path == paths.back())) continue;
+    if (!adapter) adapter = adapter_of(setup.parameters, setup.state, setup.model, options.n_ctx);
+    write_adapter_gguf(*adapter, path);
+    if (is_missing) missing.push_back(path);
+  }
+  return missing;
+}
+
 void save_best(const Setup& setup) {
   write_adapter_gguf(adapter_of(setup.parameters, setup.state, setup.model, setup.options.n_ctx),
                      best_path(setup.options));
 }
 
-std::string write_adapter_of_checkpoint(const FinetuneOptions& options, int64_t& iteration) {
+std::string write_adapter_of_checkpoint(const FinetuneOptions& options, int64_t& iteration,
+                                        const std::function<void(std::string_view)>& say) {
   const std::string& path = options.checkpoint_in;
   check_options(options);
+  FinetuneOptions written = options;  // that is all
+  written.checkpoint_out = written.metrics = "";
+  written.save_best = false;
+  const std::vector<Hold> holds = hold_outputs(written, say);
   if (!file_exists(path)) fail("--only-write-lora: no checkpoint {} (--checkpoint-in names it)", path);
   const Checkpoint checkpoint = read_checkpoint(path);
   const auto number = [&](std::string_view name) { return number_setting(checkpoint, path, name); };
@@ -75,6 +103,7 @@ std::string write_adapter_of_checkpoint(const FinetuneOptions& options, int64_t&
     fail("{}: model differs: the checkpoint is not of {}", path, options.model_base);
   expect_asked_for(options, checkpoint);
   iteration = checkpoint.state.iteration;
+  check_outputs(written, iteration);
   std::string last;
   const Adapter adapter =
       adapter_of(checkpoint.parameters, checkpoint.state, model, std::llround(number("--ctx")));

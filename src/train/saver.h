@@ -1,7 +1,10 @@
 // Writes a run's adapters and checkpoints under the names that the options give them.
 #pragma once
 
+#include <functional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "train/setup.h"
 
@@ -16,11 +19,17 @@ struct Saved {
 // Error, and nothing is written, if the values are not finite.
 Saved save(const Setup& setup);
 
+// A save writes the adapters after the checkpoint: where a run that is resumed from a checkpoint of its own
+// outputs was killed in between, they are written now. Returns those that were not there; the latest one is
+// written in any case, since there it would be an older one. Error if one cannot be written.
+std::vector<std::string> write_missing_adapters(const Setup& setup);
+
 // The adapter alone, for the best held-out loss so far. Error if it cannot be written.
 void save_best(const Setup& setup);
 
 // The adapter of a checkpoint, under the names of its iteration. Error if there is no checkpoint, or it is of
 // another model. Returns the last path written, and says through `iteration` whose it is.
-std::string write_adapter_of_checkpoint(const FinetuneOptions& options, int64_t& iteration);
+std::string write_adapter_of_checkpoint(const FinetuneOptions& options, int64_t& iteration,
+                                        const std::function<void(std::string_view line)>& say);
 
 }  // namespace lora

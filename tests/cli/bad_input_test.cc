@@ -329,6 +329,7 @@ std::vector<Case> outputs() {
   const Make to_full = [](const Folder& f) {
     std::filesystem::create_symlink("/dev/full", f.at("lora.gguf"));
   };
+  const std::string temporary = "a.gguf.0123456789abcdef.tmp";
   return {
       {"OutputFolderMissing", nothing, kFinetune + Args{"--lora-out", "none/lora.gguf"}, kFailed,
        "none/lora.gguf"},
@@ -342,20 +343,20 @@ std::vector<Case> outputs() {
        "lora.gguf: "},
       {"OutputIsADevice", to_full, kFinetune + Args{"--lora-out", "lora.gguf"}, kFailed,
        "lora.gguf: cannot write: not a regular file"},
-      {"MetricsOnAFullDevice", nothing, kFinetune + Args{"--metrics", "/dev/full"}, kFailed,
-       "/dev/full: cannot write"},
+      {"MetricsAreADevice", nothing, kFinetune + Args{"--metrics", "/dev/full"}, kFailed,
+       "/dev/full: cannot write: not a regular file"},
       {"OutputIsTheModel", nothing, kFinetune + Args{"--lora-out", "./model.gguf"}, kFailed,
        "the file of --model-base"},
       {"OutputIsTheText", nothing, kFinetune + Args{"--checkpoint-out", "text.txt"}, kFailed,
        "the file of --train-data"},
       {"MetricsAreTheText", nothing, kFinetune + Args{"--metrics", "text.txt"}, kFailed,
        "the file of --train-data"},
-      {"OutputsFirstNameIsTheModel", [](const Folder& f) { f.write("a.gguf.tmp", f.read("model.gguf")); },
-       kFinetune + Args{"-m", "a.gguf.tmp", "--lora-out", "a.gguf"}, kFailed,
-       "--lora-out: a.gguf is written as a.gguf.tmp first, the file of --model-base"},
-      {"OutputsFirstNameIsTheOther", nothing,
-       kFinetune + Args{"--lora-out", "a.gguf", "--checkpoint-out", "a.gguf.tmp"}, kFailed,
-       "--lora-out: a.gguf is written as a.gguf.tmp first, the file of --checkpoint-out"},
+      {"OutputsTemporaryIsTheModel", [=](const Folder& f) { f.write(temporary, f.read("model.gguf")); },
+       kFinetune + Args{"-m", temporary, "--lora-out", "a.gguf"}, kFailed,
+       "--lora-out: " + temporary + " is the file of --model-base, and named as a temporary file of a.gguf"},
+      {"OutputsTemporaryIsTheOther", nothing,
+       kFinetune + Args{"--lora-out", "a.gguf", "--checkpoint-out", temporary}, kFailed,
+       "--checkpoint-out: " + temporary + " is the file of --lora-out, and named as a temporary file of a.gguf"},
       {"OutputsAreOne", nothing, kFinetune + Args{"--lora-out", "a.gguf", "--checkpoint-out", "a.gguf"},
        kUsage, "--checkpoint-out: a.gguf is the file of --lora-out"},
   };

@@ -137,11 +137,11 @@ TEST(ConvertLora, NothingThatIsReadIsReplaced) {
   LoraFolder folder;
   folder.peft.config["base_model_name_or_path"] = "implied.gguf";
   folder.write_peft();
-  folder.write("base.gguf.tmp", folder.read("model.gguf"));
+  folder.write("base.gguf.0123456789abcdef.tmp", folder.read("model.gguf"));
   std::filesystem::rename(folder.at("model.gguf"), folder.at("implied.gguf"));
-  ASSERT_EQ(folder.lora({"convert-lora", "peft", "-o", "a.gguf.tmp"}).status, 0);
+  ASSERT_EQ(folder.lora({"convert-lora", "peft", "-o", "a.gguf.0123456789abcdef.tmp"}).status, 0);
   std::filesystem::create_directories(folder.at("to"));
-  folder.write("to/adapter_config.json.tmp", folder.read("a.gguf.tmp"));
+  folder.write("to/adapter_config.json.0123456789abcdef.tmp", folder.read("a.gguf.0123456789abcdef.tmp"));
   const auto contents = [&] {
     std::map<std::string, std::string> result;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path)) {
@@ -154,9 +154,9 @@ TEST(ConvertLora, NothingThatIsReadIsReplaced) {
       {"peft", "-o", "implied.gguf"},
       {"peft", "-o", "peft/adapter_model.safetensors"},
       {"peft", "-o", "peft/adapter_config.json"},
-      {"peft", "--base", "base.gguf.tmp", "-o", "base.gguf"},
-      {"a.gguf.tmp", "-o", "a.gguf"},
-      {"to/adapter_config.json.tmp", "--base", "implied.gguf", "--to-peft", "to"},
+      {"peft", "--base", "base.gguf.0123456789abcdef.tmp", "-o", "base.gguf"},
+      {"a.gguf.0123456789abcdef.tmp", "-o", "a.gguf"},
+      {"to/adapter_config.json.0123456789abcdef.tmp", "--base", "implied.gguf", "--to-peft", "to"},
       {"peft", "--to-peft", "peft"},
   };
   for (const std::vector<std::string>& args : cases) {

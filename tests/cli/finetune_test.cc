@@ -184,10 +184,11 @@ TEST_F(Finetune, EmptyNamesWriteNothing) {
   EXPECT_EQ(folder.names(), (std::set<std::string>{"model.gguf", "text.txt"}));
 }
 
-TEST_F(Finetune, ALeftoverTemporaryFileIsOverwritten) {
-  folder.write("lora.gguf.tmp", std::string(1 << 20, 'x'));
+TEST_F(Finetune, ALeftoverTemporaryFileIsRemoved) {
+  const std::string left = "lora.gguf.0123456789abcdef.tmp";
+  folder.write(left, std::string(1 << 20, 'x'));
   adapter({});
-  EXPECT_FALSE(folder.has("lora.gguf.tmp"));
+  EXPECT_FALSE(folder.has(left));
   EXPECT_EQ(folder.lora({"inspect", "lora.gguf"}).status, 0);
 }
 
