@@ -52,8 +52,14 @@ struct LanguageModel::Impl {
     }
     if (n_targets == 0) fail("samples: no token to predict");
     const int64_t n = int64_t(ids.size());
-    Step step(model, plan_step(model, n, longest, model.config.n_layer, gradients, input, pool.size()), input,
-              pool);
+    // Every plan gives the same bits; where the system does not tell what is free, the smallest is taken.
+    const StepPlan plan =
+        gradients ? plan_step_within(available_memory(model.gguf.file_bytes()).value_or(0) / 10 * 9, model, n,
+                                     longest, input, pool.size())
+                  : plan_step(model, n, longest, 0, false, input, pool.size());
+    expect_memory(fmt::format("samples of {} tokens", n), uint64_t(plan.total_bytes()),
+                  "fewer at once need less");
+    Step step(model, plan, input, pool);
     std::vector<double> losses(ids.size());
     const StepTokens tokens{ids, targets, positions, segments};
     if (gradients) {
@@ -145,8 +151,12 @@ void LanguageModel::save_adapter(const std::string& path) const {
 std::string LanguageModel::generate(std::string_view prompt, const ContinuationOptions& options) {
   const std::vector<Token> tokens = impl_->tokenizer.encode_with_bos(prompt);
   const int64_t n_predict = std::max<int64_t>(options.n_predict, 0);
-  Decoder decoder(impl_->model, int64_t(tokens.size()) + std::max<int64_t>(n_predict, 1), kPromptBatch,
-                  impl_->input == GemmInput::bf16 ? Precision::bf16 : Precision::f32, impl_->pool);
+  const Precision precision = impl_->input == GemmInput::bf16 ? Precision::bf16 : Precision::f32;
+  const int64_t n_ctx = int64_t(tokens.size()) + std::max<int64_t>(n_predict, 1);
+  expect_memory(fmt::format("the keys and values of {} tokens", n_ctx),
+                Decoder::memory_bytes(impl_->model, n_ctx, kPromptBatch, precision, impl_->pool.size()),
+                "fewer tokens need less");
+  Decoder decoder(impl_->model, n_ctx, kPromptBatch, precision, impl_->pool);
   Sampler sampler{{.temp = options.temp}, options.seed};
   std::string result;
   continue_text({impl_->model, impl_->tokenizer, decoder, sampler}, tokens, {.n_predict = n_predict},

@@ -14,6 +14,10 @@
 //
 // Every function throws an exception derived from std::runtime_error whose message names the file or argument
 // at fault. Nothing is printed. One object may be used by one thread at a time; it computes with many.
+//
+// No signal handler is installed. A model's file is mapped while an object uses it: replace it by a rename.
+// One that is cut short or overwritten in place, or whose disk fails, ends the program by SIGBUS, as mapped
+// files do.
 #pragma once
 
 #include <cstdint>
@@ -65,7 +69,8 @@ class LanguageModel {
   LanguageModel(LanguageModel&&) noexcept;
   LanguageModel& operator=(LanguageModel&&) noexcept;
 
-  // Applies an adapter GGUF, a `ggla` file or a folder of PEFT or MLX at run time, beside those attached before.
+  // Applies an adapter GGUF, a `ggla` file or a folder of PEFT or MLX at run time, beside those attached
+  // before.
   void attach_adapter(const std::string& path, double scale = 1);
 
   // Adds a fresh adapter to every linear layer of every block, to be trained. Once per model.

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/lost_pages.h"
 
 namespace lora {
 namespace {
@@ -21,11 +22,19 @@ std::string reason() {
   return std::strerror(errno);
 }
 
+// After a call that could not write what lies at `data`; that may be a file that cannot be read.
+[[noreturn]] void fail_to_write(const std::string& name, const char* data) {
+  const std::string why = reason();
+  if (errno == EFAULT) note_unreadable(data);
+  expect_no_lost_pages();
+  fail("{}: cannot write: {}", name, why);
+}
+
 void write_all(int fd, const char* data, size_t size, const std::string& name) {
   while (size > 0) {
     const ssize_t n = ::write(fd, data, size);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail("{}: cannot write: {}", name, reason());
+    if (n < 0) fail_to_write(name, data);
     data += n;
     size -= size_t(n);
   }
@@ -59,6 +68,7 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
     } else {
       data_ = static_cast<const std::byte*>(p);
       size_ = size_t(st.st_size);
+      begin_mapping(fd, data_, size_, path_);
     }
   }
   ::close(fd);
@@ -66,7 +76,9 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
 }
 
 MappedFile::~MappedFile() {
-  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (!data_) return;
+  end_mapping(data_);
+  ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
 void MappedFile::release(std::span<const std::byte> part) {
@@ -113,6 +125,7 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::flush() {
+  expect_no_lost_pages();
   write_all(fd_, buffered_.data(), buffered_.size(), path_);
   buffered_.clear();
 }
@@ -129,10 +142,11 @@ void AtomicFile::write(const void* data, size_t size) {
 }
 
 void AtomicFile::write_at(uint64_t position, const void* data, size_t size) {
+  expect_no_lost_pages();
   for (const char* from = static_cast<const char*>(data); size > 0;) {
     const ssize_t n = ::pwrite(fd_, from, size, off_t(position));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail("{}: cannot write: {}", path_, reason());
+    if (n < 0) fail_to_write(path_, from);
     from += n;
     position += uint64_t(n);
     size -= size_t(n);
@@ -146,6 +160,8 @@ void AtomicFile::sync() {
 
 void AtomicFile::commit() {
   sync();
+  look_for_cut_files();
+  expect_no_lost_pages();  // else what is written may come of zeros
   const int closed = ::close(std::exchange(fd_, -1));
   if (closed != 0 || ::rename(temporary_.c_str(), target_.c_str()) != 0) {
     const std::string why = reason();

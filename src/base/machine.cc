@@ -1,16 +1,22 @@
 #include "base/machine.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
-#include <limits>
+#include <memory>
 #include <set>
-#include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/limits.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -29,31 +35,32 @@ int64_t number_in(const std::string& path) {
   return in >> value ? value : -1;
 }
 
-// A "Name:   123 kB" line of a /proc file, in bytes; 0 if absent.
-uint64_t kilobyte_field(const char* path, const std::string& name) {
-  std::ifstream in(path);
-  for (std::string line; std::getline(in, line);) {
-    if (line.compare(0, name.size(), name) == 0) return std::stoull(line.substr(name.size())) * 1024;
-  }
-  return 0;
+// A line of /proc/self/status, in bytes; 0 if it is not there.
+uint64_t own_bytes(const char* name) {
+  return kilobyte_field("/proc/self/status", name).value_or(0);
 }
 
-// This process's cgroup v2 folder, "" if there is none.
-std::string cgroup_folder() {
-  std::ifstream in("/proc/self/cgroup");
-  for (std::string line; std::getline(in, line);) {
-    if (line.rfind("0::", 0) == 0) return "/sys/fs/cgroup" + line.substr(3);
+// Numbers of the processors that this process may run on.
+std::vector<int> allowed_processors() {
+  std::vector<int> processors;
+  // The kernel refuses a set that is smaller than its own, whose size it does not tell.
+  for (int n = CPU_SETSIZE; n <= 1 << 20; n *= 2) {
+    const std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> mask(CPU_ALLOC(size_t(n)),
+                                                                [](cpu_set_t* set) { CPU_FREE(set); });
+    const size_t bytes = CPU_ALLOC_SIZE(size_t(n));
+    if (!mask) break;
+    CPU_ZERO_S(bytes, mask.get());
+    if (sched_getaffinity(0, bytes, mask.get()) != 0) {
+      if (errno == EINVAL) continue;
+      break;
+    }
+    for (int cpu = 0; cpu < n; ++cpu) {
+      if (CPU_ISSET_S(size_t(cpu), bytes, mask.get())) processors.push_back(cpu);
+    }
+    return processors;
   }
-  return "";
-}
-
-double cgroup_cores() {
-  for (const std::string& folder : {cgroup_folder(), std::string("/sys/fs/cgroup")}) {
-    std::ifstream in(folder + "/cpu.max");
-    double quota, period;
-    if (in >> quota >> period && period > 0) return quota / period;
-  }
-  return std::numeric_limits<double>::infinity();
+  for (int cpu = 0; cpu < int(std::thread::hardware_concurrency()); ++cpu) processors.push_back(cpu);
+  return processors;
 }
 
 CpuFeatures detect() {
@@ -95,18 +102,14 @@ CpuFeatures detect() {
 }  // namespace
 
 int physical_cores() {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return 1;
   std::set<std::pair<int64_t, int64_t>> cores;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &mask)) continue;
+  for (int cpu : allowed_processors()) {
     const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
     const int64_t core = number_in(folder + "core_id");
     cores.emplace(number_in(folder + "physical_package_id"), core < 0 ? cpu + (1 << 20) : core);
   }
-  const double limit = std::max(1.0, cgroup_cores());
-  return std::max(1, int(std::min(double(cores.size()), limit)));
+  const double n = double(cores.size());
+  return std::max(1, int(std::min(n, cpu_quota().value_or(n))));
 }
 
 const CpuFeatures& cpu_features() {
@@ -114,31 +117,38 @@ const CpuFeatures& cpu_features() {
   return features;
 }
 
-uint64_t available_memory() {
-  uint64_t available = kilobyte_field("/proc/meminfo", "MemAvailable:");
-  const std::string own = cgroup_folder();
-  for (const auto& [limit_file, use_file] :
-       {std::pair{own + "/memory.max", own + "/memory.current"},
-        std::pair{std::string("/sys/fs/cgroup/memory.max"), std::string("/sys/fs/cgroup/memory.current")},
-        std::pair{std::string("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-                  std::string("/sys/fs/cgroup/memory/memory.usage_in_bytes")}}) {
-    const int64_t limit = number_in(limit_file), use = number_in(use_file);
-    if (limit > 0 && use >= 0) available = std::min(available, uint64_t(std::max<int64_t>(limit - use, 0)));
+std::optional<uint64_t> available_memory(uint64_t file_bytes) {
+  std::optional<uint64_t> available = free_memory();
+  if (available) *available -= std::min(*available, file_bytes);
+  // Address space is used up by what is mapped already, files too.
+  for (const auto& [resource, use] : {std::pair{RLIMIT_AS, "VmSize:"}, std::pair{RLIMIT_DATA, "VmData:"}}) {
+    rlimit limit;
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) continue;
+    const uint64_t left = limit.rlim_cur - std::min<uint64_t>(limit.rlim_cur, own_bytes(use));
+    available = std::min(available.value_or(left), left);
   }
   return available;
 }
 
+void expect_memory(std::string_view what, uint64_t bytes, std::string_view way_out) {
+  const std::optional<uint64_t> available = available_memory();
+  if (!available || bytes <= *available) return;
+  constexpr double kMib = 1 << 20;
+  fail("memory: {} need {:.1f} MiB, {:.1f} MiB are available ({})", what, double(bytes) / kMib,
+       double(*available) / kMib, way_out);
+}
+
 uint64_t resident_anonymous_bytes() {
-  return kilobyte_field("/proc/self/status", "RssAnon:");
+  return own_bytes("RssAnon:");
 }
 uint64_t resident_bytes() {
-  return kilobyte_field("/proc/self/status", "VmRSS:");
+  return own_bytes("VmRSS:");
 }
 uint64_t resident_file_bytes() {
-  return kilobyte_field("/proc/self/status", "RssFile:");
+  return own_bytes("RssFile:");
 }
 uint64_t peak_resident_bytes() {
-  return kilobyte_field("/proc/self/status", "VmHWM:");
+  return own_bytes("VmHWM:");
 }
 
 }  // namespace lora

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string_view>
 
 namespace lora {
 
-// Physical cores this process may run on: its affinity mask and cgroup CPU quota are respected,
-// hyper-threads of one core count once. At least 1.
+// Physical cores this process may run on: its affinity mask and the processor quotas of its control groups
+// are respected, hyper-threads of one core count once. At least 1.
 int physical_cores();
 
 // Instruction-set extensions that both the CPU and the operating system support. `amx` also asks
@@ -24,9 +26,15 @@ struct CpuFeatures {
 };
 const CpuFeatures& cpu_features();
 
-// Bytes that could be allocated now without swapping, within this process's cgroup; 0 if unknown.
-uint64_t available_memory();
-// Bytes of this process's resident pages that are not file mappings (RssAnon), and all of them (VmRSS).
+// Bytes that could be allocated now without swapping while so many bytes of mapped files stay in memory,
+// within the limits of this process: its control groups (base/limits.h), its address space (ulimit -v, -d).
+// nullopt: cannot tell.
+std::optional<uint64_t> available_memory(uint64_t file_bytes = 0);
+// Error "memory: WHAT need … (WAY_OUT)" unless so many bytes are available; what cannot be told is let pass,
+// and ends in std::bad_alloc at worst where the system has a limit.
+void expect_memory(std::string_view what, uint64_t bytes, std::string_view way_out);
+// 0 where the system does not tell: bytes of this process's resident pages that are not file mappings
+// (RssAnon), and all of them (VmRSS).
 uint64_t resident_anonymous_bytes();
 uint64_t resident_bytes();
 // Of file mappings (RssFile), and the most that all of them have been so far (VmHWM).

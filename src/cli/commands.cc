@@ -7,6 +7,8 @@
 #include <new>
 
 #include "base/error.h"
+#include "base/lost_pages.h"
+#include "base/signals.h"
 #include "cli/parse.h"
 #include "cli/put.h"
 #include "cli/suggest.h"
@@ -72,8 +74,10 @@ int dispatch(const std::vector<std::string>& args) {
                                nearest(name, known)));
 }
 
-int report(int status, const char* what) {
+int report(int status, std::string what) {
   std::fflush(stdout);
+  // What went wrong with a file that reads as zeros is no error of its own.
+  if (const std::string lost = lost_pages(); what.find(lost) == what.npos) what = lost;
   say(stderr, fmt::format("error: {}", what));
   return status;
 }
@@ -81,8 +85,11 @@ int report(int status, const char* what) {
 }  // namespace
 
 int run_program(const std::vector<std::string>& args) {
+  ignore_file_size_signal();
+  catch_lost_pages();
   try {
     const int status = dispatch(args);
+    if (const std::string lost = lost_pages(); !lost.empty()) return report(1, lost);
     if (std::fflush(stdout) != 0 || std::ferror(stdout))
       return report(1, "standard output: cannot be written");
     return status;

@@ -26,7 +26,7 @@ std::string table(const Estimate& e) {
   for (const MemoryPart& part : e.memory) text += row(part.name, mib(part.bytes));
   text += row("in all, beyond the model's file", mib(e.memory_bytes));
   text += row("the model's file, mapped", mib(e.model_bytes));
-  text += row("free on this machine", mib(e.free_bytes));
+  text += row("free on this machine", e.free_bytes ? mib(int64_t(*e.free_bytes)) : "cannot tell");
   text += fmt::format("time{}\n", e.at_least ? ", at least" : "");
   text += row("an iteration", fmt::format("{:.3f} s", e.iteration_s));
   if (e.n_evaluations > 0)

@@ -13,8 +13,7 @@ Chat::Chat(const GenerateOptions& options, const std::function<void(std::string_
       seed_(options.seed < 0 ? entropy_seed() : uint64_t(options.seed)),
       sampler_{options.sampler, seed_} {
   warn_about_context(session_, n_ctx_, say);
-  expect_memory(fmt::format("the keys and values of {} tokens", n_ctx_),
-                Decoder::cache_bytes(session_.model, n_ctx_));
+  expect_decoder_memory(session_, n_ctx_);
   for (std::string& stop : chat_stops(template_)) options_.stop.push_back(std::move(stop));
   start_over();
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "generate/session.h"
 #include "model/step.h"
 
@@ -45,12 +46,17 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
   if (n_text + (bos ? 1 : 0) < 2) fail("text: {} tokens, nothing to predict", n_text);
 
   const int64_t n_windows = (n_text + piece - 1) / piece;
-  const int64_t at_once = std::max<int64_t>(1, kTokensAtOnce / options.n_ctx);
   const int64_t longest = std::min(options.n_ctx, n_text + 1);
-  const int64_t n_tokens = std::min(at_once * options.n_ctx, n_text + n_windows);
-  const StepPlan plan =
-      plan_step(session.model, n_tokens, longest, 0, false, session.input, session.pool.size());
-  expect_memory(fmt::format("windows of {} tokens", options.n_ctx), uint64_t(plan.total_bytes()));
+  const auto plan_of = [&](int64_t n) {
+    const int64_t n_tokens = std::min(n * options.n_ctx, n_text + n_windows);
+    return plan_step(session.model, n_tokens, longest, 0, false, session.input, session.pool.size());
+  };
+  int64_t at_once = std::max<int64_t>(1, kTokensAtOnce / options.n_ctx);
+  const std::optional<uint64_t> available = available_memory();
+  while (available && at_once > 1 && uint64_t(plan_of(at_once).total_bytes()) > *available) --at_once;
+  const StepPlan plan = plan_of(at_once);
+  expect_memory(fmt::format("windows of {} tokens", options.n_ctx), uint64_t(plan.total_bytes()),
+                "a smaller --ctx-size needs less");
   Step step(session.model, plan, session.input, session.pool);
   std::map<const std::byte*, std::string_view> names;
   if (events.on_input) {

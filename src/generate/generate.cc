@@ -29,9 +29,13 @@ GenerateResult generate(const GenerateOptions& options, const GenerateEvents& ev
   }
   const uint64_t seed = options.seed < 0 ? entropy_seed() : uint64_t(options.seed);
   Sampler sampler{options.sampler, seed};
-  expect_memory(fmt::format("the keys and values of {} tokens", n_ctx),
-                Decoder::cache_bytes(session.model, n_ctx));
-  Decoder decoder(session.model, n_ctx, kPromptBatch, session.precision, session.pool);
+  // A continuation of known length needs no more of the context than that.
+  const auto n_prompt = int64_t(prompt.size());
+  const int64_t n_used =
+      options.n_predict >= 0 ? std::min(n_ctx - n_prompt, options.n_predict) : n_ctx - n_prompt;
+  const int64_t n_room = n_prompt + std::max<int64_t>(1, n_used);
+  expect_decoder_memory(session, n_room);
+  Decoder decoder(session.model, n_room, kPromptBatch, session.precision, session.pool);
   if (options.echo && events.on_text && !options.prompt.empty()) events.on_text(options.prompt);
   const Continuation done =
       continue_text({session.model, session.tokenizer, decoder, sampler}, prompt,

@@ -3,6 +3,7 @@
 #include "adapter/parameters.h"
 #include "base/error.h"
 #include "base/machine.h"
+#include "model/decoder.h"
 
 namespace lora {
 namespace {
@@ -68,11 +69,11 @@ void warn_about_context(const Session& session, int64_t n_ctx,
   }
 }
 
-void expect_memory(std::string_view what, uint64_t bytes) {
-  const uint64_t available = available_memory();
-  if (bytes <= available) return;
-  fail("memory: {} need {:.1f} MiB, {:.1f} MiB are available (a smaller --ctx-size needs less)", what,
-       double(bytes) / (1 << 20), double(available) / (1 << 20));
+void expect_decoder_memory(const Session& session, int64_t n_ctx) {
+  expect_memory(
+      fmt::format("the keys and values of {} tokens", n_ctx),
+      Decoder::memory_bytes(session.model, n_ctx, kPromptBatch, session.precision, session.pool.size()),
+      "a smaller --ctx-size needs less");
 }
 
 }  // namespace lora

@@ -54,7 +54,7 @@ RopeValues rope_values(std::span<const TrainedRope> trained, const RopeValues& a
 void warn_about_context(const Session& session, int64_t n_ctx,
                         const std::function<void(std::string_view)>& say);
 
-// Error unless so many bytes are available; `what` takes them, and less of it would take less.
-void expect_memory(std::string_view what, uint64_t bytes);
+// Error unless what a Decoder of so many tokens takes is available.
+void expect_decoder_memory(const Session& session, int64_t n_ctx);
 
 }  // namespace lora

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/machine.h"
 #include "base/random.h"
 #include "base/timing.h"
 #include "kernels/bandwidth.h"
@@ -27,6 +28,10 @@ GenerationSpeed measure_generation(BenchModel& bench, const BenchOptions& option
   result.weight_bytes = bench.weight_bytes();
   result.cache_bytes = int64_t(Decoder::cache_bytes(model, n_ctx));
 
+  expect_memory(
+      fmt::format("the keys and values of {} tokens", n_ctx),
+      Decoder::memory_bytes(model, n_ctx, kPromptBatch, options.training.precision, bench.pool.size()),
+      "a smaller --prompt or --n-predict needs less");
   std::vector<double> prompt_times, token_times;
   for (int64_t i = 0; i <= options.iterations; ++i) {
     Decoder decoder(model, n_ctx, kPromptBatch, options.training.precision, bench.pool);

@@ -66,7 +66,7 @@ TrainingSpeed measure_training(BenchModel& bench, const BenchOptions& options,
 
   TrainingSpeed result;
   result.lora_bytes = parameters.memory_bytes();
-  result.plan = make_plan(o, model, o.n_ctx, result.lora_bytes, bench.input, bench.pool.size());
+  result.plan = make_plan(o, model, o.n_ctx, {0, result.lora_bytes}, bench.input, bench.pool.size());
   result.n_tokens = o.n_batch * o.n_ctx;
   result.useful_flop = 4.0 * double(bench.n_weights()) * double(result.n_tokens);
   result.executed_flop = executed_flop_per_token(model, result.plan) * double(result.n_tokens);

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/lost_pages.h"
 #include "kernels/rmsnorm/rmsnorm.h"
 #include "nn/embedding.h"
 
@@ -44,6 +45,14 @@ uint64_t Decoder::cache_bytes(const Model& model, int64_t n_ctx) {
   return uint64_t(n_ctx) * uint64_t(2 * c.n_layer * c.n_embd_kv() + c.rope.n_rot) * sizeof(float);
 }
 
+uint64_t Decoder::memory_bytes(const Model& model, int64_t n_ctx, int64_t n_batch, Precision precision,
+                               int n_threads) {
+  const int64_t computing =
+      arena_bytes(model, n_ctx, std::min(n_batch, n_ctx), gemm_input(precision), n_threads) +
+      GemmScratch::bytes_per_worker() * n_threads;
+  return cache_bytes(model, n_ctx) + uint64_t(computing) + uint64_t(model.config.n_vocab) * sizeof(float);
+}
+
 std::span<const float> Decoder::append(std::span<const int32_t> ids) {
   const ModelConfig& c = model_.config;
   if (ids.empty()) fail("decoder: no tokens");
@@ -64,6 +73,7 @@ std::span<const float> Decoder::append(std::span<const int32_t> ids) {
     const BlockTokens block{n, positions.data(), {&segment, 1}, rope_};
     embedding_forward(x, model_.embedding, piece, nn_.pool);
     for (size_t i = 0; i < model_.layers.size(); ++i) {
+      expect_no_lost_pages();
       const ArenaScope layer_scope(arena_);
       const BlockActivations activations = take_block_activations(arena_, model_, model_.layers[i], n);
       const KvRows cache{k_[i].data(), v_[i].data(), n_past_};
@@ -78,6 +88,7 @@ std::span<const float> Decoder::append(std::span<const int32_t> ids) {
       linear_forward({&out, 1}, norm, 1, nn_);
     }
   }
+  expect_no_lost_pages();
   return logits_.span();
 }
 

@@ -20,6 +20,9 @@ class Decoder {
 
   // What a context of n_ctx takes once it is full: keys, values and the rotary table.
   static uint64_t cache_bytes(const Model& model, int64_t n_ctx);
+  // All that a Decoder made with these takes.
+  static uint64_t memory_bytes(const Model& model, int64_t n_ctx, int64_t n_batch, Precision precision,
+                               int n_threads);
 
   // Appends the tokens and returns the logits (n_vocab) that follow the last one, valid until the
   // next call. Error if they do not fit, or are none, or are not in the vocabulary.

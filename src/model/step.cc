@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/lost_pages.h"
 #include "kernels/rmsnorm/rmsnorm.h"
 #include "nn/embedding.h"
 #include "nn/head.h"
@@ -77,6 +78,7 @@ void Step::check(const StepTokens& tokens) const {
 }
 
 void Step::expect_wanted() const {
+  expect_no_lost_pages();
   if (give_up_ && give_up_()) throw GivenUp();
 }
 
@@ -103,6 +105,7 @@ void Step::losses(double* losses, const StepTokens& tokens) {
   const ArenaScope scope(arena_);
   const float* norm = forward(tokens, arena_.take<float>(int64_t(tokens.ids.size()) * model_.config.n_embd));
   head_loss_forward(losses, model_.output, norm, tokens.targets, nn_);
+  expect_no_lost_pages();
 }
 
 void Step::logits(float* logits, const StepTokens& tokens) {
@@ -114,6 +117,7 @@ void Step::logits(float* logits, const StepTokens& tokens) {
     const LinearOutput out = {&model_.output, logits + t * model_.config.n_vocab};
     linear_forward({&out, 1}, norm + t * n_embd, std::min(kHeadTokens, n - t), nn_);
   }
+  expect_no_lost_pages();
 }
 
 void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float scale,
@@ -172,6 +176,7 @@ void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float 
                    i > 0 || embedding_trained, nn_);
   }
   if (embedding_trained) embedding_backward(model_.embedding, dx, tokens.ids, nn_.pool);
+  expect_no_lost_pages();
 }
 
 // Loss of the last layer's output x, which its gradient replaces.

@@ -148,10 +148,7 @@ SyntheticModel make_synthetic(const SyntheticShape& shape, std::string_view type
 
   int64_t bytes = 0;
   for (const MatrixView* view : views) bytes += bytes_of(*view);
-  if (const uint64_t available = available_memory(); available > 0 && uint64_t(bytes) > available) {
-    fail("{}: the weights take {:.1f} GiB, {:.1f} GiB of memory are available (fewer layers need less)",
-         shape.name, double(bytes) / (1 << 30), double(available) / (1 << 30));
-  }
+  expect_memory(fmt::format("the weights of {}", shape.name), uint64_t(bytes), "fewer --layers need less");
   result.storage = Buffer<std::byte>(bytes);
   std::byte* at = result.storage.data();
   Filler filler(pool);

@@ -216,10 +216,12 @@ std::string describe_memory(const Setup& setup) {
   std::string parts;
   for (const MemoryPart& part : setup.memory_parts())
     parts += fmt::format("{}{} {:.1f}", parts.empty() ? "" : ", ", part.name, mib(part.bytes));
-  return fmt::format(
-      "memory: {:.1f} MiB beyond the model's file ({:.1f} MiB, mapped), {:.1f} MiB are free: {}",
-      mib(setup.memory_bytes()), mib(int64_t(setup.model.gguf.file_bytes())),
-      mib(int64_t(available_memory())), parts);
+  const std::optional<uint64_t> available = available_memory();
+  return fmt::format("memory: {:.1f} MiB beyond the model's file ({:.1f} MiB, mapped), {}: {}",
+                     mib(setup.memory_bytes()), mib(int64_t(setup.model.gguf.file_bytes())),
+                     available ? fmt::format("{:.1f} MiB are free", mib(int64_t(*available)))
+                               : std::string("cannot tell how much is free (--memory SIZE sets a budget)"),
+                     parts);
 }
 
 }  // namespace lora

@@ -111,7 +111,7 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
   e.memory = s.memory_parts();
   e.memory_bytes = s.memory_bytes();
   e.model_bytes = int64_t(s.model.gguf.file_bytes());
-  e.free_bytes = int64_t(available_memory());
+  e.free_bytes = available_memory();
   e.n_iter = std::max<int64_t>(0, s.n_iter - s.state.iteration);
   if (e.n_iter == 0) return e;
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -11,12 +12,12 @@
 namespace lora {
 
 struct Estimate {
-  std::vector<MemoryPart> memory;  // beyond the model's file
-  int64_t memory_bytes = 0;        // their sum
-  int64_t model_bytes = 0;         // mapped
-  int64_t free_bytes = 0;
-  int64_t n_iter = 0;      // iterations that are left to do
-  double iteration_s = 0;  // of one, on average
+  std::vector<MemoryPart> memory;      // beyond the model's file
+  int64_t memory_bytes = 0;            // their sum
+  int64_t model_bytes = 0;             // mapped
+  std::optional<uint64_t> free_bytes;  // nullopt: the machine does not tell
+  int64_t n_iter = 0;                  // iterations that are left to do
+  double iteration_s = 0;              // of one, on average
   int64_t n_evaluations = 0;
   double evaluation_s = 0;  // of one
   double total_s = 0;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/lost_pages.h"
 #include "base/machine.h"
 #include "base/timing.h"
 #include "kernels/optimizer/adamw.h"
@@ -39,7 +40,7 @@ class Run {
     }
     if (!result_.why.empty()) result_.why += ", so nothing was trained (--checkpoint-in '' begins anew)";
     if (result_.why.empty() || state_.evaluation_due) {
-      iterate();
+      iterate_or_name_the_last_checkpoint();
     } else {
       cut_back_metrics();
     }
@@ -56,6 +57,16 @@ class Run {
   // To the iteration that the run begins after.
   void cut_back_metrics() {
     if (!options_.metrics.empty()) metrics_ = open_metrics(options_.metrics, state_.iteration);
+  }
+
+  // Of a file that was lost nothing can be trusted, so nothing is saved.
+  void iterate_or_name_the_last_checkpoint() {
+    try {
+      iterate();
+    } catch (const Error& e) {
+      if (lost_pages().empty()) throw;
+      fail("{}; {}", e.what(), last_good());
+    }
   }
 
   void iterate() {

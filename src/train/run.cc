@@ -61,6 +61,13 @@ std::string smaller_plans(const FinetuneOptions& options, uint64_t budget,
   return plans;
 }
 
+// nullopt: cannot tell. The tenth that is left is for what no plan counts: page tables, other programs that
+// grow.
+std::optional<uint64_t> to_spare(uint64_t model_bytes) {
+  const std::optional<uint64_t> available = available_memory(model_bytes);
+  return available ? std::optional(*available / 10 * 9) : std::nullopt;
+}
+
 void expect_rank(const FinetuneOptions& options, std::string_view flag, std::optional<int64_t> given,
                  int64_t found) {
   if (given && *given != found) {
@@ -104,13 +111,13 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
                                   const std::optional<Adapter>& lora_init) {
   if (!lora_init) {
     const std::vector<int64_t> ranks = ranks_by_target(options);
-    const uint64_t budget = memory_budget(options, model.gguf.file_bytes());
+    const std::optional<uint64_t> budget = memory_budget(options, model.gguf.file_bytes());
     const auto needed = uint64_t(trained_bytes(options, parameter_bytes(model, ranks)));
-    if (needed > budget) {
+    if (budget && needed > *budget) {
       fail(
           "memory: {:.1f} MiB are there, adapter and optimizer alone take {:.1f} MiB; a smaller --lora-r "
           "needs less",
-          mib(budget), mib(needed));
+          mib(*budget), mib(needed));
     }
     return make_parameters(model, ranks, float(options.lora_alpha.value_or(kDefaultLoraAlpha)), seed,
                            options.rslora);
@@ -228,33 +235,36 @@ void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoi
   if (options.rslora) expect("--rslora", "on");
 }
 
-uint64_t memory_budget(const FinetuneOptions& options, uint64_t model_bytes) {
-  if (options.memory > 0) return options.memory;
-  const uint64_t available = available_memory();
-  return available > model_bytes ? (available - model_bytes) / 10 * 9 : 0;
+std::optional<uint64_t> memory_budget(const FinetuneOptions& options, uint64_t model_bytes) {
+  return options.memory > 0 ? options.memory : to_spare(model_bytes);
 }
 
-StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, int64_t other_bytes,
+StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& other,
                    GemmInput input, int n_threads) {
   constexpr int64_t most = std::numeric_limits<int32_t>::max();
   if (options.n_batch > most / row) {
     fail("--batch: {} samples of {} tokens are more than {} tokens at once", options.n_batch, row, most);
   }
-  const uint64_t budget = memory_budget(options, model.gguf.file_bytes());
-  const uint64_t others = uint64_t(other_bytes);
+  const std::optional<uint64_t> allowed = memory_budget(options, model.gguf.file_bytes());
+  const uint64_t others = uint64_t(other.to_come) + uint64_t(options.memory > 0 ? other.there : 0);
   const auto plan_of = [&](int64_t n_batch, int64_t n_row, int64_t n_kept) {
     return plan_step(model, n_batch * n_row, n_row, n_kept, true, input, n_threads);
   };
   StepPlan plan;
   if (options.checkpointing == Checkpointing::automatic) {
-    plan = plan_step_within(budget - std::min(budget, others), model, options.n_batch * row, row, input,
-                            n_threads);
+    uint64_t room = allowed.value_or(0) - std::min(allowed.value_or(0), others);
+    // Where --memory is more than there is, a run that keeps less is not killed.
+    if (const auto spare = to_spare(model.gguf.file_bytes())) {
+      room = std::min(room, *spare - std::min(*spare, uint64_t(other.to_come)));
+    }
+    plan = plan_step_within(room, model, options.n_batch * row, row, input, n_threads);
   } else {
     plan =
         plan_of(options.n_batch, row, options.checkpointing == Checkpointing::on ? 0 : model.config.n_layer);
   }
   const uint64_t needed = uint64_t(plan.total_bytes()) + others;
-  if (needed <= budget) return plan;
+  if (!allowed || needed <= *allowed) return plan;
+  const uint64_t budget = *allowed;
   const auto least = [&](int64_t n_batch, int64_t n_row) {
     return uint64_t(plan_of(n_batch, n_row, 0).total_bytes()) + others;
   };
@@ -267,7 +277,8 @@ StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t r
 }
 
 int64_t trained_bytes(const FinetuneOptions& options, int64_t parameter_bytes) {
-  return options.optimizer == Optimizer::adam ? parameter_bytes : parameter_bytes / 4 * (2 + kLbfgsFloats);
+  const int64_t values = parameter_bytes / 4, copies = options.lora_out.empty() ? 0 : 1;
+  return values * (copies + (options.optimizer == Optimizer::adam ? 4 : 2 + kLbfgsFloats));
 }
 
 int64_t row_length(const FinetuneOptions& options, const Dataset& data) {

@@ -44,21 +44,27 @@ TextOptions text_options(const FinetuneOptions& options);
 bool fills_rows(const FinetuneOptions& options);
 
 // Bytes that a run may take beyond the mapped model: --memory, or nine tenths of what the machine has to
-// spare.
-uint64_t memory_budget(const FinetuneOptions& options, uint64_t model_bytes);
+// spare. nullopt: without --memory, where the machine does not tell.
+std::optional<uint64_t> memory_budget(const FinetuneOptions& options, uint64_t model_bytes);
 
 // What adapter, gradients and the optimizer's state take, from the bytes of the four arrays of
-// LoraParameters: L-BFGS leaves the moments alone and has vectors of its own.
+// LoraParameters: L-BFGS leaves the moments alone and has vectors of its own. A save copies the adapter.
 int64_t trained_bytes(const FinetuneOptions& options, int64_t parameter_bytes);
 
 // Tokens of a row at most: as long as the context or, where nothing fills it up, as the longest sample with
 // its EOS.
 int64_t row_length(const FinetuneOptions& options, const Dataset& data);
 
-// What is kept and what is computed again, for batches of options.n_batch rows; other_bytes is what else has
-// to fit: adapter, optimizer, data. Error if that is beyond the budget, with what is needed and the flags
-// that would make it fit.
-StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, int64_t other_bytes,
+// What else has to fit, in bytes.
+struct OtherMemory {
+  int64_t there = 0;    // in use already: part of what --memory allows, but not of what the machine has free
+  int64_t to_come = 0;  // of adapter and optimizer
+};
+
+// What is kept and what is computed again, for batches of options.n_batch rows: as much as fits the budget
+// and what is free, the least where the machine does not tell. Error if even that is beyond the budget, with
+// what is needed and the flags that would make it fit.
+StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& others,
                    GemmInput input, int n_threads);
 
 }  // namespace lora

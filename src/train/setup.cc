@@ -34,7 +34,8 @@ Setup::Setup(const FinetuneOptions& o)
       data(o.train_data, tokenizer, text_options(o), pool) {
   check_options(options);
   if (!options.val_data.empty()) val_data.emplace(options.val_data, tokenizer, text_options(options), pool);
-  program_bytes_ += int64_t(resident_anonymous_bytes());
+  data_end_bytes_ = int64_t(resident_anonymous_bytes());
+  program_bytes_ += data_end_bytes_;
 
   std::optional<Checkpoint> checkpoint = checkpoint_to_resume(options);
   resumed = checkpoint.has_value();
@@ -85,10 +86,11 @@ Setup::Setup(const FinetuneOptions& o)
 void Setup::plan_memory() {
   int64_t row = row_length(options, data);
   if (val_data) row = std::max(row, row_length(options, *val_data));
-  // What is there already is not among what the machine has to spare, but it is among what --memory allows.
-  const int64_t others =
-      trained_bytes(options, parameters.memory_bytes()) + (options.memory > 0 ? program_bytes_ : 0);
-  plan = make_plan(options, model, row, others, input, pool.size());
+  // Of the adapter, what a checkpoint held is there already.
+  const int64_t trained_size = trained_bytes(options, parameters.memory_bytes());
+  const int64_t held =
+      std::clamp<int64_t>(int64_t(resident_anonymous_bytes()) - data_end_bytes_, 0, trained_size);
+  plan = make_plan(options, model, row, {program_bytes_ + held, trained_size - held}, input, pool.size());
 }
 
 std::vector<MemoryPart> Setup::memory_parts() const {

@@ -46,6 +46,7 @@ struct Setup {
  private:
   double mean_sample_tokens() const;
   int64_t program_bytes_;  // what is there already: the program at first, then vocabulary and samples too
+  int64_t data_end_bytes_ = 0;  // of them, those that are no file's
 
  public:
   ThreadPool pool;
