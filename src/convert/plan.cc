@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "convert/kept.h"
 #include "gguf/gguf_format.h"
 #include "gguf/printable.h"
 
@@ -66,9 +67,11 @@ struct Planner {
       fail("{}: tensor '{}': expected {} as {} has it, found {}", weights.path_of(*tensor.hf),
            printable(tensor.hf_name), shape_text(expected), config.path, shape_text(tensor.hf->shape));
     }
-    if (tensor.is_matrix) {
+    if (tensor.is_matrix && why_kept(tensor.name, 2).empty()) {
       const bool divides = tensor.n_cols % traits(matrix_type).block_size == 0;
       tensor.type = divides ? matrix_type : Type::F16;
+    }
+    if (tensor.is_matrix) {
       for (const char* scale : {".weight_scale_inv", ".weight_scale"}) {
         if (!tensor.scale && tensor.hf->dtype.starts_with("F8")) tensor.scale = use(hf + scale);
       }
