@@ -3,22 +3,11 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "convert/names.h"
 #include "gguf/printable.h"
 
 namespace lora {
 namespace {
-
-// "a, b, c and 7 more"
-std::string some_of(const std::vector<std::string_view>& names) {
-  constexpr size_t most = 3;
-  std::string text;
-  for (size_t i = 0; i < std::min(most, names.size()); ++i) {
-    if (i > 0) text += i + 1 == names.size() ? " and " : ", ";
-    text += printable(names[i]);
-  }
-  if (names.size() > most) text += fmt::format(" and {} more", names.size() - most);
-  return text;
-}
 
 std::string count(size_t n, const char* one, const char* several) {
   return fmt::format("{} {}", n, n == 1 ? one : several);
@@ -30,9 +19,12 @@ void check_columns(const std::string& path, const GgufTensor& tensor, const Imat
   const int64_t n_cols = tensor.ne[0], n_experts = tensor.ne[2];
   if ((n == n_cols && n_counts == 1) || (n == n_cols * n_experts && (n_counts == 1 || n_counts == n_experts)))
     return;
-  fail("{}: entry '{}' has {} x {} values, the model's tensor {} columns{}: made with another model", path,
-       printable(tensor.name), n / n_counts, n_counts, n_cols,
-       n_experts > 1 ? fmt::format(" and {} experts", n_experts) : "");
+  const auto text = [](int64_t columns, int64_t experts) {
+    return experts > 1 ? fmt::format("{} columns of {} experts", columns, experts)
+                       : fmt::format("{} columns", columns);
+  };
+  fail("{}: entry '{}' has {}, the model's tensor {}: made with another model", path, printable(tensor.name),
+       text(n / n_counts, n_counts), text(n_cols, n_experts));
 }
 
 // Rows of columns that no number went into.
