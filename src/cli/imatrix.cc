@@ -43,6 +43,10 @@ int imatrix_command(const std::vector<std::string>& args) {
     Progress progress;
     result = collect_imatrix(imatrix, options, progress.eval_events());
   }
+  if (imatrix.n_chunks == 0) {
+    put(stderr, fmt::format("stopped before the first window was done; {} was not written\n", out));
+    return 128 + stop_signal();
+  }
   write_imatrix(imatrix, out);
   put(stderr, fmt::format("{}{}: {} tensors, {} windows, {} tokens, perplexity {:.4f}\n",
                           result.stopped ? "stopped; " : "", out, imatrix.entries.size(), imatrix.n_chunks,

@@ -56,8 +56,10 @@ CommandLine command_line(QuantizeOptions& o, bool& verbose) {
           non_empty_text(o.imatrix)},
          {"--pure", "", "", "all tensors in the base type, no mix", turn(o.pure)},
          {"--leave-output-tensor", "", "", "output.weight stays as it is", turn(o.leave_output_tensor)},
-         {"--output-tensor-type", "T", "", "type of output.weight", weight_type(o.output_tensor_type)},
-         {"--token-embedding-type", "T", "", "type of token_embd.weight",
+         {"--output-tensor-type", "T", "",
+          "type of output.weight, or of the embedding's table where that does its work",
+          weight_type(o.output_tensor_type)},
+         {"--token-embedding-type", "T", "", "type of token_embd.weight and per_layer_token_embd.weight",
           weight_type(o.token_embedding_type)},
          {"--allow-requantize", "", "", "also of tensors that are quantized already, at a loss",
           turn(o.allow_requantize)}}},
@@ -72,6 +74,7 @@ std::string line_of(const QuantizedTensor& t) {
                                  t.shape, traits(t.from).name, traits(t.to).name,
                                  double(t.bytes_before) / kMega, double(t.bytes_after) / kMega);
   if (t.relative_error) line += fmt::format("  error {:.5f}", *t.relative_error);
+  if (!t.why_kept.empty()) line += fmt::format("  stays: {}", t.why_kept);
   if (t.has_importance) line += "  imatrix";
   return line;
 }
@@ -98,6 +101,7 @@ int quantize_command(const std::vector<std::string>& args) {
   {
     Progress progress;
     QuantizeEvents events;
+    events.say = [&](std::string_view text) { progress.say(text); };
     events.on_tensor = [&](const QuantizedTensor& tensor, uint64_t done, uint64_t total) {
       if (verbose || options.dry_run) progress.say(line_of(tensor));
       if (tensor.to != tensor.wanted)

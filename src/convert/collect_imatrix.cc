@@ -1,6 +1,11 @@
 #include "convert/collect_imatrix.h"
 
+#include <cmath>
 #include <utility>
+
+#include "base/error.h"
+#include "gguf/gguf.h"
+#include "gguf/printable.h"
 
 namespace lora {
 namespace {
@@ -36,8 +41,13 @@ EvalResult collect_imatrix(Imatrix& imatrix, const EvalOptions& options, EvalEve
     if (shown) shown(window, n_windows, so_far);
   };
   imatrix.chunk_size = options.n_ctx;
+  imatrix.model = Gguf::open(options.model).get_string("general.name").value_or("");
   const EvalResult result = evaluate(options, events);
   for (const auto& [name, sum] : sums) {
+    for (const double square : sum.squares) {
+      if (!std::isfinite(float(square)))
+        fail("{}: what goes into tensor '{}' is not finite", options.model, printable(name));
+    }
     imatrix.entries[name] = {{sum.squares.begin(), sum.squares.end()}, {float(sum.n_tokens)}};
   }
   return result;

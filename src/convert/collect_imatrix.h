@@ -7,7 +7,8 @@
 namespace lora {
 
 // Evaluates the text as evaluate() does and adds up, for every matrix of the model's blocks, the squares of
-// what goes into each of its columns. Stopped in between, the imatrix holds the windows done.
+// what goes into each of its columns. Stopped in between, the imatrix holds the windows done (n_chunks).
+// Error naming the tensor if what goes into it is not finite.
 EvalResult collect_imatrix(Imatrix& imatrix, const EvalOptions& options, EvalEvents events);
 
 }  // namespace lora

@@ -14,6 +14,7 @@
 #include "convert/encode.h"
 #include "convert/file_name.h"
 #include "convert/hf_config.h"
+#include "convert/hf_trust.h"
 #include "convert/hf_vocabulary.h"
 #include "convert/hf_weights.h"
 #include "convert/metadata.h"
@@ -175,14 +176,11 @@ std::vector<std::string> convert_types() {
 }
 
 ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events) {
-  const HfConfig config = read_hf_config(options.folder);
-  if (config.rope.type == "dynamic") {
-    events.say("rope_scaling: dynamic scaling cannot be written to GGUF; the model is converted without it");
-  }
+  HfConfig config = read_hf_config(options.folder);
+  for (const std::string& line : config.unheld) events.say(line);
   GgufWriter keys;
   ConvertResult result;
   result.architecture = config.architecture->name;
-  result.n_vocab = config.n_vocab;
   std::optional<HfWeights> weights;
   std::vector<PlannedTensor> plan;
   const OutType* type = &kOutTypes[0];
@@ -192,7 +190,8 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
     weights = HfWeights::open(options.folder, events.say);
     expect_plain_weights(*weights);
     type = &choose_type(options.outtype, *weights);
-    plan = plan_tensors(config, *weights, type->type);
+    trust_weights(config, *weights, events.say);
+    plan = plan_tensors(config, *weights, type->type, events.say);
     const auto n_unscaled = std::count_if(plan.begin(), plan.end(), [](const PlannedTensor& tensor) {
       return tensor.hf && tensor.hf->dtype.starts_with("F8") && !tensor.scale;
     });
@@ -202,6 +201,7 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
     }
     result.bytes_read = weights->file_bytes();
   }
+  result.n_vocab = config.n_vocab;
   uint64_t total = 0;
   for (const PlannedTensor& tensor : plan) {
     n_parameters += tensor.n_rows * tensor.n_cols;

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/printable.h"
+#include "convert/hf_unheld.h"
 #include "convert/json_file.h"
 #include "convert/quantized_weights.h"
 
@@ -116,6 +117,13 @@ HfRope read_rope(const json& root, const std::string& path) {
   rope.beta_fast = fields.positive("beta_fast");
   rope.beta_slow = fields.positive("beta_slow");
   rope.attention_factor = fields.positive("attention_factor");
+  const auto mscale = fields.positive("mscale"), mscale_all_dim = fields.positive("mscale_all_dim");
+  if (rope.type == "yarn" && !rope.attention_factor && mscale && mscale_all_dim) {
+    const auto stretched = [&](double m) {
+      return rope.factor > 1 ? 0.1 * m * std::log(rope.factor) + 1 : 1;
+    };
+    rope.attention_factor = stretched(*mscale) / stretched(*mscale_all_dim);
+  }
   rope.short_factor = fields.positives("short_factor");
   rope.long_factor = fields.positives("long_factor");
   rope.rotary_part = fields.positive("partial_rotary_factor");
@@ -223,7 +231,10 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   config.bos = fields.token("bos_token_id");
   config.eos = fields.token("eos_token_id");
   config.pad = fields.token("pad_token_id");
+  config.attention_bias = json_bool(root, "attention_bias");
+  config.mlp_bias = json_bool(root, "mlp_bias");
   read_quantization(root, config);
+  config.unheld = check_unheld(root, config);
   return config;
 }
 

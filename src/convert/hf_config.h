@@ -32,11 +32,13 @@ struct HfConfig {
   double rms_norm_eps = 1e-6;
   double rotary_part = 1;    // partial_rotary_factor
   std::optional<bool> tied;  // tie_word_embeddings
+  std::optional<bool> attention_bias, mlp_bias;
   std::optional<int64_t> sliding_window;
   std::optional<double> attn_softcap, final_softcap;
   HfRope rope;
   std::optional<int64_t> bos, eos, pad;  // token ids
   int64_t fp8_block[2] = {128, 128};     // rows, columns of a block of FP8 values that share a scale
+  std::vector<std::string> unheld;       // what matters for long texts and GGUF cannot hold, a line each
   std::string unreadable_quantization;   // what quantized the weights, where that cannot be read
 
   int64_t size(Dim dim) const;
@@ -47,7 +49,7 @@ struct HfConfig {
 };
 
 // Error naming the file and the key for an architecture that is not known (the known ones are listed), a
-// missing key, and a value that makes no sense.
+// missing key, a value that makes no sense, and one that GGUF cannot hold (convert/hf_unheld.h).
 HfConfig read_hf_config(const std::string& folder);
 HfConfig parse_hf_config(std::string_view text, const std::string& path);
 // Error if the weights are quantized in a way that cannot be read.

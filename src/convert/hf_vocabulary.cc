@@ -80,7 +80,8 @@ std::optional<int64_t> role(const HfVocabulary& vocabulary, const json& config, 
   return found - vocabulary.tokens.begin();
 }
 
-void set_roles(HfVocabulary& vocabulary, const json& tokenizer, const json& map, const TokenRoles& config) {
+void set_roles(HfVocabulary& vocabulary, const json& tokenizer, const json& map, const TokenRoles& config,
+               const std::function<void(std::string_view)>& say) {
   const auto n = int64_t(vocabulary.tokens.size());
   const auto choose = [&](std::optional<int64_t>& id, const char* key, std::optional<int64_t> other) {
     if (const auto named = role(vocabulary, tokenizer, key)) {
@@ -90,7 +91,9 @@ void set_roles(HfVocabulary& vocabulary, const json& tokenizer, const json& map,
     } else if (other) {
       id = other;
     }
-    if (id && (*id < 0 || *id >= n)) id.reset();
+    if (!id || (*id >= 0 && *id < n)) return;
+    if (*id >= n) say(fmt::format("{}: id {} is none of the {} tokens, it is left out", key, *id, n));
+    id.reset();
   };
   choose(vocabulary.bos, "bos_token", config.bos);
   choose(vocabulary.eos, "eos_token", config.eos);
@@ -206,7 +209,7 @@ HfVocabulary read_hf_vocabulary(const std::string& folder, const VocabularySize&
   read_added_files(added, folder, tokenizer);
   set_size(vocabulary, size, folder, added, say);
   apply_added(vocabulary, added);
-  set_roles(vocabulary, tokenizer, map, config);
+  set_roles(vocabulary, tokenizer, map, config, say);
   name_padding(vocabulary);
   read_chat_templates(vocabulary, folder, tokenizer);
   return vocabulary;

@@ -185,6 +185,20 @@ std::string HfWeights::output_module() const {
   return std::string(!find("lm_head.weight") && find(std::string(within) + ".weight") ? within : "lm_head");
 }
 
+std::optional<std::string> HfWeights::prefix() const {
+  for (const std::string candidate : {"model.", "model.language_model.", "language_model.model.", ""}) {
+    if (find(candidate + "embed_tokens.weight")) return candidate;
+  }
+  return std::nullopt;
+}
+
+bool HfWeights::are_equal(const HfTensor& a, const HfTensor& b) const {
+  if (a.dtype != b.dtype || a.shape != b.shape) return false;
+  std::vector<std::byte> buffer_a, buffer_b;
+  const SafeTensor left = load(a, buffer_a), right = load(b, buffer_b);
+  return std::ranges::equal(left.data, right.data);
+}
+
 const std::string& HfWeights::path_of(const HfTensor& tensor) const {
   return std::visit([](const auto& file) -> const std::string& { return file.path(); }, files_[tensor.file]);
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -34,6 +35,10 @@ class HfWeights {
   const HfTensor* find(std::string_view name) const;
   // Where the output is, or would be: "lm_head", within some models "language_model.lm_head".
   std::string output_module() const;
+  // What the names of the language model's tensors begin with: "model."; nullopt if there is no embedding.
+  std::optional<std::string> prefix() const;
+  // Of the same type, shape and bytes. Not thread-safe.
+  bool are_equal(const HfTensor& a, const HfTensor& b) const;
   const std::string& path_of(const HfTensor& tensor) const;
   uint64_t file_bytes() const { return file_bytes_; }
 

@@ -15,6 +15,7 @@ namespace lora {
 namespace {
 
 constexpr std::string_view kSums = ".in_sum2", kCounts = ".counts";
+constexpr const char* kModelName = "general.base_model.0.name";
 
 int32_t read_count(ByteCursor& in, const char* item, int32_t min) {
   in.item = item;
@@ -78,6 +79,7 @@ Imatrix parse_gguf(const Gguf& gguf) {
   imatrix.n_chunks = gguf.get_int("imatrix.chunk_count").value_or(0);
   imatrix.chunk_size = gguf.get_int("imatrix.chunk_size").value_or(0);
   if (const auto* datasets = gguf.get_strings("imatrix.datasets")) imatrix.datasets = *datasets;
+  imatrix.model = gguf.get_string(kModelName).value_or("");
   for (const GgufTensor& sums : gguf.tensors()) {
     if (!std::string_view(sums.name).ends_with(kSums)) continue;
     const std::string name = sums.name.substr(0, sums.name.size() - kSums.size());
@@ -115,6 +117,10 @@ void write_imatrix(const Imatrix& imatrix, const std::string& path) {
   writer.set_strings("imatrix.datasets", imatrix.datasets);
   writer.set_u32("imatrix.chunk_count", uint32_t(imatrix.n_chunks));
   writer.set_u32("imatrix.chunk_size", uint32_t(imatrix.chunk_size));
+  if (!imatrix.model.empty()) {
+    writer.set_u32("general.base_model.count", 1);
+    writer.set_string(kModelName, imatrix.model);
+  }
   for (const auto& [name, entry] : imatrix.entries) {
     const auto n_experts = int64_t(entry.counts.size()), n_cols = int64_t(entry.sums.size()) / n_experts;
     writer.add_tensor(name + std::string(kSums), Type::F32, {n_cols, n_experts},

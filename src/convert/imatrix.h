@@ -3,9 +3,10 @@
 //
 // Two file formats of llama.cpp are read, told apart by their first bytes; the newer is written.
 //
-//   GGUF: general.type "imatrix", imatrix.datasets, imatrix.chunk_count, imatrix.chunk_size; for each weight
-//   NAME the F32 tensors NAME.in_sum2 (n_cols, n_experts), sums of squares, and NAME.counts (1, n_experts),
-//   tokens seen
+//   GGUF: general.type "imatrix", imatrix.datasets, imatrix.chunk_count, imatrix.chunk_size; of ours also
+//   general.base_model.count, general.base_model.0.name, the name of the model it is of; for each weight NAME
+//   the F32 tensors NAME.in_sum2 (n_cols, n_experts), sums of squares, and NAME.counts (1, n_experts), tokens
+//   seen
 //
 //   2023 (.dat): i32 n_entries; for each: i32 length, name, i32 n_calls, i32 n_values, f32 values, n_calls
 //   times the mean squares; then, in later files, i32 chunks, i32 length, name of the text
@@ -28,6 +29,7 @@ struct Imatrix {
   std::map<std::string, ImatrixEntry, std::less<>> entries;  // by tensor name: "blk.0.attn_q.weight"
   std::vector<std::string> datasets;                         // the texts it was made from
   int64_t n_chunks = 0, chunk_size = 0;                      // windows of so many tokens; 0: unknown
+  std::string model = {};                                    // general.name of what it is of; "": unknown
 };
 
 // Throws Error naming the file and entry for anything that is not sound: also for sums or counts that are

@@ -4,20 +4,23 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "convert/hf_weights.h"
+#include "convert/hf_trust.h"
 #include "gguf/part_name.h"
 
 namespace lora {
 namespace {
 
-// Of the weights beside a config.json; true where they are not all there, as then it says what counts.
-bool has_output(const std::string& folder) {
+// As the weights beside a config.json have it; where they are not all there, it says itself what counts.
+HfConfig as_weights_have_it(HfConfig config) {
+  std::optional<HfWeights> weights;
   try {
-    const HfWeights weights = HfWeights::open(folder);
-    return weights.find(weights.output_module() + ".weight") != nullptr;
+    weights = HfWeights::open(std::filesystem::path(config.path).parent_path());
   } catch (const Error&) {
-    return true;
+    config.tied = config.is_tied(true);
+    return config;
   }
+  trust_weights(config, *weights, [](std::string_view) {});
+  return config;
 }
 
 }  // namespace
@@ -31,13 +34,13 @@ std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
   return tensor == kTokenEmbedding ? PairShape{shape.n_out, shape.n_in} : shape;
 }
 
-LoraBase lora_base_of(const HfConfig& config) {
+LoraBase lora_base_of(const HfConfig& read) {
+  const HfConfig config = as_weights_have_it(read);
   LoraBase base;
   base.path = config.path;
   base.files = {config.path};
   base.facts = {std::string(config.architecture->name), config.n_head, config.n_head_kv};
-  const std::string folder = std::filesystem::path(config.path).parent_path();
-  base.facts.is_tied = config.is_tied(config.tied || has_output(folder));
+  base.facts.is_tied = *config.tied;
   base.n_layer = config.n_layer;
   base.n_vocab = config.n_vocab;
   base.config = config;

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "base/same_file.h"
+#include "convert/kept.h"
 #include "generate/session.h"
 #include "gguf/hf_names.h"
 #include "gguf/part_name.h"
@@ -247,7 +248,7 @@ MergeResult merge(const MergeOptions& options, const MergeEvents& events) {
       result.n_fallbacks += row.to != row.wanted;
       const bool lossy = record.sums.kept() < kKept;
       result.n_lossy += lossy;
-      if (is_weight_matrix(*row.tensor)) {
+      if (why_kept(*row.tensor).empty()) {
         widen(widest, row.to);
         if (lossy) widen(result.advice, better_type(record));
       }

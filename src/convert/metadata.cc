@@ -58,7 +58,7 @@ void set_phi3_keys(GgufWriter& writer, const HfConfig& config) {
   const double scale = double(config.n_ctx) / double(n_ctx_orig);
   if (rope.type == "longrope") {
     const double attention = scale > 1 ? std::sqrt(1 + std::log(scale) / std::log(double(n_ctx_orig))) : 1;
-    writer.set_f32("phi3.rope.scaling.attn_factor", float(attention));
+    writer.set_f32("phi3.rope.scaling.attn_factor", float(rope.attention_factor.value_or(attention)));
   }
 }
 

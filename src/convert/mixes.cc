@@ -2,44 +2,52 @@
 
 #include <algorithm>
 #include <charconv>
+#include <numeric>
 #include <string>
+#include <utility>
 
 #include "base/ascii.h"
+#include "base/error.h"
+#include "convert/kept.h"
 #include "quant/choice.h"
 
 namespace lora {
 
 namespace {
 
+constexpr std::string_view kOutput = "output.weight";
+
 // A model's facts that choices depend on.
 struct Facts {
   int64_t n_layers = 0, n_head = 1, n_head_kv = 1, n_expert = 0;
-  bool tied = false;  // no output.weight: the embedding's table does its work
+  int64_t n_values = 0;  // matrices of values: some models have attention in some layers only
+  bool tied = false;     // no output.weight: the embedding's table does its work
   bool has_importance = false;
 
   int64_t group_size() const { return n_head_kv > 0 ? n_head / n_head_kv : 1; }
   bool eight_experts() const { return n_expert == 8; }
 };
 
-// In which layers a tensor gets another type.
+// Which of the tensors of a kind get another type.
 enum class Where { nowhere, everywhere, first_2, first_4, first_16th, first_8th, more_bits };
 
-bool holds(Where where, int64_t layer, int64_t n_layers) {
+// Of the i-th of n.
+bool holds(Where where, int64_t i, int64_t n) {
   switch (where) {
     case Where::nowhere:
       return false;
     case Where::everywhere:
       return true;
     case Where::first_2:
-      return layer < 2;
+      return i < 2;
     case Where::first_4:
-      return layer < 4;
+      return i < 4;
     case Where::first_16th:
-      return layer < n_layers / 16;
+      return i < n / 16;
     case Where::first_8th:
-      return layer < n_layers / 8;
+      return i < n / 8;
     case Where::more_bits:
-      return has_more_bits(layer, n_layers);
+      return has_more_bits(i, n);
   }
   return false;
 }
@@ -146,6 +154,49 @@ int64_t first_int(const Gguf& model, const std::string& key, int64_t otherwise) 
   return all && !all->empty() ? all->front() : otherwise;
 }
 
+// What a tensor does, as far as mixes treat it apart.
+enum class Part { other, output, embedding, value, key, attn_output, ffn_down };
+
+struct PartName {
+  std::string_view in_name;
+  Part part;
+};
+constexpr PartName kParts[] = {
+    {"attn_qkv.weight", Part::value},
+    {"attn_kv_b.weight", Part::value},
+    {"attn_v.weight", Part::value},
+    {"attn_k.weight", Part::key},
+    {"attn_output.weight", Part::attn_output},
+    {"ffn_down", Part::ffn_down},
+};
+
+Part part_of(std::string_view name) {
+  if (name == kOutput) return Part::output;
+  if (name == "token_embd.weight" || name == "per_layer_token_embd.weight") return Part::embedding;
+  const auto row =
+      std::ranges::find_if(kParts, [&](const PartName& p) { return name.find(p.in_name) != name.npos; });
+  return row == std::end(kParts) ? Part::other : row->part;
+}
+
+// "blk.3.attn_v.weight": 3; -1 outside of layers.
+int64_t layer_of(std::string_view name) {
+  constexpr std::string_view prefix = "blk.";
+  int64_t layer = -1;
+  if (name.starts_with(prefix))
+    std::from_chars(name.data() + prefix.size(), name.data() + name.size(), layer);
+  return layer;
+}
+
+// Layer by layer, and by name within: the order in which llama.cpp counts.
+std::vector<size_t> in_counting_order(const std::vector<GgufTensor>& tensors) {
+  std::vector<size_t> order(tensors.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::sort(order, {}, [&](size_t i) {
+    return std::pair(layer_of(tensors[i].name), std::string_view(tensors[i].name));
+  });
+  return order;
+}
+
 Facts read_facts(const Gguf& model, const MixOptions& options) {
   const std::string arch = model.get_string("general.architecture").value_or("") + ".";
   Facts facts;
@@ -153,84 +204,75 @@ Facts read_facts(const Gguf& model, const MixOptions& options) {
   facts.n_head = first_int(model, arch + "attention.head_count", 1);
   facts.n_head_kv = first_int(model, arch + "attention.head_count_kv", facts.n_head);
   facts.n_expert = first_int(model, arch + "expert_count", 0);
-  facts.tied = !model.find_tensor("output.weight");
+  facts.n_values = std::ranges::count_if(
+      model.tensors(), [](const GgufTensor& tensor) { return part_of(tensor.name) == Part::value; });
+  facts.tied = !model.find_tensor(kOutput);
   facts.has_importance = options.has_importance;
   return facts;
 }
 
-// "blk.3.attn_v.weight": layer 3, part "attn_v". Others: layer 0, part without ".weight".
-struct TensorName {
-  int64_t layer = 0;
-  std::string_view part;
-};
-TensorName parse_name(std::string_view name) {
-  TensorName result;
-  result.part = name.substr(0, name.size() - std::string_view(".weight").size());
-  if (!name.starts_with("blk.")) return result;
-  const char* end = name.data() + name.size();
-  const auto [after, error] = std::from_chars(name.data() + 4, end, result.layer);
-  if (error != std::errc() || after == end || *after != '.') return result;
-  result.part.remove_prefix(size_t(after + 1 - name.data()));
-  return result;
-}
-
-}  // namespace
-
-bool is_weight_matrix(const GgufTensor& tensor) {
-  const std::string_view name = tensor.name;
-  if (!name.ends_with(".weight") || tensor.n_dims < 2 || !traits(tensor.type).decode) return false;
-  const std::string_view part = parse_name(name).part;
-  // Small, and every bit of them counts.
-  for (const std::string_view kept : {"ffn_gate_inp", "ffn_gate_inp_shexp", "position_embd", "token_types"}) {
-    if (part == kept) return false;
-  }
-  return !part.ends_with("_norm");
-}
-
-namespace {
-
 template <size_t n>
-Type upgraded(Type base, const Rule (&rules)[n], int64_t layer, const Facts& facts) {
+Type upgraded(Type base, const Rule (&rules)[n], int64_t i, int64_t of, const Facts& facts) {
   for (const Rule& rule : rules) {
-    if (holds(rule.where, layer, facts.n_layers) && holds(rule.when, facts)) return rule.type;
+    if (holds(rule.where, i, of) && holds(rule.when, facts)) return rule.type;
   }
   return base;
 }
 
-Type attention_value_type(const Mix& mix, int64_t layer, const Facts& facts) {
+Type attention_value_type(const Mix& mix, int64_t i, const Facts& facts) {
   if (facts.eight_experts()) return Type::Q8_0;
-  const Type type = upgraded(mix.base, mix.attn_v, layer, facts);
+  const Type type = upgraded(mix.base, mix.attn_v, i, facts.n_values, facts);
   // A 70B model: its values are an eighth of its queries, so that more bits cost next to nothing.
   const bool is_70b = facts.n_layers == 80 && facts.n_head != facts.n_head_kv;
   return is_70b && (type == Type::Q3_K || type == Type::Q4_K) ? Type::Q5_K : type;
 }
 
-Type mixed_type(const GgufTensor& tensor, const Mix& mix, const MixOptions& options, const Facts& facts) {
-  const auto [layer, part] = parse_name(tensor.name);
-  if (part == "output" || (facts.tied && part == "token_embd")) {
-    if (options.output_tensor_type) return *options.output_tensor_type;
-    return mix.base == Type::Q8_0 ? Type::Q8_0 : Type::Q6_K;
-  }
-  if (part == "attn_v" || part == "attn_qkv" || part == "attn_kv_b")
-    return attention_value_type(mix, layer, facts);
-  if (part == "attn_k" && facts.eight_experts()) return Type::Q8_0;
-  if (part.starts_with("ffn_down")) return upgraded(mix.base, mix.ffn_down, layer, facts);
-  if (part == "attn_output") {
-    if (facts.eight_experts()) return mix.few_bits ? Type::Q5_K : mix.base;
-    const Rule rules[] = {mix.attn_output};
-    return upgraded(mix.base, rules, layer, facts);
-  }
-  return mix.base;
-}
+// Chooses tensor by tensor, in counting order.
+class Chooser {
+ public:
+  Chooser(const Mix& mix, const MixOptions& options, const Facts& facts)
+      : mix_(mix), options_(options), facts_(facts) {}
 
-Type wanted_type(const GgufTensor& tensor, const Mix& mix, const MixOptions& options, const Facts& facts) {
-  if (!is_weight_matrix(tensor)) return tensor.type;
-  if (tensor.name == "output.weight" && options.leave_output_tensor) return tensor.type;
-  if (tensor.name == "token_embd.weight" && options.token_embedding_type)
-    return *options.token_embedding_type;
-  if (tensor.name == "output.weight" && options.output_tensor_type) return *options.output_tensor_type;
-  return options.pure || !is_block_type(mix.base) ? mix.base : mixed_type(tensor, mix, options, facts);
-}
+  Type wanted(const GgufTensor& tensor) {
+    if (!why_kept(tensor).empty()) return tensor.type;
+    const Part part = part_of(tensor.name);
+    if (part == Part::output && options_.leave_output_tensor) return tensor.type;
+    if (part == Part::embedding && options_.token_embedding_type) return *options_.token_embedding_type;
+    const bool is_output = part == Part::output || (facts_.tied && part == Part::embedding);
+    if (is_output && options_.output_tensor_type) return *options_.output_tensor_type;
+    if (options_.pure || !is_block_type(mix_.base)) return mix_.base;
+    if (is_output) return mix_.base == Type::Q8_0 ? Type::Q8_0 : Type::Q6_K;
+    return mixed(part, tensor.name);
+  }
+
+ private:
+  Type mixed(Part part, std::string_view name) {
+    switch (part) {
+      case Part::value:
+        return attention_value_type(mix_, n_values_++, facts_);
+      case Part::key:
+        return facts_.eight_experts() ? Type::Q8_0 : mix_.base;
+      case Part::ffn_down: {
+        // With experts a layer has several of them, else one or none.
+        const int64_t count = n_down_++;
+        const int64_t i = facts_.n_expert > 1 && layer_of(name) >= 0 ? layer_of(name) : count;
+        return upgraded(mix_.base, mix_.ffn_down, i, facts_.n_layers, facts_);
+      }
+      case Part::attn_output: {
+        if (facts_.eight_experts()) return mix_.few_bits ? Type::Q5_K : mix_.base;
+        const Rule rules[] = {mix_.attn_output};
+        return upgraded(mix_.base, rules, 0, facts_.n_layers, facts_);
+      }
+      default:
+        return mix_.base;
+    }
+  }
+
+  const Mix& mix_;
+  const MixOptions& options_;
+  const Facts& facts_;
+  int64_t n_values_ = 0, n_down_ = 0;  // so far
+};
 
 }  // namespace
 
@@ -257,12 +299,35 @@ Type base_type(const Mix& mix) {
 
 std::vector<TensorChoice> choose_types(const Gguf& model, const Mix& mix, const MixOptions& options) {
   const Facts facts = read_facts(model, options);
-  std::vector<TensorChoice> choices;
-  for (const GgufTensor& tensor : model.tensors()) {
-    const Type wanted = wanted_type(tensor, mix, options, facts);
-    choices.push_back({wanted == tensor.type ? wanted : type_for_rows(wanted, tensor.ne[0]), wanted});
+  Chooser chooser(mix, options, facts);
+  std::vector<TensorChoice> choices(model.tensors().size());
+  for (const size_t i : in_counting_order(model.tensors())) {
+    const GgufTensor& tensor = model.tensors()[i];
+    const Type wanted = chooser.wanted(tensor);
+    choices[i] = {wanted == tensor.type ? wanted : type_for_rows(wanted, tensor.ne[0]), wanted};
   }
   return choices;
+}
+
+std::vector<std::string> options_without_effect(const Gguf& model, const MixOptions& options) {
+  const bool has_output = model.find_tensor(kOutput);
+  std::vector<std::string> lines;
+  const auto say = [&](const char* flag, std::string_view why) {
+    lines.push_back(fmt::format("{}: without effect: {}", flag, why));
+  };
+  constexpr std::string_view tied = "the model has no output.weight, token_embd.weight does its work";
+  if (options.leave_output_tensor && !has_output) say("--leave-output-tensor", tied);
+  if (options.output_tensor_type) {
+    if (has_output && options.leave_output_tensor) {
+      say("--output-tensor-type", "--leave-output-tensor keeps output.weight as it is");
+    } else if (!has_output && options.token_embedding_type) {
+      say("--output-tensor-type", "the model has no output.weight, and --token-embedding-type is given");
+    }
+  }
+  const auto is_embedding = [](const GgufTensor& t) { return part_of(t.name) == Part::embedding; };
+  if (options.token_embedding_type && std::ranges::none_of(model.tensors(), is_embedding))
+    say("--token-embedding-type", "the model has no token_embd.weight");
+  return lines;
 }
 
 }  // namespace lora

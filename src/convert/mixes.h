@@ -1,10 +1,12 @@
 // The types that `lora quantize` offers. A name like Q4_K_M is a mix: most tensors get its base type, those
 // that suffer most from few bits get more. Which, is llama.cpp's choice, so that equal names mean equal
-// files.
+// files (but for Falcon of 2023, of which llama.cpp makes exceptions). Which tensors no mix touches:
+// convert/kept.h.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,7 +26,9 @@ Type base_type(const Mix& mix);
 struct MixOptions {
   bool pure = false;                 // every tensor in the base type
   bool leave_output_tensor = false;  // output.weight stays as it is
-  std::optional<Type> output_tensor_type = {}, token_embedding_type = {};
+  // Of output.weight, or where there is none, of the embedding's table, which does its work.
+  std::optional<Type> output_tensor_type = {};
+  std::optional<Type> token_embedding_type = {};
   bool has_importance = false;
 };
 
@@ -34,10 +38,10 @@ struct TensorChoice {
   Type wanted;  // what it would be if its row length were a multiple of that type's block
 };
 
-// Whether a mix has a type for the tensor: norms, biases and routers stay as they are.
-bool is_weight_matrix(const GgufTensor& tensor);
-
 // One for each tensor of the model, in its order.
 std::vector<TensorChoice> choose_types(const Gguf& model, const Mix& mix, const MixOptions& options);
+
+// A line for each of the options that find nothing in the model to act on.
+std::vector<std::string> options_without_effect(const Gguf& model, const MixOptions& options);
 
 }  // namespace lora

@@ -5,22 +5,51 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "convert/kept.h"
+#include "convert/names.h"
 #include "gguf/gguf_format.h"
 
 namespace lora {
 namespace {
 
-// What files hold beside the language model's weights: rotary tables that are computed, scales of
-// activations, towers that see.
+// What files hold beside the weights: rotary tables that are computed, scales of activations.
 bool is_beside(std::string_view name) {
   for (const std::string_view end : {".rotary_emb.inv_freq", ".masked_bias", ".attn.bias", ".input_scale",
                                      ".output_scale", ".k_scale", ".v_scale", ".activation_scale"}) {
     if (name.ends_with(end)) return true;
   }
+  return false;
+}
+
+// Of what sees, beside the language model.
+bool is_of_tower(std::string_view name) {
   for (const std::string_view part : {"vision_tower.", "multi_modal_projector.", "vision_model."}) {
     if (name.find(part) != name.npos) return true;
   }
   return false;
+}
+
+// The keys of config.json that a dimension is made of.
+const char* keys_of(Dim dim) {
+  switch (dim) {
+    case Dim::embd:
+      return "hidden_size";
+    case Dim::vocab:
+      return "vocab_size";
+    case Dim::ff:
+    case Dim::two_ff:
+      return "intermediate_size";
+    case Dim::heads:
+      return "num_attention_heads x head_dim";
+    case Dim::kv_heads:
+      return "num_key_value_heads x head_dim";
+    case Dim::qkv:
+      return "(num_attention_heads + 2 num_key_value_heads) x head_dim";
+    case Dim::head:
+      return "head_dim";
+    default:
+      return "";
+  }
 }
 
 std::string shape_text(const std::vector<int64_t>& shape) {
@@ -36,11 +65,9 @@ struct Planner {
   std::set<std::string, std::less<>> used{};
 
   void find_prefix() {
-    for (const char* candidate : {"model.", "model.language_model.", "language_model.model.", ""}) {
-      prefix = candidate;
-      if (weights.find(prefix + "embed_tokens.weight")) return;
-    }
-    fail("{}: tensor 'model.embed_tokens.weight' is missing in the weights", config.path);
+    const auto found = weights.prefix();
+    if (!found) fail("{}: tensor 'model.embed_tokens.weight' is missing in the weights", config.path);
+    prefix = *found;
   }
 
   const HfTensor* use(const std::string& name) {
@@ -63,12 +90,16 @@ struct Planner {
     std::vector<int64_t> expected = {tensor.n_rows, tensor.n_cols};
     if (!tensor.is_matrix) expected = {tensor.n_rows * tensor.n_cols};
     if (tensor.hf->shape != expected) {
-      fail("{}: tensor '{}': expected {} as {} has it, found {}", weights.path_of(*tensor.hf),
-           printable(tensor.hf_name), shape_text(expected), config.path, shape_text(tensor.hf->shape));
+      const Dim rows = module.n_out == Dim::none ? module.n_in : module.n_out;
+      fail("{}: tensor '{}': expected {} as {} has it ({}{}), found {}", weights.path_of(*tensor.hf),
+           printable(tensor.hf_name), shape_text(expected), config.path, keys_of(rows),
+           tensor.is_matrix ? fmt::format(", {}", keys_of(module.n_in)) : "", shape_text(tensor.hf->shape));
     }
-    if (tensor.is_matrix) {
+    if (tensor.is_matrix && why_kept(tensor.name, 2).empty()) {
       const bool divides = tensor.n_cols % traits(matrix_type).block_size == 0;
       tensor.type = divides ? matrix_type : Type::F16;
+    }
+    if (tensor.is_matrix) {
       for (const char* scale : {".weight_scale_inv", ".weight_scale"}) {
         if (!tensor.scale && tensor.hf->dtype.starts_with("F8")) tensor.scale = use(hf + scale);
       }
@@ -90,19 +121,47 @@ struct Planner {
     if (module.hf != "lm_head")
       return require(module, prefix + std::string(module.hf), std::string(module.gguf));
     const std::string name = weights.output_module();
-    if (config.is_tied(weights.find(name + ".weight") != nullptr)) {
+    if (config.tied == true) {
       use(name + ".weight");
     } else {
       require(module, name, std::string(module.gguf));
     }
   }
 
-  void check_leftovers() const {
+  void check_leftovers(const std::function<void(std::string_view)>& say) const {
+    std::vector<std::string_view> unknown, of_tower;
     for (const auto& [name, tensor] : weights.tensors()) {
       if (used.contains(name) || is_beside(name)) continue;
-      fail("{}: tensor '{}': not known for architecture {}", weights.path_of(tensor), printable(name),
-           config.architecture->name);
+      (is_of_tower(name) ? of_tower : unknown).push_back(name);
     }
+    if (!of_tower.empty()) {
+      say(fmt::format("{} tensors of what sees are left out: {}", of_tower.size(), some_of(of_tower)));
+    }
+    if (unknown.empty()) return;
+    const std::string_view first = unknown.front();
+    const std::string& path = weights.path_of(*weights.find(first));
+    const std::string more = unknown.size() > 1 ? fmt::format(" (and {} more)", unknown.size() - 1) : "";
+    std::string_view in_layer = first;
+    if (const std::string layers = prefix + "layers."; first.starts_with(layers)) {
+      in_layer.remove_prefix(layers.size());
+      if (const auto layer = take_layer_number(in_layer); layer && *layer >= config.n_layer) {
+        fail("{}: tensor '{}'{}: a layer too many, num_hidden_layers is {} in {}", path, printable(first),
+             more, config.n_layer, config.path);
+      }
+    }
+    fail("{}: tensor '{}'{}: not known for architecture {}", path, printable(first), more,
+         config.architecture->name);
+  }
+
+  void report_fallbacks(const std::function<void(std::string_view)>& say) const {
+    std::vector<std::string_view> names;
+    for (const PlannedTensor& tensor : plan) {
+      if (tensor.is_matrix && tensor.type == Type::F16 && matrix_type != Type::F16)
+        names.push_back(tensor.name);
+    }
+    if (names.empty()) return;
+    say(fmt::format("{} tensors are F16, since {} does not divide their rows: {}", names.size(),
+                    traits(matrix_type).block_size, some_of(names)));
   }
 };
 
@@ -118,7 +177,8 @@ int64_t PlannedTensor::bytes() const {
   return tensor_bytes(traits(type), shape);
 }
 
-std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights& weights, Type matrix_type) {
+std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights& weights, Type matrix_type,
+                                        const std::function<void(std::string_view)>& say) {
   Planner planner{config, weights, matrix_type};
   planner.find_prefix();
   const auto roots = hf_root_modules();
@@ -143,7 +203,8 @@ std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights&
     }
   }
   for (const HfModule& module : roots.subspan(1)) planner.root(module);
-  planner.check_leftovers();
+  planner.check_leftovers(say);
+  planner.report_fallbacks(say);
   return std::move(planner.plan);
 }
 

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "convert/hf_config.h"
@@ -31,6 +33,9 @@ struct PlannedTensor {
 // In GGUF's order: embedding, layers, norm, output. Matrices get `matrix_type`, or F16 where its blocks do
 // not divide the rows. Error naming the file and the tensor that is missing, has another shape than
 // config.json says, or belongs to no module of the architecture.
-std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights& weights, Type matrix_type);
+// config: as trust_weights() leaves it. `say` gets a line of what of the weights is left out, and of the
+// tensors that are F16 because blocks do not divide their rows.
+std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights& weights, Type matrix_type,
+                                        const std::function<void(std::string_view)>& say);
 
 }  // namespace lora

@@ -1,12 +1,12 @@
 #include "convert/quantize.h"
 
-#include <algorithm>
 #include <vector>
 
 #include "base/error.h"
 #include "base/printable.h"
 #include "base/same_file.h"
-#include "convert/imatrix.h"
+#include "convert/imatrix_fit.h"
+#include "convert/kept.h"
 #include "convert/rewrite.h"
 #include "gguf/part_name.h"
 
@@ -24,21 +24,6 @@ GgufWriter header(const Gguf& model, const QuantizeOptions& options, const Imatr
     if (imatrix->n_chunks > 0) writer.set_u32("quantize.imatrix.chunks_count", uint32_t(imatrix->n_chunks));
   }
   return writer;
-}
-
-// The importance of a tensor's columns; nullptr without any.
-const ImatrixEntry* importance_of(const GgufTensor& tensor, Type to, const std::optional<Imatrix>& imatrix,
-                                  const std::string& path) {
-  if (!imatrix || traits(to).block_size == 1) return nullptr;
-  const auto found = imatrix->entries.find(tensor.name);
-  if (found == imatrix->entries.end()) return nullptr;
-  const ImatrixEntry& entry = found->second;
-  const int64_t n = int64_t(entry.sums.size());
-  if (n != tensor.ne[0] && n != tensor.ne[0] * tensor.ne[2]) {
-    fail("{}: entry '{}' has {} columns, the model's tensor {}: made with another model", path,
-         printable(tensor.name), n, tensor.ne[0]);
-  }
-  return &entry;
 }
 
 // Whether a tensor's new values are computed from values that lost something already.
@@ -65,27 +50,24 @@ QuantizeResult quantize(const QuantizeOptions& options, const QuantizeEvents& ev
   }
   std::optional<Imatrix> imatrix;
   if (!options.imatrix.empty()) imatrix = read_imatrix(options.imatrix);
-  const std::vector<TensorChoice> choices =
-      choose_types(model, *options.mix,
-                   {options.pure, options.leave_output_tensor, options.output_tensor_type,
-                    options.token_embedding_type, imatrix.has_value()});
+  const MixOptions mix_options = {options.pure, options.leave_output_tensor, options.output_tensor_type,
+                                  options.token_embedding_type, imatrix.has_value()};
+  const std::vector<TensorChoice> choices = choose_types(model, *options.mix, mix_options);
+  const auto say = [&](std::string_view line) {
+    if (events.say) events.say(line);
+  };
+  for (const std::string& line : options_without_effect(model, mix_options)) say(line);
+  std::vector<const ImatrixEntry*> importance(choices.size());
+  if (imatrix) importance = fit_imatrix(*imatrix, options.imatrix, model, choices, say);
 
   GgufWriter writer = header(model, options, imatrix ? &*imatrix : nullptr);
-  std::vector<const ImatrixEntry*> importance;
   QuantizeResult result;
   for (size_t i = 0; i < choices.size(); ++i) {
     const GgufTensor& tensor = model.tensors()[i];
     check_source(tensor, choices[i].type, options);
-    importance.push_back(tensor.type == choices[i].type
-                             ? nullptr
-                             : importance_of(tensor, choices[i].type, imatrix, options.imatrix));
     writer.declare_tensor(tensor.name, choices[i].type, {tensor.ne, tensor.ne + tensor.n_dims});
     result.bytes_before += tensor.data.size();
     result.n_weights += tensor.n_elements();
-  }
-  if (imatrix && std::all_of(importance.begin(), importance.end(), [](auto* entry) { return !entry; }) &&
-      traits(base_type(*options.mix)).block_size > 1) {
-    fail("{}: has no entry for any tensor that is quantized: made with another model", options.imatrix);
   }
 
   TensorRewriter rewriter(options.in, options.threads);
@@ -95,8 +77,15 @@ QuantizeResult quantize(const QuantizeOptions& options, const QuantizeEvents& ev
   for (size_t i = 0; i < choices.size(); ++i) {
     const GgufTensor& tensor = model.tensors()[i];
     const auto [to, wanted] = choices[i];
-    QuantizedTensor record{tensor.name, tensor.shape(),     tensor.type,          to,
-                           wanted,      tensor.data.size(), bytes_of(tensor, to), importance[i] != nullptr};
+    QuantizedTensor record{tensor.name,
+                           tensor.shape(),
+                           tensor.type,
+                           to,
+                           wanted,
+                           tensor.data.size(),
+                           bytes_of(tensor, to),
+                           why_kept(tensor),
+                           importance[i] != nullptr};
     if (out && to == tensor.type) {
       rewriter.copy(tensor, *out, i);
     } else if (out) {

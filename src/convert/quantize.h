@@ -29,6 +29,7 @@ struct QuantizedTensor {
   std::string shape;
   Type from, to, wanted;  // wanted differs from `to` where rows are no multiple of its block
   uint64_t bytes_before = 0, bytes_after = 0;
+  std::string_view why_kept = {};  // in a word, where no mix has a type for it (convert/kept.h)
   bool has_importance = false;
   std::optional<double> relative_error = {};  // root of (sum of squared errors / sum of squares), if measured
 };

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -288,10 +289,81 @@ TEST(Quantize, AnImatrixOfAnotherModelIsRefused) {
   EXPECT_THAT(error_of(options), testing::HasSubstr("128 columns"));
   imatrix.entries = {{"blk.0.other.weight", {std::vector<float>(256, 1), {1}}}};
   write_imatrix(imatrix, options.imatrix);
-  EXPECT_THAT(error_of(options), testing::HasSubstr("no entry for any tensor"));
+  EXPECT_THAT(error_of(options), testing::HasSubstr("1 of 1 entries are of no tensor of"));
+  // More entries of other tensors than of its own.
+  imatrix.entries["blk.0.attn_q.weight"] = {std::vector<float>(256, 1), {1}};
+  imatrix.entries["blk.9.attn_q.weight"] = {std::vector<float>(256, 1), {1}};
+  write_imatrix(imatrix, options.imatrix);
+  EXPECT_THAT(error_of(options),
+              testing::HasSubstr("2 of 3 entries are of no tensor of " + options.in +
+                                 ": blk.0.other.weight and blk.9.attn_q.weight: made with another model"));
+  imatrix.entries = {{"output_norm.weight", {std::vector<float>(256, 1), {1}}}};
+  write_imatrix(imatrix, options.imatrix);
+  EXPECT_THAT(error_of(options), testing::HasSubstr("no entry for any tensor that is quantized"));
+  // Columns for two experts where the model has none, and half as many columns, twice.
+  for (const size_t n : {512u, 256u}) {
+    imatrix.entries = {{"blk.1.ffn_up.weight", {std::vector<float>(n, 1), {1, 1}}}};
+    write_imatrix(imatrix, options.imatrix);
+    EXPECT_THAT(error_of(options),
+                testing::HasSubstr("columns of 2 experts, the model's tensor 256 columns"));
+  }
   options.imatrix = options.in;
   EXPECT_THAT(error_of(options), testing::HasSubstr("expected an importance matrix"));
   EXPECT_EQ(folder.n_files(), 2u);
+}
+
+TEST(Quantize, WhatAnImatrixLacksIsSaid) {
+  const TemporaryFolder folder;
+  const std::string in = TestModel({.n_expert = 4}).write(folder.at("in.gguf"));
+  QuantizeOptions options{in, folder.at("out.gguf"), find_mix("Q4_K_S")};
+  options.imatrix = folder.at("imatrix.gguf");
+  std::vector<std::string> lines;
+  QuantizeEvents events;
+  events.say = [&](std::string_view line) { lines.emplace_back(line); };
+  const auto said = [&](const Imatrix& imatrix, const char* mix) {
+    write_imatrix(imatrix, options.imatrix);
+    options.mix = find_mix(mix);
+    lines.clear();
+    quantize(options, events);
+    return lines;
+  };
+  using testing::ElementsAre;
+  using testing::HasSubstr;
+  using testing::IsEmpty;
+  Imatrix imatrix;
+  const Gguf model = Gguf::open(in);
+  for (const GgufTensor& tensor : model.tensors()) {
+    const auto n = size_t(tensor.ne[2]);
+    if (tensor.n_dims > 1)
+      imatrix.entries[tensor.name] = {std::vector<float>(n * size_t(tensor.ne[0]), 1),
+                                      std::vector<float>(n, 9)};
+  }
+  EXPECT_THAT(said(imatrix, "Q4_K_S"), IsEmpty());
+  EXPECT_THAT(said(imatrix, "Q8_0"), ElementsAre(HasSubstr("imatrix.gguf: without effect")));
+  EXPECT_THAT(said(imatrix, "F16"), ElementsAre(HasSubstr("imatrix.gguf: without effect")));
+  imatrix.model = "test";
+  EXPECT_THAT(said(imatrix, "Q4_K_S"), IsEmpty());
+  imatrix.model = "another";
+  EXPECT_THAT(said(imatrix, "Q4_K_S"),
+              ElementsAre(HasSubstr("was made with 'another', the model's name is 'test'")));
+  imatrix.model = "";
+  for (const char* name :
+       {"token_embd.weight", "output.weight", "blk.0.attn_q.weight", "blk.1.attn_q.weight"})
+    imatrix.entries.erase(name);
+  EXPECT_THAT(said(imatrix, "Q4_K_S"),
+              ElementsAre(HasSubstr("no entry for 4 of 16 tensors, which are quantized without: "
+                                    "token_embd.weight, output.weight, blk.0.attn_q.weight and 1 more")));
+  imatrix.entries["blk.7.attn_q.weight"] = {std::vector<float>(256, 1), {1}};
+  // The third expert saw no token.
+  std::vector<float>& sums = imatrix.entries["blk.1.ffn_up_exps.weight"].sums;
+  std::fill(sums.begin() + 512, sums.begin() + 768, 0.0f);
+  EXPECT_THAT(
+      said(imatrix, "Q4_K_S"),
+      ElementsAre(HasSubstr("1 of 15 entries are of no tensor of " + in + ": blk.7.attn_q.weight: they"),
+                  HasSubstr("no entry for 4 of 16"),
+                  HasSubstr("did not reach 1 expert or matrix of 1 tensor, quantized without: "
+                            "blk.1.ffn_up_exps.weight")));
+  EXPECT_EQ(read_imatrix(options.imatrix).model, "");
 }
 
 }  // namespace

@@ -142,8 +142,33 @@ TEST_F(Quantize, AnImatrixIsMadeAndUsed) {
   ASSERT_EQ(folder.lora({"quantize", "f32.gguf", "plain.gguf", "Q2_K"}).status, 0);
   const RunResult used = folder.lora({"quantize", "f32.gguf", "aware.gguf", "Q2_K", "--imatrix", "i.gguf"});
   EXPECT_EQ(used.status, 0) << used.err;
+  EXPECT_THAT(used.err, HasSubstr("i.gguf: no entry for 2 of 44 tensors, which are quantized without: "
+                                  "token_embd.weight and output.weight\n"));
   EXPECT_LT(perplexity("aware.gguf"), perplexity("plain.gguf"));
   EXPECT_EQ(Gguf::open(folder.at("aware.gguf")).get_string("quantize.imatrix.dataset"), "text.txt");
+}
+
+// Of an architecture that is not known here, with what llama.cpp takes in F32 only.
+TEST_F(Quantize, LeavesAloneWhatLlamaCppTakesInF32Only) {
+  GgufWriter writer;
+  writer.set_string("general.architecture", "hybrid");
+  writer.set_u32("hybrid.block_count", 1);
+  const std::vector<std::byte> zeros(64 * 64 * sizeof(float));
+  const std::map<std::string, std::string> expected = {
+      {"token_embd.weight", "Q8_0"},        {"blk.0.shortconv.conv.weight", "F32"},
+      {"blk.0.ssm_conv1d.weight", "F32"},   {"blk.0.ssm_a", "F32"},
+      {"blk.0.ffn_gate_inp.weight", "F32"}, {"blk.0.ssm_in.weight", "Q8_0"}};
+  for (const auto& [name, type] : expected) writer.add_tensor(name, Type::F32, {64, 64}, zeros);
+  writer.write(folder.at("hybrid.gguf"));
+  const RunResult run =
+      folder.lora({"quantize", "hybrid.gguf", "q.gguf", "Q8_0", "--verbose", "--leave-output-tensor"});
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_EQ(types("q.gguf"), expected);
+  EXPECT_THAT(run.err, HasSubstr("stays: convolution"));
+  EXPECT_THAT(run.err, HasSubstr("--leave-output-tensor: without effect: the model has no output.weight"));
+  ASSERT_EQ(folder.lora({"quantize", "hybrid.gguf", "h.gguf", "BF16"}).status, 0);
+  EXPECT_EQ(types("h.gguf")["blk.0.ssm_conv1d.weight"], "F32");
+  EXPECT_EQ(types("h.gguf")["blk.0.ssm_in.weight"], "BF16");
 }
 
 TEST_F(Quantize, WrongUseOfImatrixIsOneLine) {

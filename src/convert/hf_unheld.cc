@@ -1,0 +1,156 @@
+#include "convert/hf_unheld.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "convert/json_file.h"
+#include "gguf/printable.h"
+
+namespace lora {
+namespace {
+
+using nlohmann::json;
+
+// What programs compute for an architecture of GGUF, whatever config.json says.
+struct Held {
+  std::string_view architecture;
+  const char* activation_key;
+  std::string_view activation;
+  int64_t window_period = 0;  // every n-th layer has no sliding window; 0: no layer has one
+  bool own_window = false;    // what becomes of a window is up to the programs
+  bool rope_freqs = false;    // rotary scaling of Llama 3, as a tensor
+  bool rope_factors = false;  // longrope, as two tensors
+  bool partial_rotary = false;
+  int64_t large = 0;  // so many layers: attention is scaled by hidden_size / heads, not by head_dim
+};
+constexpr Held kHeld[] = {
+    {.architecture = "llama", .activation_key = "hidden_act", .activation = "silu", .rope_freqs = true},
+    {.architecture = "qwen2", .activation_key = "hidden_act", .activation = "silu"},
+    {.architecture = "qwen3", .activation_key = "hidden_act", .activation = "silu"},
+    {.architecture = "gemma2",
+     .activation_key = "hidden_activation",
+     .activation = "gelu_pytorch_tanh",
+     .window_period = 2,
+     .large = 46},
+    {.architecture = "gemma3",
+     .activation_key = "hidden_activation",
+     .activation = "gelu_pytorch_tanh",
+     .window_period = 6,
+     .large = 62},
+    {.architecture = "phi3",
+     .activation_key = "hidden_act",
+     .activation = "silu",
+     .own_window = true,
+     .rope_factors = true,
+     .partial_rotary = true},
+};
+
+struct Checker {
+  const json& root;
+  const HfConfig& config;
+  const Held& held;
+
+  [[noreturn]] void refuse(std::string_view key, std::string_view value, std::string_view why) const {
+    fail("{}: {}: {}: GGUF's {} {}", config.path, key, printable(value), held.architecture, why);
+  }
+
+  void check_activation() const {
+    const auto name = json_text(root, held.activation_key);
+    if (!name || *name == held.activation || (held.activation == "silu" && *name == "swish")) return;
+    refuse(held.activation_key, *name, fmt::format("computes {}", held.activation));
+  }
+
+  void check_rope() const {
+    const std::string& type = config.rope.type;
+    if ((type == "llama3" && !held.rope_freqs) || (type == "longrope" && !held.rope_factors))
+      refuse("rope_scaling", type, "has no place for it");
+    if (config.rotary_part != 1 && !held.partial_rotary)
+      refuse("partial_rotary_factor", fmt::format("{}", config.rotary_part), "rotates whole heads");
+  }
+
+  // Whether layers slide, in the class that config.json names.
+  bool slides() const {
+    if (!config.sliding_window || *config.sliding_window >= config.n_ctx) return false;
+    if (const auto use = json_bool(root, "use_sliding_window")) return *use;
+    const auto& classes = *json_field(root, "architectures");
+    return classes.front() != "LlamaForCausalLM" && !classes.front().get<std::string>().starts_with("Qwen");
+  }
+
+  void check_layer_types(bool slides_at_all) const {
+    const json* types = json_field(root, "layer_types");
+    const auto period = json_integer(root, "sliding_window_pattern");
+    if (!types && period && slides_at_all && *period != held.window_period) {
+      refuse("sliding_window_pattern", fmt::format("{}", *period),
+             fmt::format("has a layer without a window after every {} with one", held.window_period - 1));
+    }
+    if (!types || !types->is_array()) return;
+    int64_t layer = 0;
+    for (const json& type : *types) {
+      const bool is_full = type == "full_attention", wants_full = ++layer % held.window_period == 0;
+      if (!is_full && type != "sliding_attention") refuse("layer_types", type.dump(), "has no such layers");
+      if (slides_at_all && is_full != wants_full) {
+        refuse("layer_types", fmt::format("{} in layer {}", type.dump(), layer - 1),
+               fmt::format("has a layer without a window after every {} with one", held.window_period - 1));
+      }
+    }
+  }
+
+  void check_window(std::vector<std::string>& lines) const {
+    if (held.window_period > 0) return check_layer_types(slides());
+    const json* types = json_field(root, "layer_types");
+    bool any = !types && slides();
+    for (const json& type : types && types->is_array() ? *types : json::array()) {
+      if (type != "full_attention" && type != "sliding_attention")
+        refuse("layer_types", type.dump(), "has no such layers");
+      any = any || type == "sliding_attention";
+    }
+    if (!any || held.own_window || !config.sliding_window || *config.sliding_window >= config.n_ctx) return;
+    lines.push_back(fmt::format(
+        "sliding_window: {} is not kept, GGUF's {} has none: beyond so many tokens the model looks "
+        "further back than it learned to",
+        *config.sliding_window, held.architecture));
+  }
+
+  // Of Gemma's: what its attention is scaled by, and how it and the output are capped.
+  void check_gemma() const {
+    if (!config.architecture->norms_lack_one) return;
+    constexpr int64_t class_default = 256;
+    const double scalar = json_number(root, "query_pre_attn_scalar").value_or(class_default);
+    const double computed = config.n_layer == held.large ? double(config.n_embd) / double(config.n_head)
+                                                         : double(config.head_dim);
+    if (scalar != computed) {
+      refuse("query_pre_attn_scalar", fmt::format("{}", scalar),
+             fmt::format("of {} layers computes with {}", config.n_layer, computed));
+    }
+    for (const auto& [key, cap] : {std::pair("attn_logit_softcapping", config.attn_softcap),
+                                   std::pair("final_logit_softcapping", config.final_softcap)}) {
+      if (config.architecture->always_tied) {  // Gemma 2
+        if (root.contains(key) && !cap) refuse(key, "null", "caps them");
+      } else if (cap) {
+        refuse(key, fmt::format("{}", *cap), "caps none");
+      }
+    }
+    if (json_bool(root, "use_bidirectional_attention").value_or(false))
+      refuse("use_bidirectional_attention", "true", "looks back only");
+  }
+};
+
+}  // namespace
+
+std::vector<std::string> check_unheld(const json& root, const HfConfig& config) {
+  const auto held = std::ranges::find(kHeld, config.architecture->name, &Held::architecture);
+  std::vector<std::string> lines;
+  if (held == std::end(kHeld)) return lines;
+  const Checker checker{root, config, *held};
+  checker.check_activation();
+  checker.check_rope();
+  checker.check_window(lines);
+  checker.check_gemma();
+  if (config.rope.type == "dynamic") {
+    lines.push_back(
+        "rope_scaling: dynamic scaling cannot be written to GGUF; the model is converted without it");
+  }
+  return lines;
+}
+
+}  // namespace lora

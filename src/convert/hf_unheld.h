@@ -1,0 +1,18 @@
+// What a config.json asks for and GGUF's architecture has no place for.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "convert/hf_config.h"
+
+namespace lora {
+
+// A line for each thing that matters only beyond some length of the text. Error naming the file and the key
+// for what would make programs compute another function of the same weights: another activation, windows in
+// other layers, a part of the head rotated, other scales of the attention. root: of the language model,
+// defaults filled in.
+std::vector<std::string> check_unheld(const nlohmann::json& root, const HfConfig& config);
+
+}  // namespace lora
