@@ -15,13 +15,14 @@ void require(bool holds) {
 }
 
 void check(const lora::Record& record, const lora::ChatTemplate& chat) {
-  const auto some = lora::record_spans(record, chat, false), all = lora::record_spans(record, chat, true);
+  const auto all = lora::record_spans(record, chat, true), some = lora::record_spans(record, chat, false);
   require(some.size() <= all.size());
-  require(some.empty() || some.back().is_reply);
+  require(some.empty() || (some.back().is_reply && some.back().is_trained));
+  require(all.empty() || all.back().is_trained);
   std::string begin, whole;
-  for (const lora::ChatSpan& span : some) begin += span.text;
-  for (const lora::ChatSpan& span : all) {
-    require(span.is_reply && !span.text.empty());
+  for (const lora::RecordSpan& span : some) begin += span.text;
+  for (const lora::RecordSpan& span : all) {
+    require(!span.text.empty());
     whole += span.text;
   }
   require(whole.starts_with(begin));

@@ -131,10 +131,11 @@ std::string samples_as_json(const Dataset& data, const Tokenizer& tokenizer,
     if (shown.row > 0) samples.back()["row"] = shown.row;
   }
   const DatasetReport& report = data.report();
-  const nlohmann::ordered_json json = {{"samples", samples},          {"n_samples", report.n_samples},
-                                       {"n_tokens", report.n_tokens}, {"n_cut", report.n_cut},
-                                       {"n_blank", report.n_blank},   {"n_short", report.n_short},
-                                       {"n_bad", report.n_bad}};
+  const nlohmann::ordered_json json = {
+      {"samples", samples},          {"n_samples", report.n_samples},
+      {"n_tokens", report.n_tokens}, {"n_cut", report.n_cut},
+      {"n_blank", report.n_blank},   {"n_short", report.n_short},
+      {"n_bad", report.n_bad},       {"ignored_fields", report.ignored_fields}};
   // A sample may be cut within a UTF-8 character: U+FFFD stands for the part.
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }

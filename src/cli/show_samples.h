@@ -48,9 +48,9 @@ std::string sample_as_text(const Dataset& data, const Tokenizer& tokenizer, cons
 std::string sample_as_pieces(const Dataset& data, const Tokenizer& tokenizer, const ShownSample& sample);
 
 // {"samples": [{"inputs": [...], "targets": [...], "text": "..."}], "n_samples": ..., "n_tokens": ...,
-// "n_cut": ..., "n_blank": ..., "n_short": ..., "n_bad": ...}, with "row" in each sample where rows are
-// filled; a target of -1 is not trained on, the counts are of the whole text (DatasetReport), "text" is the
-// tokens' spelling, special ones included.
+// "n_cut": ..., "n_blank": ..., "n_short": ..., "n_bad": ..., "ignored_fields": {NAME: records}}, with "row"
+// in each sample where rows are filled; a target of -1 is not trained on, the counts are of the whole text
+// (DatasetReport), "text" is the tokens' spelling, special ones included.
 std::string samples_as_json(const Dataset& data, const Tokenizer& tokenizer,
                             const std::vector<ShownSample>& samples);
 

@@ -3,14 +3,19 @@
 //   {"text": ...}                                                all of it
 //   {"prompt": ..., "completion": ...}                           the completion
 //   {"instruction": ..., "input": ..., "output": ...}            the output, in Alpaca's words; input may
-//   lack
+//                                                                lack, system and history may be there
 //   {"messages": [{"role": ..., "content": ...}, ...]}           every reply of the assistant
-//   {"conversations": [{"from": ..., "value": ...}, ...]}        the same
+//   {"conversations": [{"from": ..., "value": ...}, ...]}        the same; system may be there
 //
-// Sources: Taori et al., "Stanford Alpaca" (2023); the chat formats of OpenAI and of ShareGPT.
+// A message of weight 0 (or train: false) is not trained on. No other field that changes what is learned is
+// passed over: see data/record_fields.h.
+//
+// Sources: Taori et al., "Stanford Alpaca" (2023), with history as LLaMA-Factory has it; the chat formats of
+// OpenAI and of ShareGPT.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,11 +27,21 @@ namespace lora {
 
 struct Record {
   bool is_chat = false;
-  std::string prompt, completion;  // a text is a completion without a prompt
-  std::vector<ChatMessage> messages;
+  std::string prompt, completion;     // a text is a completion without a prompt
+  std::vector<ChatMessage> messages;  // of a chat, or in Alpaca's words before the completion
+  std::string only_with_all;          // why train_on_all alone can do what it asks for, "" if it does not
+  std::set<std::string>
+      ignored;  // fields that were not read, printable, those of messages as "messages[].NAME"
 };
 
-// Throws Error that says what is missing, of the wrong kind or unknown, without the file's name.
+// A stretch of a record written down.
+struct RecordSpan {
+  std::string text;
+  bool is_template = false, is_reply = false;  // as in ChatSpan; a completion is a reply
+  bool is_trained = false;
+};
+
+// Throws Error that says what is missing, of the wrong kind, refused or unknown, without the file's name.
 Record read_record(const nlohmann::json& json);
 // The same from the JSON text of an object.
 Record parse_record(std::string_view text);
@@ -37,12 +52,14 @@ bool are_record_fields(std::span<const std::string> names);
 std::string_view record_forms();
 
 // A SillyTavern line: {"name": ..., "is_user": ..., "mes": ...}. False for lines that are no message (the
-// header, remarks hidden from the model); Error for what is none of both.
+// header, remarks hidden from the model); Error for what is none of both. Adds what was not read to
+// `ignored`.
 bool is_sillytavern(const nlohmann::json& json);
-bool read_sillytavern(const nlohmann::json& json, ChatMessage& message);
+bool read_sillytavern(const nlohmann::json& json, ChatMessage& message, std::set<std::string>& ignored);
 
-// The record as stretches of text; is_reply marks what is trained on: replies that are not empty, or all.
-// What comes after the last of them is left out. `chat` is used for conversations.
-std::vector<ChatSpan> record_spans(const Record& record, const ChatTemplate& chat, bool train_on_all);
+// The record as stretches of text. Trained on are replies that are not empty, or all, but for messages of
+// weight 0. What comes after the last of them is left out. `chat` is used for conversations; of other records
+// its tokens alone. Throws Error for a record that asks for what only train_on_all does.
+std::vector<RecordSpan> record_spans(const Record& record, const ChatTemplate& chat, bool train_on_all);
 
 }  // namespace lora

@@ -51,6 +51,10 @@ RecordCutter::RecordCutter(std::string_view text, RecordFormat format) : rest_(t
     if (!row) return;
     separator_ = csv_separator(row->text);
     fields_ = csv_fields(row->text, separator_);
+    for (auto it = fields_.begin(); it != fields_.end(); ++it) {
+      if (!it->empty() && std::find(fields_.begin(), it, *it) != it)
+        fail("line {}: two columns are named {}", row->line, printable(*it));
+    }
     if (!are_record_fields(fields_)) {
       std::string names;
       for (const std::string& field : fields_) names += (names.empty() ? "" : ", ") + printable(field);
@@ -141,7 +145,7 @@ std::optional<Record> read_sillytavern_chat(std::string_view text, RecordFormat 
     try {
       if (object.is_discarded()) fail("no valid JSON in UTF-8");
       ChatMessage message;
-      if (read_sillytavern(object, message)) chat.messages.push_back(std::move(message));
+      if (read_sillytavern(object, message, chat.ignored)) chat.messages.push_back(std::move(message));
     } catch (const Error& error) {
       if (!skipped) fail("line {}: {}", raw->line, error.what());
       skipped->push_back(fmt::format("line {}: {}", raw->line, error.what()));

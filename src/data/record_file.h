@@ -28,7 +28,8 @@ struct RawRecord {
 
 class RecordCutter {
  public:
-  // The text must stay valid. Throws Error "line 1: ..." if the first row of a .csv names no record's fields.
+  // The text must stay valid. Throws Error "line 1: ..." if the first row of a .csv names no record's fields,
+  // or one twice.
   RecordCutter(std::string_view text, RecordFormat format);
 
   // The next record in order, nullopt at the end. Throws Error "line N: ..." where no record can be told from

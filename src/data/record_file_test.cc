@@ -116,6 +116,16 @@ TEST(RecordFile, SillyTavernsLinesAreOneConversation) {
   EXPECT_FALSE(read_sillytavern_chat("", RecordFormat::jsonl, nullptr));
 }
 
+TEST(RecordFile, SillyTavernsOwnFieldsAreNotListedAndWhatTheModelSawIs) {
+  const auto chat = read_sillytavern_chat(
+      R"({"user_name":"Ann","character_name":"Bo","chat_metadata":{"a":1},"create_date":"x"}
+{"name":"Bo","is_user":false,"is_system":false,"send_date":"x","mes":"Hello","extra":{"api":"x","reasoning":"why"},"swipes":["a","b"],"swipe_id":0,"gen_started":"x"}
+{"name":"Ann","is_user":true,"mes":"Hi","mood":"good","extra":{}}
+)",
+      RecordFormat::jsonl, nullptr);
+  EXPECT_THAT(chat->ignored, ElementsAre("extra.reasoning", "mood"));
+}
+
 TEST(RecordFile, SillyTavernsBadLinesAreErrorsOrSkipped) {
   const std::string text = std::string(kSillyTavern) + "{\"text\":\"a\"}\n{";
   EXPECT_EQ(test::error_of([&] { read_sillytavern_chat(text, RecordFormat::jsonl, nullptr); }),

@@ -1,4 +1,5 @@
 // What of a record is trained on, token by token.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -253,6 +254,103 @@ TEST(RecordSamples, OfManyBadRecordsTheFirstIsNamedAndAllAreSkipped) {
   EXPECT_EQ(all_samples(dataset), all_samples(records("a.jsonl", lines, options)));
   EXPECT_THAT(error_in("a.jsonl", "{}\n", options),
               HasSubstr("all records were skipped, the first one because of"));
+}
+
+// Every way to weigh three replies: the tokens stay as they are, and of the targets those of the replies of
+// weight 0, end of turn included, are not trained on.
+TEST(RecordSamples, WeightsChangeTargetsAlone) {
+  for (const char* family : {"zephyr", "vicuna", "llama2", "chatml"}) {
+    const auto sample = [&](int weights) {
+      std::string line = "{\"messages\": [";
+      for (int i = 0; i < 3; ++i) {
+        line +=
+            fmt::format(R"({{"role": "user", "content": "Q{0}"}}, {{"role": "assistant", "content": "A{0}", )"
+                        R"("weight": {1}}}, )",
+                        i, weights >> i & 1);
+      }
+      line.replace(line.size() - 2, 2, "]}");
+      InputsTargets result;
+      records("a.jsonl", line, with_template(family)).sample(0, result.first, result.second);
+      return result;
+    };
+    const InputsTargets all = sample(7);
+    // The targets of reply i are those of the i-th run that is trained on.
+    std::vector<int> reply(all.second.size(), -1);
+    for (size_t k = 0, run = 0; k < reply.size(); ++k) {
+      if (all.second[k] == kIgnore) continue;
+      reply[k] = int(run);
+      if (k + 1 == reply.size() || all.second[k + 1] == kIgnore) ++run;
+    }
+    ASSERT_EQ(reply.back(), 2) << family;
+    for (int weights = 1; weights < 7; ++weights) {
+      Tokens expected = all.second;
+      for (size_t k = 0; k < reply.size(); ++k) {
+        if (reply[k] >= 0 && !(weights >> reply[k] & 1)) expected[k] = kIgnore;
+      }
+      while (expected.back() == kIgnore) expected.pop_back();
+      InputsTargets got = sample(weights);
+      // A template without an end token gets EOS behind the last reply that is trained on.
+      if (got.second.size() == expected.size() + 1 && got.second.back() == kEos) {
+        got.first.pop_back();
+        got.second.pop_back();
+      }
+      EXPECT_EQ(got.second, expected) << family << weights;
+      EXPECT_EQ(got.first, Tokens(all.first.begin(), all.first.begin() + int64_t(expected.size())))
+          << family << weights;
+    }
+  }
+  const std::string none = R"({"messages": [{"role": "assistant", "content": "a", "weight": 0}]})";
+  EXPECT_EQ(error_in("a.jsonl", "\n" + none, with_template("zephyr")),
+            "line 2: nothing to train on: all that the assistant says has weight 0");
+  TextOptions skipping = with_template("zephyr");
+  skipping.skip_bad_records = true;
+  const Dataset rest = records("a.jsonl", none + "\n{\"text\": \"a\", \"tools\": [1]}\n" + kChat, skipping);
+  EXPECT_EQ(rest.n_samples(), 1);
+  EXPECT_EQ(rest.report().n_bad, 2);
+  EXPECT_THAT(rest.report().first_bad, HasSubstr("line 1: nothing to train on"));
+}
+
+TEST(RecordSamples, HistoryEndsItsTurnsAsTheModelDoes) {
+  const std::string line =
+      R"({"instruction": "c", "output": "d", "history": [["a", "b"]], "system": "S</s>"})";
+  const Dataset dataset = records("a.jsonl", line, {});
+  EXPECT_EQ(parts_of(dataset).trained, "b</s>d</s>");
+  EXPECT_THAT(parts_of(dataset).untrained, testing::StartsWith(" S</s>\n\n### Instruction:\na"));
+  Tokens inputs, targets;
+  dataset.sample(0, inputs, targets);
+  EXPECT_EQ(std::count(targets.begin(), targets.end(), kEos), 2);
+  EXPECT_EQ(std::count(inputs.begin(), inputs.end(), kEos), 1);  // the system message's is text
+}
+
+TEST(RecordSamples, IgnoredFieldsAreCountedOverTheFile) {
+  std::string lines;
+  for (int i = 0; i < 3000; ++i) {
+    lines += fmt::format(R"({{"text": "the whale {0}", "id": {0}{1}}})", i,
+                         i % 1000 == 7 ? R"(, "topic": "x")" : "");
+    lines += '\n';
+  }
+  for (const int n_threads : {1, 4}) {
+    EXPECT_THAT(records("a.jsonl", lines, {}, tiny_tokenizer(), n_threads).report().ignored_fields,
+                ElementsAre(testing::Pair("id", 3000), testing::Pair("topic", 3)));
+  }
+  EXPECT_THAT(records("a.csv", "text,id,weight,\nwhale,1,1,\nship,,1,x\n", {}).report().ignored_fields,
+              ElementsAre(testing::Pair("", 1), testing::Pair("id", 1)));
+  std::string many;
+  for (int i = 0; i < 1000; ++i) many += fmt::format("{{\"text\": \"a\", \"f{:04}\": 1}}\n", i);
+  const DatasetReport report = records("a.jsonl", many, {}).report();
+  EXPECT_EQ(report.ignored_fields.size(), DatasetReport::kMostFields);
+  EXPECT_EQ(report.ignored_fields.count("f0099"), 1u);
+  EXPECT_TRUE(report.ignored_more);
+}
+
+TEST(RecordSamples, ColumnsOfACsvAreFieldsToo) {
+  const TextOptions options;
+  EXPECT_EQ(error_in("a.csv", "text,weight\na,1\nb,0\n", options),
+            "line 3: nothing to train on: the record's weight is 0");
+  EXPECT_THAT(error_in("a.csv", "text,tools\na,[]\nb,x\n", options), testing::StartsWith("line 3: tools: "));
+  EXPECT_EQ(error_in("a.csv", "text,id,text\na,1,b\n", options), "line 1: two columns are named text");
+  EXPECT_THAT(parts_of(records("a.csv", "instruction,output,system\na,b,Be kind.\n", options)).untrained,
+              testing::StartsWith(" Be kind.\n\n### Instruction:\na"));
 }
 
 TEST(RecordSamples, AnUnknownTemplateIsAnErrorWhereItIsNeeded) {

@@ -8,7 +8,12 @@
 namespace lora {
 
 SampleEncoder::SampleEncoder(const Tokenizer& tokenizer, const TextOptions& options, Token bos, Token eos)
-    : tokenizer_(tokenizer), options_(options), bos_(bos), eos_(eos), encoder_(tokenizer) {}
+    : tokenizer_(tokenizer),
+      options_(options),
+      bos_(bos),
+      eos_(eos),
+      encoder_(tokenizer),
+      chat_(template_of(nullptr, tokenizer)) {}
 
 void SampleEncoder::find_special(EncodedSamples& out, std::string_view text) const {
   Token& found = out.report.special_spelling;
@@ -57,14 +62,17 @@ void SampleEncoder::choose_template(std::string_view path) {
 }
 
 void SampleEncoder::add_record(EncodedSamples& out, const Record& record) {
-  const std::vector<ChatSpan> spans = record_spans(record, chat_, options_.train_on_all);
+  const std::vector<RecordSpan> spans = record_spans(record, chat_, options_.train_on_all);
   if (std::all_of(spans.begin(), spans.end(),
-                  [](const ChatSpan& s) { return s.is_template || !s.is_reply || is_blank(s.text); })) {
-    fail("nothing to train on: {}", record.is_chat ? "the assistant says nothing" : "the text is empty");
+                  [](const RecordSpan& s) { return s.is_template || !s.is_trained || is_blank(s.text); })) {
+    const bool is_weighted = std::ranges::any_of(record.messages, &ChatMessage::is_context);
+    fail("nothing to train on: {}", is_weighted      ? "all that the assistant says has weight 0"
+                                    : record.is_chat ? "the assistant says nothing"
+                                                     : "the text is empty");
   }
   append_spans(spans);
   drop_bos();
-  for (const ChatSpan& span : spans) {
+  for (const RecordSpan& span : spans) {
     if (!span.is_template) find_special(out, span.text);
   }
   if (eos_ >= 0 && !tokenizer_.is_end(id_of(t_.back()))) t_.push_back(eos_);
@@ -81,8 +89,9 @@ void SampleEncoder::add_record(EncodedSamples& out, const Record& record) {
   keep(out, false);
 }
 
-// A reply is encoded by itself: when the model is asked, its prompt ends there too.
-void SampleEncoder::append_spans(const std::vector<ChatSpan>& spans) {
+// A reply is encoded by itself: when the model is asked, its prompt ends there too. So it is whether or not
+// it is trained on: weights change targets alone.
+void SampleEncoder::append_spans(const std::vector<RecordSpan>& spans) {
   t_.clear();
   std::string text;
   std::vector<TextRange> special_in;
@@ -90,14 +99,16 @@ void SampleEncoder::append_spans(const std::vector<ChatSpan>& spans) {
     const size_t begin = text.size();
     text += spans[i].text;
     if (spans[i].is_template || options_.parse_special) special_in.push_back({begin, text.size()});
-    if (i + 1 < spans.size() && spans[i + 1].is_reply == spans[i].is_reply) continue;
+    const bool goes_on = i + 1 < spans.size() && spans[i + 1].is_reply == spans[i].is_reply &&
+                         spans[i + 1].is_trained == spans[i].is_trained;
+    if (goes_on) continue;
     const size_t n_before = t_.size();
     if (n_before == 0) {
       encoder_.append(t_, text, special_in);
     } else {
       encoder_.append_next(t_, text, special_in);
     }
-    if (!spans[i].is_reply)
+    if (!spans[i].is_trained)
       std::transform(t_.begin() + int64_t(n_before), t_.end(), t_.begin() + int64_t(n_before),
                      stored_untrained);
     text.clear();

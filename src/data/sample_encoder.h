@@ -48,7 +48,7 @@ class SampleEncoder {
  private:
   void find_special(EncodedSamples& out, std::string_view text) const;
   void drop_bos();
-  void append_spans(const std::vector<ChatSpan>& spans);
+  void append_spans(const std::vector<RecordSpan>& spans);
   void count_cut(DatasetReport& report, int64_t n) const;
   void keep(EncodedSamples& out, bool may_be_longer);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "tokenizer/tokenizer.h"
@@ -33,10 +34,15 @@ struct DatasetReport {
   int64_t n_blank = 0;   // skipped: nothing but white space (the pattern aside)
   int64_t n_short = 0;   // skipped: a single token, with neither BOS nor EOS beside it
   int64_t n_cut = 0;  // longer than n_ctx with their EOS (overlapping ones: without); windows are not counted
-  int64_t n_lost = 0;        // tokens that were cut off
-  int64_t longest = 0;       // tokens of the longest sample before cutting; of windows: at most n_ctx
-  int64_t n_bad = 0;         // records skipped
-  std::string first_bad;     // "FILE: line N: WHY", empty if none
+  int64_t n_lost = 0;     // tokens that were cut off
+  int64_t longest = 0;    // tokens of the longest sample before cutting; of windows: at most n_ctx
+  int64_t n_bad = 0;      // records skipped
+  std::string first_bad;  // "FILE: line N: WHY", empty if none
+  // Fields of records that were not read, and in how many records they are filled; the first kMostFields
+  // names.
+  static constexpr size_t kMostFields = 100;
+  std::map<std::string, int64_t> ignored_fields;
+  bool ignored_more = false;
   std::string not_utf8;      // "FILE: line N" of the first text or CSV that is not UTF-8, empty if none
   std::string like_records;  // first text that begins with a JSON object, empty if none
   // Files that are records, texts whose every token begins a sample, and texts in which the pattern is not.

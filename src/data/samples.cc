@@ -24,6 +24,12 @@ void add_report(DatasetReport& sum, const DatasetReport& part) {
   sum.n_bad += part.n_bad;
   if (sum.first_bad.empty()) sum.first_bad = part.first_bad;
   if (sum.special_spelling < 0) sum.special_spelling = part.special_spelling;
+  for (const auto& [name, n] : part.ignored_fields) {
+    const bool has_room =
+        sum.ignored_fields.size() < DatasetReport::kMostFields || sum.ignored_fields.contains(name);
+    if (has_room) sum.ignored_fields[name] += n;
+    sum.ignored_more |= !has_room;
+  }
 }
 
 // The first special token spelled in a long text. Pieces overlap by more than any spelling's length.
@@ -160,12 +166,12 @@ Dataset::Dataset(const std::vector<std::string>& paths, const Tokenizer& tokeniz
     if (format) {
       ++report_.n_record_files;
       const MappedFile file(path);
-      expect_text(file.text(), path);
+      expect_text(file.text(), path, &file_hash_);
       if (*format == RecordFormat::csv)
         check_utf8(file.text(), path, report_);  // JSON's reader refuses others
       add_records(without_byte_order_mark(file.text()), path, blocks);
     } else {
-      const TextFile file(path);
+      const TextFile file(path, &file_hash_);
       check_utf8(file.text(), path, report_);
       if (report_.like_records.empty() && begins_with_object(file.text())) report_.like_records = path;
       if (is_windows) {
@@ -271,6 +277,7 @@ void Dataset::add_records(std::string_view text, const std::string& path, Blocks
     };
     Record record;
     if (!succeeds([&] { record = chat ? *chat : cutter.parse(raw); })) return;
+    for (const std::string& name : record.ignored) ++samples.report.ignored_fields[name];
     if (record.is_chat) encoder.choose_template(path);
     succeeds([&] { encoder.add_record(samples, record); });
   };

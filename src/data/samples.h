@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/hash.h"
 #include "base/parallel.h"
 #include "data/sample_options.h"
 #include "tokenizer/tokenizer.h"
@@ -38,6 +39,8 @@ class Dataset {
 
   int64_t n_samples() const { return report_.n_samples; }
   const DatasetReport& report() const { return report_; }
+  // Of the files' bytes, one file after the other (base/hash.h).
+  uint64_t file_hash() const { return file_hash_; }
 
   // Sample i of [0, n_samples()), in file order: inputs and targets of equal length, 1 ... n_ctx.
   void sample(int64_t i, std::vector<Token>& inputs, std::vector<Token>& targets) const;
@@ -67,6 +70,7 @@ class Dataset {
   std::vector<int64_t> sample_end_;  // in tokens_, of samples that are no windows
   std::vector<File> files_;          // those that hold a sample
   DatasetReport report_;
+  uint64_t file_hash_ = kHashStart;
 };
 
 }  // namespace lora

@@ -340,5 +340,20 @@ TEST(SampleErrors, ContextWithoutRoomForATarget) {
               HasSubstr("context length: expected at least 1"));
 }
 
+// What a checkpoint knows its data by.
+TEST(Samples, TheHashIsThatOfTheFilesBytesInOrder) {
+  std::string big =
+      "\xEF\xBB\xBF"
+      "the ship\r\n";
+  while (big.size() < 300000) big += "sailed to the north and was seen by nobody again. ";
+  const std::string line = "{\"text\": \"a\"}\r\n";
+  const ScratchFile text("t.txt", big), list("r.jsonl", line);
+  ThreadPool pool(1);
+  TextOptions options;
+  options.sample_start = "#";
+  EXPECT_EQ(Dataset({text.path, list.path}, tiny_tokenizer(), options, pool).file_hash(), hash(big + line));
+  EXPECT_EQ(Dataset({list.path, text.path}, tiny_tokenizer(), options, pool).file_hash(), hash(line + big));
+}
+
 }  // namespace
 }  // namespace lora

@@ -170,6 +170,11 @@ const ChatFamily* recognize_chat_family(std::string_view metadata_template) {
   return nullptr;
 }
 
+ChatTemplate template_of(const ChatFamily* family, const Tokenizer& tokenizer) {
+  const auto spelling = [&](Token token) { return token < 0 ? "" : tokenizer.piece(token); };
+  return {family, spelling(tokenizer.bos()), spelling(tokenizer.eos())};
+}
+
 ChatTemplate choose_chat_template(std::string_view name, const Tokenizer& tokenizer, std::string_view path) {
   const bool automatic = name == "auto";
   const ChatFamily* family =
@@ -181,16 +186,16 @@ ChatTemplate choose_chat_template(std::string_view name, const Tokenizer& tokeni
          chat_family_names());
   }
   if (!family) fail("--chat-template: no family '{}'; known are {}", name, chat_family_names());
-  const auto spelling = [&](Token token) { return token < 0 ? "" : tokenizer.piece(token); };
-  return {family, spelling(tokenizer.bos()), spelling(tokenizer.eos())};
+  return template_of(family, tokenizer);
 }
 
 std::vector<ChatSpan> render_spans(const ChatTemplate& chat, std::span<const ChatMessage> messages,
                                    bool add_generation_prompt) {
   const ChatFamily& family = *chat.family;
   std::vector<ChatSpan> spans, system;  // system: waits for the user message that it belongs into
-  const auto add = [](std::vector<ChatSpan>& to, std::string text, bool is_template, bool is_reply = false) {
-    if (!text.empty()) to.push_back({std::move(text), is_template, is_reply});
+  bool is_context = false;              // of the message at hand
+  const auto add = [&](std::vector<ChatSpan>& to, std::string text, bool is_template, bool is_reply = false) {
+    if (!text.empty()) to.push_back({std::move(text), is_template, is_reply, is_context});
   };
   const auto add_form = [&](std::vector<ChatSpan>& to, std::string_view form) {
     add(to, spell(chat, form), true);
@@ -209,6 +214,7 @@ std::vector<ChatSpan> render_spans(const ChatTemplate& chat, std::span<const Cha
   const bool has_system = !messages.empty() && messages.front().role == ChatRole::system;
   if (!has_system && !family.default_system.empty()) add_system(family.default_system);
   for (const ChatMessage& message : messages) {
+    is_context = message.is_context;
     if (message.role == ChatRole::system) {
       add_system(message.content);
       continue;
@@ -227,6 +233,7 @@ std::vector<ChatSpan> render_spans(const ChatTemplate& chat, std::span<const Cha
       add_form(spans, family.assistant.after);
     }
   }
+  is_context = false;
   if (add_generation_prompt) add_form(spans, before_reply);
   return spans;
 }

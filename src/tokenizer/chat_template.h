@@ -20,6 +20,7 @@ enum class ChatRole { system, user, assistant };
 struct ChatMessage {
   ChatRole role;
   std::string content;
+  bool is_context = false;  // is read and not learned from, whoever says it
 };
 
 // What stands before and after a message.
@@ -55,6 +56,8 @@ std::string chat_family_names();  // "chatml, llama3, ..."
 const ChatFamily* find_chat_family(std::string_view name);
 const ChatFamily* recognize_chat_family(std::string_view metadata_template);
 
+// With the tokens of a model.
+ChatTemplate template_of(const ChatFamily* family, const Tokenizer& tokenizer);
 // The family of that name or, for "auto", the one recognized in the model's metadata; else Error that names
 // the model file and lists the families.
 ChatTemplate choose_chat_template(std::string_view name, const Tokenizer& tokenizer, std::string_view path);
@@ -64,6 +67,7 @@ struct ChatSpan {
   std::string text;
   bool is_template = false;  // the form's own; else what someone said, in which no special token is meant
   bool is_reply = false;     // an assistant's message with the space before it and its end of turn
+  bool is_context = false;   // of a message that is
 };
 
 // The conversation's stretches in order; together they are what render() gives.

@@ -39,6 +39,19 @@ void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, co
     lines.push_back(
         fmt::format("{}: {} skipped, the first: {}", what, count_of(d.n_bad, "bad record"), d.first_bad));
   }
+  if (!d.ignored_fields.empty()) {
+    constexpr size_t kMost = 12;
+    std::string names;
+    for (size_t i = 0; const auto& [name, n] : d.ignored_fields) {
+      if (i++ < kMost) names += fmt::format("{}{} ({})", i > 1 ? ", " : "", name, n);
+    }
+    const size_t n_fields = d.ignored_fields.size();
+    const std::string more = n_fields > kMost || d.ignored_more
+                                 ? fmt::format(" and {}{} more", d.ignored_more ? "at least " : "",
+                                               n_fields - std::min(n_fields, kMost))
+                                 : "";
+    lines.push_back(fmt::format("{}: ignored fields, and in how many records: {}{}", what, names, more));
+  }
   if (d.n_window_files > 0) {
     lines.push_back(fmt::format(
         "{}: without --sample-start a sample of up to {} tokens begins at every token, so one epoch "

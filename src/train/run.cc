@@ -7,8 +7,6 @@
 #include <limits>
 
 #include "base/error.h"
-#include "base/file.h"
-#include "base/hash.h"
 #include "base/machine.h"
 
 namespace lora {
@@ -171,16 +169,12 @@ int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples) {
   return int64_t(n);
 }
 
-Settings run_settings(const FinetuneOptions& options, const Model& model, const LoraParameters& parameters) {
-  uint64_t data = kHashStart;
-  for (const std::string& path : options.train_data) {
-    const MappedFile file(path);
-    data = hash(file.text(), data);
-  }
+Settings run_settings(const FinetuneOptions& options, const Model& model, const Dataset& data,
+                      const LoraParameters& parameters) {
   const auto flag = [](bool on) { return std::string(on ? "on" : "off"); };
   Settings settings = {
       {"model", fmt::format("{:016x}", fingerprint(model.gguf))},
-      {"data", fmt::format("{:016x}", data)},
+      {"data", fmt::format("{:016x}", data.file_hash())},
       {"--sample-start", options.sample_start},
       {"--escape", flag(options.escape)},
       {"--include-sample-start", flag(options.include_sample_start)},

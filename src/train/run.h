@@ -35,7 +35,8 @@ void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoi
 
 // The settings that decide the numbers, in words, with fingerprints of model and data: what a checkpoint must
 // agree with. Learning rate, iterations, threads, memory and paths are not among them.
-Settings run_settings(const FinetuneOptions& options, const Model& model, const LoraParameters& parameters);
+Settings run_settings(const FinetuneOptions& options, const Model& model, const Dataset& data,
+                      const LoraParameters& parameters);
 
 // How the text is cut into samples.
 TextOptions text_options(const FinetuneOptions& options);

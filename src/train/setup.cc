@@ -59,7 +59,7 @@ Setup::Setup(const FinetuneOptions& o)
     take_rotary_settings(options, *init, model.config.rope);
   }
   parameters = initial_parameters(options, model, state.seed, init);
-  settings = run_settings(options, model, parameters);
+  settings = run_settings(options, model, data, parameters);
   settings.emplace_back("--seed", std::to_string(state.seed));
   if (checkpoint) {
     expect_fits(*checkpoint, options.checkpoint_in, settings, parameters);
