@@ -20,7 +20,7 @@ namespace {
 class Run {
  public:
   Run(const FinetuneOptions& options, const FinetuneEvents& events)
-      : options_(options), events_(events), setup_(options), remaining_(setup_.mean_tokens()) {}
+      : options_(options), events_(events), setup_(options, events.say), remaining_(setup_.mean_tokens()) {}
 
   FinetuneResult train() {
     check_outputs(options_, std::max(setup_.n_iter, state_.iteration));
