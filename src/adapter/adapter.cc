@@ -38,11 +38,11 @@ AdapterFormat adapter_format(const std::string& path) {
   fail("{}: not an adapter: expected a GGUF file, a ggla file or a folder of PEFT or MLX", path);
 }
 
-Adapter read_adapter(const std::string& path, const Gguf& base) {
+Adapter read_adapter(const std::string& path, const Gguf& base, const AdapterReading& reading) {
   Adapter adapter;
   switch (adapter_format(path)) {
     case AdapterFormat::folder:
-      adapter = read_adapter_peft(path, peft_base(base));
+      adapter = read_adapter_peft(path, peft_base(base), nullptr, reading);
       break;
     case AdapterFormat::gguf:
       adapter = read_adapter_gguf(path);

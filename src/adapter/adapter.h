@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -53,9 +54,15 @@ inline constexpr std::string_view kTokenEmbedding = "token_embd.weight";
 enum class AdapterFormat { gguf, ggla, folder };
 AdapterFormat adapter_format(const std::string& path);
 
+// How an adapter is read, where that is a choice.
+struct AdapterReading {
+  int n_threads = 0;                               // to compute with; 0: physical_cores()
+  std::function<void(std::string_view line)> say;  // what its user should know; may be empty
+};
+
 // Reads an adapter GGUF, a file of the 2023 `ggla` format, or a folder of PEFT or MLX, and checks it against
 // the model. Errors name the path and the tensor, what was expected and what was found.
-Adapter read_adapter(const std::string& path, const Gguf& base);
+Adapter read_adapter(const std::string& path, const Gguf& base, const AdapterReading& reading = {});
 
 // Error unless the adapter's architecture is the model's and every pair fits its base tensor. `path` is
 // for messages.
@@ -78,6 +85,7 @@ void check_pair(const LoraPair& pair, const std::optional<PairShape>& shape, con
 //   token_embd.weight has its A flipped: ne = {rank, n_vocab}, and B ne = {rank, n_embd}.
 // Tensors are written in F32 or F16, finite values only; every type that decodes is read. The bytes are a
 // function of the adapter alone.
+// Error for an activated LoRA (adapter.alora.*), and for keys adapter.* that are not known.
 Adapter read_adapter_gguf(const std::string& path);
 Adapter parse_adapter_gguf(const Gguf& file);
 void write_adapter_gguf(const Adapter& adapter, const std::string& path, Type type = Type::F32);
@@ -93,13 +101,19 @@ Adapter read_adapter_ggla(const std::string& path);
 // The same from a file's bytes; `path` is for messages.
 Adapter parse_adapter_ggla(std::span<const std::byte> bytes, const std::string& path);
 
+// A weight of the base by its name in GGUF, (n_out, n_in), rows ordered as there. Errors name the model and
+// the tensor, also where its numbers are not those that a training starts from (a quantized type).
+using BaseWeight = std::function<std::vector<float>(std::string_view tensor)>;
+
 // What a folder of PEFT or MLX does not tell about its base model.
 struct PeftBase {
   std::string architecture;           // general.architecture
   int64_t n_head = 0, n_head_kv = 0;  // needed where rows are reordered (hf_names.h)
   bool is_tied = false;               // the embedding's table is the output, too
+  int64_t n_vocab = 0;                // rows of the embedding; 0 if unknown
+  BaseWeight weight{};                // for LoRAs that start from the base's weights (start.h)
 };
-PeftBase peft_base(const Gguf& base);
+PeftBase peft_base(const Gguf& base);  // which must outlive it
 
 // What a folder holds that an adapter cannot express.
 struct LeftOut {
@@ -112,11 +126,12 @@ struct LeftOut {
 // MLX folder (ml-explore/mlx-lm): adapter_config.json with lora_parameters, and adapters.safetensors with
 //   MODULE.lora_a (n_in, rank), .lora_b (rank, n_out), of the embedding too; what it adds is scale x a b.
 // rsLoRA, rank_pattern and alpha_pattern become one alpha, or are folded into B where one does not do; rows
-// of q and k are brought into GGUF's order where the architecture's conversion does so. DoRA,
-// modules_to_save, biases and the like are refused by name; with `left_out` they are added there, and the
-// rest is read.
+// of q and k are brought into GGUF's order where the architecture's conversion does so. LoRAs that start from
+// the base's own weights (PiSSA, OLoRA) become plain ones of twice the rank. DoRA, modules_to_save, biases,
+// files of weights beside the adapter's, settings that are not known and the like are refused by name; with
+// `left_out` they are added there, and the rest is read. Starts that cannot be computed are always refused.
 Adapter read_adapter_peft(const std::string& folder, const PeftBase& base,
-                          std::vector<LeftOut>* left_out = nullptr);
+                          std::vector<LeftOut>* left_out = nullptr, const AdapterReading& reading = {});
 // The same from the bytes of the two files.
 Adapter parse_adapter_peft(std::string_view config, std::span<const std::byte> safetensors,
                            const PeftBase& base, std::vector<LeftOut>* left_out = nullptr);

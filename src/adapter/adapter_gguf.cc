@@ -28,6 +28,19 @@ std::optional<float> finite_float(const Gguf& file, std::string_view key) {
   return float(*value);
 }
 
+// Keys adapter.* say how the tensors are meant.
+void check_keys(const Gguf& file) {
+  for (const auto& [key, value] : file.values()) {
+    if (!key.starts_with("adapter.") || key == "adapter.type" || key == "adapter.lora.alpha") continue;
+    if (key == "adapter.lora.task_name" || key == "adapter.lora.prompt_prefix") continue;  // for people
+    if (key.starts_with("adapter.alora.")) {
+      fail("{}: key {}: activated LoRA, which counts from certain tokens on, is not supported", file.path(),
+           printable(key));
+    }
+    fail("{}: key {}: not known, and may change what the tensors mean", file.path(), printable(key));
+  }
+}
+
 LoraHalf read_half(const GgufTensor& tensor, const std::string& path) {
   LoraHalf half;
   half.tensor = printable(tensor.name);
@@ -65,6 +78,7 @@ Adapter read_adapter_gguf(const std::string& path) {
 Adapter parse_adapter_gguf(const Gguf& file) {
   expect_string(file, "general.type", "adapter");
   expect_string(file, "adapter.type", "lora");
+  check_keys(file);
   Adapter adapter;
   const auto architecture = file.get_string("general.architecture");
   if (!architecture) fail("{}: key general.architecture: missing", file.path());

@@ -6,8 +6,10 @@
 #include "adapter/pairs.h"
 #include "adapter/peft_config.h"
 #include "adapter/peft_names.h"
+#include "adapter/start.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/machine.h"
 #include "base/printable.h"
 #include "gguf/pytorch.h"
 #include "gguf/safetensors.h"
@@ -40,9 +42,8 @@ struct Format {
 constexpr Format kPeft = {"base_model.model.", kPeftEndings, false};
 constexpr Format kMlx = {"", kMlxEndings, true};
 
-// Why a tensor that is no half of a pair has no place in an adapter; nullptr if it says nothing new.
+// Why a tensor that is no half of a pair has no place in an adapter.
 const char* why_not(std::string_view name) {
-  if (name.ends_with(".base_layer.weight")) return nullptr;  // PEFT's copy of an embedding under a LoRA
   if (name.find("lora_magnitude_vector") != name.npos || name.ends_with(".m")) {
     return "DoRA adapters are not supported";
   }
@@ -63,6 +64,7 @@ struct FolderReader {
   const PeftConfig& config;
   const PeftBase& base;
   std::vector<LeftOut>* left_out;
+  const AdapterReading& reading;
   const Format& format;
   std::vector<LoraHalf> halves{};
   std::map<std::string, std::string> module_of{};  // by base tensor: "model.layers.0.self_attn.q_proj"
@@ -72,7 +74,10 @@ struct FolderReader {
     const auto ending = std::find_if(format.endings.begin(), format.endings.end(),
                                      [&](const Ending& e) { return tensor.name.ends_with(e.text); });
     if (ending == format.endings.end() || !tensor.name.starts_with(format.wrapper)) {
-      if (const char* why = why_not(tensor.name)) leave_out(left_out, path, what, why);
+      // PEFT's copy of an embedding under a LoRA says nothing new, unless it has grown.
+      const bool is_copy = tensor.name.ends_with(".base_layer.weight") && !tensor.shape.empty() &&
+                           (base.n_vocab == 0 || tensor.shape[0] == base.n_vocab);
+      if (!is_copy) leave_out(left_out, path, what, why_not(tensor.name));
       return;
     }
     std::string module = tensor.name.substr(0, tensor.name.size() - ending->text.size());
@@ -120,6 +125,32 @@ struct FolderReader {
     halves.push_back(std::move(half));
   }
 
+  // A LoRA that starts from the model's own weights becomes a plain one.
+  void take_start_out(Adapter& adapter) {
+    if (config.start == LoraStart::plain) return;
+    const char* name = config.start == LoraStart::pissa ? "pissa" : "olora";
+    if (!base.weight) {
+      fail(
+          "{}: init_lora_weights: {} starts from the weights of the model: that is needed as F32, F16 or "
+          "BF16",
+          path, name);
+    }
+    if (reading.say) {
+      reading.say(
+          fmt::format("{}: init_lora_weights {}: computing what it took out of the model's weights, {} "
+                      "tensors; the LoRA becomes a plain one of twice the rank",
+                      path, name, adapter.pairs.size()));
+    }
+    ThreadPool pool(reading.n_threads > 0 ? reading.n_threads : physical_cores());
+    for (LoraPair& pair : adapter.pairs) {
+      try {
+        make_plain(pair, config.start, config.scale(module_of[pair.base]), base.weight, pool, path);
+      } catch (const Error& e) {
+        fail("init_lora_weights {}: {}", name, e.what());
+      }
+    }
+  }
+
   Adapter finish() {
     Adapter adapter;
     adapter.architecture = base.architecture;
@@ -132,17 +163,38 @@ struct FolderReader {
              config.rank(module), pair.rank);
       }
     }
+    take_start_out(adapter);
     set_scales(adapter, [&](const LoraPair& pair) { return config.scale(module_of[pair.base]); });
     return adapter;
   }
 };
 
 Adapter read_tensors(const std::string& path, const PeftConfig& config, const PeftBase& base,
-                     std::vector<LeftOut>* left_out,
+                     std::vector<LeftOut>* left_out, const AdapterReading& reading,
                      const std::function<void(const std::function<void(const SafeTensor&)>&)>& for_each) {
-  FolderReader reader{path, config, base, left_out, config.is_mlx ? kMlx : kPeft};
+  FolderReader reader{path, config, base, left_out, reading, config.is_mlx ? kMlx : kPeft};
   for_each([&](const SafeTensor& tensor) { reader.add(tensor); });
   return reader.finish();
+}
+
+// Files of weights that lie in an adapter's folder: by the beginning of the name, those that are no part of
+// what it adds to a model. Others are ("non_lora_trainables.bin", "new_embeddings.safetensors",
+// "trainable_params.bin": embeddings and norms that were trained along).
+void refuse_weights_beside(const std::string& folder, std::vector<LeftOut>* left_out) {
+  constexpr std::string_view weights[] = {".safetensors", ".bin", ".pt", ".pth", ".npz"};
+  constexpr std::string_view others[] = {
+      "adapter_model.", "adapters.",      "ggml-adapter-model.",                  // the adapter
+      "model.",         "model-",         "pytorch_model",       "consolidated",  // a model
+      "optimizer",      "zero_pp_rank",   "bf16_zero",           "mp_rank",      "scheduler", "rng_state",
+      "scaler",         "sampler",  // a training's state
+      "training_args",  "training_state", "value_head.",         "global_step"};
+  for (const std::string& name : files_in(folder)) {
+    const auto ends = [&](std::string_view end) { return name.ends_with(end); };
+    const auto starts = [&](std::string_view start) { return name.starts_with(start); };
+    if (std::ranges::none_of(weights, ends) || std::ranges::any_of(others, starts)) continue;
+    if (name.ends_with("_adapters.safetensors")) continue;  // MLX's, of an earlier iteration
+    leave_out(left_out, folder, printable(name), "weights beside the LoRA are not supported");
+  }
 }
 
 }  // namespace
@@ -155,28 +207,45 @@ PeftBase peft_base(const Gguf& base) {
   result.n_head = *n_head;
   result.n_head_kv = base.get_int(result.architecture + ".attention.head_count_kv").value_or(*n_head);
   result.is_tied = base.find_tensor("output.weight") == nullptr;
+  if (const auto embedding = pair_shape(base, kTokenEmbedding)) result.n_vocab = embedding->n_in;
+  result.weight = [&base](std::string_view name) {
+    const GgufTensor* tensor = base.find_tensor(name);
+    if (tensor == nullptr) fail("{}: tensor {}: missing", base.path(), printable(name));
+    if (tensor->type != Type::F32 && tensor->type != Type::F16 && tensor->type != Type::BF16) {
+      fail(
+          "{}: tensor {}: its {} numbers are not those that the training started from: the model is needed "
+          "as "
+          "F32, F16 or BF16",
+          base.path(), printable(name), traits(tensor->type).name);
+    }
+    std::vector<float> values(size_t(tensor->n_elements()));
+    traits(tensor->type).decode(values.data(), tensor->data.data(), tensor->n_elements());
+    return values;
+  };
   return result;
 }
 
-Adapter read_adapter_peft(const std::string& folder, const PeftBase& base, std::vector<LeftOut>* left_out) {
+Adapter read_adapter_peft(const std::string& folder, const PeftBase& base, std::vector<LeftOut>* left_out,
+                          const AdapterReading& reading) {
   check_peft_knows(folder, base.architecture);
-  return read_adapter_peft(folder, read_peft_config(folder, left_out), base, left_out);
+  return read_adapter_peft(folder, read_peft_config(folder, left_out), base, left_out, reading);
 }
 
 Adapter read_adapter_peft(const std::string& folder, const PeftConfig& config, const PeftBase& base,
-                          std::vector<LeftOut>* left_out) {
+                          std::vector<LeftOut>* left_out, const AdapterReading& reading) {
   check_peft_knows(folder, base.architecture);
+  refuse_weights_beside(folder, left_out);
   const std::string pickle = folder + "/adapter_model.bin";
   std::string path = folder + (config.is_mlx ? "/adapters.safetensors" : "/adapter_model.safetensors");
   if (config.is_mlx || file_exists(path) || !file_exists(pickle)) {
     const SafeTensors file = SafeTensors::open(path);
-    return read_tensors(path, config, base, left_out, [&](const auto& use) {
+    return read_tensors(path, config, base, left_out, reading, [&](const auto& use) {
       for (const SafeTensor& tensor : file.tensors()) use(tensor);
     });
   }
   path = pickle;
   const PytorchFile file = PytorchFile::open(path);
-  return read_tensors(path, config, base, left_out, [&](const auto& use) {
+  return read_tensors(path, config, base, left_out, reading, [&](const auto& use) {
     std::vector<std::byte> bytes;
     for (const PytorchTensor& tensor : file.tensors()) use(file.read(tensor, bytes));
   });
@@ -187,7 +256,7 @@ Adapter parse_adapter_peft(std::string_view config_text, std::span<const std::by
   const std::string path = "adapter_model.safetensors";
   const PeftConfig config = parse_peft_config(config_text, "adapter_config.json", left_out);
   const SafeTensors file = SafeTensors::parse(safetensors, path);
-  return read_tensors(path, config, base, left_out, [&](const auto& use) {
+  return read_tensors(path, config, base, left_out, {}, [&](const auto& use) {
     for (const SafeTensor& tensor : file.tensors()) use(tensor);
   });
 }

@@ -3,6 +3,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -18,7 +19,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;  // the patterns' order counts
 
-// Settings under which the tensors of the folder are not the whole adapter, or not plain LoRA.
+// Settings under which the tensors of the folder are not the whole adapter, or not plain LoRA, where they are
+// set (LoraConfig of PEFT 0.20).
 struct Refused {
   const char* key;
   const char* why;
@@ -36,10 +38,70 @@ constexpr Refused kRefused[] = {
     {"alora_invocation_tokens", "activated LoRA is not supported", false},
     {"use_qalora", "QALoRA is not supported", false},
     {"fan_in_fan_out", "transposed weights are not supported", false},
+    {"ensure_weight_tying", "an embedding's LoRA that the output shares is not supported"},
+    {"use_bdlora", "block-diagonal LoRA is not supported", false},
+    {"arrow_config", "LoRAs that are routed between are not supported", false},
+    {"monteclora_config", "Monte Carlo LoRA is not supported", false},
+    {"kasa_config", "KaSA, which changes the model as it is loaded, is not supported", false},
+    {"megatron_config", "LoRA on Megatron's parallel layers is not supported", false},
+    {"enable_lora", "LoRA on parts of a matrix is not supported", false},
+};
+
+// Settings that are read below, that the tensors themselves answer, or that are of the training alone.
+constexpr const char* kOthers[] = {
+    "peft_type",
+    "r",
+    "lora_alpha",
+    "use_rslora",
+    "rank_pattern",
+    "alpha_pattern",
+    "base_model_name_or_path",
+    "init_lora_weights",
+    "target_modules",
+    "exclude_modules",
+    "layers_to_transform",
+    "layers_pattern",
+    "auto_mapping",
+    "inference_mode",
+    "megatron_core",
+    "merge_weights",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "task_type",
+    "corda_config",
+    "eva_config",
+    "loftq_config",
+    "lora_dropout",
+    "lora_ga_config",
+    "velora_config",
+    "lora_dtype",
+    "lorap_emb_lr",
+    "lorap_lr_ratio",  // ms-swift's
+};
+
+// Words of init_lora_weights. Those without a reason to refuse them say how A and B began.
+struct Initializer {
+  std::string_view word;
+  const char* refused = nullptr;
+  LoraStart start = LoraStart::plain;
+};
+constexpr Initializer kInitializers[] = {
+    {"gaussian"},
+    {"eva"},         // directions of activations for A, B zero
+    {"orthogonal"},  // random directions, B A zero
+    {"mica"},        // directions of the weight for B, A zero
+    {"pissa", nullptr, LoraStart::pissa},
+    {"olora", nullptr, LoraStart::olora},
+    {"pissa_niter_*", "takes a random approximation of the model's components out of the model"},
+    {"corda", "takes components out of the model that depend on the data they were measured on"},
+    {"loftq", "replaces the model's weights by quantized ones"},
+    {"lora_ga", "takes components out of the model that depend on gradients"},
 };
 
 bool is_set(const Json& value) {
-  if (value.is_null() || value == false || value == "none") return false;
+  if (value.is_null() || value == false || value == "none" || value == "") return false;
   return !(value.is_structured() && value.empty());
 }
 
@@ -69,6 +131,44 @@ std::string string_or_empty(const Json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
+LoraStart start_of(const Json& value, const std::string& path) {
+  constexpr const char* kWayOut =
+      "; a plain LoRA is what PEFT's save_pretrained writes with path_initial_model_for_weight_conversion "
+      "(LLaMA-Factory: the folder pissa_converted), or, where the model given is the changed one, what this "
+      "says "
+      "with init_lora_weights true";
+  if (value.is_boolean() || value.is_null()) return LoraStart::plain;
+  if (!value.is_string()) {
+    fail("{}: init_lora_weights: expected a word, true or false, found {}", path, value.type_name());
+  }
+  const std::string word = value.get<std::string>();
+  for (const Initializer& row : kInitializers) {
+    const bool is_family = row.word.ends_with('*');
+    const std::string_view stem = row.word.substr(0, row.word.size() - (is_family ? 1 : 0));
+    const bool same =
+        std::equal(stem.begin(), stem.end(), word.begin(),
+                   word.begin() + std::ptrdiff_t(std::min(word.size(), stem.size())),
+                   [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b); });
+    if (!same || (!is_family && word.size() != stem.size())) continue;
+    if (row.refused) fail("{}: init_lora_weights: {} {}{}", path, printable(word), row.refused, kWayOut);
+    return row.start;
+  }
+  fail("{}: init_lora_weights: {} is not known, and may have changed the model{}", path, printable(word),
+       kWayOut);
+}
+
+// A setting that no table knows may change what the tensors mean.
+void refuse_unknown(const Json& config, const std::string& path, std::vector<LeftOut>* left_out) {
+  for (const auto& [key, value] : config.items()) {
+    const auto is_it = [&, name = std::string_view(key)](const auto& known) { return name == known; };
+    if (!is_set(value) || std::ranges::any_of(kOthers, is_it) ||
+        std::ranges::any_of(kRefused, is_it, &Refused::key)) {
+      continue;
+    }
+    leave_out(left_out, path, printable(key), "not known, and may change what the tensors mean");
+  }
+}
+
 // What mlx-lm writes: {"lora_parameters": {"rank": 8, "scale": 20.0, "dropout": 0.0, "keys": [...]},
 // "fine_tune_type": "lora", "model": "...", ...}. An "alpha" among the parameters has no effect there.
 PeftConfig mlx_config(const Json& config, const std::string& path, std::vector<LeftOut>* left_out) {
@@ -82,6 +182,13 @@ PeftConfig mlx_config(const Json& config, const std::string& path, std::vector<L
     leave_out(left_out, path, "fine_tune_type", "DoRA adapters are not supported");
   } else if (!type.empty() && type != "lora") {
     fail("{}: fine_tune_type: expected \"lora\", found \"{}\"", path, printable(type));
+  }
+  for (const auto& [key, value] : parameters.items()) {
+    constexpr std::string_view known[] = {"rank", "scale", "alpha", "dropout", "keys"};
+    if (is_set(value) && std::ranges::find(known, std::string_view(key)) == std::end(known)) {
+      leave_out(left_out, path, "lora_parameters." + printable(key),
+                "not known, and may change what the tensors mean");
+    }
   }
   PeftConfig result;
   result.is_mlx = true;
@@ -185,6 +292,7 @@ PeftConfig parse_peft_config(std::string_view text, const std::string& path, std
     if (!refused.can_leave_out) fail("{}: {}: {}", path, refused.key, refused.why);
     leave_out(left_out, path, refused.key, refused.why);
   }
+  refuse_unknown(config, path, left_out);
   PeftConfig result;
   result.r = positive_integer(required(config, path, "r"), path, "r");
   result.lora_alpha = number(required(config, path, "lora_alpha"), path, "lora_alpha");
@@ -192,7 +300,9 @@ PeftConfig parse_peft_config(std::string_view text, const std::string& path, std
   result.rank_pattern = patterns<int64_t>(config, path, "rank_pattern", positive_integer);
   result.alpha_pattern = patterns<double>(config, path, "alpha_pattern", number);
   result.base_model = string_or_empty(config, "base_model_name_or_path");
-  result.initializer = string_or_empty(config, "init_lora_weights");
+  if (const auto init = config.find("init_lora_weights"); init != config.end()) {
+    result.start = start_of(*init, path);
+  }
   return result;
 }
 

@@ -26,6 +26,13 @@ class ModulePattern {
   std::shared_ptr<const Code> code_;
 };
 
+// What init_lora_weights says that A and B began with, as far as it counts after the training.
+enum class LoraStart {
+  plain,  // B A = 0 on the model as it is
+  pissa,  // parts of the model's own weights, which are taken out of the model (start.h)
+  olora,
+};
+
 struct PeftConfig {
   bool is_mlx = false;  // then lora_alpha is scale x rank
   int64_t r = 0;
@@ -33,8 +40,8 @@ struct PeftConfig {
   bool use_rslora = false;
   std::vector<std::pair<ModulePattern, int64_t>> rank_pattern;
   std::vector<std::pair<ModulePattern, double>> alpha_pattern;
-  std::string base_model;   // base_model_name_or_path; "model" in MLX
-  std::string initializer;  // init_lora_weights, where it is a word: "pissa"
+  std::string base_model;  // base_model_name_or_path; "model" in MLX
+  LoraStart start = LoraStart::plain;
 
   // For a module's name without "base_model.model.", e.g. "model.layers.0.self_attn.q_proj".
   int64_t rank(std::string_view module) const;
@@ -50,6 +57,6 @@ PeftConfig parse_peft_config(std::string_view text, const std::string& path,
 
 // read_adapter_peft (adapter.h) where the folder's adapter_config.json is read already.
 Adapter read_adapter_peft(const std::string& folder, const PeftConfig& config, const PeftBase& base,
-                          std::vector<LeftOut>* left_out);
+                          std::vector<LeftOut>* left_out, const AdapterReading& reading = {});
 
 }  // namespace lora

@@ -78,7 +78,7 @@ LanguageModel::LanguageModel(LanguageModel&&) noexcept = default;
 LanguageModel& LanguageModel::operator=(LanguageModel&&) noexcept = default;
 
 void LanguageModel::attach_adapter(const std::string& path, double scale) {
-  impl_->adapters.push_back(read_adapter(path, impl_->model.gguf));
+  impl_->adapters.push_back(read_adapter(path, impl_->model.gguf, {impl_->pool.size(), {}}));
   attach(impl_->model, impl_->adapters.back(), float(scale));
 }
 

@@ -54,14 +54,9 @@ Read read_input(const ConvertLoraOptions& options, std::vector<LeftOut>* left_ou
       const PeftConfig config = read_peft_config(options.input, left_out);
       read.base = find_base(options, config.base_model);
       if (!read.base) ask_for_base(options, config.base_model, "the architecture");
-      read.adapter = read_adapter_peft(options.input, config, read.base->facts, left_out);
-      for (const char* changes : {"pissa", "olora", "corda", "loftq"}) {
-        if (!config.initializer.starts_with(changes)) continue;
-        say(
-            fmt::format("init_lora_weights: {}: such a LoRA may belong to a base model whose weights were "
-                        "changed at its start, and not to the model as published",
-                        printable(config.initializer)));
-      }
+      PeftBase facts = read.base->facts;
+      facts.weight = read.base->weight();
+      read.adapter = read_adapter_peft(options.input, config, facts, left_out, {0, say});
       break;
     }
     case AdapterFormat::ggla:

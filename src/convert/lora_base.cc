@@ -2,9 +2,12 @@
 
 #include <filesystem>
 
+#include "adapter/peft_names.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
 #include "convert/hf_trust.h"
+#include "convert/hf_weights.h"
 #include "gguf/part_name.h"
 
 namespace lora {
@@ -34,6 +37,35 @@ std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
   return tensor == kTokenEmbedding ? PairShape{shape.n_out, shape.n_in} : shape;
 }
 
+BaseWeight LoraBase::weight() const {
+  if (gguf) return peft_base(*gguf).weight;
+  return [this](std::string_view tensor) {
+    const std::string folder = std::filesystem::path(config->path).parent_path();
+    const HfWeights weights = HfWeights::open(folder);
+    const auto module = peft_module(facts.architecture, tensor);
+    const HfTensor* found = module ? weights.find(module->name + ".weight") : nullptr;
+    if (found == nullptr || found->shape.size() != 2) {
+      fail("{}: tensor {}: not found as a matrix; give the model as GGUF", folder, printable(tensor));
+    }
+    if (found->dtype != "F32" && found->dtype != "F16" && found->dtype != "BF16") {
+      fail(
+          "{}: tensor {}: its {} numbers are not those that the training started from: the model is needed "
+          "as "
+          "F32, F16 or BF16",
+          folder, printable(tensor), printable(found->dtype));
+    }
+    std::vector<std::byte> buffer;
+    std::vector<float> values = weights.load(*found, buffer).to_f32();
+    const int64_t n_head = module->order == RowOrder::heads ? facts.n_head : facts.n_head_kv;
+    if (module->order != RowOrder::as_is &&
+        !reorder_rows(values, found->shape[0], found->shape[1], n_head, RowsTo::gguf)) {
+      fail("{}: tensor {}: {} rows are not a multiple of 2 for each of {} heads", folder, printable(tensor),
+           found->shape[0], n_head);
+    }
+    return values;
+  };
+}
+
 LoraBase lora_base_of(const HfConfig& read) {
   const HfConfig config = as_weights_have_it(read);
   LoraBase base;
@@ -42,7 +74,7 @@ LoraBase lora_base_of(const HfConfig& read) {
   base.facts = {std::string(config.architecture->name), config.n_head, config.n_head_kv};
   base.facts.is_tied = *config.tied;
   base.n_layer = config.n_layer;
-  base.n_vocab = config.n_vocab;
+  base.n_vocab = base.facts.n_vocab = config.n_vocab;
   base.config = config;
   return base;
 }
@@ -61,6 +93,7 @@ LoraBase open_lora_base(const std::string& path) {
   if (gguf.get_string("general.type") == "adapter")
     fail("{}: holds a LoRA, not the model it belongs to", path);
   base.facts = peft_base(gguf);
+  base.facts.weight = nullptr;  // it refers to where the file's table lies now
   base.n_layer = gguf.get_int(base.facts.architecture + ".block_count").value_or(0);
   if (const auto embedding = pair_shape(gguf, kTokenEmbedding)) base.n_vocab = embedding->n_in;
   return base;

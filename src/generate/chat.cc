@@ -7,7 +7,7 @@ namespace lora {
 
 Chat::Chat(const GenerateOptions& options, const std::function<void(std::string_view)>& say)
     : options_(options),
-      session_(options),
+      session_(options, say),
       n_ctx_(context_of(options, session_.model)),
       template_(choose_chat_template(options.chat_template, session_.tokenizer, options.model)),
       seed_(options.seed < 0 ? entropy_seed() : uint64_t(options.seed)),

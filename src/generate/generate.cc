@@ -18,7 +18,7 @@ int64_t context_of(const GenerateOptions& options, const Model& model) {
 }
 
 GenerateResult generate(const GenerateOptions& options, const GenerateEvents& events) {
-  Session session(options);
+  Session session(options, events.say);
   const int64_t n_ctx = context_of(options, session.model);
   warn_about_context(session, n_ctx, events.say);
 

@@ -43,13 +43,15 @@ RopeValues rope_values(std::span<const TrainedRope> trained, const RopeValues& a
   return values;
 }
 
-Session::Session(const ModelOptions& options)
+Session::Session(const ModelOptions& options, const std::function<void(std::string_view line)>& say)
     : pool(options.threads > 0 ? options.threads : physical_cores()),
       precision(options.precision),
       input(gemm_input(precision)),
       model(load_model(options.model, {options.rope_freq_base, options.rope_freq_scale, {}})),
       tokenizer(model.gguf) {
-  for (const LoraFile& file : options.loras) adapters_.push_back(read_adapter(file.path, model.gguf));
+  for (const LoraFile& file : options.loras) {
+    adapters_.push_back(read_adapter(file.path, model.gguf, {pool.size(), say}));
+  }
   RopeParameters& rope = model.config.rope;
   const auto [base, scale] =
       rope_values(trained_rope(adapters_, options.loras), {options.rope_freq_base, options.rope_freq_scale},

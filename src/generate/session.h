@@ -22,8 +22,8 @@ class Session {
  public:
   // Loads the model and attaches the adapters, each times its scale. Rotary settings: the options', else
   // those an adapter was trained with, else the model's. Error naming the file at fault, or two adapters that
-  // were trained with different rotary settings.
-  explicit Session(const ModelOptions& options);
+  // were trained with different rotary settings. `say` gets what is to be known about the adapters.
+  explicit Session(const ModelOptions& options, const std::function<void(std::string_view line)>& say = {});
 
   ThreadPool pool;
   Precision precision;

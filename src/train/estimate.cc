@@ -104,7 +104,7 @@ double update_seconds(Setup& s) {
 }  // namespace
 
 Estimate estimate(const FinetuneOptions& options, const std::function<void(std::string_view line)>& say) {
-  Setup s(options);
+  Setup s(options, say);
   for (const std::string& line : describe(s)) say(line);
   s.plan_memory();
   Estimate e;

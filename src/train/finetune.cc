@@ -24,7 +24,7 @@ class Run {
       : options_(options),
         events_(events),
         holds_(hold_outputs(options, events.say)),
-        setup_(options),
+        setup_(options, events.say),
         remaining_(setup_.mean_tokens()) {}
 
   FinetuneResult train() {

@@ -23,7 +23,7 @@ void take_rotary_settings(const FinetuneOptions& options, const Adapter& init, R
 
 }  // namespace
 
-Setup::Setup(const FinetuneOptions& o)
+Setup::Setup(const FinetuneOptions& o, const std::function<void(std::string_view line)>& say)
     : options(o),
       program_bytes_(int64_t(resident_bytes() - resident_anonymous_bytes())),
       pool(o.threads > 0 ? o.threads : physical_cores()),
@@ -55,7 +55,7 @@ Setup::Setup(const FinetuneOptions& o)
 
   std::optional<Adapter> init;
   if (!options.lora_init.empty()) {
-    init = read_adapter(options.lora_init, model.gguf);
+    init = read_adapter(options.lora_init, model.gguf, {pool.size(), say});
     take_rotary_settings(options, *init, model.config.rope);
   }
   parameters = initial_parameters(options, model, state.seed, init);

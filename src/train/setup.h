@@ -2,6 +2,7 @@
 // estimate() looks at.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,7 +25,8 @@ struct MemoryPart {
 
 struct Setup {
   // Throws Error naming the file or option at fault; a checkpoint that does not fit is one.
-  explicit Setup(const FinetuneOptions& options);
+  // `say` gets what is to be known about the adapter of --lora-init.
+  explicit Setup(const FinetuneOptions& options, const std::function<void(std::string_view line)>& say = {});
   Setup(const Setup&) = delete;  // the model refers to the parameters
   Setup& operator=(const Setup&) = delete;
 
