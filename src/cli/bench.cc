@@ -210,7 +210,7 @@ int bench_command(const std::vector<std::string>& args) {
     json["bytes_beyond_model"] = training ? training->bytes_beyond_model : generation->bytes_beyond_model;
     if (training) add_training(json, *training);
     if (generation) add_generation(json, *generation);
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
     return 0;
   }
   std::string text =

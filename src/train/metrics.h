@@ -9,7 +9,8 @@
 
 namespace lora {
 
-// One line of the metrics file; floats with nine significant digits, which is every bit of an f32.
+// One line of the metrics file; floats with nine significant digits, which is every bit of an f32, and null
+// for what is not finite.
 std::string to_json(const IterationRecord& record);
 
 // A file whose first lines, iterations 1 to last_kept, stay; the rest is cut.

@@ -48,13 +48,13 @@ std::string best_path(const FinetuneOptions& options) {
   return best.insert(has_extension ? dot : path.size(), "-BEST");
 }
 
-void check_outputs(const FinetuneOptions& options, int64_t last_iteration) {
+void check_outputs(const FinetuneOptions& options, const std::string& checkpoint_in, int64_t last_iteration) {
   std::vector<Named> others = {{"--model-base", options.model_base}};
   for (const std::string& path : options.train_data) others.push_back({"--train-data", path});
   for (const std::string& path : options.val_data) others.push_back({"--val-data", path});
   if (!options.lora_init.empty()) others.push_back({"--lora-init", options.lora_init});
   if (!options.metrics.empty()) {
-    if (same_file(options.metrics, options.checkpoint_in)) {
+    if (same_file(options.metrics, checkpoint_in)) {
       fail("--metrics: {} is the file of --checkpoint-in", options.metrics);
     }
     for (const Named& other : others) {
@@ -62,6 +62,7 @@ void check_outputs(const FinetuneOptions& options, int64_t last_iteration) {
         fail("--metrics: {} is the file of {}", options.metrics, other.flag);
     }
     others.push_back({"--metrics", options.metrics});
+    if (!file_exists(options.metrics)) const AtomicFile can_be_created(options.metrics);
   }
   std::vector<Named> outputs;
   // A checkpoint may replace the one the run began with; nothing else may.
@@ -70,8 +71,8 @@ void check_outputs(const FinetuneOptions& options, int64_t last_iteration) {
     std::vector<std::string> paths = output_paths(options, name, last_iteration);
     if (options.save_best && flag == "--lora-out") paths.push_back(best_path(options));
     for (const std::string& path : paths) {
-      if (!same_file(path, options.checkpoint_in)) {
-        expect_spared(flag, path, {"--checkpoint-in", options.checkpoint_in});
+      if (!same_file(path, checkpoint_in)) {
+        expect_spared(flag, path, {"--checkpoint-in", checkpoint_in});
       } else if (flag == "--lora-out") {
         fail("{}: {} is the file of --checkpoint-in", flag, path);
       }

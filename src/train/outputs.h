@@ -21,8 +21,8 @@ std::vector<std::string> output_paths(const FinetuneOptions& options, const std:
 // extension.
 std::string best_path(const FinetuneOptions& options);
 
-// Error naming the flag or the file if an output would overwrite an input or another output, or if it could
-// not be created. Leaves no file behind.
-void check_outputs(const FinetuneOptions& options, int64_t last_iteration);
+// checkpoint_in: what the run goes on from, "" if nothing. Error naming the flag or the file if an output
+// would overwrite an input or another output, or if it could not be created. Leaves no file behind.
+void check_outputs(const FinetuneOptions& options, const std::string& checkpoint_in, int64_t last_iteration);
 
 }  // namespace lora

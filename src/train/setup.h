@@ -13,6 +13,7 @@
 #include "tokenizer/tokenizer.h"
 #include "train/checkpoint.h"
 #include "train/held_out.h"
+#include "train/resume.h"
 #include "train/run.h"
 
 namespace lora {
@@ -23,7 +24,8 @@ struct MemoryPart {
 };
 
 struct Setup {
-  // Throws Error naming the file or option at fault; a checkpoint that does not fit is one.
+  // Throws Error naming the file or option at fault; a checkpoint that does not fit is one. Options, files,
+  // model, adapter and checkpoint are looked at before the data is read.
   explicit Setup(const FinetuneOptions& options);
   Setup(const Setup&) = delete;  // the model refers to the parameters
   Setup& operator=(const Setup&) = delete;
@@ -45,23 +47,27 @@ struct Setup {
 
  private:
   double mean_sample_tokens() const;
-  int64_t program_bytes_;  // what is there already: the program at first, then vocabulary and samples too
+  Dataset read_data();  // after all that needs no data
+  void prepare_parameters();
+  Settings resumed_settings_;  // of the checkpoint
+  int64_t program_bytes_;      // what is there already: the program at first, then vocabulary and samples too
 
  public:
+  Resume resume;
+  bool resumed;
   ThreadPool pool;
   GemmInput input;
-  bool resumed;
   Model model;
   Tokenizer tokenizer;
-  Dataset data;
-  std::optional<Dataset> val_data;
-  std::vector<int64_t> trained;   // samples that are trained on; empty: all
-  std::vector<int64_t> held_out;  // samples of held_out_data() that are evaluated; empty: none
   TrainState state;
   LoraParameters parameters;
   TrainedNorms norms;
   LbfgsHistory lbfgs;
   Settings settings;
+  Dataset data;
+  std::optional<Dataset> val_data;
+  std::vector<int64_t> trained;   // samples that are trained on; empty: all
+  std::vector<int64_t> held_out;  // samples of held_out_data() that are evaluated; empty: none
   BatchOptions batch_options;
   int64_t n_iter = 0;
   StepPlan plan;
