@@ -99,6 +99,11 @@ Adapter parse_adapter_gguf(const Gguf& file) {
 }
 
 void write_adapter_gguf(const Adapter& adapter, const std::string& path, Type type) {
+  for (const auto& [name, value] : {std::pair{"alpha", std::optional(adapter.alpha)},
+                                    {"rope_freq_base", adapter.rope_freq_base},
+                                    {"rope_freq_scale", adapter.rope_freq_scale}}) {
+    if (value && !std::isfinite(*value)) fail("{}: {}: {} is beyond what F32 holds", path, name, *value);
+  }
   GgufWriter writer;
   writer.set_string("general.architecture", adapter.architecture);
   writer.set_string("general.type", "adapter");

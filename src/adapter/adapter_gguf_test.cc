@@ -232,6 +232,21 @@ TEST(AdapterGgufErrors, TruncatedFile) {
     EXPECT_THAT(error_of([&] { read_adapter_gguf(folder.file("cut.gguf")); }), HasSubstr("cut.gguf")) << size;
   }
 }
+// As they are not read, so they are not written.
+TEST(AdapterGgufErrors, NumbersThatAreNotFiniteAreNotWritten) {
+  const ScratchFolder folder;
+  for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    for (const int which : {0, 1, 2}) {
+      Adapter adapter = full_adapter();
+      if (which == 0) adapter.alpha = bad;
+      if (which == 1) adapter.rope_freq_base = bad;
+      if (which == 2) adapter.rope_freq_scale = bad;
+      EXPECT_THAT(error_of([&] { write_adapter_gguf(adapter, folder.file("a.gguf")); }),
+                  HasSubstr("is beyond what F32 holds"));
+    }
+  }
+}
+
 TEST(AdapterGgufErrors, FactUnderATakenName) {
   const ScratchFolder folder;
   Adapter adapter = full_adapter();

@@ -6,7 +6,7 @@
 #include "adapter/eigen.h"
 #include "adapter/pairs.h"
 #include "base/error.h"
-#include "gguf/printable.h"
+#include "base/printable.h"
 
 namespace lora {
 namespace {

@@ -10,6 +10,7 @@
 #include "cli/parse.h"
 #include "cli/progress.h"
 #include "cli/put.h"
+#include "train/resume.h"
 
 namespace lora::cli {
 
@@ -52,7 +53,10 @@ int finetune_command(const std::vector<std::string>& args) {
   if (!result.checkpoint_path.empty()) progress.say(fmt::format("checkpoint: {}", result.checkpoint_path));
   if (!result.lora_path.empty()) progress.say(fmt::format("adapter: {}", result.lora_path));
   if (result.stopped && !result.checkpoint_path.empty()) {
-    progress.say(fmt::format("to go on: the same command with --checkpoint-in {}", result.checkpoint_path));
+    // Where it would go on from by itself, now that it has saved.
+    const bool by_itself = find_checkpoint(options).path == result.checkpoint_path;
+    progress.say(by_itself ? "to go on: the same command again"
+                           : "to go on: the same command with --checkpoint-in " + result.checkpoint_path);
   }
   return result.stopped && stop_signal() != 0 ? 128 + stop_signal() : 0;
 }

@@ -29,8 +29,11 @@ FlagGroup file_flags(FinetuneOptions& o) {
            non_empty_text(o.model_base), true},
           {"--train-data", "FILE", "", "text, or records (.jsonl, .json, .csv) to train on; may be repeated",
            texts(o.train_data)},
-          {"--checkpoint-in", "FILE", "", "checkpoint to resume from, if there is one; '': none",
-           text(o.checkpoint_in)},
+          {"--checkpoint-in", "FILE", "",
+           "checkpoint to resume from, if there is one; without the flag also the latest of "
+           "--checkpoint-out; '': "
+           "begin anew, over what is there",
+           text(o.checkpoint_in).or_else(kDefaultCheckpointIn)},
           {"--checkpoint-out", "FILE", "", "checkpoints to write; '': none", text(o.checkpoint_out)},
           {"--lora-out", "FILE", "", "adapter to write; '': none", text(o.lora_out)},
           {"--pattern-fn-it", "STR", "", "stands for the iteration number in output names",
@@ -150,14 +153,17 @@ FlagGroup optimizer_flags(FinetuneOptions& o) {
           {"--adam-gclip", "F", "", "limit on the norm of the gradient; 0: none",
            number(o.adam_gclip, kAtLeastZero)},
           {"--adam-epsf", "F", "",
-           "stop when the loss changes by a smaller part from one iteration to the next; 0: never",
+           "stop when the loss of training changes by a smaller part from one iteration to the next; 0: "
+           "never",
            number(o.adam_epsf)},
           {"--opt-past", "N", "iterations", "how far --opt-delta looks back; 0: no such test",
            integer(o.opt_past, -kAnyCount)},
-          {"--opt-delta", "F", "", "stop when the loss changes by a smaller part in so many; 0: never",
+          {"--opt-delta", "F", "",
+           "stop when the loss of training changes by a smaller part in so many; 0: never",
            number(o.opt_delta)},
           {"--opt-max-no-improvement", "N", "iterations",
-           "stop after so long without a new lowest loss; 0: never",
+           "stop after so long without a new lowest loss of training (--patience: of held-out data); 0: "
+           "never",
            integer(o.opt_max_no_improvement, -kAnyCount)},
           {"-s,--seed", "N", "", "one seed, one result; -1: random, or the resumed checkpoint's",
            integer(o.seed, -1, std::numeric_limits<int64_t>::max())},
@@ -174,6 +180,8 @@ FlagGroup evaluation_flags(FinetuneOptions& o) {
            number(o.val_split, kBelowOne)},
           {"--eval-every", "N", "iterations", "between two evaluations; 0: at the end only",
            integer(o.eval_every, 0)},
+          {"--patience", "N", "evaluations",
+           "stop after so many without a new lowest held-out loss; 0: never", integer(o.patience, 0)},
       },
   };
 }

@@ -38,6 +38,11 @@ Setting text(std::string& target) {
           [&target] { return target.empty() ? "" : fmt::format("'{}'", target); }};
 }
 
+Setting text(std::optional<std::string>& target) {
+  return {[&target](const Values& v) { target = v.at(0); },
+          [&target] { return target ? fmt::format("'{}'", *target) : ""; }};
+}
+
 Setting non_empty_text(std::string& target) {
   Setting setting = text(target);
   setting.set = [&target](const Values& v) {

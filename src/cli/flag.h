@@ -31,6 +31,7 @@ struct Setting {
 };
 
 Setting text(std::string& target);
+Setting text(std::optional<std::string>& target);
 Setting non_empty_text(std::string& target);
 Setting texts(
     std::vector<std::string>& target);  // may be repeated; the first occurrence replaces the default

@@ -12,7 +12,7 @@ std::vector<Flag> lora_flags(std::vector<LoraFile>& loras) {
 }
 
 std::vector<Flag> rope_flags(std::optional<double>& freq_base, std::optional<double>& freq_scale) {
-  constexpr NumberRange above_zero{.min = 0, .above_min = true};
+  constexpr NumberRange above_zero{.min = 0, .max = std::numeric_limits<float>::max(), .above_min = true};
   return {{"--rope-freq-base", "F", "", "base of the rotary frequencies",
            number(freq_base, above_zero).or_else("the adapter's, else the model's")},
           {"--rope-freq-scale", "F", "", "factor on the rotary frequencies",

@@ -63,7 +63,8 @@ Curves read_metrics(const std::string& path, Axis x_axis, double smooth) {
     curves.raw.emplace_back(x, loss);
     curves.smoothed.emplace_back(x, smoothed.add(loss));
     curves.learning_rate.emplace_back(x, lr);
-    if (record.contains("val_loss")) curves.held_out.emplace_back(x, value("val_loss"));
+    if (record.contains("val_loss") && !record["val_loss"].is_null())
+      curves.held_out.emplace_back(x, value("val_loss"));
   }
   if (curves.raw.empty()) fail("{}: no line of metrics in it", path);
   return curves;

@@ -60,7 +60,10 @@ void print_json_tokens(const Tokenizer& tokenizer, const std::vector<Token>& ids
   Printer out(print_json);
   const auto add_list = [&](std::string_view name, const auto& text_of) {
     out.add(fmt::format("\"{}\":[", name));
-    for (size_t i = 0; i < ids.size(); ++i) out.add((i > 0 ? "," : "") + text_of(ids[i]));
+    for (size_t i = 0; i < ids.size(); ++i) {
+      if (i > 0) out.add(",");
+      out.add(text_of(ids[i]));
+    }
     out.add("]");
   };
   out.add("{");

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "gguf/gguf.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

@@ -43,7 +43,7 @@ struct Fields {
     const json* field = json_field(object, key);
     if (!field) return std::nullopt;
     const auto value = json_number(object, key);
-    if (!value || !std::isfinite(*value) || !(*value > 0)) {
+    if (!value || !std::isfinite(float(*value)) || !(float(*value) > 0)) {  // as it will be stored
       fail("{}: {}: {} makes no sense", path, key, printable(field->dump()));
     }
     return value;

@@ -3,7 +3,7 @@
 #include <tuple>
 
 #include "base/error.h"
-#include "gguf/printable.h"
+#include "base/printable.h"
 
 namespace lora {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "convert/json_file.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

@@ -122,6 +122,7 @@ void write_imatrix(const Imatrix& imatrix, const std::string& path) {
     writer.set_string(kModelName, imatrix.model);
   }
   for (const auto& [name, entry] : imatrix.entries) {
+    check(path, name, entry);  // what is written is read again
     const auto n_experts = int64_t(entry.counts.size()), n_cols = int64_t(entry.sums.size()) / n_experts;
     writer.add_tensor(name + std::string(kSums), Type::F32, {n_cols, n_experts},
                       std::as_bytes(std::span(entry.sums)));

@@ -5,8 +5,10 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "convert/test_models.h"
 
 namespace lora {
@@ -103,6 +105,16 @@ TEST(Imatrix, WhatIsWrittenIsReadBack) {
   const Gguf file = Gguf::open(folder.at("i.gguf"));
   EXPECT_EQ(file.tensor("blk.0.ffn_up_exps.weight.in_sum2").shape(), "2 x 3");
   EXPECT_EQ(file.tensor("blk.0.ffn_up_exps.weight.counts").shape(), "1 x 3");
+}
+
+TEST(Imatrix, WhatWouldNotBeReadIsNotWritten) {
+  const test::TemporaryFolder folder;
+  for (const float bad : {std::numeric_limits<float>::infinity(), std::nanf(""), -1.0f}) {
+    Imatrix imatrix;
+    imatrix.entries["blk.0.attn_q.weight"] = {{1, bad}, {5}};
+    EXPECT_THROW(write_imatrix(imatrix, folder.at("i.gguf")), Error);
+    EXPECT_FALSE(file_exists(folder.at("i.gguf")));
+  }
 }
 
 TEST(Imatrix, AGgufThatIsNoneIsRefused) {

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "gguf/printable.h"
+#include "base/printable.h"
 
 namespace lora {
 

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/numbers.h"
 #include "base/printable.h"
 #include "convert/kept.h"
 #include "convert/names.h"
@@ -144,7 +145,7 @@ struct Planner {
     std::string_view in_layer = first;
     if (const std::string layers = prefix + "layers."; first.starts_with(layers)) {
       in_layer.remove_prefix(layers.size());
-      if (const auto layer = take_layer_number(in_layer); layer && *layer >= config.n_layer) {
+      if (const auto layer = take_number<int64_t>(in_layer); layer && *layer >= config.n_layer) {
         fail("{}: tensor '{}'{}: a layer too many, num_hidden_layers is {} in {}", path, printable(first),
              more, config.n_layer, config.path);
       }

@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "data/cutter.h"
-#include "gguf/printable.h"
 
 namespace lora {
 namespace {

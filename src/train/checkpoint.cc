@@ -91,9 +91,24 @@ TrainState parse_state(const Gguf& gguf) {
   state.convergence.losses = gguf.get_floats(key("losses")).value_or(std::vector<double>{});
   state.convergence.best = finite(gguf, "best_loss");
   state.convergence.n_no_improvement = required_count(gguf, "n_no_improvement");
-  if (gguf.find(key("best_val_loss"))) state.best_val_loss = finite(gguf, "best_val_loss");
+  // The first versions stored the best of held-out losses that were no numbers: there is none, then.
+  state.best_val_loss = gguf.get_float(key("best_val_loss"));
+  if (state.best_val_loss && !std::isfinite(*state.best_val_loss)) state.best_val_loss.reset();
+  if (gguf.find(key("n_no_better"))) state.n_no_better = required_count(gguf, "n_no_better");
   state.evaluation_due = gguf.get_bool(key("evaluation_due")).value_or(false);
+  state.lora_out = gguf.get_string(key("lora_out"));
   return state;
+}
+
+Settings parse_settings(const Gguf& gguf) {
+  Settings settings;
+  for (const auto& [name, value] : gguf.values()) {
+    if (!name.starts_with(kSetting)) continue;
+    const auto text = gguf.get_string(name);
+    if (!text) fail("{}: {}: expected a text", gguf.path(), printable(name));
+    settings.emplace_back(name.substr(kSetting.size()), *text);
+  }
+  return settings;
 }
 
 // The pairs of a file, by their A and B; values are still to be read.
@@ -135,7 +150,9 @@ void write_checkpoint(const std::string& path, const TrainState& state, const Se
   writer.set_f64(key("best_loss"), state.convergence.best);
   writer.set_u64(key("n_no_improvement"), uint64_t(state.convergence.n_no_improvement));
   if (state.best_val_loss) writer.set_f64(key("best_val_loss"), *state.best_val_loss);
+  if (state.n_no_better > 0) writer.set_u64(key("n_no_better"), uint64_t(state.n_no_better));
   if (state.evaluation_due) writer.set_bool(key("evaluation_due"), true);
+  if (state.lora_out) writer.set_string(key("lora_out"), *state.lora_out);
   for (const auto& [name, value] : settings) writer.set_string(std::string(kSetting) + name, value);
   for_each_array(parameters, lbfgs, optimizer == Optimizer::adam,
                  [&](const std::string& name, const std::vector<int64_t>& ne, const float* data) {
@@ -170,10 +187,7 @@ Checkpoint parse_checkpoint(const Gguf& gguf) {
     fail("{}: {}: expected adam or lbfgs, found '{}'", gguf.path(), key("optimizer"), printable(optimizer));
   }
   c.optimizer = optimizer == "adam" ? Optimizer::adam : Optimizer::lbfgs;
-  for (const auto& [name, value] : gguf.values()) {
-    if (!name.starts_with(kSetting)) continue;
-    c.settings.emplace_back(name.substr(kSetting.size()), gguf.get_string(name).value());
-  }
+  c.settings = parse_settings(gguf);
   c.parameters = make_parameters(parse_pairs(gguf), float(finite(gguf, "alpha")),
                                  gguf.get_bool(key("rslora")).value_or(false));
   for (size_t i = 0; i < kLbfgsPairs && gguf.find_tensor(fmt::format("lbfgs.{}.s", i)); ++i) {
@@ -210,6 +224,12 @@ Checkpoint read_checkpoint(const std::string& path) {
   return parse_checkpoint(gguf);
 }
 
+CheckpointHead read_checkpoint_head(const std::string& path) {
+  const Gguf gguf = Gguf::open(path);
+  expect_kind(gguf);
+  return {required_count(gguf, "iteration"), parse_settings(gguf)};
+}
+
 std::string setting(const Checkpoint& checkpoint, std::string_view name) {
   for (const auto& [key, value] : checkpoint.settings) {
     if (key == name) return value;
@@ -223,27 +243,27 @@ double number_setting(const Checkpoint& checkpoint, const std::string& path, std
   return *number;
 }
 
-void expect_fits(const Checkpoint& checkpoint, const std::string& path, const Settings& settings,
-                 const LoraParameters& parameters) {
+void expect_fits(const Settings& checkpoint, const std::string& path, const Settings& run) {
   const auto value_in = [](const Settings& list, const std::string& name) {
     const auto found = std::ranges::find_if(list, [&](const auto& entry) { return entry.first == name; });
     return found == list.end() ? std::string("(none)") : found->second;
   };
   // Either list may have a setting that the other lacks.
-  Settings names = settings;
-  names.insert(names.end(), checkpoint.settings.begin(), checkpoint.settings.end());
+  Settings names = run;
+  names.insert(names.end(), checkpoint.begin(), checkpoint.end());
   for (const auto& [name, unused] : names) {
-    const std::string then = value_in(checkpoint.settings, name), now = value_in(settings, name);
-    if (then == now) continue;
+    const std::string then = value_in(checkpoint, name), now = value_in(run, name);
+    if (then == now || (name == "data" && now == "(none)")) continue;
     if (name == "model" || name == "data") {
-      fail("{}: {} differs: {} another than the checkpoint was begun with (--checkpoint-in '' begins anew)",
-           path, name, name == "model" ? "--model-base is" : "the text of --train-data is");
+      fail("{}: {} differs: {} than this run was begun with; {}", path, name,
+           name == "model" ? "--model-base is another file" : "--train-data is another text", kWaysOut);
     }
-    fail(
-        "{}: {} differs: {} in the checkpoint, {} now; what was begun so has to go on so (--checkpoint-in '' "
-        "begins anew)",
-        path, printable(name), printable(then), printable(now));
+    fail("{}: {} differs: {} in the checkpoint, {} now; {}", path, printable(name), printable(then),
+         printable(now), kWaysOut);
   }
+}
+
+void expect_fits(const Checkpoint& checkpoint, const std::string& path, const LoraParameters& parameters) {
   for (size_t i = 0; i < std::max(parameters.pairs.size(), checkpoint.parameters.pairs.size()); ++i) {
     const auto shape = [&](const LoraParameters& p) {
       if (i >= p.pairs.size()) return std::string("none");
@@ -251,7 +271,8 @@ void expect_fits(const Checkpoint& checkpoint, const std::string& path, const Se
       return fmt::format("{} of rank {} ({} x {})", printable(pair.base), pair.rank, pair.n_in, pair.n_out);
     };
     const std::string then = shape(checkpoint.parameters), now = shape(parameters);
-    if (then != now) fail("{}: trained tensors differ: {} in the checkpoint, {} now", path, then, now);
+    if (then != now)
+      fail("{}: trained tensors differ: {} in the checkpoint, {} now; {}", path, then, now, kWaysOut);
   }
 }
 

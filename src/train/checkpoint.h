@@ -8,7 +8,9 @@
 //     .shuffle_seed, .shuffle_begin u64  the order in use, and the cursor at which it began
 //     .losses f64[], .best_loss f64, .n_no_improvement u64   for the convergence tests
 //     .best_val_loss f64                 the lowest held-out loss, if there was one
+//     .n_no_better u64                   evaluations since it; absent: 0
 //     .evaluation_due bool               the held-out loss of this iteration is still to be found; absent: no
+//     .lora_out string                   --lora-out, whose files are this run's; absent: not known
 //   lora_cpp.setting.NAME string, for each setting that decides the numbers
 //   tensors, F32: BASE.lora_a ne = {n_in, rank} and BASE.lora_b ne = {rank, n_out} for every base tensor,
 //   with
@@ -43,8 +45,10 @@ struct TrainState {
   uint64_t seed = 0;
   uint64_t shuffle_seed = 0, shuffle_begin = 0;
   Convergence convergence;
-  std::optional<double> best_val_loss;
+  std::optional<double> best_val_loss;  // the lowest held-out loss that is a number
+  int64_t n_no_better = 0;              // evaluations since it, or since the first where there is none
   bool evaluation_due = false;
+  std::optional<std::string> lora_out;  // the name that the adapters have
 };
 
 struct Checkpoint {
@@ -63,6 +67,12 @@ void write_checkpoint(const std::string& path, const TrainState& state, const Se
 
 // Error naming the file and what is wrong with it, a checksum that does not agree included.
 Checkpoint read_checkpoint(const std::string& path);
+// What tells whose it is, from the metadata alone.
+struct CheckpointHead {
+  int64_t iteration = 0;
+  Settings settings;
+};
+CheckpointHead read_checkpoint_head(const std::string& path);
 // The same in two steps, of bytes in memory: `path` is for messages.
 void verify_checkpoint(std::span<const std::byte> bytes, const Gguf& gguf);
 Checkpoint parse_checkpoint(const Gguf& gguf);
@@ -72,9 +82,16 @@ Checkpoint parse_checkpoint(const Gguf& gguf);
 std::string setting(const Checkpoint& checkpoint, std::string_view name);
 double number_setting(const Checkpoint& checkpoint, const std::string& path, std::string_view name);
 
-// Error naming the first setting, tensor or rank in which a checkpoint differs from a run, with both values.
-void expect_fits(const Checkpoint& checkpoint, const std::string& path, const Settings& settings,
-                 const LoraParameters& parameters);
+// The ways out where files of another run are in the way.
+inline constexpr std::string_view kWaysOut =
+    "--checkpoint-in '' begins anew over these files, other names in --checkpoint-out and --lora-out keep "
+    "them";
+
+// Error naming the first setting in which a checkpoint differs from a run, with both values and the ways out.
+// While the data is not read yet, the run's settings may lack it.
+void expect_fits(const Settings& checkpoint, const std::string& path, const Settings& run);
+// The same for tensors and ranks.
+void expect_fits(const Checkpoint& checkpoint, const std::string& path, const LoraParameters& parameters);
 
 // A number that tells models apart: metadata, tensor table and samples of each tensor's data, so that a
 // file of any size takes no time.

@@ -4,6 +4,9 @@
 //   adam_epsf:               |loss - previous| / loss < epsf                         (Adam only)
 //   opt_past, opt_delta:     |loss opt_past iterations ago - loss| / loss < delta
 //   opt_max_no_improvement:  so many iterations since the lowest loss
+//
+// All look at the losses of training. --patience, which looks at the held-out loss, is the run's
+// (TrainState).
 #pragma once
 
 #include <cstdint>

@@ -6,8 +6,8 @@
 #include "base/file.h"
 #include "base/machine.h"
 #include "base/plural.h"
+#include "base/same_file.h"
 #include "kernels/isa.h"
-#include "train/outputs.h"
 #include "train/setup.h"
 
 namespace lora {
@@ -88,20 +88,24 @@ void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, co
 }
 
 void describe_resume(Lines& lines, const Setup& s) {
-  const std::string& path = s.options.checkpoint_in;
-  if (path.empty()) return;
-  if (s.resumed) {
-    lines.push_back(fmt::format("resume: {} at iteration {}{}", path, s.state.iteration,
-                                s.options.force_reshuffle ? ", samples shuffled anew" : ""));
-  } else {
-    const bool named = path != FinetuneOptions{}.checkpoint_in;
-    const FinetuneOptions& o = s.options;
-    const std::string latest = fill_pattern(o.checkpoint_out, o.pattern_fn_it, o.fn_latest);
-    const bool is_there = !latest.empty() && file_exists(latest);
-    lines.push_back(fmt::format(
-        "{}resume: no file {}, training starts from scratch{}", named || is_there ? "warning: " : "", path,
-        is_there ? fmt::format("; {0} is there: --checkpoint-in {0} goes on from it", latest) : ""));
+  if (s.resume.overwrites) return;
+  const std::optional<std::string>& named = s.options.checkpoint_in;
+  const std::string path = named.value_or(kDefaultCheckpointIn);
+  if (!s.resumed) {
+    lines.push_back(
+        fmt::format("{}resume: no file {}, training starts from scratch", named ? "warning: " : "", path));
+    return;
   }
+  // The one that was found in place of the one that was named, or of the default.
+  std::string other;
+  if (s.resume.path != path && named) {
+    other = fmt::format("; there is no file {}", path);
+  } else if (s.resume.path != path && file_exists(path) && !same_file(path, s.resume.path)) {
+    other = fmt::format("; {0} is there too: --checkpoint-in {0} goes on from that", path);
+  }
+  lines.push_back(fmt::format("{}resume: {} at iteration {}{}{}", named && !other.empty() ? "warning: " : "",
+                              s.resume.path, s.state.iteration,
+                              s.options.force_reshuffle ? ", samples shuffled anew" : "", other));
 }
 
 void describe_held_out(Lines& lines, const Setup& s) {

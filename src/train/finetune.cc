@@ -18,25 +18,42 @@
 namespace lora {
 namespace {
 
+// The right to write what the run writes, as far as no data is needed for it, which may take long to read.
+std::vector<Hold> take_outputs(const FinetuneOptions& options, const Say& say) {
+  std::vector<Hold> holds = hold_outputs(options, find_checkpoint(options).path, say);
+  const Resume resume = find_checkpoint(options);  // now that nobody else writes it
+  check_outputs(options, resume.path, options.epochs ? 0 : iteration_count(options, 0));
+  if (resume.path.empty() && !resume.overwrites) expect_no_files(options);
+  return holds;
+}
+
 class Run {
  public:
   Run(const FinetuneOptions& options, const FinetuneEvents& events)
       : options_(options),
         events_(events),
-        holds_(hold_outputs(options, events.say)),
+        holds_(take_outputs(options, events.say)),
         setup_(options, events.say),
         remaining_(setup_.mean_tokens()) {}
 
   FinetuneResult train() {
-    check_outputs(options_, std::max(setup_.n_iter, state_.iteration));
+    check_outputs(options_, setup_.resume.path, std::max(setup_.n_iter, state_.iteration));
+    std::string further;
+    if (setup_.resumed) {
+      further = expect_own_files(options_, setup_.resume.path, state_, setup_.settings);
+      last_good_ = setup_.resume.path;
+    } else {
+      state_.evaluation_due = true;  // of the model before training
+    }
     for (const std::string& line : describe(setup_)) say(line);
+    if (!further.empty()) say(further);
     result_.iterations = state_.iteration;
-    if (setup_.resumed) last_good_ = options_.checkpoint_in;
+    state_.lora_out = options_.lora_out;
     if (setup_.held_out.empty()) state_.evaluation_due = false;  // --val-data may be left out on resume
     if (state_.iteration >= setup_.n_iter) {
       result_.why = fmt::format("iteration {} of {} was reached already", state_.iteration, setup_.n_iter);
     } else {
-      result_.why = state_.convergence.reached(options_);
+      result_.why = converged();
     }
     if (!result_.why.empty()) result_.why += ", so nothing was trained (--checkpoint-in '' begins anew)";
     if (result_.why.empty() || state_.evaluation_due) {
@@ -78,35 +95,37 @@ class Run {
     std::optional<Lbfgs> lbfgs;
     if (options_.optimizer == Optimizer::lbfgs) lbfgs.emplace(setup_.parameters, setup_.lbfgs, setup_.pool);
     cut_back_metrics();
-    finish_save();
+    setup_.resumed ? finish_save() : begin();
     step.set_give_up([this] { return stop_asked(); });
-    if (!setup_.held_out.empty() && (!setup_.resumed || state_.evaluation_due) && !evaluate_at_start(step)) {
+    if (state_.evaluation_due && !evaluate_at_start(step)) {
       stop();
       return;
     }
-    if (!result_.why.empty()) return;  // only that evaluation was left
+    if (result_.why.empty()) result_.why = converged();  // which that evaluation may have brought about
+    if (!result_.why.empty()) return;
 
     result_.why = fmt::format("iteration {} was reached", setup_.n_iter);
     while (state_.iteration < setup_.n_iter) {
       std::optional<IterationRecord> record = one_iteration(samples, lbfgs);
       if (!record) break;  // dropped
       result_.iterations = state_.iteration;
-      const std::string converged = state_.convergence.reached(options_);
-      const bool is_last = state_.iteration == setup_.n_iter || !converged.empty();
-      if (!setup_.held_out.empty() && (is_last || is_multiple(options_.eval_every))) {
+      std::string why = converged();
+      if (!setup_.held_out.empty() &&
+          (state_.iteration == setup_.n_iter || !why.empty() || is_multiple(options_.eval_every))) {
         if (const std::optional<HeldOutLoss> held_out = evaluate(step)) {
           record->val_loss = held_out->loss;
           keep_best(held_out->loss);
+          if (why.empty()) why = converged();
         }
       }
       finish(*record);
       if (state_.evaluation_due) break;
-      if (!converged.empty()) {
-        result_.why = converged;
+      if (!why.empty()) {
+        result_.why = why;
         return;
       }
       if (stop_asked()) break;
-      if (!is_last && is_multiple(options_.save_every)) save_on_the_way();
+      if (state_.iteration < setup_.n_iter && is_multiple(options_.save_every)) save_on_the_way();
     }
     if (state_.iteration < setup_.n_iter || state_.evaluation_due) stop();
   }
@@ -114,6 +133,18 @@ class Run {
   void stop() {
     result_.stopped = true;
     result_.why = "it was asked to stop";
+  }
+
+  // From here on the files under the run's names are its own: killed at any moment, it finds its place.
+  void begin() { last_good_ = save_beginning(setup_); }
+
+  // Why the run is over before its last iteration; empty: it is not.
+  std::string converged() const {
+    const std::string why = state_.convergence.reached(options_);
+    if (!why.empty() || options_.patience <= 0 || state_.n_no_better < options_.patience) return why;
+    return fmt::format(
+        "--patience: {} evaluations without a held-out loss {}", state_.n_no_better,
+        state_.best_val_loss ? fmt::format("below {:.6f}", *state_.best_val_loss) : "that is a number");
   }
 
   bool is_multiple(int64_t every) const { return every > 0 && state_.iteration % every == 0; }
@@ -191,6 +222,12 @@ class Run {
           held_out_loss(step, setup_.held_out_data(), setup_.held_out, options_.n_batch, options_.n_ctx);
       state_.evaluation_due = false;
       remaining_.add_evaluation(seconds_since(start));
+      if (!std::isfinite(loss.loss)) {
+        say(fmt::format(
+            "warning: iteration {}: the held-out loss is {} in sample {} of {}: it counts as no best",
+            state_.iteration, loss.loss, loss.bad + 1,
+            setup_.val_data ? "--val-data" : "the data (in file order)"));
+      }
       return loss;
     } catch (const GivenUp&) {
       return std::nullopt;
@@ -212,8 +249,12 @@ class Run {
   }
 
   void keep_best(double loss) {
-    if (state_.best_val_loss && !(loss < *state_.best_val_loss)) return;
+    if (!std::isfinite(loss) || (state_.best_val_loss && loss >= *state_.best_val_loss)) {
+      ++state_.n_no_better;
+      return;
+    }
     state_.best_val_loss = loss;
+    state_.n_no_better = 0;
     if (!options_.save_best) return;
     try {
       save_best(setup_);
@@ -263,10 +304,10 @@ class Run {
 
   // Of the run before, which may have been killed in it.
   void finish_save() {
-    if (!setup_.resumed) return;
+    if (state_.iteration == 0) return;
     try {
       for (const std::string& path : write_missing_adapters(setup_)) {
-        say(fmt::format("{}: written from {}, it was missing", path, options_.checkpoint_in));
+        say(fmt::format("{}: written from {}, it was missing", path, setup_.resume.path));
       }
     } catch (const Error& e) {
       say(fmt::format("warning: the adapter of iteration {} is not written: {}", state_.iteration, e.what()));
@@ -303,10 +344,12 @@ class Run {
 }  // namespace
 
 FinetuneResult finetune(const FinetuneOptions& options, const FinetuneEvents& events) {
+  check_options(options);
   if (options.only_write_lora) {
     FinetuneResult result;
-    result.lora_path = write_adapter_of_checkpoint(options, result.iterations, events.say);
-    result.why = "--only-write-lora: nothing was trained";
+    const std::string checkpoint = find_checkpoint(options).path;
+    result.lora_path = write_adapter_of_checkpoint(options, checkpoint, result.iterations, events.say);
+    result.why = fmt::format("--only-write-lora: {} was read, nothing was trained", checkpoint);
     return result;
   }
   return Run(options, events).train();

@@ -66,9 +66,14 @@ HeldOutLoss held_out_loss(Step& step, const Dataset& data, const std::vector<int
     losses.resize(batch.inputs.size());
     step.losses(losses.data(), {batch.inputs, batch.targets, batch.positions, segments});
     sum = std::accumulate(losses.begin(), losses.end(), sum);
+    for (size_t k = 0; !std::isfinite(sum) && result.bad < 0 && k < batch.segments.size(); ++k) {
+      const auto begin = losses.begin() + batch.segments[k].begin;
+      if (!std::all_of(begin, begin + batch.segments[k].length, [](double l) { return std::isfinite(l); }))
+        result.bad = samples[at + k];
+    }
     result.tokens += batch.n_targets;
   }
-  result.loss = sum / double(result.tokens);
+  result.loss = std::abs(sum) / double(result.tokens);  // losses are positive; not a number has no sign
   return result;
 }
 

@@ -27,6 +27,7 @@ std::vector<int64_t> all_samples(int64_t n_samples, bool windows, int64_t n_ctx)
 struct HeldOutLoss {
   double loss = 0;     // mean over the target tokens, in nats
   int64_t tokens = 0;  // target tokens
+  int64_t bad = -1;    // the first sample whose loss is no number; -1: none
 };
 // n_batch samples at a time, which the step must have been planned for.
 HeldOutLoss held_out_loss(Step& step, const Dataset& data, const std::vector<int64_t>& samples,

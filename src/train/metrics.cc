@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "base/error.h"
 #include "base/numbers.h"
 
@@ -11,8 +13,13 @@ namespace {
 
 constexpr std::string_view kStart = R"({"iter":)";
 
+// JSON knows no other numbers than finite ones.
+std::string number(double value) {
+  return std::isfinite(value) ? fmt::format("{:.9g}", value) : "null";
+}
+
 std::string val_loss_field(double val_loss) {
-  return fmt::format(R"(,"val_loss":{:.9g})", val_loss);
+  return fmt::format(R"(,"val_loss":{})", number(val_loss));
 }
 
 // 0 if the line is not of a metrics file.
@@ -26,10 +33,11 @@ int64_t iteration_of(std::string_view line) {
 
 std::string to_json(const IterationRecord& r) {
   return fmt::format(
-      R"({{"iter":{},"epoch":{:.9g},"sample":{},"loss":{:.9g},"lr":{:.9g},"sched":{:.9g},"grad_norm":{:.9g},)"
-      R"("tokens":{},"dt_s":{:.9g},"tok_per_s":{:.9g},"eta_s":{:.9g},"rss_bytes":{}{}}})",
-      r.iter, r.epoch, r.sample, r.loss, r.lr, r.sched, r.grad_norm, r.tokens, r.dt_s, r.tok_per_s, r.eta_s,
-      r.rss_bytes, r.val_loss ? val_loss_field(*r.val_loss) : "");
+      R"({{"iter":{},"epoch":{},"sample":{},"loss":{},"lr":{},"sched":{},"grad_norm":{},"tokens":{},"dt_s":{},)"
+      R"("tok_per_s":{},"eta_s":{},"rss_bytes":{}{}}})",
+      r.iter, number(r.epoch), r.sample, number(r.loss), number(r.lr), number(r.sched), number(r.grad_norm),
+      r.tokens, number(r.dt_s), number(r.tok_per_s), number(r.eta_s), r.rss_bytes,
+      r.val_loss ? val_loss_field(*r.val_loss) : "");
 }
 
 void expect_metrics_file(const std::string& path) {

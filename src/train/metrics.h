@@ -9,7 +9,8 @@
 
 namespace lora {
 
-// One line of the metrics file; floats with nine significant digits, which is every bit of an f32.
+// One line of the metrics file; floats with nine significant digits, which is every bit of an f32, and null
+// for what is not finite.
 std::string to_json(const IterationRecord& record);
 
 // Error naming the file if something else than metrics is there, which writing them would cut away.

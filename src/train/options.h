@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/precision.h"
@@ -32,13 +34,18 @@ struct LoraRanks {
 inline constexpr int64_t kDefaultLoraR = 4;
 inline constexpr double kDefaultLoraAlpha = 4;
 inline constexpr int64_t kMaxLoraRank = 65536;
+inline constexpr const char* kDefaultCheckpointIn = "checkpoint.gguf";
+
+using Say = std::function<void(std::string_view line)>;  // a line of information, without newline
 
 struct FinetuneOptions {
   // Files. In checkpoint_out and lora_out, `pattern_fn_it` stands for the iteration number and, in
   // a second file, for `fn_latest`; an empty name writes no file.
   std::string model_base;
   std::vector<std::string> train_data = {"shakespeare.txt"};
-  std::string checkpoint_in = "checkpoint.gguf";  // a missing file is no error; empty: never resume
+  // To go on from; a missing file is no error. Unset: what was written last as checkpoint_out or, without
+  // one, kDefaultCheckpointIn. Empty: begin anew, over the files of other runs that are in the way.
+  std::optional<std::string> checkpoint_in;
   std::string checkpoint_out = "checkpoint-ITERATION.gguf";
   std::string lora_out = "ggml-lora-ITERATION-f32.gguf";
   std::string pattern_fn_it = "ITERATION";
@@ -113,6 +120,7 @@ struct FinetuneOptions {
   std::vector<std::string> val_data;
   double val_split = 0;    // fraction of the samples in [0, 1)
   int64_t eval_every = 0;  // iterations; 0: at the end only
+  int64_t patience = 0;    // evaluations without a new lowest held-out loss that end the run; 0: never
 };
 
 }  // namespace lora

@@ -44,10 +44,11 @@ std::vector<Named> outputs_of(const FinetuneOptions& options, std::optional<int6
 }
 
 // A checkpoint may replace the one the run began with; nothing else may.
-void expect_nothing_replaced(const FinetuneOptions& options, const std::vector<Named>& outputs) {
+void expect_nothing_replaced(const FinetuneOptions& options, const std::string& checkpoint_in,
+                             const std::vector<Named>& outputs) {
   std::vector<Named> others = inputs_of(options);
   if (!options.metrics.empty()) {
-    if (same_file(options.metrics, options.checkpoint_in)) {
+    if (same_file(options.metrics, checkpoint_in)) {
       fail("--metrics: {} is the file of --checkpoint-in", options.metrics);
     }
     for (const Named& other : others) {
@@ -58,8 +59,8 @@ void expect_nothing_replaced(const FinetuneOptions& options, const std::vector<N
   }
   for (const Named& output : outputs) {
     const auto& [flag, path] = output;
-    if (!same_file(path, options.checkpoint_in)) {
-      expect_spared(flag, path, {"--checkpoint-in", options.checkpoint_in});
+    if (!same_file(path, checkpoint_in)) {
+      expect_spared(flag, path, {"--checkpoint-in", checkpoint_in});
     } else if (flag == "--lora-out") {
       fail("{}: {} is the file of --checkpoint-in", flag, path);
     }
@@ -124,16 +125,16 @@ std::string best_path(const FinetuneOptions& options) {
   return best.insert(has_extension ? dot : path.size(), "-BEST");
 }
 
-void check_outputs(const FinetuneOptions& options, int64_t last_iteration) {
+void check_outputs(const FinetuneOptions& options, const std::string& checkpoint_in, int64_t last_iteration) {
   const std::vector<Named> outputs = outputs_of(options, last_iteration);
-  expect_nothing_replaced(options, outputs);
+  expect_nothing_replaced(options, checkpoint_in, outputs);
   for (const Named& output : outputs) const AtomicFile can_be_created(output.path);  // and is gone again
 }
 
-std::vector<Hold> hold_outputs(const FinetuneOptions& options,
-                               const std::function<void(std::string_view)>& say) {
+std::vector<Hold> hold_outputs(const FinetuneOptions& options, const std::string& checkpoint_in,
+                               const Say& say) {
   std::vector<Named> outputs = outputs_of(options, std::nullopt);
-  expect_nothing_replaced(options, outputs);
+  expect_nothing_replaced(options, checkpoint_in, outputs);
   if (!options.metrics.empty()) {
     expect_metrics_file(options.metrics);
     outputs.push_back({"--metrics", options.metrics});

@@ -26,13 +26,13 @@ std::string best_path(const FinetuneOptions& options);
 
 // The right to write what a run of these options writes, before anything is read: the latest adapter and
 // checkpoint (which stand for the numbered ones), the best adapter, the metrics. Removes what killed runs
-// left of any file of these patterns. Error naming the flag or the file if an output would overwrite an input
-// or another output, if it could not be written, is held by somebody, or if the metrics are another kind of
-// file.
-std::vector<Hold> hold_outputs(const FinetuneOptions& options,
-                               const std::function<void(std::string_view line)>& say);
+// left of any file of these patterns. checkpoint_in: what the run goes on from, "" if nothing. Error naming
+// the flag or the file if an output would overwrite an input or another output, if it could not be written,
+// is held by somebody, or if the metrics are another kind of file.
+std::vector<Hold> hold_outputs(const FinetuneOptions& options, const std::string& checkpoint_in,
+                               const Say& say);
 
 // The same for the files of the last iteration, once that is known. Leaves no file behind.
-void check_outputs(const FinetuneOptions& options, int64_t last_iteration);
+void check_outputs(const FinetuneOptions& options, const std::string& checkpoint_in, int64_t last_iteration);
 
 }  // namespace lora

@@ -73,6 +73,19 @@ void expect_rank(const FinetuneOptions& options, std::string_view flag, std::opt
   }
 }
 
+// What is computed with and stored in f32 must be a number there.
+void check_floats(const FinetuneOptions& o) {
+  const auto check = [](const char* flag, std::optional<double> value) {
+    if (value && (!std::isfinite(float(*value)) || float(*value) == 0))
+      fail("{}: {:g} is beyond what F32 holds", flag, *value);
+  };
+  check("--lora-alpha", o.lora_alpha);
+  check("--rope-freq-base", o.rope_freq_base);
+  check("--rope-freq-scale", o.rope_freq_scale);
+  check("--norm-rms-eps", o.norm_rms_eps);
+  if (float(o.lora_dropout) == 1) fail("--lora-dropout: {} leaves no input of the adapter", o.lora_dropout);
+}
+
 }  // namespace
 
 std::vector<int64_t> ranks_by_target(const FinetuneOptions& options) {
@@ -142,15 +155,19 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
 }
 
 void check_options(const FinetuneOptions& options) {
+  check_floats(options);
   if (options.adam_min_alpha > options.adam_alpha) {
     fail("--adam-min-alpha: {} is above --adam-alpha {}", options.adam_min_alpha, options.adam_alpha);
   }
   const bool held_out = !options.val_data.empty() || options.val_split > 0;
   if (!options.val_data.empty() && options.val_split > 0) fail("--val-split: not together with --val-data");
   if (options.eval_every > 0 && !held_out) fail("--eval-every: needs --val-data or --val-split");
+  if (options.patience > 0 && !held_out) fail("--patience: needs --val-data or --val-split");
+  if (options.patience > 0 && options.eval_every <= 0)
+    fail("--patience: needs --eval-every, which it counts");
   if (options.save_best && !held_out) fail("--save-best: needs --val-data or --val-split");
   if (options.save_best && options.lora_out.empty()) fail("--save-best: needs a name in --lora-out");
-  if (options.only_write_lora && options.checkpoint_in.empty())
+  if (options.only_write_lora && options.checkpoint_in == "")
     fail("--only-write-lora: needs a checkpoint in --checkpoint-in");
   if (options.only_write_lora && options.lora_out.empty())
     fail("--only-write-lora: needs a name in --lora-out");
@@ -169,12 +186,10 @@ int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples) {
   return int64_t(n);
 }
 
-Settings run_settings(const FinetuneOptions& options, const Model& model, const Dataset& data,
-                      const LoraParameters& parameters) {
+Settings run_settings(const FinetuneOptions& options, const Model& model, const LoraParameters& parameters) {
   const auto flag = [](bool on) { return std::string(on ? "on" : "off"); };
   Settings settings = {
       {"model", fmt::format("{:016x}", fingerprint(model.gguf))},
-      {"data", fmt::format("{:016x}", data.file_hash())},
       {"--sample-start", options.sample_start},
       {"--escape", flag(options.escape)},
       {"--include-sample-start", flag(options.include_sample_start)},
@@ -211,12 +226,11 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
   return settings;
 }
 
-void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoint) {
+void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoint, const std::string& path) {
   const auto expect = [&](const std::string& name, const std::string& asked) {
     const std::string found = setting(checkpoint, name);
     if (found != asked)
-      fail("{}: {} differs: {} in the checkpoint, {} was asked for", options.checkpoint_in, name, found,
-           asked);
+      fail("{}: {} differs: {} in the checkpoint, {} was asked for", path, name, found, asked);
   };
   const auto given = given_ranks(options.ranks);
   for (size_t i = 0; i < targets().size(); ++i) {

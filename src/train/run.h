@@ -31,12 +31,12 @@ int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples);
 
 // Error if a rank, alpha or rsLoRA that options name is not the checkpoint's, where nothing is trained and
 // the rest of its settings does not matter.
-void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoint);
+void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoint, const std::string& path);
 
-// The settings that decide the numbers, in words, with fingerprints of model and data: what a checkpoint must
-// agree with. Learning rate, iterations, threads, memory and paths are not among them.
-Settings run_settings(const FinetuneOptions& options, const Model& model, const Dataset& data,
-                      const LoraParameters& parameters);
+// The settings that decide the numbers, in words, with the fingerprint of the model, without that of the
+// data: what a checkpoint must agree with. Learning rate, iterations, threads, memory and paths are not among
+// them.
+Settings run_settings(const FinetuneOptions& options, const Model& model, const LoraParameters& parameters);
 
 // How the text is cut into samples.
 TextOptions text_options(const FinetuneOptions& options);

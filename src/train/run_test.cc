@@ -316,6 +316,7 @@ TEST_F(Finetune, StoppedAnywhereItEndsWithTheSameBytes) {
     o.save_every = 0;
     o.val_split = 0.1;
     o.eval_every = 2;
+    o.patience = 2;
     o.save_best = true;
     o.metrics = at("metrics.jsonl");
     std::filesystem::remove(at("lora-BEST.gguf"));

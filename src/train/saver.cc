@@ -26,6 +26,10 @@ Adapter adapter_of(const LoraParameters& parameters, const TrainState& state, co
   return adapter;
 }
 
+void write_checkpoint_of(const Setup& s, const std::string& path) {
+  write_checkpoint(path, s.state, s.settings, s.options.optimizer, s.parameters, s.lbfgs, s.model);
+}
+
 }  // namespace
 
 Saved save(const Setup& setup) {
@@ -50,9 +54,8 @@ Saved save(const Setup& setup) {
     }
   };
   // The checkpoint first: it is what a run cannot do without.
-  write_all(options.checkpoint_out, saved.checkpoint_path, [&](const std::string& path) {
-    write_checkpoint(path, setup.state, setup.settings, options.optimizer, p, setup.lbfgs, setup.model);
-  });
+  write_all(options.checkpoint_out, saved.checkpoint_path,
+            [&](const std::string& path) { write_checkpoint_of(setup, path); });
   if (!options.lora_out.empty()) {
     const Adapter adapter = adapter_of(p, setup.state, setup.model, options.n_ctx);
     write_all(options.lora_out, saved.lora_path,
@@ -65,7 +68,7 @@ std::vector<std::string> write_missing_adapters(const Setup& setup) {
   const FinetuneOptions& options = setup.options;
   const int64_t iteration = setup.state.iteration;
   const std::vector<std::string> checkpoints = output_paths(options, options.checkpoint_out, iteration);
-  const auto began_with = [&](const std::string& path) { return same_file(path, options.checkpoint_in); };
+  const auto began_with = [&](const std::string& path) { return same_file(path, setup.resume.path); };
   if (std::ranges::none_of(checkpoints, began_with)) return {};
   const bool is_latest = began_with(checkpoints.back());
   std::vector<std::string> missing;
@@ -81,29 +84,38 @@ std::vector<std::string> write_missing_adapters(const Setup& setup) {
   return missing;
 }
 
+std::string save_beginning(const Setup& setup) {
+  const std::vector<std::string> paths = output_paths(setup.options, setup.options.checkpoint_out, 0);
+  if (paths.empty()) return "";
+  write_checkpoint_of(setup, paths.back());
+  return paths.back();
+}
+
 void save_best(const Setup& setup) {
   write_adapter_gguf(adapter_of(setup.parameters, setup.state, setup.model, setup.options.n_ctx),
                      best_path(setup.options));
 }
 
-std::string write_adapter_of_checkpoint(const FinetuneOptions& options, int64_t& iteration,
-                                        const std::function<void(std::string_view)>& say) {
-  const std::string& path = options.checkpoint_in;
-  check_options(options);
-  FinetuneOptions written = options;  // that is all
+std::string write_adapter_of_checkpoint(const FinetuneOptions& options, const std::string& path,
+                                        int64_t& iteration, const Say& say) {
+  if (path.empty()) {
+    fail("--only-write-lora: no checkpoint {} (--checkpoint-in names it)",
+         options.checkpoint_in.value_or(kDefaultCheckpointIn));
+  }
+  FinetuneOptions written = options;  // nothing else is
   written.checkpoint_out = written.metrics = "";
   written.save_best = false;
-  const std::vector<Hold> holds = hold_outputs(written, say);
-  if (!file_exists(path)) fail("--only-write-lora: no checkpoint {} (--checkpoint-in names it)", path);
+  const std::vector<Hold> holds = hold_outputs(written, path, say);
   const Checkpoint checkpoint = read_checkpoint(path);
   const auto number = [&](std::string_view name) { return number_setting(checkpoint, path, name); };
   const Model model =
       load_model(options.model_base, {number("--rope-freq-base"), number("--rope-freq-scale"), std::nullopt});
   if (setting(checkpoint, "model") != fmt::format("{:016x}", fingerprint(model.gguf)))
     fail("{}: model differs: the checkpoint is not of {}", path, options.model_base);
-  expect_asked_for(options, checkpoint);
+  expect_asked_for(options, checkpoint, path);
   iteration = checkpoint.state.iteration;
-  check_outputs(written, iteration);
+  check_outputs(written, path, iteration);
+  expect_own_adapter(options, checkpoint);
   std::string last;
   const Adapter adapter =
       adapter_of(checkpoint.parameters, checkpoint.state, model, std::llround(number("--ctx")));

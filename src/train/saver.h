@@ -24,12 +24,17 @@ Saved save(const Setup& setup);
 // written in any case, since there it would be an older one. Error if one cannot be written.
 std::vector<std::string> write_missing_adapters(const Setup& setup);
 
+// The latest checkpoint alone, of a run that begins: from then on its files are known as its own. Error if
+// it cannot be written. Returns its path, "" if there is none.
+std::string save_beginning(const Setup& setup);
+
 // The adapter alone, for the best held-out loss so far. Error if it cannot be written.
 void save_best(const Setup& setup);
 
-// The adapter of a checkpoint, under the names of its iteration. Error if there is no checkpoint, or it is of
-// another model. Returns the last path written, and says through `iteration` whose it is.
-std::string write_adapter_of_checkpoint(const FinetuneOptions& options, int64_t& iteration,
-                                        const std::function<void(std::string_view line)>& say);
+// The adapter of the checkpoint `path`, under the names of its iteration. Error if there is none ("") or it
+// is of another model, or if another run's file is in the way. Returns the last path written, and says
+// through `iteration` whose it is.
+std::string write_adapter_of_checkpoint(const FinetuneOptions& options, const std::string& path,
+                                        int64_t& iteration, const Say& say);
 
 }  // namespace lora

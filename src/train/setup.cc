@@ -6,13 +6,26 @@
 #include "base/file.h"
 #include "base/machine.h"
 #include "base/random.h"
+#include "tokenizer/chat_template.h"
 
 namespace lora {
 namespace {
 
-std::optional<Checkpoint> checkpoint_to_resume(const FinetuneOptions& options) {
-  if (options.checkpoint_in.empty() || !file_exists(options.checkpoint_in)) return std::nullopt;
-  return read_checkpoint(options.checkpoint_in);
+// A file that was found, not named, may be anything.
+Checkpoint checkpoint_to_resume(const FinetuneOptions& options, const std::string& path) {
+  try {
+    return read_checkpoint(path);
+  } catch (const Error& e) {
+    if (options.checkpoint_in == path) throw;
+    fail("{}; {}", e.what(), kWaysOut);
+  }
+}
+
+// Before the first of them is read, which may take long.
+void expect_readable(const FinetuneOptions& options) {
+  for (const auto* paths : {&options.train_data, &options.val_data}) {
+    for (const std::string& path : *paths) const MappedFile can_be_opened(path);
+  }
 }
 
 // An adapter goes on being trained with the rotary settings it has.
@@ -23,26 +36,22 @@ void take_rotary_settings(const FinetuneOptions& options, const Adapter& init, R
 
 }  // namespace
 
-Setup::Setup(const FinetuneOptions& o, const std::function<void(std::string_view line)>& say)
+Setup::Setup(const FinetuneOptions& o, const Say& say)
     : options(o),
       program_bytes_(int64_t(resident_bytes() - resident_anonymous_bytes())),
+      resume(find_checkpoint(o)),
+      resumed(!resume.path.empty()),
       pool(o.threads > 0 ? o.threads : physical_cores()),
       input(gemm_input(o.precision)),
-      resumed(false),
       model(load_model(o.model_base, {o.rope_freq_base, o.rope_freq_scale, o.norm_rms_eps})),
       tokenizer(model.gguf),
-      data(o.train_data, tokenizer, text_options(o), pool) {
-  check_options(options);
+      data(read_data(say)) {
   if (!options.val_data.empty()) val_data.emplace(options.val_data, tokenizer, text_options(options), pool);
-  data_end_bytes_ = int64_t(resident_anonymous_bytes());
-  program_bytes_ += data_end_bytes_;
+  program_bytes_ +=
+      int64_t(resident_anonymous_bytes()) - parameter_bytes_;  // which are counted by themselves
+  settings.emplace_back("data", fmt::format("{:016x}", data.file_hash()));
+  if (resumed) expect_fits(resumed_settings_, resume.path, settings);
 
-  std::optional<Checkpoint> checkpoint = checkpoint_to_resume(options);
-  resumed = checkpoint.has_value();
-  state.seed = resumed && options.seed < 0 ? checkpoint->state.seed
-               : options.seed < 0          ? entropy_seed()
-                                           : uint64_t(options.seed);
-  state.shuffle_seed = state.seed;
   const bool windows = (val_data ? *val_data : data).report().n_window_files > 0;
   if (val_data) {
     held_out = all_samples(val_data->n_samples(), windows, options.n_ctx);
@@ -52,17 +61,41 @@ Setup::Setup(const FinetuneOptions& o, const std::function<void(std::string_view
     trained = std::move(split.trained);
     held_out = std::move(split.held_out);
   }
+  batch_options = {options.n_ctx,      options.n_batch,    options.shuffle, fills_rows(options),
+                   options.plain_fill, state.shuffle_seed, trained};
+  n_iter = iteration_count(options, n_samples());
+}
 
+Dataset Setup::read_data(const Say& say) {
+  check_options(options);
+  expect_readable(options);
+  if (options.chat_template != "auto")
+    choose_chat_template(options.chat_template, tokenizer, options.model_base);
+  const auto before = int64_t(resident_anonymous_bytes());
+  prepare_parameters(say);
+  parameter_bytes_ = int64_t(resident_anonymous_bytes()) - before;
+  return Dataset(options.train_data, tokenizer, text_options(options), pool);
+}
+
+void Setup::prepare_parameters(const Say& say) {
+  std::optional<Checkpoint> checkpoint;
+  if (resumed) checkpoint = checkpoint_to_resume(options, resume.path);
+  state.seed = resumed && options.seed < 0 ? checkpoint->state.seed
+               : options.seed < 0          ? entropy_seed()
+                                           : uint64_t(options.seed);
+  state.shuffle_seed = state.seed;
   std::optional<Adapter> init;
   if (!options.lora_init.empty()) {
     init = read_adapter(options.lora_init, model.gguf, {pool.size(), say});
     take_rotary_settings(options, *init, model.config.rope);
   }
   parameters = initial_parameters(options, model, state.seed, init);
-  settings = run_settings(options, model, data, parameters);
+  settings = run_settings(options, model, parameters);
   settings.emplace_back("--seed", std::to_string(state.seed));
   if (checkpoint) {
-    expect_fits(*checkpoint, options.checkpoint_in, settings, parameters);
+    expect_fits(checkpoint->settings, resume.path, settings);
+    expect_fits(*checkpoint, resume.path, parameters);
+    resumed_settings_ = std::move(checkpoint->settings);
     state = std::move(checkpoint->state);
     parameters = std::move(checkpoint->parameters);
     lbfgs = std::move(checkpoint->lbfgs);
@@ -78,9 +111,6 @@ Setup::Setup(const FinetuneOptions& o, const std::function<void(std::string_view
   parameters.dropout = float(options.lora_dropout);
   attach(model, parameters);
   norms = TrainedNorms(model, parameters);
-  batch_options = {options.n_ctx,      options.n_batch,    options.shuffle, fills_rows(options),
-                   options.plain_fill, state.shuffle_seed, trained};
-  n_iter = iteration_count(options, n_samples());
 }
 
 void Setup::plan_memory() {
@@ -88,8 +118,7 @@ void Setup::plan_memory() {
   if (val_data) row = std::max(row, row_length(options, *val_data));
   // Of the adapter, what a checkpoint held is there already.
   const int64_t trained_size = trained_bytes(options, parameters.memory_bytes());
-  const int64_t held =
-      std::clamp<int64_t>(int64_t(resident_anonymous_bytes()) - data_end_bytes_, 0, trained_size);
+  const int64_t held = std::clamp<int64_t>(parameter_bytes_, 0, trained_size);
   plan = make_plan(options, model, row, {program_bytes_ + held, trained_size - held}, input, pool.size());
 }
 

@@ -14,6 +14,7 @@
 #include "tokenizer/tokenizer.h"
 #include "train/checkpoint.h"
 #include "train/held_out.h"
+#include "train/resume.h"
 #include "train/run.h"
 
 namespace lora {
@@ -24,9 +25,10 @@ struct MemoryPart {
 };
 
 struct Setup {
-  // Throws Error naming the file or option at fault; a checkpoint that does not fit is one.
+  // Throws Error naming the file or option at fault; a checkpoint that does not fit is one. Options, files,
+  // model, adapter and checkpoint are looked at before the data is read.
   // `say` gets what is to be known about the adapter of --lora-init.
-  explicit Setup(const FinetuneOptions& options, const std::function<void(std::string_view line)>& say = {});
+  explicit Setup(const FinetuneOptions& options, const Say& say = {});
   Setup(const Setup&) = delete;  // the model refers to the parameters
   Setup& operator=(const Setup&) = delete;
 
@@ -47,24 +49,28 @@ struct Setup {
 
  private:
   double mean_sample_tokens() const;
-  int64_t program_bytes_;  // what is there already: the program at first, then vocabulary and samples too
-  int64_t data_end_bytes_ = 0;  // of them, those that are no file's
+  Dataset read_data(const Say& say);  // after all that needs no data
+  void prepare_parameters(const Say& say);
+  Settings resumed_settings_;  // of the checkpoint
+  int64_t program_bytes_;      // what is there already: the program at first, then vocabulary and samples too
+  int64_t parameter_bytes_ = 0;  // what is there already of the adapter and the optimizer
 
  public:
+  Resume resume;
+  bool resumed;
   ThreadPool pool;
   GemmInput input;
-  bool resumed;
   Model model;
   Tokenizer tokenizer;
-  Dataset data;
-  std::optional<Dataset> val_data;
-  std::vector<int64_t> trained;   // samples that are trained on; empty: all
-  std::vector<int64_t> held_out;  // samples of held_out_data() that are evaluated; empty: none
   TrainState state;
   LoraParameters parameters;
   TrainedNorms norms;
   LbfgsHistory lbfgs;
   Settings settings;
+  Dataset data;
+  std::optional<Dataset> val_data;
+  std::vector<int64_t> trained;   // samples that are trained on; empty: all
+  std::vector<int64_t> held_out;  // samples of held_out_data() that are evaluated; empty: none
   BatchOptions batch_options;
   int64_t n_iter = 0;
   StepPlan plan;

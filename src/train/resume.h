@@ -1,0 +1,40 @@
+// Where a run goes on, and whose the files are that stand under its names.
+//
+//   --checkpoint-in ''      begins anew; what is in the way is written over, as was said
+//   --checkpoint-in FILE    goes on from it. Without the flag, or where FILE is missing:
+//   the LATEST of --checkpoint-out, else checkpoint.gguf (without the flag), else the run begins
+//
+// A run that begins writes over no file that another left; one that goes on over none but its own.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "train/checkpoint.h"
+#include "train/options.h"
+
+namespace lora {
+
+struct Resume {
+  std::string path;         // the checkpoint to go on from; empty: the run begins
+  bool overwrites = false;  // begun anew by --checkpoint-in ''
+};
+Resume find_checkpoint(const FinetuneOptions& options);
+
+// Files that stand under an output's name already: the latest or only one, numbered ones and, of lora_out
+// with save_best, the best. Empty files are none: nothing is lost with them.
+std::vector<std::string> files_of(const FinetuneOptions& options, const std::string& name);
+
+// For a run that begins. Error naming the first file in its way, and the ways out.
+void expect_no_files(const FinetuneOptions& options);
+
+// For one that goes on: `state` as the checkpoint says, `run` with all settings. Error naming the first file
+// that is another run's. Returns a line about its own latest checkpoint if that is further on than the one
+// to go on from, else "".
+std::string expect_own_files(const FinetuneOptions& options, const std::string& checkpoint,
+                             const TrainState& state, const Settings& run);
+
+// Error if the adapter of a checkpoint would be written over a file that is no adapter of its run.
+void expect_own_adapter(const FinetuneOptions& options, const Checkpoint& checkpoint);
+
+}  // namespace lora

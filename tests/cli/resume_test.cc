@@ -1,0 +1,233 @@
+// The same command twice, and commands that find another run's files under their names.
+#include <signal.h>
+
+#include <map>
+#include <regex>
+
+#include "cli_test.h"
+
+namespace lora::test {
+namespace {
+
+using Args = std::vector<std::string>;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+class Resume : public testing::Test {
+ protected:
+  Folder folder;
+  void SetUp() override {
+    folder.write("text.txt", ship_sentences());
+    folder.write("other.txt", ship_sentences("<s>Once. "));
+  }
+
+  // Without --checkpoint-in, as most people write it.
+  static Args flags(const Args& more = {}) {
+    return Args{"finetune", "-m", "model.gguf", "--train-data", "text.txt", "--sample-start", "<s>", "--ctx",
+                "32",       "-b", "2",          "--seed",       "5",        "--adam-iter",    "2"} +
+           more;
+  }
+  RunResult run(const Args& more = {}) const {
+    const RunResult result = folder.lora(flags(more));
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result;
+  }
+  std::map<std::string, std::string> files() const {
+    std::map<std::string, std::string> bytes;
+    for (const std::string& name : folder.names()) bytes[name] = folder.read(name);
+    return bytes;
+  }
+  // Refused with both ways out, and nothing has changed.
+  void expect_refused(const Args& more, const std::string& what) const {
+    const auto before = files();
+    const RunResult result = folder.lora(flags(more));
+    expect_error(result, 1, what);
+    EXPECT_THAT(result.err, AllOf(HasSubstr("--checkpoint-in '' begins anew"),
+                                  HasSubstr("other names in --checkpoint-out and --lora-out")));
+    EXPECT_TRUE(files() == before) << what;
+  }
+};
+
+TEST_F(Resume, TheSameCommandGoesOnFromWhatItSavedLast) {
+  for (const Args& names :
+       {Args{}, Args{"--checkpoint-out", "c.gguf", "--lora-out", "l.gguf"},
+        Args{"--checkpoint-out", "c-@.gguf", "--pattern-fn-it", "@", "--fn-latest", "last"}}) {
+    const Folder whole;
+    whole.write("text.txt", ship_sentences());
+    ASSERT_EQ(whole.lora(flags(names + Args{"--adam-iter", "5"})).status, 0);
+    const Folder parts;
+    parts.write("text.txt", ship_sentences());
+    ASSERT_EQ(parts.lora(flags(names + Args{"--adam-iter", "3"})).status, 0);
+    const RunResult again = parts.lora(flags(names + Args{"--adam-iter", "5"}));
+    EXPECT_THAT(again.err, testing::ContainsRegex("resume: c[a-zLATES.-]+gguf at iteration 3\n"));
+    for (const std::string& name : whole.names()) EXPECT_EQ(parts.read(name), whole.read(name)) << name;
+    const RunResult finished = parts.lora(flags(names + Args{"--adam-iter", "5"}));
+    EXPECT_THAT(finished.err, HasSubstr("so nothing was trained"));
+  }
+}
+
+TEST_F(Resume, AStoppedRunSaysThatTheSameCommandGoesOn) {
+  RunOptions options;
+  options.signal_on = [](std::string_view err) { return err.find("iter=     2 ") == err.npos ? 0 : SIGINT; };
+  const RunResult stopped = folder.lora(flags({"--adam-iter", "60", "--save-every", "0"}), options);
+  EXPECT_EQ(stopped.status, 130) << stopped.err;
+  EXPECT_THAT(stopped.err, testing::EndsWith("to go on: the same command again\n"));
+  const RunResult again = run({"--adam-iter", "60", "--save-every", "0"});
+  EXPECT_THAT(again.err, testing::ContainsRegex("resume: checkpoint-LATEST.gguf at iteration [1-9]"));
+}
+
+// The best adapter and the seed are there before the first save on the way: both belong to the run.
+TEST_F(Resume, KilledBeforeItsFirstSaveItGoesOnWithItsSeed) {
+  const Args more = {"--seed",      "-1",          "--adam-iter", "40",           "--save-every",
+                     "0",           "--val-split", "0.1",         "--eval-every", "1",
+                     "--save-best", "--lora-out",  "l.gguf"};
+  RunOptions options;
+  options.signal_on = [](std::string_view err) { return err.find("iter=     3 ") == err.npos ? 0 : SIGKILL; };
+  const RunResult killed = folder.lora(flags(more), options);
+  ASSERT_EQ(killed.status, 128 + SIGKILL);
+  ASSERT_TRUE(folder.has("l-BEST.gguf"));
+  const RunResult again = run(more);
+  EXPECT_THAT(again.err, HasSubstr("resume: checkpoint-LATEST.gguf at iteration 0\n"));
+  std::smatch seed;
+  ASSERT_TRUE(std::regex_search(killed.err, seed, std::regex("; seed [0-9]+\n")));
+  EXPECT_THAT(again.err, HasSubstr(seed[0].str()));
+}
+
+TEST_F(Resume, ARunOfOtherDataOrSettingsOverwritesNothing) {
+  run();
+  expect_refused({"--train-data", "other.txt"}, "checkpoint-LATEST.gguf: data differs");
+  expect_refused({"--lora-r", "8"}, "checkpoint-LATEST.gguf: --rank-wq differs: 4 in the checkpoint, 8 now");
+  expect_refused({"--seed", "6"}, "checkpoint-LATEST.gguf: --seed differs");
+  // One of the two names alone leaves the other's files in the way.
+  expect_refused({"--train-data", "other.txt", "--checkpoint-out", "c.gguf"},
+                 "ggml-lora-LATEST-f32.gguf: is there");
+  expect_refused({"--train-data", "other.txt", "--lora-out", "l.gguf"},
+                 "checkpoint-LATEST.gguf: data differs");
+  expect_refused({"--checkpoint-out", ""}, "ggml-lora-LATEST-f32.gguf: is there already");
+  // Both ways out.
+  const std::string lora = folder.read("ggml-lora-LATEST-f32.gguf"),
+                    numbered = folder.read("ggml-lora-2-f32.gguf");
+  run({"--train-data", "other.txt", "--lora-out", "l.gguf", "--checkpoint-out", "c.gguf"});
+  EXPECT_EQ(folder.read("ggml-lora-LATEST-f32.gguf"), lora);
+  run({"--train-data", "other.txt", "--checkpoint-in", ""});
+  EXPECT_NE(folder.read("ggml-lora-LATEST-f32.gguf"), lora);
+  EXPECT_NE(folder.read("ggml-lora-2-f32.gguf"), numbered);
+}
+
+TEST_F(Resume, WhateverStandsUnderItsNamesIsSparedByARunThatBegins) {
+  const auto only = [&](const std::string& name, const std::string& bytes) {
+    for (const std::string& there : folder.names()) {
+      if (there.ends_with(".gguf") && there != "model.gguf") std::filesystem::remove(folder.at(there));
+    }
+    folder.write(name, bytes);
+  };
+  for (const char* name : {"ggml-lora-LATEST-f32.gguf", "ggml-lora-20-f32.gguf", "checkpoint-7.gguf"}) {
+    only(name, "what somebody else has written");
+    expect_refused({}, std::string(name) + ": is there already, and there is no checkpoint to go on from");
+  }
+  only("checkpoint-LATEST.gguf", "what somebody else has written");
+  expect_refused({}, "checkpoint-LATEST.gguf: ");
+  only("ggml-lora-BEST-f32.gguf", "the best of an older run");
+  expect_refused({"--save-best", "--val-split", "0.1"}, "ggml-lora-BEST-f32.gguf: is there already");
+  run({"--checkpoint-out", "", "--lora-out", "l.gguf"});  // those names are free
+  only("ggml-lora-LATEST-f32.gguf", "");                  // nothing is lost with it
+  folder.write("ggml-lora-f32.gguf", "not of the pattern");
+  folder.write("ggml-lora-x1-f32.gguf", "nor this");
+  run();
+  EXPECT_EQ(folder.read("ggml-lora-f32.gguf"), "not of the pattern");
+}
+
+TEST_F(Resume, AFileThatIsNamedWinsAndOneThatIsMissingIsSaid) {
+  run({"--adam-iter", "4", "--save-every", "2"});
+  const RunResult typo = run({"--adam-iter", "5", "--checkpoint-in", "typo.gguf"});
+  EXPECT_THAT(
+      typo.err,
+      HasSubstr("warning: resume: checkpoint-LATEST.gguf at iteration 4; there is no file typo.gguf\n"));
+  const std::string latest = folder.read("ggml-lora-LATEST-f32.gguf");
+  const RunResult named = run({"--adam-iter", "5", "--checkpoint-in", "checkpoint-2.gguf"});
+  EXPECT_THAT(named.err, AllOf(HasSubstr("resume: checkpoint-2.gguf at iteration 2\n"),
+                               HasSubstr("note: checkpoint-LATEST.gguf is further on, at iteration 5")));
+  EXPECT_EQ(folder.read("ggml-lora-LATEST-f32.gguf"), latest);
+  std::filesystem::copy_file(folder.at("checkpoint-2.gguf"), folder.at("checkpoint.gguf"));
+  const RunResult both = run({"--adam-iter", "5"});
+  EXPECT_THAT(both.err,
+              HasSubstr("resume: checkpoint-LATEST.gguf at iteration 5; checkpoint.gguf is there too: "
+                        "--checkpoint-in checkpoint.gguf goes on from that\n"));
+  EXPECT_THAT(run({"--adam-iter", "5", "--checkpoint-in", "checkpoint.gguf"}).err,
+              HasSubstr("resume: checkpoint.gguf at iteration 2\n"));
+  // The guide's name alone is found as ever.
+  std::filesystem::remove(folder.at("checkpoint-LATEST.gguf"));
+  EXPECT_THAT(run({"--adam-iter", "5"}).err, HasSubstr("resume: checkpoint.gguf at iteration 2\n"));
+}
+
+TEST_F(Resume, OneThatGoesOnWritesOverNoOtherRunsFiles) {
+  run();
+  run({"--train-data", "other.txt", "--checkpoint-out", "c.gguf", "--lora-out", "l.gguf"});
+  const auto before = files();
+  expect_error(folder.lora(flags({"--lora-out", "l.gguf", "--adam-iter", "3"})), 1,
+               "l.gguf: is there already, and not of the run of checkpoint-LATEST.gguf");
+  expect_refused({"--checkpoint-in", "checkpoint-2.gguf", "--checkpoint-out", "c.gguf", "--adam-iter", "3"},
+                 "c.gguf: data differs");
+  EXPECT_TRUE(files() == before);
+  // A new name is its own from then on.
+  run({"--lora-out", "new.gguf", "--adam-iter", "3"});
+  run({"--lora-out", "./new.gguf", "--adam-iter", "4"});
+}
+
+// What '' allowed once need not be said again.
+TEST_F(Resume, BegunAnewOverOlderFilesItGoesOn) {
+  run({"--adam-iter", "30", "--save-every", "10"});
+  const Args anew = {"--train-data", "other.txt", "--adam-iter", "40", "--save-every", "0"};
+  RunOptions options;
+  options.signal_on = [](std::string_view err) { return err.find("iter=     2 ") == err.npos ? 0 : SIGKILL; };
+  ASSERT_EQ(folder.lora(flags(anew + Args{"--checkpoint-in", ""}), options).status, 128 + SIGKILL);
+  EXPECT_THAT(run(anew).err, HasSubstr("resume: checkpoint-LATEST.gguf at iteration 0\n"));
+}
+
+TEST_F(Resume, OnlyWriteLoraTakesTheLatestAndSparesWhatIsNotItsOwn) {
+  run();
+  const Args write = {"finetune", "-m", "model.gguf", "--only-write-lora", "--lora-out"};
+  for (int twice = 0; twice < 2; ++twice) {
+    const RunResult result = folder.lora(write + Args{"w.gguf"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("--only-write-lora: checkpoint-LATEST.gguf was read"));
+  }
+  EXPECT_EQ(folder.read("w.gguf"), folder.read("ggml-lora-2-f32.gguf"));
+  const auto before = files();
+  expect_error(folder.lora(write + Args{"text.txt"}), 1,
+               "text.txt: is there already, and no adapter of this run");
+  expect_error(folder.lora(write + Args{"model.gguf"}), 1,
+               "--lora-out: model.gguf is the file of --model-base");
+  EXPECT_TRUE(files() == before);
+}
+
+// A text of which reading fails: whatever else is wrong is said first.
+TEST_F(Resume, AllElseIsLookedAtBeforeTheDataIsRead) {
+  run();
+  folder.write("bad.txt", std::string("<s>zero\0byte", 12));
+  const auto why = [&](const Args& more) {
+    const RunResult result = folder.lora(flags(Args{"--train-data", "bad.txt"} + more));
+    EXPECT_NE(result.status, 0);
+    return result.err;
+  };
+  const Args anew = {"--checkpoint-in", "", "--checkpoint-out", ""};
+  EXPECT_THAT(why(anew), HasSubstr("bad.txt: "));
+  for (const auto& [more, what] :
+       {std::pair{anew + Args{"--lora-out", "none/l.gguf"}, "none/l.gguf"},
+        {anew + Args{"--metrics", "none/m.jsonl"}, "none/m.jsonl"},
+        {anew + Args{"--val-data", "none.txt"}, "none.txt"},
+        {anew + Args{"--lora-init", "none.gguf"}, "none.gguf"},
+        {anew + Args{"--lora-init", "text.txt"}, "text.txt"},
+        {anew + Args{"--chat-template", "nosuch"}, "--chat-template: no family 'nosuch'"},
+        {anew + Args{"--lora-r", "0"}, "lora"},
+        {anew + Args{"--memory", "1MB"}, "memory: "},
+        {anew + Args{"--lora-init", "ggml-lora-2-f32.gguf", "--lora-r", "8"}, "--lora-r: 8 was asked for"},
+        {{"--lora-r", "8"}, "--rank-wq differs"},
+        {{"--checkpoint-out", ""}, "ggml-lora-LATEST-f32.gguf: is there already"}}) {
+    EXPECT_THAT(why(more), AllOf(HasSubstr(what), Not(HasSubstr("bad.txt")))) << what;
+  }
+}
+
+}  // namespace
+}  // namespace lora::test
