@@ -31,7 +31,7 @@ int imatrix_command(const std::vector<std::string>& args) {
     return 0;
   }
   const Hold hold = hold_new(out, std::vector{options.model, source.file},
-                             [](std::string_view line) { put(stderr, fmt::format("{}\n", line)); });
+                             [](std::string_view text) { put(stderr, fmt::format("{}\n", text)); });
   options.text = read_text(source, given, LineEnds::unix);
   catch_stop_signals();
 
