@@ -114,10 +114,11 @@ int open_lock(const std::string& path) {
   return other;
 }
 
+// Whether a name still leads to an open file. One that is just being removed may have its name and no link.
 bool is_at(int fd, const std::string& path, struct stat& st) {
   struct stat there;
-  return ::fstat(fd, &st) == 0 && ::lstat(path.c_str(), &there) == 0 && st.st_dev == there.st_dev &&
-         st.st_ino == there.st_ino;
+  return ::fstat(fd, &st) == 0 && st.st_nlink > 0 && ::lstat(path.c_str(), &there) == 0 &&
+         st.st_dev == there.st_dev && st.st_ino == there.st_ino;
 }
 
 // Of a target whose lock is held: nobody writes them.
@@ -149,8 +150,7 @@ std::string output_target(const std::string& path) {
     const std::string name(to, size_t(n));
     target = name.starts_with('/') ? name : split_path(target).first + name;
   }
-  // By the first name: a link of /proc leads to what its text does not name, and so do two ends of one
-  // mistake.
+  // By the first name: a link of /proc leads to what its text does not name.
   struct stat there;
   if (::stat(path.c_str(), &there) != 0) {
     if (errno != ENOENT) fail("{}: cannot write: {}", path, reason());
@@ -159,10 +159,8 @@ std::string output_target(const std::string& path) {
   if (!S_ISREG(there.st_mode)) {
     fail("{}: cannot write: {}", path, S_ISDIR(there.st_mode) ? "a folder" : "not a regular file");
   }
-  if (::lstat(target.c_str(), &st) != 0 || st.st_ino != there.st_ino || st.st_dev != there.st_dev) {
-    fail("{}: cannot write: it has no name of its own", path);
-  }
-  if (::access(target.c_str(), W_OK) != 0) {
+  if (target != path && ::lstat(target.c_str(), &st) != 0) fail("{}: cannot write: it has no name", path);
+  if (::access(target.c_str(), W_OK) != 0 && errno != ENOENT) {
     fail("{}: cannot write: {} (the file is write-protected)", path, reason());
   }
   return target;

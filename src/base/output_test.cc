@@ -287,7 +287,10 @@ TEST_F(Outputs, OfManyProcessesOneWritesAtATime) {
         file.commit();
         ++n;
       } catch (const Error& e) {
-        if (std::string(e.what()).find(" writes it") == std::string::npos) ::_exit(2);
+        if (std::string(e.what()).find(" writes it") == std::string::npos) {
+          std::fprintf(stderr, "%s\n", e.what());
+          ::_exit(2);
+        }
         ::usleep(200);
       }
     }
