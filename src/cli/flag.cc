@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/ascii.h"
+#include "base/file.h"
 
 namespace lora::cli {
 
@@ -24,6 +25,36 @@ struct PrecisionName {
 };
 constexpr PrecisionName kPrecisions[] = {
     {"f32", Precision::f32}, {"bf16", Precision::bf16}, {"auto", Precision::automatic}};
+
+Values split(const std::string& text, char separator) {
+  Values parts;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(separator, begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+// "FILE:SCALE,FILE:SCALE" as {FILE, SCALE} pairs; none if it is not of this form. A name may hold commas and
+// colons: what follows the last colon is the scale, and a part without one belongs to the name behind it.
+std::vector<Values> files_and_scales(const std::string& text) {
+  std::vector<Values> pairs;
+  std::string name;
+  for (const std::string& part : split(text, ',')) {
+    name += part;
+    const size_t colon = name.rfind(':');
+    const bool ends_in_scale = colon != std::string::npos && colon > 0 && is_number(name.substr(colon + 1));
+    if (ends_in_scale) {
+      pairs.push_back({name.substr(0, colon), name.substr(colon + 1)});
+      name.clear();
+    } else {
+      name += ',';
+    }
+  }
+  if (!name.empty()) pairs.clear();
+  return pairs;
+}
 
 }  // namespace
 
@@ -122,16 +153,30 @@ Setting precision(Precision& target) {
 
 Setting lora_file(std::vector<LoraFile>& target) {
   return {[&target](const Values& v) {
-            target.push_back({v.at(0), 1});
+            const std::string& names = v.at(0);
+            const bool is_one = file_exists(names) || is_directory(names);
+            for (const std::string& name : is_one ? Values{names} : split(names, ',')) {
+              if (name.empty())
+                throw BadValue(fmt::format("expected FILE or FILE,FILE,..., found '{}'", names));
+              target.push_back({name, 1});
+            }
           },
           [] { return std::string(); }, 1, true};
 }
 
 Setting scaled_lora_file(std::vector<LoraFile>& target) {
-  return {[&target](const Values& v) {
-            target.push_back({v.at(0), parse_number(v.at(1), {})});
-          },
-          [] { return std::string(); }, 2, true};
+  Setting setting = {
+      [&target](const Values& v) {
+        if (v.at(0).empty()) throw BadValue("expected FILE:SCALE or FILE SCALE, found no FILE");
+        if (!is_number(v.at(1))) {
+          throw BadValue(fmt::format("expected a number as SCALE, FILE:SCALE or FILE SCALE; found '{}' '{}'",
+                                     v[0], v[1]));
+        }
+        target.push_back({v[0], parse_number(v[1], {})});
+      },
+      [] { return std::string(); }, 2, true};
+  setting.in_one = files_and_scales;
+  return setting;
 }
 
 Setting mix(const Mix*& target, bool or_keep) {
@@ -172,13 +217,7 @@ FlagGroup common_flags(bool& help, std::string& config) {
 }
 
 std::vector<std::string> names_of(const Flag& flag) {
-  std::vector<std::string> names;
-  for (size_t begin = 0; begin <= flag.names.size();) {
-    const size_t end = std::min(flag.names.find(',', begin), flag.names.size());
-    names.push_back(flag.names.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return names;
+  return split(flag.names, ',');
 }
 
 std::string main_name(const Flag& flag) {

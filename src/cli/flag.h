@@ -25,6 +25,8 @@ struct Setting {
   bool repeatable = false;     // each occurrence adds to the ones before
   bool ignores_value = false;  // a value may follow the switch and means nothing
   std::string default_text{};  // shown by --help in place of show()
+  // The occurrences, each with its n_values, that one value stands for; none if it is no such short form.
+  std::function<std::vector<std::vector<std::string>>(const std::string&)> in_one{};
 
   // The default in words, for values like "0: automatic".
   Setting or_else(std::string words) const;
@@ -43,8 +45,9 @@ Setting number(std::optional<double>& target, NumberRange range = {});
 Setting size(uint64_t& target);  // bytes; "auto" is 0
 Setting precision(Precision& target);
 Setting one_of(std::string& target, std::vector<std::string> words);  // in any case; two words or more
-Setting lora_file(std::vector<LoraFile>& target);                     // FILE, scale 1
-Setting scaled_lora_file(std::vector<LoraFile>& target);              // FILE SCALE
+// FILE, scale 1; FILE,FILE,... as in llama.cpp, unless that is the name of a file.
+Setting lora_file(std::vector<LoraFile>& target);
+Setting scaled_lora_file(std::vector<LoraFile>& target);  // FILE SCALE; FILE:SCALE,... as in llama.cpp
 // A type that `lora quantize` makes; with or_keep also "keep", which is nullptr and the default.
 Setting mix(const Mix*& target, bool or_keep = false);
 // A switch: present, or true in a config file, it sets `value`; false sets its opposite.

@@ -7,7 +7,8 @@ namespace lora::cli {
 std::vector<Flag> lora_flags(std::vector<LoraFile>& loras) {
   return {{"--lora", "FILE", "", "adapter to apply: GGUF, ggla file, folder of PEFT or MLX; may be repeated",
            lora_file(loras)},
-          {"--lora-scaled", "FILE SCALE", "", "the same, its effect multiplied by SCALE; may be repeated",
+          {"--lora-scaled", "FILE:SCALE", "",
+           "the same, its effect multiplied by SCALE, which may also be the next argument; may be repeated",
            scaled_lora_file(loras)}};
 }
 

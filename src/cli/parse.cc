@@ -60,17 +60,32 @@ CLI::Option* add_option(CLI::App& app, const Flag& flag) {
   refuse_unknown(rows, argument.substr(0, argument.find('=')));
 }
 
+// The occurrences that a value in the short form stands for; none if it is not: FILE:SCALE with a number
+// behind it is the name of a file.
+std::vector<Values> short_form(const Setting& setting, const Values& values, size_t i) {
+  const bool is_followed = i + 1 < values.size() && is_number(values[i + 1]);
+  return setting.in_one && !is_followed ? setting.in_one(values[i]) : std::vector<Values>();
+}
+
 // Values of one entry as occurrences of the flag: an array repeats it.
 std::vector<Values> config_occurrences(const Row& row, const ConfigEntry& entry, const std::string& path) {
   const size_t n = size_t(std::max(1, row.flag->setting.n_values));
   const Setting& s = row.flag->setting;
-  if (entry.values.size() % n != 0 || (entry.values.size() != n && !s.repeatable)) {
+  std::vector<Values> all;
+  for (size_t i = 0; i < entry.values.size();) {
+    if (const std::vector<Values> in_one = short_form(s, entry.values, i); !in_one.empty()) {
+      all.insert(all.end(), in_one.begin(), in_one.end());
+      ++i;
+    } else {
+      const size_t end = std::min(i + n, entry.values.size());
+      all.emplace_back(entry.values.begin() + long(i), entry.values.begin() + long(end));
+      i = end;
+    }
+  }
+  const bool is_whole = !all.empty() && all.back().size() == n && (all.size() == 1 || s.repeatable);
+  if (!is_whole) {
     throw UsageError(fmt::format("{}: {}: expected {}, found {}; a text with spaces or commas needs quotes",
                                  path, entry.name, count_of(int64_t(n), "value"), entry.values.size()));
-  }
-  std::vector<Values> all;
-  for (size_t i = 0; i < entry.values.size(); i += n) {
-    all.emplace_back(entry.values.begin() + long(i), entry.values.begin() + long(i + n));
   }
   return all;
 }
@@ -107,6 +122,36 @@ Values with_empty_values(const Values& args) {
     } else {
       result.push_back(arg);
     }
+  }
+  return result;
+}
+
+// "--lora-scaled FILE:SCALE" as "--lora-scaled FILE SCALE", which CLI11 knows by the number of its values.
+Values with_short_forms_spelled_out(const std::vector<Row>& rows, const Values& args) {
+  Values result;
+  const auto spell_out = [&](const std::string& name, const Values& values, size_t i) {
+    for (const Row& row : rows) {
+      if (!row.flag->setting.in_one || std::ranges::count(names_of(*row.flag), name) == 0) continue;
+      const std::vector<Values> occurrences = short_form(row.flag->setting, values, i);
+      for (const Values& one : occurrences) {
+        result.push_back(name);
+        result.insert(result.end(), one.begin(), one.end());
+      }
+      return !occurrences.empty();
+    }
+    return false;
+  };
+  for (size_t i = 0; i < args.size(); ++i) {
+    const size_t equals = args[i].starts_with("--") ? args[i].find('=') : std::string::npos;
+    if (equals != std::string::npos) {
+      Values after(args.begin() + long(i), args.end());
+      after[0].erase(0, equals + 1);
+      if (spell_out(args[i].substr(0, equals), after, 0)) continue;
+    } else if (i + 1 < args.size() && spell_out(args[i], args, i + 1)) {
+      ++i;
+      continue;
+    }
+    result.push_back(args[i]);
   }
   return result;
 }
@@ -157,7 +202,7 @@ Given parse_flags(const CommandLine& line, const Values& args) {
   for (const FlagGroup& group : line.groups) add_group(group);
   add_group(common);
 
-  Values reversed = with_empty_values(args);
+  Values reversed = with_short_forms_spelled_out(rows, with_empty_values(args));
   std::reverse(reversed.begin(), reversed.end());
   try {
     app.parse(reversed);

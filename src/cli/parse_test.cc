@@ -127,7 +127,7 @@ TEST(ParseFlags, ScaledLoraTakesTwoValuesEachTime) {
                             "",
                             {{"",
                               {{"--lora", "FILE", "", "", lora_file(loras)},
-                               {"--lora-scaled", "FILE SCALE", "", "", scaled_lora_file(loras)}}}}};
+                               {"--lora-scaled", "FILE:SCALE", "", "", scaled_lora_file(loras)}}}}};
   parse_flags(line, {"--lora-scaled", "a", "-0.5", "--lora", "b", "--lora-scaled", "c", "2"});
   ASSERT_EQ(loras.size(), 3u);
   EXPECT_EQ(loras[0].path, "a");
@@ -143,6 +143,69 @@ TEST(ParseFlags, ScaledLoraTakesTwoValuesEachTime) {
   } catch (const UsageError& e) {
     EXPECT_THAT(e.what(), testing::StartsWith("--lora-scaled: "));
   }
+}
+
+// Of "--lora-scaled" with these arguments, or with these lines of a config file.
+std::string scaled(const std::vector<std::string>& args, const std::string& config = "") {
+  std::vector<LoraFile> loras;
+  const CommandLine line = {
+      "x", "", "", {{"", {{"--lora-scaled", "FILE:SCALE", "", "", scaled_lora_file(loras)}}}}};
+  std::vector<std::string> all = args;
+  if (!config.empty()) {
+    const std::string path = testing::TempDir() + "scaled.toml";
+    std::ofstream(path) << config;
+    all.insert(all.end(), {"--config", path});
+  }
+  try {
+    parse_flags(line, all);
+  } catch (const UsageError& e) {
+    return e.what();
+  }
+  std::string text;
+  for (const LoraFile& lora : loras) text += fmt::format("[{} x {}]", lora.path, lora.scale);
+  return text;
+}
+
+TEST(ParseFlags, ScaledLoraInOneValueAsLlamaCppTakesIt) {
+  const std::string flag = "--lora-scaled";
+  EXPECT_EQ(scaled({flag, "a.gguf:0.5"}), "[a.gguf x 0.5]");
+  EXPECT_EQ(scaled({flag + "=a.gguf:-2"}), "[a.gguf x -2]");
+  EXPECT_EQ(scaled({flag, "a:0.5", flag, "b", "2", flag, "c:1e-1"}), "[a x 0.5][b x 2][c x 0.1]");
+  EXPECT_EQ(scaled({flag, "a:0.5,b:2"}), "[a x 0.5][b x 2]");
+  EXPECT_EQ(scaled({flag, "C:\\x.gguf:0.5"}), "[C:\\x.gguf x 0.5]");
+  EXPECT_EQ(scaled({flag, "C:\\x.gguf", "0.5"}), "[C:\\x.gguf x 0.5]");
+  EXPECT_EQ(scaled({flag, "a,b:c.gguf:0.5"}), "[a,b:c.gguf x 0.5]");
+  // With a number behind it, it is a name.
+  EXPECT_EQ(scaled({flag, "a:1", "0.5"}), "[a:1 x 0.5]");
+  EXPECT_EQ(scaled({flag, "a:1:0.5"}), "[a:1 x 0.5]");
+  const std::string missing = "--lora-scaled: expected FILE:SCALE after it";
+  for (const char* bad : {"a", "a:", ":0.5", "a:much", "a:nan", "a:0.5x", "a:0.5,b", "a:0.5,", ""}) {
+    EXPECT_EQ(scaled({flag, bad}), missing) << bad;
+    EXPECT_THAT(scaled({flag, bad, flag, "b:2"}), testing::StartsWith("--lora-scaled: expected ")) << bad;
+  }
+}
+
+TEST(ParseFlags, ScaledLorasOfAConfigFile) {
+  EXPECT_EQ(scaled({}, "lora-scaled = \"a:0.5\"\n"), "[a x 0.5]");
+  EXPECT_EQ(scaled({}, "lora-scaled = [\"a:0.5\", \"b:2\"]\n"), "[a x 0.5][b x 2]");
+  EXPECT_EQ(scaled({}, "lora-scaled = [\"a\", 0.5, \"b:2\", \"c:1\", 3]\n"), "[a x 0.5][b x 2][c:1 x 3]");
+  EXPECT_THAT(scaled({}, "lora-scaled = \"a\"\n"),
+              testing::HasSubstr("lora-scaled: expected 2 values, found 1"));
+  EXPECT_THAT(scaled({}, "lora-scaled = [\"a\", \"b\"]\n"),
+              testing::HasSubstr("--lora-scaled: expected a number"));
+}
+
+TEST(ParseFlags, SeveralLorasInOneValue) {
+  std::vector<LoraFile> loras;
+  const CommandLine line = {"x", "", "", {{"", {{"--lora", "FILE", "", "", lora_file(loras)}}}}};
+  const std::string comma = testing::TempDir() + "one,two.gguf";
+  std::ofstream(comma) << "x";
+  parse_flags(line, {"--lora", "a.gguf,b.gguf", "--lora", comma});
+  ASSERT_EQ(loras.size(), 3u);
+  EXPECT_EQ(loras[0].path, "a.gguf");
+  EXPECT_EQ(loras[1].path, "b.gguf");
+  EXPECT_EQ(loras[2].path, comma);
+  EXPECT_THROW(parse_flags(line, {"--lora", "a,,b"}), UsageError);
 }
 
 TEST(ParseFlags, ConfigFilesAreReadAsWindowsWritesThem) {

@@ -38,6 +38,11 @@ int64_t parse_integer(std::string_view text, int64_t min, int64_t max) {
                      : fmt::format("expected a whole number from {} to {}, found '{}'", min, max, text));
 }
 
+bool is_number(std::string_view text) {
+  double value = 0;
+  return read_whole(text, value) && std::isfinite(value);
+}
+
 double parse_number(std::string_view text, NumberRange range) {
   const double value = number_in<double>(text).value_or(NAN);
   const bool above = range.above_min ? value > range.min : value >= range.min;

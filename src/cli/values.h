@@ -27,6 +27,9 @@ struct NumberRange {
   bool below_max = false;  // max itself is not allowed
 };
 
+// Whether it is a finite number, and nothing else.
+bool is_number(std::string_view text);
+
 // A finite number in the range.
 double parse_number(std::string_view text, NumberRange range);
 

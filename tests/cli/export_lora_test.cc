@@ -179,7 +179,7 @@ TEST_F(ExportLora, WrongUseIsOneLineAndLeavesNothing) {
   refused(2, Args{"export-lora", "-m", "f32.gguf"} + lora, "--model-out: required");
   refused(2, Args{"export-lora", "-o", "o.gguf"} + lora, "--model-base: required");
   refused(2, kExport + lora + Args{"--outtype", "q9"}, "--outtype: expected keep or one of Q4_0");
-  refused(2, kExport + Args{"--lora-scaled", "lora.gguf"}, "--lora-scaled: expected FILE SCALE after it");
+  refused(2, kExport + Args{"--lora-scaled", "lora.gguf"}, "--lora-scaled: expected FILE:SCALE after it");
   refused(2, kExport + lora + Args{"--lora-scale", "2"}, "did you mean --lora-scaled");
   refused(2, kExport + Args{"--lora-scaled", "lora.gguf", "much"}, "--lora-scaled: expected a number");
   refused(1, kExport + Args{"--lora", "none.gguf"}, "none.gguf: cannot open");

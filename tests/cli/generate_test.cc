@@ -90,6 +90,8 @@ TEST_F(Generate, AnAdapterChangesTheTextAndAScaleOfZeroDoesNot) {
   EXPECT_EQ(text({"--lora-scaled", "ships.gguf", "0"}), base);
   EXPECT_EQ(text({"--lora-scaled", "ships.gguf", "0", "--lora-scaled", "other.gguf", "0"}), base);
   EXPECT_EQ(text({"--lora-scaled", "ships.gguf", "1"}), text({"--lora", "ships.gguf"}));
+  EXPECT_EQ(text({"--lora-scaled", "ships.gguf:1"}), text({"--lora", "ships.gguf"}));
+  EXPECT_EQ(text({"--lora-scaled", "ships.gguf:0,other.gguf:0"}), base);
 }
 
 double perplexity(const Folder& folder, const Args& flags) {

@@ -82,6 +82,34 @@ TEST_F(Records, OneWithNothingToTrainOnIsAnErrorWithItsLine) {
                "--train-on: expected completion or all, found 'some'");
 }
 
+TEST_F(Records, FieldsAreRefusedByNameOrListedOnce) {
+  const Args tokenize = {"tokenize", "-m",           "model.gguf", "--chat-template",
+                         "vicuna",   "--train-data", "a.jsonl"};
+  const std::string reply =
+      R"({"messages": [{"role": "assistant", "content": "Yes.", "name": "Bo"}], "id": 7})";
+  folder.write("a.jsonl", reply + "\n" + reply + "\n");
+  const RunResult listed = folder.lora(tokenize);
+  EXPECT_EQ(listed.status, 0);
+  EXPECT_THAT(
+      listed.err,
+      testing::HasSubstr("data: ignored fields, and in how many records: id (2), messages[].name (2)\n"));
+  folder.write("a.jsonl", reply + "\n{\"text\": \"x\", \"tools\": [{\"type\": \"function\"}]}\n");
+  expect_error(folder.lora(tokenize), 1, "a.jsonl: line 2: tools: tools and their calls");
+  const RunResult skipped = folder.lora(tokenize + Args{"--skip-bad-records"});
+  EXPECT_EQ(skipped.status, 0);
+  EXPECT_THAT(skipped.err, testing::HasSubstr("1 bad record skipped, the first: a.jsonl: line 2: tools:"));
+}
+
+TEST_F(Records, AMessageOfWeightZeroIsShownAsContext) {
+  folder.write(
+      "a.jsonl",
+      R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "bad", "weight": 0},)"
+      R"( {"role": "user", "content": "x"}, {"role": "assistant", "content": "good", "weight": 1}]})");
+  const RunResult shown = folder.lora(
+      {"tokenize", "-m", "model.gguf", "--chat-template", "vicuna", "--train-data", "a.jsonl", "-c", "256"});
+  EXPECT_THAT(shown.out, testing::HasSubstr("USER: hi ASSISTANT: bad</s>USER: x ASSISTANT:{+ good</s>+}"));
+}
+
 // Of different lengths, and with parts that are not trained on: the mean is over all target tokens.
 TEST_F(Records, BatchesAndAccumulationGiveTheMeanOverAllTargets) {
   folder.write(
