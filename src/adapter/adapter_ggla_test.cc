@@ -170,7 +170,7 @@ TEST(AdapterGglaErrors, TooManyDimensions) {
 TEST(AdapterGglaErrors, NameLongerThanTheFile) {
   GglaWriter file;
   for (const uint32_t value : {2u, 0xFFFFFFFFu, kF32, 2u, 8u}) file.u32(value);
-  EXPECT_THAT(error_in(file.bytes), HasSubstr("a tensor's name at byte"));
+  EXPECT_THAT(error_in(file.bytes), HasSubstr("a tensor's name needs 4294967295 bytes at byte"));
 }
 TEST(AdapterGglaErrors, ShapeLargerThanTheFile) {
   GglaWriter file;

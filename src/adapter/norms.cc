@@ -10,32 +10,35 @@ TrainedNorms::TrainedNorms(Model& model, LoraParameters& parameters) : parameter
   for (size_t i = 0; i < parameters.pairs.size(); ++i) {
     const LoraParameters::Pair& pair = parameters.pairs[i];
     if (!pair.is_norm()) continue;
-    const NormPlace place = model.find_norm(pair.base);
-    if (!place.gain || pair.n_out != 1 || pair.n_in != place.gain->size()) {
+    Norm* place = model.find_norm(pair.base);
+    if (!place || pair.n_out != 1 || pair.n_in != place->gain.size()) {
       fail("{}: tensor {}: not a norm that can be trained", model.gguf.path(), pair.base);
     }
-    Norm norm{i, place.gain->data(), Buffer<float>(pair.n_in), Buffer<float>(pair.n_in)};
-    std::copy_n(norm.gain, pair.n_in, norm.base.data());
-    *place.gradient = norm.gradient.data();
+    Trained norm{i, {}, Buffer<float>(pair.n_in), Buffer<float>(pair.n_in)};
+    norm.norm.reset(place);
+    place->trained = norm.gain.data();
+    place->gradient = norm.gradient.data();
     norms_.push_back(std::move(norm));
   }
+  apply();
 }
 
 void TrainedNorms::apply() {
-  for (Norm& norm : norms_) {
+  for (Trained& norm : norms_) {
     const LoraParameters::Pair& pair = parameters_->pairs[norm.pair];
     const float* a = &parameters_->values[pair.a];
     const float* b = &parameters_->values[pair.b];
     for (int64_t i = 0; i < pair.n_in; ++i) {
       float change = 0;
       for (int64_t k = 0; k < pair.rank; ++k) change += b[k] * a[k * pair.n_in + i];
-      norm.gain[i] = norm.base[i] + parameters_->scale(pair) * change;
+      norm.gain[i] = norm.norm->gain[i] + parameters_->scale(pair) * change;
     }
+    std::ranges::fill(norm.gradient.span(), 0.0f);
   }
 }
 
 void TrainedNorms::add_gradients() {
-  for (Norm& norm : norms_) {
+  for (Trained& norm : norms_) {
     const LoraParameters::Pair& pair = parameters_->pairs[norm.pair];
     const float scale = parameters_->scale(pair);
     for (int64_t k = 0; k < pair.rank; ++k) {
@@ -49,7 +52,6 @@ void TrainedNorms::add_gradients() {
       }
       parameters_->gradients[pair.b + k] += scale * sum;
     }
-    std::ranges::fill(norm.gradient.span(), 0.0f);
   }
 }
 

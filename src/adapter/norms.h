@@ -3,9 +3,10 @@
 //
 //   g' = g + scale B A       dB_k = scale sum_i A_ki dg'_i       dA_ki = scale B_k dg'_i
 //
-// The model computes with gains as plain arrays: they are replaced by g' before a pass.
+// The model computes with g' in the place of g (nn/norm.h), which it keeps.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "adapter/parameters.h"
@@ -15,24 +16,32 @@ namespace lora {
 class TrainedNorms {
  public:
   TrainedNorms() = default;
-  // Of the norm pairs among the parameters. Model and parameters must stay where they are.
+  // Of the norm pairs among the parameters, attached to the model as long as this lives. Model and parameters
+  // must stay where they are.
   TrainedNorms(Model& model, LoraParameters& parameters);
   TrainedNorms(TrainedNorms&&) = default;
   TrainedNorms& operator=(TrainedNorms&&) = default;
 
-  // Gives the model the gains of the parameters as they are now.
+  // Before passes: computes g' from the parameters as they are now, and forgets what a pass that gave up left
+  // of gradients.
   void apply();
   // Adds the gradients of the gains, which backward passes have summed up, to those of A and B.
   void add_gradients();
 
  private:
-  struct Norm {
+  struct Detach {
+    void operator()(Norm* norm) const {
+      norm->trained = nullptr;
+      norm->gradient = nullptr;
+    }
+  };
+  struct Trained {
     size_t pair;
-    float* gain;  // the model's
-    Buffer<float> base, gradient;
+    std::unique_ptr<Norm, Detach> norm;  // the model's, with g
+    Buffer<float> gain, gradient;        // g', dg'
   };
   LoraParameters* parameters_ = nullptr;
-  std::vector<Norm> norms_;
+  std::vector<Trained> norms_;
 };
 
 }  // namespace lora

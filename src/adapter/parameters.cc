@@ -166,6 +166,17 @@ void attach(Model& model, LoraParameters& parameters) {
   }
 }
 
+Attached::Attached(Model& model, LoraParameters& parameters) {
+  for (const auto& pair : parameters.pairs) {
+    if (!pair.is_norm()) changed_.push_back(&adapters_of(model, pair.base));
+  }
+  attach(model, parameters);
+}
+
+Attached::~Attached() {
+  for (std::vector<LoraView>* loras : changed_) loras->pop_back();
+}
+
 void attach(Model& model, const Adapter& adapter, float user_scale) {
   for (const LoraPair& pair : adapter.pairs) {
     adapters_of(model, pair.base)

@@ -69,6 +69,18 @@ LoraParameters make_parameters(std::vector<LoraParameters::Pair> pairs, float al
 // are left to TrainedNorms.
 void attach(Model& model, LoraParameters& parameters);
 
+// The same as long as it lives; then the model is without them again, however its scope was left.
+class Attached {
+ public:
+  Attached(Model& model, LoraParameters& parameters);
+  ~Attached();
+  Attached(const Attached&) = delete;
+  Attached& operator=(const Attached&) = delete;
+
+ private:
+  std::vector<std::vector<LoraView>*> changed_;
+};
+
 // Lets the model compute with an adapter, at user_scale times its own scale. It must outlive the model.
 void attach(Model& model, const Adapter& adapter, float user_scale);
 

@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "adapter/norms.h"
@@ -46,9 +48,10 @@ struct Trained {
     }
   }
 
-  double loss(bool backward) {
+  double loss(bool backward, const std::function<bool()>& give_up = {}) {
     const StepPlan plan = plan_step(model, 40, 40, 6, backward, GemmInput::f32, pool.size());
     Step step(model, plan, GemmInput::f32, pool);
+    step.set_give_up(give_up);
     std::vector<double> losses(40);
     norms.apply();
     const StepTokens tokens{ids, targets, positions, {&segment, 1}};
@@ -94,6 +97,56 @@ TEST(Parameters, FreshNormPairsLeaveTheModelUnchanged) {
   Trained plain({"wq"}, 1);
   std::fill(plain.parameters.values.span().begin(), plain.parameters.values.span().end(), 0.0f);
   EXPECT_EQ(t.loss(false), plain.loss(false));
+}
+
+std::vector<float> gains_of(Model& model) {
+  std::vector<float> all;
+  for (const char* name : {"blk.0.attn_norm.weight", "blk.5.ffn_norm.weight", "output_norm.weight"}) {
+    const Buffer<float>& gain = model.find_norm(name)->gain;
+    all.insert(all.end(), gain.span().begin(), gain.span().end());
+  }
+  return all;
+}
+
+// The model's own numbers stay as they were loaded, in a pass, after one that gave up, and once nothing is
+// trained any more.
+TEST(Parameters, TrainedNormsLeaveTheModelAsItWas) {
+  Trained plain({"wq"}, 1);
+  const std::vector<float> gains = gains_of(plain.model);
+  Trained t({"att-norm", "ffn-norm", "out-norm"}, 2);
+  const double whole = t.loss(true);
+  EXPECT_NE(whole, plain.loss(false));
+  EXPECT_EQ(gains_of(t.model), gains);
+  const std::vector<float> want(t.parameters.gradients.span().begin(), t.parameters.gradients.span().end());
+
+  int asked = 0;
+  EXPECT_THROW(t.loss(true, [&] { return ++asked == 9; }), GivenUp) << "in the third layer of the way back";
+  EXPECT_EQ(gains_of(t.model), gains);
+  std::ranges::fill(t.parameters.gradients.span(), 0.0f);
+  EXPECT_EQ(t.loss(true), whole);
+  EXPECT_TRUE(std::ranges::equal(t.parameters.gradients.span(), want)) << "nothing is left of that pass";
+
+  t.norms = {};
+  std::fill(plain.parameters.values.span().begin(), plain.parameters.values.span().end(), 0.0f);
+  EXPECT_EQ(t.loss(false), plain.loss(false));
+}
+
+TEST(Parameters, AreDetachedHoweverTheScopeIsLeft) {
+  Trained t({"wq"}, 3);
+  const double alone = t.loss(false);
+  LoraParameters more = make_parameters(t.model, ranks_of({"wq", "w2", "tok-embd", "out"}, 2), 2, 9);
+  for (float& value : more.values.span()) value += 0.01f;
+  try {
+    const Attached attached(t.model, more);
+    EXPECT_NE(t.loss(false), alone);
+    int asked = 0;
+    t.loss(true, [&] { return ++asked == 4; });
+    ADD_FAILURE() << "should have given up";
+  } catch (const GivenUp&) {
+  }
+  EXPECT_EQ(t.loss(false), alone);
+  EXPECT_EQ(t.model.layers[0].q.loras.size(), 1u);
+  EXPECT_TRUE(t.model.embedding.loras.empty());
 }
 
 TEST(Parameters, AnAdapterHasNoNorms) {

@@ -62,7 +62,7 @@ TrainingSpeed measure_training(BenchModel& bench, const BenchOptions& options,
   const FinetuneOptions& o = options.training;
   Model& model = bench.model();
   LoraParameters parameters = initial_parameters(o, model, 1, std::nullopt);
-  attach(model, parameters);
+  const Attached attached(model, parameters);
 
   TrainingSpeed result;
   result.lora_bytes = parameters.memory_bytes();

@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "kernels/activation/swiglu.h"
-#include "kernels/rmsnorm/rmsnorm.h"
 
 namespace lora {
 namespace {
@@ -91,7 +90,7 @@ void block_forward(float* y, const float* x, const Model& model, const Layer& la
   {
     const ArenaScope scope(nn.arena);
     float* norm = nn.arena.take<float>(n * c.n_embd);
-    rms_norm_forward(norm, x, layer.attn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
+    norm_forward(norm, x, layer.attn_norm, c.rms_norm_eps, n, nn.pool);
     const LinearOutput qkv[] = {
         {&layer.q, a.q, false, a.xa[kQ]}, {&layer.k, k, false, a.xa[kK]}, {&layer.v, v, false, a.xa[kV]}};
     linear_forward(qkv, norm, n, nn);
@@ -112,7 +111,7 @@ void block_forward(float* y, const float* x, const Model& model, const Layer& la
   {
     const ArenaScope scope(nn.arena);
     float* norm = nn.arena.take<float>(n * c.n_embd);
-    rms_norm_forward(norm, a.h, layer.ffn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
+    norm_forward(norm, a.h, layer.ffn_norm, c.rms_norm_eps, n, nn.pool);
     const LinearOutput gate_up[] = {{&layer.gate, a.gate, false, a.xa[kGate]},
                                     {&layer.up, a.up, false, a.xa[kUp]}};
     linear_forward(gate_up, norm, n, nn);
@@ -140,13 +139,10 @@ void block_backward(float* dx, const float* x, const Model& model, const Layer& 
   {
     const ArenaScope scope(nn.arena);
     float* norm = nn.arena.take<float>(n * c.n_embd);
-    rms_norm_forward(norm, a.h, layer.ffn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
+    norm_forward(norm, a.h, layer.ffn_norm, c.rms_norm_eps, n, nn.pool);
     const LinearGradient gate_up[] = {{&layer.gate, a.gate, a.xa[kGate]}, {&layer.up, a.up, a.xa[kUp]}};
     linear_backward(norm, gate_up, norm, n, nn);
-    rms_norm_backward(dx, norm, a.h, layer.ffn_norm.data(), c.rms_norm_eps, n, c.n_embd, true, nn.pool);
-    if (layer.ffn_norm_gradient) {
-      rms_norm_weight_gradient(layer.ffn_norm_gradient, norm, a.h, c.rms_norm_eps, n, c.n_embd, nn.pool);
-    }
+    norm_backward(dx, norm, a.h, layer.ffn_norm, c.rms_norm_eps, n, true, nn.pool);
   }
   // dx is now the gradient of h.
   const ArenaScope scope(nn.arena);
@@ -165,16 +161,11 @@ void block_backward(float* dx, const float* x, const Model& model, const Layer& 
   rope_apply(dq, tokens.positions, n, c.n_head, c.head_dim, tokens.rope, style, true, nn.pool);
   rope_apply(g.dk, tokens.positions, n, c.n_head_kv, c.head_dim, tokens.rope, style, true, nn.pool);
   float* norm = nn.arena.take<float>(n * c.n_embd);
-  rms_norm_forward(norm, x, layer.attn_norm.data(), c.rms_norm_eps, n, c.n_embd, nn.pool);
+  norm_forward(norm, x, layer.attn_norm, c.rms_norm_eps, n, nn.pool);
   const LinearGradient qkv[] = {
       {&layer.q, dq, a.xa[kQ]}, {&layer.k, g.dk, a.xa[kK]}, {&layer.v, g.dv, a.xa[kV]}};
-  linear_backward(needs_dx || layer.attn_norm_gradient ? norm : nullptr, qkv, norm, n, nn);
-  if (needs_dx) {
-    rms_norm_backward(dx, norm, x, layer.attn_norm.data(), c.rms_norm_eps, n, c.n_embd, true, nn.pool);
-  }
-  if (layer.attn_norm_gradient) {
-    rms_norm_weight_gradient(layer.attn_norm_gradient, norm, x, c.rms_norm_eps, n, c.n_embd, nn.pool);
-  }
+  linear_backward(needs_dx || layer.attn_norm.gradient ? norm : nullptr, qkv, norm, n, nn);
+  norm_backward(needs_dx ? dx : nullptr, norm, x, layer.attn_norm, c.rms_norm_eps, n, true, nn.pool);
 }
 
 int64_t block_workspace_bytes(const Model& model, const Layer& layer, int64_t n_tokens, int64_t n_kv,

@@ -82,8 +82,7 @@ std::span<const float> Decoder::append(std::span<const int32_t> ids) {
     n_past_ += n;
     if (begin + piece.size() == ids.size()) {
       float* norm = arena_.take<float>(c.n_embd);
-      rms_norm_forward(norm, x + (n - 1) * c.n_embd, model_.output_norm.data(), c.rms_norm_eps, 1, c.n_embd,
-                       nn_.pool);
+      norm_forward(norm, x + (n - 1) * c.n_embd, model_.output_norm, c.rms_norm_eps, 1, nn_.pool);
       const LinearOutput out = {&model_.output, logits_.data()};
       linear_forward({&out, 1}, norm, 1, nn_);
     }

@@ -86,16 +86,13 @@ Linear* Model::find_linear(std::string_view tensor) {
   return const_cast<Linear*>(std::as_const(*this).find_linear(tensor));
 }
 
-NormPlace Model::find_norm(std::string_view tensor) {
-  if (tensor == "output_norm.weight") return {&output_norm, &output_norm_gradient};
+Norm* Model::find_norm(std::string_view tensor) {
+  if (tensor == "output_norm.weight") return &output_norm;
   for (size_t i = 0; i < layers.size(); ++i) {
-    Layer& layer = layers[i];
-    if (tensor == fmt::format("blk.{}.attn_norm.weight", i))
-      return {&layer.attn_norm, &layer.attn_norm_gradient};
-    if (tensor == fmt::format("blk.{}.ffn_norm.weight", i))
-      return {&layer.ffn_norm, &layer.ffn_norm_gradient};
+    if (tensor == fmt::format("blk.{}.attn_norm.weight", i)) return &layers[i].attn_norm;
+    if (tensor == fmt::format("blk.{}.ffn_norm.weight", i)) return &layers[i].ffn_norm;
   }
-  return {};
+  return nullptr;
 }
 
 Model load_model(const std::string& path, const ConfigOverrides& overrides) {
@@ -109,13 +106,13 @@ Model load_model(const std::string& path, const ConfigOverrides& overrides) {
   for (int64_t i = 0; i < config.n_layer; ++i) {
     Layer& layer = model.layers[size_t(i)];
     const std::string prefix = fmt::format("blk.{}.", i);
-    layer.attn_norm = loader.vector(prefix + "attn_norm.weight", config.n_embd);
-    layer.ffn_norm = loader.vector(prefix + "ffn_norm.weight", config.n_embd);
+    layer.attn_norm.gain = loader.vector(prefix + "attn_norm.weight", config.n_embd);
+    layer.ffn_norm.gain = loader.vector(prefix + "ffn_norm.weight", config.n_embd);
     for (const LinearRow& row : linear_rows()) {
       layer.*row.member = loader.linear(prefix + std::string(row.name), row.n_out(config), row.n_in(config));
     }
   }
-  model.output_norm = loader.vector("output_norm.weight", config.n_embd);
+  model.output_norm.gain = loader.vector("output_norm.weight", config.n_embd);
   model.tied = model.gguf.find_tensor("output.weight") == nullptr;
   model.output = model.tied ? Linear{model.embedding.table, nullptr, {}}
                             : loader.linear("output", config.n_vocab, config.n_embd);

@@ -13,21 +13,14 @@
 #include "model/config.h"
 #include "nn/embedding.h"
 #include "nn/linear.h"
+#include "nn/norm.h"
 
 namespace lora {
 
 struct Layer {
-  Buffer<float> attn_norm, ffn_norm;  // (n_embd)
-  Linear q, k, v, o;                  // attention
-  Linear gate, up, down;              // MLP
-  // Where the backward pass adds the gradients of the norms; nullptr: not trained.
-  float *attn_norm_gradient = nullptr, *ffn_norm_gradient = nullptr;  // (n_embd)
-};
-
-// A norm's gain and where its gradient's place is kept; nullptr if there is none of that name.
-struct NormPlace {
-  Buffer<float>* gain = nullptr;
-  float** gradient = nullptr;
+  Norm attn_norm, ffn_norm;
+  Linear q, k, v, o;      // attention
+  Linear gate, up, down;  // MLP
 };
 
 // The linear layers of a block: their names in GGUF, where they are kept, and their shape. One list for
@@ -40,13 +33,14 @@ struct LinearRow {
 };
 std::span<const LinearRow> linear_rows();
 
+// What was loaded stays as it is. What is attached (adapters, trained norms) lies beside it, and is its
+// owner's.
 struct Model {
   Gguf gguf;
   ModelConfig config;
   Embedding embedding;
   std::vector<Layer> layers;
-  Buffer<float> output_norm;  // (n_embd)
-  float* output_norm_gradient = nullptr;
+  Norm output_norm;
   Linear output;  // the embedding's table where the file has no output.weight
   bool tied = false;
   std::vector<Buffer<float>> biases;
@@ -55,8 +49,8 @@ struct Model {
   // others, and for output.weight where it is tied.
   Linear* find_linear(std::string_view tensor);
   const Linear* find_linear(std::string_view tensor) const;
-  // "blk.3.attn_norm.weight", "blk.3.ffn_norm.weight", "output_norm.weight".
-  NormPlace find_norm(std::string_view tensor);
+  // "blk.3.attn_norm.weight", "blk.3.ffn_norm.weight", "output_norm.weight"; nullptr for others.
+  Norm* find_norm(std::string_view tensor);
 };
 
 // Maps the file and checks every tensor's presence, type and shape. Error naming the file and tensor; a

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <memory>
 #include <numeric>
 
 #include "base/error.h"
@@ -70,6 +71,45 @@ TEST(Step, SegmentsAreApart) {
   step.logits(logits.data(), {both, {}, positions, segments});
   EXPECT_LT(largest_difference(all_logits(model, a, pool), std::span(logits).first(9 * 4096)), 1e-4);
   EXPECT_LT(largest_difference(all_logits(model, b, pool), std::span(logits).subspan(9 * 4096)), 1e-4);
+}
+
+// A step over the first layers computes what a model of so many has, beside one over all of them, and gives
+// up without a trace: the model is const.
+TEST(Step, OverTheFirstLayersLeavesTheModelWhole) {
+  const Model model = load_model(kTiny);
+  Model shorter = load_model(kTiny);
+  shorter.config.n_layer = 2;
+  shorter.layers.resize(2);
+  ThreadPool pool(2);
+  const std::vector<int32_t> ids = some_tokens(12);
+  std::vector<int32_t> positions(ids.size());
+  std::iota(positions.begin(), positions.end(), 0);
+  const AttentionSegment segment{0, 12, 0, 12};
+  const auto step_of = [&](const Model& m, std::optional<int64_t> n_layer) {
+    return std::make_unique<Step>(m, plan_step(m, 12, 12, 1, true, GemmInput::f32, 2, n_layer),
+                                  GemmInput::f32, pool);
+  };
+  const auto losses_of = [&](Step& step, bool backward) {
+    std::vector<double> losses(ids.size());
+    const StepTokens tokens{ids, ids, positions, {&segment, 1}};
+    if (backward) {
+      step.losses_and_gradients(losses.data(), tokens, 1);
+    } else {
+      step.losses(losses.data(), tokens);
+    }
+    return losses;
+  };
+  const auto all = step_of(model, {}), two = step_of(model, 2), want = step_of(shorter, {});
+  const std::vector<double> whole = losses_of(*all, false);
+  for (const bool backward : {false, true}) {
+    EXPECT_EQ(losses_of(*two, backward), losses_of(*want, backward));
+    EXPECT_EQ(losses_of(*all, backward), whole);
+  }
+  EXPECT_NE(losses_of(*two, false), whole);
+  int asked = 0;
+  two->set_give_up([&] { return ++asked == 3; });
+  EXPECT_THROW(losses_of(*two, true), GivenUp);
+  EXPECT_EQ(losses_of(*all, true), whole);
 }
 
 TEST(Step, RefusesTokensAndPositionsOutOfRange) {

@@ -18,10 +18,11 @@ int64_t rope_bytes(const Model& model, int64_t n_positions) {
 }  // namespace
 
 StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, int64_t n_kept, bool backward,
-                   GemmInput input, int n_threads) {
-  const int64_t n_layer = model.config.n_layer;
+                   GemmInput input, int n_threads, std::optional<int64_t> first_layers) {
+  const int64_t n_layer = first_layers.value_or(model.config.n_layer);
   const int64_t stream = Arena::size_of<float>(n_tokens * model.config.n_embd);
-  StepPlan plan{n_tokens, n_positions, backward ? std::clamp<int64_t>(n_kept, 0, n_layer) : 0, backward};
+  StepPlan plan{n_tokens, n_positions, n_layer, backward ? std::clamp<int64_t>(n_kept, 0, n_layer) : 0,
+                backward};
   plan.input_bytes = stream * (backward ? std::max<int64_t>(n_layer, 2) : 1);
   int64_t shared = 0, block = 0;
   for (int64_t i = 0; i < n_layer; ++i) {
@@ -37,7 +38,8 @@ StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, in
   }
   plan.activation_bytes += shared;
   // The head has the normed output beside its workspace.
-  plan.workspace_bytes = std::max(block, stream + head_workspace_bytes(model.output, input));
+  plan.workspace_bytes = std::max({block, stream + head_workspace_bytes(model.output, input),
+                                   embedding_workspace_bytes(model.embedding, n_tokens)});
   plan.other_bytes = GemmScratch::bytes_per_worker() * n_threads + rope_bytes(model, n_positions);
   return plan;
 }
@@ -53,6 +55,7 @@ StepPlan plan_step_within(uint64_t budget, const Model& model, int64_t n_tokens,
 Step::Step(const Model& model, const StepPlan& plan, GemmInput input, ThreadPool& pool)
     : model_(model),
       plan_(plan),
+      layers_(std::span(model.layers).first(size_t(plan.n_layer))),
       rope_(make_rope_table(model.config.rope, plan.n_positions)),
       arena_(plan.arena_bytes()),
       scratch_(pool.size()),
@@ -89,14 +92,14 @@ const float* Step::forward(const StepTokens& tokens, float* x) {
   const int64_t n = int64_t(tokens.ids.size());
   const BlockTokens block{n, tokens.positions.data(), tokens.segments, rope_};
   embedding_forward(x, model_.embedding, tokens.ids, nn_.pool);
-  for (const Layer& layer : model_.layers) {
+  for (const Layer& layer : layers_) {
     expect_wanted();
     const ArenaScope scope(arena_);
     const BlockActivations activations = take_block_activations(arena_, model_, layer, n);
     block_forward(x, x, model_, layer, activations, block, nullptr, nn_);
   }
   float* norm = arena_.take<float>(n * c.n_embd);
-  rms_norm_forward(norm, x, model_.output_norm.data(), c.rms_norm_eps, n, c.n_embd, nn_.pool);
+  norm_forward(norm, x, model_.output_norm, c.rms_norm_eps, n, nn_.pool);
   return norm;
 }
 
@@ -128,7 +131,7 @@ void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float 
   const ProfileScope part(nn_.profile, Part::elementwise);
   const ArenaScope scope(arena_);
   const ModelConfig& c = model_.config;
-  const int64_t n = int64_t(tokens.ids.size()), n_layer = c.n_layer;
+  const int64_t n = int64_t(tokens.ids.size()), n_layer = plan_.n_layer;
   const BlockTokens block{n, tokens.positions.data(), tokens.segments, rope_};
 
   // Of each layer, and the last one's output. The first one's is not kept: it lies where that output will,
@@ -140,15 +143,14 @@ void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float 
   inputs[0] = dx;
   std::vector<BlockActivations> kept;
   for (int64_t i = 0; i < plan_.n_kept; ++i) {
-    kept.push_back(take_block_activations(arena_, model_, model_.layers[size_t(i)], n));
+    kept.push_back(take_block_activations(arena_, model_, layers_[size_t(i)], n));
   }
   // Layers that are not kept use the same bytes in turn, each with its own adapters' ranks.
   const auto activations = [&](int64_t i) {
-    return i < plan_.n_kept ? kept[size_t(i)]
-                            : take_block_activations(arena_, model_, model_.layers[size_t(i)], n);
+    return i < plan_.n_kept ? kept[size_t(i)] : take_block_activations(arena_, model_, layers_[size_t(i)], n);
   };
   const auto block_at = [&](int64_t i, float* y, const BlockActivations& set) {
-    block_forward(y, inputs[size_t(i)], model_, model_.layers[size_t(i)], set, block, nullptr, nn_);
+    block_forward(y, inputs[size_t(i)], model_, layers_[size_t(i)], set, block, nullptr, nn_);
   };
 
   embedding_forward(inputs[0], model_.embedding, tokens.ids, nn_.pool);
@@ -172,10 +174,10 @@ void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float 
     } else if (i >= plan_.n_kept) {
       block_at(i, nullptr, set);
     }
-    block_backward(dx, inputs[size_t(i)], model_, model_.layers[size_t(i)], set, block,
-                   i > 0 || embedding_trained, nn_);
+    block_backward(dx, inputs[size_t(i)], model_, layers_[size_t(i)], set, block, i > 0 || embedding_trained,
+                   nn_);
   }
-  if (embedding_trained) embedding_backward(model_.embedding, dx, tokens.ids, nn_.pool);
+  if (embedding_trained) embedding_backward(model_.embedding, dx, tokens.ids, nn_);
   expect_no_lost_pages();
 }
 
@@ -185,12 +187,9 @@ void Step::head_backward(float* x, double* losses, std::span<const int32_t> targ
   const ModelConfig& c = model_.config;
   const int64_t n = int64_t(targets.size());
   float* norm = arena_.take<float>(n * c.n_embd);
-  rms_norm_forward(norm, x, model_.output_norm.data(), c.rms_norm_eps, n, c.n_embd, nn_.pool);
+  norm_forward(norm, x, model_.output_norm, c.rms_norm_eps, n, nn_.pool);
   head_loss_backward(norm, losses, model_.output, norm, targets, scale, nn_);
-  if (model_.output_norm_gradient) {
-    rms_norm_weight_gradient(model_.output_norm_gradient, norm, x, c.rms_norm_eps, n, c.n_embd, nn_.pool);
-  }
-  rms_norm_backward(x, norm, x, model_.output_norm.data(), c.rms_norm_eps, n, c.n_embd, false, nn_.pool);
+  norm_backward(x, norm, x, model_.output_norm, c.rms_norm_eps, n, false, nn_.pool);
 }
 
 }  // namespace lora

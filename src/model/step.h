@@ -29,6 +29,7 @@ struct StepTokens {
 struct StepPlan {
   int64_t n_tokens = 0;     // at most per call
   int64_t n_positions = 0;  // positions are below this
+  int64_t n_layer = 0;      // the model's first so many are computed
   int64_t n_kept = 0;       // layers whose activations are kept
   bool backward = true;     // false: losses only
   // Bytes by part; the adapters and their optimizer are their owner's.
@@ -41,9 +42,10 @@ struct StepPlan {
   int64_t total_bytes() const { return arena_bytes() + other_bytes; }
 };
 
-// Adapters must be attached to the model already: their ranks count.
+// Adapters must be attached to the model already: their ranks count. With n_layer, only the first so many
+// layers are computed, before norm and head: that is for measuring.
 StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, int64_t n_kept, bool backward,
-                   GemmInput input, int n_threads);
+                   GemmInput input, int n_threads, std::optional<int64_t> n_layer = {});
 
 // The plan that keeps most within the budget; the one that keeps nothing if none fits, which the caller sees
 // from its total_bytes().
@@ -86,6 +88,7 @@ class Step {
 
   const Model& model_;
   StepPlan plan_;
+  std::span<const Layer> layers_;
   RopeTable rope_;
   Arena arena_;
   GemmScratch scratch_;

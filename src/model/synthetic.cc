@@ -136,14 +136,14 @@ SyntheticModel make_synthetic(const SyntheticShape& shape, std::string_view type
   model.layers.resize(size_t(config.n_layer));
   for (int64_t i = 0; i < config.n_layer; ++i) {
     Layer& layer = model.layers[size_t(i)];
-    layer.attn_norm = ones(config.n_embd);
-    layer.ffn_norm = ones(config.n_embd);
+    layer.attn_norm.gain = ones(config.n_embd);
+    layer.ffn_norm.gain = ones(config.n_embd);
     for (const LinearRow& row : linear_rows()) {
       add((layer.*row.member).w, mix.of_layer(row.name, i, config.n_layer), row.n_out(config),
           row.n_in(config));
     }
   }
-  model.output_norm = ones(config.n_embd);
+  model.output_norm.gain = ones(config.n_embd);
   add(model.output.w, mix.of_output(), config.n_vocab, config.n_embd);
 
   int64_t bytes = 0;

@@ -1,6 +1,19 @@
 #include "nn/embedding.h"
 
+#include <algorithm>
+
 namespace lora {
+namespace {
+
+// Components of an adapter that are computed at once: a fixed number, so that the compiler keeps them in
+// registers. Rows of B, of x A^T and of its gradient are filled up with zeros to a multiple of it.
+constexpr int64_t kLanes = 8;
+
+int64_t filled_up(int64_t rank) {
+  return (rank + kLanes - 1) / kLanes * kLanes;
+}
+
+}  // namespace
 
 void embedding_forward(float* x, const Embedding& embedding, std::span<const int32_t> ids, ThreadPool& pool) {
   const int64_t n_embd = embedding.table.n_cols, n_vocab = embedding.table.n_rows;
@@ -18,25 +31,70 @@ void embedding_forward(float* x, const Embedding& embedding, std::span<const int
   });
 }
 
+// A token may occur many times: what is summed keeps the order of tokens. Both gradients are split by rows,
+// so that no two threads write to one cache line. Half the processor time of one task per component, which
+// strides through B and dB (2048 tokens of 2048 values, rank 8: 16 ms in place of 37, the same bits).
 void embedding_backward(const Embedding& embedding, const float* dx, std::span<const int32_t> ids,
-                        ThreadPool& pool) {
+                        NnContext& nn) {
   const int64_t n_embd = embedding.table.n_cols, n_vocab = embedding.table.n_rows;
+  const int64_t n_tokens = int64_t(ids.size());
   for (const LoraView& lora : embedding.loras) {
     if (!lora.da) continue;
-    // One task per rank component: a token may occur many times, and its sum keeps the order of tokens.
-    pool.run(lora.rank, [&](int64_t k, int) {
-      for (size_t t = 0; t < ids.size(); ++t) {
-        const float* d = dx + int64_t(t) * n_embd;
-        const float low = lora.scale * lora.a[k * n_vocab + ids[t]];
-        float sum = 0;
-        for (int64_t e = 0; e < n_embd; ++e) {
-          sum += d[e] * lora.b[e * lora.rank + k];
-          lora.db[e * lora.rank + k] += low * d[e];
-        }
-        lora.da[k * n_vocab + ids[t]] += lora.scale * sum;
+    const int64_t rank = lora.rank, width = filled_up(rank);
+    const ArenaScope scope(nn.arena);
+    float* b = nn.arena.take<float>(n_embd * width);
+    float* low = nn.arena.take<float>(n_tokens * width);   // scale a[:, v_t]
+    float* dlow = nn.arena.take<float>(n_tokens * width);  // B^T dx_t
+    nn.pool.for_range(n_embd, 64, [&](int64_t begin, int64_t end) {
+      for (int64_t e = begin; e < end; ++e) {
+        for (int64_t k = 0; k < width; ++k) b[e * width + k] = k < rank ? lora.b[e * rank + k] : 0;
       }
     });
+    nn.pool.for_range(n_tokens, 8, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        for (int64_t k = 0; k < width; ++k)
+          low[t * width + k] = k < rank ? lora.scale * lora.a[k * n_vocab + ids[size_t(t)]] : 0;
+        for (int64_t k = 0; k < width; k += kLanes) {
+          float sum[kLanes] = {};
+          for (int64_t e = 0; e < n_embd; ++e) {
+            const float d = dx[t * n_embd + e];
+            for (int64_t j = 0; j < kLanes; ++j) sum[j] += d * b[e * width + k + j];
+          }
+          std::copy_n(sum, kLanes, dlow + t * width + k);
+        }
+      }
+    });
+    constexpr int64_t kRows = 64;  // of B: whole cache lines for any rank
+    nn.pool.run((n_embd + kRows - 1) / kRows, [&](int64_t block, int) {
+      const int64_t begin = block * kRows, n_rows = std::min(kRows, n_embd - begin);
+      for (int64_t k = 0; k < rank; k += kLanes) {
+        const int64_t n_lanes = std::min(kLanes, rank - k);
+        float sum[kRows][kLanes] = {};
+        for (int64_t e = 0; e < n_rows; ++e) std::copy_n(lora.db + (begin + e) * rank + k, n_lanes, sum[e]);
+        for (int64_t t = 0; t < n_tokens; ++t) {
+          const float* d = dx + t * n_embd + begin;
+          for (int64_t e = 0; e < n_rows; ++e) {
+            for (int64_t j = 0; j < kLanes; ++j) sum[e][j] += low[t * width + k + j] * d[e];
+          }
+        }
+        for (int64_t e = 0; e < n_rows; ++e) std::copy_n(sum[e], n_lanes, lora.db + (begin + e) * rank + k);
+      }
+    });
+    nn.pool.run(rank, [&](int64_t k, int) {
+      for (int64_t t = 0; t < n_tokens; ++t)
+        lora.da[k * n_vocab + ids[size_t(t)]] += lora.scale * dlow[t * width + k];
+    });
   }
+}
+
+int64_t embedding_workspace_bytes(const Embedding& embedding, int64_t n_tokens) {
+  int64_t most = 0;
+  for (const LoraView& lora : embedding.loras) {
+    const int64_t width = filled_up(lora.rank);
+    most = std::max(most, Arena::size_of<float>(embedding.table.n_cols * width) +
+                              2 * Arena::size_of<float>(n_tokens * width));
+  }
+  return most;
 }
 
 }  // namespace lora

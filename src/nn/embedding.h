@@ -22,6 +22,9 @@ void embedding_forward(float* x, const Embedding& embedding, std::span<const int
 
 // Adds to the gradients of trained adapters; the table is frozen. dx: (n_tokens, n_embd).
 void embedding_backward(const Embedding& embedding, const float* dx, std::span<const int32_t> ids,
-                        ThreadPool& pool);
+                        NnContext& nn);
+
+// Arena bytes that the backward pass takes at most.
+int64_t embedding_workspace_bytes(const Embedding& embedding, int64_t n_tokens);
 
 }  // namespace lora

@@ -268,29 +268,48 @@ TEST(Linear, AdapterReadsADroppedInput) {
   }
 }
 
+// Rows beyond one task's and ranks beyond one register's, too; the same bits for any threads.
 TEST(Embedding, ForwardAndAdapterGradientsAgreeWithTheReference) {
-  const int64_t n_vocab = 11, n_embd = 8, rank = 3;
-  // As a linear layer the table is W^T: (n_embd, n_vocab).
-  const LinearReference<double> r = random_linear(n_vocab, n_embd, rank, 100);
-  std::vector<float> table(size_t(n_vocab * n_embd));
-  for (int64_t v = 0; v < n_vocab; ++v) {
-    for (int64_t e = 0; e < n_embd; ++e) table[size_t(v * n_embd + e)] = float(r.w[size_t(e * n_vocab + v)]);
-  }
-  Layer layer(r);
-  const Embedding embedding{f32_matrix(table.data(), n_vocab, n_embd), layer.linear.loras};
-  const std::vector<int32_t> ids = {3, 0, 10, 3, 7};
-  const int64_t n = int64_t(ids.size());
-  ThreadPool pool(2);
-  std::vector<float> x(size_t(n * n_embd));
-  embedding_forward(x.data(), embedding, ids, pool);
-  const Values hot = one_hot(ids, n_vocab);
-  EXPECT_LT(relative_difference(x, linear_forward_reference(r, hot, n)), kTolerance);
+  struct Size {
+    int64_t n_embd, rank;
+  };
+  for (const auto& [n_embd, rank] : {Size{8, 3}, Size{150, 8}, Size{70, 11}}) {
+    const int64_t n_vocab = 11;
+    // As a linear layer the table is W^T: (n_embd, n_vocab).
+    const LinearReference<double> r = random_linear(n_vocab, n_embd, rank, 100);
+    std::vector<float> table(size_t(n_vocab * n_embd));
+    for (int64_t v = 0; v < n_vocab; ++v) {
+      for (int64_t e = 0; e < n_embd; ++e)
+        table[size_t(v * n_embd + e)] = float(r.w[size_t(e * n_vocab + v)]);
+    }
+    const std::vector<int32_t> ids = {3, 0, 10, 3, 7, 7, 3, 1, 0, 9, 3};
+    const int64_t n = int64_t(ids.size());
+    const Values hot = one_hot(ids, n_vocab), dx = random_values(110, n * n_embd);
+    const auto d = linear_backward_reference(r, hot, dx, n);
+    std::vector<float> da, db;
+    for (const int n_threads : {1, 2, 3}) {
+      Layer layer(r);
+      const Embedding embedding{f32_matrix(table.data(), n_vocab, n_embd), layer.linear.loras};
+      ThreadPool pool(n_threads);
+      std::vector<float> x(size_t(n * n_embd));
+      embedding_forward(x.data(), embedding, ids, pool);
+      EXPECT_LT(relative_difference(x, linear_forward_reference(r, hot, n)), kTolerance);
 
-  const Values dx = random_values(110, n * n_embd);
-  embedding_backward(embedding, to_float(dx).data(), ids, pool);
-  const auto d = linear_backward_reference(r, hot, dx, n);
-  EXPECT_LT(relative_difference(layer.da, d.a), kTolerance);
-  EXPECT_LT(relative_difference(layer.db, d.b), kTolerance);
+      GemmScratch scratch(n_threads);
+      Arena arena(embedding_workspace_bytes(embedding, n));
+      NnContext nn{pool, GemmInput::f32, scratch, arena};
+      embedding_backward(embedding, to_float(dx).data(), ids, nn);
+      EXPECT_LT(relative_difference(layer.da, d.a), kTolerance);
+      EXPECT_LT(relative_difference(layer.db, d.b), kTolerance);
+      if (n_threads == 1) {
+        da = layer.da;
+        db = layer.db;
+      }
+      EXPECT_EQ(layer.da, da);
+      EXPECT_EQ(layer.db, db);
+      EXPECT_EQ(arena.peak(), arena.capacity());
+    }
+  }
 }
 
 // More tokens than a block of the head, with and without targets, in place.

@@ -48,37 +48,21 @@ struct LayerTimes {
 };
 
 LayerTimes time_layers(Setup& s, const Batch& batch) {
-  const int64_t n_layer = s.model.config.n_layer, n_more = std::min<int64_t>(n_layer, 4);
+  const Model& model = s.model;
+  const int64_t n_more = std::min<int64_t>(model.config.n_layer, 4);
   std::vector<AttentionSegment> segments;
   for (const BatchSegment& b : batch.segments) segments.push_back({b.begin, b.length, b.begin, b.length});
   const StepTokens tokens{batch.inputs, batch.targets, batch.positions, segments};
   std::vector<double> losses(batch.inputs.size());
-  const auto make_step = [&](std::optional<Step>& step, int64_t n) {
-    const StepPlan plan =
-        plan_step(s.model, batch.n_tokens(), s.plan.n_positions, n, true, s.input, s.pool.size());
-    step.emplace(s.model, plan, s.input, s.pool);
+  const auto plan = [&](int64_t n) {
+    return plan_step(model, batch.n_tokens(), s.plan.n_positions, n, true, s.input, s.pool.size(), n);
   };
-  // A step looks at the layers there are, so they are taken away and given back around each call.
-  std::vector<Layer> all = std::move(s.model.layers);
-  const auto with_layers = [&](int64_t n, const std::function<void()>& body) {
-    s.model.layers.assign(std::make_move_iterator(all.begin()), std::make_move_iterator(all.begin() + n));
-    s.model.config.n_layer = n;
-    body();
-    std::ranges::move(s.model.layers, all.begin());
+  Step one(model, plan(1), s.input, s.pool), more(model, plan(n_more), s.input, s.pool);
+  const auto both = [&](Step& step) {
+    return [&] { step.losses_and_gradients(losses.data(), tokens, 1e-6f, 1); };
   };
-  std::optional<Step> one, more;
-  with_layers(1, [&] { make_step(one, 1); });
-  with_layers(n_more, [&] { make_step(more, n_more); });
-  const auto both = [&](int64_t n, Step& step) {
-    return [&, n] { with_layers(n, [&] { step.losses_and_gradients(losses.data(), tokens, 1e-6f, 1); }); };
-  };
-  const auto forward = [&](int64_t n, Step& step) {
-    return [&, n] { with_layers(n, [&] { step.losses(losses.data(), tokens); }); };
-  };
-  const std::vector<double> t =
-      medians({both(1, *one), both(n_more, *more), forward(1, *one), forward(n_more, *more)});
-  s.model.layers = std::move(all);
-  s.model.config.n_layer = n_layer;
+  const auto forward = [&](Step& step) { return [&] { step.losses(losses.data(), tokens); }; };
+  const std::vector<double> t = medians({both(one), both(more), forward(one), forward(more)});
   LayerTimes times;
   const double between = double(std::max<int64_t>(n_more - 1, 1));
   times.layer = std::max(0.0, (t[1] - t[0]) / between);
