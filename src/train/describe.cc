@@ -234,11 +234,13 @@ std::string describe_memory(const Setup& setup) {
   for (const MemoryPart& part : setup.memory_parts())
     parts += fmt::format("{}{} {:.1f}", parts.empty() ? "" : ", ", part.name, mib(part.bytes));
   const std::optional<uint64_t> available = available_memory();
-  return fmt::format("memory: {:.1f} MiB beyond the model's file ({:.1f} MiB, mapped), {}: {}",
+  const int64_t to_come = setup.memory_bytes() - setup.memory_parts().front().bytes;
+  const bool is_too_much = available && uint64_t(to_come) > *available;
+  return fmt::format("memory: {:.1f} MiB beyond the model's file ({:.1f} MiB, mapped), {}: {}{}",
                      mib(setup.memory_bytes()), mib(int64_t(setup.model.gguf.file_bytes())),
                      available ? fmt::format("{:.1f} MiB are free", mib(int64_t(*available)))
                                : std::string("cannot tell how much is free (--memory SIZE sets a budget)"),
-                     parts);
+                     parts, is_too_much ? "; more than is free, so the system may end the run" : "");
 }
 
 }  // namespace lora
