@@ -94,7 +94,8 @@ TEST(Output, IsWrittenInOnePlace) {
     std::ifstream source(entry.path());
     for (std::string line; std::getline(source, line);) {
       line.resize(std::min(line.size(), line.find("//")));
-      for (const char* call : {"fmt::print(", "printf(", "puts(", "fwrite(", "std::cout", "std::cerr"}) {
+      for (const char* call :
+           {"fmt::print(", "printf(", "fputs(", "::puts(", " puts(", "fwrite(", "std::cout", "std::cerr"}) {
         if (line.find(call) != line.npos) found.push_back(file + ": " + line);
       }
     }

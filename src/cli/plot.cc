@@ -17,6 +17,7 @@
 #include "cli/parse.h"
 #include "cli/progress.h"
 #include "cli/put.h"
+#include "data/text_file.h"
 
 namespace lora::cli {
 
@@ -42,6 +43,7 @@ Setting axis(Axis& target) {
 Curves read_metrics(const std::string& path, Axis x_axis, double smooth) {
   const MappedFile file(path);
   const std::string_view text = file.text();
+  expect_text(text, path);
   Curves curves;
   SmoothedLoss smoothed{smooth};
   double tokens = 0;

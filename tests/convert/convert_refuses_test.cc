@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "converted.h"
+#include "gguf/safetensors.h"
 #include "gguf/test_pytorch.h"
 
 namespace lora {
