@@ -117,12 +117,13 @@ HfRope read_rope(const json& root, const std::string& path) {
   rope.beta_fast = fields.positive("beta_fast");
   rope.beta_slow = fields.positive("beta_slow");
   rope.attention_factor = fields.positive("attention_factor");
-  const auto mscale = fields.positive("mscale"), mscale_all_dim = fields.positive("mscale_all_dim");
-  if (rope.type == "yarn" && !rope.attention_factor && mscale && mscale_all_dim) {
+  const double mscale = json_number(*scaling, "mscale").value_or(0),
+               mscale_all_dim = json_number(*scaling, "mscale_all_dim").value_or(0);
+  if (rope.type == "yarn" && !rope.attention_factor && mscale > 0 && mscale_all_dim > 0) {
     const auto stretched = [&](double m) {
       return rope.factor > 1 ? 0.1 * m * std::log(rope.factor) + 1 : 1;
     };
-    rope.attention_factor = stretched(*mscale) / stretched(*mscale_all_dim);
+    rope.attention_factor = stretched(mscale) / stretched(mscale_all_dim);
   }
   rope.short_factor = fields.positives("short_factor");
   rope.long_factor = fields.positives("long_factor");
@@ -189,6 +190,7 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   HfConfig config;
   config.path = path;
   config.architecture = find_class(root, path);
+  config.hf_class = root["architectures"].front().get<std::string>();
   // The language model of one that also sees.
   if (const json* inner = json_field(root, "text_config"); inner && inner->is_object()) {
     const json copy = *inner;

@@ -26,6 +26,7 @@ struct HfRope {
 struct HfConfig {
   std::string path;
   const HfArchitecture* architecture = nullptr;
+  std::string hf_class;  // "LlamaForCausalLM"
   int64_t n_layer = 0, n_embd = 0, n_ff = 0, n_vocab = 0, n_ctx = 0;
   int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
   bool states_head_dim = false;

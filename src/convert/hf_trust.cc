@@ -1,5 +1,6 @@
 #include "convert/hf_trust.h"
 
+#include <algorithm>
 #include <tuple>
 
 #include "base/error.h"
@@ -44,10 +45,12 @@ void trust_weights(HfConfig& config, const HfWeights& weights, const Say& say) {
     config.n_vocab = embedding->shape[0];
   }
   trust_output(config, weights, embedding, say);
-  for (const auto& [key, stated, bias] :
-       {std::tuple("attention_bias", config.attention_bias, "self_attn.q_proj.bias"),
-        std::tuple("mlp_bias", config.mlp_bias, "mlp.up_proj.bias")}) {
-    const bool is_there = weights.find(fmt::format("{}layers.0.{}", prefix, bias));
+  for (const auto& [key, stated, part] : {std::tuple("attention_bias", config.attention_bias, "self_attn"),
+                                          std::tuple("mlp_bias", config.mlp_bias, "mlp")}) {
+    const std::string begin = fmt::format("{}layers.0.{}.", prefix, part);
+    const bool is_there = std::ranges::any_of(weights.tensors(), [&](const auto& entry) {
+      return entry.first.starts_with(begin) && entry.first.ends_with(".bias");
+    });
     if (!stated || *stated == is_there) continue;
     say(fmt::format("{}: {}, but the weights have {}: {}", key, *stated, is_there ? "some" : "none",
                     is_there ? "they are kept" : "the model is converted without"));

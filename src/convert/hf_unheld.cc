@@ -72,8 +72,7 @@ struct Checker {
   bool slides() const {
     if (!config.sliding_window || *config.sliding_window >= config.n_ctx) return false;
     if (const auto use = json_bool(root, "use_sliding_window")) return *use;
-    const auto& classes = *json_field(root, "architectures");
-    return classes.front() != "LlamaForCausalLM" && !classes.front().get<std::string>().starts_with("Qwen");
+    return config.hf_class != "LlamaForCausalLM" && !config.hf_class.starts_with("Qwen");
   }
 
   void check_layer_types(bool slides_at_all) const {
@@ -98,7 +97,7 @@ struct Checker {
   void check_window(std::vector<std::string>& lines) const {
     if (held.window_period > 0) return check_layer_types(slides());
     const json* types = json_field(root, "layer_types");
-    bool any = !types && slides();
+    bool any = slides();
     for (const json& type : types && types->is_array() ? *types : json::array()) {
       if (type != "full_attention" && type != "sliding_attention")
         refuse("layer_types", type.dump(), "has no such layers");

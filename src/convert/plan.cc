@@ -115,7 +115,9 @@ struct Planner {
   void require(const HfModule& module, const std::string& hf, const std::string& gguf) {
     if (!add(module, hf, gguf, ".weight"))
       fail("{}: tensor '{}.weight' is missing in the weights", config.path, hf);
-    if (module.may_have_bias) add(module, hf, gguf, ".bias");
+    const bool is_qkv = module.n_out == Dim::heads || module.n_out == Dim::kv_heads;
+    if (module.may_have_bias && (config.architecture->has_all_biases || is_qkv))
+      add(module, hf, gguf, ".bias");
   }
 
   void root(const HfModule& module) {

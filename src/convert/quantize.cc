@@ -1,5 +1,6 @@
 #include "convert/quantize.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "base/error.h"
@@ -60,7 +61,8 @@ QuantizeResult quantize(const QuantizeOptions& options, const QuantizeEvents& ev
   std::vector<const ImatrixEntry*> importance(choices.size());
   if (imatrix) importance = fit_imatrix(*imatrix, options.imatrix, model, choices, say);
 
-  GgufWriter writer = header(model, options, imatrix ? &*imatrix : nullptr);
+  const bool is_weighted = std::ranges::any_of(importance, [](auto* entry) { return entry != nullptr; });
+  GgufWriter writer = header(model, options, is_weighted ? &*imatrix : nullptr);
   QuantizeResult result;
   for (size_t i = 0; i < choices.size(); ++i) {
     const GgufTensor& tensor = model.tensors()[i];

@@ -341,6 +341,7 @@ TEST(Quantize, WhatAnImatrixLacksIsSaid) {
   EXPECT_THAT(said(imatrix, "Q4_K_S"), IsEmpty());
   EXPECT_THAT(said(imatrix, "Q8_0"), ElementsAre(HasSubstr("imatrix.gguf: without effect")));
   EXPECT_THAT(said(imatrix, "F16"), ElementsAre(HasSubstr("imatrix.gguf: without effect")));
+  EXPECT_EQ(Gguf::open(options.out).find("quantize.imatrix.file"), nullptr);
   imatrix.model = "test";
   EXPECT_THAT(said(imatrix, "Q4_K_S"), IsEmpty());
   imatrix.model = "another";

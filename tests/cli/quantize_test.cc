@@ -143,7 +143,7 @@ TEST_F(Quantize, AnImatrixIsMadeAndUsed) {
   const RunResult used = folder.lora({"quantize", "f32.gguf", "aware.gguf", "Q2_K", "--imatrix", "i.gguf"});
   EXPECT_EQ(used.status, 0) << used.err;
   EXPECT_THAT(used.err, HasSubstr("i.gguf: no entry for 2 of 44 tensors, which are quantized without: "
-                                  "token_embd.weight and output.weight\n"));
+                                  "output.weight and token_embd.weight\n"));
   EXPECT_LT(perplexity("aware.gguf"), perplexity("plain.gguf"));
   EXPECT_EQ(Gguf::open(folder.at("aware.gguf")).get_string("quantize.imatrix.dataset"), "text.txt");
 }

@@ -87,6 +87,15 @@ TEST(ConvertRefuses, WhatGgufCannotHold) {
               HasSubstr("layer_types: \"linear_attention\": GGUF's llama has no such layers"));
 }
 
+TEST(ConvertRefuses, BiasesThatGgufHasNoPlaceFor) {
+  for (const std::string part : {"self_attn.o_proj", "mlp.up_proj"}) {
+    const std::string bias = "model.layers.0." + part + ".bias";
+    HfModel model = model_named("gemma2");
+    model.tensors[bias] = model.tensors["model.norm.weight"];
+    EXPECT_THAT(Broken(model).error(), HasSubstr("tensor '" + bias + "': not known for architecture gemma2"));
+  }
+}
+
 TEST(ConvertRefuses, AnOutputThatGgufHasNoPlaceFor) {
   HfModel model = model_named("gemma2");
   model.tensors["lm_head.weight"] = model.tensors["model.embed_tokens.weight"];

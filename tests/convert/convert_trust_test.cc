@@ -1,5 +1,7 @@
 // A config.json that the weights contradict, and what of a folder a GGUF cannot hold: what comes out, and the
 // lines that say so.
+#include <cmath>
+
 #include "converted.h"
 
 namespace lora {
@@ -121,12 +123,21 @@ TEST(ConvertSays, WindowsThatGgufCannotHold) {
 TEST(ConvertSays, WhatElseIsNotKept) {
   EXPECT_THAT(Result(with("llama2", "rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}})).lines,
               ElementsAre(HasSubstr("dynamic scaling cannot be written")));
-  EXPECT_THAT(Result(with("llama2", "eos_token_id", 4096)).lines,
-              ElementsAre("eos_token: id 4096 is none of the 4096 tokens, it is left out"));
+  EXPECT_THAT(Result(with("llama2", "pad_token_id", 4096)).lines,
+              ElementsAre("pad_token: id 4096 is none of the 4096 tokens, it is left out"));
   HfModel sees = model_named("llama2");
   sees.tensors["vision_tower.patch.weight"] = sees.tensors["model.norm.weight"];
   EXPECT_THAT(Result(sees).lines,
               ElementsAre("1 tensors of what sees are left out: vision_tower.patch.weight"));
+}
+
+// YaRN's two scales of the attention cancel each other; programs multiply by 0.1 ln(factor) + 1 unasked.
+TEST(ConvertTrusts, ScalesOfYarn) {
+  HfModel model = model_named("llama-yarn");
+  EXPECT_EQ(Result(model).gguf->get_float("llama.rope.scaling.attn_factor"), std::nullopt);
+  model.config["rope_scaling"]["mscale"] = model.config["rope_scaling"]["mscale_all_dim"] = 1.0;
+  const auto factor = Result(model).gguf->get_float("llama.rope.scaling.attn_factor");
+  EXPECT_NEAR(factor.value_or(0), 1 / (0.1 * std::log(4.0) + 1), 1e-6);
 }
 
 TEST(ConvertSays, RowsThatABlockDoesNotDivide) {
