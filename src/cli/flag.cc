@@ -169,8 +169,8 @@ Setting scaled_lora_file(std::vector<LoraFile>& target) {
       [&target](const Values& v) {
         if (v.at(0).empty()) throw BadValue("expected FILE:SCALE or FILE SCALE, found no FILE");
         if (!is_number(v.at(1))) {
-          throw BadValue(fmt::format("expected a number as SCALE, FILE:SCALE or FILE SCALE; found '{}' '{}'",
-                                     v[0], v[1]));
+          throw BadValue(fmt::format(
+              "expected a number as the SCALE of FILE:SCALE or FILE SCALE, found '{}' '{}'", v[0], v[1]));
         }
         target.push_back({v[0], parse_number(v[1], {})});
       },
