@@ -62,7 +62,13 @@ Row* find_row(std::vector<Row>& rows, const std::string& name) {
         if (n.starts_with("-")) known.push_back(n);
       }
     }
-    const std::string near = nearest(name, known);
+    std::string near = nearest(name, known);
+    for (const Row& row : rows) {  // an alias leads to the name that --help lists
+      const Values own = names_of(*row.flag);
+      const bool is_alias = std::find(row.names.begin(), row.names.end(), near) != row.names.end() &&
+                            std::find(own.begin(), own.end(), near) == own.end();
+      if (is_alias && main_name(*row.flag).starts_with("-")) near = main_name(*row.flag);
+    }
     hint = near.empty() ? fmt::format("lora {} --help lists those it has", command)
                         : fmt::format("did you mean {}?", near);
   }
