@@ -63,8 +63,10 @@ TEST(CommandLine, UnknownCommandNamesTheNearest) {
 
 TEST(CommandLine, WordsOfOtherProgramsGetAnAnswer) {
   const std::vector<std::pair<std::string, std::string>> answers = {
-      {"train", "did you mean finetune?"},       {"run", "did you mean generate"},
-      {"serve", "llama-server and koboldcpp"},   {"convert_hf_to_gguf", "did you mean convert?"},
+      {"train", "did you mean finetune?"},
+      {"run", "did you mean generate"},
+      {"serve", "there is no server here; llama-server"},
+      {"convert_hf_to_gguf", "did you mean convert?"},
       {"frobnicate", "lora --help lists those"},
   };
   for (const auto& [word, answer] : answers)
