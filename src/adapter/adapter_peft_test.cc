@@ -156,6 +156,76 @@ TEST(AdapterPeftErrors, WhatIsNotPlainLoraIsRefusedByName) {
   }
 }
 
+TEST(AdapterPeftErrors, SettingsThatAreNotKnownAreRefusedOrLeftOut) {
+  for (const ordered_json& value :
+       {ordered_json(true), ordered_json(3), ordered_json("x"), ordered_json({1})}) {
+    PeftFolder peft;
+    peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+    peft.config["use_something_new"] = value;
+    EXPECT_THAT(peft.error(), HasSubstr("adapter_config.json: use_something_new: not known"));
+    std::vector<LeftOut> left_out;
+    read_adapter_peft(peft.scratch.path(), {"llama", 2, 1}, &left_out);
+    ASSERT_EQ(left_out.size(), 1u);
+    EXPECT_EQ(left_out[0].what, "use_something_new");
+  }
+  PeftFolder off;
+  off.pair(layer("mlp.up_proj"), 8, 6, 2);
+  off.config["use_something_new"] = nullptr;
+  off.config["use_another"] = false;
+  off.config["another_config"] = ordered_json::object();
+  EXPECT_EQ(off.error(), "");
+}
+
+TEST(AdapterPeftErrors, NewMethodsOfPeftAreRefusedByName) {
+  for (const char* key : {"use_bdlora", "arrow_config", "monteclora_config", "kasa_config", "megatron_config",
+                          "ensure_weight_tying", "enable_lora", "target_parameters"}) {
+    PeftFolder peft;
+    peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+    peft.config[key] = ordered_json{{"n", 1}};
+    EXPECT_THAT(peft.error(), AllOf(HasSubstr(std::string("adapter_config.json: ") + key), HasSubstr("not")));
+  }
+}
+
+// As PEFT 0.19 writes it, all of it.
+TEST(AdapterPeft, EverySettingOfAPlainLoraPasses) {
+  PeftFolder peft;
+  peft.config = ordered_json::parse(R"({
+    "alora_invocation_tokens": null, "alpha_pattern": {}, "arrow_config": null, "auto_mapping": {"a": "b"},
+    "base_model_name_or_path": "org/model", "bias": "none", "corda_config": null, "ensure_weight_tying": false,
+    "eva_config": null, "exclude_modules": null, "fan_in_fan_out": false, "inference_mode": true,
+    "init_lora_weights": true, "layer_replication": null, "layers_pattern": "layers",
+    "layers_to_transform": [0, 1], "loftq_config": {}, "lora_alpha": 4, "lora_bias": false,
+    "lora_dropout": 0.05, "lora_ga_config": null, "megatron_config": null, "megatron_core": "megatron.core",
+    "modules_to_save": null, "peft_type": "LORA", "peft_version": "0.19.1", "qalora_group_size": 16, "r": 2,
+    "rank_pattern": {}, "revision": "main", "target_modules": ["up_proj"], "target_parameters": null,
+    "task_type": "CAUSAL_LM", "trainable_token_indices": null, "use_bdlora": null, "use_dora": false,
+    "use_qalora": false, "use_rslora": false})");
+  peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+  EXPECT_EQ(peft.error(), "");
+}
+
+TEST(AdapterPeftErrors, WeightsBesideTheAdapterAreRefusedOrLeftOut) {
+  for (const char* name : {"non_lora_trainables.bin", "new_embeddings.safetensors", "trainable_params.bin",
+                           "embeddings.pt", "adapter_model-00001-of-00002.safetensors"}) {
+    PeftFolder peft;
+    peft.pair(layer("mlp.up_proj"), 8, 6, 2);
+    write_file(peft.scratch.file(name), "x");
+    EXPECT_THAT(peft.error(), HasSubstr(std::string(name) + ": weights beside the LoRA are not supported"));
+    std::vector<LeftOut> left_out;
+    EXPECT_EQ(read_adapter_peft(peft.scratch.path(), {"llama", 2, 1}, &left_out).pairs.size(), 1u);
+    ASSERT_EQ(left_out.size(), 1u);
+    EXPECT_EQ(left_out[0].what, name);
+  }
+  PeftFolder training;
+  training.pair(layer("mlp.up_proj"), 8, 6, 2);
+  for (const char* name :
+       {"optimizer.pt", "scheduler.pt", "rng_state_0.pth", "training_args.bin", "scaler.pt",
+        "adapter_model.bin", "model.safetensors", "README.md", "tokenizer.json"}) {
+    write_file(training.scratch.file(name), "x");
+  }
+  EXPECT_EQ(training.error(), "");
+}
+
 TEST(AdapterPeft, WhatIsLeftOutIsListedAndTheRestRead) {
   PeftFolder peft;
   peft.pair(layer("mlp.up_proj"), 8, 6, 2);
@@ -199,6 +269,8 @@ TEST(AdapterPeft, ACopyOfTheEmbeddingBesideItsLoraIsPassedOver) {
   peft.pair(layer("mlp.up_proj"), 8, 6, 2);
   peft.tensor("base_model.model.model.embed_tokens.base_layer.weight", {10, 8}, numbers(80, 1));
   EXPECT_EQ(peft.error(), "");
+  peft.tensor("base_model.model.model.lm_head.base_layer.weight", {11, 8}, numbers(88, 1));
+  EXPECT_THAT(peft.error(), HasSubstr("a vocabulary with new tokens"));
 }
 
 TEST(AdapterPeftErrors, SettingsThatAreOffPass) {

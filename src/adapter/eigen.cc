@@ -5,21 +5,11 @@
 #include <limits>
 #include <utility>
 
+#include "adapter/dot.h"
 #include "base/random.h"
 
 namespace lora {
 namespace {
-
-// Sums in eight chains, which the compiler keeps in vector registers.
-double dot(const double* x, const double* y, int64_t n) {
-  double sums[8] = {};
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    for (int64_t k = 0; k < 8; ++k) sums[k] += x[i + k] * y[i + k];
-  }
-  for (; i < n; ++i) sums[0] += x[i] * y[i];
-  return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
-}
 
 // T has diagonal (n) and off_diagonal (n - 1): T = H_{n-3} ... H_0 A H_0 ... H_{n-3}, H_j = 1 - beta_j v_j
 // v_j^T with v_j in a[j][j + 1 .. n).

@@ -102,6 +102,7 @@ TEST(Mlx, WhatIsNoLoraIsRefused) {
       {"lora_parameters", {{"rank", 2}}, "scale: missing"},
       {"lora_parameters", {{"scale", 2}}, "rank: missing"},
       {"lora_parameters", {{"rank", 3}, {"scale", 2}}, "expected rank 3"},
+      {"lora_parameters", {{"rank", 2}, {"scale", 2}, {"new", 1}}, "lora_parameters.new: not known"},
   };
   for (const auto& [key, value, why] : cases) {
     MlxFolder mlx;

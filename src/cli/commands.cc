@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/lost_pages.h"
 #include "base/signals.h"
+#include "cli/aliases.h"
 #include "cli/parse.h"
 #include "cli/put.h"
 #include "cli/suggest.h"
@@ -52,11 +53,12 @@ std::string help() {
 int dispatch(const std::vector<std::string>& args) {
   if (args.empty()) throw UsageError("command: missing; lora --help lists the commands");
   const std::string& name = args[0];
+  if (name == "help" && args.size() > 1) return dispatch({args[1], "--help"});
   if (name == "-h" || name == "--help" || name == "help") {
     print(help());
     return 0;
   }
-  if (name == "--version") {
+  if (name == "--version" || name == "version") {
     const bool verbose = args.size() > 1 && (args[1] == "-v" || args[1] == "--verbose");
     if (args.size() > (verbose ? 2 : 1))
       throw UsageError(fmt::format("'{}': unexpected argument", args.back()));
@@ -68,10 +70,20 @@ int dispatch(const std::vector<std::string>& args) {
     if (name == c.name) return c.run({args.begin() + 1, args.end()});
     known.emplace_back(c.name);
   }
+  if (const CommandAlias* alias = find_command_alias(name)) {
+    std::vector<std::string> rest(args.begin(), args.end());
+    rest[0] = alias->command;
+    if (!alias->flag.empty()) rest.insert(rest.begin() + 1, std::string(alias->flag));
+    return dispatch(rest);
+  }
   const bool is_flag = name.starts_with("-");
   if (is_flag) known = {"--help", "--version"};
-  throw UsageError(fmt::format("{}: unknown {}; did you mean {}?", name, is_flag ? "flag" : "command",
-                               nearest(name, known)));
+  std::string hint = command_hint(name);
+  if (hint.empty()) {
+    const std::string near = nearest(name, known);
+    hint = near.empty() ? "lora --help lists those there are" : fmt::format("did you mean {}?", near);
+  }
+  throw UsageError(fmt::format("{}: unknown {}; {}", name, is_flag ? "flag" : "command", hint));
 }
 
 int report(int status, std::string what) {
@@ -83,6 +95,14 @@ int report(int status, std::string what) {
 }
 
 }  // namespace
+
+std::vector<std::string> with_command(std::string_view program, std::vector<std::string> args) {
+  std::string_view name = program.substr(program.find_last_of("/\\") + 1);
+  if (name.ends_with(".exe")) name.remove_suffix(4);
+  const CommandAlias* alias = find_command_alias(name);
+  if (alias != nullptr && alias->is_program) args.insert(args.begin(), std::string(alias->command));
+  return args;
+}
 
 int run_program(const std::vector<std::string>& args) {
   ignore_file_size_signal();

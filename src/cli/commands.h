@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lora::cli {
@@ -21,6 +22,10 @@ int imatrix_command(const std::vector<std::string>& args);
 int export_lora_command(const std::vector<std::string>& args);
 int convert_command(const std::vector<std::string>& args);
 int convert_lora_command(const std::vector<std::string>& args);
+
+// The arguments, with the command before them where the program was started under a command's name: as
+// "finetune", "main" (generate), "perplexity" (eval), "quantize" or "export-lora".
+std::vector<std::string> with_command(std::string_view program, std::vector<std::string> args);
 
 // The whole program, errors turned into one line "error: WHAT: WHY" on stderr. Exit status: 0 success,
 // 1 the work failed, 2 wrong usage, 128 + signal after a stop by signal.

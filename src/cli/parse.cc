@@ -3,9 +3,13 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
+#include "base/machine.h"
 #include "base/plural.h"
+#include "cli/aliases.h"
 #include "cli/config_file.h"
+#include "cli/put.h"
 #include "cli/suggest.h"
 
 namespace lora::cli {
@@ -17,6 +21,7 @@ using Values = std::vector<std::string>;
 // A row of the table, and what CLI11 knows it as.
 struct Row {
   const Flag* flag = nullptr;
+  Values names{};  // all that it is known by, aliases included
   CLI::Option* option = nullptr;
   size_t n_read = 0;  // of option->results()
 };
@@ -30,34 +35,54 @@ void set(const Row& row, const Values& values, const std::string& where = "") {
   }
 }
 
-CLI::Option* add_option(CLI::App& app, const Flag& flag) {
+CLI::Option* add_option(CLI::App& app, const Flag& flag, const Values& all_names) {
   const Setting& s = flag.setting;
-  if (s.n_values == 0 && !s.ignores_value) return app.add_flag(flag.names);
-  CLI::Option* option =
-      app.add_option(flag.names, CLI::callback_t([](const CLI::results_t&) { return true; }));
+  const std::string names = fmt::format("{}", fmt::join(all_names, ","));
+  if (s.n_values == 0 && !s.ignores_value) return app.add_flag(names);
+  CLI::Option* option = app.add_option(names, CLI::callback_t([](const CLI::results_t&) { return true; }));
   const bool is_list = s.repeatable && !flag.names.starts_with("-");  // positional arguments, one or more
   option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(is_list);
   if (s.ignores_value) return option->type_size(1)->expected(0, 1);
   return option->type_size(s.n_values)->expected(1);
 }
 
-[[noreturn]] void refuse_unknown(const std::vector<Row>& rows, const std::string& name,
-                                 const std::string& where = "") {
-  std::vector<std::string> known;
-  for (const Row& row : rows) {
-    for (const std::string& n : names_of(*row.flag)) {
-      if (n.starts_with("-")) known.push_back(n);
-    }
+Row* find_row(std::vector<Row>& rows, const std::string& name) {
+  for (Row& row : rows) {
+    if (std::find(row.names.begin(), row.names.end(), name) != row.names.end()) return &row;
   }
-  throw UsageError(fmt::format("{}{}: unknown flag; did you mean {}?", where, name, nearest(name, known)));
+  return nullptr;
 }
 
-[[noreturn]] void refuse_extra(const std::vector<Row>& rows, const std::string& argument) {
+[[noreturn]] void refuse_unknown(const std::vector<Row>& rows, const std::string& command,
+                                 const std::string& name, const std::string& where = "") {
+  std::string hint = flag_hint(command, name);
+  if (hint.empty()) {
+    std::vector<std::string> known;
+    for (const Row& row : rows) {
+      for (const std::string& n : row.names) {
+        if (n.starts_with("-")) known.push_back(n);
+      }
+    }
+    std::string near = nearest(name, known);
+    for (const Row& row : rows) {  // an alias leads to the name that --help lists
+      const Values own = names_of(*row.flag);
+      const bool is_alias = std::find(row.names.begin(), row.names.end(), near) != row.names.end() &&
+                            std::find(own.begin(), own.end(), near) == own.end();
+      if (is_alias && main_name(*row.flag).starts_with("-")) near = main_name(*row.flag);
+    }
+    hint = near.empty() ? fmt::format("lora {} --help lists those it has", command)
+                        : fmt::format("did you mean {}?", near);
+  }
+  throw UsageError(fmt::format("{}{}: unknown flag; {}", where, name, hint));
+}
+
+[[noreturn]] void refuse_extra(const std::vector<Row>& rows, const std::string& command,
+                               const std::string& argument) {
   if (argument.size() < 2 || argument[0] != '-') {
     throw UsageError(fmt::format(
         "'{}': unexpected argument; a value stands behind its flag (--help lists them)", argument));
   }
-  refuse_unknown(rows, argument.substr(0, argument.find('=')));
+  refuse_unknown(rows, command, argument.substr(0, argument.find('=')));
 }
 
 // The occurrences that a value in the short form stands for; none if it is not: FILE:SCALE with a number
@@ -96,15 +121,10 @@ void set_from_config(std::vector<Row>& rows, const std::string& path, const std:
     if (entry.name.find_first_of(" \t") != std::string::npos)
       throw UsageError(fmt::format("{}: '{}': expected NAME = VALUE", path, entry.name));
     const std::string name = (entry.name.size() == 1 ? "-" : "--") + entry.name;
-    Row* found = nullptr;
-    for (Row& row : rows) {
-      for (const std::string& n : names_of(*row.flag)) {
-        if (n == name) found = &row;
-      }
-    }
+    Row* found = find_row(rows, name);
     if (name == "--config" || name == "--help")
       throw UsageError(fmt::format("{}: {}: stands on the command line only", path, name));
-    if (!found) refuse_unknown(rows, name, path + ": ");
+    if (!found) refuse_unknown(rows, command, name, path + ": ");
     Source& source = given.sources[main_name(*found->flag)];
     if (source == Source::command_line) continue;
     source = Source::config_file;
@@ -112,16 +132,26 @@ void set_from_config(std::vector<Row>& rows, const std::string& path, const std:
   }
 }
 
-// CLI11 takes "--name=" for a flag whose value is the next argument; "--name" "" says what is meant.
-Values with_empty_values(const Values& args) {
+// Arguments as CLI11 reads them rightly. It takes "--name=" for a flag whose value is the next argument, and
+// "-c=64" for -c with the value "=64": the value becomes an argument of its own. What is the value of a flag
+// before it stays as it is.
+Values with_values_apart(const Values& args, std::vector<Row>& rows) {
   Values result;
-  for (const std::string& arg : args) {
-    if (arg.starts_with("--") && arg.find('=') == arg.size() - 1) {
-      result.push_back(arg.substr(0, arg.size() - 1));
-      result.emplace_back();
-    } else {
-      result.push_back(arg);
+  for (size_t i = 0; i < args.size(); ++i) {
+    const std::string& arg = args[i];
+    const size_t equals = arg.find('=');
+    const bool is_empty = arg.starts_with("--") && equals == arg.size() - 1;
+    const bool is_short = arg.size() > 2 && arg[0] == '-' && arg[1] != '-' && equals == 2 &&
+                          find_row(rows, arg.substr(0, 2)) != nullptr;
+    if (is_empty || is_short) {
+      result.push_back(arg.substr(0, equals));
+      result.push_back(arg.substr(equals + 1));
+      continue;
     }
+    result.push_back(arg);
+    const Row* row = arg.starts_with("-") ? find_row(rows, arg) : nullptr;
+    if (row == nullptr || row->flag->setting.ignores_value) continue;
+    for (int k = 0; k < row->flag->setting.n_values && i + 1 < args.size(); ++k) result.push_back(args[++i]);
   }
   return result;
 }
@@ -160,7 +190,7 @@ Values with_short_forms_spelled_out(const std::vector<Row>& rows, const Values& 
 [[noreturn]] void refuse_missing_value(const std::vector<Row>& rows, const std::string& message) {
   const std::string name = message.substr(0, message.find(':'));
   for (const Row& row : rows) {
-    if (main_name(*row.flag) == name) {
+    if (std::find(row.names.begin(), row.names.end(), name) != row.names.end()) {
       throw UsageError(fmt::format("{}: expected {} after it", name, row.flag->value));
     }
   }
@@ -181,6 +211,20 @@ std::vector<std::pair<const Row*, Values>> in_order(const CLI::App& app, std::ve
   return result;
 }
 
+// Threads beyond the cores wait for those that have one, and all for the slowest.
+void warn_about_threads(const std::vector<Row>& rows, const Given& given) {
+  if (given.source("--threads") == Source::nowhere) return;
+  for (const Row& row : rows) {
+    if (main_name(*row.flag) != "--threads") continue;
+    const int64_t n_threads = parse_integer(row.flag->setting.show(), 0, kAnyCount);
+    const int n_cores = physical_cores();
+    if (n_threads <= n_cores) return;
+    put(stderr,
+        fmt::format("warning: --threads {}: this process has {} core{}; more threads than cores are slower\n",
+                    n_threads, n_cores, n_cores == 1 ? "" : "s"));
+  }
+}
+
 }  // namespace
 
 Source Given::source(const std::string& name) const {
@@ -197,12 +241,17 @@ Given parse_flags(const CommandLine& line, const Values& args) {
   app.allow_extras();
   std::vector<Row> rows;
   const auto add_group = [&](const FlagGroup& group) {
-    for (const Flag& flag : group.flags) rows.push_back({&flag, add_option(app, flag)});
+    for (const Flag& flag : group.flags) {
+      Values names = names_of(flag);
+      for (std::string& alias : aliases_of(flag, line.groups)) names.push_back(std::move(alias));
+      CLI::Option* option = add_option(app, flag, names);
+      rows.push_back({&flag, std::move(names), option});
+    }
   };
   for (const FlagGroup& group : line.groups) add_group(group);
   add_group(common);
 
-  Values reversed = with_short_forms_spelled_out(rows, with_empty_values(args));
+  Values reversed = with_values_apart(with_short_forms_spelled_out(rows, args), rows);
   std::reverse(reversed.begin(), reversed.end());
   try {
     app.parse(reversed);
@@ -221,7 +270,7 @@ Given parse_flags(const CommandLine& line, const Values& args) {
     for (const auto& [row, values] : occurrences) {
       if (row->flag->setting.n_values > 1) set(*row, values);
     }
-    refuse_extra(rows, argument);
+    refuse_extra(rows, line.command, argument);
   }
 
   if (!config.empty()) set_from_config(rows, config, line.command, given);
@@ -232,6 +281,7 @@ Given parse_flags(const CommandLine& line, const Values& args) {
       throw UsageError(fmt::format("{}: required; see lora {} --help", name, line.command));
     }
   }
+  warn_about_threads(rows, given);
   return given;
 }
 

@@ -26,8 +26,9 @@ struct Given {
 };
 
 // Sets the config file's flags, then the command line's in the order they stand in. Throws UsageError
-// for an unknown flag (naming the nearest), a value that does not fit, a
-// missing required flag; Error for a config file that cannot be read.
+// for an unknown flag (naming the one that may be meant), a value that does not fit, a
+// missing required flag; Error for a config file that cannot be read. More threads than cores are warned of
+// on stderr.
 Given parse_flags(const CommandLine& line, const std::vector<std::string>& args);
 
 }  // namespace lora::cli

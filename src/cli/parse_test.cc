@@ -6,8 +6,11 @@
 
 #include <cstdio>
 #include <fstream>
+#include <set>
 
 #include "base/error.h"
+#include "base/machine.h"
+#include "cli/aliases.h"
 #include "cli/finetune_flags.h"
 #include "cli/help.h"
 
@@ -231,6 +234,83 @@ TEST(ParseFlags, ConfigFilesAreReadAsWindowsWritesThem) {
 TEST(ParseFlags, UnknownFlagNamesTheNearest) {
   EXPECT_EQ(usage_error({"--bacth", "3"}), "--bacth: unknown flag; did you mean --batch?");
   EXPECT_EQ(usage_error({"--lora-rnk=3"}), "--lora-rnk: unknown flag; did you mean --lora-r?");
+}
+
+TEST(ParseFlags, WhatIsNotNearIsNotGuessedAt) {
+  EXPECT_EQ(usage_error({"--frobnicate"}),
+            "--frobnicate: unknown flag; lora finetune --help lists those it has");
+  EXPECT_EQ(usage_error({"--xy"}), "--xy: unknown flag; lora finetune --help lists those it has");
+}
+
+TEST(ParseFlags, NamesOfOtherProgramsAreUnderstood) {
+  Finetune f;
+  f.parse({"--data", "a.txt", "--learning-rate=3e-4", "--iters", "7", "--rank", "5", "--alpha", "6",
+           "--max-seq-length", "64", "--batch-size", "2"});
+  EXPECT_EQ(f.options.train_data, std::vector<std::string>{"a.txt"});
+  EXPECT_EQ(f.options.adam_alpha, 3e-4);
+  EXPECT_EQ(f.options.adam_iter, 7);
+  EXPECT_EQ(f.options.lora_r, 5);
+  EXPECT_EQ(f.options.lora_alpha, 6);
+  EXPECT_EQ(f.options.n_ctx, 64);
+  EXPECT_EQ(f.options.n_batch, 2);
+}
+
+TEST(ParseFlags, TwoNamesOfAFlagAreOneFlag) {
+  Finetune f;
+  const Given given = f.parse({"--lr", "1", "--adam-alpha", "2", "--learning-rate", "3"});
+  EXPECT_EQ(f.options.adam_alpha, 3);
+  EXPECT_EQ(given.source("--adam-alpha"), Source::command_line);
+  const ConfigFile config("lr = 5\nsteps = 9\n");
+  Finetune g;
+  g.parse({"--config", config.path, "--iters", "4"});
+  EXPECT_EQ(g.options.adam_alpha, 5);
+  EXPECT_EQ(g.options.adam_iter, 4);
+}
+
+TEST(ParseFlags, OtherNamesAreNotInTheHelp) {
+  Finetune f;
+  EXPECT_THAT(help_page(f.line), Not(HasSubstr("--learning-rate")));
+}
+
+TEST(ParseFlags, NoAliasTakesAnotherFlagsName) {
+  Finetune f;  // --output might be --lora-out or --checkpoint-out: it is neither
+  EXPECT_THAT(usage_error({"--output", "x"}), HasSubstr("--output: unknown flag; did you mean --lora-out"));
+  EXPECT_THAT(usage_error({"--dry-run"}), HasSubstr("lora estimate"));
+  std::set<std::string> seen;
+  for (const FlagGroup& group : f.line.groups) {
+    for (const Flag& flag : group.flags) {
+      for (const std::string& name : names_of(flag)) EXPECT_TRUE(seen.insert(name).second) << name;
+      for (const std::string& name : aliases_of(flag, f.line.groups)) {
+        EXPECT_TRUE(seen.insert(name).second) << name;
+      }
+    }
+  }
+}
+
+TEST(ParseFlags, AShortFlagsValueMayFollowAnEqualsSign) {
+  Finetune f;
+  f.parse({"-c=64", "-s=-1", "--sample-start", "-c=5", "-b=3"});
+  EXPECT_EQ(f.options.n_ctx, 64);
+  EXPECT_EQ(f.options.seed, -1);
+  EXPECT_EQ(f.options.sample_start, "-c=5");
+  EXPECT_EQ(f.options.n_batch, 3);
+  EXPECT_EQ(usage_error({"-c="}), "--ctx: expected a whole number from 1 to 2147483647, found ''");
+  f.parse({"--sample-start", "--ctx=", "--ctx", "9"});
+  EXPECT_EQ(f.options.sample_start, "--ctx=");
+  EXPECT_EQ(f.options.n_ctx, 9);
+}
+
+TEST(ParseFlags, MoreThreadsThanCoresAreWarnedOf) {
+  const auto said = [](const std::string& threads) {
+    Finetune f;
+    testing::internal::CaptureStderr();
+    f.parse({"-t", threads});
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(said(std::to_string(physical_cores())), "");
+  const std::string warning = said(std::to_string(physical_cores() + 1));
+  EXPECT_THAT(warning, testing::StartsWith("warning: --threads "));
+  EXPECT_THAT(warning, HasSubstr(std::to_string(physical_cores()) + " core"));
 }
 
 TEST(ParseFlags, UnexpectedArgumentIsRefused) {

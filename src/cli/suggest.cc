@@ -1,9 +1,18 @@
 #include "cli/suggest.h"
 
 #include <algorithm>
-#include <limits>
 
 namespace lora::cli {
+
+namespace {
+
+std::string stem_of(std::string_view word) {
+  std::string stem(word.substr(std::min(word.find_first_not_of('-'), word.size())));
+  std::replace(stem.begin(), stem.end(), '_', '-');
+  return stem;
+}
+
+}  // namespace
 
 int edit_distance(std::string_view a, std::string_view b) {
   const size_t width = b.size() + 1;
@@ -24,16 +33,20 @@ int edit_distance(std::string_view a, std::string_view b) {
 }
 
 std::string nearest(std::string_view word, const std::vector<std::string>& known) {
-  std::string best;
-  int least = std::numeric_limits<int>::max();
+  const std::string stem = stem_of(word);
+  std::string best, longer;
+  int least = stem.size() <= 3 ? 2 : std::max(3, int(stem.size()) / 3 + 1);
   for (const std::string& candidate : known) {
-    const int distance = edit_distance(word, candidate);
+    const std::string other = stem_of(candidate);
+    const int distance = edit_distance(stem, other);
     if (distance < least) {
       least = distance;
       best = candidate;
     }
+    const bool begins = stem.size() >= 3 && other.starts_with(stem);
+    if (begins && (longer.empty() || candidate.size() < longer.size())) longer = candidate;
   }
-  return best;
+  return best.empty() ? longer : best;
 }
 
 }  // namespace lora::cli

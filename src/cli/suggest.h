@@ -1,4 +1,4 @@
-// "did you mean": the known word nearest to a mistyped one.
+// "did you mean": the known word near a mistyped one.
 #pragma once
 
 #include <string>
@@ -11,7 +11,9 @@ namespace lora::cli {
 // (optimal string alignment).
 int edit_distance(std::string_view a, std::string_view b);
 
-// The first of the known words with the least distance; "" only if there are none.
+// The first of the known words with the least distance, dashes before and '_' for '-' not counted; else the
+// shortest that begins with the word. "" if none is near: then the guess would be odder than none. Near is a
+// third of the letters, two at least, one in words of three letters or less.
 std::string nearest(std::string_view word, const std::vector<std::string>& known);
 
 }  // namespace lora::cli

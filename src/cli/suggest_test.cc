@@ -19,6 +19,16 @@ TEST(EditDistance, SwapOfNeighboursIsOneEdit) {
 TEST(Nearest, FindsTheLeastDistance) {
   EXPECT_EQ(nearest("--lora-rank", {"--ctx", "--lora-r", "--lora-out"}), "--lora-r");
   EXPECT_EQ(nearest("x", {}), "");
+  EXPECT_EQ(nearest("--lora_out", {"--lora-init", "--lora-out"}), "--lora-out");
+}
+
+TEST(Nearest, FarOnesAreNoGuess) {
+  EXPECT_EQ(nearest("serve", {"eval", "bench", "generate"}), "");
+  EXPECT_EQ(nearest("--lr", {"--ctx", "--temp", "-t"}), "");
+}
+
+TEST(Nearest, AWordThatIsCutShortIsTheShortestLongOne) {
+  EXPECT_EQ(nearest("--sample", {"--sample-start", "--sampler-of-long-name", "--ctx"}), "--sample-start");
 }
 
 }  // namespace

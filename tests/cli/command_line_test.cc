@@ -61,6 +61,43 @@ TEST(CommandLine, UnknownCommandNamesTheNearest) {
   expect_only_error(lora({"finetnue"}), 2, "finetnue: unknown command; did you mean finetune?");
 }
 
+TEST(CommandLine, WordsOfOtherProgramsGetAnAnswer) {
+  const std::vector<std::pair<std::string, std::string>> answers = {
+      {"train", "did you mean finetune?"},
+      {"run", "did you mean generate"},
+      {"serve", "there is no server here; llama-server"},
+      {"convert_hf_to_gguf", "did you mean convert?"},
+      {"frobnicate", "lora --help lists those"},
+  };
+  for (const auto& [word, answer] : answers)
+    expect_only_error(lora({word}), 2, word + ": unknown command; " + answer);
+}
+
+TEST(CommandLine, CommandsHaveTheirOtherNames) {
+  const std::vector<std::pair<std::string, std::string>> names = {
+      {"merge", "export-lora"}, {"perplexity", "eval"}, {"chat", "generate"}, {"main", "generate"}};
+  for (const auto& [name, command] : names) {
+    EXPECT_THAT(lora({name, "--help"}).out, StartsWith("usage: lora " + command));
+    EXPECT_EQ(lora({"help", name}).out, lora({command, "--help"}).out);
+  }
+  EXPECT_EQ(lora({"help"}).out, lora({"--help"}).out);
+  EXPECT_EQ(lora({"version"}).out, lora({"--version"}).out);
+}
+
+TEST(CommandLine, StartedUnderACommandsNameItIsThatCommand) {
+  const Folder folder;
+  for (const auto& [name, command] :
+       std::vector<std::pair<std::string, std::string>>{{"finetune", "finetune"},
+                                                        {"main", "generate"},
+                                                        {"perplexity", "eval"},
+                                                        {"quantize", "quantize"},
+                                                        {"export-lora", "export-lora"}}) {
+    std::filesystem::create_symlink(LORA_PROGRAM, folder.at(name));
+    const RunResult run = run_program({folder.at(name), "--help"});
+    EXPECT_THAT(run.out, StartsWith("usage: lora " + command)) << run.err;
+  }
+}
+
 TEST(CommandLine, UnknownTopLevelFlagNamesTheNearest) {
   expect_only_error(lora({"--verison"}), 2, "--verison: unknown flag; did you mean --version?");
 }
