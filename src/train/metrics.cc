@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -13,13 +14,15 @@ namespace {
 
 constexpr std::string_view kStart = R"({"iter":)";
 
+constexpr std::string_view kValLoss = R"(,"val_loss":)";
+
 // JSON knows no other numbers than finite ones.
 std::string number(double value) {
   return std::isfinite(value) ? fmt::format("{:.9g}", value) : "null";
 }
 
 std::string val_loss_field(double val_loss) {
-  return fmt::format(R"(,"val_loss":{})", number(val_loss));
+  return fmt::format("{}{}", kValLoss, number(val_loss));
 }
 
 // 0 if the line is not of a metrics file.
@@ -62,17 +65,26 @@ AppendFile open_metrics(const std::string& path, int64_t last_kept) {
 }
 
 AppendFile open_metrics_with(const std::string& path, int64_t last_kept, double val_loss) {
-  std::string last;
-  AppendFile file(path, [&](std::string_view line) {
-    const int64_t iter = iteration_of(line);
-    if (iter == last_kept) last = line;
-    return 1 <= iter && iter < last_kept;
-  });
-  if (last.ends_with('}')) {
-    last.pop_back();
-    file.write_line(last + val_loss_field(val_loss) + "}");
+  expect_metrics_file(path);
+  std::string kept;
+  if (file_exists(path)) {
+    const MappedFile before(path);
+    std::string_view rest = before.text();
+    for (size_t end; (end = rest.find('\n')) != rest.npos; rest.remove_prefix(end + 1)) {
+      std::string_view line = rest.substr(0, end);
+      const int64_t iter = iteration_of(line);
+      if (iter < 1 || iter > last_kept) break;
+      const bool is_last = iter == last_kept && line.ends_with('}');
+      // A run that was killed before it saved has rewritten the line already.
+      if (is_last) line = line.substr(0, std::min(line.find(kValLoss), line.size() - 1));
+      kept += line;
+      kept += is_last ? val_loss_field(val_loss) + "}\n" : "\n";
+    }
   }
-  return file;
+  AtomicFile file(path);
+  file.write(kept);
+  file.commit();
+  return open_metrics(path, last_kept);
 }
 
 void RemainingTime::add_iteration(double seconds, int64_t tokens) {

@@ -135,15 +135,13 @@ std::vector<Hold> hold_outputs(const FinetuneOptions& options, const std::string
                                const Say& say) {
   std::vector<Named> outputs = outputs_of(options, std::nullopt);
   expect_nothing_replaced(options, checkpoint_in, outputs);
-  if (!options.metrics.empty()) {
-    expect_metrics_file(options.metrics);
-    outputs.push_back({"--metrics", options.metrics});
-  }
+  if (!options.metrics.empty()) outputs.push_back({"--metrics", options.metrics});
   std::vector<Hold> holds;
   for (const Named& output : outputs) {
     holds.emplace_back(output.path);
     if (say && !holds.back().warning().empty()) say(holds.back().warning());
   }
+  if (!options.metrics.empty()) expect_metrics_file(options.metrics);
   for (const std::string& name : {options.lora_out, options.checkpoint_out}) remove_leftovers(options, name);
   return holds;
 }

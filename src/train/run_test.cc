@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/machine.h"
 #include "train/finetune.h"
+#include "train/metrics.h"
 #include "train/outputs.h"
 
 namespace lora {
@@ -275,6 +276,44 @@ TEST_F(Finetune, ResumingCutsTheMetricsAtTheCheckpointsIteration) {
   std::vector<std::string> starts;
   for (std::string line; std::getline(metrics, line);) starts.push_back(line.substr(0, 9));
   EXPECT_EQ(starts, (std::vector<std::string>{R"({"iter":4)", R"({"iter":5)", R"({"iter":6)"}));
+}
+
+// A run that is killed after it has made up for an evaluation makes up for it once more.
+TEST_F(Finetune, ALateEvaluationIsInItsLineOnce) {
+  std::string lines[3];
+  for (int64_t i = 0; i < 3; ++i) {
+    IterationRecord record;
+    record.iter = i + 1;
+    lines[i] = to_json(record);
+  }
+  std::ofstream(at("m.jsonl")) << lines[0] << "\n" << lines[1] << "\n" << lines[2] << "\n";
+  lines[1].insert(lines[1].size() - 1, R"(,"val_loss":1.5)");
+  for (int i = 0; i < 2; ++i) {
+    open_metrics_with(at("m.jsonl"), 2, 1.5).write_line("{}");
+    EXPECT_EQ(read(at("m.jsonl")), lines[0] + "\n" + lines[1] + "\n{}\n");
+  }
+}
+
+// The resumed run begins with what a kill after the checkpoint has kept its save from.
+TEST_F(Finetune, AdaptersThatASaveDidNotReachAreWrittenOnResume) {
+  FinetuneOptions o = options();
+  o.adam_iter = 4;
+  o.save_every = 2;
+  finetune(o, {});
+  const std::string numbered = at("lora-2.gguf"), latest = at("lora-LATEST.gguf");
+  const std::string expected = read(numbered);
+  std::filesystem::remove(numbered);
+  std::filesystem::copy_file(at("checkpoint-2.gguf"), at("checkpoint-LATEST.gguf"),
+                             std::filesystem::copy_options::overwrite_existing);
+  o.checkpoint_in = at("checkpoint-LATEST.gguf");
+  std::string after_start;
+  FinetuneEvents events;
+  events.on_iteration = [&](const IterationRecord& record, int64_t) {
+    if (record.iter == 3) after_start = read(latest);
+  };
+  finetune(o, events);
+  EXPECT_EQ(read(numbered), expected);
+  EXPECT_EQ(after_start, expected);
 }
 
 TEST_F(Finetune, RanksOfZeroLeaveTensorsAlone) {
