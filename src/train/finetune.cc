@@ -317,6 +317,7 @@ FinetuneResult finetune(const FinetuneOptions& options, const FinetuneEvents& ev
   }
   // Here as far as no data is needed for it, which may take long to read; all of it in train().
   const Resume resume = find_checkpoint(options);
+  if (!resume.path.empty()) read_found(options, resume.path, read_checkpoint_head);
   check_outputs(options, resume.path, options.epochs ? 0 : iteration_count(options, 0));
   if (resume.path.empty() && !resume.overwrites) expect_no_files(options);
   return Run(options, events).train();
