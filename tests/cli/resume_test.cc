@@ -221,9 +221,9 @@ TEST_F(Resume, AllElseIsLookedAtBeforeTheDataIsRead) {
         {anew + Args{"--lora-init", "none.gguf"}, "none.gguf"},
         {anew + Args{"--lora-init", "text.txt"}, "text.txt"},
         {anew + Args{"--chat-template", "nosuch"}, "--chat-template: no family 'nosuch'"},
-        {anew + Args{"--lora-r", "0"}, "lora"},
         {anew + Args{"--memory", "1MB"}, "memory: "},
-        {anew + Args{"--lora-init", "ggml-lora-2-f32.gguf", "--lora-r", "8"}, "--lora-r: 8 was asked for"},
+        {anew + Args{"--lora-out", "", "--lora-init", "ggml-lora-2-f32.gguf", "--lora-r", "8"},
+         "--lora-r: 8 was asked for"},
         {{"--lora-r", "8"}, "--rank-wq differs"},
         {{"--checkpoint-out", ""}, "ggml-lora-LATEST-f32.gguf: is there already"}}) {
     EXPECT_THAT(why(more), AllOf(HasSubstr(what), Not(HasSubstr("bad.txt")))) << what;
