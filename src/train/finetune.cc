@@ -22,6 +22,7 @@ namespace {
 std::vector<Hold> take_outputs(const FinetuneOptions& options, const Say& say) {
   std::vector<Hold> holds = hold_outputs(options, find_checkpoint(options).path, say);
   const Resume resume = find_checkpoint(options);  // now that nobody else writes it
+  if (!resume.path.empty()) read_found(options, resume.path, read_checkpoint_head);
   check_outputs(options, resume.path, options.epochs ? 0 : iteration_count(options, 0));
   if (resume.path.empty() && !resume.overwrites) expect_no_files(options);
   return holds;

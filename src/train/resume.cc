@@ -40,14 +40,6 @@ std::vector<std::string> numbered(const FinetuneOptions& options, const std::str
   return found;
 }
 
-CheckpointHead head_of(const std::string& path) {
-  try {
-    return read_checkpoint_head(path);
-  } catch (const Error& e) {
-    fail("{}; {}", e.what(), kWaysOut);
-  }
-}
-
 // Whether adapters under the name of options.lora_out are this run's: it has written under it before. Of the
 // first versions' checkpoints that is not known.
 bool is_own_name(const FinetuneOptions& options, const TrainState& state) {
@@ -93,7 +85,7 @@ std::string expect_own_files(const FinetuneOptions& options, const std::string& 
   for (const std::string& path : checkpoints) {
     // Numbered ones beside a latest one of this run are older, or left of a run that it was begun over.
     if (same_file(path, checkpoint) || (has_latest && path != own)) continue;
-    const CheckpointHead head = head_of(path);
+    const CheckpointHead head = read_found(options, path, read_checkpoint_head);
     expect_fits(head.settings, path, run);
     if (head.iteration > state.iteration && line.empty()) {
       line = fmt::format(

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "train/checkpoint.h"
 #include "train/options.h"
 
@@ -20,6 +21,18 @@ struct Resume {
   bool overwrites = false;  // begun anew by --checkpoint-in ''
 };
 Resume find_checkpoint(const FinetuneOptions& options);
+
+// What read(path) gives of a checkpoint. One that was found, not named, may be anything: then an Error says
+// the ways out, too.
+template <class Read>
+auto read_found(const FinetuneOptions& options, const std::string& path, const Read& read) {
+  try {
+    return read(path);
+  } catch (const Error& e) {
+    if (options.checkpoint_in == path) throw;
+    fail("{}; {}", e.what(), kWaysOut);
+  }
+}
 
 // Files that stand under an output's name already: the latest or only one, numbered ones and, of lora_out
 // with save_best, the best. Empty files are none: nothing is lost with them.

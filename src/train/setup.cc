@@ -11,16 +11,6 @@
 namespace lora {
 namespace {
 
-// A file that was found, not named, may be anything.
-Checkpoint checkpoint_to_resume(const FinetuneOptions& options, const std::string& path) {
-  try {
-    return read_checkpoint(path);
-  } catch (const Error& e) {
-    if (options.checkpoint_in == path) throw;
-    fail("{}; {}", e.what(), kWaysOut);
-  }
-}
-
 // Before the first of them is read, which may take long.
 void expect_readable(const FinetuneOptions& options) {
   for (const auto* paths : {&options.train_data, &options.val_data}) {
@@ -79,7 +69,7 @@ Dataset Setup::read_data(const Say& say) {
 
 void Setup::prepare_parameters(const Say& say) {
   std::optional<Checkpoint> checkpoint;
-  if (resumed) checkpoint = checkpoint_to_resume(options, resume.path);
+  if (resumed) checkpoint = read_found(options, resume.path, read_checkpoint);
   state.seed = resumed && options.seed < 0 ? checkpoint->state.seed
                : options.seed < 0          ? entropy_seed()
                                            : uint64_t(options.seed);

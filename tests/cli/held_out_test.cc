@@ -20,9 +20,11 @@ class HeldOut : public testing::Test {
   void SetUp() override { folder.write("text.txt", ship_sentences()); }
 
   RunResult run(const Args& more, const RunOptions& options = {}) const {
-    return folder.lora(
-        kFinetune + Args{"--checkpoint-out", "c.gguf", "--lora-out", "l.gguf", "--metrics", "m.jsonl"} + more,
-        options);
+    return folder.lora(kFinetune +
+                           Args{"--checkpoint-out", "c.gguf", "--lora-out", "l.gguf", "--metrics", "m.jsonl",
+                                "--threads", "1"} +
+                           more,
+                       options);
   }
 };
 

@@ -24,8 +24,9 @@ class Resume : public testing::Test {
 
   // Without --checkpoint-in, as most people write it.
   static Args flags(const Args& more = {}) {
-    return Args{"finetune", "-m", "model.gguf", "--train-data", "text.txt", "--sample-start", "<s>", "--ctx",
-                "32",       "-b", "2",          "--seed",       "5",        "--adam-iter",    "2"} +
+    return Args{"finetune", "-m",          "model.gguf", "--train-data", "text.txt", "--sample-start",
+                "<s>",      "--ctx",       "32",         "-b",           "2",        "--seed",
+                "5",        "--adam-iter", "2",          "--threads",    "1"} +
            more;
   }
   RunResult run(const Args& more = {}) const {
@@ -70,16 +71,16 @@ TEST_F(Resume, TheSameCommandGoesOnFromWhatItSavedLast) {
 TEST_F(Resume, AStoppedRunSaysThatTheSameCommandGoesOn) {
   RunOptions options;
   options.signal_on = [](std::string_view err) { return err.find("iter=     2 ") == err.npos ? 0 : SIGINT; };
-  const RunResult stopped = folder.lora(flags({"--adam-iter", "60", "--save-every", "0"}), options);
+  const RunResult stopped = folder.lora(flags({"--adam-iter", "30", "--save-every", "0"}), options);
   EXPECT_EQ(stopped.status, 130) << stopped.err;
   EXPECT_THAT(stopped.err, testing::EndsWith("to go on: the same command again\n"));
-  const RunResult again = run({"--adam-iter", "60", "--save-every", "0"});
+  const RunResult again = run({"--adam-iter", "30", "--save-every", "0"});
   EXPECT_THAT(again.err, testing::ContainsRegex("resume: checkpoint-LATEST.gguf at iteration [1-9]"));
 }
 
 // The best adapter and the seed are there before the first save on the way: both belong to the run.
 TEST_F(Resume, KilledBeforeItsFirstSaveItGoesOnWithItsSeed) {
-  const Args more = {"--seed",      "-1",          "--adam-iter", "40",           "--save-every",
+  const Args more = {"--seed",      "-1",          "--adam-iter", "12",           "--save-every",
                      "0",           "--val-split", "0.1",         "--eval-every", "1",
                      "--save-best", "--lora-out",  "l.gguf"};
   RunOptions options;
@@ -177,8 +178,8 @@ TEST_F(Resume, OneThatGoesOnWritesOverNoOtherRunsFiles) {
 
 // What '' allowed once need not be said again.
 TEST_F(Resume, BegunAnewOverOlderFilesItGoesOn) {
-  run({"--adam-iter", "30", "--save-every", "10"});
-  const Args anew = {"--train-data", "other.txt", "--adam-iter", "40", "--save-every", "0"};
+  run({"--adam-iter", "4", "--save-every", "2"});
+  const Args anew = {"--train-data", "other.txt", "--adam-iter", "12", "--save-every", "0"};
   RunOptions options;
   options.signal_on = [](std::string_view err) { return err.find("iter=     2 ") == err.npos ? 0 : SIGKILL; };
   ASSERT_EQ(folder.lora(flags(anew + Args{"--checkpoint-in", ""}), options).status, 128 + SIGKILL);
@@ -220,9 +221,9 @@ TEST_F(Resume, AllElseIsLookedAtBeforeTheDataIsRead) {
         {anew + Args{"--lora-init", "none.gguf"}, "none.gguf"},
         {anew + Args{"--lora-init", "text.txt"}, "text.txt"},
         {anew + Args{"--chat-template", "nosuch"}, "--chat-template: no family 'nosuch'"},
-        {anew + Args{"--lora-r", "0"}, "lora"},
         {anew + Args{"--memory", "1MB"}, "memory: "},
-        {anew + Args{"--lora-init", "ggml-lora-2-f32.gguf", "--lora-r", "8"}, "--lora-r: 8 was asked for"},
+        {anew + Args{"--lora-out", "", "--lora-init", "ggml-lora-2-f32.gguf", "--lora-r", "8"},
+         "--lora-r: 8 was asked for"},
         {{"--lora-r", "8"}, "--rank-wq differs"},
         {{"--checkpoint-out", ""}, "ggml-lora-LATEST-f32.gguf: is there already"}}) {
     EXPECT_THAT(why(more), AllOf(HasSubstr(what), Not(HasSubstr("bad.txt")))) << what;
