@@ -39,8 +39,8 @@ int64_t parse_integer(std::string_view text, int64_t min, int64_t max) {
 }
 
 bool is_number(std::string_view text) {
-  double value = 0;
-  return read_whole(text, value) && std::isfinite(value);
+  const auto value = number_in<double>(text);
+  return value && std::isfinite(*value);
 }
 
 double parse_number(std::string_view text, NumberRange range) {
