@@ -59,7 +59,7 @@ using AddedTokens = std::map<int64_t, AddedToken>;
 inline constexpr int64_t kMaxTokens = int64_t{1} << 24;  // ids are below
 // The most ids that a tokenizer of so many tokens may leave room for: padding and gaps are fewer than tokens.
 inline constexpr int64_t most_ids(int64_t n_tokens) {
-  return 2 * n_tokens + 1024;
+  return 2 * n_tokens + 8192;
 }
 HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::string& path, AddedTokens& added);
 AddedTokens added_tokens_of_tokenizer_json(std::string_view text, const std::string& path);

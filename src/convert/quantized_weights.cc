@@ -74,7 +74,9 @@ void expect_plain_weights(const HfWeights& weights) {
       const std::string_view module = std::string_view(name).substr(0, name.size() - first.size());
       if (has_all(weights, module, method)) refuse(weights, name, method.name);
     }
-    // Integers where weights should be.
+  }
+  // Integers where weights should be.
+  for (const auto& [name, tensor] : weights.tensors()) {
     const bool holds_floats = tensor.dtype.starts_with("F") || tensor.dtype.starts_with("BF");
     if (!holds_floats && name.ends_with(".weight") && tensor.shape.size() >= 2) {
       refuse(weights, name, fmt::format("a method that is not known ({})", printable(tensor.dtype)));

@@ -222,8 +222,8 @@ TEST(ConvertRefuses, QuantizedWeightsByTheirMethod) {
 }
 
 TEST(ConvertRefuses, FilesThatAreNoWeights) {
-  const Broken broken("llama2");
-  const auto error = [&](const char* file, std::string_view content) {
+  const auto error = [](const char* file, std::string_view content) {
+    const Broken broken("llama2");
     broken.folder.write(std::string("hf/") + file, content);
     return broken.error();
   };
