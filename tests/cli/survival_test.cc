@@ -112,11 +112,12 @@ TEST_F(Survival, ASecondCtrlCLeavesAtOnceAndDamagesNothing) {
   ASSERT_EQ(folder.lora(flags).status, 0);
   const std::string lora = folder.read("lora.gguf");
   std::filesystem::remove(folder.at("c.gguf"));
-  // In the middle of the run: two signals one after the other, the second before the first one's save is
-  // over.
+  // In the middle of the run: two signals one after the other, as close as two can be without being taken for
+  // one.
   const std::string command =
       "\"$0\" \"$@\" 2> err.txt & child=$!; until grep -q 'iter=    1[2-9]' err.txt; do sleep 0.01; done; "
-      "kill -INT $child; until grep -q stopping err.txt; do :; done; kill -INT $child; wait $child";
+      "kill -INT $child; until grep -q stopping err.txt; do :; done; sleep 0.11; kill -INT $child; wait "
+      "$child";
   Args args = {"/bin/bash", "-c", "set -m; " + command, LORA_PROGRAM};
   for (const std::string& arg : flags) args.push_back(arg);
   const RunResult run = run_program(args, {.directory = folder.path});
