@@ -189,7 +189,10 @@ Values finite_differences(Values& v, const std::function<double()>& f) {
 
 double largest(const auto& v) {
   double result = 0;
-  for (const auto value : v) result = std::max(result, std::fabs(double(value)));
+  for (const auto value : v) {
+    if (std::isnan(value)) return std::numeric_limits<double>::infinity();
+    result = std::max(result, std::fabs(double(value)));
+  }
   return result;
 }
 
