@@ -356,8 +356,8 @@ std::vector<Case> outputs() {
        "--lora-out: " + temporary + " is the file of --model-base, and named as a temporary file of a.gguf"},
       {"OutputsTemporaryIsTheOther", nothing,
        kFinetune + Args{"--lora-out", "a.gguf", "--checkpoint-out", temporary}, kFailed,
-       "--checkpoint-out: " + temporary +
-           " is the file of --lora-out, and named as a temporary file of a.gguf"},
+       "--lora-out: " + temporary +
+           " is the file of --checkpoint-out, and named as a temporary file of a.gguf"},
       {"OutputsAreOne", nothing, kFinetune + Args{"--lora-out", "a.gguf", "--checkpoint-out", "a.gguf"},
        kUsage, "--checkpoint-out: a.gguf is the file of --lora-out"},
   };
