@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "base/error.h"
 #include "base/lost_pages.h"
@@ -96,7 +97,7 @@ class Run {
     std::optional<Lbfgs> lbfgs;
     if (options_.optimizer == Optimizer::lbfgs) lbfgs.emplace(setup_.parameters, setup_.lbfgs, setup_.pool);
     cut_back_metrics();
-    setup_.resumed ? finish_save() : begin();
+    if (setup_.resumed) finish_save();
     step.set_give_up([this] { return stop_asked(); });
     if (state_.evaluation_due && !evaluate_at_start(step)) {
       stop();
@@ -136,8 +137,13 @@ class Run {
     result_.why = "it was asked to stop";
   }
 
-  // From here on the files under the run's names are its own: killed at any moment, it finds its place.
-  void begin() { last_good_ = save_beginning(setup_); }
+  // From here on the files under the run's names are its own: killed at any moment, it finds its place. Not
+  // before a step is known to work, so that a run which cannot even begin leaves nothing behind.
+  void begin() {
+    const std::vector<std::string> paths = output_paths(options_, options_.checkpoint_out, 0);
+    if (!paths.empty() && !file_exists(paths.back())) begun_ = paths.back();
+    last_good_ = save_beginning(setup_);
+  }
 
   // Why the run is over before its last iteration; empty: it is not.
   std::string converged() const {
@@ -163,6 +169,7 @@ class Run {
     record.grad_norm = std::sqrt(
         sum_of_squares(setup_.parameters.gradients.data(), setup_.parameters.gradients.size(), setup_.pool));
     expect_finite(record, samples);
+    if (state_.iteration == 0 && !setup_.resumed) begin();
     if (lbfgs) {
       const Lbfgs::Outcome outcome = lbfgs->step(*loss, [&] { return samples.evaluate(); });
       if (outcome.given_up) return std::nullopt;
@@ -276,7 +283,10 @@ class Run {
         metrics_.write_line(to_json(record));
         metrics_written_ = true;
       } catch (const Error& e) {
-        if (!metrics_written_) throw;  // a place where nothing can be written is a mistake in the command
+        if (!metrics_written_) {  // a place where nothing can be written is a mistake in the command
+          if (!begun_.empty()) std::filesystem::remove(begun_);
+          throw;
+        }
         if (!metrics_failed_) say(fmt::format("warning: {}: lines will be missing", e.what()));
         metrics_failed_ = true;
       }
@@ -340,6 +350,7 @@ class Run {
   bool metrics_written_ = false, metrics_failed_ = false;
   FinetuneResult result_;
   std::string last_good_;  // checkpoint
+  std::string begun_;      // the checkpoint of the beginning, if its name was free
 };
 
 }  // namespace
