@@ -190,8 +190,9 @@ TEST_P(Golden, LossAndEveryAdapterGradient) {
 }
 
 // Training curves take the scalar kernels minutes; the smallest model speaks for them.
-#define SKIP_WHERE_SLOW() \
-  if (isa() == Isa::scalar && std::string(GetParam().name) != "stories260K") GTEST_SKIP() << "slow in plain C++"
+#define SKIP_WHERE_SLOW()                                                    \
+  if (isa() == Isa::scalar && std::string(GetParam().name) != "stories260K") \
+  GTEST_SKIP() << "slow in plain C++"
 
 TEST_P(Golden, TwentyStepsOfAdamW) {
   SKIP_WHERE_SLOW();

@@ -357,13 +357,14 @@ TEST(AdapterPeftErrors, ArchitectureWithoutNameTable) {
 
 TEST(AdapterPeftErrors, MalformedConfigs) {
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"", "expected a JSON object"},
+      {"", "not JSON: it is empty"},
       {"[1]", "expected a JSON object"},
       {"{\"r\": 2", "expected a JSON object"},
       {"{\"r\": 2}", "peft_type: expected \"LORA\", found none"},
       {"{\"peft_type\": \"IA3\"}", "peft_type: expected \"LORA\", found \"IA3\""},
       {"{\"peft_type\": 1}", "peft_type: expected \"LORA\", found number"},
-      {"{\"peft_type\": " + std::string(200000, '[') + std::string(200000, ']') + "}", "found array"},
+      {"{\"peft_type\": " + std::string(200000, '[') + std::string(200000, ']') + "}",
+       "nests deeper than it should"},
       {"{\"peft_type\": \"LORA\", \"lora_alpha\": 4}", "r: missing"},
       {"{\"peft_type\": \"LORA\", \"r\": 4}", "lora_alpha: missing"},
       {"{\"peft_type\": \"LORA\", \"r\": 0, \"lora_alpha\": 4}", "r: expected a positive whole number"},

@@ -213,7 +213,8 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
     fail("{}: num_attention_heads: {} is not divided by {} key/value heads", path, config.n_head,
          config.n_head_kv);
   }
-  const auto head_dim = fields.size("head_dim");
+  auto head_dim = fields.size("head_dim");
+  if (!head_dim && config.architecture->head_dim > 0) head_dim = config.architecture->head_dim;
   config.states_head_dim = head_dim.has_value();
   if (!head_dim && config.n_embd % config.n_head != 0) {
     fail("{}: hidden_size: {} is not divided by {} heads", path, config.n_embd, config.n_head);

@@ -55,7 +55,8 @@ void add_change(Merged& merged, const std::string& path, const std::string& base
 
 void read_adapters(Merged& merged, const MergeOptions& options, const Gguf& base, const MergeEvents& events) {
   for (const LoraFile& file : options.loras) {
-    const Adapter& adapter = merged.adapters.emplace_back(read_adapter(file.path, base, {options.threads, events.say}));
+    const Adapter& adapter =
+        merged.adapters.emplace_back(read_adapter(file.path, base, {options.threads, events.say}));
     for (const LoraPair& pair : adapter.pairs) {
       add_change(merged, file.path, pair.base, pair.n_in, pair.n_out, pair.rank, pair.a, pair.b,
                  file.scale * double(adapter.scale(pair)));

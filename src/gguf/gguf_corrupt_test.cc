@@ -69,7 +69,7 @@ std::vector<Corruption> corrupt_headers() {
   Bytes big_endian;
   big_endian.raw("GGUF").u32(0x03000000).u64(0).u64(0);
   return {
-      {"Empty", "", "not a GGUF file (magic '', expected 'GGUF')"},
+      {"Empty", "", "not a GGUF file: it is empty"},
       {"OnlyHalfTheMagic", "GG", "not a GGUF file (magic 'GG'"},
       {"AnotherMagic", Bytes().raw("ggla").u32(1).u64(0).data, "not a GGUF file (magic 'ggla'"},
       {"BinaryMagic", std::string("\x7f\0\n\xff more", 9), "not a GGUF file (magic '\\x7f\\x00\\n\\xff'"},

@@ -42,6 +42,7 @@ struct HfArchitecture {
   std::vector<std::string_view> classes;  // config.json's "architectures"
   std::vector<std::span<const HfModule>> layer;
   bool reorders_heads = false;  // RowOrder counts
+  int64_t head_dim = 0;         // where config.json does not say; 0: hidden_size over the heads
   bool norms_lack_one = false;  // norms multiply by 1 + weight; GGUF holds the sum
   bool has_all_biases = false;  // llama.cpp takes biases of attn_output and the MLP too, not of q, k, v alone
   bool always_tied = false;     // llama.cpp takes no output.weight: the token embedding is the output

@@ -20,7 +20,10 @@ class Machine {
  public:
   Machine(std::span<const std::byte> bytes, std::span<const std::string_view> allowed,
           const std::string& path)
-      : in_{bytes, path, "malformed pickle", "a value"}, allowed_(allowed), path_(path), may_copy_(bytes.size()) {}
+      : in_{bytes, path, "malformed pickle", "a value"},
+        allowed_(allowed),
+        path_(path),
+        may_copy_(bytes.size()) {}
 
   Pickle run() {
     while (step(in_.number<uint8_t>())) {

@@ -435,8 +435,9 @@ TEST(InitialParameters, AreRefusedByTheirSizeBeforeTheyAreAllocated) {
   const Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
   FinetuneOptions o;
   o.lora_r = 16;
-  const auto needed = uint64_t(initial_parameters(o, model, 1, std::nullopt).memory_bytes());
-  EXPECT_EQ(uint64_t(parameter_bytes(model, ranks_by_target(o))), needed);
+  const auto parameters = uint64_t(initial_parameters(o, model, 1, std::nullopt).memory_bytes());
+  EXPECT_EQ(uint64_t(parameter_bytes(model, ranks_by_target(o))), parameters);
+  const auto needed = uint64_t(trained_bytes(o, int64_t(parameters)));
   o.memory = needed;
   EXPECT_NO_THROW(initial_parameters(o, model, 1, std::nullopt));
   o.memory = needed - 1;

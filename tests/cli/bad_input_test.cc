@@ -288,7 +288,7 @@ std::vector<Case> numbers() {
       {"CtxOneEval", nothing, kEval + Args{"-c", "1"}, kUsage, "--ctx-size: expected"},
       {"CtxHuge", nothing, kFinetune + Args{"--ctx", "10000000", "--fill-with-next-samples"}, kFailed,
        "memory: "},
-      {"CtxHugeGenerate", nothing, kGenerate + Args{"-c", "10000000"}, kFailed, "memory: "},
+      {"CtxHugeGenerate", nothing, kGenerate + Args{"-c", "10000000", "-n", "10000000"}, kFailed, "memory: "},
       {"CtxHugeEval", nothing, kEval + Args{"-c", "10000000"}, kWorks, "perplexity"},
       {"CtxAndBatchHuge", nothing,
        kFinetune + Args{"--ctx", huge, "--batch", huge, "--fill-with-next-samples"}, kFailed, "--batch: "},

@@ -74,12 +74,14 @@ TEST_F(OutputFiles, ModeAndLinkStay) {
   fs::create_symlink("file", folder.at("link"));
   ::chmod(folder.at("file").c_str(), 0640);
   for (const Args& command : writers("link")) {
-    folder.write("file", metrics);
+    // finetune takes an empty file alone: any other may be of another run.
+    const std::string before = command[0] == "finetune" ? "" : metrics;
+    folder.write("file", before);
     const RunResult run = folder.lora(command);
     ASSERT_EQ(run.status, 0) << run.err;
     EXPECT_TRUE(fs::is_symlink(folder.at("link"))) << command[0];
     EXPECT_EQ(mode_of("file"), mode_t{0640}) << command[0];
-    EXPECT_NE(folder.read("file"), metrics) << command[0];
+    EXPECT_NE(folder.read("file"), before) << command[0];
   }
 }
 

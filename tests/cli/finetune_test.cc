@@ -148,7 +148,10 @@ TEST_F(Finetune, TheFirstLossIsWhatEvalFindsForTheBase) {
 
 TEST_F(Finetune, AFreshRunTruncatesMetricsAndAResumedOneCutsThemBack) {
   const Args flags = {"--metrics", "m.jsonl", "--save-every", "3", "--checkpoint-out", "c-ITERATION.gguf"};
-  folder.write("m.jsonl", "an older file\nof\nmany\nlines\n");
+  folder.write("m.jsonl", R"({"iter":1,"loss":5})"
+                          "\n"
+                          R"({"iter":2,"loss":4})"
+                          "\n");  // an older run's
   run(flags + Args{"--adam-iter", "5"});
   const auto first = metrics();
   ASSERT_EQ(first.size(), 5u);

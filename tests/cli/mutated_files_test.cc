@@ -206,7 +206,7 @@ const std::vector<Parser> kParsers = {
 
 const std::string kRecords[] = {
     R"({"text": "The ship sailed north."})",
-    R"({"prompt": "Where?", "completion": "North.", "system": "You are a sailor."})",
+    R"({"prompt": "Where?", "completion": "North."})",
     R"({"instruction": "Say it.", "input": "north", "output": "The ship.", "history": [["a", "b"]]})",
     R"({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "\u00e9\ud83d\ude00"}, {"role": "assistant", "content": "b", "weight": 1}]})",
     R"({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "id": 7, "tools": null})",

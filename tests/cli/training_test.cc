@@ -223,7 +223,7 @@ TEST_F(Training, OnlyWriteLoraWritesTheCheckpointsAdapter) {
   const RunResult result = folder.lora({"finetune", "-m", "model.gguf", "--only-write-lora",
                                         "--checkpoint-in", "c.gguf", "--lora-out", "b.gguf"});
   EXPECT_EQ(result.status, 0) << result.err;
-  EXPECT_THAT(result.err, HasSubstr("--only-write-lora: nothing was trained"));
+  EXPECT_THAT(result.err, HasSubstr("--only-write-lora: c.gguf was read, nothing was trained"));
   EXPECT_EQ(folder.read("b.gguf"), folder.read("a.gguf"));
 }
 

@@ -1,10 +1,10 @@
-// The tile on 256-bit registers: all 32 rows times two tokens at a time. Lanes are weight rows; a token's four
-// activations are broadcast from memory. Of 16 registers eight hold the sums of a group, and on AVX2 eight more
-// those in 16 bits, so that the sums in floats stay in the first-level cache.
+// The tile on 256-bit registers: all 32 rows times two tokens at a time. Lanes are weight rows; a token's
+// four activations are broadcast from memory. Of 16 registers eight hold the sums of a group, and on AVX2
+// eight more those in 16 bits, so that the sums in floats stay in the first-level cache.
 //
-// Whoever includes this, inside an unnamed namespace of lora and within the attributes of the instruction set,
-// has an enum Codes of the ways to multiply and defines, for n = 1 or 2 tokens, what a group adds to its sums.
-// w: [group / 4][32][4]; x: four of the first token and four of the second, again after x_step.
+// Whoever includes this, inside an unnamed namespace of lora and within the attributes of the instruction
+// set, has an enum Codes of the ways to multiply and defines, for n = 1 or 2 tokens, what a group adds to its
+// sums. w: [group / 4][32][4]; x: four of the first token and four of the second, again after x_step.
 template <Codes codes, int group, int n>
 HWY_INLINE void add_products(__m256i (&sums)[4][n], const uint8_t* w, const int8_t* x, int64_t x_step);
 
