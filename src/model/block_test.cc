@@ -14,11 +14,13 @@
 #include "base/random.h"
 #include "kernels/dropout/dropout.h"
 #include "model/block_reference.h"
+#include "nn/finite_differences.h"
 
 namespace lora {
 namespace {
 
 using Values = std::vector<double>;
+using test::finite_differences;
 
 constexpr uint64_t kDropoutKey = 77;
 constexpr float kDropout = 0.3f;
@@ -170,22 +172,6 @@ struct Block {
     }
   }
 };
-
-// d f / d v by central differences, f about linear in so small a step: in double, with numbers near 1, its
-// error is near 1e-9.
-Values finite_differences(Values& v, const std::function<double()>& f) {
-  constexpr double kStep = 1e-5;
-  Values d;
-  for (double& value : v) {
-    const double at = value;
-    value = at + kStep;
-    const double above = f();
-    value = at - kStep;
-    d.push_back((above - f()) / (2 * kStep));
-    value = at;
-  }
-  return d;
-}
 
 double largest(const auto& v) {
   double result = 0;

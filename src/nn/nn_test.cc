@@ -11,6 +11,7 @@
 #include "kernels/dropout/dropout.h"
 #include "kernels/test_weights.h"
 #include "nn/embedding.h"
+#include "nn/finite_differences.h"
 #include "nn/head.h"
 #include "nn/linear.h"
 #include "nn/linear_reference.h"
@@ -19,6 +20,7 @@ namespace lora {
 namespace {
 
 using Values = std::vector<double>;
+using test::finite_differences;
 
 Values random_values(uint64_t stream, int64_t n) {
   Values v(static_cast<size_t>(n));
@@ -28,21 +30,6 @@ Values random_values(uint64_t stream, int64_t n) {
 
 std::vector<float> to_float(const Values& v) {
   return {v.begin(), v.end()};
-}
-
-// d f / d v by central differences. In double with step 1e-5 the error is about 1e-10 of f's scale.
-Values finite_differences(Values& v, const std::function<double()>& f) {
-  constexpr double kStep = 1e-5;
-  Values d;
-  for (double& value : v) {
-    const double at = value;
-    value = at + kStep;
-    const double above = f();
-    value = at - kStep;
-    d.push_back((above - f()) / (2 * kStep));
-    value = at;
-  }
-  return d;
 }
 
 double relative_difference(const auto& got, const auto& want) {

@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 #include <string>
@@ -145,6 +147,19 @@ inline void write_edited_model(const std::string& path, const ModelEdits& edits)
                       std::as_bytes(std::span(data)));
   }
   writer.write(path);
+}
+
+// The bundled model, but the word's last token has an embedding that is not a number.
+inline void write_model_with_a_row_of_nan(const Folder& folder, const std::string& name,
+                                          const std::string& word) {
+  const RunResult tokens = folder.lora({"tokenize", "-m", "model.gguf", "--json", "--no-bos", "-p", word});
+  const int64_t token = nlohmann::json::parse(tokens.out)["ids"].back();
+  write_edited_model(folder.at(name), {.edit_data = [&](const std::string& tensor, std::string& data) {
+                       if (tensor != "token_embd.weight") return;
+                       const size_t row_bytes = 256 / 32 * 34;  // Q8_0: an f16 scale and 32 values per block
+                       const uint16_t nan = 0x7e00;
+                       std::memcpy(data.data() + size_t(token) * row_bytes, &nan, sizeof nan);
+                     }});
 }
 
 inline void write_vocabulary(const std::string& path) {

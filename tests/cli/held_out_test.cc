@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <signal.h>
 
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "cli_test.h"
@@ -78,14 +77,7 @@ TEST_F(HeldOut, PatienceNeedsEvaluationsToCount) {
 
 // One row of the embedding is not a number, and a held-out sample has its token. Training is fine.
 TEST_F(HeldOut, ALossThatIsNoNumberIsNoBestAndLeavesEveryFileReadable) {
-  const Args tokenize = {"tokenize", "-m", "model.gguf", "--json", "--no-bos", "-p", "zebra"};
-  const int64_t token = ordered_json::parse(folder.lora(tokenize).out)["ids"].back();
-  write_edited_model(folder.at("nan.gguf"), {.edit_data = [&](const std::string& name, std::string& data) {
-                       if (name != "token_embd.weight") return;
-                       const size_t row_bytes = 256 / 32 * 34;  // Q8_0: an f16 scale and 32 values per block
-                       const uint16_t nan = 0x7e00;
-                       std::memcpy(data.data() + size_t(token) * row_bytes, &nan, sizeof nan);
-                     }});
+  write_model_with_a_row_of_nan(folder, "nan.gguf", "zebra");
   folder.write("val.txt", "<s>The ship went north.<s>The zebra went north.<s>The ship went south.");
   const Args flags = {"-m",          "nan.gguf", "--val-data", "val.txt", "--eval-every", "1", "--save-best",
                       "--adam-iter", "2",        "--patience", "4"};

@@ -243,14 +243,7 @@ TEST_F(Survival, AMissingCheckpointThatWasNamedIsSaid) {
 // One row of the embedding is not a number: samples without its token train as ever, the first with it ends
 // the run.
 TEST_F(Survival, ALossThatIsNotANumberStopsTheRunAndNamesTheSample) {
-  const Args tokenize = {"tokenize", "-m", "model.gguf", "--json", "--no-bos", "-p", "zebra"};
-  const int64_t token = ordered_json::parse(folder.lora(tokenize).out)["ids"].back();
-  write_edited_model(folder.at("nan.gguf"), {.edit_data = [&](const std::string& name, std::string& data) {
-                       if (name != "token_embd.weight") return;
-                       const size_t row_bytes = 256 / 32 * 34;  // Q8_0: an f16 scale and 32 values per block
-                       const uint16_t nan = 0x7e00;
-                       std::memcpy(data.data() + size_t(token) * row_bytes, &nan, sizeof nan);
-                     }});
+  write_model_with_a_row_of_nan(folder, "nan.gguf", "zebra");
   std::string text;
   for (int i = 1; i <= 20; ++i) text += fmt::format("<s>The {} went north.", i == 13 ? "zebra" : "ship");
   folder.write("text.txt", text);
