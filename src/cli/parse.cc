@@ -135,25 +135,28 @@ void set_from_config(std::vector<Row>& rows, const std::string& path, const std:
 // Arguments as CLI11 reads them rightly. It takes "--name=" for a flag whose value is the next argument, and
 // "-c=64" for -c with the value "=64": the value becomes an argument of its own. What is the value of a flag
 // before it stays as it is.
+// A positional argument that is given by a flag's name (quantize --output FILE) goes first, since the others
+// would take its place.
 Values with_values_apart(const Values& args, std::vector<Row>& rows) {
-  Values result;
+  Values first, result;
   for (size_t i = 0; i < args.size(); ++i) {
     const std::string& arg = args[i];
     const size_t equals = arg.find('=');
+    const Row* row = arg.starts_with("-") ? find_row(rows, arg.substr(0, equals)) : nullptr;
+    Values& to = row && !main_name(*row->flag).starts_with("-") ? first : result;
     const bool is_empty = arg.starts_with("--") && equals == arg.size() - 1;
-    const bool is_short = arg.size() > 2 && arg[0] == '-' && arg[1] != '-' && equals == 2 &&
-                          find_row(rows, arg.substr(0, 2)) != nullptr;
+    const bool is_short = arg.size() > 2 && arg[0] == '-' && arg[1] != '-' && equals == 2 && row != nullptr;
     if (is_empty || is_short) {
-      result.push_back(arg.substr(0, equals));
-      result.push_back(arg.substr(equals + 1));
+      to.push_back(arg.substr(0, equals));
+      to.push_back(arg.substr(equals + 1));
       continue;
     }
-    result.push_back(arg);
-    const Row* row = arg.starts_with("-") ? find_row(rows, arg) : nullptr;
-    if (row == nullptr || row->flag->setting.ignores_value) continue;
-    for (int k = 0; k < row->flag->setting.n_values && i + 1 < args.size(); ++k) result.push_back(args[++i]);
+    to.push_back(arg);
+    if (row == nullptr || equals != std::string::npos || row->flag->setting.ignores_value) continue;
+    for (int k = 0; k < row->flag->setting.n_values && i + 1 < args.size(); ++k) to.push_back(args[++i]);
   }
-  return result;
+  first.insert(first.end(), result.begin(), result.end());
+  return first;
 }
 
 // "--lora-scaled FILE:SCALE" as "--lora-scaled FILE SCALE", which CLI11 knows by the number of its values.

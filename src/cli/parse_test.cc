@@ -287,6 +287,26 @@ TEST(ParseFlags, NoAliasTakesAnotherFlagsName) {
   }
 }
 
+TEST(ParseFlags, APositionalArgumentMayBeNamedAnywhere) {
+  const std::vector<std::vector<std::string>> commands = {{"a", "q8_0", "--output", "b"},
+                                                          {"a", "--output", "b", "q8_0"},
+                                                          {"a", "b", "q8_0"},
+                                                          {"a", "q8_0", "-o=b"},
+                                                          {"--output=b", "a", "q8_0"},
+                                                          {"q8_0", "--output", "b", "--model", "a"}};
+  for (const auto& args : commands) {
+    std::string in, out, type;
+    const CommandLine line = {
+        "quantize",
+        "",
+        "",
+        {{"Arguments",
+          {{"IN", "", "", "", text(in)}, {"OUT", "", "", "", text(out)}, {"TYPE", "", "", "", text(type)}}}}};
+    parse_flags(line, args);
+    EXPECT_EQ(in + " " + out + " " + type, "a b q8_0") << args[0] << " " << args[1];
+  }
+}
+
 TEST(ParseFlags, AShortFlagsValueMayFollowAnEqualsSign) {
   Finetune f;
   f.parse({"-c=64", "-s=-1", "--sample-start", "-c=5", "-b=3"});

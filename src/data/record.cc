@@ -146,7 +146,7 @@ std::vector<ChatMessage> alpaca_messages(Fields& fields, std::string system) {
         "Write a response that appropriately completes the request.";
   }
   if (!system.empty()) messages.push_back({ChatRole::system, std::move(system)});
-  if (const json* history = fields.find_filled("history")) read_history(*history, messages);
+  if (const json* history = fields.find_filled_list("history")) read_history(*history, messages);
   messages.push_back(std::move(asked));
   return messages;
 }
@@ -215,7 +215,7 @@ Record read_record(const json& object) {
     fail("system: {} are trained on as they stand, with no place for it; write it into them, or use messages",
          no_place_for_system);
   }
-  if (fields.find_filled("history") && (record.is_chat || record.messages.empty()))
+  if (fields.find_filled_list("history") && (record.is_chat || record.messages.empty()))
     fail("history: it belongs beside instruction and output; write the earlier turns as messages");
   fields.add_ignored(record.ignored, "");
   return record;

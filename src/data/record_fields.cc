@@ -104,10 +104,13 @@ const FieldRow* find_row(std::string_view name, FieldPlace place) {
 }
 
 bool is_filled(const json& value) {
-  if (const auto* text = value.get_ptr<const std::string*>()) {
-    return !is_blank(*text) && *text != "[]" && *text != "{}" && *text != "null";
-  }
+  if (const auto* text = value.get_ptr<const std::string*>()) return !is_blank(*text);
   return !value.is_null() && !(value.is_structured() && value.empty());
+}
+
+// A list of nothing as a text, which is all that a .csv has, and how many data sets keep lists.
+bool is_written_nothing(const json& value) {
+  return value == "[]" || value == "{}" || value == "null" || value == "None";
 }
 
 // A .csv has only texts, which Python writes in its own words.
@@ -125,7 +128,7 @@ std::optional<bool> as_switch(const json& value) {
 }
 
 bool is_refused(const json& value, Refused when) {
-  if (!is_filled(value)) return false;
+  if (!is_filled(value) || is_written_nothing(value)) return false;
   if (when == Refused::boolean) return !value.is_number() && value != "0" && value != "1" && as_switch(value);
   return when == Refused::filled || (value.is_array() && value.front().is_number());
 }
@@ -151,6 +154,11 @@ const json* Fields::find(const char* name) {
 const json* Fields::find_filled(const char* name) {
   const json* value = find(name);
   return value && is_filled(*value) ? value : nullptr;
+}
+
+const json* Fields::find_filled_list(const char* name) {
+  const json* value = find_filled(name);
+  return value && is_written_nothing(*value) ? nullptr : value;
 }
 
 void Fields::add_ignored(std::set<std::string>& names, std::string_view prefix) const {

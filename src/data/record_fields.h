@@ -1,12 +1,12 @@
 // The fields of a record, of a message and of a SillyTavern line, so that none goes unheeded:
 //
 //   read      by record.cc: honoured
-//   refused   would change what is learned, in a way that cannot be followed here; an error where they are
-//   filled expected  what SillyTavern keeps for itself; nothing is said of them ignored   all others; they
-//   are listed
+//   refused   would change what is learned, in a way that cannot be followed here: an error if filled
+//   expected  what SillyTavern keeps for itself: nothing is said of them
+//   ignored   all others: they are listed
 //
-// A value that says nothing (null, "", [], {}, in a .csv also these as text) is as if the field were not
-// there.
+// A value that says nothing (null, "", [], {}; of lists and refused fields also "[]", "{}", "null" and
+// "None", as a .csv writes them) is as if the field were not there.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -30,6 +30,8 @@ class Fields {
   const nlohmann::json* find(const char* name);
   // The same, nullptr also for a value that says nothing.
   const nlohmann::json* find_filled(const char* name);
+  // The same for a field that is a list: nullptr also where nothing is written as a text.
+  const nlohmann::json* find_filled_list(const char* name);
   // The filled ones that were neither read nor expected, printable and behind `prefix`.
   void add_ignored(std::set<std::string>& names, std::string_view prefix) const;
 

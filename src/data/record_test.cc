@@ -51,6 +51,14 @@ TEST(Record, AlpacaWithAndWithoutInput) {
   EXPECT_EQ(marked(parse_record(R"({"instruction": "Add.", "input": "", "output": "3"})")), bare);
   EXPECT_EQ(marked(parse_record(R"({"instruction": "Add.", "input": null, "output": "3"})")), bare);
   EXPECT_EQ(marked(parse_record(R"({"instruction": "Add.", "output": "3"})")), bare);
+  for (const std::string word : {"[]", "{}", "null", "None"}) {  // texts like others
+    EXPECT_THAT(
+        marked(parse_record(R"({"instruction": "Read.", "input": ")" + word + R"(", "output": "3"})")),
+        testing::HasSubstr("### Input:\n" + word + "\n\n"));
+    EXPECT_EQ(marked(parse_record(R"({"instruction": "Add.", "history": ")" + word + R"(", "tools": ")" +
+                                  word + R"(", "output": "3"})")),
+              bare);
+  }
 }
 
 constexpr const char* kMessages =
