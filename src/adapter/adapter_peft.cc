@@ -181,7 +181,7 @@ Adapter read_tensors(const std::string& path, const PeftConfig& config, const Pe
 // what it adds to a model. Others are ("non_lora_trainables.bin", "new_embeddings.safetensors",
 // "trainable_params.bin": embeddings and norms that were trained along).
 void refuse_weights_beside(const std::string& folder, std::vector<LeftOut>* left_out) {
-  constexpr std::string_view weights[] = {".safetensors", ".bin", ".pt", ".pth", ".npz"};
+  constexpr std::string_view weights[] = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz"};
   constexpr std::string_view others[] = {
       "adapter_model.", "adapters.",      "ggml-adapter-model.",                  // the adapter
       "model.",         "model-",         "pytorch_model",       "consolidated",  // a model
@@ -192,6 +192,7 @@ void refuse_weights_beside(const std::string& folder, std::vector<LeftOut>* left
     const auto ends = [&](std::string_view end) { return name.ends_with(end); };
     const auto starts = [&](std::string_view start) { return name.starts_with(start); };
     if (std::ranges::none_of(weights, ends) || std::ranges::any_of(others, starts)) continue;
+    if (starts("._")) continue;  // macOS's, which only describes the file of the rest of the name
     if (name.ends_with("_adapters.safetensors")) continue;  // MLX's, of an earlier iteration
     leave_out(left_out, folder, printable(name), "weights beside the LoRA are not supported");
   }

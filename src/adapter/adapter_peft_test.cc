@@ -360,6 +360,7 @@ TEST(AdapterPeftErrors, MalformedConfigs) {
       {"", "not JSON: it is empty"},
       {"[1]", "expected a JSON object"},
       {"{\"r\": 2", "expected a JSON object"},
+      {std::string(30000, ':'), "more than 20000 fields"},
       {"{\"r\": 2}", "peft_type: expected \"LORA\", found none"},
       {"{\"peft_type\": \"IA3\"}", "peft_type: expected \"LORA\", found \"IA3\""},
       {"{\"peft_type\": 1}", "peft_type: expected \"LORA\", found number"},

@@ -273,6 +273,9 @@ PeftConfig read_peft_config(const std::string& folder, std::vector<LeftOut>* lef
 
 PeftConfig parse_peft_config(std::string_view text, const std::string& path, std::vector<LeftOut>* left_out) {
   if (nests_too_deep(text)) fail("{}: nests deeper than it should", path);
+  // Fields in their order are searched one by one: thousands take a second, and a file of megabytes hours.
+  constexpr auto kMostFields = 20'000;
+  if (std::ranges::count(text, ':') > kMostFields) fail("{}: more than {} fields", path, kMostFields);
   const Json config = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (config.is_discarded()) refuse_known_kind(std::as_bytes(std::span(text)), path, "JSON");
   if (!config.is_object()) fail("{}: expected a JSON object", path);

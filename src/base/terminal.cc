@@ -1,7 +1,10 @@
 #include "base/terminal.h"
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include <initializer_list>
 
 namespace lora {
 
@@ -15,6 +18,13 @@ bool stdout_is_terminal() {
 
 bool stderr_is_terminal() {
   return isatty(STDERR_FILENO) == 1;
+}
+
+void open_standard_streams() {
+  for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) < 0) [[maybe_unused]]
+      const int lowest = open("/dev/null", O_RDWR);
+  }
 }
 
 int stderr_columns() {

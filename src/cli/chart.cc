@@ -49,8 +49,10 @@ struct Range {
   // Never empty, so that one can divide by its width.
   void widen() {
     if (!(low <= high)) *this = {0, 1};
-    if (low == high) {
-      const double by = low == 0 ? 1 : std::abs(low) / 10;
+    // What differs by rounding alone is one value: ticks between would be, too.
+    const double most = std::max(std::abs(low), std::abs(high));
+    if (high - low <= 1e-9 * most || low == high) {
+      const double by = most == 0 ? 1 : most / 10;
       low -= by;
       high += by;
     }
@@ -181,19 +183,25 @@ class Drawing {
         x, y, color);
   }
 
+  static std::vector<double> ticks(double first, double step, double high) {
+    std::vector<double> values;
+    for (int i = 0; i < 100 && first + i * step <= high + step / 1e6; ++i) values.push_back(first + i * step);
+    return values;
+  }
+
   void panel(const Panel& p, size_t number, double top, double height, bool is_last) {
     const Range y = vertical_range(p);
     const double bottom = top + height, right = kWidth - kRight;
     const auto y_at = [&](double value) { return bottom - (value - y.low) / (y.high - y.low) * height; };
     text(kLeft, top - 14, "start", p.title, "font-weight=\"bold\"");
     const auto [first_y, step_y] = round_ticks(y.low, y.high, std::max(2, int(height / 55)));
-    for (double value = first_y; value <= y.high + step_y / 1e6; value += step_y) {
+    for (const double value : ticks(first_y, step_y, y.high)) {
       out_ +=
           fmt::format("<path d=\"M{:.1f} {:.1f}H{:.1f}\" stroke=\"#e4e4e4\"/>\n", kLeft, y_at(value), right);
       text(kLeft - 8, y_at(value) + 4.5, "end", tick_text(value, step_y), "fill=\"#666\"");
     }
     const auto [first_x, step_x] = round_ticks(x_.low, x_.high, 9);
-    for (double value = first_x; value <= x_.high + step_x / 1e6; value += step_x) {
+    for (const double value : ticks(first_x, step_x, x_.high)) {
       out_ += fmt::format("<path d=\"M{:.1f} {:.1f}v5\" stroke=\"#888\"/>\n", x_at(value), bottom);
       if (is_last) text(x_at(value), bottom + 20, "middle", tick_text(value, step_x), "fill=\"#666\"");
     }

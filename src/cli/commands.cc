@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/lost_pages.h"
 #include "base/signals.h"
+#include "base/terminal.h"
 #include "cli/aliases.h"
 #include "cli/parse.h"
 #include "cli/put.h"
@@ -65,10 +66,8 @@ int dispatch(const std::vector<std::string>& args) {
     print(version_text(verbose));
     return 0;
   }
-  std::vector<std::string> known;
   for (const Command& c : kCommands) {
     if (name == c.name) return c.run({args.begin() + 1, args.end()});
-    known.emplace_back(c.name);
   }
   if (const CommandAlias* alias = find_command_alias(name)) {
     std::vector<std::string> rest(args.begin(), args.end());
@@ -77,7 +76,8 @@ int dispatch(const std::vector<std::string>& args) {
     return dispatch(rest);
   }
   const bool is_flag = name.starts_with("-");
-  if (is_flag) known = {"--help", "--version"};
+  const std::vector<std::string> known =
+      is_flag ? std::vector<std::string>{"--help", "--version"} : command_names();
   std::string hint = command_hint(name);
   if (hint.empty()) {
     const std::string near = nearest(name, known);
@@ -96,6 +96,12 @@ int report(int status, std::string what) {
 
 }  // namespace
 
+std::vector<std::string> command_names() {
+  std::vector<std::string> names;
+  for (const Command& c : kCommands) names.emplace_back(c.name);
+  return names;
+}
+
 std::vector<std::string> with_command(std::string_view program, std::vector<std::string> args) {
   std::string_view name = program.substr(program.find_last_of("/\\") + 1);
   if (name.ends_with(".exe")) name.remove_suffix(4);
@@ -105,6 +111,7 @@ std::vector<std::string> with_command(std::string_view program, std::vector<std:
 }
 
 int run_program(const std::vector<std::string>& args) {
+  open_standard_streams();
   ignore_file_size_signal();
   catch_lost_pages();
   try {

@@ -23,6 +23,8 @@ int export_lora_command(const std::vector<std::string>& args);
 int convert_command(const std::vector<std::string>& args);
 int convert_lora_command(const std::vector<std::string>& args);
 
+std::vector<std::string> command_names();
+
 // The arguments, with the command before them where the program was started under a command's name: as
 // "finetune", "main" (generate), "perplexity" (eval), "quantize" or "export-lora".
 std::vector<std::string> with_command(std::string_view program, std::vector<std::string> args);

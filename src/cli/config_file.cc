@@ -1,11 +1,16 @@
 #include "cli/config_file.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <optional>
 #include <sstream>
 #include <string_view>
 
 #include "base/error.h"
+#include "base/printable.h"
+#include "cli/commands.h"
 #include "data/text_file.h"
 
 namespace lora::cli {
@@ -66,7 +71,12 @@ std::vector<ConfigEntry> read_config_file(const std::string& path, const std::st
   std::vector<ConfigEntry> entries;
   for (const CLI::ConfigItem& item : items) {
     if (item.name == "++" || item.name == "--") continue;  // CLI11's marks of a section's begin and end
-    if (!item.parents.empty() && item.parents != std::vector<std::string>{command}) continue;
+    if (!item.parents.empty() && item.parents != std::vector<std::string>{command}) {
+      const std::vector<std::string> commands = command_names();  // whose flags are not this one's
+      if (item.parents.size() == 1 && std::ranges::count(commands, item.parents[0]) > 0) continue;
+      fail("{}: [{}]: no section of flags: they stand at the top, or below [{}]", path,
+           printable(fmt::format("{}", fmt::join(item.parents, "."))), command);
+    }
     entries.push_back({item.name, item.inputs});
   }
   return entries;

@@ -32,7 +32,7 @@ int convert_command(const std::vector<std::string>& args) {
          {"--vocab-only", "", "", "only the vocabulary, for lora tokenize", turn(options.vocab_only)}}},
        {"Performance",
         {{"-t,--threads,--concurrency", "N", "", "threads to compute with",
-          integer(options.n_threads, 1, 4096).or_else("physical cores")}}}}};
+          integer(options.n_threads, 1, kMaxThreads).or_else("physical cores")}}}}};
   if (parse_flags(line, args).help) {
     print(help_page(line));
     return 0;

@@ -33,7 +33,10 @@ int convert_lora_command(const std::vector<std::string>& args) {
           "leave out what an adapter cannot express (DoRA's magnitudes, whole modules, biases, new tokens), "
           "with "
           "a warning that lists it",
-          turn(options.skip_unsupported)}}}}};
+          turn(options.skip_unsupported)}}},
+       {"Performance",
+        {{"-t,--threads", "N", "", "threads to compute with, where PiSSA or OLoRA asks for it",
+          integer(options.n_threads, 1, kMaxThreads).or_else("physical cores")}}}}};
   const Given given = parse_flags(line, args);
   if (given.help) {
     print(help_page(line));

@@ -43,7 +43,7 @@ CommandLine command_line(MergeOptions& o, bool& verbose) {
           mix(o.mix, true)}}},
        {"Performance",
         {{"-t,--threads", "N", "", "threads to compute with",
-          integer(o.threads, 1, 4096).or_else("physical cores")}}},
+          integer(o.threads, 1, kMaxThreads).or_else("physical cores")}}},
        {"Report", {{"--verbose", "", "", "every tensor that changes", turn(verbose)}}}}};
 }
 

@@ -58,7 +58,7 @@ FlagGroup performance_flags(FinetuneOptions& o) {
       "Performance",
       {
           {"-t,--threads", "N", "", "threads to compute with",
-           integer(o.threads, 1, 4096).or_else("physical cores")},
+           integer(o.threads, 1, kMaxThreads).or_else("physical cores")},
           {"--use-checkpointing", "", "",
            "compute activations again in the backward pass; with neither flag, as much is kept as memory "
            "allows",

@@ -30,7 +30,7 @@ FlagGroup model_flags(ModelOptions& o, int64_t& n_ctx, int64_t min_ctx, const st
   append(
       {{"-c,--ctx-size,--ctx", "N", "tokens", "context length", integer(n_ctx, min_ctx).or_else(default_ctx)},
        {"-t,--threads", "N", "", "threads to compute with",
-        integer(o.threads, 1, 4096).or_else("physical cores")},
+        integer(o.threads, 1, kMaxThreads).or_else("physical cores")},
        {"--precision", "P", "",
         "of matrix multiplications: f32, bf16 or auto (bf16 where the CPU has it); lora "
         "generate multiplies quantized weights in 8-bit integers unless it is f32",

@@ -134,9 +134,8 @@ void set_from_config(std::vector<Row>& rows, const std::string& path, const std:
 
 // Arguments as CLI11 reads them rightly. It takes "--name=" for a flag whose value is the next argument, and
 // "-c=64" for -c with the value "=64": the value becomes an argument of its own. What is the value of a flag
-// before it stays as it is.
-// A positional argument that is given by a flag's name (quantize --output FILE) goes first, since the others
-// would take its place.
+// before it stays as it is. A positional argument that is given by a flag's name (quantize --output FILE)
+// goes first, since the others would take its place.
 Values with_values_apart(const Values& args, std::vector<Row>& rows) {
   Values first, result;
   for (size_t i = 0; i < args.size(); ++i) {
@@ -223,8 +222,8 @@ void warn_about_threads(const std::vector<Row>& rows, const Given& given) {
     const int n_cores = physical_cores();
     if (n_threads <= n_cores) return;
     put(stderr,
-        fmt::format("warning: --threads {}: this process has {} core{}; more threads than cores are slower\n",
-                    n_threads, n_cores, n_cores == 1 ? "" : "s"));
+        fmt::format("warning: --threads {}: this process has {}; more threads than cores are slower\n",
+                    n_threads, count_of(n_cores, "core")));
   }
 }
 

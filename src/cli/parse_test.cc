@@ -227,6 +227,13 @@ TEST(ParseFlags, ConfigFilesAreReadAsWindowsWritesThem) {
   EXPECT_THAT(usage_error({"--config", config("config = \"a\"\n")}),
               HasSubstr("stands on the command line only"));
   EXPECT_THROW(f.parse({"--config", config("train-data = \"a\n")}), Error) << "a quote is not closed";
+  try {
+    f.parse({"--config", config("ctx = 64\n[LoRA]\nlora-r = 8\n")});
+    ADD_FAILURE() << "a section of no command is read";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(),
+                HasSubstr("[LoRA]: no section of flags: they stand at the top, or below [finetune]"));
+  }
   EXPECT_THROW(f.parse({"--config", config("[" + std::string(300, 'a') + "]\n")}), Error) << "a long section";
   EXPECT_THROW(f.parse({"--config", config(std::string(2 << 20, '\n'))}), Error) << "too large";
 }

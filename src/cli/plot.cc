@@ -1,6 +1,7 @@
 // `lora plot`: metrics files of one or more runs as one picture.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -57,7 +58,7 @@ Curves read_metrics(const std::string& path, Axis x_axis, double smooth) {
       if (!record.is_object() || found == record.end() || !found->is_number())
         fail("{}: line {}: expected a JSON object with a number '{}', as finetune --metrics writes it", path,
              number, key);
-      return found->get<double>();
+      return std::clamp(found->get<double>(), -1e100, 1e100);  // so that sums and distances stay finite
     };
     const double iteration = value("iter"), loss = value("loss"), lr = value("lr");
     tokens += value("tokens");

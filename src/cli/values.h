@@ -15,6 +15,7 @@ struct BadValue : std::runtime_error {
 };
 
 inline constexpr int64_t kAnyCount = 2147483647;  // the upper bound of counts with no better one
+inline constexpr int64_t kMaxThreads = 4096;
 
 // A whole number in [min, max], decimal.
 int64_t parse_integer(std::string_view text, int64_t min, int64_t max);

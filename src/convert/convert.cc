@@ -88,7 +88,7 @@ class TensorWriter {
       std::span<const std::byte> bytes;
       if (copies && source.head_dim == 0) {
         bytes = {source.row_bytes(begin), size_t((end - begin) * row_bytes)};
-        expect_finite_in(tensor, bytes);
+        expect_finite_in(tensor, source, bytes);
       } else {
         bytes = compute(tensor, source, begin, end, row_bytes, copies, scratch_[size_t(worker)]);
       }
@@ -118,22 +118,24 @@ class TensorWriter {
         continue;
       }
       source.read_row(row, scratch.values.data());
-      naming(tensor, [&] { encode_values(tensor.type, out, scratch.values.data(), source.n_cols); });
+      naming(tensor, source, [&] { encode_values(tensor.type, out, scratch.values.data(), source.n_cols); });
     }
-    if (copies) expect_finite_in(tensor, scratch.bytes);
+    if (copies) expect_finite_in(tensor, source, scratch.bytes);
     return scratch.bytes;
   }
 
-  static void expect_finite_in(const PlannedTensor& tensor, std::span<const std::byte> bytes) {
-    naming(tensor, [&] { expect_finite(tensor.type, bytes); });
+  static void expect_finite_in(const PlannedTensor& tensor, const Source& source,
+                               std::span<const std::byte> bytes) {
+    naming(tensor, source, [&] { expect_finite(tensor.type, bytes); });
   }
 
   template <class Work>
-  static void naming(const PlannedTensor& tensor, const Work& work) {
+  static void naming(const PlannedTensor& tensor, const Source& source, const Work& work) {
     try {
       work();
     } catch (const Error& e) {
-      fail("tensor '{}': {}", printable(tensor.hf_name.empty() ? tensor.name : tensor.hf_name), e.what());
+      fail("{}{}tensor '{}': {}", source.path, source.path.empty() ? "" : ": ",
+           printable(tensor.hf_name.empty() ? tensor.name : tensor.hf_name), e.what());
     }
   }
 
@@ -161,6 +163,7 @@ Source source_of(const PlannedTensor& tensor, const HfConfig& config, const HfWe
   } catch (const Error& e) {
     fail("{}: {}", weights.path_of(*tensor.hf), e.what());
   }
+  source.path = weights.path_of(*tensor.hf);
   source.head_dim = tensor.head_dim;
   source.add = tensor.add;
   return source;

@@ -15,6 +15,7 @@ struct ConvertLoraOptions {
   std::string outfile;  // "": NAME-lora-TYPE.gguf in the current folder, NAME of `input`
   std::string to_peft;  // folder to write in place of a GGUF file
   std::string outtype = "f32";    // f32, f16
+  int n_threads = 0;              // to compute with; 0: physical_cores()
   bool skip_unsupported = false;  // leave out what an adapter cannot express, with a warning
 };
 

@@ -12,6 +12,7 @@ namespace lora {
 
 struct Source {
   SafeTensor tensor;
+  std::string path;  // of the file it lies in, for messages; "": of none
   int64_t n_rows = 1, n_cols = 1;
   int64_t head_dim = 0;  // rows are reordered within heads of so many; 0: they stay
   float add = 0;         // to every value

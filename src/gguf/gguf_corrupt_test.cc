@@ -69,6 +69,25 @@ std::vector<Corruption> corrupt_headers() {
   Bytes big_endian;
   big_endian.raw("GGUF").u32(0x03000000).u64(0).u64(0);
   return {
+      {"Overlap",
+       Bytes()
+           .raw("GGUF")
+           .u32(3)
+           .u64(2)
+           .u64(0)
+           .string("a")
+           .u32(1)
+           .u64(16)
+           .u32(0)
+           .u64(0)
+           .string("b")
+           .u32(1)
+           .u64(8)
+           .u32(0)
+           .u64(32)
+           .raw(std::string(6 + 64, '\0'))
+           .data,
+       "tensors 'a' and 'b' overlap"},
       {"Empty", "", "not a GGUF file: it is empty"},
       {"OnlyHalfTheMagic", "GG", "not a GGUF file (magic 'GG'"},
       {"AnotherMagic", Bytes().raw("ggla").u32(1).u64(0).data, "not a GGUF file (magic 'ggla'"},

@@ -145,6 +145,18 @@ GgufTensor read_tensor_info(ByteCursor& in) {
   return tensor;
 }
 
+// Else a small file stands for any amount of data.
+void expect_apart(const std::vector<GgufTensor>& tensors, const std::string& path) {
+  std::vector<const GgufTensor*> by_place;
+  for (const GgufTensor& tensor : tensors) by_place.push_back(&tensor);
+  std::ranges::stable_sort(by_place, {}, [](const GgufTensor* t) { return t->data.data(); });
+  for (size_t i = 1; i < by_place.size(); ++i) {
+    const GgufTensor &before = *by_place[i - 1], &tensor = *by_place[i];
+    if (before.data.data() + before.data.size() > tensor.data.data())
+      fail("{}: tensors '{}' and '{}' overlap", path, printable(before.name), printable(tensor.name));
+  }
+}
+
 void place_tensor(GgufTensor& tensor, uint64_t offset, const ByteCursor& in, uint64_t data_start,
                   uint64_t alignment) {
   const uint64_t size = uint64_t(tensor_bytes(traits(tensor.type), {tensor.ne, size_t(tensor.n_dims)}));
@@ -194,6 +206,7 @@ Gguf Gguf::parse(std::span<const std::byte> bytes, const std::string& path) {
   for (size_t i = 0; i < offsets.size(); ++i)
     place_tensor(gguf.tensors_[i], offsets[i], in, data_start, alignment);
   gguf.index_tensors();
+  expect_apart(gguf.tensors_, path);
   return gguf;
 }
 

@@ -213,6 +213,24 @@ TEST(FileSizeLimit, IsAFailedWriteAndTrainingGoesOn) {
   EXPECT_EQ(folder.names(), (std::set<std::string>{"c.gguf", "model.gguf", "text.txt"}));
 }
 
+// Whose number the next file would get, and its messages.
+TEST(ClosedStreams, NoMessageGoesIntoAnOutput) {
+  const Folder folder;
+  folder.write("text.txt", ship_sentences());
+  const Args quantize = {"quantize", "model.gguf", "q.gguf", "Q4_0", "1", "--allow-requantize"};
+  ASSERT_EQ(folder.lora(quantize).status, 0);
+  const std::string quantized = folder.read("q.gguf");
+  ASSERT_EQ(folder.lora(kRun).status, 0);
+  const std::string adapter = folder.read("lora.gguf");
+  for (const char* closed : {"exec 2>&-", "exec <&- 2>&-", "exec >&- 2>&-", "exec <&- >&- 2>&-"}) {
+    for (const char* name : {"q.gguf", "lora.gguf", "c.gguf"}) std::filesystem::remove(folder.at(name));
+    EXPECT_EQ(lora_after(folder, closed, quantize).status, 0) << closed;
+    EXPECT_EQ(folder.read("q.gguf") == quantized, true) << closed;
+    EXPECT_EQ(lora_after(folder, closed, kRun).status, 0) << closed;
+    EXPECT_EQ(folder.read("lora.gguf") == adapter, true) << closed;
+  }
+}
+
 // "(3 of 5 layers kept)" of the line about memory.
 int layers_kept(const std::string& err) {
   const size_t at = err.find("activations (");

@@ -308,6 +308,18 @@ TEST_F(Training, PlotDrawsEveryRunWithItsHeldOutLoss) {
     EXPECT_THAT(svg, HasSubstr(text));
   EXPECT_EQ(svg.find("nan"), svg.npos);
   EXPECT_EQ(folder.lora({"plot", "m.jsonl", "-o", "loss.svg", "--x", "tokens"}).status, 0);
+  // Losses that do not differ, but for rounding, and such as no run has.
+  for (const char* loss : {"6.23832463", "1.1", "0", "1e308", "-1e308"}) {
+    std::string same;
+    for (int i = 1; i <= 8; ++i)
+      same += fmt::format("{{\"iter\":{},\"loss\":{},\"lr\":0.001,\"tokens\":16}}\n", i, loss);
+    folder.write("same.jsonl", same);
+    const RunResult plot =
+        folder.lora({"plot", "same.jsonl", "m.jsonl", "-o", "same.svg"}, {.timeout_s = 20});
+    EXPECT_EQ(plot.status, 0) << plot.err;
+    EXPECT_EQ(folder.read("same.svg").find("nan"), std::string::npos) << loss;
+    EXPECT_EQ(folder.read("same.svg").find("inf"), std::string::npos) << loss;
+  }
   EXPECT_THAT(folder.read("loss.svg"), HasSubstr("tokens trained on"));
   folder.write("bad.jsonl", folder.read("m.jsonl") + "{\"iter\":1}\n");
   expect_error(folder.lora({"plot", "bad.jsonl", "-o", "x.svg"}), 1,
