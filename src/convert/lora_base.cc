@@ -1,6 +1,7 @@
 #include "convert/lora_base.h"
 
 #include <filesystem>
+#include <memory>
 
 #include "adapter/peft_names.h"
 #include "base/error.h"
@@ -39,9 +40,12 @@ std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
 
 BaseWeight LoraBase::weight() const {
   if (gguf) return peft_base(*gguf).weight;
-  return [this](std::string_view tensor) {
-    const std::string folder = std::filesystem::path(config->path).parent_path();
-    const HfWeights weights = HfWeights::open(folder);
+  const std::string folder = std::filesystem::path(config->path).parent_path();
+  // Opened for the first tensor that is asked for: most adapters need none.
+  return [folder, facts = facts,
+          opened = std::make_shared<std::optional<HfWeights>>()](std::string_view tensor) {
+    if (!*opened) *opened = HfWeights::open(folder);
+    const HfWeights& weights = **opened;
     const auto module = peft_module(facts.architecture, tensor);
     const HfTensor* found = module ? weights.find(module->name + ".weight") : nullptr;
     if (found == nullptr || found->shape.size() != 2) {
