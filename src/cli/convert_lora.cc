@@ -31,8 +31,7 @@ int convert_lora_command(const std::vector<std::string>& args) {
         {{"--outtype", "TYPE", "", "tensor type: f32 or f16", one_of(options.outtype, {"f32", "f16"})},
          {"--skip-unsupported", "", "",
           "leave out what an adapter cannot express (DoRA's magnitudes, whole modules, biases, new tokens), "
-          "with "
-          "a warning that lists it",
+          "with a warning that lists it",
           turn(options.skip_unsupported)}}}}};
   const Given given = parse_flags(line, args);
   if (given.help) {

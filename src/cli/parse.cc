@@ -220,8 +220,8 @@ void warn_about_threads(const std::vector<Row>& rows, const Given& given) {
     const int n_cores = physical_cores();
     if (n_threads <= n_cores) return;
     put(stderr,
-        fmt::format("warning: --threads {}: this process has {} core{}; more threads than cores are slower\n",
-                    n_threads, n_cores, n_cores == 1 ? "" : "s"));
+        fmt::format("warning: --threads {}: this process has {}; more threads than cores are slower\n",
+                    n_threads, count_of(n_cores, "core")));
   }
 }
 

@@ -1,7 +1,6 @@
 // `lora plot`: metrics files of one or more runs as one picture.
 #include <fmt/format.h>
 
-#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 

@@ -52,11 +52,7 @@ BaseWeight LoraBase::weight() const {
       fail("{}: tensor {}: not found as a matrix; give the model as GGUF", folder, printable(tensor));
     }
     if (found->dtype != "F32" && found->dtype != "F16" && found->dtype != "BF16") {
-      fail(
-          "{}: tensor {}: its {} numbers are not those that the training started from: the model is needed "
-          "as "
-          "F32, F16 or BF16",
-          folder, printable(tensor), printable(found->dtype));
+      refuse_base_type(folder, tensor, found->dtype);
     }
     std::vector<std::byte> buffer;
     std::vector<float> values = weights.load(*found, buffer).to_f32();

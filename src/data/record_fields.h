@@ -1,9 +1,10 @@
 // The fields of a record, of a message and of a SillyTavern line, so that none goes unheeded:
 //
-//   read      by record.cc: honoured
-//   refused   would change what is learned, in a way that cannot be followed here; an error where they are
-//   filled expected  what SillyTavern keeps for itself; nothing is said of them ignored   all others; they
-//   are listed
+// - read: by record.cc, honoured;
+// - refused: would change what is learned, in a way that cannot be followed here; an error where they are
+//   filled;
+// - expected: what SillyTavern keeps for itself; nothing is said of them;
+// - ignored: all others; they are listed.
 //
 // A value that says nothing (null, "", [], {}, in a .csv also these as text) is as if the field were not
 // there.
