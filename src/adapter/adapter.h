@@ -105,6 +105,9 @@ Adapter parse_adapter_ggla(std::span<const std::byte> bytes, const std::string& 
 // the tensor, also where its numbers are not those that a training starts from (a quantized type).
 using BaseWeight = std::function<std::vector<float>(std::string_view tensor)>;
 
+// The error for the latter.
+[[noreturn]] void refuse_base_type(const std::string& path, std::string_view tensor, std::string_view type);
+
 // What a folder of PEFT or MLX does not tell about its base model.
 struct PeftBase {
   std::string architecture;           // general.architecture

@@ -200,6 +200,13 @@ void refuse_weights_beside(const std::string& folder, std::vector<LeftOut>* left
 
 }  // namespace
 
+void refuse_base_type(const std::string& path, std::string_view tensor, std::string_view type) {
+  fail(
+      "{}: tensor {}: its {} numbers are not those that the training started from: "
+      "the model is needed as F32, F16 or BF16",
+      path, printable(tensor), printable(type));
+}
+
 PeftBase peft_base(const Gguf& base) {
   PeftBase result;
   result.architecture = base.get_string("general.architecture").value_or("");
@@ -213,11 +220,7 @@ PeftBase peft_base(const Gguf& base) {
     const GgufTensor* tensor = base.find_tensor(name);
     if (tensor == nullptr) fail("{}: tensor {}: missing", base.path(), printable(name));
     if (tensor->type != Type::F32 && tensor->type != Type::F16 && tensor->type != Type::BF16) {
-      fail(
-          "{}: tensor {}: its {} numbers are not those that the training started from: the model is needed "
-          "as "
-          "F32, F16 or BF16",
-          base.path(), printable(name), traits(tensor->type).name);
+      refuse_base_type(base.path(), name, traits(tensor->type).name);
     }
     std::vector<float> values(size_t(tensor->n_elements()));
     traits(tensor->type).decode(values.data(), tensor->data.data(), tensor->n_elements());

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "adapter/pairs.h"
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/file_kind.h"
@@ -135,8 +136,7 @@ LoraStart start_of(const Json& value, const std::string& path) {
   constexpr const char* kWayOut =
       "; a plain LoRA is what PEFT's save_pretrained writes with path_initial_model_for_weight_conversion "
       "(LLaMA-Factory: the folder pissa_converted), or, where the model given is the changed one, what this "
-      "says "
-      "with init_lora_weights true";
+      "says with init_lora_weights true";
   if (value.is_boolean() || value.is_null()) return LoraStart::plain;
   if (!value.is_string()) {
     fail("{}: init_lora_weights: expected a word, true or false, found {}", path, value.type_name());
@@ -145,10 +145,7 @@ LoraStart start_of(const Json& value, const std::string& path) {
   for (const Initializer& row : kInitializers) {
     const bool is_family = row.word.ends_with('*');
     const std::string_view stem = row.word.substr(0, row.word.size() - (is_family ? 1 : 0));
-    const bool same =
-        std::equal(stem.begin(), stem.end(), word.begin(),
-                   word.begin() + std::ptrdiff_t(std::min(word.size(), stem.size())),
-                   [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b); });
+    const bool same = equal_in_any_case(stem, std::string_view(word).substr(0, stem.size()));
     if (!same || (!is_family && word.size() != stem.size())) continue;
     if (row.refused) fail("{}: init_lora_weights: {} {}{}", path, printable(word), row.refused, kWayOut);
     return row.start;

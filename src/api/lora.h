@@ -17,7 +17,8 @@
 //
 // No signal handler is installed. A model's file is mapped while an object uses it: replace it by a rename.
 // One that is cut short or overwritten in place, or whose disk fails, ends the program by SIGBUS, as mapped
-// files do.
+// files do. If less than a page is cut off, no signal comes: then nothing can be saved until the object is
+// gone; others work on.
 #pragma once
 
 #include <cstdint>

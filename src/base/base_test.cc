@@ -202,6 +202,20 @@ TEST(Files, AppendFileKeepsTheLinesAskedFor) {
   std::filesystem::remove(path);
 }
 
+TEST(Files, AppendFileThatIsRefusedIsClosed) {
+  const std::string path = scratch("refused");
+  std::ofstream(path) << "a line\n";
+  const auto n_open = [] {
+    const std::filesystem::directory_iterator all("/proc/self/fd");
+    return std::distance(begin(all), end(all));
+  };
+  const auto before = n_open();
+  EXPECT_THROW(AppendFile(path, [](auto) -> bool { fail("not a line"); }), Error);
+  EXPECT_EQ(n_open(), before);
+  EXPECT_EQ(read(path), "a line\n");
+  std::filesystem::remove(path);
+}
+
 TEST(Machine, TellsCoresAndMemory) {
   EXPECT_GE(physical_cores(), 1);
   EXPECT_LE(physical_cores(), int(std::thread::hardware_concurrency()));

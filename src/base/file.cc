@@ -115,7 +115,9 @@ AtomicFile::AtomicFile(std::string path)
   // As far as it is allowed: a file system may have neither.
   [[maybe_unused]] const bool owner =
       ::fchown(fd_, st.st_uid, st.st_gid) == 0 || ::fchown(fd_, -1, st.st_gid) == 0;
-  [[maybe_unused]] const bool mode = ::fchmod(fd_, st.st_mode & 0777) == 0;
+  struct stat now;
+  const bool same_group = ::fstat(fd_, &now) == 0 && now.st_gid == st.st_gid;
+  [[maybe_unused]] const bool mode = ::fchmod(fd_, st.st_mode & (same_group ? 0777 : 0707)) == 0;
 }
 
 AtomicFile::~AtomicFile() {
@@ -172,14 +174,16 @@ void AtomicFile::commit() {
   hold_ = {};
 }
 
-AppendFile::AppendFile(std::string path, const std::function<bool(std::string_view)>& keep)
-    : path_(std::move(path)) {
+// Delegates, so that the destructor closes the file when the rest throws.
+AppendFile::AppendFile(std::string path, const std::function<bool(std::string_view)>& keep) : AppendFile() {
+  path_ = std::move(path);
   constexpr int kFlags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-  fd_ = ::open(output_target(path_).c_str(), kFlags, 0666);
+  const std::string target = output_target(path_);
+  fd_ = ::open(target.c_str(), kFlags, 0666);
   if (fd_ < 0) fail("{}: cannot create: {}", path_, reason());
   size_t kept = 0;
   {
-    const MappedFile before(path_);
+    const MappedFile before(target);
     const std::string_view text = before.text();
     for (size_t end; (end = text.find('\n', kept)) != std::string_view::npos; kept = end + 1) {
       if (!keep(text.substr(kept, end - kept))) break;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/ascii.h"
 #include "base/error.h"
 
 namespace lora {
@@ -67,19 +68,11 @@ constexpr Magic kMagics[] = {
     {"{\"error\"", kRefusal},
 };
 
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c;
-}
-
 bool is_web_page(std::string_view text) {
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
   text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
   for (const std::string_view begin : {"<!doctype html"sv, "<html"sv, "<head"sv, "<?xml"sv}) {
-    const std::string_view found = text.substr(0, begin.size());
-    if (std::equal(begin.begin(), begin.end(), found.begin(), found.end(),
-                   [](char a, char b) { return a == lower(b); })) {
-      return true;
-    }
+    if (equal_in_any_case(begin, text.substr(0, begin.size()))) return true;
   }
   return false;
 }

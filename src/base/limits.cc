@@ -116,14 +116,6 @@ std::vector<std::string> group_folders(const std::string& root, const Hierarchy&
   return folders;
 }
 
-// The number that a file begins with; nullopt where it is "max" or cannot be read.
-std::optional<uint64_t> number_in(const std::string& path) {
-  std::ifstream in(path);
-  uint64_t value = 0;
-  if (!(in >> value)) return std::nullopt;
-  return value;
-}
-
 // The sum of some of the "NAME NUMBER" lines of memory.stat, each of which may be missing.
 uint64_t sum_of(const std::string& path, std::initializer_list<std::string_view> names) {
   std::ifstream in(path);
@@ -146,6 +138,13 @@ uint64_t room(uint64_t limit, std::optional<uint64_t> used, uint64_t cache) {
 
 }  // namespace
 
+std::optional<uint64_t> first_number(const std::string& path) {
+  std::ifstream in(path);
+  uint64_t value = 0;
+  if (!(in >> value)) return std::nullopt;
+  return value;
+}
+
 std::optional<uint64_t> kilobyte_field(const std::string& path, const std::string& name) {
   std::ifstream in(path);
   for (std::string line; std::getline(in, line);) {
@@ -160,16 +159,16 @@ std::optional<uint64_t> kilobyte_field(const std::string& path, const std::strin
 std::optional<uint64_t> free_memory(const std::string& root) {
   std::optional<uint64_t> least = kilobyte_field(root + "/proc/meminfo", "MemAvailable:");
   for (const std::string& folder : group_folders(root, unified())) {
-    std::optional<uint64_t> limit = number_in(folder + "/memory.max");
-    tighten(limit, number_in(folder + "/memory.high"));  // beyond it a group is slowed down to a crawl
+    std::optional<uint64_t> limit = first_number(folder + "/memory.max");
+    tighten(limit, first_number(folder + "/memory.high"));  // beyond it a group is slowed down to a crawl
     if (!limit) continue;
     const uint64_t cache =
         sum_of(folder + "/memory.stat", {"inactive_file", "active_file", "slab_reclaimable"});
-    tighten(least, room(*limit, number_in(folder + "/memory.current"), cache));
+    tighten(least, room(*limit, first_number(folder + "/memory.current"), cache));
   }
   for (const std::string& folder : group_folders(root, memory_v1())) {
     constexpr uint64_t kNoLimit = uint64_t{1} << 62;  // version 1 writes the largest multiple of a page
-    std::optional<uint64_t> limit = number_in(folder + "/memory.limit_in_bytes");
+    std::optional<uint64_t> limit = first_number(folder + "/memory.limit_in_bytes");
     // Of the groups above, which a container may not see.
     if (const uint64_t above = sum_of(folder + "/memory.stat", {"hierarchical_memory_limit"}))
       tighten(limit, above);
@@ -177,7 +176,7 @@ std::optional<uint64_t> free_memory(const std::string& root) {
     const uint64_t cache =
         std::max(sum_of(folder + "/memory.stat", {"total_inactive_file", "total_active_file"}),
                  sum_of(folder + "/memory.stat", {"inactive_file", "active_file"}));
-    tighten(least, room(*limit, number_in(folder + "/memory.usage_in_bytes"), cache));
+    tighten(least, room(*limit, first_number(folder + "/memory.usage_in_bytes"), cache));
   }
   return least;
 }

@@ -18,6 +18,9 @@ std::optional<uint64_t> free_memory(const std::string& root = "");
 // Processors' worth of time that the tightest quota allows; nullopt: there is none.
 std::optional<double> cpu_quota(const std::string& root = "");
 
+// The number that a file of /proc or /sys begins with; nullopt where it is "max" or cannot be read.
+std::optional<uint64_t> first_number(const std::string& path);
+
 // A "Name:   123 kB" line of a file, in bytes; nullopt if it is not there.
 std::optional<uint64_t> kilobyte_field(const std::string& path, const std::string& name);
 

@@ -27,7 +27,7 @@ struct Mapping {
   Mapping* next = nullptr;
 };
 std::atomic<Mapping*> mappings{nullptr};
-std::atomic<bool> any_lost{false};
+std::atomic<bool> catches{false}, any_lost{false};
 std::mutex mutex;  // of those who change the list, and of paths
 
 // Async-signal-safe. nullptr: none.
@@ -63,16 +63,27 @@ void on_bus_error(int number, siginfo_t* info, void*) {
   errno = saved_errno;
 }
 
-void look(Mapping& m) {
+bool is_cut(const Mapping& m) {
   struct stat st;
   // Replaced by a rename, it is another file, and the mapped one is whole.
-  if (::stat(m.path.c_str(), &st) != 0 || st.st_dev != m.device || st.st_ino != m.inode) return;
-  if (size_t(st.st_size) < m.size) lose(m);
+  return ::stat(m.path.c_str(), &st) == 0 && st.st_dev == m.device && st.st_ino == m.inode &&
+         size_t(st.st_size) < m.size;
+}
+
+std::string text_of(const std::string& path) {
+  return fmt::format("{}: cannot be read any more: it was cut short or its disk failed while it was in use",
+                     path);
+}
+
+void lose_or_throw(Mapping& m) {
+  if (!catches) throw Error(text_of(m.path));
+  lose(m);
 }
 
 }  // namespace
 
 void catch_lost_pages() {
+  catches = true;
   struct sigaction action = {};
   action.sa_sigaction = on_bus_error;
   sigemptyset(&action.sa_mask);
@@ -87,8 +98,7 @@ std::string lost_pages() {
   for (const Mapping* m = mappings.load(); m; m = m->next) {
     if (m->lost) path = m->path;
   }
-  return fmt::format("{}: cannot be read any more: it was cut short or its disk failed while it was in use",
-                     path);
+  return text_of(path);
 }
 
 void expect_no_lost_pages() {
@@ -120,18 +130,19 @@ void end_mapping(const void* data) {
   const std::lock_guard lock(mutex);
   Mapping* m = find(reinterpret_cast<uintptr_t>(data));
   if (!m) return;
-  look(*m);
+  if (catches && is_cut(*m)) lose(*m);
   m->end = 0;
 }
 
 void note_unreadable(const void* address) {
-  if (Mapping* m = find(reinterpret_cast<uintptr_t>(address))) lose(*m);
+  const std::lock_guard lock(mutex);
+  if (Mapping* m = find(reinterpret_cast<uintptr_t>(address))) lose_or_throw(*m);
 }
 
 void look_for_cut_files() {
   const std::lock_guard lock(mutex);
   for (Mapping* m = mappings.load(); m; m = m->next) {
-    if (m->end.load() != 0) look(*m);
+    if (m->end.load() != 0 && is_cut(*m)) lose_or_throw(*m);
   }
 }
 

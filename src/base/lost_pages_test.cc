@@ -122,14 +122,45 @@ TEST_F(LostPages, NothingIsWrittenOfAFileThatIsClosedAlready) {
                   out.write(std::to_string(read));
                   out.commit();
                 } catch (const Error&) {
-                  for (const std::string& name : files_in(testing::TempDir())) {
-                    if ((testing::TempDir() + name).starts_with(out_path)) return 3;  // or its temporary file
+                  for (const std::string& name : files_in(folder())) {
+                    if (scratch(name).starts_with(out_path)) return 3;  // or its temporary file
                   }
                   throw;
                 }
                 return 0;
               }),
               testing::ExitedWithCode(7), "/closed: cannot be read any more");
+}
+
+// A program that links the library and catches nothing: its other files are whole.
+TEST_F(LostPages, WithoutAHandlerALossEndsWithItsMapping) {
+  EXPECT_EXIT(run([] {
+                const auto is_written = [] {
+                  try {
+                    AtomicFile out(scratch("later"));
+                    out.write("text");
+                    out.commit();
+                  } catch (const Error&) {
+                    return false;
+                  }
+                  expect_no_lost_pages();
+                  return true;
+                };
+                for (const size_t left : {size_t{0}, kBytes - 100}) {
+                  const std::string path = new_file("cut");
+                  const MappedFile file(path);
+                  std::filesystem::resize_file(path, left);
+                  if (is_written()) return 3;
+                  try {
+                    AtomicFile out(scratch("copy"));
+                    out.write_at(0, file.bytes().data(), file.bytes().size());
+                    if (left == 0) return 4;
+                  } catch (const Error&) {
+                  }
+                }
+                return is_written() ? 0 : 5;
+              }),
+              testing::ExitedWithCode(0), "");
 }
 
 // The kernel's own reading of it says EFAULT, to programs that catch no SIGBUS, too.

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <fstream>
 #include <memory>
 #include <set>
 #include <string>
@@ -27,13 +26,6 @@
 
 namespace lora {
 namespace {
-
-// The number in a one-line file of /proc or /sys; -1 where there is none ("max", no file).
-int64_t number_in(const std::string& path) {
-  std::ifstream in(path);
-  int64_t value = -1;
-  return in >> value ? value : -1;
-}
 
 // A line of /proc/self/status, in bytes; 0 if it is not there.
 uint64_t own_bytes(const char* name) {
@@ -105,8 +97,12 @@ int physical_cores() {
   std::set<std::pair<int64_t, int64_t>> cores;
   for (int cpu : allowed_processors()) {
     const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
-    const int64_t core = number_in(folder + "core_id");
-    cores.emplace(number_in(folder + "physical_package_id"), core < 0 ? cpu + (1 << 20) : core);
+    // The system writes -1, too, where it does not know.
+    const auto number = [&](const char* name) {
+      return int64_t(first_number(folder + name).value_or(uint64_t(-1)));
+    };
+    const int64_t core = number("core_id");
+    cores.emplace(number("physical_package_id"), core < 0 ? cpu + (1 << 20) : core);
   }
   const double n = double(cores.size());
   return std::max(1, int(std::min(n, cpu_quota().value_or(n))));

@@ -82,7 +82,10 @@ bool is_text_of_lock(std::string_view text) {
 std::string read_text(int fd) {
   char text[64];
   const ssize_t n = ::pread(fd, text, sizeof text, 0);
-  return n > 0 ? std::string(text, size_t(n)) : "";
+  if (n <= 0) return "";
+  const std::string read(text, size_t(n));
+  // After a power cut a file may have its length and zeros: as good as empty.
+  return n < ssize_t{sizeof text} && read.find_first_not_of('\0') == read.npos ? "" : read;
 }
 
 // Of a file that is locked; who has just taken it needs a moment to write it.

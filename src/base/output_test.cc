@@ -306,6 +306,15 @@ TEST_F(Outputs, OfManyProcessesOneWritesAtATime) {
   EXPECT_EQ(names(), Names{"out"});
 }
 
+// The length of a lock's text, and zeros for it.
+TEST_F(Outputs, ALockThatAPowerCutEmptiedIsFree) {
+  for (const size_t n : {size_t{0}, size_t{1}, size_t{23}}) {
+    put("out.lora-lock", std::string(n, '\0'));
+    EXPECT_EQ(error_of([&] { write(out, "new"); }), "") << n;
+    EXPECT_EQ(names(), Names{"out"}) << n;
+  }
+}
+
 TEST_F(Outputs, AFileThatIsNoLockIsLeftAlone) {
   const std::string lock = out + ".lora-lock";
   const std::pair<const char*, std::function<void()>> plants[] = {
@@ -313,6 +322,7 @@ TEST_F(Outputs, AFileThatIsNoLockIsLeftAlone) {
       {"a link to nothing", [&] { fs::create_symlink(folder + "nothing", lock); }},
       {"a hard link", [&] { fs::create_hard_link(folder + "victim", lock); }},
       {"a hard link to a text like a lock's", [&] { fs::create_hard_link(folder + "like", lock); }},
+      {"many zeros", [&] { std::ofstream(lock) << std::string(4096, '\0'); }},
       {"a text", [&] { std::ofstream(lock) << "something of mine"; }},
       {"a FIFO", [&] { ::mkfifo(lock.c_str(), 0666); }},
       {"a folder", [&] { fs::create_directories(lock); }},
@@ -330,13 +340,15 @@ TEST_F(Outputs, AFileThatIsNoLockIsLeftAlone) {
   }
 }
 
-// A file system without locks, as the system calls show it.
-TEST_F(Outputs, WithoutLocksTheWorkGoesOnAndSaysSo) {
-  const auto without_locks = [&] {
+// The exit status of a process that does the work where a system call always fails: 0, 1 for an Error, 77 if
+// calls cannot be filtered here.
+int status_without(uint32_t call, uint32_t failure, const std::function<void()>& work) {
+  const pid_t child = ::fork();
+  if (child == 0) {
     sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_flock, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOLCK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | failure),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     const sock_fprog program = {4, code};
@@ -344,19 +356,37 @@ TEST_F(Outputs, WithoutLocksTheWorkGoesOnAndSaysSo) {
         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
       ::_exit(77);
     try {
-      Hold hold = hold_new(out, {}, [&](std::string_view line) { put("said", std::string(line)); });
-      write(out, "new");
+      work();
     } catch (const Error&) {
       ::_exit(1);
     }
     ::_exit(0);
-  };
-  put("out" + kStale, "perhaps another's");
-  const pid_t child = ::fork();
-  if (child == 0) without_locks();
+  }
   int status = -1;
   ::waitpid(child, &status, 0);
-  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "system calls cannot be filtered here";
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+// What a group may do stays that group's: the new file's other one is not given it.
+TEST_F(Outputs, WithoutTheGroupOfWhatTheyReplaceNoGroupReadsThem) {
+  put("out", "old");
+  if (::chown(out.c_str(), uid_t(-1), 12345) != 0) GTEST_SKIP() << "files have no other group here";
+  ::chmod(out.c_str(), 0664);
+  const int status = status_without(__NR_fchown, EPERM, [&] { write(out, "new"); });
+  if (status == 77) GTEST_SKIP() << "system calls cannot be filtered here";
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(text("out"), "new");
+  EXPECT_EQ(mode_of(out), mode_t{0604});
+}
+
+// A file system without locks, as the system calls show it.
+TEST_F(Outputs, WithoutLocksTheWorkGoesOnAndSaysSo) {
+  put("out" + kStale, "perhaps another's");
+  const int status = status_without(__NR_flock, ENOLCK, [&] {
+    Hold hold = hold_new(out, {}, [&](std::string_view line) { put("said", std::string(line)); });
+    write(out, "new");
+  });
+  if (status == 77) GTEST_SKIP() << "system calls cannot be filtered here";
   EXPECT_EQ(status, 0);
   EXPECT_EQ(text("out"), "new");
   EXPECT_THAT(text("said"),

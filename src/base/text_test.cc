@@ -4,7 +4,6 @@
 
 #include <array>
 #include <limits>
-#include <vector>
 
 #include "base/ascii.h"
 #include "base/byte_cursor.h"
@@ -99,6 +98,17 @@ TEST(CountOf, OneIsNotSeveral) {
   EXPECT_EQ(count_of(0, "sample"), "0 samples");
   EXPECT_EQ(count_of(1, "sample"), "1 sample");
   EXPECT_EQ(count_of(2, "sample"), "2 samples");
+  EXPECT_EQ(count_of(1, "matrix", "matrices"), "1 matrix");
+  EXPECT_EQ(count_of(0, "matrix", "matrices"), "0 matrices");
+}
+
+TEST(ListOf, NamesTheFirst) {
+  EXPECT_EQ(list_of({}, 2), "");
+  EXPECT_EQ(list_of({"a"}, 2), "a");
+  EXPECT_EQ(list_of({"a", "b"}, 2), "a, b");
+  EXPECT_EQ(list_of({"a", "b", "c", "d"}, 2), "a, b and 2 more");
+  EXPECT_EQ(list_of({"a", "b", "c"}, 3, " and "), "a, b and c");
+  EXPECT_EQ(list_of({"a", "b", "c"}, 2, " and "), "a, b and 1 more");
 }
 
 TEST(ByteCursor, ReadsInOrderAndNeverBeyondTheEnd) {

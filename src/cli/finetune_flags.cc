@@ -153,8 +153,8 @@ FlagGroup optimizer_flags(FinetuneOptions& o) {
           {"--adam-gclip", "F", "", "limit on the norm of the gradient; 0: none",
            number(o.adam_gclip, kAtLeastZero)},
           {"--adam-epsf", "F", "",
-           "stop when the loss of training changes by a smaller part from one iteration to the next; 0: "
-           "never",
+           "stop when the loss of training changes by a smaller part from one iteration to the next; "
+           "0: never",
            number(o.adam_epsf)},
           {"--opt-past", "N", "iterations", "how far --opt-delta looks back; 0: no such test",
            integer(o.opt_past, -kAnyCount)},
@@ -162,8 +162,8 @@ FlagGroup optimizer_flags(FinetuneOptions& o) {
            "stop when the loss of training changes by a smaller part in so many; 0: never",
            number(o.opt_delta)},
           {"--opt-max-no-improvement", "N", "iterations",
-           "stop after so long without a new lowest loss of training (--patience: of held-out data); 0: "
-           "never",
+           "stop after so long without a new lowest loss of training (--patience: of held-out data); "
+           "0: never",
            integer(o.opt_max_no_improvement, -kAnyCount)},
           {"-s,--seed", "N", "", "one seed, one result; -1: random, or the resumed checkpoint's",
            integer(o.seed, -1, std::numeric_limits<int64_t>::max())},

@@ -30,10 +30,10 @@ int imatrix_command(const std::vector<std::string>& args) {
     print(help_page(line));
     return 0;
   }
+  catch_stop_signals();
   const Hold hold = hold_new(out, std::vector{options.model, source.file},
                              [](std::string_view said) { say(stderr, said); });
   options.text = read_text(source, given, LineEnds::unix);
-  catch_stop_signals();
 
   Imatrix imatrix;
   imatrix.datasets = {source.file.empty() ? "prompt"

@@ -28,6 +28,7 @@ struct Sums {
 
 EvalResult collect_imatrix(Imatrix& imatrix, const EvalOptions& options, EvalEvents events) {
   std::map<std::string, Sums, std::less<>> sums;
+  events.on_open = [&](const Gguf& model) { imatrix.model = model.get_string("general.name").value_or(""); };
   events.on_input = [&](std::string_view tensor, const float* x, int64_t n_tokens, int64_t n_cols) {
     // Not the output matrix: it gets many bits anyway, and its input says little about the vocabulary.
     if (!tensor.starts_with("blk.")) return;
@@ -41,7 +42,6 @@ EvalResult collect_imatrix(Imatrix& imatrix, const EvalOptions& options, EvalEve
     if (shown) shown(window, n_windows, so_far);
   };
   imatrix.chunk_size = options.n_ctx;
-  imatrix.model = Gguf::open(options.model).get_string("general.name").value_or("");
   const EvalResult result = evaluate(options, events);
   for (const auto& [name, sum] : sums) {
     for (const double square : sum.squares) {

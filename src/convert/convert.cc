@@ -219,6 +219,7 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
   const std::vector<std::vector<size_t>> parts = split(plan, options.split_max_bytes);
   for (size_t part = 0; part < parts.size(); ++part) {
     result.files.push_back(path_of_part(path, part, parts.size()));
+    if (part == 0) continue;
     expect_new(result.files.back(), {&options.folder, 1});
     output_target(result.files.back());
   }

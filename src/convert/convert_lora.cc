@@ -11,6 +11,7 @@
 #include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/plural.h"
 #include "base/printable.h"
 #include "base/same_file.h"
 #include "convert/file_name.h"
@@ -117,16 +118,13 @@ void fit_to_base(Adapter& adapter, const LoraBase& base, const std::string& path
 }
 
 // "left out: DoRA adapters are not supported (use_dora, tensor ..., and 40 more); ..."
-std::string list_of(const std::vector<LeftOut>& left_out) {
-  constexpr size_t n_named = 8;
+std::string line_of(const std::vector<LeftOut>& left_out) {
   std::map<std::string, std::vector<std::string>> by_reason;
   for (const LeftOut& one : left_out) by_reason[one.why].push_back(one.what);
   std::string text = "warning: left out: ";
   for (const auto& [why, what] : by_reason) {
     if (!text.ends_with(": ")) text += "; ";
-    text += fmt::format(
-        "{} ({}", why, fmt::join(what.begin(), what.begin() + int64_t(std::min(what.size(), n_named)), ", "));
-    text += what.size() > n_named ? fmt::format(" and {} more)", what.size() - n_named) : ")";
+    text += fmt::format("{} ({})", why, list_of(what, 8));
   }
   return text;
 }
@@ -203,7 +201,7 @@ ConvertLoraResult convert_lora(const ConvertLoraOptions& options,
   }
   if (read.base) fit_to_base(adapter, *read.base, options.input, may_leave_out);
   if (adapter.pairs.empty()) fail("{}: nothing is left to convert", options.input);
-  if (!left_out.empty()) say(list_of(left_out));
+  if (!left_out.empty()) say(line_of(left_out));
 
   if (adapter.name.empty()) adapter.name = name;
   if (options.to_peft.empty()) {

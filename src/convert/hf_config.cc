@@ -68,7 +68,7 @@ struct Fields {
   }
 };
 
-const HfArchitecture* find_class(const json& root, const std::string& path) {
+void find_class(const json& root, const std::string& path, HfConfig& config) {
   const json* classes = json_field(root, "architectures");
   if (!classes || !classes->is_array() || classes->empty() || !classes->front().is_string()) {
     fail("{}: architectures: missing: not the config.json of a language model?", path);
@@ -76,10 +76,14 @@ const HfArchitecture* find_class(const json& root, const std::string& path) {
   const auto name = classes->front().get<std::string>();
   std::string known;
   for (const HfArchitecture& row : hf_architectures()) {
-    for (const std::string_view known_class : row.classes) {
-      if (known_class == name) return &row;
+    for (const HfClass& known_class : row.classes) {
+      if (known_class.name == name) {
+        config.architecture = &row;
+        config.hf_class = &known_class;
+        return;
+      }
       if (!known.empty()) known += ", ";
-      known += known_class;
+      known += known_class.name;
     }
   }
   fail("{}: architecture '{}' is not supported (known: {})", path, printable(name), known);
@@ -189,8 +193,7 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   json root = parse_json_object(text, path);
   HfConfig config;
   config.path = path;
-  config.architecture = find_class(root, path);
-  config.hf_class = root["architectures"].front().get<std::string>();
+  find_class(root, path, config);
   // The language model of one that also sees.
   if (const json* inner = json_field(root, "text_config"); inner && inner->is_object()) {
     const json copy = *inner;

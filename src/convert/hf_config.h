@@ -26,7 +26,7 @@ struct HfRope {
 struct HfConfig {
   std::string path;
   const HfArchitecture* architecture = nullptr;
-  std::string hf_class;  // "LlamaForCausalLM"
+  const HfClass* hf_class = nullptr;  // "LlamaForCausalLM"
   int64_t n_layer = 0, n_embd = 0, n_ff = 0, n_vocab = 0, n_ctx = 0;
   int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
   bool states_head_dim = false;
@@ -43,9 +43,9 @@ struct HfConfig {
   std::string unreadable_quantization;   // what quantized the weights, where that cannot be read
 
   int64_t size(Dim dim) const;
-  // Whether the token embedding is the output, too. Gemma's classes tie the two unless told otherwise, others
-  // do where no weight of the output is there.
-  bool is_tied(bool has_output) const { return tied.value_or(architecture->norms_lack_one || !has_output); }
+  // Whether the token embedding is the output, too. Some classes tie the two unless told otherwise, others do
+  // where no weight of the output is there.
+  bool is_tied(bool has_output) const { return tied.value_or(architecture->tied_by_default || !has_output); }
   int64_t n_rot() const { return int64_t(double(head_dim) * rotary_part); }
 };
 

@@ -1,7 +1,5 @@
 #include "convert/hf_unheld.h"
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "base/printable.h"
 #include "convert/json_file.h"
@@ -11,47 +9,13 @@ namespace {
 
 using nlohmann::json;
 
-// What programs compute for an architecture of GGUF, whatever config.json says.
-struct Held {
-  std::string_view architecture;
-  const char* activation_key;
-  std::string_view activation;
-  int64_t window_period = 0;  // every n-th layer has no sliding window; 0: no layer has one
-  bool own_window = false;    // what becomes of a window is up to the programs
-  bool rope_freqs = false;    // rotary scaling of Llama 3, as a tensor
-  bool rope_factors = false;  // longrope, as two tensors
-  bool partial_rotary = false;
-  int64_t large = 0;  // so many layers: attention is scaled by hidden_size / heads, not by head_dim
-};
-constexpr Held kHeld[] = {
-    {.architecture = "llama", .activation_key = "hidden_act", .activation = "silu", .rope_freqs = true},
-    {.architecture = "qwen2", .activation_key = "hidden_act", .activation = "silu"},
-    {.architecture = "qwen3", .activation_key = "hidden_act", .activation = "silu"},
-    {.architecture = "gemma2",
-     .activation_key = "hidden_activation",
-     .activation = "gelu_pytorch_tanh",
-     .window_period = 2,
-     .large = 46},
-    {.architecture = "gemma3",
-     .activation_key = "hidden_activation",
-     .activation = "gelu_pytorch_tanh",
-     .window_period = 6,
-     .large = 62},
-    {.architecture = "phi3",
-     .activation_key = "hidden_act",
-     .activation = "silu",
-     .own_window = true,
-     .rope_factors = true,
-     .partial_rotary = true},
-};
-
 struct Checker {
   const json& root;
   const HfConfig& config;
-  const Held& held;
+  const HfComputed& held;
 
   [[noreturn]] void refuse(std::string_view key, std::string_view value, std::string_view why) const {
-    fail("{}: {}: {}: GGUF's {} {}", config.path, key, printable(value), held.architecture, why);
+    fail("{}: {}: {}: GGUF's {} {}", config.path, key, printable(value), config.architecture->name, why);
   }
 
   void check_activation() const {
@@ -72,7 +36,7 @@ struct Checker {
   bool slides() const {
     if (!config.sliding_window || *config.sliding_window >= config.n_ctx) return false;
     if (const auto use = json_bool(root, "use_sliding_window")) return *use;
-    return config.hf_class != "LlamaForCausalLM" && !config.hf_class.starts_with("Qwen");
+    return config.hf_class->window_by_default;
   }
 
   void check_layer_types(bool slides_at_all) const {
@@ -107,12 +71,12 @@ struct Checker {
     lines.push_back(fmt::format(
         "sliding_window: {} is not kept, GGUF's {} has none: beyond so many tokens the model looks "
         "further back than it learned to",
-        *config.sliding_window, held.architecture));
+        *config.sliding_window, config.architecture->name));
   }
 
-  // Of Gemma's: what its attention is scaled by, and how it and the output are capped.
-  void check_gemma() const {
-    if (!config.architecture->norms_lack_one) return;
+  // What attention is scaled by, and how it and the output are capped.
+  void check_scales() const {
+    if (!held.query_scalar) return;
     constexpr int64_t class_default = 256;
     const double scalar = json_number(root, "query_pre_attn_scalar").value_or(class_default);
     const double computed = config.n_layer == held.large ? double(config.n_embd) / double(config.n_head)
@@ -123,7 +87,7 @@ struct Checker {
     }
     for (const auto& [key, cap] : {std::pair("attn_logit_softcapping", config.attn_softcap),
                                    std::pair("final_logit_softcapping", config.final_softcap)}) {
-      if (config.architecture->always_tied) {  // Gemma 2
+      if (held.caps_logits) {
         if (root.contains(key) && !cap) refuse(key, "null", "caps them");
       } else if (cap) {
         refuse(key, fmt::format("{}", *cap), "caps none");
@@ -137,14 +101,12 @@ struct Checker {
 }  // namespace
 
 std::vector<std::string> check_unheld(const json& root, const HfConfig& config) {
-  const auto held = std::ranges::find(kHeld, config.architecture->name, &Held::architecture);
   std::vector<std::string> lines;
-  if (held == std::end(kHeld)) return lines;
-  const Checker checker{root, config, *held};
+  const Checker checker{root, config, config.architecture->computed};
   checker.check_activation();
   checker.check_rope();
   checker.check_window(lines);
-  checker.check_gemma();
+  checker.check_scales();
   if (config.rope.type == "dynamic") {
     lines.push_back(
         "rope_scaling: dynamic scaling cannot be written to GGUF; the model is converted without it");

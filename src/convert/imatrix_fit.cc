@@ -3,15 +3,12 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/plural.h"
 #include "base/printable.h"
 #include "convert/names.h"
 
 namespace lora {
 namespace {
-
-std::string count(size_t n, const char* one, const char* several) {
-  return fmt::format("{} {}", n, n == 1 ? one : several);
-}
 
 // An entry has a row of columns for each expert. Older files have one count for all of them.
 void check_columns(const std::string& path, const GgufTensor& tensor, const ImatrixEntry& entry) {
@@ -104,8 +101,8 @@ std::vector<const ImatrixEntry*> fit_imatrix(const Imatrix& imatrix, const std::
   }
   if (!unseen.empty()) {
     say(fmt::format("{}: its text did not reach {} of {}, quantized without: {}", path,
-                    count(n_unseen_rows, "expert or matrix", "experts or matrices"),
-                    count(unseen.size(), "tensor", "tensors"), some_of(unseen)));
+                    count_of(int64_t(n_unseen_rows), "expert or matrix", "experts or matrices"),
+                    count_of(int64_t(unseen.size()), "tensor"), some_of(unseen)));
   }
   return fitted;
 }

@@ -1,6 +1,7 @@
 #include "convert/lora_base.h"
 
 #include <filesystem>
+#include <memory>
 
 #include "adapter/peft_names.h"
 #include "base/error.h"
@@ -39,20 +40,19 @@ std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
 
 BaseWeight LoraBase::weight() const {
   if (gguf) return peft_base(*gguf).weight;
-  return [this](std::string_view tensor) {
-    const std::string folder = std::filesystem::path(config->path).parent_path();
-    const HfWeights weights = HfWeights::open(folder);
+  const std::string folder = std::filesystem::path(config->path).parent_path();
+  // Opened for the first tensor that is asked for: most adapters need none.
+  return [folder, facts = facts,
+          opened = std::make_shared<std::optional<HfWeights>>()](std::string_view tensor) {
+    if (!*opened) *opened = HfWeights::open(folder);
+    const HfWeights& weights = **opened;
     const auto module = peft_module(facts.architecture, tensor);
     const HfTensor* found = module ? weights.find(module->name + ".weight") : nullptr;
     if (found == nullptr || found->shape.size() != 2) {
       fail("{}: tensor {}: not found as a matrix; give the model as GGUF", folder, printable(tensor));
     }
     if (found->dtype != "F32" && found->dtype != "F16" && found->dtype != "BF16") {
-      fail(
-          "{}: tensor {}: its {} numbers are not those that the training started from: the model is needed "
-          "as "
-          "F32, F16 or BF16",
-          folder, printable(tensor), printable(found->dtype));
+      refuse_base_type(folder, tensor, found->dtype);
     }
     std::vector<std::byte> buffer;
     std::vector<float> values = weights.load(*found, buffer).to_f32();

@@ -24,8 +24,8 @@ struct LoraBase {
 
   // Of a tensor of the model as GGUF; nullopt if it has no such matrix.
   std::optional<PairShape> shape(std::string_view tensor) const;
-  // For as long as this lies where it is. Error where the weights are not there, as beside a config.json
-  // alone.
+  // Of a GGUF file for as long as this lies where it is. Error where the weights are not there, as beside a
+  // config.json alone. Not thread-safe.
   BaseWeight weight() const;
 };
 

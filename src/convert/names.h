@@ -1,27 +1,20 @@
 // Several names in a line of a report.
 #pragma once
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/plural.h"
 #include "base/printable.h"
 
 namespace lora {
 
-// "a, b, c and 7 more"
+// "a and b", "a, b, c and 7 more"
 inline std::string some_of(const std::vector<std::string_view>& names) {
-  constexpr size_t most = 3;
-  std::string text;
-  for (size_t i = 0; i < std::min(most, names.size()); ++i) {
-    if (i > 0) text += i + 1 == names.size() ? " and " : ", ";
-    text += printable(names[i]);
-  }
-  if (names.size() > most) text += fmt::format(" and {} more", names.size() - most);
-  return text;
+  std::vector<std::string> shown;
+  for (const std::string_view name : names) shown.push_back(printable(name));
+  return list_of(shown, 3, " and ");
 }
 
 }  // namespace lora

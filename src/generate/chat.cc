@@ -1,6 +1,5 @@
 #include "generate/chat.h"
 
-#include "base/error.h"
 #include "base/random.h"
 
 namespace lora {

@@ -38,6 +38,7 @@ struct Windows {
 
 EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
   Session session(options, events.say);
+  if (events.on_open) events.on_open(session.model.gguf);
   const bool bos = session.tokenizer.add_bos() && session.tokenizer.bos() >= 0;
   if (options.n_ctx < 2) fail("--ctx-size: {} leaves no token to predict", options.n_ctx);
   warn_about_context(session, options.n_ctx, events.say);

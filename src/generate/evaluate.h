@@ -13,6 +13,8 @@
 
 namespace lora {
 
+class Gguf;
+
 struct EvalResult {
   double nll = 0;         // nats per target token
   double perplexity = 0;  // exp(nll)
@@ -22,6 +24,7 @@ struct EvalResult {
 
 struct EvalEvents {
   std::function<void(std::string_view line)> say;
+  std::function<void(const Gguf& model)> on_open;
   // After every few windows (they are computed together): how many are done, the figures so far.
   std::function<void(int64_t window, int64_t n_windows, const EvalResult& so_far)> on_window;
   std::function<bool()> should_stop;

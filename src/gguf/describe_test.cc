@@ -6,7 +6,6 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "base/file.h"
 #include "gguf/gguf.h"
 #include "gguf/test_files.h"
 

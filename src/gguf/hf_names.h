@@ -37,15 +37,37 @@ struct HfModule {
   bool may_have_bias = false;
 };
 
+struct HfClass {
+  std::string_view name;           // in config.json's "architectures"
+  bool window_by_default = false;  // has a sliding_window that use_sliding_window says nothing of
+};
+
+// What programs compute for an architecture of GGUF, whatever config.json says; conversion compares the two
+// (convert/hf_unheld.h). Where a row says nothing, it is the least.
+struct HfComputed {
+  const char* activation_key = "hidden_act";
+  std::string_view activation = "silu";
+  int64_t window_period = 0;  // every n-th layer has no sliding window; 0: no layer has one
+  bool own_window = false;    // what becomes of a window is up to the programs
+  bool rope_freqs = false;    // rotary scaling of Llama 3, as a tensor
+  bool rope_factors = false;  // longrope, as two tensors
+  bool partial_rotary = false;
+  bool query_scalar = false;  // the class has query_pre_attn_scalar and caps of logits, which must agree:
+  bool caps_logits = false;   // both logits are capped; else none
+  int64_t large = 0;          // so many layers: attention is scaled by hidden_size / heads, not by head_dim
+};
+
 struct HfArchitecture {
-  std::string_view name;                  // general.architecture
-  std::vector<std::string_view> classes;  // config.json's "architectures"
+  std::string_view name;  // general.architecture
+  std::vector<HfClass> classes;
   std::vector<std::span<const HfModule>> layer;
   bool reorders_heads = false;  // RowOrder counts
   int64_t head_dim = 0;         // where config.json does not say; 0: hidden_size over the heads
   bool norms_lack_one = false;  // norms multiply by 1 + weight; GGUF holds the sum
   bool has_all_biases = false;  // llama.cpp takes biases of attn_output and the MLP too, not of q, k, v alone
   bool always_tied = false;     // llama.cpp takes no output.weight: the token embedding is the output
+  bool tied_by_default = false;  // where tie_word_embeddings is not there
+  HfComputed computed{};
 };
 
 std::span<const HfArchitecture> hf_architectures();

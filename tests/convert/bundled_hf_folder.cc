@@ -40,7 +40,7 @@ HfModel hf_model_of(const Gguf& gguf) {
   const auto number = [&](const char* key) { return gguf.get_int(std::string("llama.") + key).value(); };
   const HfArchitecture& architecture = *find_hf_architecture("llama");
   HfModel model;
-  model.config = {{"architectures", {architecture.classes[0]}},
+  model.config = {{"architectures", {architecture.classes[0].name}},
                   {"hidden_size", number("embedding_length")},
                   {"intermediate_size", number("feed_forward_length")},
                   {"num_hidden_layers", number("block_count")},

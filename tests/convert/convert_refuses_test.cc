@@ -1,6 +1,8 @@
 // What conversion refuses, in which words, and that nothing is left behind then.
 #include <cstring>
 
+#include "base/error.h"
+#include "convert/hf_config.h"
 #include "converted.h"
 #include "gguf/safetensors.h"
 #include "gguf/test_pytorch.h"
@@ -85,6 +87,26 @@ TEST(ConvertRefuses, WhatGgufCannotHold) {
               HasSubstr("layer_types: \"full_attention\" in layer 0"));
   EXPECT_THAT(Broken("llama2").config_error("layer_types", {"linear_attention", "full_attention"}),
               HasSubstr("layer_types: \"linear_attention\": GGUF's llama has no such layers"));
+}
+
+// Of each architecture that is known, an added one too.
+TEST(ConvertRefuses, AnotherActivationOfWhateverClass) {
+  for (const HfArchitecture& row : hf_architectures()) {
+    for (const HfClass& hf_class : row.classes) {
+      nlohmann::json config = {{"architectures", {hf_class.name}}, {row.computed.activation_key, "relu"}};
+      for (const char* key : {"num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size",
+                              "num_attention_heads", "max_position_embeddings"})
+        config[key] = 8;
+      config["head_dim"] = 8;
+      try {
+        parse_hf_config(config.dump(), "config.json");
+        ADD_FAILURE() << hf_class.name;
+      } catch (const Error& e) {
+        EXPECT_THAT(e.what(),
+                    HasSubstr(fmt::format("relu: GGUF's {} computes {}", row.name, row.computed.activation)));
+      }
+    }
+  }
 }
 
 TEST(ConvertRefuses, BiasesThatGgufHasNoPlaceFor) {
