@@ -48,7 +48,10 @@ FlagGroup file_flags(FinetuneOptions& o) {
            turn(o.only_write_lora)},
           {"--lora-init", "FILE", "", "start from this adapter; rank and alpha come from it",
            text(o.lora_init)},
-          {"--metrics", "FILE", "", "write one JSON object per iteration", text(o.metrics)},
+          {"--metrics", "FILE", "",
+           "write one JSON object per iteration; one of another run is kept unless --checkpoint-in '' is "
+           "given",
+           text(o.metrics)},
       },
   };
 }

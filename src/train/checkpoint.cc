@@ -96,7 +96,6 @@ TrainState parse_state(const Gguf& gguf) {
   if (state.best_val_loss && !std::isfinite(*state.best_val_loss)) state.best_val_loss.reset();
   if (gguf.find(key("n_no_better"))) state.n_no_better = required_count(gguf, "n_no_better");
   state.evaluation_due = gguf.get_bool(key("evaluation_due")).value_or(false);
-  state.lora_out = gguf.get_string(key("lora_out"));
   return state;
 }
 
@@ -152,7 +151,6 @@ void write_checkpoint(const std::string& path, const TrainState& state, const Se
   if (state.best_val_loss) writer.set_f64(key("best_val_loss"), *state.best_val_loss);
   if (state.n_no_better > 0) writer.set_u64(key("n_no_better"), uint64_t(state.n_no_better));
   if (state.evaluation_due) writer.set_bool(key("evaluation_due"), true);
-  if (state.lora_out) writer.set_string(key("lora_out"), *state.lora_out);
   for (const auto& [name, value] : settings) writer.set_string(std::string(kSetting) + name, value);
   for_each_array(parameters, lbfgs, optimizer == Optimizer::adam,
                  [&](const std::string& name, const std::vector<int64_t>& ne, const float* data) {
@@ -241,6 +239,15 @@ double number_setting(const Checkpoint& checkpoint, const std::string& path, std
   const auto number = number_in<double>(setting(checkpoint, name));
   if (!number) fail("{}: setting {}: missing, or no number", path, name);
   return *number;
+}
+
+std::string run_id(Settings settings) {
+  std::ranges::sort(settings);
+  uint64_t h = kHashStart;
+  for (const auto& [name, value] : settings) {
+    for (const std::string& text : {name, value}) h = hash(fmt::format("{} {}", text.size(), text), h);
+  }
+  return fmt::format("{:016x}", h);
 }
 
 void expect_fits(const Settings& checkpoint, const std::string& path, const Settings& run) {

@@ -10,12 +10,10 @@
 //     .best_val_loss f64                 the lowest held-out loss, if there was one
 //     .n_no_better u64                   evaluations since it; absent: 0
 //     .evaluation_due bool               the held-out loss of this iteration is still to be found; absent: no
-//     .lora_out string                   --lora-out, whose files are this run's; absent: not known
 //   lora_cpp.setting.NAME string, for each setting that decides the numbers
-//   tensors, F32: BASE.lora_a ne = {n_in, rank} and BASE.lora_b ne = {rank, n_out} for every base tensor,
-//   with
-//     Adam each with its moments, BASE.lora_a.m and .v; with L-BFGS lbfgs.N.s and lbfgs.N.y, oldest pair
-//     first
+//   tensors, F32, for every base tensor: BASE.lora_a, ne = {n_in, rank}, and BASE.lora_b, ne = {rank, n_out};
+//     with Adam each with its moments, BASE.lora_a.m and .v;
+//     with L-BFGS lbfgs.N.s and lbfgs.N.y, oldest pair first
 //   the tensor "checksum", the file's last: see GgufWriter::write
 //
 // Random numbers are functions of key and place, so no generator's state is stored.
@@ -48,7 +46,6 @@ struct TrainState {
   std::optional<double> best_val_loss;  // the lowest held-out loss that is a number
   int64_t n_no_better = 0;              // evaluations since it, or since the first where there is none
   bool evaluation_due = false;
-  std::optional<std::string> lora_out;  // the name that the adapters have
 };
 
 struct Checkpoint {
@@ -81,6 +78,10 @@ Checkpoint parse_checkpoint(const Gguf& gguf);
 // none.
 std::string setting(const Checkpoint& checkpoint, std::string_view name);
 double number_setting(const Checkpoint& checkpoint, const std::string& path, std::string_view name);
+
+// What tells runs apart, in the fact "run" of their adapters: 16 hex digits of the settings in any order.
+// They hold model, data and seed, and stay the same while a run goes on, whatever else it is given.
+std::string run_id(Settings settings);
 
 // The ways out where files of another run are in the way.
 inline constexpr std::string_view kWaysOut =

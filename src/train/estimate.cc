@@ -88,6 +88,7 @@ double update_seconds(Setup& s) {
 }  // namespace
 
 Estimate estimate(const FinetuneOptions& options, const std::function<void(std::string_view line)>& say) {
+  check_options(options);
   Setup s(options, say);
   for (const std::string& line : describe(s)) say(line);
   s.plan_memory();

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 
 #include "base/error.h"
+#include "base/file_status.h"
 #include "base/lost_pages.h"
 #include "base/machine.h"
 #include "base/timing.h"
@@ -42,7 +42,7 @@ class Run {
     check_outputs(options_, setup_.resume.path, std::max(setup_.n_iter, state_.iteration));
     std::string further;
     if (setup_.resumed) {
-      further = expect_own_files(options_, setup_.resume.path, state_, setup_.settings);
+      further = expect_own_files(options_, setup_.resume.path, state_.iteration, setup_.settings);
       last_good_ = setup_.resume.path;
     } else {
       state_.evaluation_due = true;  // of the model before training
@@ -50,7 +50,6 @@ class Run {
     for (const std::string& line : describe(setup_)) say(line);
     if (!further.empty()) say(further);
     result_.iterations = state_.iteration;
-    state_.lora_out = options_.lora_out;
     if (setup_.held_out.empty()) state_.evaluation_due = false;  // --val-data may be left out on resume
     if (state_.iteration >= setup_.n_iter) {
       result_.why = fmt::format("iteration {} of {} was reached already", state_.iteration, setup_.n_iter);
@@ -58,11 +57,8 @@ class Run {
       result_.why = converged();
     }
     if (!result_.why.empty()) result_.why += ", so nothing was trained (--checkpoint-in '' begins anew)";
-    if (result_.why.empty() || state_.evaluation_due) {
-      iterate_or_name_the_last_checkpoint();
-    } else {
-      cut_back_metrics();
-    }
+    if (result_.why.empty() || state_.evaluation_due) iterate_or_name_the_last_checkpoint();
+    if (!metrics_.is_open()) cut_back_metrics();
     save_at_the_end();
     return result_;
   }
@@ -96,8 +92,10 @@ class Run {
                        setup_.norms, state_.seed);
     std::optional<Lbfgs> lbfgs;
     if (options_.optimizer == Optimizer::lbfgs) lbfgs.emplace(setup_.parameters, setup_.lbfgs, setup_.pool);
-    cut_back_metrics();
-    if (setup_.resumed) finish_save();
+    if (setup_.resumed) {
+      cut_back_metrics();
+      finish_save();
+    }
     step.set_give_up([this] { return stop_asked(); });
     if (state_.evaluation_due && !evaluate_at_start(step)) {
       stop();
@@ -143,6 +141,18 @@ class Run {
     const std::vector<std::string> paths = output_paths(options_, options_.checkpoint_out, 0);
     if (!paths.empty() && !file_exists(paths.back())) begun_ = paths.back();
     last_good_ = save_beginning(setup_);
+    try {
+      cut_back_metrics();
+    } catch (const Error&) {
+      take_back_beginning();
+      throw;
+    }
+  }
+
+  void take_back_beginning() {
+    if (begun_.empty()) return;
+    remove_file(begun_);
+    last_good_.clear();
   }
 
   // Why the run is over before its last iteration; empty: it is not.
@@ -158,7 +168,7 @@ class Run {
 
   // nullopt if it was dropped since the run was asked to stop; nothing has changed then.
   std::optional<IterationRecord> one_iteration(SampleLoss& samples, std::optional<Lbfgs>& lbfgs) {
-    const Clock::time_point start = Clock::now();
+    Clock::time_point start = Clock::now();
     samples.begin(state_.cursor - state_.shuffle_begin);
     const std::optional<double> loss = samples.evaluate();
     if (!loss) return std::nullopt;
@@ -169,7 +179,11 @@ class Run {
     record.grad_norm = std::sqrt(
         sum_of_squares(setup_.parameters.gradients.data(), setup_.parameters.gradients.size(), setup_.pool));
     expect_finite(record, samples);
-    if (state_.iteration == 0 && !setup_.resumed) begin();
+    if (state_.iteration == 0 && !setup_.resumed) {
+      const Clock::time_point before = Clock::now();
+      begin();
+      start += Clock::now() - before;  // saving is no part of an iteration's time
+    }
     if (lbfgs) {
       const Lbfgs::Outcome outcome = lbfgs->step(*loss, [&] { return samples.evaluate(); });
       if (outcome.given_up) return std::nullopt;
@@ -284,7 +298,7 @@ class Run {
         metrics_written_ = true;
       } catch (const Error& e) {
         if (!metrics_written_) {  // a place where nothing can be written is a mistake in the command
-          if (!begun_.empty()) std::filesystem::remove(begun_);
+          take_back_beginning();
           throw;
         }
         if (!metrics_failed_) say(fmt::format("warning: {}: lines will be missing", e.what()));

@@ -78,14 +78,13 @@ void expect_nothing_replaced(const FinetuneOptions& options, const std::string& 
 void remove_leftovers(const FinetuneOptions& options, const std::string& name) {
   const size_t slash = name.rfind('/') + 1;  // npos + 1 is 0
   const std::string folder = name.substr(0, slash), pattern = name.substr(slash);
-  const size_t at = pattern.find(options.pattern_fn_it);
-  if (at == pattern.npos || folder.find(options.pattern_fn_it) != folder.npos) return;
+  if (pattern.find(options.pattern_fn_it) == pattern.npos ||
+      folder.find(options.pattern_fn_it) != folder.npos)
+    return;
   const std::vector<Named> inputs = inputs_of(options);
   for (const std::string& file : files_in(folder.empty() ? "." : folder)) {
     const std::string target = target_of_leftover(file);
-    if (target.size() <= at) continue;
-    const std::string number = target.substr(at, target.find_first_not_of("0123456789", at) - at);
-    if (number.empty() || fill_pattern(pattern, options.pattern_fn_it, number) != target) continue;
+    if (!is_numbered(target, pattern, options.pattern_fn_it)) continue;
     if (std::ranges::any_of(inputs, [&](const Named& input) { return same_file(input.path, folder + file); }))
       continue;
     try {
@@ -104,6 +103,13 @@ std::string fill_pattern(std::string name, const std::string& pattern, const std
     name.replace(at, pattern.size(), value);
   }
   return name;
+}
+
+bool is_numbered(const std::string& file, const std::string& name, const std::string& pattern_fn_it) {
+  const size_t at = name.find(pattern_fn_it);
+  if (pattern_fn_it.empty() || at == name.npos || at >= file.size()) return false;
+  const std::string number = file.substr(at, file.find_first_not_of("0123456789", at) - at);
+  return !number.empty() && fill_pattern(name, pattern_fn_it, number) == file;
 }
 
 std::vector<std::string> output_paths(const FinetuneOptions& options, const std::string& name,

@@ -1,21 +1,18 @@
 #include "train/resume.h"
 
 #include <algorithm>
-#include <filesystem>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file_status.h"
 #include "base/same_file.h"
 #include "train/outputs.h"
 
 namespace lora {
 namespace {
 
-namespace fs = std::filesystem;
-
 bool holds_something(const std::string& path) {
-  std::error_code error;
-  return !path.empty() && fs::is_regular_file(path, error) && fs::file_size(path, error) > 0;
+  return file_bytes(path).value_or(0) > 0;
 }
 
 std::string latest(const FinetuneOptions& options, const std::string& name) {
@@ -24,28 +21,15 @@ std::string latest(const FinetuneOptions& options, const std::string& name) {
 
 // The files called `name` with a number in place of the pattern.
 std::vector<std::string> numbered(const FinetuneOptions& options, const std::string& name) {
-  const fs::path path(name);
-  const std::string file = path.filename().string();
-  const std::string folder = path.has_parent_path() ? path.parent_path().string() : ".";
-  const size_t at = file.find(options.pattern_fn_it);
+  const size_t slash = name.rfind('/') + 1;  // npos + 1 is 0
+  const std::string folder = name.substr(0, slash), pattern = name.substr(slash);
+  const std::string place = folder.empty() ? "." : folder;
   std::vector<std::string> found;
-  if (options.pattern_fn_it.empty() || at == std::string::npos || !is_directory(folder)) return found;
-  for (const std::string& entry : files_in(folder)) {
-    const size_t end =
-        std::min(entry.find_first_not_of("0123456789", std::min(at, entry.size())), entry.size());
-    if (end <= at) continue;
-    if (fill_pattern(file, options.pattern_fn_it, entry.substr(at, end - at)) == entry)
-      found.push_back((path.parent_path() / entry).string());
+  if (!is_directory(place)) return found;
+  for (const std::string& file : files_in(place)) {
+    if (is_numbered(file, pattern, options.pattern_fn_it)) found.push_back(folder + file);
   }
   return found;
-}
-
-// Whether adapters under the name of options.lora_out are this run's: it has written under it before. Of the
-// first versions' checkpoints that is not known.
-bool is_own_name(const FinetuneOptions& options, const TrainState& state) {
-  return !state.lora_out || *state.lora_out == options.lora_out ||
-         (!state.lora_out->empty() && !options.lora_out.empty() &&
-          same_file(latest(options, *state.lora_out), latest(options, options.lora_out)));
 }
 
 }  // namespace
@@ -74,10 +58,16 @@ void expect_no_files(const FinetuneOptions& options) {
     for (const std::string& path : files_of(options, name))
       fail("{}: is there already, and there is no checkpoint to go on from; {}", path, kWaysOut);
   }
+  if (holds_something(options.metrics)) {
+    fail(
+        "--metrics: {}: is there already, and there is no checkpoint to go on from; "
+        "--checkpoint-in '' begins anew over it, another name in --metrics keeps it",
+        options.metrics);
+  }
 }
 
-std::string expect_own_files(const FinetuneOptions& options, const std::string& checkpoint,
-                             const TrainState& state, const Settings& run) {
+std::string expect_own_files(const FinetuneOptions& options, const std::string& checkpoint, int64_t iteration,
+                             const Settings& run) {
   std::string line;
   const std::vector<std::string> checkpoints = files_of(options, options.checkpoint_out);
   const std::string own = latest(options, options.checkpoint_out);
@@ -87,40 +77,34 @@ std::string expect_own_files(const FinetuneOptions& options, const std::string& 
     if (same_file(path, checkpoint) || (has_latest && path != own)) continue;
     const CheckpointHead head = read_found(options, path, read_checkpoint_head);
     expect_fits(head.settings, path, run);
-    if (head.iteration > state.iteration && line.empty()) {
+    if (head.iteration > iteration && line.empty()) {
       line = fmt::format(
           "note: {} is further on, at iteration {}; what is younger than iteration {} will be written over",
-          path, head.iteration, state.iteration);
+          path, head.iteration, iteration);
     }
   }
-  if (!is_own_name(options, state)) {
-    for (const std::string& path : files_of(options, options.lora_out))
-      fail("{}: is there already, and not of the run of {}: give --lora-out another name, or remove it", path,
-           checkpoint);
-  }
+  expect_own_adapters(options, checkpoint, run);
   return line;
 }
 
-void expect_own_adapter(const FinetuneOptions& options, const Checkpoint& checkpoint) {
-  const TrainState& state = checkpoint.state;
-  if (state.lora_out && is_own_name(options, state)) return;
-  for (const std::string& path : output_paths(options, options.lora_out, state.iteration)) {
-    if (!holds_something(path)) continue;
-    const auto is_own = [&] {
-      try {
-        const Gguf file = Gguf::open(path);
-        const auto fact = [&](const std::string& name) {
-          return file.get_string("lora_cpp." + name).value_or("");
-        };
-        return file.get_string("general.type") == "adapter" && fact("seed") == std::to_string(state.seed) &&
-               fact("context_length") == setting(checkpoint, "--ctx");
-      } catch (const Error&) {
-        return false;
-      }
-    };
-    if (!is_own())
-      fail("{}: is there already, and no adapter of this run: give --lora-out another name, or remove it",
-           path);
+bool is_adapter_of(const std::string& id, const std::string& path) {
+  try {
+    const Gguf file = Gguf::open(path);
+    return file.get_string("general.type") == "adapter" && file.get_string("lora_cpp.run") == id;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+void expect_own_adapters(const FinetuneOptions& options, const std::string& checkpoint, const Settings& run) {
+  const std::string id = run_id(run), own = latest(options, options.lora_out);
+  const bool has_latest = is_adapter_of(id, own);
+  for (const std::string& path : files_of(options, options.lora_out)) {
+    // As with the checkpoints, numbered ones beside a latest one of this run are its own to replace.
+    const bool is_numbered = path != own && !(options.save_best && path == best_path(options));
+    if ((has_latest && is_numbered) || is_adapter_of(id, path)) continue;
+    fail("{}: is there already, and not of the run of {}: give --lora-out another name, or remove it", path,
+         checkpoint);
   }
 }
 

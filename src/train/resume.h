@@ -41,13 +41,16 @@ std::vector<std::string> files_of(const FinetuneOptions& options, const std::str
 // For a run that begins. Error naming the first file in its way, and the ways out.
 void expect_no_files(const FinetuneOptions& options);
 
-// For one that goes on: `state` as the checkpoint says, `run` with all settings. Error naming the first file
-// that is another run's. Returns a line about its own latest checkpoint if that is further on than the one
-// to go on from, else "".
-std::string expect_own_files(const FinetuneOptions& options, const std::string& checkpoint,
-                             const TrainState& state, const Settings& run);
+// For one that goes on from iteration `iteration` of a checkpoint: `run` with all settings. Error naming the
+// first file that is another run's. Returns a line about its own latest checkpoint if that is further on than
+// the one to go on from, else "".
+std::string expect_own_files(const FinetuneOptions& options, const std::string& checkpoint, int64_t iteration,
+                             const Settings& run);
 
-// Error if the adapter of a checkpoint would be written over a file that is no adapter of its run.
-void expect_own_adapter(const FinetuneOptions& options, const Checkpoint& checkpoint);
+// The same for the adapters alone: each must say that it is of the run with these settings.
+void expect_own_adapters(const FinetuneOptions& options, const std::string& checkpoint, const Settings& run);
+
+// Whether a file is an adapter of the run of this id.
+bool is_adapter_of(const std::string& id, const std::string& path);
 
 }  // namespace lora

@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "base/same_file.h"
+#include "train/outputs.h"
 
 namespace lora {
 namespace {
@@ -167,6 +169,8 @@ void check_options(const FinetuneOptions& options) {
     fail("--patience: needs --eval-every, which it counts");
   if (options.save_best && !held_out) fail("--save-best: needs --val-data or --val-split");
   if (options.save_best && options.lora_out.empty()) fail("--save-best: needs a name in --lora-out");
+  if (options.save_best && same_file(best_path(options), output_paths(options, options.lora_out, 0).back()))
+    fail("--save-best: {} is the latest adapter's file, too", best_path(options));
   if (options.only_write_lora && options.checkpoint_in == "")
     fail("--only-write-lora: needs a checkpoint in --checkpoint-in");
   if (options.only_write_lora && options.lora_out.empty())

@@ -14,16 +14,21 @@ namespace lora {
 namespace {
 
 // Nothing in it depends on time, paths or threads.
-Adapter adapter_of(const LoraParameters& parameters, const TrainState& state, const Model& model,
-                   int64_t n_ctx) {
+Adapter adapter_of(const LoraParameters& parameters, const TrainState& state, const Settings& settings,
+                   const Model& model, int64_t n_ctx) {
   Adapter adapter = to_adapter(parameters, model);
   const RopeParameters &used = model.config.rope, own = read_config(model.gguf).rope;
   if (used.freq_base != own.freq_base) adapter.rope_freq_base = float(used.freq_base);
   if (used.freq_scale != own.freq_scale) adapter.rope_freq_scale = float(used.freq_scale);
   adapter.facts = {{"seed", std::to_string(state.seed)},
                    {"iteration", std::to_string(state.iteration)},
-                   {"context_length", std::to_string(n_ctx)}};
+                   {"context_length", std::to_string(n_ctx)},
+                   {"run", run_id(settings)}};
   return adapter;
+}
+
+Adapter adapter_of(const Setup& s) {
+  return adapter_of(s.parameters, s.state, s.settings, s.model, s.options.n_ctx);
 }
 
 void write_checkpoint_of(const Setup& s, const std::string& path) {
@@ -57,7 +62,7 @@ Saved save(const Setup& setup) {
   write_all(options.checkpoint_out, saved.checkpoint_path,
             [&](const std::string& path) { write_checkpoint_of(setup, path); });
   if (!options.lora_out.empty()) {
-    const Adapter adapter = adapter_of(p, setup.state, setup.model, options.n_ctx);
+    const Adapter adapter = adapter_of(setup);
     write_all(options.lora_out, saved.lora_path,
               [&](const std::string& path) { write_adapter_gguf(adapter, path); });
   }
@@ -75,9 +80,10 @@ std::vector<std::string> write_missing_adapters(const Setup& setup) {
   std::optional<Adapter> adapter;
   const std::vector<std::string> paths = output_paths(options, options.lora_out, iteration);
   for (const std::string& path : paths) {
-    const bool is_missing = !file_exists(path);
+    const bool is_missing =
+        !is_adapter_of(run_id(setup.settings), path);  // one that it was begun over counts
     if (!is_missing && !(is_latest && path == paths.back())) continue;
-    if (!adapter) adapter = adapter_of(setup.parameters, setup.state, setup.model, options.n_ctx);
+    if (!adapter) adapter = adapter_of(setup);
     write_adapter_gguf(*adapter, path);
     if (is_missing) missing.push_back(path);
   }
@@ -85,15 +91,21 @@ std::vector<std::string> write_missing_adapters(const Setup& setup) {
 }
 
 std::string save_beginning(const Setup& setup) {
-  const std::vector<std::string> paths = output_paths(setup.options, setup.options.checkpoint_out, 0);
+  const FinetuneOptions& options = setup.options;
+  const std::vector<std::string> paths = output_paths(options, options.checkpoint_out, 0);
   if (paths.empty()) return "";
+  // Before the checkpoint: killed in between, the run can only be begun anew again.
+  if (setup.resume.overwrites && !files_of(options, options.lora_out).empty()) {
+    const Adapter adapter = adapter_of(setup);
+    write_adapter_gguf(adapter, output_paths(options, options.lora_out, 0).back());
+    if (options.save_best && file_exists(best_path(options))) write_adapter_gguf(adapter, best_path(options));
+  }
   write_checkpoint_of(setup, paths.back());
   return paths.back();
 }
 
 void save_best(const Setup& setup) {
-  write_adapter_gguf(adapter_of(setup.parameters, setup.state, setup.model, setup.options.n_ctx),
-                     best_path(setup.options));
+  write_adapter_gguf(adapter_of(setup), best_path(setup.options));
 }
 
 std::string write_adapter_of_checkpoint(const FinetuneOptions& options, const std::string& path,
@@ -115,10 +127,10 @@ std::string write_adapter_of_checkpoint(const FinetuneOptions& options, const st
   expect_asked_for(options, checkpoint, path);
   iteration = checkpoint.state.iteration;
   check_outputs(written, path, iteration);
-  expect_own_adapter(options, checkpoint);
+  expect_own_adapters(written, path, checkpoint.settings);
   std::string last;
-  const Adapter adapter =
-      adapter_of(checkpoint.parameters, checkpoint.state, model, std::llround(number("--ctx")));
+  const Adapter adapter = adapter_of(checkpoint.parameters, checkpoint.state, checkpoint.settings, model,
+                                     std::llround(number("--ctx")));
   if (adapter.pairs.empty()) fail("{}: only norms are trained, which an adapter file leaves out", path);
   for (const std::string& out : output_paths(options, options.lora_out, iteration)) {
     write_adapter_gguf(adapter, out);

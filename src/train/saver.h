@@ -1,7 +1,6 @@
 // Writes a run's adapters and checkpoints under the names that the options give them.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,12 +19,14 @@ struct Saved {
 Saved save(const Setup& setup);
 
 // A save writes the adapters after the checkpoint: where a run that is resumed from a checkpoint of its own
-// outputs was killed in between, they are written now. Returns those that were not there; the latest one is
-// written in any case, since there it would be an older one. Error if one cannot be written.
+// outputs was killed in between, they are written now. Returns those that were not there, or were of another
+// run; the latest one is written in any case, since there it would be an older one. Error if one cannot be
+// written.
 std::vector<std::string> write_missing_adapters(const Setup& setup);
 
-// The latest checkpoint alone, of a run that begins: from then on its files are known as its own. Error if
-// it cannot be written. Returns its path, "" if there is none.
+// The latest checkpoint of a run that begins: from then on it finds its place. Where it begins over adapters
+// of another run, its own stand in for the latest and the best of them, so that they are known as its own.
+// Error if one cannot be written. Returns the checkpoint's path, "" if there is none.
 std::string save_beginning(const Setup& setup);
 
 // The adapter alone, for the best held-out loss so far. Error if it cannot be written.

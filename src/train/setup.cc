@@ -57,7 +57,6 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
 }
 
 Dataset Setup::read_data(const Say& say) {
-  check_options(options);
   expect_readable(options);
   if (options.chat_template != "auto")
     choose_chat_template(options.chat_template, tokenizer, options.model_base);

@@ -2,7 +2,6 @@
 // estimate() looks at.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>

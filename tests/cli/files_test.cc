@@ -116,6 +116,8 @@ TEST_F(OutputFiles, TwoRunsOfOneNameDoNotMix) {
   options.signal_on = [&](std::string_view err) {
     if (begun || err.find("iter=     1 ") == err.npos) return 0;
     begun = true;
+    const pid_t first = std::stoi(folder.read("checkpoint-LATEST.gguf.lora-lock"));
+    ::kill(first, SIGSTOP);  // it must not end meanwhile
     for (const Args& other : others) {
       const RunResult second = folder.lora(kFinetune + Args{"--adam-alpha", "0.01"} + other);
       expect_error(second, 1, " writes it");
@@ -126,6 +128,7 @@ TEST_F(OutputFiles, TwoRunsOfOneNameDoNotMix) {
       const RunResult second = folder.lora(writer);
       expect_error(second, 1, "ggml-lora-LATEST-f32.gguf: cannot write: process ");
     }
+    ::kill(first, SIGCONT);
     return 0;
   };
   const RunResult alone = folder.lora(run);

@@ -176,10 +176,113 @@ TEST_F(Resume, OneThatGoesOnWritesOverNoOtherRunsFiles) {
   run({"--lora-out", "./new.gguf", "--adam-iter", "4"});
 }
 
+// Not the names tell whose an adapter is: the adapter itself does.
+TEST_F(Resume, AnotherRunsAdapterStaysWhereverItStands) {
+  const std::string name = "ggml-lora-LATEST-f32.gguf",
+                    refusal = ": is there already, and not of the run of ";
+  run({"--checkpoint-out", "a.gguf", "--lora-out", "l.gguf"});
+  // In another folder, under the default name.
+  const Folder there;
+  there.write("text.txt", ship_sentences());
+  there.write("other.txt", ship_sentences("<s>Once. "));
+  ASSERT_EQ(there.lora(flags({"--train-data", "other.txt", "--checkpoint-out", ""})).status, 0);
+  const std::string adapter = there.read(name);
+  expect_error(there.lora(flags({"--checkpoint-in", folder.at("a.gguf"), "--adam-iter", "3"})), 1, refusal);
+  EXPECT_EQ(there.read(name), adapter);
+  EXPECT_FALSE(there.has("checkpoint-LATEST.gguf"));
+  // Under the run's own name, which another was told to take over.
+  run({"--train-data", "other.txt", "--checkpoint-in", "", "--checkpoint-out", "b.gguf", "--lora-out",
+       "l.gguf"});
+  const auto before = files();
+  expect_error(folder.lora(flags({"--checkpoint-out", "a.gguf", "--lora-out", "l.gguf", "--adam-iter", "3"})),
+               1, "l.gguf" + refusal + "a.gguf");
+  // Of equal seed and context.
+  expect_error(folder.lora({"finetune", "-m", "model.gguf", "--only-write-lora", "--checkpoint-in", "a.gguf",
+                            "--lora-out", "l.gguf"}),
+               1, "l.gguf" + refusal + "a.gguf");
+  EXPECT_TRUE(files() == before);
+}
+
+// The learning rate, the optimizer's length, threads, memory: none of them makes it another run.
+TEST_F(Resume, ARunStaysTheSameWithWhateverMayChange) {
+  run({"--checkpoint-out", "", "--lora-out", "init.gguf"});
+  for (const Args& kind : {Args{}, Args{"--use-lbfgs"}, Args{"--lora-init", "init.gguf"}}) {
+    const Args names = kind + Args{"--checkpoint-out", "c-ITERATION.gguf", "--lora-out", "l.gguf"};
+    run(names + Args{"--checkpoint-in", "", "--lbfgs-iter", "2"});
+    run(names + Args{"--adam-iter", "3", "--lbfgs-iter", "3", "--adam-alpha", "0.01", "--threads", "2",
+                     "--use-checkpointing", "--memory", "2GB", "--seed", "-1", "--metrics", "m"});
+    const RunResult written = folder.lora({"finetune", "-m", "model.gguf", "--only-write-lora", "--lora-out",
+                                           "l.gguf", "--checkpoint-in", "c-LATEST.gguf"});
+    EXPECT_EQ(written.status, 0) << written.err;
+    std::filesystem::remove(folder.at("m"));
+  }
+}
+
+// What the first versions wrote: checkpoints with a name, adapters that do not tell of their run.
+TEST_F(Resume, AnOlderCheckpointIsReadAndAnOlderAdapterSpared) {
+  run();
+  const auto rewrite = [&](const std::string& name, const std::string& left_out,
+                           const std::string& checksum) {
+    const std::string bytes = folder.read(name);
+    folder.write("old", bytes);
+    const Gguf old = Gguf::open(folder.at("old"));
+    GgufWriter writer;
+    for (const auto& [key, value] : old.values()) {
+      if (key != left_out) writer.set(key, value);
+    }
+    if (!checksum.empty()) writer.set_string("lora_cpp.checkpoint.lora_out", "ggml-lora-ITERATION-f32.gguf");
+    for (const GgufTensor& t : old.tensors()) {
+      if (t.name != checksum) writer.add_tensor(t.name, t.type, {t.ne, t.ne + t.n_dims}, t.data);
+    }
+    writer.write(folder.at(name), checksum);
+    EXPECT_NE(folder.read(name), bytes);
+  };
+  rewrite("checkpoint-LATEST.gguf", "", "checksum");
+  rewrite("ggml-lora-LATEST-f32.gguf", "lora_cpp.run", "");
+  const auto before = files();
+  const RunResult refused = folder.lora(flags({"--adam-iter", "3"}));
+  expect_error(refused, 1, "ggml-lora-LATEST-f32.gguf: is there already, and not of the run of checkpoint-");
+  EXPECT_THAT(refused.err, HasSubstr("give --lora-out another name, or remove it"));
+  EXPECT_TRUE(files() == before);
+  std::filesystem::remove(folder.at("ggml-lora-LATEST-f32.gguf"));
+  EXPECT_THAT(run({"--adam-iter", "3"}).err, HasSubstr("resume: checkpoint-LATEST.gguf at iteration 2\n"));
+}
+
+TEST_F(Resume, MetricsOfAnotherRunAreEmptiedOnlyWhenToldAndNotBeforeAStep) {
+  run({"--checkpoint-out", "a.gguf", "--lora-out", "", "--metrics", "m"});
+  const Args other = {"--checkpoint-out", "b.gguf", "--lora-out", "", "--metrics", "m", "--adam-iter", "1"};
+  const auto before = files();
+  const RunResult refused = folder.lora(flags(other));
+  expect_error(refused, 1, "--metrics: m: is there already, and there is no checkpoint to go on from");
+  EXPECT_THAT(refused.err, HasSubstr("--checkpoint-in '' begins anew over it, another name in --metrics"));
+  EXPECT_TRUE(files() == before);
+  const Args anew = other + Args{"--checkpoint-in", ""};
+  write_model_with_a_row_of_nan(folder, "nan.gguf", "zebra");
+  folder.write("zebras.txt", ship_sentences("<s>A zebra. "));
+  expect_error(folder.lora(flags(anew + Args{"-m", "nan.gguf", "--train-data", "zebras.txt"})), 1,
+               "the step is not applied");
+  EXPECT_EQ(folder.read("m"), before.at("m"));
+  EXPECT_FALSE(folder.has("b.gguf"));
+  run(anew);
+  EXPECT_EQ(lines_of(folder.read("m")).size(), 1u);
+}
+
+TEST_F(Resume, TheBestAdapterIsNotTheLatest) {
+  for (const Args& names :
+       {Args{"--fn-latest", "BEST"}, Args{"--lora-out", "l-ITERATION.gguf", "--fn-latest", "BEST"}}) {
+    const RunResult result = folder.lora(flags(names + Args{"--save-best", "--val-split", "0.1"}));
+    expect_error(result, 2, "BEST");
+    EXPECT_THAT(result.err,
+                AllOf(HasSubstr("error: --save-best: "), HasSubstr("is the latest adapter's file")));
+  }
+}
+
 // What '' allowed once need not be said again.
 TEST_F(Resume, BegunAnewOverOlderFilesItGoesOn) {
-  run({"--adam-iter", "4", "--save-every", "2"});
-  const Args anew = {"--train-data", "other.txt", "--adam-iter", "12", "--save-every", "0"};
+  const Args best = {"--val-split", "0.1", "--eval-every", "20", "--save-best"};
+  run(best + Args{"--adam-iter", "4", "--save-every", "2"});
+  ASSERT_TRUE(folder.has("ggml-lora-BEST-f32.gguf"));
+  const Args anew = best + Args{"--train-data", "other.txt", "--adam-iter", "12", "--save-every", "0"};
   RunOptions options;
   options.signal_on = [](std::string_view err) { return err.find("iter=     2 ") == err.npos ? 0 : SIGKILL; };
   ASSERT_EQ(folder.lora(flags(anew + Args{"--checkpoint-in", ""}), options).status, 128 + SIGKILL);
@@ -197,7 +300,7 @@ TEST_F(Resume, OnlyWriteLoraTakesTheLatestAndSparesWhatIsNotItsOwn) {
   EXPECT_EQ(folder.read("w.gguf"), folder.read("ggml-lora-2-f32.gguf"));
   const auto before = files();
   expect_error(folder.lora(write + Args{"text.txt"}), 1,
-               "text.txt: is there already, and no adapter of this run");
+               "text.txt: is there already, and not of the run of checkpoint-LATEST.gguf");
   expect_error(folder.lora(write + Args{"model.gguf"}), 1,
                "--lora-out: model.gguf is the file of --model-base");
   EXPECT_TRUE(files() == before);

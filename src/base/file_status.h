@@ -1,0 +1,16 @@
+// What lies under a name, without opening it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace lora {
+
+// Of a regular file, through links; nullopt where there is none.
+std::optional<uint64_t> file_bytes(const std::string& path);
+
+// If it is there and that is allowed; says nothing else, so that it can be used while an error is on its way.
+void remove_file(const std::string& path) noexcept;
+
+}  // namespace lora
