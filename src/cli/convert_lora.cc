@@ -31,17 +31,11 @@ int convert_lora_command(const std::vector<std::string>& args) {
         {{"--outtype", "TYPE", "", "tensor type: f32 or f16", one_of(options.outtype, {"f32", "f16"})},
          {"--skip-unsupported", "", "",
           "leave out what an adapter cannot express (DoRA's magnitudes, whole modules, biases, new tokens), "
-<<<<<<< HEAD
-          "with "
-          "a warning that lists it",
+          "with a warning that lists it",
           turn(options.skip_unsupported)}}},
        {"Performance",
         {{"-t,--threads", "N", "", "threads to compute with, where PiSSA or OLoRA asks for it",
           integer(options.n_threads, 1, kMaxThreads).or_else("physical cores")}}}}};
-=======
-          "with a warning that lists it",
-          turn(options.skip_unsupported)}}}}};
->>>>>>> fix-machine
   const Given given = parse_flags(line, args);
   if (given.help) {
     print(help_page(line));

@@ -1,17 +1,10 @@
 // The fields of a record, of a message and of a SillyTavern line, so that none goes unheeded:
 //
-<<<<<<< HEAD
-//   read      by record.cc: honoured
-//   refused   would change what is learned, in a way that cannot be followed here: an error if filled
-//   expected  what SillyTavern keeps for itself: nothing is said of them
-//   ignored   all others: they are listed
-=======
 // - read: by record.cc, honoured;
 // - refused: would change what is learned, in a way that cannot be followed here; an error where they are
 //   filled;
 // - expected: what SillyTavern keeps for itself; nothing is said of them;
 // - ignored: all others; they are listed.
->>>>>>> fix-machine
 //
 // A value that says nothing (null, "", [], {}; of lists and refused fields also "[]", "{}", "null" and
 // "None", as a .csv writes them) is as if the field were not there.
