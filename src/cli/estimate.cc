@@ -51,6 +51,8 @@ int estimate_command(const std::vector<std::string>& args) {
     return 0;
   }
   choose_run_length(options, given);
+  if (!options.checkpoint_in)
+    options.checkpoint_in = "";  // of a whole run, unless one to go on from is named
   expect_consistent(options);
   Progress progress;
   for (const std::string& warning : idle_flags(options, given)) progress.say(warning);

@@ -52,6 +52,10 @@ int finetune_command(const std::vector<std::string>& args) {
   progress.say(fmt::format("ended at iteration {}: {}", result.iterations, result.why));
   if (!result.checkpoint_path.empty()) progress.say(fmt::format("checkpoint: {}", result.checkpoint_path));
   if (!result.lora_path.empty()) progress.say(fmt::format("adapter: {}", result.lora_path));
+  if (!result.best_path.empty()) {
+    progress.say(fmt::format("best: {}, with the lowest held-out loss, {:.6f}", result.best_path,
+                             result.best_val_loss));
+  }
   if (result.stopped && !result.checkpoint_path.empty()) {
     // Where it would go on from by itself, now that it has saved.
     const bool by_itself = find_checkpoint(options).path == result.checkpoint_path;

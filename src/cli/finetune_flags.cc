@@ -30,9 +30,9 @@ FlagGroup file_flags(FinetuneOptions& o) {
           {"--train-data", "FILE", "", "text, or records (.jsonl, .json, .csv) to train on; may be repeated",
            texts(o.train_data)},
           {"--checkpoint-in", "FILE", "",
-           "checkpoint to resume from, if there is one; without the flag also the latest of "
-           "--checkpoint-out; '': "
-           "begin anew, over what is there",
+           "checkpoint to resume from; without the flag, or where FILE is missing, the latest of "
+           "--checkpoint-out; "
+           "'': begin anew, over what is there",
            text(o.checkpoint_in).or_else(kDefaultCheckpointIn)},
           {"--checkpoint-out", "FILE", "", "checkpoints to write; '': none", text(o.checkpoint_out)},
           {"--lora-out", "FILE", "", "adapter to write; '': none", text(o.lora_out)},

@@ -15,7 +15,7 @@ namespace {
 
 constexpr uint32_t kVersion = 2;
 constexpr std::string_view kPlace = "lora_cpp.checkpoint.";
-constexpr std::string_view kSetting = "lora_cpp.setting.";
+constexpr std::string_view kSetting = "lora_cpp.setting.", kChangeable = "lora_cpp.changeable.";
 constexpr const char* kChecksum = "checksum";
 
 std::string key(std::string_view name) {
@@ -99,13 +99,13 @@ TrainState parse_state(const Gguf& gguf) {
   return state;
 }
 
-Settings parse_settings(const Gguf& gguf) {
+Settings parse_settings(const Gguf& gguf, std::string_view prefix = kSetting) {
   Settings settings;
   for (const auto& [name, value] : gguf.values()) {
-    if (!name.starts_with(kSetting)) continue;
+    if (!name.starts_with(prefix)) continue;
     const auto text = gguf.get_string(name);
     if (!text) fail("{}: {}: expected a text", gguf.path(), printable(name));
-    settings.emplace_back(name.substr(kSetting.size()), *text);
+    settings.emplace_back(name.substr(prefix.size()), *text);
   }
   return settings;
 }
@@ -152,6 +152,8 @@ void write_checkpoint(const std::string& path, const TrainState& state, const Se
   if (state.n_no_better > 0) writer.set_u64(key("n_no_better"), uint64_t(state.n_no_better));
   if (state.evaluation_due) writer.set_bool(key("evaluation_due"), true);
   for (const auto& [name, value] : settings) writer.set_string(std::string(kSetting) + name, value);
+  for (const auto& [name, value] : state.changeable)
+    writer.set_string(std::string(kChangeable) + name, value);
   for_each_array(parameters, lbfgs, optimizer == Optimizer::adam,
                  [&](const std::string& name, const std::vector<int64_t>& ne, const float* data) {
                    int64_t n = 1;
@@ -180,6 +182,7 @@ Checkpoint parse_checkpoint(const Gguf& gguf) {
   Checkpoint c;
   c.architecture = gguf.get_string("general.architecture").value_or("");
   c.state = parse_state(gguf);
+  c.state.changeable = parse_settings(gguf, kChangeable);
   const std::string optimizer = gguf.get_string(key("optimizer")).value_or("");
   if (optimizer != "adam" && optimizer != "lbfgs") {
     fail("{}: {}: expected adam or lbfgs, found '{}'", gguf.path(), key("optimizer"), printable(optimizer));

@@ -11,6 +11,7 @@
 //     .n_no_better u64                   evaluations since it; absent: 0
 //     .evaluation_due bool               the held-out loss of this iteration is still to be found; absent: no
 //   lora_cpp.setting.NAME string, for each setting that decides the numbers
+//   lora_cpp.changeable.NAME string, for each that does, too, and may change on resume
 //   tensors, F32, for every base tensor: BASE.lora_a, ne = {n_in, rank}, and BASE.lora_b, ne = {rank, n_out};
 //     with Adam each with its moments, BASE.lora_a.m and .v;
 //     with L-BFGS lbfgs.N.s and lbfgs.N.y, oldest pair first
@@ -46,6 +47,7 @@ struct TrainState {
   std::optional<double> best_val_loss;  // the lowest held-out loss that is a number
   int64_t n_no_better = 0;              // evaluations since it, or since the first where there is none
   bool evaluation_due = false;
+  Settings changeable;  // changeable_settings() of what trained last
 };
 
 struct Checkpoint {
@@ -85,8 +87,9 @@ std::string run_id(Settings settings);
 
 // The ways out where files of another run are in the way.
 inline constexpr std::string_view kWaysOut =
-    "--checkpoint-in '' begins anew over these files, other names in --checkpoint-out and --lora-out keep "
-    "them";
+    "--checkpoint-in '' begins anew: over these files or, with other names in --checkpoint-out and "
+    "--lora-out, "
+    "beside them";
 
 // Error naming the first setting in which a checkpoint differs from a run, with both values and the ways out.
 // While the data is not read yet, the run's settings may lack it.

@@ -220,6 +220,11 @@ std::vector<std::string> describe_samples(const FinetuneOptions& o, const Datase
 std::vector<std::string> describe(const Setup& setup) {
   Lines lines;
   describe_resume(lines, setup);
+  if (!setup.changed.empty()) lines.push_back(setup.changed);
+  if (setup.options.patience > 0 && !setup.options.save_best) {
+    lines.push_back(
+        "note: --patience without --save-best: the adapter of the last iteration is kept, not the best");
+  }
   append_samples(lines, "data", setup.options, setup.data.report(), setup.options.train_data.size(),
                  setup.tokenizer);
   describe_held_out(lines, setup);

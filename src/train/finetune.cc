@@ -60,6 +60,10 @@ class Run {
     if (result_.why.empty() || state_.evaluation_due) iterate_or_name_the_last_checkpoint();
     if (!metrics_.is_open()) cut_back_metrics();
     save_at_the_end();
+    if (options_.save_best && state_.best_val_loss && file_exists(best_path(options_))) {
+      result_.best_path = best_path(options_);
+      result_.best_val_loss = *state_.best_val_loss;
+    }
     return result_;
   }
 
@@ -373,6 +377,8 @@ FinetuneResult finetune(const FinetuneOptions& options, const FinetuneEvents& ev
   check_options(options);
   if (options.only_write_lora) {
     FinetuneResult result;
+    if (options.checkpoint_in && !file_exists(*options.checkpoint_in))
+      fail("--only-write-lora: no checkpoint {} (--checkpoint-in names it)", *options.checkpoint_in);
     const std::string checkpoint = find_checkpoint(options).path;
     result.lora_path = write_adapter_of_checkpoint(options, checkpoint, result.iterations, events.say);
     result.why = fmt::format("--only-write-lora: {} was read, nothing was trained", checkpoint);

@@ -38,8 +38,10 @@ struct FinetuneEvents {
 struct FinetuneResult {
   int64_t iterations = 0;                  // the last iteration done, earlier runs included
   std::string lora_path, checkpoint_path;  // what was written last; empty: nothing
-  bool stopped = false;                    // by should_stop
-  std::string why;                         // why it ended, as text for people
+  std::string best_path;  // the adapter of the lowest held-out loss, with save_best; empty: none
+  double best_val_loss = 0;
+  bool stopped = false;  // by should_stop
+  std::string why;       // why it ended, as text for people
 };
 
 // Trains an adapter as the options say. Throws Error for anything that makes this impossible,

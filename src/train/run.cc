@@ -230,6 +230,28 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
   return settings;
 }
 
+Settings changeable_settings(const FinetuneOptions& o, GemmInput input) {
+  Settings settings = {{"--precision", input == GemmInput::bf16 ? "bf16" : "f32"}};
+  if (o.optimizer == Optimizer::lbfgs) return settings;
+  const auto add = [&](const char* name, const auto& value) {
+    settings.emplace_back(name, fmt::format("{}", value));
+  };
+  add("--adam-alpha", o.adam_alpha);
+  add("--adam-min-alpha", o.adam_min_alpha);
+  add("--warmup", o.warmup);
+  add("--cos-decay-steps", o.cos_decay_steps);
+  add("--cos-decay-min", o.cos_decay_min);
+  add("--enable-restart", o.restart);
+  add("--cos-decay-restart", o.cos_decay_restart);
+  add("--adam-decay", o.adam_decay);
+  add("--adam-decay-min-ndim", o.adam_decay_min_ndim);
+  add("--adam-beta1", o.adam_beta1);
+  add("--adam-beta2", o.adam_beta2);
+  add("--adam-eps", o.adam_eps);
+  add("--adam-gclip", o.adam_gclip);
+  return settings;
+}
+
 void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoint, const std::string& path) {
   const auto expect = [&](const std::string& name, const std::string& asked) {
     const std::string found = setting(checkpoint, name);

@@ -38,6 +38,10 @@ void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoi
 // them.
 Settings run_settings(const FinetuneOptions& options, const Model& model, const LoraParameters& parameters);
 
+// What decides the numbers too and may be changed on resume, with a word: the learning rate and what it goes
+// by, the optimizer's numbers, the precision.
+Settings changeable_settings(const FinetuneOptions& options, GemmInput input);
+
 // How the text is cut into samples.
 TextOptions text_options(const FinetuneOptions& options);
 

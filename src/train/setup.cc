@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/machine.h"
+#include "base/printable.h"
 #include "base/random.h"
 #include "tokenizer/chat_template.h"
 
@@ -22,6 +23,18 @@ void expect_readable(const FinetuneOptions& options) {
 void take_rotary_settings(const FinetuneOptions& options, const Adapter& init, RopeParameters& rope) {
   if (!options.rope_freq_base && init.rope_freq_base) rope.freq_base = double(*init.rope_freq_base);
   if (!options.rope_freq_scale && init.rope_freq_scale) rope.freq_scale = double(*init.rope_freq_scale);
+}
+
+// "" where the checkpoint does not say, too.
+std::string changes_of(const Settings& then, const Settings& now) {
+  std::string line;
+  for (const auto& [name, value] : now) {
+    const auto before = std::ranges::find(then, name, &std::pair<std::string, std::string>::first);
+    if (before == then.end() || before->second == value) continue;
+    line += fmt::format("{}{} {} in place of {}", line.empty() ? "note: from here on " : ", ", name, value,
+                        printable(before->second));
+  }
+  return line;
 }
 
 }  // namespace
@@ -93,6 +106,8 @@ void Setup::prepare_parameters(const Say& say) {
       state.shuffle_begin = state.cursor;
     }
   }
+  changed = changes_of(state.changeable, changeable_settings(options, input));
+  state.changeable = changeable_settings(options, input);
   if (!options.lora_out.empty() &&
       std::ranges::all_of(parameters.pairs, [](const auto& pair) { return pair.is_norm(); })) {
     fail("--lora-out: only norms are trained, which an adapter file leaves out (--lora-out '' writes none)");

@@ -66,6 +66,7 @@ struct Setup {
   TrainedNorms norms;
   LbfgsHistory lbfgs;
   Settings settings;
+  std::string changed;  // a line about what a resumed run changes
   Dataset data;
   std::optional<Dataset> val_data;
   std::vector<int64_t> trained;   // samples that are trained on; empty: all

@@ -50,6 +50,29 @@ class Resume : public testing::Test {
   }
 };
 
+// What does not make it another run, and changes what comes out.
+TEST_F(Resume, AnotherLearningRateIsSaid) {
+  run({"--adam-alpha", "0.001"});
+  const RunResult changed = run({"--adam-alpha", "0.01", "--warmup", "7", "--adam-iter", "4"});
+  EXPECT_THAT(changed.err,
+              HasSubstr("note: from here on --adam-alpha 0.01 in place of 0.001, --warmup 7 in place of "));
+  const RunResult same = run({"--adam-alpha", "0.01", "--warmup", "7", "--adam-iter", "4"});
+  EXPECT_THAT(same.err, testing::Not(HasSubstr("from here on")));
+}
+
+// As the error says it.
+TEST_F(Resume, TheWayOutLeadsOut) {
+  run({"--checkpoint-out", "checkpoint.gguf", "--lora-out", "l.gguf"});
+  const auto before = files();
+  const Args other = {"--train-data", "other.txt", "--checkpoint-out", "c2.gguf", "--lora-out", "l2.gguf"};
+  expect_refused(other, "checkpoint.gguf: data differs");
+  run(other + Args{"--checkpoint-in", ""});
+  for (const auto& [name, bytes] : before) EXPECT_TRUE(folder.read(name) == bytes) << name;
+  EXPECT_EQ(folder.lora({"finetune", "-m", "model.gguf", "--checkpoint-in", "typo.gguf", "--only-write-lora"})
+                .status,
+            1);
+}
+
 TEST_F(Resume, TheSameCommandGoesOnFromWhatItSavedLast) {
   for (const Args& names :
        {Args{}, Args{"--checkpoint-out", "c.gguf", "--lora-out", "l.gguf"},
