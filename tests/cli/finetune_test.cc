@@ -247,9 +247,16 @@ TEST_F(Finetune, AConfigFileSetsFlagsAndTheCommandLineWins) {
 TEST_F(Finetune, WindowsLineEndsTrainTheSameAdapter) {
   const Args lines = {"--sample-start", "\\n", "--escape", "--include-sample-start"};
   folder.write("text.txt", ship_sentences("\n"));
-  const std::string want = adapter(lines);
+  std::string want = adapter(lines);
   folder.write("text.txt", ship_sentences("\r\n"));
-  EXPECT_EQ(adapter(lines), want);
+  std::string found = adapter(lines);
+  // But for the name of the run, which the bytes of the text go into.
+  for (std::string* bytes : {&want, &found}) {
+    const size_t at = bytes->find("lora_cpp.run");
+    ASSERT_NE(at, bytes->npos);
+    bytes->erase(at, 12 + 4 + 8 + 16);  // key, type, length, 16 hex digits
+  }
+  EXPECT_EQ(found, want);
 }
 
 TEST_F(Finetune, FilledRowsAreFull) {

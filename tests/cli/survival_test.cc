@@ -116,7 +116,7 @@ TEST_F(Survival, ASecondCtrlCLeavesAtOnceAndDamagesNothing) {
   const std::string command =
       "\"$0\" \"$@\" 2> err.txt & child=$!; until grep -q 'iter=    1[2-9]' err.txt; do sleep 0.01; done; "
       "kill -INT $child; until grep -q stopping err.txt; do :; done; kill -STOP $child; sleep 0.11; "
-      "kill -INT $child; kill -CONT $child; wait $child";
+      "kill -INT $child; kill -CONT $child; wait -f $child";
   Args args = {"/bin/bash", "-c", "set -m; " + command, LORA_PROGRAM};
   for (const std::string& arg : flags) args.push_back(arg);
   std::string err = "checkpoint:";
