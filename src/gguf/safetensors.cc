@@ -172,7 +172,7 @@ SafeTensors SafeTensors::open(const std::string& path) {
 
 SafeTensors SafeTensors::parse(std::span<const std::byte> bytes, const std::string& path) {
   uint64_t header_bytes = 0;
-  std::memcpy(&header_bytes, bytes.data(), std::min(bytes.size(), sizeof header_bytes));
+  if (!bytes.empty()) std::memcpy(&header_bytes, bytes.data(), std::min(bytes.size(), sizeof header_bytes));
   if (bytes.size() < sizeof header_bytes || header_bytes > max_header_bytes || header_bytes == 0) {
     refuse_known_kind(bytes, path, "a safetensors file");
   }
