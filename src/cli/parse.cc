@@ -159,19 +159,17 @@ Values with_values_apart(const Values& args, std::vector<Row>& rows) {
 }
 
 // "--lora-scaled FILE:SCALE" as "--lora-scaled FILE SCALE", which CLI11 knows by the number of its values.
-Values with_short_forms_spelled_out(const std::vector<Row>& rows, const Values& args) {
+Values with_short_forms_spelled_out(std::vector<Row>& rows, const Values& args) {
   Values result;
   const auto spell_out = [&](const std::string& name, const Values& values, size_t i) {
-    for (const Row& row : rows) {
-      if (!row.flag->setting.in_one || std::ranges::count(names_of(*row.flag), name) == 0) continue;
-      const std::vector<Values> occurrences = short_form(row.flag->setting, values, i);
-      for (const Values& one : occurrences) {
-        result.push_back(name);
-        result.insert(result.end(), one.begin(), one.end());
-      }
-      return !occurrences.empty();
+    const Row* row = find_row(rows, name);
+    if (row == nullptr) return false;
+    const std::vector<Values> occurrences = short_form(row->flag->setting, values, i);
+    for (const Values& one : occurrences) {
+      result.push_back(name);
+      result.insert(result.end(), one.begin(), one.end());
     }
-    return false;
+    return !occurrences.empty();
   };
   for (size_t i = 0; i < args.size(); ++i) {
     const size_t equals = args[i].starts_with("--") ? args[i].find('=') : std::string::npos;

@@ -377,8 +377,6 @@ FinetuneResult finetune(const FinetuneOptions& options, const FinetuneEvents& ev
   check_options(options);
   if (options.only_write_lora) {
     FinetuneResult result;
-    if (options.checkpoint_in && !file_exists(*options.checkpoint_in))
-      fail("--only-write-lora: no checkpoint {} (--checkpoint-in names it)", *options.checkpoint_in);
     const std::string checkpoint = find_checkpoint(options).path;
     result.lora_path = write_adapter_of_checkpoint(options, checkpoint, result.iterations, events.say);
     result.why = fmt::format("--only-write-lora: {} was read, nothing was trained", checkpoint);

@@ -38,6 +38,7 @@ Resume find_checkpoint(const FinetuneOptions& options) {
   const std::string named = options.checkpoint_in.value_or(kDefaultCheckpointIn);
   if (named.empty()) return {"", true};
   if (options.checkpoint_in && file_exists(named)) return {named};
+  if (options.checkpoint_in && options.only_write_lora) return {};  // no other's adapter was asked for
   const std::string own = latest(options, options.checkpoint_out);
   if (holds_something(own)) return {own};
   return {file_exists(named) ? named : ""};

@@ -2,7 +2,8 @@
 //
 //   --checkpoint-in ''      begins anew; what is in the way is written over, as was said
 //   --checkpoint-in FILE    goes on from it. Without the flag, or where FILE is missing:
-//   the LATEST of --checkpoint-out, else checkpoint.gguf (without the flag), else the run begins
+//   the LATEST of --checkpoint-out, else checkpoint.gguf (without the flag), else the run begins. With
+//   --only-write-lora a FILE that is missing stands for nothing else
 //
 // A run that begins writes over no file that another left; one that goes on over none but its own.
 #pragma once

@@ -76,12 +76,12 @@ std::vector<std::string> write_missing_adapters(const Setup& setup) {
   const auto began_with = [&](const std::string& path) { return same_file(path, setup.resume.path); };
   if (std::ranges::none_of(checkpoints, began_with)) return {};
   const bool is_latest = began_with(checkpoints.back());
+  const std::string id = run_id(setup.settings);
   std::vector<std::string> missing;
   std::optional<Adapter> adapter;
   const std::vector<std::string> paths = output_paths(options, options.lora_out, iteration);
   for (const std::string& path : paths) {
-    const bool is_missing =
-        !is_adapter_of(run_id(setup.settings), path);  // one that it was begun over counts
+    const bool is_missing = !is_adapter_of(id, path);  // another run's, which it was begun over, counts
     if (!is_missing && !(is_latest && path == paths.back())) continue;
     if (!adapter) adapter = adapter_of(setup);
     write_adapter_gguf(*adapter, path);

@@ -106,8 +106,9 @@ void Setup::prepare_parameters(const Say& say) {
       state.shuffle_begin = state.cursor;
     }
   }
-  changed = changes_of(state.changeable, changeable_settings(options, input));
-  state.changeable = changeable_settings(options, input);
+  Settings now = changeable_settings(options, input);
+  changed = changes_of(state.changeable, now);
+  state.changeable = std::move(now);
   if (!options.lora_out.empty() &&
       std::ranges::all_of(parameters.pairs, [](const auto& pair) { return pair.is_norm(); })) {
     fail("--lora-out: only norms are trained, which an adapter file leaves out (--lora-out '' writes none)");
