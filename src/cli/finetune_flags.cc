@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "tokenizer/chat_template.h"
+#include "chat/chat_template.h"
 #include "train/run.h"
 
 namespace lora::cli {

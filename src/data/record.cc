@@ -19,13 +19,12 @@ constexpr std::string_view kForms =
 
 // What people and programs call the three roles.
 struct RoleName {
-  std::string_view name;
-  ChatRole role;
+  std::string_view name, role;
 };
 constexpr RoleName kRoles[] = {
-    {"system", ChatRole::system},     {"developer", ChatRole::system},    {"user", ChatRole::user},
-    {"human", ChatRole::user},        {"assistant", ChatRole::assistant}, {"gpt", ChatRole::assistant},
-    {"chatgpt", ChatRole::assistant}, {"bot", ChatRole::assistant},       {"model", ChatRole::assistant},
+    {"system", "system"},     {"developer", "system"},    {"user", "user"},
+    {"human", "user"},        {"assistant", "assistant"}, {"gpt", "assistant"},
+    {"chatgpt", "assistant"}, {"bot", "assistant"},       {"model", "assistant"},
 };
 
 std::string text_of(const json& value, std::string_view what) {
@@ -58,9 +57,9 @@ std::string content_of(const json& value, std::string_view what) {
   return content;
 }
 
-ChatRole role_of(const std::string& name) {
+std::string role_of(const std::string& name) {
   for (const RoleName& row : kRoles) {
-    if (row.name == name) return row.role;
+    if (row.name == name) return std::string(row.role);
   }
   std::string known;
   for (const RoleName& row : kRoles) known += (known.empty() ? "" : ", ") + std::string(row.name);
@@ -78,7 +77,7 @@ ChatMessage message_of(const json& item, std::string_view which, Record& record)
   if (!content) fail("no content or value");
   ChatMessage message = {role_of(text_of(*role, "role")), content_of(*content, "content")};
   message.is_context = fields.is_trained() == false;
-  if (message.role != ChatRole::assistant && fields.asks_to_be_trained()) {
+  if (message.role != "assistant" && fields.asks_to_be_trained()) {
     record.only_with_all = fmt::format(
         "{}: it asks to be trained on but is no reply; --train-on all trains on it, and on all others",
         which);
@@ -108,8 +107,8 @@ void read_history(const json& history, std::vector<ChatMessage>& messages) {
   if (!history.is_array() || !std::ranges::all_of(history, is_pair))
     fail("history: expected a list of [instruction, output] pairs");
   for (const json& turn : history) {
-    messages.push_back({ChatRole::user, text_of(turn[0], "history")});
-    messages.push_back({ChatRole::assistant, text_of(turn[1], "history")});
+    messages.push_back({"user", text_of(turn[0], "history")});
+    messages.push_back({"assistant", text_of(turn[1], "history")});
   }
 }
 
@@ -136,7 +135,7 @@ std::string names_of(const json& object) {
 // template has by itself.
 std::vector<ChatMessage> alpaca_messages(Fields& fields, std::string system) {
   std::vector<ChatMessage> messages;
-  ChatMessage asked = {ChatRole::user, required_text(fields, "instruction")};
+  ChatMessage asked = {"user", required_text(fields, "instruction")};
   const json* input = fields.find_filled("input");
   if (input) asked.content += "\n\n### Input:\n" + text_of(*input, "input");
   if (input && system.empty()) {
@@ -144,7 +143,7 @@ std::vector<ChatMessage> alpaca_messages(Fields& fields, std::string system) {
         "Below is an instruction that describes a task, paired with an input that provides further context. "
         "Write a response that appropriately completes the request.";
   }
-  if (!system.empty()) messages.push_back({ChatRole::system, std::move(system)});
+  if (!system.empty()) messages.push_back({"system", std::move(system)});
   if (const json* history = fields.find_filled_list("history")) read_history(*history, messages);
   messages.push_back(std::move(asked));
   return messages;
@@ -152,8 +151,8 @@ std::vector<ChatMessage> alpaca_messages(Fields& fields, std::string system) {
 
 void add_system(Record& record, std::string system) {
   std::vector<ChatMessage>& messages = record.messages;
-  if (messages.empty() || messages[0].role != ChatRole::system) {
-    messages.insert(messages.begin(), {ChatRole::system, std::move(system)});
+  if (messages.empty() || messages[0].role != "system") {
+    messages.insert(messages.begin(), {"system", std::move(system)});
   } else if (messages[0].content != system) {
     fail("system: the conversation begins with another system message");
   }
@@ -245,7 +244,7 @@ bool read_sillytavern(const json& object, ChatMessage& message, std::set<std::st
   if (!fields.find("mes") || (hidden && *hidden == true)) return false;
   const json* is_user = fields.find("is_user");
   if (!is_user || !is_user->is_boolean()) fail("is_user: expected true or false");
-  message = {is_user->get<bool>() ? ChatRole::user : ChatRole::assistant, required_text(fields, "mes")};
+  message = {is_user->get<bool>() ? "user" : "assistant", required_text(fields, "mes")};
   // What it keeps beside a message; of that, what the model saw or said.
   if (const json* extra = fields.find("extra"); extra && extra->is_object()) {
     Fields beside(*extra, FieldPlace::sillytavern);
@@ -269,7 +268,7 @@ std::vector<RecordSpan> record_spans(const Record& record, const ChatTemplate& c
   }
   if (!record.completion.empty()) spans.push_back({record.completion, false, true});
   const bool ends_in_reply =
-      record.is_chat ? !record.messages.empty() && record.messages.back().role == ChatRole::assistant
+      record.is_chat ? !record.messages.empty() && record.messages.back().role == "assistant"
                      : !record.completion.empty();
   while (ends_in_reply && !spans.empty() && !spans.back().is_reply) spans.pop_back();
   std::vector<RecordSpan> result;

@@ -108,9 +108,9 @@ TEST(RecordFile, SillyTavernsLinesAreOneConversation) {
   const auto chat = read_sillytavern_chat(kSillyTavern, RecordFormat::jsonl, nullptr);
   ASSERT_TRUE(chat && chat->is_chat);
   ASSERT_EQ(chat->messages.size(), 3u);
-  EXPECT_EQ(chat->messages[0].role, ChatRole::assistant);
+  EXPECT_EQ(chat->messages[0].role, "assistant");
   EXPECT_EQ(chat->messages[0].content, "Hello");
-  EXPECT_EQ(chat->messages[1].role, ChatRole::user);
+  EXPECT_EQ(chat->messages[1].role, "user");
   EXPECT_EQ(chat->messages[2].content, "Bye");
   EXPECT_FALSE(read_sillytavern_chat(R"({"text":"a"})", RecordFormat::jsonl, nullptr));
   EXPECT_FALSE(read_sillytavern_chat("", RecordFormat::jsonl, nullptr));

@@ -27,7 +27,7 @@ std::vector<Token> Chat::next_prompt(std::string_view message) {
   const Tokenizer& tokenizer = session_.tokenizer;
   const std::string before = render(template_, messages_, false);
   const bool is_first = messages_.empty();
-  messages_.push_back({ChatRole::user, std::string(message)});
+  messages_.push_back({"user", std::string(message)});
   const std::string whole = render(template_, messages_, true);
   if (is_first) return tokenizer.encode_with_bos(whole, true);
   // The decoder has seen tokens of the stop string, which are no part of the conversation.
@@ -61,7 +61,7 @@ GenerateEnd Chat::reply(std::string_view message, const ContinueEvents& events) 
   last_ = continue_text({session_.model, session_.tokenizer, *decoder_, sampler_}, prompt,
                         {options_.n_predict, options_.stop, options_.ignore_eos, false},
                         {on_text, events.should_stop});
-  messages_.push_back({ChatRole::assistant, text});
+  messages_.push_back({"assistant", text});
   sum_.prompt_tokens += last_.prompt_tokens;
   sum_.generated_tokens += last_.generated_tokens;
   sum_.prompt_s += last_.prompt_s;

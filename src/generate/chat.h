@@ -10,7 +10,7 @@
 
 #include "generate/generate.h"
 #include "generate/session.h"
-#include "tokenizer/chat_template.h"
+#include "chat/chat_template.h"
 
 namespace lora {
 

@@ -7,7 +7,7 @@
 #include "base/machine.h"
 #include "base/printable.h"
 #include "base/random.h"
-#include "tokenizer/chat_template.h"
+#include "chat/chat_template.h"
 
 namespace lora {
 namespace {

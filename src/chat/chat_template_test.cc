@@ -1,4 +1,4 @@
-#include "tokenizer/chat_template.h"
+#include "chat/chat_template.h"
 
 #include <gmock/gmock.h>
 
@@ -10,10 +10,10 @@ namespace {
 using test::error_of;
 using testing::HasSubstr;
 
-const std::vector<ChatMessage> kConversation = {{ChatRole::system, "Be kind."},
-                                                {ChatRole::user, "Hi"},
-                                                {ChatRole::assistant, "Hello"},
-                                                {ChatRole::user, "Bye"}};
+const std::vector<ChatMessage> kConversation = {{"system", "Be kind."},
+                                                {"user", "Hi"},
+                                                {"assistant", "Hello"},
+                                                {"user", "Bye"}};
 
 ChatTemplate family(std::string_view name) {
   return {find_chat_family(name), "<s>", "</s>"};
@@ -99,7 +99,7 @@ TEST(ChatTemplate, RendersDeepseek) {
 }
 
 TEST(ChatTemplate, DefaultSystemMessageStandsWhereNoneIsGiven) {
-  const std::vector<ChatMessage> hi = {{ChatRole::user, "Hi"}};
+  const std::vector<ChatMessage> hi = {{"user", "Hi"}};
   EXPECT_THAT(render(family("alpaca"), hi, false),
               testing::MatchesRegex("Below is an instruction .* request\\.\n\n### Instruction:\nHi\n\n"));
   EXPECT_EQ(render(family("gemma"), hi, false), "<start_of_turn>user\nHi<end_of_turn>\n");
@@ -124,7 +124,7 @@ TEST(ChatTemplate, ReplyEndsWithTheEndOfItsTurn) {
 }
 
 TEST(ChatTemplate, ContentIsNotSearchedForPlaceholders) {
-  const std::vector<ChatMessage> hi = {{ChatRole::user, "{eos}"}};
+  const std::vector<ChatMessage> hi = {{"user", "{eos}"}};
   EXPECT_EQ(render(family("zephyr"), hi, false), "<|user|>\n{eos}</s>\n");
 }
 

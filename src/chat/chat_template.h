@@ -11,17 +11,10 @@
 #include <string_view>
 #include <vector>
 
+#include "chat/conversation.h"
 #include "tokenizer/tokenizer.h"
 
 namespace lora {
-
-enum class ChatRole { system, user, assistant };
-
-struct ChatMessage {
-  ChatRole role;
-  std::string content;
-  bool is_context = false;  // is read and not learned from, whoever says it
-};
 
 // What stands before and after a message.
 struct ChatAffix {

@@ -1,4 +1,4 @@
-#include "tokenizer/chat_template.h"
+#include "chat/chat_template.h"
 
 #include <algorithm>
 #include <utility>
@@ -211,15 +211,15 @@ std::vector<ChatSpan> render_spans(const ChatTemplate& chat, std::span<const Cha
     space = " ";
     before_reply.remove_suffix(1);
   }
-  const bool has_system = !messages.empty() && messages.front().role == ChatRole::system;
+  const bool has_system = !messages.empty() && messages.front().role == "system";
   if (!has_system && !family.default_system.empty()) add_system(family.default_system);
   for (const ChatMessage& message : messages) {
     is_context = message.is_context;
-    if (message.role == ChatRole::system) {
+    if (message.role == "system") {
       add_system(message.content);
       continue;
     }
-    if (message.role == ChatRole::user) {
+    if (message.role == "user") {
       add_form(spans, family.user.before);
       spans.insert(spans.end(), system.begin(), system.end());
       system.clear();
