@@ -10,10 +10,8 @@ namespace {
 using test::error_of;
 using testing::HasSubstr;
 
-const std::vector<ChatMessage> kConversation = {{"system", "Be kind."},
-                                                {"user", "Hi"},
-                                                {"assistant", "Hello"},
-                                                {"user", "Bye"}};
+const std::vector<ChatMessage> kConversation = {
+    {"system", "Be kind."}, {"user", "Hi"}, {"assistant", "Hello"}, {"user", "Bye"}};
 
 ChatTemplate family(std::string_view name) {
   return {find_chat_family(name), "<s>", "</s>"};

@@ -267,9 +267,9 @@ std::vector<RecordSpan> record_spans(const Record& record, const ChatTemplate& c
     spans.push_back({record.prompt});
   }
   if (!record.completion.empty()) spans.push_back({record.completion, false, true});
-  const bool ends_in_reply =
-      record.is_chat ? !record.messages.empty() && record.messages.back().role == "assistant"
-                     : !record.completion.empty();
+  const bool ends_in_reply = record.is_chat
+                                 ? !record.messages.empty() && record.messages.back().role == "assistant"
+                                 : !record.completion.empty();
   while (ends_in_reply && !spans.empty() && !spans.back().is_reply) spans.pop_back();
   std::vector<RecordSpan> result;
   for (ChatSpan& span : spans) {

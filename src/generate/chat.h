@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "chat/chat_template.h"
 #include "generate/generate.h"
 #include "generate/session.h"
-#include "chat/chat_template.h"
 
 namespace lora {
 
