@@ -1,0 +1,2 @@
+// Its headers are precompiled for all tests (module.cmake).
+int main() {}
