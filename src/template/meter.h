@@ -1,0 +1,55 @@
+// What a rendering may use. A template is a foreign program: it gets so many steps, so many bytes, and no
+// more.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "template/raised.h"
+
+namespace lora::jinja {
+
+inline constexpr uint64_t kMostSteps = 50'000'000;         // a plain turn takes about a hundred
+inline constexpr size_t kMostBytes = size_t{256} << 20;    // of all values that live at a time
+inline constexpr size_t kMostWritten = size_t{256} << 20;  // put out, by macros and blocks too
+inline constexpr int kMostDepth = 100;                     // of lists within lists
+inline constexpr int kMostNesting = 200;                   // of expressions and of blocks, in the source
+inline constexpr int kMostRecursion = 1000;                // of expressions and blocks, as they run
+
+class Meter {
+ public:
+  void step(uint64_t steps) {
+    if (steps > steps_) raise("RuntimeError", "the template takes too many steps");
+    steps_ -= steps;
+  }
+  // Before `bytes` more are asked for.
+  void need(size_t bytes) const {
+    if (bytes > kMostBytes - bytes_) raise("MemoryError", "the template's values take too much memory");
+  }
+  void take(size_t bytes) {
+    need(bytes);
+    bytes_ += bytes;
+  }
+  void give_back(size_t bytes) { bytes_ -= bytes; }
+  void write(size_t bytes) {
+    if (bytes > kMostWritten - written_) raise("MemoryError", "the template puts out too much");
+    written_ += bytes;
+  }
+
+  // Of the rendering that this thread is at; null outside.
+  static inline thread_local Meter* current = nullptr;
+
+ private:
+  uint64_t steps_ = kMostSteps;
+  size_t bytes_ = 0, written_ = 0;
+};
+
+// The same for the rendering that this thread is at, if it is at one.
+inline void spend(uint64_t steps = 1) {
+  if (Meter::current) Meter::current->step(steps);
+}
+inline void need_bytes(size_t bytes) {
+  if (Meter::current) Meter::current->need(bytes);
+}
+
+}  // namespace lora::jinja

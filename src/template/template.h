@@ -1,0 +1,76 @@
+// Chat templates are programs in Jinja; this runs them. The language is Python's Jinja as the library
+// transformers sets it up: the immutable sandbox, trim_blocks, lstrip_blocks, break and continue, {%
+// generation %}, raise_exception, strftime_now, and its own tojson. A template can do nothing but render,
+// within bounds (meter.h).
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "template/value.h"
+
+namespace lora::jinja {
+
+struct Range {
+  size_t begin, end;  // bytes
+};
+
+struct Rendered {
+  std::string text;
+  // What {% generation %} blocks put out, in order. A block within a block is part of the outer one's.
+  std::vector<Range> generated;
+  // A generation block's output went into a variable or through a filter: where it came out is not known.
+  bool has_hidden_generation = false;
+};
+
+struct Variable {
+  std::string_view name;
+  Value value;
+};
+
+// What strftime_now writes: a date of the Gregorian calendar, local time.
+struct Date {
+  int year = 1970, month = 1, day = 1;
+  int hour = 0, minute = 0, second = 0;
+};
+
+// What went wrong in a template. what() is one printable line, "line N: MESSAGE".
+class TemplateError : public Error {
+ public:
+  TemplateError(int line, std::string type, std::string message);
+  int line() const { return line_; }
+  // Python's class of the error: "TemplateSyntaxError", "UndefinedError", "TypeError", ...; of
+  // raise_exception(message) "TemplateError".
+  const std::string& type() const { return type_; }
+  // As raise_exception was given it, or as Python words it.
+  const std::string& message() const { return message_; }
+
+ private:
+  int line_;
+  std::string type_, message_;
+};
+
+struct Program;
+
+class Template {
+ public:
+  // Throws TemplateError where the source is no template, or has a tag, filter or test that is not known.
+  // What stands within an `if` and is not known is an error only when it is reached, as in Jinja.
+  explicit Template(std::string_view source);
+  ~Template();
+  Template(Template&&) noexcept;
+  Template& operator=(Template&&) noexcept;
+
+  // Throws TemplateError. May be called in several threads at a time.
+  Rendered render(std::span<const Variable> variables, const Date& now) const;
+
+ private:
+  std::unique_ptr<const Program> program_;
+};
+
+}  // namespace lora::jinja
