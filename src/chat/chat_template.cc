@@ -1,263 +1,206 @@
 #include "chat/chat_template.h"
 
 #include <algorithm>
-#include <utility>
+#include <array>
 
+#include "base/ascii.h"
 #include "base/error.h"
+#include "base/file.h"
+#include "base/printable.h"
+#include "chat/built_in.h"
 
 namespace lora {
 namespace {
 
-// Sources: the chat templates and prompt formats that the models' authors publish with them; Alpaca:
-// Taori et al., 2023; Vicuna: the v1.1 conversation format of FastChat.
-const std::vector<ChatFamily>& table() {
-  static const std::vector<ChatFamily> families = {
-      {.name = "chatml",
-       .system = {"<|im_start|>system\n", "<|im_end|>\n"},
-       .user = {"<|im_start|>user\n", "<|im_end|>\n"},
-       .assistant = {"<|im_start|>assistant\n", "\n"},
-       .end_of_turn = "<|im_end|>",
-       .marks = {"<|im_start|>"},
-       .unless = "<|im_sep|>"},
-      {.name = "llama3",
-       .system = {"<|start_header_id|>system<|end_header_id|>\n\n", "<|eot_id|>"},
-       .user = {"<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"},
-       .assistant = {"<|start_header_id|>assistant<|end_header_id|>\n\n", ""},
-       .end_of_turn = "<|eot_id|>",
-       .marks = {"<|start_header_id|>"}},
-      {.name = "llama2",
-       .system = {"<<SYS>>\n", "\n<</SYS>>\n\n"},
-       .user = {"{bos}[INST] ", " [/INST]"},
-       .assistant = {" ", ""},
-       .end_of_turn = " {eos}",
-       .system_in_user = true,
-       .marks = {"[INST]", "<<SYS>>"}},
-      // Mistral's versions differ in spaces, which its vocabularies turn into other tokens, and in where the
-      // system message goes: by v3's own template into the last user message, but a conversation has to begin
-      // the same however long it grows, so it goes into the first, as in llama.cpp.
-      {.name = "mistral-v7",
-       .system = {"[SYSTEM_PROMPT] ", "[/SYSTEM_PROMPT]"},
-       .user = {"[INST] ", "[/INST]"},
-       .assistant = {" ", ""},
-       .end_of_turn = "{eos}",
-       .marks = {"[SYSTEM_PROMPT] ", "[INST] "}},
-      {.name = "mistral-v7-tekken",
-       .system = {"[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"},
-       .user = {"[INST]", "[/INST]"},
-       .assistant = {"", ""},
-       .end_of_turn = "{eos}",
-       .marks = {"[SYSTEM_PROMPT]", "[INST]"}},
-      {.name = "mistral-v3",
-       .system = {"", "\n\n"},
-       .user = {"[INST] ", "[/INST]"},
-       .assistant = {" ", ""},
-       .end_of_turn = "{eos}",
-       .system_in_user = true,
-       .marks = {"[INST] ", "[/INST]"},
-       .unless = " [/INST]"},
-      {.name = "mistral-v3-tekken",
-       .system = {"", "\n\n"},
-       .user = {"[INST]", "[/INST]"},
-       .assistant = {"", ""},
-       .end_of_turn = "{eos}",
-       .system_in_user = true,
-       .marks = {"[INST]", "[/INST]"},
-       .unless = " [/INST]"},
-      {.name = "mistral",
-       .system = {"", "\n\n"},
-       .user = {"[INST] ", " [/INST]"},
-       .assistant = {" ", ""},
-       .end_of_turn = "{eos}",
-       .system_in_user = true,
-       .marks = {"[INST]"}},
-      {.name = "gemma",
-       .system = {"", "\n\n"},
-       .user = {"<start_of_turn>user\n", "<end_of_turn>\n"},
-       .assistant = {"<start_of_turn>model\n", "\n"},
-       .end_of_turn = "<end_of_turn>",
-       .system_in_user = true,
-       .marks = {"<start_of_turn>"}},
-      {.name = "phi3",
-       .system = {"<|system|>\n", "<|end|>\n"},
-       .user = {"<|user|>\n", "<|end|>\n"},
-       .assistant = {"<|assistant|>\n", "\n"},
-       .end_of_turn = "<|end|>",
-       .marks = {"<|user|>", "<|end|>"}},
-      {.name = "phi4",
-       .system = {"<|im_start|>system<|im_sep|>", "<|im_end|>"},
-       .user = {"<|im_start|>user<|im_sep|>", "<|im_end|>"},
-       .assistant = {"<|im_start|>assistant<|im_sep|>", ""},
-       .end_of_turn = "<|im_end|>",
-       .marks = {"<|im_start|>", "<|im_sep|>"}},
-      {.name = "zephyr",
-       .system = {"<|system|>\n", "{eos}\n"},
-       .user = {"<|user|>\n", "{eos}\n"},
-       .assistant = {"<|assistant|>\n", "\n"},
-       .end_of_turn = "{eos}",
-       .marks = {"<|user|>", "eos_token"}},
-      {.name = "alpaca",
-       .system = {"", "\n\n"},
-       .user = {"### Instruction:\n", "\n\n"},
-       .assistant = {"### Response:\n", "\n\n"},
-       .end_of_turn = "{eos}",
-       .default_system = "Below is an instruction that describes a task. Write a response that appropriately "
-                         "completes the request.",
-       .stops = {"\n\n### Instruction:", "\n### Instruction:", "### Instruction:"},
-       .marks = {"### Instruction:"},
-       .unless = "<|EOT|>"},  // DeepSeek Coder, which has another form
-      {.name = "vicuna",
-       .system = {"", " "},
-       .user = {"USER: ", " "},
-       .assistant = {"ASSISTANT: ", ""},
-       .end_of_turn = "{eos}",
-       .stops = {"\nUSER:", " USER:", "USER:"},
-       .marks = {"USER:", "ASSISTANT:"}},
-      {.name = "deepseek",
-       .system = {"", ""},
-       .user = {"<｜User｜>", ""},
-       .assistant = {"<｜Assistant｜>", ""},
-       .end_of_turn = "<｜end▁of▁sentence｜>",
-       .marks = {"<｜User｜>"}},
-      {.name = "deepseek2",
-       .system = {"", "\n\n"},
-       .user = {"User: ", "\n\n"},
-       .assistant = {"Assistant: ", ""},
-       .end_of_turn = "{eos}",
-       .stops = {"\n\nUser:"},
-       .marks = {"'User: '", "'Assistant: '", "eos_token"}},
-  };
-  return families;
-}
+using jinja::Value;
 
-std::string spell(const ChatTemplate& chat, std::string_view text) {
-  std::string result;
-  while (!text.empty()) {
-    if (text.starts_with("{bos}") || text.starts_with("{eos}")) {
-      result += text[1] == 'b' ? chat.bos : chat.eos;
-      text.remove_prefix(5);
-    } else {
-      result += text.front();
-      text.remove_prefix(1);
-    }
+// Words that no template writes by itself, to find a message's content in what is rendered.
+constexpr const char *kAsked = "Zrq1", *kReplied = "Zrq2", *kAskedAgain = "Zrq3";
+
+constexpr std::string_view kSpace = " \t\n\r";
+
+// Templates that put a call's arguments out as they are, not through tojson, want a text.
+void arguments_to_text(nlohmann::ordered_json& message_more) {
+  const auto calls = message_more.find("tool_calls");
+  if (calls == message_more.end()) return;
+  for (auto& call : *calls) {
+    auto& function = call.contains("function") ? call["function"] : call;
+    if (function.contains("arguments") && !function["arguments"].is_string())
+      function["arguments"] = function["arguments"].dump();
   }
-  return result;
 }
 
 }  // namespace
 
-std::span<const ChatFamily> chat_families() {
-  return table();
+size_t mark_size(std::string_view text, std::string_view eos) {
+  constexpr size_t kLongest = 64;
+  if (!eos.empty() && text.starts_with(eos)) return eos.size();
+  if (text.empty() || (text[0] != '<' && text[0] != '[')) return 0;
+  const bool is_angled = text[0] == '<';
+  for (size_t i = 1; i < std::min(text.size(), kLongest); ++i) {
+    const char c = text[i];
+    if (c == (is_angled ? '>' : ']')) return i > 1 ? i + 1 : 0;
+    const bool fits = is_angled ? c != '<' && kSpace.find(c) == kSpace.npos
+                                : c == '_' || (c == '/' && i == 1) || (c >= 'A' && c <= 'Z');
+    if (!fits) return 0;
+  }
+  return 0;
 }
 
-std::string chat_family_names() {
+ChatTemplate::ChatTemplate(std::string name, std::string_view source, Tokens tokens, ChatSettings settings)
+    : name_(std::move(name)),
+      template_(std::make_shared<jinja::Template>(source)),
+      tokens_(std::move(tokens)),
+      settings_(std::move(settings)),
+      uses_date_(source.find("strftime_now") != source.npos) {
+  probe();
+}
+
+// Of a template that refuses these conversations nothing is known.
+void ChatTemplate::probe() {
+  const Conversation turns = {{{"user", kAsked}, {"assistant", kReplied}, {"user", kAskedAgain}}};
+  const auto rendered = [&](size_t n, bool prompt) -> std::string {
+    try {
+      return WrittenDown(turns, *this).text(n, prompt);
+    } catch (const Error&) {
+      return "";
+    }
+  };
+  const auto asks = [&] { return rendered(1, true).find(kAsked) != std::string::npos; };
+  if (!asks()) {
+    takes_parts_only_ = true;
+    takes_parts_only_ = asks();
+  }
+  const std::string question = rendered(1, false), prompt = rendered(1, true);
+  if (prompt.starts_with(question)) generation_prompt_ = prompt.substr(question.size());
+
+  const auto behind_reply = [](const std::string& text) {
+    const size_t at = text.find(kReplied);
+    return at == text.npos ? std::string() : text.substr(at + std::string_view(kReplied).size());
+  };
+  const std::string replied = rendered(2, false);
+  after_reply_ = behind_reply(replied);
+  const size_t reply = replied.find(kReplied);
+  if (reply != replied.npos && replied.starts_with(prompt) && prompt.size() <= reply)
+    before_reply_ = replied.substr(prompt.size(), reply - prompt.size());
+  std::string next = behind_reply(rendered(3, false));
+  next.resize(std::min(next.size(), next.find(kAskedAgain)));
+  for (const std::string_view from : {std::string_view(after_reply_), std::string_view(next)}) {
+    const size_t space = std::min(from.find_first_not_of(kSpace), from.size());
+    const size_t size = mark_size(from.substr(space), tokens_.eos);
+    if (size > 0 && end_of_turn_.empty()) end_of_turn_ = from.substr(0, space + size);
+  }
+  if (!end_of_turn_.empty()) stops_.push_back(end_of_turn_.substr(end_of_turn_.find_first_not_of(kSpace)));
+  if (next.starts_with(end_of_turn_)) next.erase(0, end_of_turn_.size());
+  // With and without the line ends before it, which are no part of the reply.
+  const std::string header = next.substr(0, next.find_last_not_of(kSpace) + 1);
+  for (size_t i = 0; i < header.size(); ++i) {
+    stops_.push_back(header.substr(i));
+    if (kSpace.find(header[i]) == kSpace.npos) break;
+  }
+}
+
+jinja::Rendered ChatTemplate::render(Value messages, const Value& tools, bool add_generation_prompt) const {
+  std::vector<jinja::Variable> variables = {
+      {"messages", std::move(messages)},
+      {"tools", tools},
+      {"documents", Value(nullptr)},
+      {"add_generation_prompt", Value(add_generation_prompt)},
+      {"bos_token", Value(tokens_.bos)},
+      {"eos_token", Value(tokens_.eos)},
+  };
+  if (!tokens_.unk.empty()) variables.push_back({"unk_token", Value(tokens_.unk)});
+  if (!tokens_.pad.empty()) variables.push_back({"pad_token", Value(tokens_.pad)});
+  for (const auto& [name, value] : settings_.variables.items()) {
+    const bool is_set = std::ranges::any_of(variables, [&](const auto& v) { return v.name == name; });
+    if (!is_set) variables.push_back({name, jinja::from_json(value)});
+  }
+  return template_->render(variables, settings_.now);
+}
+
+jinja::Rendered ChatTemplate::render(nlohmann::ordered_json variables) const {
+  const std::pair<const char*, const std::string&> tokens[] = {{"bos_token", tokens_.bos},
+                                                               {"eos_token", tokens_.eos},
+                                                               {"unk_token", tokens_.unk},
+                                                               {"pad_token", tokens_.pad}};
+  for (const auto& [name, spelling] : tokens) {
+    if (!spelling.empty()) variables[name] = spelling;
+  }
+  std::vector<jinja::Variable> all;
+  for (const auto& [name, value] : variables.items()) all.push_back({name, jinja::from_json(value)});
+  return template_->render(all, settings_.now);
+}
+
+WrittenDown::WrittenDown(const Conversation& conversation, const ChatTemplate& chat, const ChatForm& form)
+    : chat_(chat), tools_(jinja::from_json(conversation.tools)) {
+  std::string system;
+  const auto add = [&](const ChatMessage& message, const std::string& content) {
+    nlohmann::ordered_json json = {{"role", message.role}, {"content", content}};
+    if (chat.takes_parts_only()) json["content"] = {{{"type", "text"}, {"text", content}}};
+    if (message.more.is_object()) json.update(message.more);
+    if (form.arguments_as_text) arguments_to_text(json);
+    values_.push_back(jinja::from_json(json));
+  };
+  for (const ChatMessage& message : conversation.messages) {
+    if (form.user_first && values_.empty() && message.role == "assistant")
+      add({"user", ""}, system + std::string(kNoQuestion));
+    if (form.system_in_user && message.role == "system") {
+      system += message.content + "\n\n";
+    } else if (message.role == "user") {
+      add(message, std::exchange(system, "") + message.content);
+    } else {
+      add(message, message.content);
+    }
+    n_values_.push_back(values_.size());
+  }
+}
+
+jinja::Rendered WrittenDown::render(size_t n, bool add_generation_prompt) const {
+  const auto begin = values_.begin();
+  return chat_.render(Value::list({begin, begin + std::ptrdiff_t(n_values_[n])}), tools_,
+                      add_generation_prompt);
+}
+
+ChatForm find_form(const Conversation& conversation, const ChatTemplate& chat, bool add_generation_prompt) {
+  const std::vector<ChatMessage>& messages = conversation.messages;
+  const auto has_role = [&](std::string_view role) { return std::ranges::count(messages, role, &ChatMessage::role) > 0; };
+  const bool has_calls = std::ranges::any_of(
+      messages, [](const ChatMessage& m) { return m.more.is_object() && m.more.contains("tool_calls"); });
+  const auto first = std::ranges::find_if(messages, [](const ChatMessage& m) { return m.role != "system"; });
+  const bool replies_first = first != messages.end() && first->role == "assistant";
+  const auto try_form = [&](const ChatForm& form) {
+    WrittenDown(conversation, chat, form).render(messages.size(), add_generation_prompt);
+    return form;
+  };
+  for (unsigned bits = 1; bits < 8; ++bits) {
+    try {
+      if (bits == 1) return try_form({});
+    } catch (const jinja::TemplateError&) {
+    }
+    const ChatForm form = {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0};
+    const bool applies = (!form.system_in_user || (has_role("system") && (has_role("user") || form.user_first))) &&
+                         (!form.arguments_as_text || has_calls) && (!form.user_first || replies_first);
+    if (!applies) continue;
+    try {
+      return try_form(form);
+    } catch (const jinja::TemplateError&) {
+    }
+  }
+  return try_form({});  // throws what is wrong with it as it is
+}
+
+std::string built_in_template_names() {
   std::string names;
-  for (const ChatFamily& family : table()) names += (names.empty() ? "" : ", ") + std::string(family.name);
+  for (const BuiltInTemplate& row : built_in_templates())
+    names += (names.empty() ? "" : ", ") + std::string(row.name);
   return names;
 }
 
-const ChatFamily* find_chat_family(std::string_view name) {
-  const auto found =
-      std::find_if(table().begin(), table().end(), [&](const ChatFamily& f) { return f.name == name; });
-  return found == table().end() ? nullptr : &*found;
-}
-
-const ChatFamily* recognize_chat_family(std::string_view metadata_template) {
-  const auto holds = [&](std::string_view mark) { return metadata_template.find(mark) != mark.npos; };
-  for (const ChatFamily& family : table()) {
-    const bool excluded = !family.unless.empty() && holds(family.unless);
-    if (!excluded && std::all_of(family.marks.begin(), family.marks.end(), holds)) return &family;
+const std::string_view* find_built_in_template(std::string_view name) {
+  for (const BuiltInTemplate& row : built_in_templates()) {
+    if (row.name == name) return &row.text;
   }
   return nullptr;
-}
-
-ChatTemplate template_of(const ChatFamily* family, const Tokenizer& tokenizer) {
-  const auto spelling = [&](Token token) { return token < 0 ? "" : tokenizer.piece(token); };
-  return {family, spelling(tokenizer.bos()), spelling(tokenizer.eos())};
-}
-
-ChatTemplate choose_chat_template(std::string_view name, const Tokenizer& tokenizer, std::string_view path) {
-  const bool automatic = name == "auto";
-  const ChatFamily* family =
-      automatic ? recognize_chat_family(tokenizer.chat_template()) : find_chat_family(name);
-  if (!family && automatic) {
-    fail("{}: {}; say which to use with --chat-template: {}", path,
-         tokenizer.chat_template().empty() ? "the model has no chat template"
-                                           : "the model's chat template is of no known family",
-         chat_family_names());
-  }
-  if (!family) fail("--chat-template: no family '{}'; known are {}", name, chat_family_names());
-  return template_of(family, tokenizer);
-}
-
-std::vector<ChatSpan> render_spans(const ChatTemplate& chat, std::span<const ChatMessage> messages,
-                                   bool add_generation_prompt) {
-  const ChatFamily& family = *chat.family;
-  std::vector<ChatSpan> spans, system;  // system: waits for the user message that it belongs into
-  bool is_context = false;              // of the message at hand
-  const auto add = [&](std::vector<ChatSpan>& to, std::string text, bool is_template, bool is_reply = false) {
-    if (!text.empty()) to.push_back({std::move(text), is_template, is_reply, is_context});
-  };
-  const auto add_form = [&](std::vector<ChatSpan>& to, std::string_view form) {
-    add(to, spell(chat, form), true);
-  };
-  const auto add_system = [&](std::string_view content) {
-    std::vector<ChatSpan>& to = family.system_in_user ? system : spans;
-    add_form(to, family.system.before);
-    add(to, std::string(content), false);
-    add_form(to, family.system.after);
-  };
-  std::string_view before_reply = family.assistant.before, space;
-  if (before_reply.ends_with(' ')) {
-    space = " ";
-    before_reply.remove_suffix(1);
-  }
-  const bool has_system = !messages.empty() && messages.front().role == "system";
-  if (!has_system && !family.default_system.empty()) add_system(family.default_system);
-  for (const ChatMessage& message : messages) {
-    is_context = message.is_context;
-    if (message.role == "system") {
-      add_system(message.content);
-      continue;
-    }
-    if (message.role == "user") {
-      add_form(spans, family.user.before);
-      spans.insert(spans.end(), system.begin(), system.end());
-      system.clear();
-      add(spans, message.content, false);
-      add_form(spans, family.user.after);
-    } else {
-      add_form(spans, before_reply);
-      add(spans, std::string(space), true, true);
-      add(spans, message.content, false, true);
-      add(spans, end_of_turn(chat), true, true);
-      add_form(spans, family.assistant.after);
-    }
-  }
-  is_context = false;
-  if (add_generation_prompt) add_form(spans, before_reply);
-  return spans;
-}
-
-std::string render(const ChatTemplate& chat, std::span<const ChatMessage> messages,
-                   bool add_generation_prompt) {
-  std::string text;
-  for (const ChatSpan& span : render_spans(chat, messages, add_generation_prompt)) text += span.text;
-  return text;
-}
-
-std::string end_of_turn(const ChatTemplate& chat) {
-  return spell(chat, chat.family->end_of_turn);
-}
-
-std::string after_turn(const ChatTemplate& chat) {
-  return spell(chat, chat.family->assistant.after);
-}
-
-std::vector<std::string> chat_stops(const ChatTemplate& chat) {
-  std::vector<std::string> stops = chat.family->stops;
-  // A vocabulary that lacks the family's token writes it as text.
-  if (chat.family->end_of_turn.find("{eos}") == std::string_view::npos) stops.push_back(end_of_turn(chat));
-  return stops;
 }
 
 }  // namespace lora

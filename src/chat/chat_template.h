@@ -1,82 +1,130 @@
-// How model families write a conversation down as text.
+// How a conversation is written down as text: by a chat template, a Jinja program (template/template.h) that a
+// model carries in its metadata (tokenizer.chat_template), that a file holds, or one of chat/built_in/.
 //
-// A model was trained on conversations written in one form, which its metadata keeps as a Jinja program
-// (tokenizer.chat_template). Here are the forms themselves, one row of a table each; the metadata is only
-// looked at for marks that tell which row it is. Special tokens are spelled in the text: encode it with
-// parse_special.
+// A template sees what Hugging Face's apply_chat_template gives it: messages, tools, documents (none),
+// add_generation_prompt, the spellings of the model's special tokens, and enable_thinking where it is asked
+// for. Special tokens are spelled in the text: encode it with parse_special.
 #pragma once
 
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "chat/conversation.h"
+#include "template/template.h"
 #include "tokenizer/tokenizer.h"
 
 namespace lora {
 
-// What stands before and after a message.
-struct ChatAffix {
-  std::string_view before, after;
+// What templates may ask for beside the conversation.
+struct ChatSettings {
+  nlohmann::ordered_json variables = nullptr;  // by name, as enable_thinking; null: none
+  jinja::Date now{};                           // of strftime_now
 };
 
-// In all texts {bos} and {eos} stand for the model's own tokens.
-struct ChatFamily {
-  std::string_view name;
-  ChatAffix system, user,
-      assistant;                 // a space at the end of assistant.before belongs to the reply's first word
-  std::string_view end_of_turn;  // between a reply and assistant.after: what the model says when done
-  bool system_in_user = false;   // the system message stands inside the first user message
-  std::string_view default_system{};  // of a conversation without a system message
-  std::vector<std::string> stops{};   // by which models without such a token show that they are done
-  // A metadata template that holds all of `marks` and not `unless` ("": no matter) is of this family.
-  std::vector<std::string_view> marks{};
-  std::string_view unless{};
+// What a conversation needs that a template does not take as it is, found by trying.
+struct ChatForm {
+  bool system_in_user = false;     // system messages stand at the head of the first user's message
+  bool arguments_as_text = false;  // a tool call's arguments are the text of a JSON object
+  bool user_first = false;         // a user's message, kNoQuestion, stands before a reply that begins it
+};
+inline constexpr std::string_view kNoQuestion = "[Start a new chat]";  // SillyTavern's words for it
+
+class ChatTemplate {
+ public:
+  struct Tokens {
+    std::string bos, eos, unk, pad;  // as spelled, "" where the model has none
+  };
+
+  // `name` is for messages. Throws Error for a text that is no template, or uses what cannot be run.
+  ChatTemplate(std::string name, std::string_view source, Tokens tokens, ChatSettings settings = {});
+
+  const std::string& name() const { return name_; }
+  bool uses_date() const { return uses_date_; }  // through strftime_now
+
+  // What it writes for messages in its own terms (class WrittenDown makes them). Throws jinja::TemplateError.
+  jinja::Rendered render(jinja::Value messages, const jinja::Value& tools, bool add_generation_prompt) const;
+  const std::string& eos() const { return tokens_.eos; }
+  // What it writes for variables that are given, as messages, in its own terms.
+  jinja::Rendered render(nlohmann::ordered_json variables) const;
+  // Whether a content has to be a list of parts, else it is lost.
+  bool takes_parts_only() const { return takes_parts_only_; }
+
+  // What the template puts behind a plain reply, up to and with the first token in it: "<|im_end|>"; "" where
+  // nothing that looks like a token stands there. It may belong to the next turn, as "<|user|>" does.
+  const std::string& end_of_turn() const { return end_of_turn_; }
+  // Texts by which a model without an end token shows that its reply is over: end_of_turn, and what the
+  // template puts before the user's next message.
+  const std::vector<std::string>& stops() const { return stops_; }
+  // What follows a plain reply that is the last message, end_of_turn included where it is there.
+  const std::string& after_reply() const { return after_reply_; }
+  // What it puts before a reply, at the end of a prompt; and what stands between that and the reply's text.
+  const std::string& generation_prompt() const { return generation_prompt_; }
+  const std::string& before_reply() const { return before_reply_; }
+
+ private:
+  void probe();
+
+  std::string name_;
+  std::shared_ptr<const jinja::Template> template_;
+  Tokens tokens_;
+  ChatSettings settings_;
+  bool uses_date_;
+  bool takes_parts_only_ = false;  // a content is a list of parts, else it is lost
+  std::string end_of_turn_, after_reply_, generation_prompt_, before_reply_;
+  std::vector<std::string> stops_;
 };
 
-// A family with the tokens of a model.
-struct ChatTemplate {
-  const ChatFamily* family = nullptr;
-  std::string bos, eos;  // as spelled in the vocabulary, "" where the model has none
+// A conversation in the terms of a template, to render any beginning of it. The template must stay.
+class WrittenDown {
+ public:
+  WrittenDown(const Conversation& conversation, const ChatTemplate& chat, const ChatForm& form = {});
+
+  size_t n_messages() const { return n_values_.size() - 1; }
+  // The first n messages; throws jinja::TemplateError.
+  jinja::Rendered render(size_t n, bool add_generation_prompt) const;
+  std::string text(size_t n, bool add_generation_prompt) const { return render(n, add_generation_prompt).text; }
+
+ private:
+  const ChatTemplate& chat_;
+  std::vector<jinja::Value> values_;
+  std::vector<size_t> n_values_{0};  // for each number of messages
+  jinja::Value tools_;
 };
 
-// All families, in the order in which marks are looked for.
-std::span<const ChatFamily> chat_families();
-std::string chat_family_names();  // "chatml, llama3, ..."
+// The form in which the template takes the whole conversation: as it is, else the first of those that apply.
+// Throws the template's error where none does.
+ChatForm find_form(const Conversation& conversation, const ChatTemplate& chat, bool add_generation_prompt);
 
-// nullptr if there is none.
-const ChatFamily* find_chat_family(std::string_view name);
-const ChatFamily* recognize_chat_family(std::string_view metadata_template);
+// Bytes of the mark that the text begins with, 0 if none: what is spelled like a special token, "<|end|>",
+// "</s>", "[INST]", or is `eos`.
+size_t mark_size(std::string_view text, std::string_view eos);
 
-// With the tokens of a model.
-ChatTemplate template_of(const ChatFamily* family, const Tokenizer& tokenizer);
-// The family of that name or, for "auto", the one recognized in the model's metadata; else Error that names
-// the model file and lists the families.
-ChatTemplate choose_chat_template(std::string_view name, const Tokenizer& tokenizer, std::string_view path);
+// The templates that a model has, or that are given for it.
+class ChatTemplates {
+ public:
+  // `choice`: auto (the model's own; of its named ones tool_use for conversations with tools), the name of one
+  // that the model has, of a built-in one, or a file ending in .jinja. Throws Error naming `path`, the
+  // model's, or the file, with what could be chosen.
+  ChatTemplates(std::string_view choice, const Tokenizer& tokenizer, std::string_view path,
+                const ChatSettings& settings);
 
-// A stretch of a conversation written down.
-struct ChatSpan {
-  std::string text;
-  bool is_template = false;  // the form's own; else what someone said, in which no special token is meant
-  bool is_reply = false;     // an assistant's message with the space before it and its end of turn
-  bool is_context = false;   // of a message that is
+  const ChatTemplate& of(const Conversation& conversation) const;
+  const ChatTemplate& plain() const { return *plain_; }
+
+ private:
+  std::shared_ptr<const ChatTemplate> plain_, with_tools_;
 };
 
-// The conversation's stretches in order; together they are what render() gives.
-std::vector<ChatSpan> render_spans(const ChatTemplate& chat, std::span<const ChatMessage> messages,
-                                   bool add_generation_prompt);
-
-// The whole conversation. With add_generation_prompt it ends where the assistant's next message begins.
-// The text of a conversation's begin is a prefix of the whole conversation's.
-std::string render(const ChatTemplate& chat, std::span<const ChatMessage> messages,
-                   bool add_generation_prompt);
-
-// end_of_turn and assistant.after with the model's tokens put in.
-std::string end_of_turn(const ChatTemplate& chat);
-std::string after_turn(const ChatTemplate& chat);
-
-// The texts after which a reply is over, beside end tokens.
-std::vector<std::string> chat_stops(const ChatTemplate& chat);
+ChatTemplate::Tokens chat_tokens(const Tokenizer& tokenizer);
+// Of the built-in one of that name, else of the file. Throws Error naming it.
+ChatTemplate read_chat_template(const std::string& name, ChatTemplate::Tokens tokens, const ChatSettings& settings);
+// "chatml, llama3, …".
+std::string built_in_template_names();
+// The text of one of them; nullptr if there is none of that name.
+const std::string_view* find_built_in_template(std::string_view name);
 
 }  // namespace lora

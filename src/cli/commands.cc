@@ -31,6 +31,7 @@ constexpr Command kCommands[] = {
     {"generate", "continue a prompt, with any number of LoRAs", generate_command},
     {"eval", "perplexity of a text", eval_command},
     {"inspect", "metadata and tensors of a file", inspect_command},
+    {"template", "what a chat template makes of a conversation", template_command},
     {"tokenize", "token ids and pieces of a text", tokenize_command},
     {"bench", "training and generation speed", bench_command},
     {"convert", "Hugging Face folder to GGUF", convert_command},

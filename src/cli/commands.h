@@ -13,6 +13,7 @@ int finetune_command(const std::vector<std::string>& args);
 int generate_command(const std::vector<std::string>& args);
 int eval_command(const std::vector<std::string>& args);
 int inspect_command(const std::vector<std::string>& args);
+int template_command(const std::vector<std::string>& args);
 int tokenize_command(const std::vector<std::string>& args);
 int bench_command(const std::vector<std::string>& args);
 int estimate_command(const std::vector<std::string>& args);

@@ -217,8 +217,10 @@ FlagGroup sample_flags(FinetuneOptions& o) {
           {"--train-on", "WHAT", "", "of a record: completion (the answers alone) or all",
            either(o.train_on_all, "completion", "all")},
           {"--chat-template", "NAME", "",
-           "how conversations are written: auto (as the model says), " + chat_family_names(),
+           "what writes conversations: auto (the model's own template), FILE.jinja, or a built-in one: " +
+               built_in_template_names(),
            non_empty_text(o.chat_template)},
+          {"--date", "DATE", "", "YYYY-MM-DD, for templates that write it", date(o.date)},
           {"--skip-bad-records", "", "", "leave out and count records that would be an error",
            turn(o.skip_bad_records)},
       },

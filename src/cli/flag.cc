@@ -119,6 +119,14 @@ Setting number(std::optional<double>& target, NumberRange range) {
           [&target] { return show_optional(target); }};
 }
 
+Setting date(std::optional<DateTime>& target) {
+  return {[&target](const Values& v) {
+            target = parse_date(v.at(0));
+            if (!target) throw BadValue(fmt::format("expected a date as 2026-11-28, found '{}'", v[0]));
+          },
+          [&target] { return target ? date_text(*target) : "today"; }};
+}
+
 Setting size(uint64_t& target) {
   return {[&target](const Values& v) { target = lower_case(v.at(0)) == "auto" ? 0 : parse_size(v[0]); },
           [&target] { return target == 0 ? "auto" : format_size(target); }};

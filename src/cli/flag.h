@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/date.h"
 #include "cli/values.h"
 #include "convert/mixes.h"
 #include "generate/options.h"
@@ -43,6 +44,7 @@ Setting integer(std::optional<int64_t>& target, int64_t min, int64_t max = kAnyC
 Setting number(double& target, NumberRange range = {});
 Setting number(std::optional<double>& target, NumberRange range = {});
 Setting size(uint64_t& target);  // bytes; "auto" is 0
+Setting date(std::optional<DateTime>& target);  // YYYY-MM-DD
 Setting precision(Precision& target);
 Setting one_of(std::string& target, std::vector<std::string> words);  // in any case; two words or more
 // FILE, scale 1; FILE,FILE,... as in llama.cpp, unless that is the name of a file.

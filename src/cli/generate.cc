@@ -18,17 +18,6 @@ namespace lora::cli {
 
 namespace {
 
-Setting chat_template(std::string& target) {
-  return {[&target](const std::vector<std::string>& values) {
-            const std::string& name = values.at(0);
-            if (name != "auto" && !find_chat_family(name)) {
-              throw BadValue(fmt::format("expected auto, {}, found '{}'", chat_family_names(), name));
-            }
-            target = name;
-          },
-          [&target] { return target; }};
-}
-
 FlagGroup sampling_flags(GenerateOptions& o, bool& chat) {
   SamplerOptions& s = o.sampler;
   constexpr NumberRange at_least_zero{.min = 0};
@@ -56,10 +45,22 @@ FlagGroup sampling_flags(GenerateOptions& o, bool& chat) {
           {"--chat", "", "", "converse: each line of standard input is a message, --prompt the first one",
            turn(chat)},
           {"--chat-template", "NAME", "",
-           "form of the conversation: auto (from the model's metadata), " + chat_family_names(),
-           chat_template(o.chat_template)},
+           "what writes the conversation: auto (the model's own template), FILE.jinja, or a built-in one: " +
+               built_in_template_names(),
+           non_empty_text(o.chat_template)},
+          {"--system", "TEXT", "", "the conversation's system message", text(o.system)},
+          {"--think", "", "", "the template's enable_thinking is true", choose(o.enable_thinking, std::optional(true))},
+          {"--no-think", "", "", "... false: the model is to answer at once", choose(o.enable_thinking, std::optional(false))},
+          {"--date", "DATE", "", "YYYY-MM-DD, for templates that write it", date(o.date)},
       },
   };
+}
+
+// They would change nothing of a text that is continued as it stands; a config file may hold them.
+void refuse_chat_flags(const Given& given) {
+  for (const char* name : {"--system", "--think", "--no-think", "--chat-template", "--date"}) {
+    if (given.source(name) == Source::command_line) throw UsageError(fmt::format("{}: only with --chat", name));
+  }
 }
 
 const char* describe(GenerateEnd end) {
@@ -158,6 +159,7 @@ int generate_command(const std::vector<std::string>& args) {
   // Editors end files with a line feed that is no part of the prompt; llama.cpp drops it, too.
   const bool from_file = given.source("--file") > given.source("--prompt");
   if (from_file && options.prompt.ends_with('\n')) options.prompt.pop_back();
+  if (!chat) refuse_chat_flags(given);
   catch_stop_signals();
 
   const auto say_line = [](std::string_view text) { say(stderr, text); };

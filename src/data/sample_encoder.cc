@@ -1,6 +1,7 @@
 #include "data/sample_encoder.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "data/cutter.h"
@@ -12,8 +13,7 @@ SampleEncoder::SampleEncoder(const Tokenizer& tokenizer, const TextOptions& opti
       options_(options),
       bos_(bos),
       eos_(eos),
-      encoder_(tokenizer),
-      chat_(template_of(nullptr, tokenizer)) {}
+      encoder_(tokenizer) {}
 
 void SampleEncoder::find_special(EncodedSamples& out, std::string_view text) const {
   Token& found = out.report.special_spelling;
@@ -58,62 +58,129 @@ void SampleEncoder::add_start_of(EncodedSamples& out, std::string_view text, siz
 }
 
 void SampleEncoder::choose_template(std::string_view path) {
-  if (!chat_.family) chat_ = choose_chat_template(options_.chat_template, tokenizer_, path);
+  if (!templates_) templates_.emplace(options_.chat_template, tokenizer_, path, options_.chat_settings);
 }
 
 void SampleEncoder::add_record(EncodedSamples& out, const Record& record) {
-  const std::vector<RecordSpan> spans = record_spans(record, chat_, options_.train_on_all);
-  if (std::all_of(spans.begin(), spans.end(),
-                  [](const RecordSpan& s) { return s.is_template || !s.is_trained || is_blank(s.text); })) {
-    const bool is_weighted = std::ranges::any_of(record.messages, &ChatMessage::is_context);
-    fail("nothing to train on: {}", is_weighted      ? "all that the assistant says has weight 0"
-                                    : record.is_chat ? "the assistant says nothing"
-                                                     : "the text is empty");
+  if (!options_.train_on_all && !record.only_with_all.empty()) fail("{}", record.only_with_all);
+  if (record.chat) {
+    add_conversation(out, *record.chat, record.in_alpacas_words);
+  } else {
+    add_texts(out, record);
   }
-  append_spans(spans);
-  drop_bos();
-  for (const RecordSpan& span : spans) {
-    if (!span.is_template) find_special(out, span.text);
-  }
+}
+
+void SampleEncoder::add_texts(EncodedSamples& out, const Record& record) {
+  if (is_blank(record.completion) && !(options_.train_on_all && !is_blank(record.prompt)))
+    fail("nothing to train on: the text is empty");
+  std::vector<Piece> pieces;
+  const auto add = [&](std::string_view text, bool is_trained) {
+    find_special(out, text);
+    std::vector<TextRange> special_in;
+    if (options_.parse_special) special_in.push_back({0, text.size()});
+    if (!text.empty()) pieces.push_back({text, is_trained, std::move(special_in)});
+  };
+  add(record.prompt, options_.train_on_all);
+  add(record.completion, true);
+  append_pieces(pieces);
   if (eos_ >= 0 && !tokenizer_.is_end(id_of(t_.back()))) t_.push_back(eos_);
-  if (bos_ < 0 && t_.size() == 1) {
-    fail("nothing to train on: a single token, with neither BOS nor EOS beside it");
-  }
-  // Without BOS the first token has none before it and is no target.
-  const auto begin = t_.begin() + (bos_ >= 0 || t_.empty() ? 0 : 1);
-  const int64_t before = std::find_if(begin, t_.end(), [](Token token) { return token >= 0; }) - t_.begin();
-  if (before >= options_.n_ctx || before == int64_t(t_.size())) {
+  const int64_t before = n_before_trained();
+  if (before >= options_.n_ctx) {
     fail("nothing to train on within {} tokens (--ctx): what comes before it takes {}", options_.n_ctx,
          before);
   }
+  if (before == int64_t(t_.size()))
+    fail("nothing to train on: a single token, with neither BOS nor EOS beside it");
   keep(out, false);
 }
 
-// A reply is encoded by itself: when the model is asked, its prompt ends there too. So it is whether or not
-// it is trained on: weights change targets alone.
-void SampleEncoder::append_spans(const std::vector<RecordSpan>& spans) {
+void SampleEncoder::add_conversation(EncodedSamples& out, const Conversation& conversation,
+                                     bool in_alpacas_words) {
+  if (in_alpacas_words && !alpaca_)
+    alpaca_.emplace("alpaca", *find_built_in_template("alpaca"), chat_tokens(tokenizer_));
+  const ChatTemplate& chat = in_alpacas_words ? *alpaca_ : templates_->of(conversation);
+  ChatForm form;
+  std::vector<TrainingText> texts;
+  try {
+    form = find_form(conversation, chat, false);
+    texts = training_texts(conversation, chat, form, {options_.train_on_all, options_.parse_special}, tokenizer_);
+  } catch (const jinja::TemplateError& error) {
+    fail("the chat template ({}) refuses it: {}", chat.name(), error.what());
+  }
+  DatasetReport& report = out.report;
+  report.chat_templates.insert(chat.name());
+  report.n_system_in_user += form.system_in_user;
+  report.n_user_first += form.user_first;
+  if (texts.empty()) {
+    const bool is_weighted = std::ranges::any_of(conversation.messages, &ChatMessage::is_context);
+    fail("nothing to train on: {}", is_weighted ? "all that the assistant says has weight 0"
+                                                : "the assistant says nothing");
+  }
+  for (const ChatMessage& message : conversation.messages) find_special(out, message.content);
+  int64_t least_before = std::numeric_limits<int64_t>::max(), n_kept = 0;
+  for (const TrainingText& text : texts) {
+    append(text);
+    // A mark that is a token ends it by itself, also where the tokenizer does not know it as an end.
+    const Token last = id_of(t_.back());
+    if (eos_ >= 0 && !tokenizer_.is_end(last) && tokenizer_.kind(last) != TokenKind::control) t_.push_back(eos_);
+    const int64_t before = n_before_trained();
+    least_before = std::min(least_before, before);
+    if (before >= options_.n_ctx || before == int64_t(t_.size())) {
+      if (texts.size() > 1) count_cut(report, int64_t(t_.size()));
+      continue;
+    }
+    keep(out, false);
+    ++n_kept;
+  }
+  if (n_kept == 0) {
+    fail("nothing to train on within {} tokens (--ctx): what comes before it takes {}", options_.n_ctx,
+         least_before);
+  }
+}
+
+// Without BOS the first token has none before it and is no target.
+int64_t SampleEncoder::n_before_trained() const {
+  const auto begin = t_.begin() + (bos_ >= 0 || t_.empty() ? 0 : 1);
+  return std::find_if(begin, t_.end(), [](Token token) { return token >= 0; }) - t_.begin();
+}
+
+void SampleEncoder::append(const TrainingText& written) {
+  std::vector<Piece> pieces;
+  const std::string_view text = written.text;
+  size_t at = 0;
+  const auto add = [&](size_t end, bool is_trained) {
+    if (end <= at) return;
+    Piece piece = {text.substr(at, end - at), is_trained, {}};
+    for (const TextRange& range : written.special_in) {
+      const size_t begin = std::max(range.begin, at), stop = std::min(range.end, end);
+      if (begin < stop) piece.special_in.push_back({begin - at, stop - at});
+    }
+    pieces.push_back(std::move(piece));
+    at = end;
+  };
+  for (const TextRange& range : written.trained) {
+    add(range.begin, false);
+    add(range.end, true);
+  }
+  add(text.size(), false);
+  append_pieces(pieces);
+}
+
+// What is trained on is encoded by itself: when the model is asked, its prompt ends there too.
+void SampleEncoder::append_pieces(const std::vector<Piece>& pieces) {
   t_.clear();
-  std::string text;
-  std::vector<TextRange> special_in;
-  for (size_t i = 0; i < spans.size(); ++i) {
-    const size_t begin = text.size();
-    text += spans[i].text;
-    if (spans[i].is_template || options_.parse_special) special_in.push_back({begin, text.size()});
-    const bool goes_on = i + 1 < spans.size() && spans[i + 1].is_reply == spans[i].is_reply &&
-                         spans[i + 1].is_trained == spans[i].is_trained;
-    if (goes_on) continue;
+  for (const Piece& piece : pieces) {
     const size_t n_before = t_.size();
     if (n_before == 0) {
-      encoder_.append(t_, text, special_in);
+      encoder_.append(t_, piece.text, piece.special_in);
     } else {
-      encoder_.append_next(t_, text, special_in);
+      encoder_.append_next(t_, piece.text, piece.special_in);
     }
-    if (!spans[i].is_trained)
-      std::transform(t_.begin() + int64_t(n_before), t_.end(), t_.begin() + int64_t(n_before),
-                     stored_untrained);
-    text.clear();
-    special_in.clear();
+    if (piece.is_trained) continue;
+    const auto begin = t_.begin() + int64_t(n_before);
+    std::transform(begin, t_.end(), begin, stored_untrained);
   }
+  drop_bos();
 }
 
 // The BOS that a text begins with is the one that goes before every sample.

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "chat/training_text.h"
 #include "data/record.h"
 #include "data/sample_options.h"
 #include "tokenizer/tokenizer.h"
@@ -42,13 +43,23 @@ class SampleEncoder {
   void add_tokens(EncodedSamples& out, std::vector<Token>& tokens);
   // To be called before the first conversation. Throws Error "PATH: WHY" if its template is not known.
   void choose_template(std::string_view path);
-  // Throws Error without the file's name if there is nothing to train on.
+  // Throws Error without the file's name if there is nothing to train on, or the template refuses it.
   void add_record(EncodedSamples& out, const Record& record);
 
  private:
+  // A part of a text, special tokens within special_in of it, from its begin.
+  struct Piece {
+    std::string_view text;
+    bool is_trained;
+    std::vector<TextRange> special_in;
+  };
   void find_special(EncodedSamples& out, std::string_view text) const;
   void drop_bos();
-  void append_spans(const std::vector<RecordSpan>& spans);
+  void append_pieces(const std::vector<Piece>& pieces);
+  void append(const TrainingText& written);
+  void add_texts(EncodedSamples& out, const Record& record);
+  void add_conversation(EncodedSamples& out, const Conversation& conversation, bool in_alpacas_words);
+  int64_t n_before_trained() const;
   void count_cut(DatasetReport& report, int64_t n) const;
   void keep(EncodedSamples& out, bool may_be_longer);
 
@@ -56,7 +67,8 @@ class SampleEncoder {
   const TextOptions& options_;
   Token bos_, eos_;
   Encoder encoder_;
-  ChatTemplate chat_;
+  std::optional<ChatTemplates> templates_;  // of conversations, and of Alpaca's records
+  std::optional<ChatTemplate> alpaca_;
   std::vector<Token> t_;  // of the sample at hand
 };
 

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 
+#include "chat/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
 namespace lora {
@@ -23,7 +25,8 @@ struct TextOptions {
 
   // Of records.
   bool train_on_all = false;           // prompts and users' messages too
-  std::string chat_template = "auto";  // a family's name; auto: the model's own
+  std::string chat_template = "auto";  // auto: the model's own; a built-in one's name, a file
+  ChatSettings chat_settings;          // what it may ask for
   bool skip_bad_records = false;       // count them; else the first one is an error
 };
 
@@ -43,6 +46,9 @@ struct DatasetReport {
   static constexpr size_t kMostFields = 100;
   std::map<std::string, int64_t> ignored_fields;
   bool ignored_more = false;
+  std::set<std::string> chat_templates;  // those that conversations were written with, by name
+  // Conversations that a template took in another form (chat/chat_template.h) alone.
+  int64_t n_system_in_user = 0, n_user_first = 0;
   std::string not_utf8;      // "FILE: line N" of the first text or CSV that is not UTF-8, empty if none
   std::string like_records;  // first text that begins with a JSON object, empty if none
   // Files that are records, texts whose every token begins a sample, and texts in which the pattern is not.

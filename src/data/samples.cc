@@ -23,6 +23,9 @@ void add_report(DatasetReport& sum, const DatasetReport& part) {
   sum.longest = std::max(sum.longest, part.longest);
   sum.n_bad += part.n_bad;
   if (sum.first_bad.empty()) sum.first_bad = part.first_bad;
+  sum.chat_templates.insert(part.chat_templates.begin(), part.chat_templates.end());
+  sum.n_system_in_user += part.n_system_in_user;
+  sum.n_user_first += part.n_user_first;
   if (sum.special_spelling < 0) sum.special_spelling = part.special_spelling;
   for (const auto& [name, n] : part.ignored_fields) {
     const bool has_room =
@@ -278,7 +281,7 @@ void Dataset::add_records(std::string_view text, const std::string& path, Blocks
     Record record;
     if (!succeeds([&] { record = chat ? *chat : cutter.parse(raw); })) return;
     for (const std::string& name : record.ignored) ++samples.report.ignored_fields[name];
-    if (record.is_chat) encoder.choose_template(path);
+    if (record.chat && !record.in_alpacas_words) encoder.choose_template(path);
     succeeds([&] { encoder.add_record(samples, record); });
   };
   if (chat) {

@@ -1,67 +1,84 @@
 #include "generate/chat.h"
 
+#include <algorithm>
+
+#include "base/error.h"
 #include "base/random.h"
+#include "chat/training_text.h"
 
 namespace lora {
+namespace {
+
+// Where the model has them as tokens, for those that the tokenizer does not know as ends ("<|user|>").
+std::vector<Token> end_tokens(const ChatTemplate& chat, const Tokenizer& tokenizer) {
+  const std::string& end = chat.end_of_turn();
+  const Token token = tokenizer.find(end.substr(std::min(end.find_first_not_of(" \n"), end.size())));
+  return token < 0 || tokenizer.kind(token) != TokenKind::control ? std::vector<Token>() : std::vector<Token>{token};
+}
+
+}  // namespace
 
 Chat::Chat(const GenerateOptions& options, const std::function<void(std::string_view)>& say)
     : options_(options),
+      say_(say),
       session_(options, say),
       n_ctx_(context_of(options, session_.model)),
-      template_(choose_chat_template(options.chat_template, session_.tokenizer, options.model)),
+      templates_(options.chat_template, session_.tokenizer, options.model,
+                 {options.enable_thinking ? nlohmann::ordered_json{{"enable_thinking", *options.enable_thinking}}
+                                          : nlohmann::ordered_json(),
+                  options.date.value_or(local_time())}),
       seed_(options.seed < 0 ? entropy_seed() : uint64_t(options.seed)),
-      sampler_{options.sampler, seed_} {
-  warn_about_context(session_, n_ctx_, say);
-  expect_decoder_memory(session_, n_ctx_);
-  for (std::string& stop : chat_stops(template_)) options_.stop.push_back(std::move(stop));
-  start_over();
+      sampler_{options.sampler, seed_},
+      decoder_((warn_about_context(session_, n_ctx_, say), expect_decoder_memory(session_, n_ctx_), session_.model),
+               n_ctx_, kPromptBatch, session_.precision, session_.pool),
+      end_tokens_(end_tokens(templates_.plain(), session_.tokenizer)) {
+  for (const std::string& stop : templates_.plain().stops()) options_.stop.push_back(stop);
+  if (!options.system.empty()) conversation_.messages.push_back({"system", options.system});
 }
 
-void Chat::start_over() {
-  decoder_.reset();  // frees the old cache before the new one is made
-  decoder_.emplace(session_.model, n_ctx_, kPromptBatch, session_.precision, session_.pool);
-}
-
-// The tokens between what the decoder has seen and the next reply. Adds the message to the conversation.
-std::vector<Token> Chat::next_prompt(std::string_view message) {
-  const Tokenizer& tokenizer = session_.tokenizer;
-  const std::string before = render(template_, messages_, false);
-  const bool is_first = messages_.empty();
-  messages_.push_back({"user", std::string(message)});
-  const std::string whole = render(template_, messages_, true);
-  if (is_first) return tokenizer.encode_with_bos(whole, true);
-  // The decoder has seen tokens of the stop string, which are no part of the conversation.
-  if (last_.end == GenerateEnd::stop) {
-    start_over();
-    return tokenizer.encode_with_bos(whole, true);
-  }
-  const bool has_ended = last_.end == GenerateEnd::end_token;
+// The tokens of the conversation up to the next reply.
+std::vector<Token> Chat::prompt() {
+  const ChatTemplate& chat = templates_.plain();
+  const ChatForm form = find_form(conversation_, chat, true);
+  if (form.system_in_user && !form_.system_in_user && say_)
+    say_("note: the chat template takes no system message: it stands at the head of the first message");
+  form_ = form;
+  const TrainingText written = prompt_text(conversation_, chat, form, session_.tokenizer);
   std::vector<Token> tokens;
-  if (!has_ended && last_.last >= 0) tokens.push_back(last_.last);
-  // The end token is spelled rather than fed by itself, since the tokenizer may treat what follows by it.
-  const std::string end = has_ended ? tokenizer.decode(last_.last, true) : end_of_turn(template_);
-  const std::string rest = end + after_turn(template_) + whole.substr(before.size());
-  for (Token token : tokenizer.encode(rest, true)) tokens.push_back(token);
+  Encoder(session_.tokenizer).append(tokens, written.text, written.special_in);
+  const Token bos = session_.tokenizer.bos();
+  if (session_.tokenizer.add_bos() && (tokens.empty() || tokens[0] != bos)) tokens.insert(tokens.begin(), bos);
   return tokens;
 }
 
 GenerateEnd Chat::reply(std::string_view message, const ContinueEvents& events) {
-  const std::vector<Token> prompt = next_prompt(message);
-  if (decoder_->n_past() + int64_t(prompt.size()) >= n_ctx_) return last_.end = GenerateEnd::context;
+  const ChatTemplate& chat = templates_.plain();
+  conversation_.messages.push_back({"user", std::string(message)});
+  const std::vector<Token> tokens = prompt();
+  if (tokens.empty()) fail("--chat-template: {} writes nothing for the conversation", chat.name());
+  if (int64_t(tokens.size()) >= n_ctx_) return last_.end = GenerateEnd::context;
+  // What the decoder has seen of them. At least one has to be fed for the logits.
+  const auto same = std::ranges::mismatch(tokens, seen_).in1 - tokens.begin();
+  const auto kept = std::min(same, std::ptrdiff_t(tokens.size()) - 1);
+  decoder_.keep(kept);
 
   // The space between the template's last mark and the reply is no part of the reply.
-  bool drops_space = template_.family->assistant.before.ends_with(' ');
+  bool drops_space = chat.before_reply() == " ";
   std::string text;
   const auto on_text = [&](const std::string& piece) {
-    const std::string kept = drops_space && piece.starts_with(' ') ? piece.substr(1) : piece;
+    const std::string shown = drops_space && piece.starts_with(' ') ? piece.substr(1) : piece;
     drops_space = false;
-    text += kept;
-    if (events.on_text && !kept.empty()) events.on_text(kept);
+    text += shown;
+    if (events.on_text && !shown.empty()) events.on_text(shown);
   };
-  last_ = continue_text({session_.model, session_.tokenizer, *decoder_, sampler_}, prompt,
-                        {options_.n_predict, options_.stop, options_.ignore_eos, false},
+  last_ = continue_text({session_.model, session_.tokenizer, decoder_, sampler_},
+                        std::span(tokens).subspan(size_t(kept)),
+                        {options_.n_predict, options_.stop, options_.ignore_eos, end_tokens_, false},
                         {on_text, events.should_stop});
-  messages_.push_back({"assistant", text});
+  conversation_.messages.push_back({"assistant", text});
+  seen_ = tokens;
+  seen_.insert(seen_.end(), last_.tokens.begin(), last_.tokens.end());
+  seen_.resize(size_t(decoder_.n_past()));
   sum_.prompt_tokens += last_.prompt_tokens;
   sum_.generated_tokens += last_.generated_tokens;
   sum_.prompt_s += last_.prompt_s;

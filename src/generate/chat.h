@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,28 +16,31 @@ namespace lora {
 class Chat {
  public:
   // Opens the model. options.prompt, parse_special and echo have no meaning here; n_predict limits each
-  // reply. Error naming the file or option at fault, or a model whose chat template is not known.
+  // reply. Error naming the file or option at fault, or a model whose chat template is not there or cannot be
+  // run.
   Chat(const GenerateOptions& options, const std::function<void(std::string_view)>& say);
 
   // Answers the user's next message. `context`: the conversation is full and cannot go on; a message that
-  // does not fit gets no reply at all.
+  // does not fit gets no reply at all. Error for a conversation that the template refuses.
   GenerateEnd reply(std::string_view message, const ContinueEvents& events);
 
   // Of all replies so far; `end` is the last one's.
   GenerateResult total() const;
 
  private:
-  std::vector<Token> next_prompt(std::string_view message);
-  void start_over();
+  std::vector<Token> prompt();
 
   GenerateOptions options_;
+  std::function<void(std::string_view)> say_;
   Session session_;
   int64_t n_ctx_;
-  ChatTemplate template_;
+  ChatTemplates templates_;
   uint64_t seed_;
   Sampler sampler_;
-  std::optional<Decoder> decoder_;
-  std::vector<ChatMessage> messages_;
+  Decoder decoder_;
+  std::vector<Token> seen_, end_tokens_;  // seen_: what the decoder holds
+  Conversation conversation_;
+  ChatForm form_;
   Continuation last_, sum_;
 };
 

@@ -16,12 +16,16 @@ std::string text_of(const Tokenizer& tokenizer, Token token, bool first) {
   return first ? tokenizer.decode(std::vector<Token>{token}) : tokenizer.decode(token);
 }
 
-Token sample_next(const DecodingState& state, std::span<const float> logits, bool ignore_eos) {
+bool is_end(const DecodingState& state, const ContinueOptions& options, Token token) {
+  return state.tokenizer.is_end(token) || std::ranges::find(options.end_tokens, token) != options.end_tokens.end();
+}
+
+Token sample_next(const DecodingState& state, std::span<const float> logits, const ContinueOptions& options) {
   std::vector<float> allowed;
-  if (ignore_eos) {
+  if (options.ignore_eos) {
     allowed.assign(logits.begin(), logits.end());
     for (Token token = 0; token < int32_t(allowed.size()); ++token) {
-      if (state.tokenizer.is_end(token)) allowed[size_t(token)] = -std::numeric_limits<float>::infinity();
+      if (is_end(state, options, token)) allowed[size_t(token)] = -std::numeric_limits<float>::infinity();
     }
     logits = allowed;
   }
@@ -62,12 +66,12 @@ Continuation continue_text(const DecodingState& state, std::span<const Token> pr
     return options.n_predict >= 0 && result.generated_tokens >= options.n_predict;
   };
   while (!is_enough()) {
-    if (result.last >= 0) logits = state.decoder.append({&result.last, 1});
-    const Token token = sample_next(state, logits, options.ignore_eos);
+    if (!result.tokens.empty()) logits = state.decoder.append({&result.tokens.back(), 1});
+    const Token token = sample_next(state, logits, options);
     accept(state.sampler, token);
-    result.last = token;
+    result.tokens.push_back(token);
     ++result.generated_tokens;
-    if (state.tokenizer.is_end(token)) {
+    if (is_end(state, options, token)) {
       result.end = GenerateEnd::end_token;
       break;
     }

@@ -34,6 +34,7 @@ struct ContinueOptions {
   int64_t n_predict = -1;           // tokens; -1: until the model ends or the context is full
   std::vector<std::string> stop{};  // the text ends before the first of these strings
   bool ignore_eos = false;          // end tokens are never sampled
+  std::vector<Token> end_tokens{};  // beside the tokenizer's
   bool begins_text = false;         // no text goes before: the first word has no space before it
 };
 
@@ -48,7 +49,7 @@ struct Continuation {
   GenerateEnd end = GenerateEnd::n_predict;
   int64_t prompt_tokens = 0, generated_tokens = 0;  // fed before sampling; sampled, an end token included
   double prompt_s = 0, generate_s = 0;
-  Token last = -1;  // the last one sampled, which the decoder has not seen; -1 if none was
+  std::vector<Token> tokens{};  // those sampled; the decoder has not seen the last one
 };
 
 // Feeds the prompt (not empty; it must fit the context) and continues it. Error naming the model file if its

@@ -39,7 +39,7 @@ GenerateResult generate(const GenerateOptions& options, const GenerateEvents& ev
   if (options.echo && events.on_text && !options.prompt.empty()) events.on_text(options.prompt);
   const Continuation done =
       continue_text({session.model, session.tokenizer, decoder, sampler}, prompt,
-                    {options.n_predict, options.stop, options.ignore_eos, options.prompt.empty()},
+                    {options.n_predict, options.stop, options.ignore_eos, {}, options.prompt.empty()},
                     {events.on_text, events.should_stop});
   return {done.end,
           seed,

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/date.h"
 #include "base/precision.h"
 
 namespace lora {
@@ -48,7 +49,11 @@ struct GenerateOptions : ModelOptions {
   bool ignore_eos = false;             // end tokens are never sampled
   bool parse_special = true;           // control tokens spelled in the prompt are read as such
   bool echo = true;                    // the prompt goes to on_text first
-  std::string chat_template = "auto";  // of a conversation: a family's name, or auto: the model's
+  // Of a conversation.
+  std::string chat_template = "auto";  // auto: the model's own; a built-in one's name, a file
+  std::string system;                  // its system message, "" if it has none
+  std::optional<bool> enable_thinking;  // unset: as the template has it
+  std::optional<DateTime> date;         // of templates that write it; unset: today
 };
 
 struct EvalOptions : ModelOptions {

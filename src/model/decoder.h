@@ -1,6 +1,7 @@
 // Generation's forward pass: a few new tokens after those whose keys and values are in the cache.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -27,6 +28,9 @@ class Decoder {
   // Appends the tokens and returns the logits (n_vocab) that follow the last one, valid until the
   // next call. Error if they do not fit, or are none, or are not in the vocabulary.
   std::span<const float> append(std::span<const int32_t> ids);
+
+  // Forgets all but the first n tokens, n <= n_past().
+  void keep(int64_t n) { n_past_ = std::min(n, n_past_); }
 
   int64_t n_past() const { return n_past_; }
   int64_t n_ctx() const { return n_ctx_; }

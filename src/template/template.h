@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/date.h"
 #include "base/error.h"
 #include "template/value.h"
 
@@ -33,11 +34,7 @@ struct Variable {
   Value value;
 };
 
-// What strftime_now writes: a date of the Gregorian calendar, local time.
-struct Date {
-  int year = 1970, month = 1, day = 1;
-  int hour = 0, minute = 0, second = 0;
-};
+using Date = DateTime;  // what strftime_now writes, in local time
 
 // What went wrong in a template. what() is one printable line, "line N: MESSAGE".
 class TemplateError : public Error {

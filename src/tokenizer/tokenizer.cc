@@ -71,6 +71,12 @@ struct Tokenizer::Impl {
     add_bos = gguf.get_bool("tokenizer.ggml.add_bos_token").value_or(default_add_bos) && vocab.bos >= 0;
     add_eos = gguf.get_bool("tokenizer.ggml.add_eos_token").value_or(false) && vocab.eos >= 0;
     chat_template = gguf.get_string("tokenizer.chat_template").value_or("");
+    if (const auto* names = gguf.get_strings("tokenizer.chat_templates")) {
+      for (const std::string& name : *names) {
+        if (auto text = gguf.get_string("tokenizer.chat_template." + name))
+          named_templates[name] = std::move(*text);
+      }
+    }
   }
 
   size_t checked(Token token) const {
@@ -123,6 +129,7 @@ struct Tokenizer::Impl {
   bool add_bos = false;
   bool add_eos = false;
   std::string chat_template;
+  std::map<std::string, std::string, std::less<>> named_templates;
 };
 
 Tokenizer::Tokenizer(const Gguf& gguf) : impl_(std::make_unique<Impl>(gguf)) {}
@@ -213,6 +220,12 @@ Token Tokenizer::eos() const {
 Token Tokenizer::eot() const {
   return impl_->vocab.eot;
 }
+Token Tokenizer::unk() const {
+  return impl_->vocab.unk;
+}
+Token Tokenizer::pad() const {
+  return impl_->vocab.pad;
+}
 bool Tokenizer::add_bos() const {
   return impl_->add_bos;
 }
@@ -224,6 +237,12 @@ bool Tokenizer::is_end(Token token) const {
 }
 const std::string& Tokenizer::chat_template() const {
   return impl_->chat_template;
+}
+const std::map<std::string, std::string, std::less<>>& Tokenizer::named_chat_templates() const {
+  return impl_->named_templates;
+}
+Token Tokenizer::find(std::string_view piece) const {
+  return impl_->vocab.find(piece);
 }
 Token Tokenizer::find_special_spelling(std::string_view text) const {
   return impl_->special.find_control(text);

@@ -6,6 +6,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -67,12 +69,18 @@ class Tokenizer {
   Token bos() const;     // -1 where the model has none
   Token eos() const;     // -1 where the model has none
   Token eot() const;     // end of turn, -1 if none
+  Token unk() const;     // -1 where the model has none
+  Token pad() const;     // tokenizer.ggml.padding_token_id, -1 if none
   bool add_bos() const;  // whether a text starts with BOS
   bool add_eos() const;  // tokenizer.ggml.add_eos_token
   // Ids after which generation ends: EOS, EOT, EOM and tokens that model families spell so ("<|im_end|>"),
   // which count as control tokens even where the file says otherwise.
   bool is_end(Token token) const;
   const std::string& chat_template() const;  // tokenizer.chat_template, "" if none
+  // tokenizer.chat_template.NAME of those that tokenizer.chat_templates lists.
+  const std::map<std::string, std::string, std::less<>>& named_chat_templates() const;
+  // The token spelled so, of any kind; -1 if none.
+  Token find(std::string_view piece) const;
   // The first token in the text that encode() would read only with parse_special (control and unknown
   // tokens): for the warning that special tokens are not read.
   Token find_special_spelling(std::string_view text) const;  // -1 if none

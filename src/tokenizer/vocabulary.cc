@@ -122,6 +122,9 @@ Vocabulary::Vocabulary(const Gguf& gguf) {
   bos = read_id(gguf, "tokenizer.ggml.bos_token_id", size());
   eos = read_id(gguf, "tokenizer.ggml.eos_token_id", size());
   unk = read_id(gguf, "tokenizer.ggml.unknown_token_id", size());
+  // Nothing is padded here: only templates may spell it, and files name tokens that are not there.
+  const int64_t padding = gguf.get_int("tokenizer.ggml.padding_token_id").value_or(-1);
+  if (padding >= 0 && padding < size()) pad = Token(padding);
   if (unk < 0) {
     const auto it = std::find(kinds.begin(), kinds.end(), TokenKind::unknown);
     if (it != kinds.end()) unk = Token(it - kinds.begin());

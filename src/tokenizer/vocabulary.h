@@ -26,7 +26,7 @@ struct Vocabulary {
   std::unordered_map<std::string_view, Token> ids;  // the first id of each spelling
   size_t max_piece_bytes = 0;
 
-  Token bos = -1, eos = -1, eot = -1, unk = -1;
+  Token bos = -1, eos = -1, eot = -1, unk = -1, pad = -1;
   std::vector<bool> ends;  // per token: generation stops after it
 
   Token size() const { return Token(pieces.size()); }

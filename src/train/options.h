@@ -72,7 +72,8 @@ struct FinetuneOptions {
 
   // Records.
   bool train_on_all = false;           // prompts and users' messages too
-  std::string chat_template = "auto";  // a family's name; auto: the model's own
+  std::string chat_template = "auto";  // auto: the model's own; a built-in one's name, a file
+  std::optional<DateTime> date;        // of templates that write it; unset: today
   bool skip_bad_records = false;       // count them; else the first one is an error
 
   // Performance.

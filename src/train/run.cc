@@ -113,6 +113,7 @@ TextOptions text_options(const FinetuneOptions& o) {
           .n_ctx = o.n_ctx,
           .train_on_all = o.train_on_all,
           .chat_template = o.chat_template,
+          .chat_settings = {nullptr, o.date.value_or(local_time())},
           .skip_bad_records = o.skip_bad_records};
 }
 

@@ -72,7 +72,7 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
 Dataset Setup::read_data(const Say& say) {
   expect_readable(options);
   if (options.chat_template != "auto")
-    choose_chat_template(options.chat_template, tokenizer, options.model_base);
+    const ChatTemplates can_be_run(options.chat_template, tokenizer, options.model_base, {});
   const auto before = int64_t(resident_anonymous_bytes());
   prepare_parameters(say);
   parameter_bytes_ = int64_t(resident_anonymous_bytes()) - before;

@@ -1,0 +1,85 @@
+// Which template a model's conversations are written with.
+#include "base/ascii.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/printable.h"
+#include "chat/built_in.h"
+#include "chat/chat_template.h"
+
+namespace lora {
+namespace {
+
+// Names of the built-in templates whose marks are tokens of the vocabulary, so that the model may know them.
+std::string fitting_names(const Tokenizer& tokenizer) {
+  std::string names;
+  for (const BuiltInTemplate& row : built_in_templates()) {
+    const ChatTemplate chat(std::string(row.name), row.text, chat_tokens(tokenizer));
+    const Conversation turns = {{{"user", "a"}, {"assistant", "b"}, {"user", "c"}}};
+    const std::string text = WrittenDown(turns, chat).text(3, true);
+    bool fits = true;
+    for (size_t at = 0; at < text.size() && fits; ++at) {
+      const size_t size = mark_size(std::string_view(text).substr(at), "");
+      fits = size == 0 || tokenizer.find(text.substr(at, size)) >= 0;
+    }
+    if (fits) names += (names.empty() ? "" : ", ") + std::string(row.name);
+  }
+  return names;
+}
+
+}  // namespace
+
+ChatTemplate::Tokens chat_tokens(const Tokenizer& tokenizer) {
+  const auto spelling = [&](Token token) { return token < 0 ? std::string() : tokenizer.piece(token); };
+  return {spelling(tokenizer.bos()), spelling(tokenizer.eos()), spelling(tokenizer.unk()),
+          spelling(tokenizer.pad())};
+}
+
+ChatTemplate read_chat_template(const std::string& name, ChatTemplate::Tokens tokens, const ChatSettings& settings) {
+  const std::string_view* built_in = find_built_in_template(name);
+  const MappedFile file = built_in ? MappedFile() : MappedFile(name);
+  try {
+    return {name, built_in ? *built_in : file.text(), std::move(tokens), settings};
+  } catch (const Error& error) {
+    fail("{}: {}", name, error.what());
+  }
+}
+
+ChatTemplates::ChatTemplates(std::string_view choice, const Tokenizer& tokenizer, std::string_view path,
+                             const ChatSettings& settings) {
+  const auto& named = tokenizer.named_chat_templates();
+  const auto of_model = [&](std::string_view name, std::string_view text) {
+    const std::string shown = name.empty() ? "" : "." + printable(name);
+    try {
+      return std::make_shared<const ChatTemplate>(name.empty() ? "the model's own" : "the model's " + printable(name),
+                                                  text, chat_tokens(tokenizer), settings);
+    } catch (const Error& error) {
+      fail("{}: tokenizer.chat_template{} cannot be run: {} (--chat-template takes another one)", path, shown,
+           error.what());
+    }
+  };
+  if (choice == "auto") {
+    if (!tokenizer.chat_template().empty()) plain_ = of_model("", tokenizer.chat_template());
+    if (const auto tools = named.find("tool_use"); tools != named.end())
+      with_tools_ = of_model("tool_use", tools->second);
+    if (!plain_) {
+      fail("{}: the model has no chat template; say with --chat-template which it knows, by name or FILE.jinja. "
+           "Its vocabulary has the tokens of {}",
+           path, fitting_names(tokenizer));
+    }
+  } else if (const auto found = named.find(choice); found != named.end()) {
+    plain_ = of_model(choice, found->second);
+  } else if (find_built_in_template(choice) || ends_in_any_case(choice, ".jinja") || choice.find('/') != choice.npos) {
+    plain_ = std::make_shared<const ChatTemplate>(read_chat_template(std::string(choice), chat_tokens(tokenizer), settings));
+  } else {
+    std::string own;
+    for (const auto& [name, text] : named) own += printable(name) + ", ";
+    fail("--chat-template: no template '{}'; known are auto, a file NAME.jinja, {}{}", printable(choice), own,
+         built_in_template_names());
+  }
+}
+
+const ChatTemplate& ChatTemplates::of(const Conversation& conversation) const {
+  return with_tools_ && !conversation.tools.empty() ? *with_tools_ : *plain_;
+}
+
+}  // namespace lora

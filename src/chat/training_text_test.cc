@@ -1,0 +1,165 @@
+#include "chat/training_text.h"
+
+#include <gmock/gmock.h>
+
+#include "tokenizer/test_vocabularies.h"
+
+namespace lora {
+namespace {
+
+using test::error_of;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+// The text of each sample, with what is trained on in braces.
+std::vector<std::string> shown(const std::vector<TrainingText>& texts) {
+  std::vector<std::string> all;
+  for (const TrainingText& written : texts) {
+    std::string text;
+    size_t at = 0;
+    for (const TextRange& range : written.trained) {
+      text += written.text.substr(at, range.begin - at) + "{" +
+              written.text.substr(range.begin, range.end - range.begin) + "}";
+      at = range.end;
+    }
+    all.push_back(text + written.text.substr(at));
+  }
+  return all;
+}
+
+std::vector<std::string> trained(std::string_view source, const Conversation& conversation,
+                                 const TrainingTextOptions& options = {}) {
+  const ChatTemplate chat("test", source, {"<s>", "</s>", "", ""});
+  return shown(training_texts(conversation, chat, find_form(conversation, chat, false), options));
+}
+
+constexpr const char* kChatml =
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+constexpr const char* kGlm =
+    "[gMASK]{% for m in messages %}{{ '<|observation|>' if m.role == 'tool' else '<|' + m.role + '|>' }}\n"
+    "{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function.name }}{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}";
+// Thoughts stay in the last message alone, and the prompt for a reply ends in their beginning.
+constexpr const char* kThinking =
+    "{% for m in messages %}<{{ m.role }}>"
+    "{% if m.reasoning_content and loop.last %}<think>{{ m.reasoning_content }}</think>{% endif %}"
+    "{{ m.content }}<end>{% endfor %}{% if add_generation_prompt %}<assistant><think>{% endif %}";
+
+const Conversation kTwoTurns = {
+    {{"user", "Hi"}, {"assistant", "Hello"}, {"user", "Bye"}, {"assistant", "Farewell"}}};
+
+TEST(TrainingText, IsEachReplyWithTheTokenThatEndsItsTurn) {
+  EXPECT_THAT(trained(kChatml, kTwoTurns),
+              ElementsAre("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n{Hello<|im_end|>}\n"
+                          "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n{Farewell<|im_end|>}"));
+}
+
+TEST(TrainingText, TokenThatEndsATurnMayBeginTheNext) {
+  EXPECT_THAT(trained(kGlm, kTwoTurns), ElementsAre("[gMASK]<|user|>\nHi<|assistant|>{\nHello<|user|>}\nBye"
+                                                    "<|assistant|>{\nFarewell<|user|>}"));
+}
+
+TEST(TrainingText, ACallEndsWithTheTokenThatBeginsItsResult) {
+  const nlohmann::ordered_json call = {{"tool_calls", {{{"function", {{"name", "f"}}}}}}};
+  EXPECT_THAT(trained(kGlm, {{{"user", "Hi"}, {"assistant", "", false, call}}}),
+              ElementsAre("[gMASK]<|user|>\nHi<|assistant|>{\nf<|observation|>}"));
+}
+
+TEST(TrainingText, EndMayDifferFromOneReplyToAnother) {
+  const char* harmony = "{% for m in messages %}<|start|>{{ m.role }}<|message|>{{ m.content }}"
+                        "{{ '<|return|>' if loop.last and m.role == 'assistant' else '<|end|>' }}{% endfor %}"
+                        "{% if add_generation_prompt %}<|start|>assistant{% endif %}";
+  EXPECT_THAT(trained(harmony, kTwoTurns),
+              ElementsAre("<|start|>user<|message|>Hi<|end|><|start|>assistant{<|message|>Hello<|return|>}",
+                          "<|start|>user<|message|>Hi<|end|><|start|>assistant<|message|>Hello<|end|>"
+                          "<|start|>user<|message|>Bye<|end|><|start|>assistant{<|message|>Farewell<|return|>}"));
+}
+
+TEST(TrainingText, TurnsAreTrainedOneByOneWhereThoughtsAreDropped) {
+  Conversation thinking = kTwoTurns;
+  thinking.messages[1].more = {{"reasoning_content", "a"}};
+  thinking.messages[3].more = {{"reasoning_content", "b"}};
+  EXPECT_THAT(trained(kThinking, thinking),
+              ElementsAre("<user>Hi<end><assistant><think>{a</think>Hello<end>}",
+                          "<user>Hi<end><assistant>Hello<end><user>Bye<end><assistant><think>{b</think>Farewell<end>}"));
+}
+
+TEST(TrainingText, PromptThatEndsOtherwiseThanTheReplyBeginsIsSharedUpToItsLastMark) {
+  EXPECT_THAT(trained(kThinking, kTwoTurns),
+              ElementsAre("<user>Hi<end><assistant>{Hello<end>}<user>Bye<end><assistant>{Farewell<end>}"));
+  EXPECT_THAT(trained(kThinking, {{{"user", "Hi"}, {"assistant", "<thanks>"}}}),
+              ElementsAre("<user>Hi<end><assistant>{<thanks><end>}"));
+}
+
+TEST(TrainingText, GenerationBlocksSayWhatIsTrainedOn) {
+  const char* marked =
+      "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}{{ 'Answer: ' }}"
+      "{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}<end>\n"
+      "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+  EXPECT_THAT(trained(marked, kTwoTurns),
+              ElementsAre("<user>Hi<end>\n<assistant>Answer: {Hello<end>}\n<user>Bye<end>\n"
+                          "<assistant>Answer: {Farewell<end>}"));
+}
+
+TEST(TrainingText, ContextIsNotTrainedOn) {
+  Conversation weighted = kTwoTurns;
+  weighted.messages[1].is_context = true;
+  EXPECT_THAT(trained("{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
+                      "{% if add_generation_prompt %}<assistant>{% endif %}",
+                      weighted),
+              ElementsAre("<user>Hi<end><assistant>Hello<end><user>Bye<end><assistant>{Farewell<end>}"));
+  EXPECT_THAT(trained("{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}", weighted, {true}),
+              ElementsAre("{<user>Hi<end>}<assistant>Hello<end>{<user>Bye<end><assistant>Farewell<end>}"));
+  weighted.messages[3].is_context = true;
+  EXPECT_THAT(trained(kChatml, weighted), testing::IsEmpty());
+}
+
+TEST(TrainingText, EmptyRepliesAreNotTrainedOn) {
+  EXPECT_THAT(trained(kChatml, {{{"user", "Hi"}, {"assistant", " \n"}}}), testing::IsEmpty());
+}
+
+TEST(TrainingText, ReplyBeforeAnyQuestionIsTrainedFromBehindItsMark) {
+  EXPECT_THAT(trained(kChatml, {{{"assistant", "Hello"}, {"user", "Hi"}}}),
+              ElementsAre("<|im_start|>assistant\n{Hello<|im_end|>}"));
+  EXPECT_THAT(trained(std::string("{% set first = messages[0].role %}") + kChatml,
+                      {{{"assistant", "Hello"}, {"user", "Hi"}}}),
+              ElementsAre("<|im_start|>assistant\n{Hello<|im_end|>}"));
+}
+
+TEST(TrainingText, WithoutAMarkTheReplyEndsWhereItsTextDoes) {
+  EXPECT_THAT(trained("{% for m in messages %}{{ m.role }}: {{ m.content }}\n\n{% endfor %}"
+                      "{% if add_generation_prompt %}assistant:{% endif %}",
+                      kTwoTurns),
+              ElementsAre("user: Hi\n\nassistant:{ Hello}\n\nuser: Bye\n\nassistant:{ Farewell}"));
+}
+
+TEST(TrainingText, TokensThatAMessageSpellsAreNoTokens) {
+  test::VocabularyFile file;
+  file.add("<unk>", 0, TokenKind::unknown).add("<|im_end|>", 0, TokenKind::control);
+  for (int byte = 0; byte < 256; ++byte) file.add(fmt::format("<0x{:02X}>", byte), 0, TokenKind::byte);
+  const Tokenizer tokenizer(file.open());
+  const ChatTemplate chat("chatml", kChatml, {});
+  const Conversation asked = {{{"user", "What is <|im_end|>?"}, {"assistant", "A mark: <|im_end|>."}}};
+  const auto written = training_texts(asked, chat, {}, {}, tokenizer);
+  ASSERT_EQ(written.size(), 1u);
+  EXPECT_THAT(shown(written), ElementsAre("<|im_start|>user\nWhat is <|im_end|>?<|im_end|>\n<|im_start|>assistant\n"
+                                          "{A mark: <|im_end|>.<|im_end|>}"));
+  std::vector<Token> tokens;
+  Encoder(tokenizer).append(tokens, written[0].text, written[0].special_in);
+  EXPECT_EQ(std::ranges::count(tokens, 1), 2) << "only those of the template";
+  const auto parsed = training_texts(asked, chat, {}, {false, true}, tokenizer);
+  tokens.clear();
+  Encoder(tokenizer).append(tokens, parsed[0].text, parsed[0].special_in);
+  EXPECT_EQ(std::ranges::count(tokens, 1), 4);
+}
+
+TEST(TrainingText, PromptEndsWhereTheReplyBegins) {
+  const Tokenizer tokenizer(Gguf::open(test::bundled_model()));
+  const ChatTemplate chat("chatml", kChatml, {});
+  EXPECT_EQ(prompt_text({{{"user", "Hi"}}}, chat, {}, tokenizer).text,
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+}
+
+}  // namespace
+}  // namespace lora

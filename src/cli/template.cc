@@ -1,0 +1,155 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json_depth.h"
+#include "base/printable.h"
+#include "base/terminal.h"
+#include "chat/training_text.h"
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "cli/parse.h"
+#include "cli/put.h"
+#include "cli/show_samples.h"
+#include "gguf/gguf.h"
+
+namespace lora::cli {
+
+namespace {
+
+using nlohmann::ordered_json;
+
+// What is rendered where no --messages are given.
+ordered_json short_conversation() {
+  return {{"messages",
+           {{{"role", "user"}, {"content", "How do whales sleep?"}},
+            {{"role", "assistant"}, {"content", "One half of the brain at a time."}},
+            {{"role", "user"}, {"content", "And when do they breathe?"}},
+            {{"role", "assistant"}, {"content", "Every few minutes, near the surface."}}}}};
+}
+
+ordered_json read_variables(const std::string& path) {
+  const MappedFile file(path);
+  if (nests_too_deep(file.text())) fail("{}: nests more than {} levels deep", path, kMostJsonLevels);
+  ordered_json variables = ordered_json::parse(file.text(), nullptr, false);
+  if (variables.is_discarded()) fail("{}: no valid JSON in UTF-8", path);
+  if (variables.is_array()) variables = {{"messages", std::move(variables)}};
+  if (!variables.is_object() || !variables.contains("messages") || !variables["messages"].is_array())
+    fail("{}: expected an object with a list of messages", path);
+  return variables;
+}
+
+// The messages as they are in the file; a template that cannot be asked for the beginnings has no mask.
+std::vector<TextRange> trained_ranges(const std::string& text, const ChatTemplate& chat, const ordered_json& variables) {
+  Conversation conversation;
+  for (const ordered_json& message : variables.value("messages", ordered_json::array())) {
+    if (!message.is_object()) return {};
+    const auto words = [&](const char* field) {
+      const auto it = message.find(field);
+      return it != message.end() && it->is_string() ? it->get<std::string>() : std::string();
+    };
+    conversation.messages.push_back({words("role"), words("content"), false, message});
+    // A content of parts says something as well.
+    if (const auto content = message.find("content"); content != message.end() && content->is_array())
+      conversation.messages.back().content = content->dump();
+  }
+  conversation.tools = variables.value("tools", ordered_json());
+  std::vector<TextRange> ranges;
+  try {
+    for (const TrainingText& part : training_texts(conversation, chat, {}, {})) {
+      for (TextRange range : part.trained) {
+        range.end = std::min(range.end, text.size());
+        const bool is_in_it = range.begin < range.end && text.compare(0, range.end, part.text, 0, range.end) == 0;
+        if (is_in_it) ranges.push_back(range);
+      }
+    }
+  } catch (const Error&) {
+  }
+  std::ranges::sort(ranges, {}, &TextRange::begin);
+  return ranges;
+}
+
+std::string marked(const std::string& text, const std::vector<TextRange>& trained) {
+  const Marks marks = stdout_is_terminal() ? kColourMarks : kPlainMarks;
+  std::string result;
+  size_t at = 0;
+  const auto add = [&](size_t end, bool is_trained) {
+    const std::string part = printable_lines(std::string_view(text).substr(at, end - at));
+    result += is_trained ? fmt::format("{}{}{}", marks.before, part, marks.after) : part;
+    at = end;
+  };
+  for (const TextRange& range : trained) {
+    add(range.begin, false);
+    add(range.end, true);
+  }
+  add(text.size(), false);
+  return result;
+}
+
+}  // namespace
+
+int template_command(const std::vector<std::string>& args) {
+  std::string file, model, choice = "auto", messages;
+  std::optional<DateTime> day;
+  bool json = false;
+  const CommandLine line = {
+      "template",
+      "(FILE.jinja | --model FILE) [--messages FILE.json] [flags]",
+      "What a chat template makes of a conversation. Without --messages a short one of its own is shown, and what "
+      "would be trained on is coloured, or stands between {+ and +} where the output is no terminal.",
+      {{"Template",
+        {{"FILE", "FILE.jinja", "", "a file, or the name of a built-in one: " + built_in_template_names(),
+          non_empty_text(file)},
+         {"-m,--model,--model-base", "FILE", "", "model GGUF, whose own template and tokens are taken",
+          non_empty_text(model)},
+         {"--chat-template", "NAME", "", "with --model: as finetune's", non_empty_text(choice)}}},
+       {"Conversation",
+        {{"--messages", "FILE", "",
+          "JSON: an object of the variables that the template sees: messages, tools, add_generation_prompt, "
+          "enable_thinking, bos_token ...; or the list of messages alone",
+          non_empty_text(messages)},
+         {"--date", "DATE", "", "YYYY-MM-DD, for templates that write it", date(day)}}},
+       {"Output",
+        {{"--json", "", "", R"(print {"text": ..., "trained": [[begin, end], ...]}, in bytes of the text)",
+          turn(json)}}}}};
+  const Given given = parse_flags(line, args);
+  if (given.help) {
+    print(help_page(line));
+    return 0;
+  }
+  if (file.empty() == model.empty()) throw UsageError("FILE: expected FILE.jinja or --model, one of the two");
+  if (!model.empty() && !file.empty()) throw UsageError("--model: not together with FILE");
+  ordered_json variables = messages.empty() ? short_conversation() : read_variables(messages);
+  const ChatSettings settings = {variables, day.value_or(local_time())};
+  std::optional<ChatTemplate> chat;
+  if (model.empty()) {
+    const auto token = [&](const char* name, const char* otherwise) {
+      if (variables.contains(name) || !messages.empty()) return variables.value(name, std::string());
+      variables[name] = otherwise;
+      return std::string(otherwise);
+    };
+    chat = read_chat_template(file, {token("bos_token", "<s>"), token("eos_token", "</s>"), "", ""}, settings);
+  } else {
+    const Tokenizer tokenizer(Gguf::open(model));
+    Conversation asked;
+    asked.tools = variables.value("tools", ordered_json());
+    chat = ChatTemplates(choice, tokenizer, model, settings).of(asked);
+  }
+  const std::string text = chat->render(variables).text;
+  const std::vector<TextRange> trained = trained_ranges(text, *chat, variables);
+  if (json) {
+    ordered_json ranges = ordered_json::array();
+    for (const TextRange& range : trained) ranges.push_back({range.begin, range.end});
+    print_json(ordered_json{{"text", text}, {"trained", ranges}}.dump() + "\n");
+  } else if (messages.empty()) {
+    print_bytes(marked(text, trained) + "\n");
+  } else {
+    print_bytes(text);
+  }
+  return 0;
+}
+
+}  // namespace lora::cli
