@@ -97,15 +97,21 @@ std::string sample_as_text(const Dataset& data, const Tokenizer& tokenizer, cons
   const Sample s = sample_of(data, shown);
   const std::vector<Token> tokens = s.tokens();
   std::string text = header(data, s, shown);
-  // Token k + 1 is the target of input k; the text of some tokens is a beginning of the text of more.
+  // Token k + 1 is the target of input k.
+  const auto mark = [&](size_t k) {
+    const bool is_trained = k > 0 && s.targets[k - 1] != kIgnore;
+    const bool is_special = !marks.special.empty() && tokenizer.kind(tokens[k]) == TokenKind::control;
+    return is_special ? (is_trained ? marks.special_trained : marks.special)
+                      : (is_trained ? marks.before : std::string_view());
+  };
+  // The text of some tokens is a beginning of the text of more.
   size_t n_shown = 0;
   for (size_t begin = 0, end = 0; begin < tokens.size(); begin = end) {
-    const auto is_trained = [&](size_t k) { return k > 0 && s.targets[k - 1] != kIgnore; };
-    for (end = begin + 1; end < tokens.size() && is_trained(end) == is_trained(begin);) ++end;
+    for (end = begin + 1; end < tokens.size() && mark(end) == mark(begin);) ++end;
     const std::string so_far = tokenizer.decode({tokens.begin(), tokens.begin() + std::ptrdiff_t(end)}, true);
     const std::string part = printable_lines(std::string_view(so_far).substr(n_shown));
     n_shown = so_far.size();
-    text += is_trained(begin) ? fmt::format("{}{}{}", marks.before, part, marks.after) : part;
+    text += mark(begin).empty() ? part : fmt::format("{}{}{}", mark(begin), part, marks.after);
   }
   return text + "\n";
 }

@@ -26,8 +26,10 @@ Dataset read_samples(const FinetuneOptions& options, const Tokenizer& tokenizer)
 // How what is trained on stands out.
 struct Marks {
   std::string_view before, after;
+  std::string_view special, special_trained;  // before a special token, which shows whose turn it is
 };
-inline constexpr Marks kPlainMarks{"{+", "+}"}, kColourMarks{"\x1b[32m", "\x1b[0m"};
+inline constexpr Marks kPlainMarks{"{+", "+}", "", ""};
+inline constexpr Marks kColourMarks{"\x1b[32m", "\x1b[0m", "\x1b[2m", "\x1b[1;32m"};
 
 // A sample that is shown, in file order; where rows are filled with the samples that follow: its row, from 1
 // on, and as many of its tokens as find room there.
