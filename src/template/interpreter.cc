@@ -492,9 +492,13 @@ Flow Interpreter::exec(const Stmt& stmt) {
       if (const auto value = eval_call(*stmt.expr, true, &caller)) print(*value);
       break;
     }
-    case Stmt::filter:
-      print(block_value(stmt.body, stmt.expr.get()));
+    case Stmt::filter: {
+      const Value value = block_value(stmt.body, stmt.expr.get());
+      if (!value.is_string())
+        raise("TypeError", "sequence item 0: expected str instance, {} found", type_name(value));
+      print(value);
       break;
+    }
     case Stmt::with:
       return exec_with(stmt);
     case Stmt::generation:
