@@ -300,6 +300,24 @@ def tokenizer_seeds():
     save("tokenizer", "empty", b"")
 
 
+def template_seeds():
+    def seed(name, text):
+        save("template", name, text.encode())
+    seed("chat", "{{ bos_token }}{% for m in messages %}{%- if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles\\n' ~ n) }}"
+                 "{% endif %}<|{{ m['role'] }}|>\n{% if m.content is string %}{{ m.content.split('</think>')[-1].strip() | trim }}{% else %}"
+                 "{% for c in m.content if c.type == 'text' %}{{ c.text }}{% endfor %}{% endif %}<|end|>\n{% endfor %}")
+    seed("macros", "{% macro show(o, d=0) %}{% for k, v in o.items() %}{{ '  ' * d ~ k }}: {% if v is mapping %}{{ show(v, d + 1) }}{% else %}{{ v }}"
+                   "{% endif %}\n{% endfor %}{% endmacro %}{{ show(messages[2].tool_calls[0].function) }}{% call show(a=1, *[2], **{'b': 3}) %}{{ caller }}{% endcall %}")
+    seed("scopes", "{%- set ns = namespace(a=0, l=[]) -%}{% for i in range(5) if i is odd %}{% set ns.a, ns.l = ns.a + i, ns.l + [i] %}{% continue %}"
+                   "{% else %}{{ loop }}{% endfor %}{% with a = 1, (b, c) = (2, 3) %}{{ a ~ b ~ c }}{% endwith %}{% set x | upper %}{{ ns.l }}{% endset %}{{ x }}")
+    seed("generation", "a {% generation %}b{% filter indent(2) %}{% generation %}c\n{% endgeneration %}{% endfilter %}{% endgeneration %}\n{#- c -#} {% raw %}{{ {% endraw %}")
+    seed("filters", "{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | list | tojson(indent=2) }}{{ messages | groupby('role') | dictsort"
+                    " if x else [1, 'a', none] | sort(reverse=true) | join(', ') }}{{ '%5.2f|%-6s|%(a)s' | format(x, stray) }}{{ '{:>8}{0!r:^9}'.format(n) }}")
+    seed("operators", "{{ 1 + 2 * 3 ** 2 // -4 % 5 - x / 3 ~ 'a' 'b' }}{{ not 1 < 2 <= 3 != 4 and n in [1, 3] or stray[::-1] }}{{ stray[1:-2] | urlencode }}"
+                      "{{ {'a': (1, [2.5, true]), 3: none} }}{{ messages[-1]['content'][0].text[0] }}{{ 1 if tools is defined and tools is not none }}")
+    seed("recursive", "{% for a in [[1, [2]], 3] recursive %}{{ loop.depth }}{{ loop.changed(a) }}{% if a is iterable %}{{ loop(a) }}{% else %}{{ loop.cycle(1, 2) }}{% endif %}{% endfor %}")
+
+
 for write in (gguf_seeds, adapter_seeds, checkpoint_seeds, imatrix_seeds, safetensors_seeds, peft_seeds, pytorch_seeds, hf_files_seeds, samples_seeds,
-              records_seeds, tokenizer_seeds):
+              records_seeds, template_seeds, tokenizer_seeds):
     write()

@@ -126,8 +126,10 @@ class Percent {
       need_bytes(out_.size());
       spend();
     }
-    const size_t given = is_tuple_ ? values_.items().items.size() : 1;
-    if (next_ < given && !named_ && !(values_.is(Kind::dict) && !is_tuple_))
+    // A list counts as a mapping here, as it does for Python; so does what is undefined.
+    const bool may_be_left =
+        values_.is(Kind::dict) || values_.is_undefined() || (values_.is(Kind::list) && !is_tuple_) || named_;
+    if (next_ < (is_tuple_ ? values_.items().items.size() : 1) && !may_be_left)
       raise("TypeError", "not all arguments converted during string formatting");
     return std::move(out_);
   }

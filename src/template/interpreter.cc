@@ -492,9 +492,13 @@ Flow Interpreter::exec(const Stmt& stmt) {
       if (const auto value = eval_call(*stmt.expr, true, &caller)) print(*value);
       break;
     }
-    case Stmt::filter:
-      print(block_value(stmt.body, stmt.expr.get()));
+    case Stmt::filter: {
+      const Value value = block_value(stmt.body, stmt.expr.get());
+      if (!value.is_string())
+        raise("TypeError", "sequence item 0: expected str instance, {} found", type_name(value));
+      print(value);
       break;
+    }
     case Stmt::with:
       return exec_with(stmt);
     case Stmt::generation:
@@ -600,17 +604,18 @@ Flow Interpreter::exec_loop(const Stmt& stmt, const Value& items, int64_t depth)
     }
     return nullptr;
   };
-  bool is_empty = true;
+  bool is_else = true;  // in Jinja also where no turn came to its end
   while (const Value* item = next()) {
-    is_empty = false;
     meter_.step(1);
     const Enter scope(*this);
     if (loop && loop_id < program_.names.size()) set(loop_id, loop_value);
     assign(*stmt.target, *item);
-    if (exec(stmt.body) == Flow::break_) break;
+    const Flow flow = exec(stmt.body);
+    if (flow == Flow::break_) break;
+    if (flow == Flow::next) is_else = false;
   }
   if (loop) loop->end();
-  if (!is_empty) return Flow::next;
+  if (!is_else) return Flow::next;
   const Enter scope(*this);
   return exec(stmt.other);
 }

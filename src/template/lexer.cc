@@ -126,6 +126,7 @@ class Lexer {
 
   void comment() {
     pass(sign_at(at_ + 2) == ' ' ? 2 : 3);
+    if (at_ >= text_.size()) return;  // as in Jinja, what begins at the very end is left at that
     const size_t end = text_.find("#}", at_);
     if (end == text_.npos) fail("Missing end of comment tag");
     const bool is_signed = end > at_ && sign_at(end - 1) != ' ';
@@ -136,6 +137,7 @@ class Lexer {
   void raw(size_t size) {
     pass(size);
     pass_end(false);
+    if (at_ >= text_.size()) return;
     for (size_t end = at_; (end = text_.find("{%", end)) != text_.npos; ++end) {
       if (const size_t tag = word_tag(end, "endraw")) {
         put_text(end, sign_at(end + 2), false);

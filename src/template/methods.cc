@@ -9,7 +9,7 @@
 namespace lora::jinja {
 namespace {
 
-constexpr Parameters kNone = {}, kValue = {"value"};
+constexpr Parameters kNone = {}, kValue = {kUnnamed};
 
 Value list_count(Call& call) {
   const std::vector<Value>& items = call.self.items().items;
@@ -61,7 +61,7 @@ Value refused(Call& call) {
 
 const Method kListMethods[] = {
     {"count", kValue, 1, list_count},
-    {"index", {"value", "start", "stop"}, 1, list_index},
+    {"index", {kUnnamed, kUnnamed, kUnnamed}, 1, list_index},
     {"copy", kNone, 0, copy},
     {"append", kNone, 0, refused, true},
     {"extend", kNone, 0, refused, true},
@@ -73,7 +73,7 @@ const Method kListMethods[] = {
     {"sort", kNone, 0, refused, true},
 };
 const Method kDictMethods[] = {
-    {"get", {"key", "default"}, 1, get},
+    {"get", {kUnnamed, kUnnamed}, 1, get},
     {"keys", kNone, 0, keys},
     {"values", kNone, 0, values},
     {"items", kNone, 0, items},
@@ -100,13 +100,7 @@ struct BoundMethod final : Thing {
   const Method& method;
 };
 
-// A Markup's methods give Markup, and escape what they are given to put into it.
-bool escapes_arguments(std::string_view name) {
-  static constexpr std::string_view kPlain[] = {"split",      "rsplit",     "splitlines", "partition",
-                                                "rpartition", "startswith", "endswith",   "find",
-                                                "rfind",      "index",      "rindex",     "count"};
-  return std::find(std::begin(kPlain), std::end(kPlain), name) == std::end(kPlain) && !name.starts_with("is");
-}
+// A Markup's methods give Markup, and escape what is put into it.
 Value escaped(const Value& value) {
   if (value.is_string() && !value.string().safe) return safe_string(escape_html(value.text()));
   if (!value.is(Kind::list)) return value;
@@ -134,10 +128,12 @@ std::span<const Method> dict_methods() {
 
 Value call_method(Interpreter& interpreter, const Value& self, const Method& method, Arguments& arguments) {
   const bool is_safe = self.is_string() && self.string().safe;
-  if (is_safe && escapes_arguments(method.name)) {
+  if (is_safe && (method.name == "join" || method.name == "format")) {
     for (Value& value : arguments.positional) value = escaped(value);
     for (auto& [name, value] : arguments.named) value = escaped(value);
   }
+  if (is_safe && method.name == "replace" && arguments.positional.size() > 1)
+    arguments.positional[1] = escaped(arguments.positional[1]);
   Call call(interpreter, self, arguments, method.name.data(), method.parameters, method.required);
   const Value result = method.run(call);
   return is_safe ? marked(result) : result;

@@ -17,13 +17,13 @@ Call::Call(Interpreter& in, const Value& of, Arguments& arguments, const char* c
   for (size_t i = 0; i < arguments.positional.size(); ++i) values_[i] = &arguments.positional[i];
   for (const auto& [key, value] : arguments.named) {
     size_t i = 0;
-    while (i < count && parameters[i] != key.text()) ++i;
+    while (i < count && (parameters[i] == kUnnamed || parameters[i] != key.text())) ++i;
     if (i == count) raise("TypeError", "{}() got an unexpected keyword argument {}", name, repr(key));
     if (values_[i]) raise("TypeError", "{}() got multiple values for argument {}", name, repr(key));
     values_[i] = &value;
   }
   for (size_t i = 0; i < required; ++i) {
-    if (!values_[i]) raise("TypeError", "{}() missing required argument '{}'", name, parameters[i]);
+    if (!values_[i]) raise("TypeError", "{}() missing required argument {} {}", name, i + 1, parameters[i]);
   }
 }
 

@@ -17,6 +17,8 @@ inline constexpr size_t kMostParameters = 5;
 using Parameters = std::array<const char*, kMostParameters>;
 // One parameter of this name takes all arguments as they are.
 inline constexpr const char* kAny = "*";
+// Takes an argument by its place only.
+inline constexpr const char* kUnnamed = "";
 
 // A call with its arguments at their parameters' places; those not given are null.
 class Call {

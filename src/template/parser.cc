@@ -630,10 +630,16 @@ class Parser {
     const Within within(*this, {});
     stmt.body = enclosed({"endset"});
   }
+  void refuse_loop(const Expr& target) const {
+    if (target.kind == Expr::name && target.value.text() == "loop")
+      fail("Can't assign to special loop variable in for-loop target", target.line);
+    for (const ExprPtr& part : target.parts) refuse_loop(*part);
+  }
   void for_loop(Stmt& stmt) {
     take();
     stmt.kind = Stmt::for_;
     stmt.target = target(false, {"in"});
+    refuse_loop(*stmt.target);
     if (!skip_word("in")) fail("expected token 'in', got '" + shown(now()) + "'");
     stmt.expr = tuple(false, {"recursive"}, false);
     {
@@ -694,6 +700,8 @@ class Parser {
         } else if (!signature.defaults.empty()) {
           fail("non-default argument follows default argument");
         }
+        if (std::count(signature.parameters.begin(), signature.parameters.end(), parameter->id) > 0)
+          fail("duplicate argument '" + std::string(parameter->value.text()) + "'");
         signature.parameters.push_back(parameter->id);
         signature.names.push_back(parameter->value);
       }
@@ -706,10 +714,14 @@ class Parser {
     signatures_.push_back(&signature);
     stmt.body = enclosed({end_word});
     signatures_.pop_back();
-    for (const Value& parameter : signature.names) {
-      if (parameter.text() == "varargs") signature.uses_varargs = false;
-      if (parameter.text() == "kwargs") signature.uses_kwargs = false;
-      if (parameter.text() == "caller") signature.uses_caller = false;
+    for (size_t i = 0; i < signature.names.size(); ++i) {
+      const std::string_view parameter = signature.names[i].text();
+      if (parameter == "varargs") signature.uses_varargs = false;
+      if (parameter == "kwargs") signature.uses_kwargs = false;
+      if (parameter != "caller" || !signature.uses_caller) continue;
+      if (i + signature.defaults.size() < signature.names.size())
+        fail("the argument 'caller' must be omitted or have a default", stmt.line);
+      signature.uses_caller = false;
     }
   }
   // A macro takes further arguments if it says their name; a loop is counted if it is asked for.

@@ -10,8 +10,8 @@
 namespace lora::jinja {
 namespace {
 
-constexpr Parameters kNone = {}, kChars = {"chars"}, kSub = {"sub", "start", "end"},
-                     kSplit = {"sep", "maxsplit"}, kWidth = {"width", "fillchar"}, kOne = {"text"};
+constexpr Parameters kNone = {}, kChars = {kUnnamed}, kSub = {kUnnamed, kUnnamed, kUnnamed},
+                     kSplit = {"sep", "maxsplit"}, kWidth = {kUnnamed, kUnnamed}, kOne = {kUnnamed};
 
 Value list_of(const std::vector<std::string_view>& parts) {
   need_bytes(parts.size() * (sizeof(String) + sizeof(Value)));
@@ -228,19 +228,19 @@ const Method kMethods[] = {
      {"keepends"},
      0,
      [](Call& call) { return list_of(split_lines(call.self.text(), call.flag(0))); }},
-    {"partition", {"sep"}, 1, partition<false>},
-    {"rpartition", {"sep"}, 1, partition<true>},
-    {"startswith", {"prefix", "start", "end"}, 1, begins<false>},
-    {"endswith", {"suffix", "start", "end"}, 1, begins<true>},
+    {"partition", kOne, 1, partition<false>},
+    {"rpartition", kOne, 1, partition<true>},
+    {"startswith", kSub, 1, begins<false>},
+    {"endswith", kSub, 1, begins<true>},
     {"removeprefix", kOne, 1, without<false>},
     {"removesuffix", kOne, 1, without<true>},
-    {"replace", {"old", "new", "count"}, 2, replaced},
+    {"replace", kSub, 2, replaced},
     {"find", kSub, 1, found<false, false>},
     {"rfind", kSub, 1, found<true, false>},
     {"index", kSub, 1, found<false, true>},
     {"rindex", kSub, 1, found<true, true>},
     {"count", kSub, 1, count},
-    {"join", {"iterable"}, 1, joined},
+    {"join", kOne, 1, joined},
     {"format", {kAny}, 0, [](Call& call) -> Value { return brace_format(call.self.text(), call.all); }},
     {"upper", kNone, 0, changed<upper>},
     {"lower", kNone, 0, changed<lower>},
@@ -262,7 +262,7 @@ const Method kMethods[] = {
     {"ljust", kWidth, 1, left_justified},
     {"rjust", kWidth, 1, right_justified},
     {"center", kWidth, 1, centered},
-    {"zfill", {"width"}, 1, zero_filled},
+    {"zfill", kOne, 1, zero_filled},
     {"expandtabs", {"tabsize"}, 0, expanded_tabs},
     {"encode", {kAny}, 0, unsupported},
     {"format_map", {kAny}, 0, unsupported},
