@@ -21,6 +21,17 @@ Setting rank(std::optional<int64_t>& target) {
   return integer(target, 0, kMaxLoraRank).or_else("--lora-r");
 }
 
+Setting columns(Columns& target) {
+  return {[&target](const std::vector<std::string>& v) {
+            try {
+              target = parse_columns(v.at(0));
+            } catch (const Error& error) {
+              throw BadValue(error.what());
+            }
+          },
+          [&target] { return columns_text(target); }};
+}
+
 FlagGroup file_flags(FinetuneOptions& o) {
   return {
       "Files",
@@ -219,6 +230,9 @@ FlagGroup sample_flags(FinetuneOptions& o) {
           {"--chat-template", "NAME", "",
            "how conversations are written: auto (as the model says), " + chat_family_names(),
            non_empty_text(o.chat_template)},
+          {"--columns", "NAME=COLUMN,...", "",
+           "what fields of records are called in the data: prompt=question,completion=answer",
+           columns(o.columns)},
           {"--skip-bad-records", "", "", "leave out and count records that would be an error",
            turn(o.skip_bad_records)},
       },

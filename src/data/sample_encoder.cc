@@ -65,10 +65,11 @@ void SampleEncoder::add_record(EncodedSamples& out, const Record& record) {
   const std::vector<RecordSpan> spans = record_spans(record, chat_, options_.train_on_all);
   if (std::all_of(spans.begin(), spans.end(),
                   [](const RecordSpan& s) { return s.is_template || !s.is_trained || is_blank(s.text); })) {
-    const bool is_weighted = std::ranges::any_of(record.messages, &ChatMessage::is_context);
-    fail("nothing to train on: {}", is_weighted      ? "all that the assistant says has weight 0"
-                                    : record.is_chat ? "the assistant says nothing"
-                                                     : "the text is empty");
+    const bool is_weighted =
+        record.chat && std::ranges::any_of(record.chat->messages, &ChatMessage::is_context);
+    fail("nothing to train on: {}", is_weighted   ? "all that the assistant says has weight 0"
+                                    : record.chat ? "the assistant says nothing"
+                                                  : "the text is empty");
   }
   append_spans(spans);
   drop_bos();

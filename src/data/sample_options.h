@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "data/columns.h"
 #include "tokenizer/tokenizer.h"
 
 namespace lora {
@@ -25,6 +26,7 @@ struct TextOptions {
   bool train_on_all = false;           // prompts and users' messages too
   std::string chat_template = "auto";  // a family's name; auto: the model's own
   bool skip_bad_records = false;       // count them; else the first one is an error
+  Columns columns;                     // fields under other names
 };
 
 // What was read, for the messages before training.

@@ -263,7 +263,7 @@ void Dataset::add_records(std::string_view text, const std::string& path, Blocks
       [&] { return read_sillytavern_chat(text, format, options_.skip_bad_records ? &skipped : nullptr); });
   for (const std::string& why : skipped) bad(report_, why);
 
-  RecordCutter cutter = of_file([&] { return RecordCutter(text, format); });
+  RecordCutter cutter = of_file([&] { return RecordCutter(text, format, options_.columns); });
   const Blocks::Encode encode = [&](SampleEncoder& encoder, EncodedSamples& samples, std::string_view raw,
                                     int64_t line) {
     const auto succeeds = [&](const auto& step) {
@@ -278,7 +278,7 @@ void Dataset::add_records(std::string_view text, const std::string& path, Blocks
     Record record;
     if (!succeeds([&] { record = chat ? *chat : cutter.parse(raw); })) return;
     for (const std::string& name : record.ignored) ++samples.report.ignored_fields[name];
-    if (record.is_chat) encoder.choose_template(path);
+    if (record.chat && !record.in_alpacas_words) encoder.choose_template(path);
     succeeds([&] { encoder.add_record(samples, record); });
   };
   if (chat) {
@@ -289,6 +289,7 @@ void Dataset::add_records(std::string_view text, const std::string& path, Blocks
     }
   }
   blocks.flush(encode);
+  if (!chat) of_file([&] { cutter.expect_columns(); });
 }
 
 Dataset::Range Dataset::range(int64_t i) const {

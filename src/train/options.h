@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/precision.h"
+#include "data/columns.h"
 
 namespace lora {
 
@@ -74,6 +75,7 @@ struct FinetuneOptions {
   bool train_on_all = false;           // prompts and users' messages too
   std::string chat_template = "auto";  // a family's name; auto: the model's own
   bool skip_bad_records = false;       // count them; else the first one is an error
+  Columns columns;                     // fields under other names
 
   // Performance.
   int threads = 0;  // 0: physical_cores()
