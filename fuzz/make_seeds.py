@@ -277,7 +277,7 @@ def samples_seeds():
 
 
 def records_seeds():
-    """First byte: the chat family times 4, plus the format (0 .jsonl, 1 .json, 2 .csv)."""
+    """First byte: the format (0 .jsonl, 1 .json, 2 .csv), plus the chat family times 4, plus 64 for other columns."""
     chat = {"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": [{"text": "Hi"}]},
                          {"role": "assistant", "content": "Hello"}]}
     alpaca = {"instruction": "Add.", "input": "1 2", "output": "3"}
@@ -288,6 +288,19 @@ def records_seeds():
     save("records", "lines", bytes([0]) + lines)
     save("records", "tavern", bytes([4]) + "\n".join(json.dumps(line) for line in tavern).encode())
     save("records", "list", bytes([9]) + json.dumps([chat, alpaca, 3], indent=1).encode())
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\\"a\\": [1]}"}}
+    tools = {"messages": [{"role": "assistant", "content": None, "tool_calls": [call, {"name": "g", "arguments": {}}]},
+                          {"role": "tool", "tool_call_id": "c", "name": "f", "content": "fog"},
+                          {"role": "assistant", "content": [{"type": "thinking", "thinking": "t"}, {"text": "A"}]}],
+             "tools": json.dumps([{"name": "f", "parameters": {}}])}
+    observed = {"conversations": [{"from": "function_call", "value": json.dumps({"name": "f", "arguments": {}})},
+                                  {"from": "observation", "value": "rain"}], "system": "S"}
+    turns = {"prompt": [{"role": "user", "content": "U"}], "completion": [{"role": "assistant", "content": "A"}]}
+    asked = {"question": "Q", "answer": "A", "reasoning": "R", "history": [["P", "B"]], "functions": [{"name": "f"}]}
+    save("records", "tools", bytes([0]) + "\n".join(map(json.dumps, (tools, observed, turns, asked))).encode())
+    save("records", "around", bytes([1]) + json.dumps({"version": "1", "data": [tools, alpaca]}, indent=1).encode())
+    save("records", "columns", bytes([64]) + b'{"completion": "Q", "a": "A"}\n{"text": [], "messages": null}')
+    save("records", "cells", bytes([2]) + b'messages,tools\n"[{""role"": ""user"", ""content"": ""U""}]",[]\n')
     save("records", "number-overflow", b'\x00{"text": 1e999}')
     save("records", "table", bytes([2]) + b'prompt,completion\n"a ""b"",\nc",d\n,\n\ne,f')
 

@@ -21,6 +21,17 @@ Setting rank(std::optional<int64_t>& target) {
   return integer(target, 0, kMaxLoraRank).or_else("--lora-r");
 }
 
+Setting columns(Columns& target) {
+  return {[&target](const std::vector<std::string>& v) {
+            try {
+              target = parse_columns(v.at(0));
+            } catch (const Error& error) {
+              throw BadValue(error.what());
+            }
+          },
+          [&target] { return columns_text(target); }};
+}
+
 FlagGroup file_flags(FinetuneOptions& o) {
   return {
       "Files",
@@ -221,6 +232,9 @@ FlagGroup sample_flags(FinetuneOptions& o) {
                built_in_template_names(),
            non_empty_text(o.chat_template)},
           {"--date", "DATE", "", "YYYY-MM-DD, for templates that write it", date(o.date)},
+          {"--columns", "NAME=COLUMN,...", "",
+           "what fields of records are called in the data: prompt=question,completion=answer",
+           columns(o.columns)},
           {"--skip-bad-records", "", "", "leave out and count records that would be an error",
            turn(o.skip_bad_records)},
       },

@@ -4,108 +4,92 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/json_depth.h"
 #include "base/printable.h"
 #include "data/record_fields.h"
-#include "data/text_file.h"
+#include "data/record_json.h"
+#include "data/record_messages.h"
 
 namespace lora {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
-constexpr std::string_view kForms =
-    "text; prompt and completion; instruction and output; messages; conversations";
-
-// What people and programs call the three roles.
-struct RoleName {
-  std::string_view name, role;
-};
-constexpr RoleName kRoles[] = {
-    {"system", "system"},     {"developer", "system"},    {"user", "user"},
-    {"human", "user"},        {"assistant", "assistant"}, {"gpt", "assistant"},
-    {"chatgpt", "assistant"}, {"bot", "assistant"},       {"model", "assistant"},
+// How a record is written down.
+enum Way : unsigned {
+  kPlain = 1,     // as it stands
+  kAlpaca = 2,    // in Alpaca's words
+  kPair = 4,      // a question and its answer, as the chat template does
+  kMessages = 8,  // a conversation, as it does too
 };
 
-std::string text_of(const json& value, std::string_view what) {
-  if (!value.is_string()) fail("{}: expected a text, found {}", what, value.type_name());
-  return with_unix_newlines(value.get_ref<const std::string&>());
+// The first form of which a record has all fields is the record's; lists of messages come before.
+struct Form {
+  std::string_view asked, answered;  // asked: "" if there is none
+  Way way;
+};
+constexpr Form kForms[] = {
+    {"prompt", "completion", kPlain},
+    {"prompt", "response", kPair},
+    {"instruction", "output", kAlpaca},
+    {"question", "answer", kPair},
+    {"instruction", "response", kAlpaca},
+    {"query", "response", kPair},
+    {"", "text", kPlain},
+};
+constexpr const char* kLists[] = {"messages", "conversations", "conversation"};
+
+// Fields beside those of a form, and the ways that have no place for them. In the others they are read or, as
+// what has no meaning here, listed.
+struct Beside {
+  const char* name;
+  unsigned refused;
+};
+constexpr Beside kBeside[] = {
+    {"system", kPlain},
+    {"system_prompt", kPlain},
+    {"system_message", kPlain},
+    {"history", kPlain | kMessages},
+    {"input", kPair},
+    {"context", kPair},
+    {"tools", kPlain | kAlpaca},
+    {"functions", kPlain | kAlpaca},
+    {"reasoning_content", kPlain | kAlpaca | kMessages},
+    {"reasoning", kPlain | kAlpaca | kMessages},
+    {"thinking", kPlain | kAlpaca | kMessages},
+    {"weight", 0},
+    {"train", 0},
+    {"training", 0},
+    {"trainable", 0},
+};
+
+std::string_view why_no_place(Way way) {
+  switch (way) {
+    case kPlain:
+      return "texts are trained on as they stand, with no place for it; write it into them, or use messages";
+    case kAlpaca:
+      return "Alpaca's words have no place for it; use messages";
+    case kPair:
+      return "a question and its answer have no place for it; write it into the question, or use messages";
+    case kMessages:
+      break;
+  }
+  return "messages have no place for it beside them; write it into them";
 }
 
-std::string required_text(Fields& fields, const char* key) {
+std::string required_text(Fields& fields, std::string_view key) {
   const json* value = fields.find(key);
   if (!value) fail("{}: missing", key);
   return text_of(*value, key);
 }
 
-// Text, or a list of parts that are texts.
-std::string content_of(const json& value, std::string_view what) {
-  if (!value.is_array()) return text_of(value, what);
-  constexpr std::string_view text_types[] = {"text", "input_text", "output_text"};
-  std::string content;
-  for (const json& part : value) {
-    if (!part.is_object()) fail("{}: a part that is no text", what);
-    const auto text = part.find("text"), type = part.find("type");
-    if (type != part.end() && type->is_string() &&
-        std::ranges::find(text_types, type->get_ref<const std::string&>()) == std::end(text_types)) {
-      fail("{}: a part of type \"{}\"; only text can be trained on", what,
-           printable(type->get_ref<const std::string&>()));
-    }
-    if (text == part.end()) fail("{}: a part that is no text", what);
-    content += text_of(*text, what);
-  }
-  return content;
-}
-
-std::string role_of(const std::string& name) {
-  for (const RoleName& row : kRoles) {
-    if (row.name == name) return std::string(row.role);
-  }
-  std::string known;
-  for (const RoleName& row : kRoles) known += (known.empty() ? "" : ", ") + std::string(row.name);
-  fail("unknown role \"{}\"; known are {}", printable(name), known);
-}
-
-ChatMessage message_of(const json& item, std::string_view which, Record& record) {
-  if (!item.is_object()) fail("expected an object, found {}", item.type_name());
-  Fields fields(item, FieldPlace::message);
-  const json* role = fields.find("role");
-  if (!role) role = fields.find("from");
-  const json* content = fields.find("content");
-  if (!content) content = fields.find("value");
-  if (!role) fail("no role or from");
-  if (!content) fail("no content or value");
-  ChatMessage message = {role_of(text_of(*role, "role")), content_of(*content, "content")};
-  message.is_context = fields.is_trained() == false;
-  if (message.role != "assistant" && fields.asks_to_be_trained()) {
-    record.only_with_all = fmt::format(
-        "{}: it asks to be trained on but is no reply; --train-on all trains on it, and on all others",
-        which);
-  }
-  fields.add_ignored(record.ignored, fmt::format("{}[].", which.substr(0, which.find('['))));
-  return message;
-}
-
-void read_messages(const json& list, std::string_view key, Record& record) {
-  if (!list.is_array()) fail("{}: expected a list, found {}", key, list.type_name());
-  for (const json& item : list) {
-    const std::string which = fmt::format("{}[{}]", key, record.messages.size());
-    try {
-      record.messages.push_back(message_of(item, which, record));
-    } catch (const Error& error) {
-      fail("{}: {}", which, error.what());
-    }
-  }
-}
-
-// The turns before an Alpaca record's own: [instruction, output] pairs. Their outputs are learned from as
-// well.
-void read_history(const json& history, std::vector<ChatMessage>& messages) {
+// The turns before a record's own: [question, answer] pairs. Their answers are learned from as well.
+void read_history(const json& value, std::vector<ChatMessage>& messages) {
   const auto is_pair = [](const json& turn) {
     return turn.is_array() && turn.size() == 2 && turn[0].is_string() && turn[1].is_string();
   };
-  if (!history.is_array() || !std::ranges::all_of(history, is_pair))
-    fail("history: expected a list of [instruction, output] pairs");
+  json parsed;
+  const json& history = list_of(value, "history", parsed);
+  if (!std::ranges::all_of(history, is_pair)) fail("history: expected a list of [question, answer] pairs");
   for (const json& turn : history) {
     messages.push_back({"user", text_of(turn[0], "history")});
     messages.push_back({"assistant", text_of(turn[1], "history")});
@@ -125,32 +109,20 @@ std::string system_of(Fields& fields) {
   return system;
 }
 
-std::string names_of(const json& object) {
-  std::string names;
-  for (const auto& item : object.items()) names += (names.empty() ? "" : ", ") + printable(item.key());
-  return names.empty() ? "none" : names;
-}
-
-// What comes before the output in Alpaca's words. Without system and input, the first are those that the
-// template has by itself.
-std::vector<ChatMessage> alpaca_messages(Fields& fields, std::string system) {
-  std::vector<ChatMessage> messages;
-  ChatMessage asked = {"user", required_text(fields, "instruction")};
-  const json* input = fields.find_filled("input");
-  if (input) asked.content += "\n\n### Input:\n" + text_of(*input, "input");
-  if (input && system.empty()) {
-    system =
-        "Below is an instruction that describes a task, paired with an input that provides further context. "
-        "Write a response that appropriately completes the request.";
+// What an instruction is to be applied to, "" if there is nothing.
+std::string input_of(Fields& fields) {
+  std::string input;
+  for (const char* name : {"input", "context"}) {
+    const json* value = fields.find_filled(name);
+    if (!value) continue;
+    if (!input.empty()) fail("{}: it has an input, too", name);
+    input = text_of(*value, name);
   }
-  if (!system.empty()) messages.push_back({"system", std::move(system)});
-  if (const json* history = fields.find_filled_list("history")) read_history(*history, messages);
-  messages.push_back(std::move(asked));
-  return messages;
+  return input;
 }
 
-void add_system(Record& record, std::string system) {
-  std::vector<ChatMessage>& messages = record.messages;
+void add_system(Conversation& chat, std::string system) {
+  std::vector<ChatMessage>& messages = chat.messages;
   if (messages.empty() || messages[0].role != "system") {
     messages.insert(messages.begin(), {"system", std::move(system)});
   } else if (messages[0].content != system) {
@@ -158,78 +130,152 @@ void add_system(Record& record, std::string system) {
   }
 }
 
-// To say nothing is not worth learning: an empty reply is no more than the template's marks around it.
-void ignore_empty_replies(std::vector<RecordSpan>& spans) {
-  for (size_t begin = 0, end = 0; begin < spans.size(); begin = end + 1) {
-    bool is_empty = true;
-    for (end = begin; end < spans.size() && spans[end].is_trained; ++end) is_empty &= spans[end].is_template;
-    for (size_t i = begin; is_empty && i < end; ++i) spans[i].is_trained = false;
+// A question and its answer, with what came before. In Alpaca's words, without system and input, the first
+// words are those that the template has by itself.
+void read_turn(Fields& fields, const Form& form, Record& record) {
+  Conversation& chat = record.chat.emplace();
+  std::string system = system_of(fields);
+  ChatMessage asked = {"user", required_text(fields, form.asked)};
+  ChatMessage answered = {"assistant", required_text(fields, form.answered)};
+  if (form.way == kAlpaca) {
+    record.in_alpacas_words = true;
+    const std::string input = input_of(fields);
+    if (!input.empty()) asked.content += "\n\n### Input:\n" + input;
+    if (!input.empty() && system.empty()) {
+      system =
+          "Below is an instruction that describes a task, paired with an input that provides further "
+          "context. Write a response that appropriately completes the request.";
+    }
+  } else {
+    read_tools(fields, chat);
+    read_thoughts(fields, answered);
   }
+  if (!system.empty()) chat.messages.push_back({"system", std::move(system)});
+  if (const json* history = fields.find_filled_list("history")) read_history(*history, chat.messages);
+  chat.messages.push_back(std::move(asked));
+  chat.messages.push_back(std::move(answered));
+}
+
+void read_conversation(Fields& fields, std::initializer_list<const char*> lists, Record& record) {
+  Conversation& chat = record.chat.emplace();
+  read_tools(fields, chat);
+  for (const char* name : lists) read_messages(*fields.find(name), name, record);
+  if (std::string system = system_of(fields); !system.empty()) add_system(chat, std::move(system));
+}
+
+Way read_prompt(Fields& fields, Record& record) {
+  const json *prompt = fields.find("prompt"), *completion = fields.find("completion");
+  if (prompt && completion && prompt->is_array() != completion->is_array())
+    fail("prompt and completion: one is a list of messages, the other is not");
+  if (prompt && prompt->is_array()) {
+    read_conversation(fields, {"prompt", "completion"}, record);
+    return kMessages;
+  }
+  record.prompt = required_text(fields, "prompt");
+  record.completion = required_text(fields, "completion");
+  return kPlain;
+}
+
+const Form* form_of(const json& object) {
+  const auto has = [&](std::string_view name) {
+    const auto it = name.empty() ? object.end() : object.find(std::string(name));
+    return it != object.end() && !it->is_null();
+  };
+  for (const Form& form : kForms) {
+    if ((form.asked.empty() || has(form.asked)) && has(form.answered)) return &form;
+  }
+  for (const Form& form : kForms) {  // the one of which something is missing
+    if (has(form.asked) || has(form.answered)) return &form;
+  }
+  return nullptr;
+}
+
+std::string names_of(const json& object) {
+  std::string names;
+  for (const auto& item : object.items()) names += (names.empty() ? "" : ", ") + printable(item.key());
+  return names.empty() ? "none" : names;
+}
+
+Way read_form(const json& object, Fields& fields, Record& record) {
+  for (const char* list : kLists) {
+    if (!object.contains(list) || object[list].is_null()) continue;
+    read_conversation(fields, {list}, record);
+    return kMessages;
+  }
+  const Form* form = form_of(object);
+  if (!form) {
+    fail("found the fields {}; expected one of these forms: {} (--columns prompt=A,completion=B for others)",
+         names_of(object), record_forms());
+  }
+  if (form->way != kPlain) {
+    read_turn(fields, *form, record);
+  } else if (!form->asked.empty()) {
+    return read_prompt(fields, record);
+  } else {
+    record.completion = required_text(fields, form->answered);
+  }
+  return form->way;
+}
+
+std::vector<std::string_view> field_names() {
+  std::vector<std::string_view> names(std::begin(kLists), std::end(kLists));
+  const auto add = [&](std::string_view name) {
+    if (!name.empty() && std::ranges::find(names, name) == names.end()) names.push_back(name);
+  };
+  for (const Form& form : kForms) {
+    add(form.asked);
+    add(form.answered);
+  }
+  for (const Beside& field : kBeside) add(field.name);
+  return names;
 }
 
 }  // namespace
 
-std::string_view record_forms() {
-  return kForms;
+std::string record_forms() {
+  std::string forms;
+  for (const Form& form : kForms) {
+    forms += fmt::format("{}{}{}, ", form.asked, form.asked.empty() ? "" : " and ", form.answered);
+  }
+  for (const char* list : kLists) forms += fmt::format("{}, ", list);
+  return forms.substr(0, forms.size() - 2);
 }
 
 bool are_record_fields(std::span<const std::string> names) {
-  const auto has = [&](std::string_view name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-  };
-  return has("text") || has("messages") || has("conversations") || (has("prompt") && has("completion")) ||
-         (has("instruction") && has("output"));
+  const auto has = [&](std::string_view name) { return std::ranges::find(names, name) != names.end(); };
+  return std::ranges::any_of(kLists, has) || std::ranges::any_of(kForms, [&](const Form& form) {
+           return (form.asked.empty() || has(form.asked)) && has(form.answered);
+         });
+}
+
+bool is_record_field(std::string_view name) {
+  const auto names = field_names();
+  return std::ranges::find(names, name) != names.end();
+}
+
+std::string record_fields() {
+  std::string list;
+  for (const std::string_view name : field_names())
+    list += fmt::format("{}{}", list.empty() ? "" : ", ", name);
+  return list;
 }
 
 Record read_record(const json& object) {
   if (!object.is_object()) fail("expected an object with named fields, found {}", object.type_name());
   Fields fields(object, FieldPlace::record);
   if (fields.is_trained() == false) fail("nothing to train on: the record's weight is 0");
-  std::string system = system_of(fields);
   Record record;
-  std::string_view no_place_for_system;  // in a record of which form
-  const char* chat_key = nullptr;
-  for (const char* key : {"conversations", "messages"}) {
-    if (object.contains(key) && !object[key].is_null()) chat_key = key;
+  const Way way = read_form(object, fields, record);
+  for (const Beside& field : kBeside) {
+    if ((field.refused & way) && fields.find_filled_list(field.name))
+      fail("{}: {}", field.name, why_no_place(way));
   }
-  if (chat_key) {
-    record.is_chat = true;
-    read_messages(*fields.find(chat_key), chat_key, record);
-    if (!system.empty()) add_system(record, std::move(system));
-  } else if (fields.find("prompt") || fields.find("completion")) {
-    record.prompt = required_text(fields, "prompt");
-    record.completion = required_text(fields, "completion");
-    no_place_for_system = "prompt and completion";
-  } else if (fields.find("instruction")) {
-    record.messages = alpaca_messages(fields, std::move(system));
-    record.completion = required_text(fields, "output");
-  } else if (fields.find("text")) {
-    record.completion = required_text(fields, "text");
-    no_place_for_system = "a text";
-  } else {
-    fail("found the fields {}; expected one of these forms: {}", names_of(object), kForms);
-  }
-  if (!system.empty() && !no_place_for_system.empty()) {
-    fail("system: {} are trained on as they stand, with no place for it; write it into them, or use messages",
-         no_place_for_system);
-  }
-  if (fields.find_filled_list("history") && (record.is_chat || record.messages.empty()))
-    fail("history: it belongs beside instruction and output; write the earlier turns as messages");
   fields.add_ignored(record.ignored, "");
   return record;
 }
 
 Record parse_record(std::string_view text) {
-  if (nests_too_deep(text)) fail("nests more than {} levels deep", kMostJsonLevels);
-  json object;
-  try {
-    object = json::parse(text);
-  } catch (const json::parse_error& error) {
-    fail("no valid JSON in UTF-8 from its byte {} on", error.byte);
-  } catch (const json::out_of_range&) {
-    fail("a number too large for a double");
-  }
-  return read_record(object);
+  return read_record(parse_json(text));
 }
 
 bool is_sillytavern(const json& object) {
@@ -254,31 +300,6 @@ bool read_sillytavern(const json& object, ChatMessage& message, std::set<std::st
   }
   fields.add_ignored(ignored, "");
   return true;
-}
-
-std::vector<RecordSpan> record_spans(const Record& record, const ChatTemplate& chat, bool train_on_all) {
-  if (!train_on_all && !record.only_with_all.empty()) fail("{}", record.only_with_all);
-  std::vector<ChatSpan> spans;
-  if (record.is_chat) {
-    spans = render_spans(chat, record.messages, false);
-  } else if (!record.messages.empty()) {
-    spans = render_spans({find_chat_family("alpaca"), chat.bos, chat.eos}, record.messages, true);
-  } else if (!record.prompt.empty()) {
-    spans.push_back({record.prompt});
-  }
-  if (!record.completion.empty()) spans.push_back({record.completion, false, true});
-  const bool ends_in_reply = record.is_chat
-                                 ? !record.messages.empty() && record.messages.back().role == "assistant"
-                                 : !record.completion.empty();
-  while (ends_in_reply && !spans.empty() && !spans.back().is_reply) spans.pop_back();
-  std::vector<RecordSpan> result;
-  for (ChatSpan& span : spans) {
-    const bool is_trained = (span.is_reply || train_on_all) && !span.is_context;
-    result.push_back({std::move(span.text), span.is_template, span.is_reply, is_trained});
-  }
-  if (!train_on_all) ignore_empty_replies(result);
-  while (!result.empty() && !result.back().is_trained) result.pop_back();
-  return result;
 }
 
 }  // namespace lora

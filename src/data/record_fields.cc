@@ -10,16 +10,15 @@
 namespace lora {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 constexpr auto kRecord = unsigned(FieldPlace::record), kMessage = unsigned(FieldPlace::message),
                kSillyTavern = unsigned(FieldPlace::sillytavern);
 constexpr const char* kSwitches[] = {"train", "training", "trainable", "loss"};
 
-constexpr std::string_view kTools =
-                               "tools and their calls cannot be written by the chat templates known here",
-                           kThoughts =
-                               "thoughts beside a reply cannot be written by the chat templates known here",
+constexpr std::string_view kOfMessage = "it belongs to a message of a conversation",
+                           kResponses = "what a tool gave back is a message of the role tool",
+                           kDocuments = "documents that a template is to write are not handed to it",
                            kMedia = "only text can be trained on",
                            kPreference =
                                "replies that are better or worse than others are not learned from here",
@@ -38,16 +37,11 @@ struct FieldRow {
   Refused when = Refused::filled;
 };
 constexpr FieldRow kRows[] = {
-    {"tools", kRecord | kMessage, kTools},
-    {"functions", kRecord | kMessage, kTools},
-    {"tool_choice", kRecord, kTools},
-    {"tool_calls", kRecord | kMessage, kTools},
-    {"tool_call_id", kRecord | kMessage, kTools},
-    {"tool_responses", kRecord | kMessage, kTools},
-    {"function_call", kRecord | kMessage, kTools},
-    {"reasoning_content", kRecord | kMessage, kThoughts},
-    {"reasoning", kRecord | kMessage, kThoughts},
-    {"thinking", kRecord | kMessage, kThoughts},
+    {"tool_calls", kRecord, kOfMessage},
+    {"tool_call_id", kRecord, kOfMessage},
+    {"function_call", kRecord, kOfMessage},
+    {"tool_responses", kRecord | kMessage, kResponses},
+    {"documents", kRecord | kMessage, kDocuments},
     {"image", kRecord | kMessage, kMedia},
     {"images", kRecord | kMessage, kMedia},
     {"video", kRecord | kMessage, kMedia},
@@ -144,29 +138,32 @@ Fields::Fields(const json& object, FieldPlace place) : object_(object), place_(p
   }
 }
 
-const json* Fields::find(const char* name) {
-  const auto it = object_.find(name);
+const json* Fields::find(std::string_view name) {
+  const auto it = object_.find(std::string(name));
   if (it == object_.end()) return nullptr;
   read_.push_back(name);
   return it->is_null() ? nullptr : &*it;
 }
 
-const json* Fields::find_filled(const char* name) {
+const json* Fields::find_filled(std::string_view name) {
   const json* value = find(name);
   return value && is_filled(*value) ? value : nullptr;
 }
 
-const json* Fields::find_filled_list(const char* name) {
+const json* Fields::find_filled_list(std::string_view name) {
   const json* value = find_filled(name);
   return value && is_written_nothing(*value) ? nullptr : value;
+}
+
+bool Fields::was_read(std::string_view name) const {
+  return std::ranges::find(read_, name) != read_.end();
 }
 
 void Fields::add_ignored(std::set<std::string>& names, std::string_view prefix) const {
   for (const auto& item : object_.items()) {
     const FieldRow* row = find_row(item.key(), place_);
     const bool is_expected = row && row->why.empty();
-    const bool is_read = std::ranges::find(read_, item.key()) != read_.end();
-    if (is_expected || is_read || !is_filled(item.value())) continue;
+    if (is_expected || was_read(item.key()) || !is_filled(item.value())) continue;
     names.insert(std::string(prefix) + printable(item.key()));
   }
 }

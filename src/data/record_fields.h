@@ -1,6 +1,6 @@
-// The fields of a record, of a message and of a SillyTavern line, so that none goes unheeded:
+// The fields of a record, of a message, of a call and of a SillyTavern line, so that none goes unheeded:
 //
-// - read: by record.cc, honoured;
+// - read: by record.cc and record_messages.cc, honoured;
 // - refused: would change what is learned, in a way that cannot be followed here; an error where they are
 //   filled;
 // - expected: what SillyTavern keeps for itself; nothing is said of them;
@@ -20,19 +20,21 @@
 
 namespace lora {
 
-enum class FieldPlace : unsigned { record = 1, message = 2, sillytavern = 4 };
+enum class FieldPlace : unsigned { record = 1, message = 2, sillytavern = 4, call = 8 };
 
 class Fields {
  public:
   // The object must stay valid. Throws Error "NAME: WHY" for a filled field that is refused there.
-  Fields(const nlohmann::json& object, FieldPlace place);
+  Fields(const nlohmann::ordered_json& object, FieldPlace place);
 
   // The value of a field, nullptr if there is none or it is null. It counts as read.
-  const nlohmann::json* find(const char* name);
+  const nlohmann::ordered_json* find(std::string_view name);
   // The same, nullptr also for a value that says nothing.
-  const nlohmann::json* find_filled(const char* name);
+  const nlohmann::ordered_json* find_filled(std::string_view name);
   // The same for a field that is a list: nullptr also where nothing is written as a text.
-  const nlohmann::json* find_filled_list(const char* name);
+  const nlohmann::ordered_json* find_filled_list(std::string_view name);
+  // Whether it has been asked for.
+  bool was_read(std::string_view name) const;
   // The filled ones that were neither read nor expected, printable and behind `prefix`.
   void add_ignored(std::set<std::string>& names, std::string_view prefix) const;
 
@@ -45,7 +47,7 @@ class Fields {
  private:
   std::span<const char* const> switches() const;
 
-  const nlohmann::json& object_;
+  const nlohmann::ordered_json& object_;
   FieldPlace place_;
   std::vector<std::string_view> read_;
 };

@@ -32,28 +32,10 @@ std::string message_with(std::string_view name, std::string_view value, std::str
 }
 
 TEST(RecordFields, WhatChangesWhatIsLearnedIsRefusedByName) {
-  for (const char* name : {"tools",
-                           "functions",
-                           "tool_calls",
-                           "function_call",
-                           "reasoning_content",
-                           "reasoning",
-                           "thinking",
-                           "images",
-                           "image",
-                           "videos",
-                           "audios",
-                           "chosen",
-                           "rejected",
-                           "kto_tag",
-                           "mask",
-                           "loss_mask",
-                           "loss_scale",
-                           "sample_weight",
-                           "train_detail",
-                           "chat_template",
-                           "chat_template_kwargs",
-                           "instruction_template"}) {
+  for (const char* name :
+       {"tool_calls", "function_call", "tool_responses", "documents", "images", "image", "videos", "audios",
+        "chosen", "rejected", "kto_tag", "mask", "loss_mask", "loss_scale", "sample_weight", "train_detail",
+        "chat_template", "chat_template_kwargs", "instruction_template"}) {
     for (const char* form : kForms) {
       for (const char* value : {"\"x\"", "[1]", "{\"a\": 1}", "true"}) {
         EXPECT_THAT(why_not(with(form, name, value)), StartsWith(std::string(name) + ": ")) << form;
@@ -63,16 +45,28 @@ TEST(RecordFields, WhatChangesWhatIsLearnedIsRefusedByName) {
       }
     }
   }
-  for (const char* name : {"tool_calls", "tool_call_id", "function_call", "reasoning_content", "reasoning",
-                           "thinking", "images", "mask"}) {
+  for (const char* name : {"tool_responses", "documents", "images", "mask"}) {
     EXPECT_THAT(why_not(message_with(name, "\"x\"")), StartsWith(fmt::format("messages[0]: {}: ", name)));
     EXPECT_EQ(why_not(message_with(name, "null")), "");
     EXPECT_EQ(parse_record(message_with(name, "[]")).ignored.size(), 0u);
   }
   // Named even where the form is not whole.
   EXPECT_THAT(why_not(R"({"prompt": "a", "chosen": "b", "rejected": "c"})"), StartsWith("chosen: "));
-  EXPECT_THAT(why_not(R"({"messages": [{"role": "assistant", "content": null, "tool_calls": [{"id": 1}]}]})"),
-              StartsWith("messages[0]: tool_calls: tools and their calls"));
+}
+
+// What one form reads and another has no place for.
+TEST(RecordFields, WhatAFormHasNoPlaceForIsRefusedByName) {
+  for (const char* name : {"tools", "functions", "history", "reasoning_content", "thinking"}) {
+    for (const char* form : {kForms[0], kForms[1]}) {
+      EXPECT_THAT(why_not(with(form, name, "[1]")),
+                  StartsWith(fmt::format("{}: texts are trained on as they stand", name)));
+      EXPECT_EQ(why_not(with(form, name, "[]")), "");
+    }
+  }
+  for (const char* name : {"history", "reasoning"}) {
+    EXPECT_THAT(why_not(with(kForms[3], name, "\"x\"")),
+                StartsWith(fmt::format("{}: messages have no place for it beside them", name)));
+  }
 }
 
 // label is KTO's verdict on a completion, and elsewhere the class of a text.
@@ -88,10 +82,10 @@ TEST(RecordFields, ALabelIsRefusedWhereItIsAVerdict) {
 TEST(RecordFields, WeightsAreZeroOrOne) {
   for (const char* name : {"weight", "train", "training", "trainable", "loss"}) {
     for (const char* value : {"1", "1.0", "true", "\"1\"", "\"true\"", "\"True\"", "null", "\"\""}) {
-      EXPECT_FALSE(parse_record(message_with(name, value)).messages[0].is_context) << name << value;
+      EXPECT_FALSE(parse_record(message_with(name, value)).chat->messages[0].is_context) << name << value;
     }
     for (const char* value : {"0", "0.0", "-0.0", "false", "\"0\"", "\"False\""}) {
-      EXPECT_TRUE(parse_record(message_with(name, value)).messages[0].is_context) << name << value;
+      EXPECT_TRUE(parse_record(message_with(name, value)).chat->messages[0].is_context) << name << value;
     }
     for (const char* value : {"0.5", "2", "-1", "\"yes\"", "[1]", "{\"a\": 1}", "1e-300"}) {
       EXPECT_THAT(why_not(message_with(name, value)),

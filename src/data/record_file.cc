@@ -2,18 +2,19 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/ascii.h"
 #include "base/error.h"
-#include "base/json_depth.h"
 #include "base/printable.h"
 #include "data/csv.h"
 #include "data/cutter.h"
+#include "data/record_json.h"
 
 namespace lora {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 // Bytes of the JSON value that the text begins with, found by its brackets and quotes alone; npos if it has
 // no end. A value that is no object or list goes on to the next comma, bracket or white space.
@@ -36,6 +37,45 @@ size_t json_size(std::string_view text) {
   return depth == 0 ? text.size() : std::string_view::npos;
 }
 
+struct Field {
+  std::string name;
+  std::string_view value;
+};
+
+// The fields of the object that the text is; none if it is not one.
+std::vector<Field> fields_of(std::string_view text) {
+  std::vector<Field> fields;
+  text.remove_prefix(1);
+  const auto take = [&](size_t size) {
+    const std::string_view taken = text.substr(0, size);
+    text.remove_prefix(taken.size());
+    text.remove_prefix(std::min(text.find_first_not_of(" \t\n\r"), text.size()));
+    return taken;
+  };
+  take(0);
+  while (text.starts_with('"')) {
+    const json name = json::parse(take(json_size(text)), nullptr, false);
+    if (!name.is_string() || !text.starts_with(':')) return {};
+    take(1);
+    fields.push_back({name.get<std::string>(), take(json_size(text))});
+    if (!text.starts_with(',')) break;
+    take(1);
+  }
+  return text == "}" ? fields : std::vector<Field>();
+}
+
+bool is_list_of_objects(std::string_view text) {
+  if (!text.starts_with('[')) return false;
+  const size_t at = text.find_first_not_of(" \t\n\r", 1);
+  return at != std::string_view::npos && text[at] == '{';
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + printable(name);
+  return text;
+}
+
 }  // namespace
 
 std::optional<RecordFormat> record_format(std::string_view path) {
@@ -45,7 +85,8 @@ std::optional<RecordFormat> record_format(std::string_view path) {
   return std::nullopt;
 }
 
-RecordCutter::RecordCutter(std::string_view text, RecordFormat format) : rest_(text), format_(format) {
+RecordCutter::RecordCutter(std::string_view text, RecordFormat format, Columns columns)
+    : rest_(text), format_(format), columns_(std::move(columns)) {
   if (format == RecordFormat::csv) {
     const auto row = next_row();
     if (!row) return;
@@ -55,17 +96,52 @@ RecordCutter::RecordCutter(std::string_view text, RecordFormat format) : rest_(t
       if (!it->empty() && std::find(fields_.begin(), it, *it) != it)
         fail("line {}: two columns are named {}", row->line, printable(*it));
     }
+    const std::string found = joined(fields_);
+    try {
+      rename_columns(fields_, std::exchange(columns_, {}));
+    } catch (const Error& error) {
+      fail("line {}: {}; found {}", row->line, error.what(), found);
+    }
     if (!are_record_fields(fields_)) {
-      std::string names;
-      for (const std::string& field : fields_) names += (names.empty() ? "" : ", ") + printable(field);
-      fail("line {}: it should name the fields, of one of these forms: {}; found {}", row->line,
-           record_forms(), names);
+      fail(
+          "line {}: it should name the fields, of one of these forms: {} (--columns prompt=A,completion=B "
+          "for others); found {}",
+          row->line, record_forms(), found);
     }
   } else if (format == RecordFormat::json) {
     skip_space();
+    if (rest_.starts_with('{')) unwrap();
     is_list_ = rest_.starts_with('[');
     if (is_list_) take(1);
   }
+}
+
+// A file that is one object, no record itself, around one list of objects: the list is what is read.
+void RecordCutter::unwrap() {
+  const size_t size = json_size(rest_);
+  if (size == std::string_view::npos || !is_blank(rest_.substr(size))) return;
+  std::string_view list;
+  std::vector<std::string> lists;
+  std::set<std::string> others;
+  for (const Field& field : fields_of(rest_.substr(0, size))) {
+    const bool is_column =
+        std::ranges::any_of(columns_, [&](const auto& column) { return column.second == field.name; });
+    if (is_column || is_record_field(field.name)) return;
+    if (is_list_of_objects(field.value)) {
+      list = field.value;
+      lists.push_back(field.name);
+    } else {
+      others.insert(printable(field.name));
+    }
+  }
+  if (lists.empty()) return;
+  if (lists.size() > 1) {
+    fail("line {}: an object around several lists, {}; write the one with the records into a file of its own",
+         line_, joined(lists));
+  }
+  take(size_t(list.data() - rest_.data()));
+  rest_ = list;
+  around_ = std::move(others);
 }
 
 std::string_view RecordCutter::take(size_t n_bytes) {
@@ -80,7 +156,9 @@ void RecordCutter::skip_space() {
 }
 
 std::optional<RawRecord> RecordCutter::next() {
-  return format_ == RecordFormat::json ? next_json() : next_row();
+  const auto record = format_ == RecordFormat::json ? next_json() : next_row();
+  has_records_ |= record.has_value();
+  return record;
 }
 
 std::optional<RawRecord> RecordCutter::next_row() {
@@ -121,7 +199,13 @@ std::optional<RawRecord> RecordCutter::next_json() {
 }
 
 Record RecordCutter::parse(std::string_view text) const {
-  if (format_ != RecordFormat::csv) return parse_record(text);
+  if (format_ != RecordFormat::csv) {
+    json object = parse_json(text);
+    if (object.is_object()) found_ |= rename_columns(object, columns_);
+    Record record = read_record(object);
+    record.ignored.insert(around_.begin(), around_.end());
+    return record;
+  }
   const std::vector<std::string> values = csv_fields(text, separator_);
   if (values.size() != fields_.size()) {
     fail("{} fields where the first row names {}", values.size(), fields_.size());
@@ -131,21 +215,30 @@ Record RecordCutter::parse(std::string_view text) const {
   return read_record(object);
 }
 
+void RecordCutter::expect_columns() const {
+  for (size_t i = 0; i < columns_.size() && has_records_; ++i) {
+    if (!(found_ >> i & 1)) fail("--columns: no record has a field {}", printable(columns_[i].second));
+  }
+}
+
 std::optional<Record> read_sillytavern_chat(std::string_view text, RecordFormat format,
                                             std::vector<std::string>* skipped) {
   if (format == RecordFormat::csv) return std::nullopt;
   RecordCutter cutter(text, format);
   Record chat;
-  chat.is_chat = true;
+  std::vector<ChatMessage>& messages = chat.chat.emplace().messages;
   bool is_first = true;
   for (; const auto raw = cutter.next(); is_first = false) {
-    const json object =
-        nests_too_deep(raw->text) ? json(json::value_t::discarded) : json::parse(raw->text, nullptr, false);
+    json object(json::value_t::discarded);
+    try {
+      object = parse_json(raw->text);
+    } catch (const Error&) {
+    }
     if (is_first && !is_sillytavern(object)) return std::nullopt;
     try {
       if (object.is_discarded()) fail("no valid JSON in UTF-8");
       ChatMessage message;
-      if (read_sillytavern(object, message, chat.ignored)) chat.messages.push_back(std::move(message));
+      if (read_sillytavern(object, message, chat.ignored)) messages.push_back(std::move(message));
     } catch (const Error& error) {
       if (!skipped) fail("line {}: {}", raw->line, error.what());
       skipped->push_back(fmt::format("line {}: {}", raw->line, error.what()));

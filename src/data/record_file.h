@@ -1,17 +1,20 @@
 // A file of records, taken apart into the texts of its records; what they say is for data/record.h.
 //
 //   .jsonl  a record a line; blank lines mean nothing
-//   .json   a list of records, or records one after the other
+//   .json   a list of records, an object around one such list, or records one after the other
 //   .csv    a row a record; the first row names the fields
 //
 // A .jsonl or .json of SillyTavern's lines is one conversation.
 #pragma once
 
+#include <atomic>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "data/columns.h"
 #include "data/record.h"
 
 namespace lora {
@@ -29,8 +32,8 @@ struct RawRecord {
 class RecordCutter {
  public:
   // The text must stay valid. Throws Error "line 1: ..." if the first row of a .csv names no record's fields,
-  // or one twice.
-  RecordCutter(std::string_view text, RecordFormat format);
+  // one twice, or not all of `columns`; for an object around several lists.
+  RecordCutter(std::string_view text, RecordFormat format, Columns columns = {});
 
   // The next record in order, nullopt at the end. Throws Error "line N: ..." where no record can be told from
   // the next one.
@@ -39,7 +42,11 @@ class RecordCutter {
   // What next() gave as a record. Thread-safe. Throws Error without the line.
   Record parse(std::string_view text) const;
 
+  // To be called when all are parsed. Throws Error if none of them has one of the columns.
+  void expect_columns() const;
+
  private:
+  void unwrap();
   std::optional<RawRecord> next_row();
   std::optional<RawRecord> next_json();
   void skip_space();
@@ -51,6 +58,10 @@ class RecordCutter {
   std::vector<std::string> fields_;                           // of a .csv
   char separator_ = ',';                                      // of a .csv
   bool is_list_ = false, is_first_ = true, is_over_ = false;  // of a .json
+  std::set<std::string> around_;                              // the fields of the object around a list
+  Columns columns_;
+  mutable std::atomic<uint64_t> found_ = 0;  // the columns that records had, bit by bit
+  bool has_records_ = false;
 };
 
 // The conversation of a file of SillyTavern's lines; nullopt if it is no such file. Throws Error "line N:

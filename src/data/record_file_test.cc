@@ -61,6 +61,36 @@ TEST(RecordFile, JsonThatCannotBeTakenApart) {
   EXPECT_EQ(why_not("[{}]\nx", RecordFormat::json), "line 2: text behind the end of the list");
 }
 
+TEST(RecordFile, AnObjectAroundOneListOfRecordsIsThatList) {
+  EXPECT_EQ(cut("{\"version\": \"1\", \"data\" :\n [{\"text\": \"a\"},\n{\"text\": \"]\"} ], \"n\": 2}\n",
+                RecordFormat::json),
+            (Raw{{2, "{\"text\": \"a\"}"}, {3, "{\"text\": \"]\"}"}}));
+  const std::string text = R"({"version": "1", "train": [{"text": "a"}], "empty": [], "none": null})";
+  RecordCutter cutter(text, RecordFormat::json);
+  const Record record = cutter.parse(cutter.next()->text);
+  EXPECT_EQ(record.completion, "a");
+  EXPECT_THAT(record.ignored, ElementsAre("empty", "none", "version"));
+  EXPECT_EQ(
+      why_not(R"({"train": [{"text": "a"}], "test": [{"text": "b"}]})", RecordFormat::json),
+      "line 1: an object around several lists, train, test; write the one with the records into a file of "
+      "its own");
+  // One record, several, and what has no end are what they were.
+  for (const std::string one : {R"({"messages": [{"role": "user"}], "data": [{}]})", R"({"text": "a"})",
+                                R"({"data": [1]})", R"({"data": []})"}) {
+    EXPECT_EQ(cut(one, RecordFormat::json), (Raw{{1, one}})) << one;
+  }
+  EXPECT_EQ(cut(R"({"a": [{}]}{"a": [{}]})", RecordFormat::json).size(), 2u);
+  EXPECT_EQ(why_not(R"({"a": [{}])", RecordFormat::json), "line 1: the record that begins here has no end");
+  EXPECT_EQ(cut(R"({"a": [{}], b})", RecordFormat::json).size(), 1u);
+}
+
+TEST(RecordFile, CsvCellsMayHoldLists) {
+  const std::string text =
+      "messages,tools\n\"[{\"\"role\"\": \"\"user\"\", \"\"content\"\": \"\"U\"\"}]\",[]\n";
+  RecordCutter cutter(text, RecordFormat::csv);
+  EXPECT_EQ(cutter.parse(cutter.next()->text).chat->messages[0].content, "U");
+}
+
 TEST(RecordFile, CsvRowsUnderTheirNames) {
   const std::string text = "prompt,completion\nq,a\n\"two\nlines\",\"b,c\"\n\nx,y\n";
   RecordCutter cutter(text, RecordFormat::csv);
@@ -106,12 +136,13 @@ constexpr std::string_view kSillyTavern =
 
 TEST(RecordFile, SillyTavernsLinesAreOneConversation) {
   const auto chat = read_sillytavern_chat(kSillyTavern, RecordFormat::jsonl, nullptr);
-  ASSERT_TRUE(chat && chat->is_chat);
-  ASSERT_EQ(chat->messages.size(), 3u);
-  EXPECT_EQ(chat->messages[0].role, "assistant");
-  EXPECT_EQ(chat->messages[0].content, "Hello");
-  EXPECT_EQ(chat->messages[1].role, "user");
-  EXPECT_EQ(chat->messages[2].content, "Bye");
+  ASSERT_TRUE(chat && chat->chat);
+  const std::vector<ChatMessage>& messages = chat->chat->messages;
+  ASSERT_EQ(messages.size(), 3u);
+  EXPECT_EQ(messages[0].role, "assistant");
+  EXPECT_EQ(messages[0].content, "Hello");
+  EXPECT_EQ(messages[1].role, "user");
+  EXPECT_EQ(messages[2].content, "Bye");
   EXPECT_FALSE(read_sillytavern_chat(R"({"text":"a"})", RecordFormat::jsonl, nullptr));
   EXPECT_FALSE(read_sillytavern_chat("", RecordFormat::jsonl, nullptr));
 }
@@ -131,7 +162,7 @@ TEST(RecordFile, SillyTavernsBadLinesAreErrorsOrSkipped) {
   EXPECT_EQ(test::error_of([&] { read_sillytavern_chat(text, RecordFormat::jsonl, nullptr); }),
             "line 6: no line of a SillyTavern chat: it has no mes");
   std::vector<std::string> skipped;
-  EXPECT_EQ(read_sillytavern_chat(text, RecordFormat::jsonl, &skipped)->messages.size(), 3u);
+  EXPECT_EQ(read_sillytavern_chat(text, RecordFormat::jsonl, &skipped)->chat->messages.size(), 3u);
   EXPECT_THAT(skipped, ElementsAre("line 6: no line of a SillyTavern chat: it has no mes",
                                    "line 7: no valid JSON in UTF-8"));
 }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "chat/chat_template.h"
+#include "data/columns.h"
 #include "tokenizer/tokenizer.h"
 
 namespace lora {
@@ -28,6 +29,7 @@ struct TextOptions {
   std::string chat_template = "auto";  // auto: the model's own; a built-in one's name, a file
   ChatSettings chat_settings;          // what it may ask for
   bool skip_bad_records = false;       // count them; else the first one is an error
+  Columns columns;                     // fields under other names
 };
 
 // What was read, for the messages before training.

@@ -266,7 +266,7 @@ void Dataset::add_records(std::string_view text, const std::string& path, Blocks
       [&] { return read_sillytavern_chat(text, format, options_.skip_bad_records ? &skipped : nullptr); });
   for (const std::string& why : skipped) bad(report_, why);
 
-  RecordCutter cutter = of_file([&] { return RecordCutter(text, format); });
+  RecordCutter cutter = of_file([&] { return RecordCutter(text, format, options_.columns); });
   const Blocks::Encode encode = [&](SampleEncoder& encoder, EncodedSamples& samples, std::string_view raw,
                                     int64_t line) {
     const auto succeeds = [&](const auto& step) {
@@ -292,6 +292,7 @@ void Dataset::add_records(std::string_view text, const std::string& path, Blocks
     }
   }
   blocks.flush(encode);
+  if (!chat) of_file([&] { cutter.expect_columns(); });
 }
 
 Dataset::Range Dataset::range(int64_t i) const {

@@ -69,6 +69,8 @@ void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, co
     lines.push_back(fmt::format(
         "warning: {}--sample-start cuts texts; each record is a sample of its own already", whose));
   }
+  if (!o.columns.empty() && d.n_record_files == 0)
+    lines.push_back(fmt::format("warning: {}--columns names fields of records, and there are none", whose));
   if (!d.like_records.empty()) {
     lines.push_back(fmt::format(
         "warning: {} begins with a JSON object but is read as plain text; records are files named .jsonl",

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/precision.h"
+#include "data/columns.h"
 
 namespace lora {
 
@@ -75,6 +76,7 @@ struct FinetuneOptions {
   std::string chat_template = "auto";  // auto: the model's own; a built-in one's name, a file
   std::optional<DateTime> date;        // of templates that write it; unset: today
   bool skip_bad_records = false;       // count them; else the first one is an error
+  Columns columns;                     // fields under other names
 
   // Performance.
   int threads = 0;  // 0: physical_cores()

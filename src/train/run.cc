@@ -114,7 +114,8 @@ TextOptions text_options(const FinetuneOptions& o) {
           .train_on_all = o.train_on_all,
           .chat_template = o.chat_template,
           .chat_settings = {nullptr, o.date.value_or(local_time())},
-          .skip_bad_records = o.skip_bad_records};
+          .skip_bad_records = o.skip_bad_records,
+          .columns = o.columns};
 }
 
 bool fills_rows(const FinetuneOptions& options) {
@@ -208,6 +209,7 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
       {"--train-on", options.train_on_all ? "all" : "completion"},
       {"--chat-template", options.chat_template},
       {"--skip-bad-records", flag(options.skip_bad_records)},
+      {"--columns", columns_text(options.columns)},
       {"--ctx", std::to_string(options.n_ctx)},
       {"--batch", std::to_string(options.n_batch)},
       {"--grad-acc", std::to_string(options.grad_acc)},

@@ -94,10 +94,26 @@ TEST_F(Records, FieldsAreRefusedByNameOrListedOnce) {
       listed.err,
       testing::HasSubstr("data: ignored fields, and in how many records: id (2), messages[].name (2)\n"));
   folder.write("a.jsonl", reply + "\n{\"text\": \"x\", \"tools\": [{\"type\": \"function\"}]}\n");
-  expect_error(folder.lora(tokenize), 1, "a.jsonl: line 2: tools: tools and their calls");
+  expect_error(folder.lora(tokenize), 1, "a.jsonl: line 2: tools: texts are trained on as they stand");
   const RunResult skipped = folder.lora(tokenize + Args{"--skip-bad-records"});
   EXPECT_EQ(skipped.status, 0);
   EXPECT_THAT(skipped.err, testing::HasSubstr("1 bad record skipped, the first: a.jsonl: line 2: tools:"));
+}
+
+TEST_F(Records, ColumnsMayHaveOtherNames) {
+  folder.write("a.csv", "frage,\"antwort, kurz\"\nWhere?,There.\n");
+  const Args tokenize = {"tokenize", "-m", "model.gguf", "--train-data", "a.csv", "--columns"};
+  const RunResult shown = folder.lora(tokenize + Args{"prompt=frage,\"completion=antwort, kurz\""});
+  EXPECT_EQ(shown.status, 0) << shown.err;
+  EXPECT_THAT(shown.out, testing::HasSubstr("Where?{+There.</s>+}"));
+  expect_error(folder.lora(tokenize + Args{"prompt=frage,completion=antwort"}), 1,
+               "a.csv: line 1: --columns: there is no column antwort; found frage, antwort, kurz");
+  expect_error(folder.lora(tokenize + Args{"prompt=frage,reply=antwort"}), 2,
+               "--columns: no form of record has a field reply; there are messages, ");
+  folder.write("a.jsonl", "{\"text\": \"a\"}\n");
+  expect_error(
+      folder.lora({"tokenize", "-m", "model.gguf", "--train-data", "a.jsonl", "--columns", "system=s"}), 1,
+      "a.jsonl: --columns: no record has a field s");
 }
 
 TEST_F(Records, AMessageOfWeightZeroIsShownAsContext) {
