@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "data/record_file.h"
+#include "data/sillytavern.h"
 
 namespace {
 

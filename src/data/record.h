@@ -51,12 +51,6 @@ bool are_record_fields(std::span<const std::string> names);
 // All forms in words, for messages.
 std::string_view record_forms();
 
-// A SillyTavern line: {"name": ..., "is_user": ..., "mes": ...}. False for lines that are no message (the
-// header, remarks hidden from the model); Error for what is none of both. Adds what was not read to
-// `ignored`.
-bool is_sillytavern(const nlohmann::json& json);
-bool read_sillytavern(const nlohmann::json& json, ChatMessage& message, std::set<std::string>& ignored);
-
 // The record as stretches of text. Trained on are replies that are not empty, or all, but for messages of
 // weight 0. What comes after the last of them is left out. `chat` is used for conversations; of other records
 // its tokens alone. Throws Error for a record that asks for what only train_on_all does.

@@ -5,7 +5,6 @@
 
 #include "base/ascii.h"
 #include "base/error.h"
-#include "base/json_depth.h"
 #include "base/printable.h"
 #include "data/csv.h"
 #include "data/cutter.h"
@@ -129,30 +128,6 @@ Record RecordCutter::parse(std::string_view text) const {
   json object = json::object();
   for (size_t i = 0; i < values.size(); ++i) object[fields_[i]] = values[i];
   return read_record(object);
-}
-
-std::optional<Record> read_sillytavern_chat(std::string_view text, RecordFormat format,
-                                            std::vector<std::string>* skipped) {
-  if (format == RecordFormat::csv) return std::nullopt;
-  RecordCutter cutter(text, format);
-  Record chat;
-  chat.is_chat = true;
-  bool is_first = true;
-  for (; const auto raw = cutter.next(); is_first = false) {
-    const json object =
-        nests_too_deep(raw->text) ? json(json::value_t::discarded) : json::parse(raw->text, nullptr, false);
-    if (is_first && !is_sillytavern(object)) return std::nullopt;
-    try {
-      if (object.is_discarded()) fail("no valid JSON in UTF-8");
-      ChatMessage message;
-      if (read_sillytavern(object, message, chat.ignored)) chat.messages.push_back(std::move(message));
-    } catch (const Error& error) {
-      if (!skipped) fail("line {}: {}", raw->line, error.what());
-      skipped->push_back(fmt::format("line {}: {}", raw->line, error.what()));
-    }
-  }
-  if (is_first) return std::nullopt;
-  return chat;
 }
 
 }  // namespace lora

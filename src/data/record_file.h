@@ -4,7 +4,7 @@
 //   .json   a list of records, or records one after the other
 //   .csv    a row a record; the first row names the fields
 //
-// A .jsonl or .json of SillyTavern's lines is one conversation.
+// A .jsonl or .json of SillyTavern's lines is one conversation: data/sillytavern.h.
 #pragma once
 
 #include <optional>
@@ -52,10 +52,5 @@ class RecordCutter {
   char separator_ = ',';                                      // of a .csv
   bool is_list_ = false, is_first_ = true, is_over_ = false;  // of a .json
 };
-
-// The conversation of a file of SillyTavern's lines; nullopt if it is no such file. Throws Error "line N:
-// ..." for a line that is none, or leaves it out and adds that message to `skipped` if there is one.
-std::optional<Record> read_sillytavern_chat(std::string_view text, RecordFormat format,
-                                            std::vector<std::string>* skipped);
 
 }  // namespace lora

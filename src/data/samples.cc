@@ -10,6 +10,7 @@
 #include "data/encode_long.h"
 #include "data/record_file.h"
 #include "data/sample_encoder.h"
+#include "data/sillytavern.h"
 #include "data/text_file.h"
 
 namespace lora {
