@@ -29,6 +29,24 @@ void check(const lora::Record& record, const lora::ChatTemplate& chat) {
   require(whole.starts_with(begin));
 }
 
+// A chat of SillyTavern's, if it is one: by itself, and with names and a card.
+void check_chat(std::string_view text, lora::RecordFormat format, bool with_card,
+                const lora::ChatTemplate& chat) {
+  lora::CharacterCard card;
+  card.name = "Bo";
+  card.description = "{{char}} and {{user}} {{mesExamples}}";
+  card.mes_example = "<START>{{char}}: a";
+  std::vector<std::string> skipped;
+  lora::TavernReport report;
+  const auto record = lora::read_sillytavern_chat(text, "chat", format,
+                                                  {with_card, with_card ? &card : nullptr}, report, &skipped);
+  require(report.n_chats == int64_t(record.has_value()));
+  if (!record) return;
+  require(record->is_chat && (!with_card || record->messages.at(0).role == "system"));
+  require(lora::with_user_first(record->messages).size() <= record->messages.size() + 1);
+  check(*record, chat);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -38,8 +56,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto families = lora::chat_families();
   const lora::ChatTemplate chat{&families[(data[0] >> 2) % families.size()], "<s>", "</s>"};
   try {
-    std::vector<std::string> skipped;
-    if (const auto record = lora::read_sillytavern_chat(text, format, &skipped)) check(*record, chat);
+    for (const bool with_card : {false, true}) check_chat(text, format, with_card, chat);
     lora::RecordCutter cutter(text, format);
     const char* after = text.data();
     int64_t line = 1;

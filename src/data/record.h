@@ -29,6 +29,7 @@ struct Record {
   bool is_chat = false;
   std::string prompt, completion;     // a text is a completion without a prompt
   std::vector<ChatMessage> messages;  // of a chat, or in Alpaca's words before the completion
+  bool splits_between_turns = false;  // a chat that goes on and on: a long one becomes several samples
   std::string only_with_all;          // why train_on_all alone can do what it asks for, "" if it does not
   std::set<std::string>
       ignored;  // fields that were not read, printable, those of messages as "messages[].NAME"

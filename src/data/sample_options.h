@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "data/sillytavern.h"
 #include "tokenizer/tokenizer.h"
 
 namespace lora {
@@ -25,6 +26,11 @@ struct TextOptions {
   bool train_on_all = false;           // prompts and users' messages too
   std::string chat_template = "auto";  // a family's name; auto: the model's own
   bool skip_bad_records = false;       // count them; else the first one is an error
+
+  // Of SillyTavern's chats.
+  bool names = false;         // "NAME: " before each message
+  std::string card;           // a character card, the system message of each; "": none
+  int64_t overlap_turns = 0;  // earlier turns that each further sample of a long one begins with
 };
 
 // What was read, for the messages before training.
@@ -50,6 +56,7 @@ struct DatasetReport {
   // A control token whose spelling stands in the text but is not read as such (parse_special is
   // off), -1 if there is none.
   Token special_spelling = -1;
+  TavernReport tavern;
 };
 
 }  // namespace lora

@@ -2,28 +2,54 @@
 //
 //   {"user_name": ..., "character_name": ..., "chat_metadata": ...}   the first line, which may lack
 //   {"name": ..., "is_user": true or false, "mes": ...}               a message on each further line
+//
+// A message that is not the user's is the assistant's, with its thoughts (extra.reasoning) as
+// reasoning_content; what /sys wrote is the system's; hidden ones (is_system) are left out. Macros are filled
+// in (data/macros.h). Calls of tools, pictures and files beside a message are an error.
+//
+// Logs of text-generation-webui are read too, {"internal": [[user's, assistant's], ...], "visible": ...},
+// which hold no names. Chats of other programs are refused by their name.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
-#include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "data/character_card.h"
+#include "data/macros.h"
 #include "data/record_file.h"
 
 namespace lora {
 
-// A SillyTavern line: {"name": ..., "is_user": ..., "mes": ...}. False for lines that are no message (the
-// header, remarks hidden from the model); Error for what is none of both. Adds what was not read to
-// `ignored`.
-bool is_sillytavern(const nlohmann::json& json);
-bool read_sillytavern(const nlohmann::json& json, ChatMessage& message, std::set<std::string>& ignored);
+struct TavernOptions {
+  bool names = false;  // "NAME: " before each message, but for empty ones and /sys
+  const CharacterCard* card = nullptr;
+};
 
-// The conversation of a file of SillyTavern's lines; nullopt if it is no such file. Throws Error "line N:
-// ..." for a line that is none, or leaves it out and adds that message to `skipped` if there is one.
-std::optional<Record> read_sillytavern_chat(std::string_view text, RecordFormat format,
-                                            std::vector<std::string>* skipped);
+// What is to be said of the chats that were read.
+struct TavernReport {
+  int64_t n_chats = 0;
+  int64_t n_hidden = 0;                    // messages
+  int64_t n_groups = 0, n_strange = 0;     // chats of several characters; of none that the card is of
+  std::string first_group, first_strange;  // "PATH: NAMES" of the first such
+  LeftMacros left;
+  std::string card;                       // "PATH (NAME)" of the card, "" without
+  std::vector<std::string> used, unused;  // of its fields
+};
+
+// The conversation of a file that is a chat; nullopt for any other file. Throws Error, without the path, that
+// says "line N: ..." for a line that cannot be read, or leaves it out and adds that message to `skipped` if
+// there is one.
+std::optional<Record> read_sillytavern_chat(std::string_view text, const std::string& path,
+                                            RecordFormat format, const TavernOptions& options,
+                                            TavernReport& report, std::vector<std::string>* skipped);
+
+// The same conversation for a template that demands the user's message first: where the first one that is not
+// the system's is the assistant's, "[Start a new chat]" stands before it, as SillyTavern sends it. It is not
+// learned from.
+std::vector<ChatMessage> with_user_first(std::span<const ChatMessage> messages);
 
 }  // namespace lora

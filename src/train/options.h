@@ -75,6 +75,11 @@ struct FinetuneOptions {
   std::string chat_template = "auto";  // a family's name; auto: the model's own
   bool skip_bad_records = false;       // count them; else the first one is an error
 
+  // SillyTavern's chats.
+  bool names = false;         // "NAME: " before each message
+  std::string card;           // a character card, their system message; "": none
+  int64_t overlap_turns = 0;  // earlier turns that each further sample of a long one begins with
+
   // Performance.
   int threads = 0;  // 0: physical_cores()
   Checkpointing checkpointing = Checkpointing::automatic;
