@@ -4,11 +4,13 @@
 Run from anywhere; the bytes do not depend on the machine. Layouts: src/gguf/gguf.h, src/gguf/safetensors.h,
 src/adapter/adapter.h.
 """
+import base64
 import io
 import json
 import pathlib
 import struct
 import zipfile
+import zlib
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 NUMBERS = {"u8": (0, "B"), "i8": (1, "b"), "u16": (2, "H"), "i16": (3, "h"), "u32": (4, "I"), "i32": (5, "i"),
@@ -287,6 +289,15 @@ def records_seeds():
     lines = "\r\n".join(json.dumps(record) for record in (chat, alpaca, share, {"text": "a\r\nb"})).encode()
     save("records", "lines", bytes([0]) + lines)
     save("records", "tavern", bytes([4]) + "\n".join(json.dumps(line) for line in tavern).encode())
+    group = [{"name": "B", "is_user": False, "mes": "I am {{char}} of {{group}}{{trim}}\n{{random:a,b}}"},
+             {"name": "C", "is_user": False, "mes": "<BOT>{{// {{user}}}}", "extra": {"reasoning": "{{user}}"}},
+             {"name": "S", "is_user": False, "mes": "Rain", "extra": {"type": "narrator"}},
+             {"name": "A", "is_user": True, "mes": "{{description}}", "extra": {"image": "a.png"}},
+             {"name": "T", "is_user": False, "is_system": True, "mes": "", "extra": {"tool_invocations": [{}]}}]
+    log = {"internal": [["<|BEGIN-VISIBLE-CHAT|>", "Hi {{user}}"], ["Bye", ""]], "visible": [],
+           "metadata": {"user_0": {"attachments": []}}}
+    save("records", "tavern-group", bytes([0]) + "\n".join(json.dumps(line) for line in group).encode())
+    save("records", "webui", bytes([1]) + json.dumps(log).encode())
     save("records", "list", bytes([9]) + json.dumps([chat, alpaca, 3], indent=1).encode())
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\\"a\\": [1]}"}}
     tools = {"messages": [{"role": "assistant", "content": None, "tool_calls": [call, {"name": "g", "arguments": {}}]},
@@ -303,6 +314,24 @@ def records_seeds():
     save("records", "cells", bytes([2]) + b'messages,tools\n"[{""role"": ""user"", ""content"": ""U""}]",[]\n')
     save("records", "number-overflow", b'\x00{"text": 1e999}')
     save("records", "table", bytes([2]) + b'prompt,completion\n"a ""b"",\nc",d\n,\n\ne,f')
+
+
+def card_seeds():
+    fields = {"name": "Bo", "description": "{{char}} and {{user}}", "personality": "kind", "scenario": "",
+              "first_mes": "Hi", "mes_example": "<START>\n{{char}}: Hi\n<start>\nBo: {{mesExamples}}",
+              "system_prompt": "{{original}}", "character_book": {"entries": [{"keys": ["a"]}]},
+              "extensions": {"depth_prompt": {"prompt": "x"}, "world": "w"}}
+    card = json.dumps({"spec": "chara_card_v2", "spec_version": "2.0", "data": fields}).encode()
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    def png(*chunks):
+        return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", bytes(13)) + b"".join(chunks) + chunk(b"IEND", b"")
+    packed = base64.b64encode(card)
+    save("card", "v1.json", json.dumps(fields).encode())
+    save("card", "v2.json", b"\xef\xbb\xbf" + card)
+    save("card", "pygmalion.json", b'{"char_name": "Bo", "char_persona": "a", "world_scenario": "{{random:a}}"}')
+    save("card", "chara.png", png(chunk(b"tEXt", b"chara\0" + packed)))
+    save("card", "both.png", png(chunk(b"tEXt", b"chara\0e30="), chunk(b"iTXt", b"ccv3\0\0\0\0\0" + packed)))
+    save("card", "packed.png", png(chunk(b"zTXt", b"chara\0\0" + packed)))
 
 
 def tokenizer_seeds():
@@ -332,5 +361,5 @@ def template_seeds():
 
 
 for write in (gguf_seeds, adapter_seeds, checkpoint_seeds, imatrix_seeds, safetensors_seeds, peft_seeds, pytorch_seeds, hf_files_seeds, samples_seeds,
-              records_seeds, template_seeds, tokenizer_seeds):
+              records_seeds, card_seeds, template_seeds, tokenizer_seeds):
     write()

@@ -11,6 +11,7 @@
 #include "chat/built_in.h"
 #include "chat/training_text.h"
 #include "data/record_file.h"
+#include "data/sillytavern.h"
 
 namespace {
 
@@ -59,6 +60,23 @@ void check(const lora::Record& record, const lora::ChatTemplate& chat) {
   }
 }
 
+// A chat of SillyTavern's, if it is one: by itself, and with names and a card.
+void check_chat(std::string_view text, lora::RecordFormat format, bool with_card,
+                const lora::ChatTemplate& chat) {
+  lora::CharacterCard card;
+  card.name = "Bo";
+  card.description = "{{char}} and {{user}} {{mesExamples}}";
+  card.mes_example = "<START>{{char}}: a";
+  std::vector<std::string> skipped;
+  lora::TavernReport report;
+  const auto record = lora::read_sillytavern_chat(text, "chat", format,
+                                                  {with_card, with_card ? &card : nullptr}, report, &skipped);
+  require(report.n_chats == int64_t(record.has_value()));
+  if (!record) return;
+  require(record->chat && (!with_card || record->chat->messages.at(0).role == "system"));
+  check(*record, chat);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -75,8 +93,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   lora::Columns columns;
   if (data[0] & 64) columns = lora::parse_columns("prompt=completion,completion=a,messages=text");
   try {
-    std::vector<std::string> skipped;
-    if (const auto record = lora::read_sillytavern_chat(text, format, &skipped)) check(*record, chat);
+    for (const bool with_card : {false, true}) check_chat(text, format, with_card, chat);
     lora::RecordCutter cutter(text, format, columns);
     const char* after = text.data();
     int64_t line = 1;

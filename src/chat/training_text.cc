@@ -75,6 +75,8 @@ class Writer {
   Writer(const Conversation& conversation, const ChatTemplate& chat, const ChatForm& form)
       : conversation_(conversation), chat_(chat), form_(form), written_(conversation, chat, form) {}
 
+  // Throws Error that names what the template leaves out of the text, so that it would not be learned.
+  void expect_nothing_lost() const;
   std::vector<TrainingText> replies() const;
   TrainingText all() const;
 
@@ -167,6 +169,38 @@ size_t Writer::end_of_reply(size_t i, std::string& text, size_t begin) const {
   return text.size() - (text.ends_with(chat_.after_reply()) ? chat_.after_reply().size() : 0);
 }
 
+void Writer::expect_nothing_lost() const {
+  const std::vector<ChatMessage>& messages = conversation_.messages;
+  const auto expect = [&](const std::string& text, const nlohmann::ordered_json& value, std::string_view what) {
+    if (!value.is_string()) return;
+    const auto& words = value.get_ref<const std::string&>();
+    const size_t begin = std::min(words.find_first_not_of(kSpace), words.size());
+    const std::string_view trimmed = std::string_view(words).substr(begin, words.find_last_not_of(kSpace) + 1 - begin);
+    const std::string quoted = nlohmann::ordered_json(trimmed).dump();  // as tojson puts it out
+    if (text.find(trimmed) == text.npos && text.find(std::string_view(quoted).substr(1, quoted.size() - 2)) == text.npos)
+      fail("the chat template ({}) does not write {}", chat_.name(), what);
+  };
+  const std::string whole = written_.text(messages.size(), false);
+  if (!conversation_.tools.empty()) {
+    const auto& tool = conversation_.tools.front();
+    const auto& function = tool.contains("function") ? tool["function"] : tool;
+    if (function.contains("name")) expect(whole, function["name"], "the tools");
+  }
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const ChatMessage& message = messages[i];
+    if (message.role == "system" || message.role == "user")
+      expect(whole, message.content, fmt::format("a message of the {}", message.role));
+    if (message.role == "tool" && written_.text(i + 1, false) == written_.text(i, false))
+      fail("the chat template ({}) does not write what a tool gave back", chat_.name());
+    if (!is_learned_from(message) || !message.more.is_object()) continue;
+    const std::string text = written_.text(i + 1, false);
+    if (message.more.contains("reasoning_content"))
+      expect(text, message.more["reasoning_content"], "the thoughts beside a reply (reasoning_content)");
+    for (const auto& call : message.more.value("tool_calls", nlohmann::ordered_json::array()))
+      expect(text, call.contains("function") ? call["function"].value("name", "") : "", "the calls of tools");
+  }
+}
+
 TrainingText Writer::reply(size_t i) const {
   jinja::Rendered rendered = written_.render(i + 1, false);
   std::string& text = rendered.text;
@@ -236,8 +270,9 @@ TrainingText Writer::all() const {
 }
 
 std::vector<TrainingText> write(const Conversation& conversation, const ChatTemplate& chat,
-                                const ChatForm& form, bool train_on_all) {
+                                const ChatForm& form, bool train_on_all, bool may_lose) {
   const Writer writer(conversation, chat, form);
+  if (!may_lose) writer.expect_nothing_lost();
   std::vector<TrainingText> texts;
   if (train_on_all) {
     texts.push_back(writer.all());
@@ -269,8 +304,8 @@ std::vector<TrainingText> training_texts(const Conversation& conversation, const
                                          const ChatForm& form, const TrainingTextOptions& options,
                                          const Tokenizer& tokenizer) {
   if (options.parse_special || !spells_special(conversation, tokenizer))
-    return write(conversation, chat, form, options.train_on_all);
-  return write(guarded(conversation, tokenizer), chat, form, options.train_on_all);
+    return write(conversation, chat, form, options.train_on_all, false);
+  return write(guarded(conversation, tokenizer), chat, form, options.train_on_all, false);
 }
 
 TrainingText prompt_text(const Conversation& conversation, const ChatTemplate& chat, const ChatForm& form,
@@ -283,7 +318,7 @@ TrainingText prompt_text(const Conversation& conversation, const ChatTemplate& c
 
 std::vector<TrainingText> training_texts(const Conversation& conversation, const ChatTemplate& chat,
                                          const ChatForm& form, const TrainingTextOptions& options) {
-  return write(conversation, chat, form, options.train_on_all);
+  return write(conversation, chat, form, options.train_on_all, true);
 }
 
 }  // namespace lora

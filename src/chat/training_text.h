@@ -28,12 +28,13 @@ struct TrainingTextOptions {
 };
 
 // The texts of a conversation, in the order of their last replies; none where nothing is trained on. Throws
-// jinja::TemplateError; Error where the template does not tell which text a message that is context gave.
+// jinja::TemplateError; Error where the template leaves something out that the conversation holds, or does not
+// tell which text a message that is context gave.
 std::vector<TrainingText> training_texts(const Conversation& conversation, const ChatTemplate& chat,
                                          const ChatForm& form, const TrainingTextOptions& options,
                                          const Tokenizer& tokenizer);
 
-// Without a vocabulary: nothing that is spelled in a message is taken for a token.
+// To look at, without a vocabulary: what the template leaves out is no error.
 std::vector<TrainingText> training_texts(const Conversation& conversation, const ChatTemplate& chat,
                                          const ChatForm& form, const TrainingTextOptions& options);
 

@@ -237,6 +237,14 @@ FlagGroup sample_flags(FinetuneOptions& o) {
            columns(o.columns)},
           {"--skip-bad-records", "", "", "leave out and count records that would be an error",
            turn(o.skip_bad_records)},
+          {"--names", "", "", "of SillyTavern's chats: the speaker's name before each message",
+           turn(o.names)},
+          {"--card", "FILE", "", "character card (.json or .png): the system message of SillyTavern's chats",
+           text(o.card)},
+          {"--overlap-turns", "N", "turns",
+           "of a SillyTavern chat that is longer than --ctx, each further sample begins with so many earlier "
+           "ones",
+           integer(o.overlap_turns, 0)},
       },
   };
 }

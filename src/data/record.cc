@@ -278,28 +278,4 @@ Record parse_record(std::string_view text) {
   return read_record(parse_json(text));
 }
 
-bool is_sillytavern(const json& object) {
-  const auto has = [&](const char* name) { return object.contains(name) && !object[name].is_null(); };
-  return object.is_object() && (has("mes") || has("chat_metadata") || has("character_name"));
-}
-
-bool read_sillytavern(const json& object, ChatMessage& message, std::set<std::string>& ignored) {
-  if (!is_sillytavern(object)) fail("no line of a SillyTavern chat: it has no mes");
-  Fields fields(object, FieldPlace::sillytavern);
-  const json* hidden = fields.find("is_system");
-  if (!fields.find("mes") || (hidden && *hidden == true)) return false;
-  const json* is_user = fields.find("is_user");
-  if (!is_user || !is_user->is_boolean()) fail("is_user: expected true or false");
-  message = {is_user->get<bool>() ? "user" : "assistant", required_text(fields, "mes")};
-  // What it keeps beside a message; of that, what the model saw or said.
-  if (const json* extra = fields.find("extra"); extra && extra->is_object()) {
-    Fields beside(*extra, FieldPlace::sillytavern);
-    for (const char* name : {"reasoning", "image", "file", "tool_invocations"}) {
-      if (beside.find_filled(name)) ignored.insert(fmt::format("extra.{}", name));
-    }
-  }
-  fields.add_ignored(ignored, "");
-  return true;
-}
-
 }  // namespace lora

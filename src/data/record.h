@@ -35,6 +35,8 @@ namespace lora {
 struct Record {
   std::optional<Conversation> chat;  // written down by a chat template
   bool in_alpacas_words = false;     // by the built-in template `alpaca`, whatever the model's is
+  // A chat that goes on and on: a long one becomes several samples.
+  bool splits_between_turns = false;
   std::string prompt, completion;    // without chat: texts; a text is a completion without a prompt
   std::string only_with_all;         // why train_on_all alone can do what it asks for, "" if it does not
   // Fields that were not read, printable, those of messages as "messages[].NAME".
@@ -54,11 +56,5 @@ std::string record_fields();
 // All forms in words, for messages.
 std::string record_forms();
 
-// A SillyTavern line: {"name": ..., "is_user": ..., "mes": ...}. False for lines that are no message (the
-// header, remarks hidden from the model); Error for what is none of both. Adds what was not read to
-// `ignored`.
-bool is_sillytavern(const nlohmann::ordered_json& json);
-bool read_sillytavern(const nlohmann::ordered_json& json, ChatMessage& message,
-                      std::set<std::string>& ignored);
 
 }  // namespace lora

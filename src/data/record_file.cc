@@ -221,31 +221,4 @@ void RecordCutter::expect_columns() const {
   }
 }
 
-std::optional<Record> read_sillytavern_chat(std::string_view text, RecordFormat format,
-                                            std::vector<std::string>* skipped) {
-  if (format == RecordFormat::csv) return std::nullopt;
-  RecordCutter cutter(text, format);
-  Record chat;
-  std::vector<ChatMessage>& messages = chat.chat.emplace().messages;
-  bool is_first = true;
-  for (; const auto raw = cutter.next(); is_first = false) {
-    json object(json::value_t::discarded);
-    try {
-      object = parse_json(raw->text);
-    } catch (const Error&) {
-    }
-    if (is_first && !is_sillytavern(object)) return std::nullopt;
-    try {
-      if (object.is_discarded()) fail("no valid JSON in UTF-8");
-      ChatMessage message;
-      if (read_sillytavern(object, message, chat.ignored)) messages.push_back(std::move(message));
-    } catch (const Error& error) {
-      if (!skipped) fail("line {}: {}", raw->line, error.what());
-      skipped->push_back(fmt::format("line {}: {}", raw->line, error.what()));
-    }
-  }
-  if (is_first) return std::nullopt;
-  return chat;
-}
-
 }  // namespace lora

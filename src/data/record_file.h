@@ -4,7 +4,7 @@
 //   .json   a list of records, an object around one such list, or records one after the other
 //   .csv    a row a record; the first row names the fields
 //
-// A .jsonl or .json of SillyTavern's lines is one conversation.
+// A .jsonl or .json of SillyTavern's lines is one conversation: data/sillytavern.h.
 #pragma once
 
 #include <atomic>
@@ -63,10 +63,5 @@ class RecordCutter {
   mutable std::atomic<uint64_t> found_ = 0;  // the columns that records had, bit by bit
   bool has_records_ = false;
 };
-
-// The conversation of a file of SillyTavern's lines; nullopt if it is no such file. Throws Error "line N:
-// ..." for a line that is none, or leaves it out and adds that message to `skipped` if there is one.
-std::optional<Record> read_sillytavern_chat(std::string_view text, RecordFormat format,
-                                            std::vector<std::string>* skipped);
 
 }  // namespace lora

@@ -63,11 +63,74 @@ void SampleEncoder::choose_template(std::string_view path) {
 
 void SampleEncoder::add_record(EncodedSamples& out, const Record& record) {
   if (!options_.train_on_all && !record.only_with_all.empty()) fail("{}", record.only_with_all);
-  if (record.chat) {
-    add_conversation(out, *record.chat, record.in_alpacas_words);
-  } else {
-    add_texts(out, record);
+  if (!record.chat) return add_texts(out, record);
+  if (record.in_alpacas_words && !alpaca_)
+    alpaca_.emplace("alpaca", *find_built_in_template("alpaca"), chat_tokens(tokenizer_));
+  const ChatTemplate& chat = record.in_alpacas_words ? *alpaca_ : templates_->of(*record.chat);
+  out.report.chat_templates.insert(chat.name());
+  try {
+    if (record.splits_between_turns) {
+      add_in_parts(out, *record.chat, chat);
+    } else {
+      add_conversation(out, *record.chat, chat);
+    }
+  } catch (const jinja::TemplateError& error) {
+    fail("the chat template ({}) refuses it: {}", chat.name(), error.what());
   }
+}
+
+int64_t SampleEncoder::n_tokens(const Conversation& conversation, const ChatTemplate& chat) {
+  const WrittenDown written(conversation, chat, find_form(conversation, chat, false));
+  t_.clear();
+  encoder_.append(t_, written.text(written.n_messages(), false), true);
+  return int64_t(t_.size());
+}
+
+// Each part is as many turns as find room in the context, behind the system message and the last
+// overlap_turns of the part before, which are read and not trained on again. A turn is a question with what is
+// said until the next one.
+void SampleEncoder::add_in_parts(EncodedSamples& out, const Conversation& conversation, const ChatTemplate& chat) {
+  const std::vector<ChatMessage>& messages = conversation.messages;
+  size_t n_head = 0;
+  while (n_head < messages.size() && messages[n_head].role == "system") ++n_head;
+  std::vector<size_t> begins;  // of turns, and the end
+  for (size_t i = n_head; i < messages.size(); ++i) {
+    const bool asks = messages[i].role == "user" && i > n_head && messages[i - 1].role != "user";
+    if (i == n_head || asks) begins.push_back(i);
+  }
+  begins.push_back(messages.size());
+  const size_t n_turns = begins.size() - 1;
+  const auto part = [&](size_t context, size_t first, size_t end) {
+    Conversation some = {{messages.begin(), messages.begin() + std::ptrdiff_t(n_head)}, conversation.tools};
+    for (size_t i = begins[context]; i < begins[end]; ++i) {
+      some.messages.push_back(messages[i]);
+      some.messages.back().is_context |= i < begins[first];
+    }
+    return some;
+  };
+  const auto fits = [&](size_t context, size_t first, size_t end) {
+    return n_tokens(part(context, first, end), chat) <= options_.n_ctx;
+  };
+  size_t n_parts = 0;
+  for (size_t first = 0, end = 0; first < n_turns; first = end) {
+    size_t context = first - std::min(first, size_t(options_.overlap_turns));
+    while (context < first && !fits(context, first, first + 1)) ++context;
+    // Twice as many until they do not fit, then between.
+    size_t step = 1;
+    for (end = first + 1; end + step <= n_turns && fits(context, first, end + step); step *= 2) end += step;
+    for (; step > 0; step /= 2) {
+      if (end + step <= n_turns && fits(context, first, end + step)) end += step;
+    }
+    const Conversation some = part(context, first, end);
+    const auto is_reply = [](const ChatMessage& m) { return m.role == "assistant" && !m.is_context; };
+    if (end < n_turns || n_parts > 0) {
+      if (std::ranges::none_of(some.messages, is_reply)) continue;  // the last question, say
+    }
+    add_conversation(out, some, chat);
+    ++n_parts;
+  }
+  if (n_turns == 0) fail("nothing to train on: the assistant says nothing");
+  out.report.n_split += n_parts > 1;
 }
 
 void SampleEncoder::add_texts(EncodedSamples& out, const Record& record) {
@@ -95,20 +158,11 @@ void SampleEncoder::add_texts(EncodedSamples& out, const Record& record) {
 }
 
 void SampleEncoder::add_conversation(EncodedSamples& out, const Conversation& conversation,
-                                     bool in_alpacas_words) {
-  if (in_alpacas_words && !alpaca_)
-    alpaca_.emplace("alpaca", *find_built_in_template("alpaca"), chat_tokens(tokenizer_));
-  const ChatTemplate& chat = in_alpacas_words ? *alpaca_ : templates_->of(conversation);
-  ChatForm form;
-  std::vector<TrainingText> texts;
-  try {
-    form = find_form(conversation, chat, false);
-    texts = training_texts(conversation, chat, form, {options_.train_on_all, options_.parse_special}, tokenizer_);
-  } catch (const jinja::TemplateError& error) {
-    fail("the chat template ({}) refuses it: {}", chat.name(), error.what());
-  }
+                                     const ChatTemplate& chat) {
+  const ChatForm form = find_form(conversation, chat, false);
+  const std::vector<TrainingText> texts =
+      training_texts(conversation, chat, form, {options_.train_on_all, options_.parse_special}, tokenizer_);
   DatasetReport& report = out.report;
-  report.chat_templates.insert(chat.name());
   report.n_system_in_user += form.system_in_user;
   report.n_user_first += form.user_first;
   if (texts.empty()) {

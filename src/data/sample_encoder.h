@@ -58,7 +58,9 @@ class SampleEncoder {
   void append_pieces(const std::vector<Piece>& pieces);
   void append(const TrainingText& written);
   void add_texts(EncodedSamples& out, const Record& record);
-  void add_conversation(EncodedSamples& out, const Conversation& conversation, bool in_alpacas_words);
+  void add_conversation(EncodedSamples& out, const Conversation& conversation, const ChatTemplate& chat);
+  void add_in_parts(EncodedSamples& out, const Conversation& conversation, const ChatTemplate& chat);
+  int64_t n_tokens(const Conversation& conversation, const ChatTemplate& chat);
   int64_t n_before_trained() const;
   void count_cut(DatasetReport& report, int64_t n) const;
   void keep(EncodedSamples& out, bool may_be_longer);

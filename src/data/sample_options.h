@@ -8,6 +8,7 @@
 
 #include "chat/chat_template.h"
 #include "data/columns.h"
+#include "data/sillytavern.h"
 #include "tokenizer/tokenizer.h"
 
 namespace lora {
@@ -30,6 +31,11 @@ struct TextOptions {
   ChatSettings chat_settings;          // what it may ask for
   bool skip_bad_records = false;       // count them; else the first one is an error
   Columns columns;                     // fields under other names
+
+  // Of SillyTavern's chats.
+  bool names = false;         // "NAME: " before each message
+  std::string card;           // a character card, the system message of each; "": none
+  int64_t overlap_turns = 0;  // earlier turns that each further sample of a long one begins with
 };
 
 // What was read, for the messages before training.
@@ -51,6 +57,7 @@ struct DatasetReport {
   std::set<std::string> chat_templates;  // those that conversations were written with, by name
   // Conversations that a template took in another form (chat/chat_template.h) alone.
   int64_t n_system_in_user = 0, n_user_first = 0;
+  int64_t n_split = 0;  // chats that became several samples, for they were longer than the context
   std::string not_utf8;      // "FILE: line N" of the first text or CSV that is not UTF-8, empty if none
   std::string like_records;  // first text that begins with a JSON object, empty if none
   // Files that are records, texts whose every token begins a sample, and texts in which the pattern is not.
@@ -58,6 +65,7 @@ struct DatasetReport {
   // A control token whose spelling stands in the text but is not read as such (parse_special is
   // off), -1 if there is none.
   Token special_spelling = -1;
+  TavernReport tavern;
 };
 
 }  // namespace lora

@@ -5,11 +5,13 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "base/utf8.h"
 #include "data/cutter.h"
 #include "data/encode_long.h"
 #include "data/record_file.h"
 #include "data/sample_encoder.h"
+#include "data/sillytavern.h"
 #include "data/text_file.h"
 
 namespace lora {
@@ -26,6 +28,7 @@ void add_report(DatasetReport& sum, const DatasetReport& part) {
   sum.chat_templates.insert(part.chat_templates.begin(), part.chat_templates.end());
   sum.n_system_in_user += part.n_system_in_user;
   sum.n_user_first += part.n_user_first;
+  sum.n_split += part.n_split;
   if (sum.special_spelling < 0) sum.special_spelling = part.special_spelling;
   for (const auto& [name, n] : part.ignored_fields) {
     const bool has_room =
@@ -159,6 +162,13 @@ Dataset::Dataset(const std::vector<std::string>& paths, const Tokenizer& tokeniz
   if (options_.n_ctx < least_context) {
     fail("context length: expected at least {} tokens, found {}", least_context, options_.n_ctx);
   }
+  std::optional<CharacterCard> card;
+  if (!options_.card.empty()) {
+    card = read_character_card(options_.card);
+    report_.tavern.card = fmt::format("{} ({})", options_.card, printable(card->name, 40));
+    report_.tavern.used = card->used;
+    report_.tavern.unused = card->unused;
+  }
   Blocks blocks(*this, tokenizer, pool);
   std::string names;
   for (const std::string& path : paths) {
@@ -172,7 +182,7 @@ Dataset::Dataset(const std::vector<std::string>& paths, const Tokenizer& tokeniz
       expect_text(file.text(), path, &file_hash_);
       if (*format == RecordFormat::csv)
         check_utf8(file.text(), path, report_);  // JSON's reader refuses others
-      add_records(without_byte_order_mark(file.text()), path, blocks);
+      add_records(without_byte_order_mark(file.text()), path, card ? &*card : nullptr, blocks);
     } else {
       const TextFile file(path, &file_hash_);
       check_utf8(file.text(), path, report_);
@@ -190,6 +200,7 @@ Dataset::Dataset(const std::vector<std::string>& paths, const Tokenizer& tokeniz
     }
     names += (names.empty() ? "" : ", ") + path;
   }
+  if (card && report_.tavern.n_chats == 0) fail("--card: there is no SillyTavern chat in {}", names);
   report_.n_tokens = int64_t(tokens_.size());
   if (report_.n_samples == 0) {
     fail("{}: no samples: {}", names,
@@ -248,7 +259,8 @@ void Dataset::add_windows(std::string_view text, const Tokenizer& tokenizer, Thr
   report_.longest = std::max(report_.longest, std::min(end - begin, options_.n_ctx));
 }
 
-void Dataset::add_records(std::string_view text, const std::string& path, Blocks& blocks) {
+void Dataset::add_records(std::string_view text, const std::string& path, const CharacterCard* card,
+                          Blocks& blocks) {
   const RecordFormat format = *record_format(path);
   const auto bad = [&](DatasetReport& report, const std::string& why) {
     if (report.n_bad++ == 0) report.first_bad = fmt::format("{}: {}", path, why);
@@ -262,8 +274,10 @@ void Dataset::add_records(std::string_view text, const std::string& path, Blocks
     }
   };
   std::vector<std::string> skipped;
-  const std::optional<Record> chat = of_file(
-      [&] { return read_sillytavern_chat(text, format, options_.skip_bad_records ? &skipped : nullptr); });
+  const std::optional<Record> chat = of_file([&] {
+    return read_sillytavern_chat(text, path, format, {options_.names, card}, report_.tavern,
+                                 options_.skip_bad_records ? &skipped : nullptr);
+  });
   for (const std::string& why : skipped) bad(report_, why);
 
   RecordCutter cutter = of_file([&] { return RecordCutter(text, format, options_.columns); });

@@ -33,7 +33,8 @@ class Dataset {
   // Reads the files in order, each cut on its own. Names that end in .jsonl, .json or .csv are
   // records, all others are raw text. The result does not depend on the pool's size.
   // Throws Error naming the file if it cannot be read, holds zero bytes (it is no text), if no file holds
-  // a sample, and "FILE: line N: WHY" for a record that is malformed or has nothing to train on.
+  // a sample, and "FILE: line N: WHY" for a record that is malformed or has nothing to train on; and for a
+  // card without a chat of SillyTavern.
   Dataset(const std::vector<std::string>& paths, const Tokenizer& tokenizer, const TextOptions& options,
           ThreadPool& pool);
 
@@ -60,7 +61,8 @@ class Dataset {
   void add_file(const std::string& path, Blocks& blocks, ThreadPool& pool);
   void add_samples(std::string_view text, Blocks& blocks);
   void add_windows(std::string_view text, const Tokenizer& tokenizer, ThreadPool& pool);
-  void add_records(std::string_view text, const std::string& path, Blocks& blocks);
+  // card: of SillyTavern's chats, nullptr without
+  void add_records(std::string_view text, const std::string& path, const CharacterCard* card, Blocks& blocks);
   Range range(int64_t i) const;
 
   TextOptions options_;

@@ -19,6 +19,50 @@ double mib(int64_t bytes) {
   return double(bytes) / (1 << 20);
 }
 
+// The first names with their counts. `more`: there were others, which were not kept. `format`: of a name and
+// its count.
+std::string with_counts(const std::map<std::string, int64_t>& counts, bool more, const char* format) {
+  constexpr size_t kMost = 12;
+  std::string names;
+  for (size_t i = 0; const auto& [name, n] : counts) {
+    if (i++ < kMost) names += (i > 1 ? ", " : "") + fmt::vformat(format, fmt::make_format_args(name, n));
+  }
+  const size_t n_names = counts.size();
+  if (n_names <= kMost && !more) return names;
+  return fmt::format("{} and {}{} more", names, more ? "at least " : "", n_names - std::min(n_names, kMost));
+}
+
+void append_card(Lines& lines, const char* what, const TavernReport& r) {
+  constexpr size_t kMost = 12;
+  lines.push_back(fmt::format("{}: system message from {}: {}{}", what, r.card, list_of(r.used, kMost),
+                              r.unused.empty() ? "" : "; not used: " + list_of(r.unused, kMost)));
+  if (r.n_strange > 0) {
+    lines.push_back(fmt::format("{}: the card is of another character than {}, the first: {}", what,
+                                count_of(r.n_strange, "chat"), r.first_strange));
+  }
+}
+
+// What is to be known of SillyTavern's chats. `whose`: "held out: ", or "" for the data that is trained on.
+void append_chats(Lines& lines, const char* what, const std::string& whose, const FinetuneOptions& o,
+                  const TavernReport& r) {
+  if (!r.card.empty()) append_card(lines, what, r);
+  if (o.names && r.n_chats == 0)
+    lines.push_back(fmt::format("warning: {}--names has no effect: there is no SillyTavern chat", whose));
+  if (r.n_groups > 0 && !o.names) {
+    lines.push_back(fmt::format(
+        "{}: in {} several characters speak, who cannot be told apart without --names; the first: {}", what,
+        count_of(r.n_groups, "chat"), r.first_group));
+  }
+  if (r.n_hidden > 0)
+    lines.push_back(
+        fmt::format("{}: {} of SillyTavern left out", what, count_of(r.n_hidden, "hidden message")));
+  if (!r.left.counts.empty()) {
+    lines.push_back(
+        fmt::format("warning: {}macros that stay as they are, as nothing says what they stand for: {}", whose,
+                    with_counts(r.left.counts, r.left.more, "{{{{{}}}}} ({})")));
+  }
+}
+
 // `what`: "data" or "held out", read from so many files.
 void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, const DatasetReport& d,
                     size_t n_files, const Tokenizer& tokenizer) {
@@ -40,18 +84,10 @@ void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, co
         fmt::format("{}: {} skipped, the first: {}", what, count_of(d.n_bad, "bad record"), d.first_bad));
   }
   if (!d.ignored_fields.empty()) {
-    constexpr size_t kMost = 12;
-    std::string names;
-    for (size_t i = 0; const auto& [name, n] : d.ignored_fields) {
-      if (i++ < kMost) names += fmt::format("{}{} ({})", i > 1 ? ", " : "", name, n);
-    }
-    const size_t n_fields = d.ignored_fields.size();
-    const std::string more = n_fields > kMost || d.ignored_more
-                                 ? fmt::format(" and {}{} more", d.ignored_more ? "at least " : "",
-                                               n_fields - std::min(n_fields, kMost))
-                                 : "";
-    lines.push_back(fmt::format("{}: ignored fields, and in how many records: {}{}", what, names, more));
+    lines.push_back(fmt::format("{}: ignored fields, and in how many records: {}", what,
+                                with_counts(d.ignored_fields, d.ignored_more, "{} ({})")));
   }
+  append_chats(lines, what, whose, o, d.tavern);
   if (d.n_window_files > 0) {
     lines.push_back(fmt::format(
         "{}: without --sample-start a sample of up to {} tokens begins at every token, so one epoch "

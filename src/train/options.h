@@ -78,6 +78,11 @@ struct FinetuneOptions {
   bool skip_bad_records = false;       // count them; else the first one is an error
   Columns columns;                     // fields under other names
 
+  // SillyTavern's chats.
+  bool names = false;         // "NAME: " before each message
+  std::string card;           // a character card, their system message; "": none
+  int64_t overlap_turns = 0;  // earlier turns that each further sample of a long one begins with
+
   // Performance.
   int threads = 0;  // 0: physical_cores()
   Checkpointing checkpointing = Checkpointing::automatic;

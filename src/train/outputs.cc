@@ -27,6 +27,7 @@ std::vector<Named> inputs_of(const FinetuneOptions& options) {
   for (const std::string& path : options.train_data) inputs.push_back({"--train-data", path});
   for (const std::string& path : options.val_data) inputs.push_back({"--val-data", path});
   if (!options.lora_init.empty()) inputs.push_back({"--lora-init", options.lora_init});
+  if (!options.card.empty()) inputs.push_back({"--card", options.card});
   return inputs;
 }
 

@@ -7,6 +7,8 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
 #include "base/machine.h"
 #include "base/same_file.h"
 #include "train/outputs.h"
@@ -115,7 +117,10 @@ TextOptions text_options(const FinetuneOptions& o) {
           .chat_template = o.chat_template,
           .chat_settings = {nullptr, o.date.value_or(local_time())},
           .skip_bad_records = o.skip_bad_records,
-          .columns = o.columns};
+          .columns = o.columns,
+          .names = o.names,
+          .card = o.card,
+          .overlap_turns = o.overlap_turns};
 }
 
 bool fills_rows(const FinetuneOptions& options) {
@@ -222,6 +227,12 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
       {"--rope-freq-scale", fmt::format("{}", model.config.rope.freq_scale)},
       {"--norm-rms-eps", fmt::format("{}", model.config.rms_norm_eps)},
   };
+  // Where they are given alone, so that checkpoints from before them still go on.
+  if (options.names) settings.emplace_back("--names", "on");
+  if (!options.card.empty())
+    settings.emplace_back("--card", fmt::format("{:016x}", hash(MappedFile(options.card).text())));
+  if (options.overlap_turns > 0)
+    settings.emplace_back("--overlap-turns", std::to_string(options.overlap_turns));
   // Ranks in words, one setting per kind of tensor, so that a difference names its flag.
   for (const Target& target : targets()) {
     int64_t rank = 0;

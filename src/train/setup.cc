@@ -8,6 +8,7 @@
 #include "base/printable.h"
 #include "base/random.h"
 #include "chat/chat_template.h"
+#include "data/character_card.h"
 
 namespace lora {
 namespace {
@@ -17,6 +18,7 @@ void expect_readable(const FinetuneOptions& options) {
   for (const auto* paths : {&options.train_data, &options.val_data}) {
     for (const std::string& path : *paths) const MappedFile can_be_opened(path);
   }
+  if (!options.card.empty()) read_character_card(options.card);
 }
 
 // An adapter goes on being trained with the rotary settings it has.
