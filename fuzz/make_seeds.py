@@ -299,7 +299,7 @@ def records_seeds():
     save("records", "tavern-group", bytes([0]) + "\n".join(json.dumps(line) for line in group).encode())
     save("records", "webui", bytes([1]) + json.dumps(log).encode())
     save("records", "list", bytes([9]) + json.dumps([chat, alpaca, 3], indent=1).encode())
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\\"a\\": [1]}"}}
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"a\": [1]}"}}
     tools = {"messages": [{"role": "assistant", "content": None, "tool_calls": [call, {"name": "g", "arguments": {}}]},
                           {"role": "tool", "tool_call_id": "c", "name": "f", "content": "fog"},
                           {"role": "assistant", "content": [{"type": "thinking", "thinking": "t"}, {"text": "A"}]}],

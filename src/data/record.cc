@@ -159,7 +159,11 @@ void read_turn(Fields& fields, const Form& form, Record& record) {
 void read_conversation(Fields& fields, std::initializer_list<const char*> lists, Record& record) {
   Conversation& chat = record.chat.emplace();
   read_tools(fields, chat);
-  for (const char* name : lists) read_messages(*fields.find(name), name, record);
+  for (const char* name : lists) {
+    const json* list = fields.find(name);
+    if (!list) fail("{}: missing", name);
+    read_messages(*list, name, record);
+  }
   if (std::string system = system_of(fields); !system.empty()) add_system(chat, std::move(system));
 }
 

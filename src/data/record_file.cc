@@ -126,7 +126,8 @@ void RecordCutter::unwrap() {
   for (const Field& field : fields_of(rest_.substr(0, size))) {
     const bool is_column =
         std::ranges::any_of(columns_, [&](const auto& column) { return column.second == field.name; });
-    if (is_column || is_record_field(field.name)) return;
+    const bool is_split = field.name == "train" && field.value.starts_with('[');  // and no switch
+    if (is_column || (is_record_field(field.name) && !is_split)) return;
     if (is_list_of_objects(field.value)) {
       list = field.value;
       lists.push_back(field.name);

@@ -75,27 +75,28 @@ TEST(RecordMessages, CallsThatAreNone) {
   const auto why = [](std::string_view call) {
     return why_not(fmt::format(R"({{"role": "assistant", "content": null, "tool_calls": {}}})", call));
   };
-  EXPECT_EQ(why(R"([{"name": "f", "arguments": "f(x)"
-}])"),
-            "messages[0]: tool_calls[0]: arguments: expected an object or its JSON text: no valid JSON in UTF-8 "
-            "from its byte 2 on");
-EXPECT_EQ(
-    why(R"([{"name": "f", "arguments": "[1]"}])"),
-    "messages[0]: tool_calls[0]: arguments: expected an object or its JSON text, found the text of array");
-EXPECT_EQ(why(R"([{"name": "f", "arguments": 7}])"),
-          "messages[0]: tool_calls[0]: arguments: expected an object, found number");
-EXPECT_EQ(why(R"([{"arguments": {}}])"), "messages[0]: tool_calls[0]: name: missing");
-EXPECT_EQ(why(R"([{"function": {"name": 7}}])"),
-          "messages[0]: tool_calls[0]: name: expected a text, found number");
-EXPECT_EQ(why(R"([{"type": "custom", "name": "f"}])"),
-          "messages[0]: tool_calls[0]: type: expected function, found \"custom\"");
-EXPECT_EQ(why("[7]"), "messages[0]: tool_calls[0]: the call: expected an object, found number");
-EXPECT_EQ(why("7"), "messages[0]: tool_calls: expected a list, found number");
-EXPECT_EQ(why("[]"), "messages[0]: no content or value");
-EXPECT_EQ(why_not(R"({"role": "user", "content": "a", "tool_calls": [{"name": "f"}]})"),
-          "messages[0]: tool_calls: only the assistant calls tools");
-EXPECT_EQ(why_not(R"({"role": "assistant", "tool_calls": [{"name": "f"}], "function_call": {"name": "f"}})"),
-          "messages[0]: function_call: it has other calls, too");
+  EXPECT_EQ(
+      why(R"([{"name": "f", "arguments": "f of x"}])"),
+      "messages[0]: tool_calls[0]: arguments: expected an object or its JSON text: no valid JSON in UTF-8 "
+      "from its byte 2 on");
+  EXPECT_EQ(
+      why(R"([{"name": "f", "arguments": "[1]"}])"),
+      "messages[0]: tool_calls[0]: arguments: expected an object or its JSON text, found the text of array");
+  EXPECT_EQ(why(R"([{"name": "f", "arguments": 7}])"),
+            "messages[0]: tool_calls[0]: arguments: expected an object, found number");
+  EXPECT_EQ(why(R"([{"arguments": {}}])"), "messages[0]: tool_calls[0]: name: missing");
+  EXPECT_EQ(why(R"([{"function": {"name": 7}}])"),
+            "messages[0]: tool_calls[0]: name: expected a text, found number");
+  EXPECT_EQ(why(R"([{"type": "custom", "name": "f"}])"),
+            "messages[0]: tool_calls[0]: type: expected function, found \"custom\"");
+  EXPECT_EQ(why("[7]"), "messages[0]: tool_calls[0]: the call: expected an object, found number");
+  EXPECT_EQ(why("7"), "messages[0]: tool_calls: expected a list, found number");
+  EXPECT_EQ(why("[]"), "messages[0]: no content or value");
+  EXPECT_EQ(why_not(R"({"role": "user", "content": "a", "tool_calls": [{"name": "f"}]})"),
+            "messages[0]: tool_calls: only the assistant calls tools");
+  EXPECT_EQ(
+      why_not(R"({"role": "assistant", "tool_calls": [{"name": "f"}], "function_call": {"name": "f"}})"),
+      "messages[0]: function_call: it has other calls, too");
 }
 
 TEST(RecordMessages, WhatAToolGaveBack) {
@@ -129,7 +130,7 @@ TEST(RecordMessages, ShareGptsCallsAndObservations) {
   EXPECT_THAT(why_not(R"({"from": "function_call", "value": "f of 1"
 })"),
               StartsWith("messages[0]: function_call: expected a list or its JSON text: no valid JSON"));
-EXPECT_EQ(why_not(R"({"from": "function_call", "value": "[]"})"), "messages[0]: function_call: no call");
+  EXPECT_EQ(why_not(R"({"from": "function_call", "value": "[]"})"), "messages[0]: function_call: no call");
 }
 
 // In the order of their fields, which a template writes down.

@@ -243,6 +243,8 @@ TEST(Record, PromptAndCompletionAsMessages) {
           "completion": [{"role": "assistant", "content": "B"}], "system": "S"})");
   EXPECT_EQ(lines_of(record), "system: S\nuser: U\nassistant*: A\nuser: V\nassistant: B\n");
   EXPECT_EQ(marked(record, "vicuna"), "S USER: U ASSISTANT: A</s>USER: V ASSISTANT:[ B</s>]");
+  EXPECT_EQ(why_not(R"({"prompt": [{"role": "user", "content": "U"}]})"), "completion: missing");
+  EXPECT_EQ(why_not(R"({"completion": [{"role": "user", "content": "U"}]})"), "prompt: missing");
   EXPECT_EQ(why_not(R"({"prompt": "a", "completion": [{"role": "assistant", "content": "B"}]})"),
             "prompt and completion: one is a list of messages, the other is not");
   EXPECT_EQ(
