@@ -20,7 +20,7 @@ struct Read {
   // "ROLE: CONTENT" of each message.
   std::vector<std::string> messages() const {
     std::vector<std::string> lines;
-    for (const ChatMessage& m : chat->messages) lines.push_back(m.role + ": " + m.content);
+    for (const ChatMessage& m : chat->chat->messages) lines.push_back(m.role + ": " + m.content);
     return lines;
   }
 };
@@ -116,7 +116,7 @@ TEST(SillyTavern, ACardIsTheSystemMessage) {
   const CharacterCard card = card_of("Bo");
   const Read r = read(kChat, {.card = &card});
   EXPECT_EQ(r.messages()[0], "system: Bo is Ann's.\nScenario: Home.");
-  EXPECT_EQ(r.chat->messages.size(), 5u);
+  EXPECT_EQ(r.chat->chat->messages.size(), 5u);
   EXPECT_EQ(r.report.n_strange, 0);
   EXPECT_EQ(read(R"({"name":"Bo","is_user":false,"mes":"{{Description}} {{scenario}}"})", {.card = &card})
                 .messages()[1],
@@ -148,8 +148,8 @@ TEST(SillyTavern, ThoughtsAreBesideAReply) {
   const Read r = read(
       R"({"name":"Bo","is_user":false,"mes":"Hello","extra":{"api":"x","reasoning":"Say hello."},"swipes":["a","b"],"swipe_id":0,"mood":"good"}
 {"name":"Ann","is_user":true,"mes":"Hi","extra":{"reasoning":"","image":"","files":[]}})");
-  EXPECT_EQ(r.chat->messages[0].more.dump(), R"({"reasoning_content":"Say hello."})");
-  EXPECT_TRUE(r.chat->messages[1].more.is_null());
+  EXPECT_EQ(r.chat->chat->messages[0].more.dump(), R"({"reasoning_content":"Say hello."})");
+  EXPECT_TRUE(r.chat->chat->messages[1].more.is_null());
   EXPECT_THAT(r.chat->ignored, ElementsAre("mood"));
 }
 
@@ -175,7 +175,7 @@ TEST(SillyTavern, BadLinesAreErrorsOrSkipped) {
                            R"({"name":"Bo","is_user":true,"mes":7})";
   EXPECT_EQ(why_not(text), "line 7: no line of a SillyTavern chat: it has no mes");
   const Read r = read(text, {}, true);
-  EXPECT_EQ(r.chat->messages.size(), 4u);
+  EXPECT_EQ(r.chat->chat->messages.size(), 4u);
   EXPECT_THAT(r.skipped,
               ElementsAre("line 7: no line of a SillyTavern chat: it has no mes",
                           "line 8: no valid JSON in UTF-8", "line 9: name: expected a text, found number",

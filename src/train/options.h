@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/date.h"
 #include "base/precision.h"
 #include "data/columns.h"
 
