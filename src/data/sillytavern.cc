@@ -92,8 +92,11 @@ bool is_sillytavern(const json& object) {
 }
 
 void read_header(const json& header, Chat& chat) {
-  chat.user = header_name(header, "user_name");
-  chat.character = header_name(header, "character_name");
+  const auto read_name = [&](const char* field, std::string& name) {
+    if (std::string text = header_name(header, field); !text.empty()) name = std::move(text);
+  };
+  read_name("user_name", chat.user);
+  read_name("character_name", chat.character);
   if (!has(header, "chat_metadata")) return;
   const json& own = header["chat_metadata"];
   chat.scenario = text_of(own, "scenario");
