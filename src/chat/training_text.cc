@@ -266,6 +266,7 @@ TrainingText Writer::all() const {
     done = end;
   }
   if (done < whole.text.size()) whole.trained.push_back({done, whole.text.size()});
+  whole.text.resize(whole.trained.empty() ? 0 : whole.trained.back().end);
   return whole;
 }
 
@@ -276,6 +277,7 @@ std::vector<TrainingText> write(const Conversation& conversation, const ChatTemp
   std::vector<TrainingText> texts;
   if (train_on_all) {
     texts.push_back(writer.all());
+    if (texts[0].trained.empty()) texts.clear();
   } else {
     texts = writer.replies();
   }

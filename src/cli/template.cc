@@ -42,34 +42,43 @@ ordered_json read_variables(const std::string& path) {
   return variables;
 }
 
-// The messages as they are in the file; a template that cannot be asked for the beginnings has no mask.
-std::vector<TextRange> trained_ranges(const std::string& text, const ChatTemplate& chat, const ordered_json& variables) {
+// What would be trained on of the messages as they are in the file; nothing where the template cannot be asked for
+// their beginnings.
+std::vector<TrainingText> samples_of(const ChatTemplate& chat, const ordered_json& variables) {
   Conversation conversation;
-  for (const ordered_json& message : variables.value("messages", ordered_json::array())) {
+  for (const ordered_json& message : variables.at("messages")) {
     if (!message.is_object()) return {};
     const auto words = [&](const char* field) {
       const auto it = message.find(field);
-      return it != message.end() && it->is_string() ? it->get<std::string>() : std::string();
+      return it == message.end() ? std::string() : it->is_string() ? it->get<std::string>() : it->dump();
     };
     conversation.messages.push_back({words("role"), words("content"), false, message});
-    // A content of parts says something as well.
-    if (const auto content = message.find("content"); content != message.end() && content->is_array())
-      conversation.messages.back().content = content->dump();
   }
   conversation.tools = variables.value("tools", ordered_json());
-  std::vector<TextRange> ranges;
   try {
-    for (const TrainingText& part : training_texts(conversation, chat, {}, {})) {
-      for (TextRange range : part.trained) {
-        range.end = std::min(range.end, text.size());
-        const bool is_in_it = range.begin < range.end && text.compare(0, range.end, part.text, 0, range.end) == 0;
-        if (is_in_it) ranges.push_back(range);
-      }
-    }
+    return training_texts(conversation, chat, {}, {});
   } catch (const Error&) {
+    return {};
+  }
+}
+
+// Those that lie in the text.
+std::vector<TextRange> trained_in(const std::string& text, const std::vector<TrainingText>& samples) {
+  std::vector<TextRange> ranges;
+  for (const TrainingText& sample : samples) {
+    for (TextRange range : sample.trained) {
+      range.end = std::min(range.end, text.size());
+      if (range.begin < range.end && text.compare(0, range.end, sample.text, 0, range.end) == 0) ranges.push_back(range);
+    }
   }
   std::ranges::sort(ranges, {}, &TextRange::begin);
   return ranges;
+}
+
+ordered_json as_json(const std::string& text, const std::vector<TextRange>& trained) {
+  ordered_json ranges = ordered_json::array();
+  for (const TextRange& range : trained) ranges.push_back({range.begin, range.end});
+  return {{"text", text}, {"trained", ranges}};
 }
 
 std::string marked(const std::string& text, const std::vector<TextRange>& trained) {
@@ -113,7 +122,7 @@ int template_command(const std::vector<std::string>& args) {
           non_empty_text(messages)},
          {"--date", "DATE", "", "YYYY-MM-DD, for templates that write it", date(day)}}},
        {"Output",
-        {{"--json", "", "", R"(print {"text": ..., "trained": [[begin, end], ...]}, in bytes of the text)",
+        {{"--json", "", "", R"(print {"text": ..., "trained": [[begin, end], ...]}, in bytes of the text, and the "samples" if several)",
           turn(json)}}}}};
   const Given given = parse_flags(line, args);
   if (given.help) {
@@ -139,15 +148,21 @@ int template_command(const std::vector<std::string>& args) {
     chat = ChatTemplates(choice, tokenizer, model, settings).of(asked);
   }
   const std::string text = chat->render(variables).text;
-  const std::vector<TextRange> trained = trained_ranges(text, *chat, variables);
+  const std::vector<TrainingText> samples = samples_of(*chat, variables);
   if (json) {
-    ordered_json ranges = ordered_json::array();
-    for (const TextRange& range : trained) ranges.push_back({range.begin, range.end});
-    print_json(ordered_json{{"text", text}, {"trained", ranges}}.dump() + "\n");
-  } else if (messages.empty()) {
-    print_bytes(marked(text, trained) + "\n");
-  } else {
+    ordered_json result = as_json(text, trained_in(text, samples));
+    // A template that writes earlier replies otherwise.
+    for (const TrainingText& sample : samples) {
+      if (samples.size() > 1) result["samples"].push_back(as_json(sample.text, sample.trained));
+    }
+    print_json(result.dump() + "\n");
+  } else if (!messages.empty()) {
     print_bytes(text);
+  } else if (samples.size() < 2) {
+    print_bytes(marked(text, trained_in(text, samples)) + "\n");
+  } else {
+    print("Earlier replies are written otherwise than the last one, so each is trained on in a text of its own.\n");
+    for (const TrainingText& sample : samples) print_bytes("\n" + marked(sample.text, sample.trained) + "\n");
   }
   return 0;
 }

@@ -54,10 +54,10 @@ TEST(Record, AlpacaWithAndWithoutInput) {
       marked(parse_record(R"({"instruction": "Add.", "input": "1 2", "output": "3"})")),
       "Below is an instruction that describes a task, paired with an input that provides further context. "
       "Write a response that appropriately completes the request.\n\n"
-      "### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:\n[3]");
+      "### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:\n[3</s>]");
   const std::string bare =
       "Below is an instruction that describes a task. Write a response that appropriately completes the "
-      "request.\n\n### Instruction:\nAdd.\n\n### Response:\n[3]";
+      "request.\n\n### Instruction:\nAdd.\n\n### Response:\n[3</s>]";
   EXPECT_EQ(marked(parse_record(R"({"instruction": "Add.", "input": "", "output": "3"})")), bare);
   EXPECT_EQ(marked(parse_record(R"({"instruction": "Add.", "input": null, "output": "3"})")), bare);
   EXPECT_EQ(marked(parse_record(R"({"instruction": "Add.", "output": "3"})")), bare);
@@ -167,13 +167,13 @@ TEST(Record, ASystemFieldGoesBeforeAConversation) {
 
 TEST(Record, AlpacasSystemAndHistory) {
   EXPECT_EQ(marked(parse_record(R"({"instruction": "Add.", "input": "1 2", "output": "3", "system": "S"})")),
-            "S\n\n### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:\n[3]");
+            "S\n\n### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:\n[3</s>]");
   const std::string earlier =
       R"({"instruction": "Go on.", "output": "C", "system": "S", "history": [["Q", "A"], ["R", ""]]})";
   EXPECT_EQ(
       marked(parse_record(earlier)),
       "S\n\n### Instruction:\nQ\n\n### Response:\n[A</s>]\n\n### Instruction:\nR\n\n### Response:\n</s>\n\n"
-      "### Instruction:\nGo on.\n\n### Response:\n[C]");
+      "### Instruction:\nGo on.\n\n### Response:\n[C</s>]");
   for (const char* history : {"[\"x\"]", "[[\"a\"]]", "[[\"a\", null]]", "\"[1]\""}) {
     EXPECT_EQ(why_not(fmt::format(R"({{"instruction": "a", "output": "b", "history": {}}})", history)),
               "history: expected a list of [question, answer] pairs");
@@ -185,7 +185,7 @@ TEST(Record, AlpacasSystemAndHistory) {
   EXPECT_EQ(
       marked(parse_record(
           R"({"instruction": "b", "output": "c", "history": "[[\"q\", \"r\"]]", "system": "S"})")),
-      "S\n\n### Instruction:\nq\n\n### Response:\n[r</s>]\n\n### Instruction:\nb\n\n### Response:\n[c]");
+      "S\n\n### Instruction:\nq\n\n### Response:\n[r</s>]\n\n### Instruction:\nb\n\n### Response:\n[c</s>]");
   for (const char* form : {R"("text": "a")", R"("prompt": "a", "completion": "b")", R"("messages": [])"}) {
     EXPECT_THAT(why_not(fmt::format(R"({{{}, "history": [["a", "b"]]}})", form)),
                 testing::AllOf(testing::StartsWith("history: "), HasSubstr("no place for it")));
