@@ -1,6 +1,6 @@
 // Any file of records: its records lie in it in order, and each is read or refused; what is trained on is a
-// part of what a record says. Input: one byte with the format, the chat template and whether columns have other
-// names; the file.
+// part of what a record says. Input: one byte with the format, the chat template and whether columns have
+// other names; the file.
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>

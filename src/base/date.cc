@@ -25,7 +25,8 @@ std::optional<DateTime> parse_date(std::string_view text) {
   constexpr std::string_view form = "0000-00-00";
   if (!std::ranges::equal(text, form, fits)) return std::nullopt;
   const DateTime date = {number(0, 4), number(5, 2), number(8, 2), 12, 0, 0};
-  const std::chrono::year_month_day day = {std::chrono::year(date.year), std::chrono::month(unsigned(date.month)),
+  const std::chrono::year_month_day day = {std::chrono::year(date.year),
+                                           std::chrono::month(unsigned(date.month)),
                                            std::chrono::day(unsigned(date.day))};
   return day.ok() && date.year > 0 ? std::optional(date) : std::nullopt;
 }

@@ -136,7 +136,8 @@ TEST(BuiltInTemplate, TrainsTheReplyAndTheEndOfItsTurn) {
 
 TEST(BuiltInTemplate, RepliesAreOverWhereTheNextMessageBegins) {
   EXPECT_THAT(built_in("chatml").stops(), testing::Contains("<|im_end|>"));
-  EXPECT_THAT(built_in("alpaca").stops(), testing::IsSupersetOf({"</s>", "\n\n### Instruction:", "### Instruction:"}));
+  EXPECT_THAT(built_in("alpaca").stops(),
+              testing::IsSupersetOf({"</s>", "\n\n### Instruction:", "### Instruction:"}));
   EXPECT_THAT(built_in("vicuna").stops(), testing::Contains("USER:"));
 }
 

@@ -102,12 +102,9 @@ void ChatTemplate::probe() {
 
 jinja::Rendered ChatTemplate::render(Value messages, const Value& tools, bool add_generation_prompt) const {
   std::vector<jinja::Variable> variables = {
-      {"messages", std::move(messages)},
-      {"tools", tools},
-      {"documents", Value(nullptr)},
-      {"add_generation_prompt", Value(add_generation_prompt)},
-      {"bos_token", Value(tokens_.bos)},
-      {"eos_token", Value(tokens_.eos)},
+      {"messages", std::move(messages)}, {"tools", tools},
+      {"documents", Value(nullptr)},     {"add_generation_prompt", Value(add_generation_prompt)},
+      {"bos_token", Value(tokens_.bos)}, {"eos_token", Value(tokens_.eos)},
   };
   if (!tokens_.unk.empty()) variables.push_back({"unk_token", Value(tokens_.unk)});
   if (!tokens_.pad.empty()) variables.push_back({"pad_token", Value(tokens_.pad)});
@@ -163,7 +160,9 @@ jinja::Rendered WrittenDown::render(size_t n, bool add_generation_prompt) const 
 
 ChatForm find_form(const Conversation& conversation, const ChatTemplate& chat, bool add_generation_prompt) {
   const std::vector<ChatMessage>& messages = conversation.messages;
-  const auto has_role = [&](std::string_view role) { return std::ranges::count(messages, role, &ChatMessage::role) > 0; };
+  const auto has_role = [&](std::string_view role) {
+    return std::ranges::count(messages, role, &ChatMessage::role) > 0;
+  };
   const bool has_calls = std::ranges::any_of(
       messages, [](const ChatMessage& m) { return m.more.is_object() && m.more.contains("tool_calls"); });
   const auto first = std::ranges::find_if(messages, [](const ChatMessage& m) { return m.role != "system"; });
@@ -178,8 +177,9 @@ ChatForm find_form(const Conversation& conversation, const ChatTemplate& chat, b
     } catch (const jinja::TemplateError&) {
     }
     const ChatForm form = {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0};
-    const bool applies = (!form.system_in_user || (has_role("system") && (has_role("user") || form.user_first))) &&
-                         (!form.arguments_as_text || has_calls) && (!form.user_first || replies_first);
+    const bool applies =
+        (!form.system_in_user || (has_role("system") && (has_role("user") || form.user_first))) &&
+        (!form.arguments_as_text || has_calls) && (!form.user_first || replies_first);
     if (!applies) continue;
     try {
       return try_form(form);

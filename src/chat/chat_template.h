@@ -1,5 +1,5 @@
-// How a conversation is written down as text: by a chat template, a Jinja program (template/template.h) that a
-// model carries in its metadata (tokenizer.chat_template), that a file holds, or one of chat/built_in/.
+// How a conversation is written down as text: by a chat template, a Jinja program (template/template.h) that
+// a model carries in its metadata (tokenizer.chat_template), that a file holds, or one of chat/built_in/.
 //
 // A template sees what Hugging Face's apply_chat_template gives it: messages, tools, documents (none),
 // add_generation_prompt, the spellings of the model's special tokens, and enable_thinking where it is asked
@@ -86,7 +86,9 @@ class WrittenDown {
   size_t n_messages() const { return n_values_.size() - 1; }
   // The first n messages; throws jinja::TemplateError.
   jinja::Rendered render(size_t n, bool add_generation_prompt) const;
-  std::string text(size_t n, bool add_generation_prompt) const { return render(n, add_generation_prompt).text; }
+  std::string text(size_t n, bool add_generation_prompt) const {
+    return render(n, add_generation_prompt).text;
+  }
 
  private:
   const ChatTemplate& chat_;
@@ -106,8 +108,8 @@ size_t mark_size(std::string_view text, std::string_view eos);
 // The templates that a model has, or that are given for it.
 class ChatTemplates {
  public:
-  // `choice`: auto (the model's own; of its named ones tool_use for conversations with tools), the name of one
-  // that the model has, of a built-in one, or a file ending in .jinja. Throws Error naming `path`, the
+  // `choice`: auto (the model's own; of its named ones tool_use for conversations with tools), the name of
+  // one that the model has, of a built-in one, or a file ending in .jinja. Throws Error naming `path`, the
   // model's, or the file, with what could be chosen.
   ChatTemplates(std::string_view choice, const Tokenizer& tokenizer, std::string_view path,
                 const ChatSettings& settings);
@@ -121,7 +123,8 @@ class ChatTemplates {
 
 ChatTemplate::Tokens chat_tokens(const Tokenizer& tokenizer);
 // Of the built-in one of that name, else of the file. Throws Error naming it.
-ChatTemplate read_chat_template(const std::string& name, ChatTemplate::Tokens tokens, const ChatSettings& settings);
+ChatTemplate read_chat_template(const std::string& name, ChatTemplate::Tokens tokens,
+                                const ChatSettings& settings);
 // "chatml, llama3, …".
 std::string built_in_template_names();
 // The text of one of them; nullptr if there is none of that name.

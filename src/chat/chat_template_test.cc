@@ -27,8 +27,10 @@ TEST(ChatTemplate, KnowsTheMarksThatEndATurn) {
 }
 
 TEST(ChatTemplate, TellsWhatStandsAroundAReply) {
-  const ChatTemplate glm("glm", "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}"
-                         "{% if add_generation_prompt %}<|assistant|>{% endif %}", kTokens);
+  const ChatTemplate glm("glm",
+                         "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}"
+                         "{% if add_generation_prompt %}<|assistant|>{% endif %}",
+                         kTokens);
   EXPECT_EQ(glm.end_of_turn(), "<|user|>");
   EXPECT_EQ(glm.after_reply(), "");
   EXPECT_EQ(glm.generation_prompt(), "<|assistant|>");
@@ -54,18 +56,23 @@ TEST(ChatTemplate, ReplyThatBeginsGetsAQuestionWhereItIsRefused) {
 }
 
 TEST(ChatTemplate, ArgumentsAreATextForTemplatesThatTakeThemSo) {
-  const ChatTemplate chat("calls", "{% for m in messages %}{{ m.content + m.tool_calls[0].function.arguments }}{% endfor %}",
-                          kTokens);
+  const ChatTemplate chat(
+      "calls", "{% for m in messages %}{{ m.content + m.tool_calls[0].function.arguments }}{% endfor %}",
+      kTokens);
   const Conversation conversation = {
-      {{"assistant", "", false, {{"tool_calls", {{{"function", {{"name", "f"}, {"arguments", {{"n", 1}}}}}}}}}}}};
+      {{"assistant",
+        "",
+        false,
+        {{"tool_calls", {{{"function", {{"name", "f"}, {"arguments", {{"n", 1}}}}}}}}}}}};
   const ChatForm form = find_form(conversation, chat, false);
   EXPECT_TRUE(form.arguments_as_text);
   EXPECT_EQ(WrittenDown(conversation, chat, form).text(1, false), R"({"n":1})");
 }
 
 TEST(ChatTemplate, ContentIsAListOfPartsWhereItWouldBeLost) {
-  const ChatTemplate chat("parts", "{% for m in messages %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endfor %}",
-                          kTokens);
+  const ChatTemplate chat(
+      "parts", "{% for m in messages %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endfor %}",
+      kTokens);
   const Conversation conversation = {{{"user", "Hi"}}};
   EXPECT_TRUE(chat.takes_parts_only());
   EXPECT_EQ(WrittenDown(conversation, chat).text(1, false), "Hi");
@@ -87,7 +94,8 @@ TEST(ChatTemplates, AreTheModelsOwnNamedBuiltInOrAFile) {
   file.writer.set_strings("tokenizer.chat_templates", {"tool_use"});
   const Tokenizer tokenizer(file.open());
   const auto text = [&](std::string_view choice, const Conversation& conversation) {
-    return WrittenDown(conversation, ChatTemplates(choice, tokenizer, "m.gguf", {}).of(conversation)).text(1, true);
+    return WrittenDown(conversation, ChatTemplates(choice, tokenizer, "m.gguf", {}).of(conversation))
+        .text(1, true);
   };
   const Conversation hi = {{{"user", "Hi"}}};
   Conversation with_tools = hi;
@@ -97,7 +105,8 @@ TEST(ChatTemplates, AreTheModelsOwnNamedBuiltInOrAFile) {
   EXPECT_EQ(text("tool_use", hi), "tools");
   EXPECT_EQ(text("vicuna", hi), "USER: Hi ASSISTANT:");
   EXPECT_THAT(error_of([&] { text("none", hi); }),
-              testing::AllOf(HasSubstr("--chat-template: no template 'none'"), HasSubstr("tool_use"), HasSubstr("llama3")));
+              testing::AllOf(HasSubstr("--chat-template: no template 'none'"), HasSubstr("tool_use"),
+                             HasSubstr("llama3")));
   EXPECT_THAT(error_of([&] { text("none.jinja", hi); }), HasSubstr("none.jinja: cannot open"));
 }
 
@@ -115,7 +124,8 @@ TEST(ChatTemplates, OneThatCannotBeRunIsRefusedWithWhatItUses) {
   file.writer.set_string("tokenizer.chat_template", "\n{{ messages|shuffle }}");
   const Tokenizer tokenizer(file.open());
   EXPECT_THAT(error_of([&] { ChatTemplates("auto", tokenizer, "m.gguf", {}); }),
-              testing::AllOf(HasSubstr("m.gguf: tokenizer.chat_template"), HasSubstr("line 2"), HasSubstr("shuffle")));
+              testing::AllOf(HasSubstr("m.gguf: tokenizer.chat_template"), HasSubstr("line 2"),
+                             HasSubstr("shuffle")));
 }
 
 }  // namespace

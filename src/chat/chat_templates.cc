@@ -34,7 +34,8 @@ ChatTemplate::Tokens chat_tokens(const Tokenizer& tokenizer) {
           spelling(tokenizer.pad())};
 }
 
-ChatTemplate read_chat_template(const std::string& name, ChatTemplate::Tokens tokens, const ChatSettings& settings) {
+ChatTemplate read_chat_template(const std::string& name, ChatTemplate::Tokens tokens,
+                                const ChatSettings& settings) {
   const std::string_view* built_in = find_built_in_template(name);
   const MappedFile file = built_in ? MappedFile() : MappedFile(name);
   try {
@@ -50,8 +51,9 @@ ChatTemplates::ChatTemplates(std::string_view choice, const Tokenizer& tokenizer
   const auto of_model = [&](std::string_view name, std::string_view text) {
     const std::string shown = name.empty() ? "" : "." + printable(name);
     try {
-      return std::make_shared<const ChatTemplate>(name.empty() ? "the model's own" : "the model's " + printable(name),
-                                                  text, chat_tokens(tokenizer), settings);
+      return std::make_shared<const ChatTemplate>(
+          name.empty() ? "the model's own template" : "the model's template " + printable(name), text,
+          chat_tokens(tokenizer), settings);
     } catch (const Error& error) {
       fail("{}: tokenizer.chat_template{} cannot be run: {} (--chat-template takes another one)", path, shown,
            error.what());
@@ -62,14 +64,18 @@ ChatTemplates::ChatTemplates(std::string_view choice, const Tokenizer& tokenizer
     if (const auto tools = named.find("tool_use"); tools != named.end())
       with_tools_ = of_model("tool_use", tools->second);
     if (!plain_) {
-      fail("{}: the model has no chat template; say with --chat-template which it knows, by name or FILE.jinja. "
-           "Its vocabulary has the tokens of {}",
-           path, fitting_names(tokenizer));
+      fail(
+          "{}: the model has no chat template; say with --chat-template which it knows, by name or "
+          "FILE.jinja. "
+          "Its vocabulary has the tokens of {}",
+          path, fitting_names(tokenizer));
     }
   } else if (const auto found = named.find(choice); found != named.end()) {
     plain_ = of_model(choice, found->second);
-  } else if (find_built_in_template(choice) || ends_in_any_case(choice, ".jinja") || choice.find('/') != choice.npos) {
-    plain_ = std::make_shared<const ChatTemplate>(read_chat_template(std::string(choice), chat_tokens(tokenizer), settings));
+  } else if (find_built_in_template(choice) || ends_in_any_case(choice, ".jinja") ||
+             choice.find('/') != choice.npos) {
+    plain_ = std::make_shared<const ChatTemplate>(
+        read_chat_template(std::string(choice), chat_tokens(tokenizer), settings));
   } else {
     std::string own;
     for (const auto& [name, text] : named) own += printable(name) + ", ";

@@ -112,7 +112,8 @@ size_t Writer::begin_of_reply(size_t i, const std::string& text) const {
   // that both have.
   size_t begin = common_prefix(*prompt, text);
   const size_t least = std::min(begin, common_prefix(rendered(false).value_or(""), text));
-  while (begin > least && std::string_view(">] \t\n\r:").find(text[begin - 1]) == std::string_view::npos) --begin;
+  while (begin > least && std::string_view(">] \t\n\r:").find(text[begin - 1]) == std::string_view::npos)
+    --begin;
   return begin;
 }
 
@@ -171,13 +172,16 @@ size_t Writer::end_of_reply(size_t i, std::string& text, size_t begin) const {
 
 void Writer::expect_nothing_lost() const {
   const std::vector<ChatMessage>& messages = conversation_.messages;
-  const auto expect = [&](const std::string& text, const nlohmann::ordered_json& value, std::string_view what) {
+  const auto expect = [&](const std::string& text, const nlohmann::ordered_json& value,
+                          std::string_view what) {
     if (!value.is_string()) return;
     const auto& words = value.get_ref<const std::string&>();
     const size_t begin = std::min(words.find_first_not_of(kSpace), words.size());
-    const std::string_view trimmed = std::string_view(words).substr(begin, words.find_last_not_of(kSpace) + 1 - begin);
+    const std::string_view trimmed =
+        std::string_view(words).substr(begin, words.find_last_not_of(kSpace) + 1 - begin);
     const std::string quoted = nlohmann::ordered_json(trimmed).dump();  // as tojson puts it out
-    if (text.find(trimmed) == text.npos && text.find(std::string_view(quoted).substr(1, quoted.size() - 2)) == text.npos)
+    if (text.find(trimmed) == text.npos &&
+        text.find(std::string_view(quoted).substr(1, quoted.size() - 2)) == text.npos)
       fail("the chat template ({}) does not write {}", chat_.name(), what);
   };
   const std::string whole = written_.text(messages.size(), false);
@@ -259,8 +263,9 @@ TrainingText Writer::all() const {
     const size_t begin = common_prefix(i > 0 ? written_.text(i, false) : "", whole.text);
     const size_t end = common_prefix(written_.text(i + 1, false), whole.text);
     if (end < begin + messages[i].content.size()) {
-      fail("a message of weight 0 together with --train-on all: the template writes it otherwise once others "
-           "follow, so that it cannot be told apart");
+      fail(
+          "a message of weight 0 together with --train-on all: the template writes it otherwise once others "
+          "follow, so that it cannot be told apart");
     }
     if (begin > done) whole.trained.push_back({done, begin});
     done = end;

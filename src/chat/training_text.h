@@ -1,10 +1,10 @@
 // Conversations written down for training: the text, and what of it is trained on.
 //
-// Trained on is what the template puts out for an assistant's message when that is the last one: from where the
-// prompt for it ends (add_generation_prompt) to the token that ends the turn, which may be the first of the next
-// turn ("<|user|>" of GLM). Where the template has {% generation %} blocks, what these put out, and the token
-// that ends the turn. A template that writes a message otherwise once others follow (thoughts dropped) gives a
-// text for each reply, as the model will see it; else one text holds all.
+// Trained on is what the template puts out for an assistant's message when that is the last one: from where
+// the prompt for it ends (add_generation_prompt) to the token that ends the turn, which may be the first of
+// the next turn ("<|user|>" of GLM). Where the template has {% generation %} blocks, what these put out, and
+// the token that ends the turn. A template that writes a message otherwise once others follow (thoughts
+// dropped) gives a text for each reply, as the model will see it; else one text holds all.
 #pragma once
 
 #include <string>
@@ -28,8 +28,8 @@ struct TrainingTextOptions {
 };
 
 // The texts of a conversation, in the order of their last replies; none where nothing is trained on. Throws
-// jinja::TemplateError; Error where the template leaves something out that the conversation holds, or does not
-// tell which text a message that is context gave.
+// jinja::TemplateError; Error where the template leaves something out that the conversation holds, or does
+// not tell which text a message that is context gave.
 std::vector<TrainingText> training_texts(const Conversation& conversation, const ChatTemplate& chat,
                                          const ChatForm& form, const TrainingTextOptions& options,
                                          const Tokenizer& tokenizer);

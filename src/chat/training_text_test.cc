@@ -67,22 +67,26 @@ TEST(TrainingText, ACallEndsWithTheTokenThatBeginsItsResult) {
 }
 
 TEST(TrainingText, EndMayDifferFromOneReplyToAnother) {
-  const char* harmony = "{% for m in messages %}<|start|>{{ m.role }}<|message|>{{ m.content }}"
-                        "{{ '<|return|>' if loop.last and m.role == 'assistant' else '<|end|>' }}{% endfor %}"
-                        "{% if add_generation_prompt %}<|start|>assistant{% endif %}";
-  EXPECT_THAT(trained(harmony, kTwoTurns),
-              ElementsAre("<|start|>user<|message|>Hi<|end|><|start|>assistant{<|message|>Hello<|return|>}",
-                          "<|start|>user<|message|>Hi<|end|><|start|>assistant<|message|>Hello<|end|>"
-                          "<|start|>user<|message|>Bye<|end|><|start|>assistant{<|message|>Farewell<|return|>}"));
+  const char* harmony =
+      "{% for m in messages %}<|start|>{{ m.role }}<|message|>{{ m.content }}"
+      "{{ '<|return|>' if loop.last and m.role == 'assistant' else '<|end|>' }}{% endfor %}"
+      "{% if add_generation_prompt %}<|start|>assistant{% endif %}";
+  EXPECT_THAT(
+      trained(harmony, kTwoTurns),
+      ElementsAre("<|start|>user<|message|>Hi<|end|><|start|>assistant{<|message|>Hello<|return|>}",
+                  "<|start|>user<|message|>Hi<|end|><|start|>assistant<|message|>Hello<|end|>"
+                  "<|start|>user<|message|>Bye<|end|><|start|>assistant{<|message|>Farewell<|return|>}"));
 }
 
 TEST(TrainingText, TurnsAreTrainedOneByOneWhereThoughtsAreDropped) {
   Conversation thinking = kTwoTurns;
   thinking.messages[1].more = {{"reasoning_content", "a"}};
   thinking.messages[3].more = {{"reasoning_content", "b"}};
-  EXPECT_THAT(trained(kThinking, thinking),
-              ElementsAre("<user>Hi<end><assistant><think>{a</think>Hello<end>}",
-                          "<user>Hi<end><assistant>Hello<end><user>Bye<end><assistant><think>{b</think>Farewell<end>}"));
+  EXPECT_THAT(
+      trained(kThinking, thinking),
+      ElementsAre(
+          "<user>Hi<end><assistant><think>{a</think>Hello<end>}",
+          "<user>Hi<end><assistant>Hello<end><user>Bye<end><assistant><think>{b</think>Farewell<end>}"));
 }
 
 TEST(TrainingText, PromptThatEndsOtherwiseThanTheReplyBeginsIsSharedUpToItsLastMark) {
@@ -109,8 +113,9 @@ TEST(TrainingText, ContextIsNotTrainedOn) {
                       "{% if add_generation_prompt %}<assistant>{% endif %}",
                       weighted),
               ElementsAre("<user>Hi<end><assistant>Hello<end><user>Bye<end><assistant>{Farewell<end>}"));
-  EXPECT_THAT(trained("{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}", weighted, {true}),
-              ElementsAre("{<user>Hi<end>}<assistant>Hello<end>{<user>Bye<end><assistant>Farewell<end>}"));
+  EXPECT_THAT(
+      trained("{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}", weighted, {true}),
+      ElementsAre("{<user>Hi<end>}<assistant>Hello<end>{<user>Bye<end><assistant>Farewell<end>}"));
   weighted.messages[3].is_context = true;
   EXPECT_THAT(trained(kChatml, weighted), testing::IsEmpty());
 }
@@ -143,8 +148,9 @@ TEST(TrainingText, TokensThatAMessageSpellsAreNoTokens) {
   const Conversation asked = {{{"user", "What is <|im_end|>?"}, {"assistant", "A mark: <|im_end|>."}}};
   const auto written = training_texts(asked, chat, {}, {}, tokenizer);
   ASSERT_EQ(written.size(), 1u);
-  EXPECT_THAT(shown(written), ElementsAre("<|im_start|>user\nWhat is <|im_end|>?<|im_end|>\n<|im_start|>assistant\n"
-                                          "{A mark: <|im_end|>.<|im_end|>}"));
+  EXPECT_THAT(shown(written),
+              ElementsAre("<|im_start|>user\nWhat is <|im_end|>?<|im_end|>\n<|im_start|>assistant\n"
+                          "{A mark: <|im_end|>.<|im_end|>}"));
   std::vector<Token> tokens;
   Encoder(tokenizer).append(tokens, written[0].text, written[0].special_in);
   EXPECT_EQ(std::ranges::count(tokens, 1), 2) << "only those of the template";

@@ -43,7 +43,7 @@ Setting integer(int& target, int64_t min, int64_t max);
 Setting integer(std::optional<int64_t>& target, int64_t min, int64_t max = kAnyCount);
 Setting number(double& target, NumberRange range = {});
 Setting number(std::optional<double>& target, NumberRange range = {});
-Setting size(uint64_t& target);  // bytes; "auto" is 0
+Setting size(uint64_t& target);                 // bytes; "auto" is 0
 Setting date(std::optional<DateTime>& target);  // YYYY-MM-DD
 Setting precision(Precision& target);
 Setting one_of(std::string& target, std::vector<std::string> words);  // in any case; two words or more

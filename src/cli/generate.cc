@@ -49,8 +49,10 @@ FlagGroup sampling_flags(GenerateOptions& o, bool& chat) {
                built_in_template_names(),
            non_empty_text(o.chat_template)},
           {"--system", "TEXT", "", "the conversation's system message", text(o.system)},
-          {"--think", "", "", "the template's enable_thinking is true", choose(o.enable_thinking, std::optional(true))},
-          {"--no-think", "", "", "... false: the model is to answer at once", choose(o.enable_thinking, std::optional(false))},
+          {"--think", "", "", "the template's enable_thinking is true",
+           choose(o.enable_thinking, std::optional(true))},
+          {"--no-think", "", "", "... false: the model is to answer at once",
+           choose(o.enable_thinking, std::optional(false))},
           {"--date", "DATE", "", "YYYY-MM-DD, for templates that write it", date(o.date)},
       },
   };
@@ -59,7 +61,8 @@ FlagGroup sampling_flags(GenerateOptions& o, bool& chat) {
 // They would change nothing of a text that is continued as it stands; a config file may hold them.
 void refuse_chat_flags(const Given& given) {
   for (const char* name : {"--system", "--think", "--no-think", "--chat-template", "--date"}) {
-    if (given.source(name) == Source::command_line) throw UsageError(fmt::format("{}: only with --chat", name));
+    if (given.source(name) == Source::command_line)
+      throw UsageError(fmt::format("{}: only with --chat", name));
   }
 }
 

@@ -42,8 +42,8 @@ ordered_json read_variables(const std::string& path) {
   return variables;
 }
 
-// What would be trained on of the messages as they are in the file; nothing where the template cannot be asked for
-// their beginnings.
+// What would be trained on of the messages as they are in the file; nothing where the template cannot be
+// asked for their beginnings.
 std::vector<TrainingText> samples_of(const ChatTemplate& chat, const ordered_json& variables) {
   Conversation conversation;
   for (const ordered_json& message : variables.at("messages")) {
@@ -68,7 +68,8 @@ std::vector<TextRange> trained_in(const std::string& text, const std::vector<Tra
   for (const TrainingText& sample : samples) {
     for (TextRange range : sample.trained) {
       range.end = std::min(range.end, text.size());
-      if (range.begin < range.end && text.compare(0, range.end, sample.text, 0, range.end) == 0) ranges.push_back(range);
+      if (range.begin < range.end && text.compare(0, range.end, sample.text, 0, range.end) == 0)
+        ranges.push_back(range);
     }
   }
   std::ranges::sort(ranges, {}, &TextRange::begin);
@@ -107,7 +108,8 @@ int template_command(const std::vector<std::string>& args) {
   const CommandLine line = {
       "template",
       "(FILE.jinja | --model FILE) [--messages FILE.json] [flags]",
-      "What a chat template makes of a conversation. Without --messages a short one of its own is shown, and what "
+      "What a chat template makes of a conversation. Without --messages a short one of its own is shown, and "
+      "what "
       "would be trained on is coloured, or stands between {+ and +} where the output is no terminal.",
       {{"Template",
         {{"FILE", "FILE.jinja", "", "a file, or the name of a built-in one: " + built_in_template_names(),
@@ -122,7 +124,8 @@ int template_command(const std::vector<std::string>& args) {
           non_empty_text(messages)},
          {"--date", "DATE", "", "YYYY-MM-DD, for templates that write it", date(day)}}},
        {"Output",
-        {{"--json", "", "", R"(print {"text": ..., "trained": [[begin, end], ...]}, in bytes of the text, and the "samples" if several)",
+        {{"--json", "", "",
+          R"(print {"text": ..., "trained": [[begin, end], ...]}, in bytes of the text, and the "samples" if several)",
           turn(json)}}}}};
   const Given given = parse_flags(line, args);
   if (given.help) {
@@ -140,7 +143,8 @@ int template_command(const std::vector<std::string>& args) {
       variables[name] = otherwise;
       return std::string(otherwise);
     };
-    chat = read_chat_template(file, {token("bos_token", "<s>"), token("eos_token", "</s>"), "", ""}, settings);
+    chat =
+        read_chat_template(file, {token("bos_token", "<s>"), token("eos_token", "</s>"), "", ""}, settings);
   } else {
     const Tokenizer tokenizer(Gguf::open(model));
     Conversation asked;
@@ -161,7 +165,9 @@ int template_command(const std::vector<std::string>& args) {
   } else if (samples.size() < 2) {
     print_bytes(marked(text, trained_in(text, samples)) + "\n");
   } else {
-    print("Earlier replies are written otherwise than the last one, so each is trained on in a text of its own.\n");
+    print(
+        "Earlier replies are written otherwise than the last one, so each is trained on in a text of its "
+        "own.\n");
     for (const TrainingText& sample : samples) print_bytes("\n" + marked(sample.text, sample.trained) + "\n");
   }
   return 0;

@@ -37,8 +37,8 @@ struct Record {
   bool in_alpacas_words = false;     // by the built-in template `alpaca`, whatever the model's is
   // A chat that goes on and on: a long one becomes several samples.
   bool splits_between_turns = false;
-  std::string prompt, completion;    // without chat: texts; a text is a completion without a prompt
-  std::string only_with_all;         // why train_on_all alone can do what it asks for, "" if it does not
+  std::string prompt, completion;  // without chat: texts; a text is a completion without a prompt
+  std::string only_with_all;       // why train_on_all alone can do what it asks for, "" if it does not
   // Fields that were not read, printable, those of messages as "messages[].NAME".
   std::set<std::string> ignored;
 };
@@ -55,6 +55,5 @@ bool is_record_field(std::string_view name);
 std::string record_fields();
 // All forms in words, for messages.
 std::string record_forms();
-
 
 }  // namespace lora

@@ -9,11 +9,7 @@
 namespace lora {
 
 SampleEncoder::SampleEncoder(const Tokenizer& tokenizer, const TextOptions& options, Token bos, Token eos)
-    : tokenizer_(tokenizer),
-      options_(options),
-      bos_(bos),
-      eos_(eos),
-      encoder_(tokenizer) {}
+    : tokenizer_(tokenizer), options_(options), bos_(bos), eos_(eos), encoder_(tokenizer) {}
 
 void SampleEncoder::find_special(EncodedSamples& out, std::string_view text) const {
   Token& found = out.report.special_spelling;
@@ -87,9 +83,10 @@ int64_t SampleEncoder::n_tokens(const Conversation& conversation, const ChatTemp
 }
 
 // Each part is as many turns as find room in the context, behind the system message and the last
-// overlap_turns of the part before, which are read and not trained on again. A turn is a question with what is
-// said until the next one.
-void SampleEncoder::add_in_parts(EncodedSamples& out, const Conversation& conversation, const ChatTemplate& chat) {
+// overlap_turns of the part before, which are read and not trained on again. A turn is a question with what
+// is said until the next one.
+void SampleEncoder::add_in_parts(EncodedSamples& out, const Conversation& conversation,
+                                 const ChatTemplate& chat) {
   const std::vector<ChatMessage>& messages = conversation.messages;
   size_t n_head = 0;
   while (n_head < messages.size() && messages[n_head].role == "system") ++n_head;
@@ -167,8 +164,8 @@ void SampleEncoder::add_conversation(EncodedSamples& out, const Conversation& co
   report.n_user_first += form.user_first;
   if (texts.empty()) {
     const bool is_weighted = std::ranges::any_of(conversation.messages, &ChatMessage::is_context);
-    fail("nothing to train on: {}", is_weighted ? "all that the assistant says has weight 0"
-                                                : "the assistant says nothing");
+    fail("nothing to train on: {}",
+         is_weighted ? "all that the assistant says has weight 0" : "the assistant says nothing");
   }
   for (const ChatMessage& message : conversation.messages) find_special(out, message.content);
   int64_t least_before = std::numeric_limits<int64_t>::max(), n_kept = 0;
@@ -176,7 +173,8 @@ void SampleEncoder::add_conversation(EncodedSamples& out, const Conversation& co
     append(text);
     // A mark that is a token ends it by itself, also where the tokenizer does not know it as an end.
     const Token last = id_of(t_.back());
-    if (eos_ >= 0 && !tokenizer_.is_end(last) && tokenizer_.kind(last) != TokenKind::control) t_.push_back(eos_);
+    if (eos_ >= 0 && !tokenizer_.is_end(last) && tokenizer_.kind(last) != TokenKind::control)
+      t_.push_back(eos_);
     const int64_t before = n_before_trained();
     least_before = std::min(least_before, before);
     if (before >= options_.n_ctx || before == int64_t(t_.size())) {

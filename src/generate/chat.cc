@@ -13,7 +13,8 @@ namespace {
 std::vector<Token> end_tokens(const ChatTemplate& chat, const Tokenizer& tokenizer) {
   const std::string& end = chat.end_of_turn();
   const Token token = tokenizer.find(end.substr(std::min(end.find_first_not_of(" \n"), end.size())));
-  return token < 0 || tokenizer.kind(token) != TokenKind::control ? std::vector<Token>() : std::vector<Token>{token};
+  return token < 0 || tokenizer.kind(token) != TokenKind::control ? std::vector<Token>()
+                                                                  : std::vector<Token>{token};
 }
 
 }  // namespace
@@ -23,13 +24,15 @@ Chat::Chat(const GenerateOptions& options, const std::function<void(std::string_
       say_(say),
       session_(options, say),
       n_ctx_(context_of(options, session_.model)),
-      templates_(options.chat_template, session_.tokenizer, options.model,
-                 {options.enable_thinking ? nlohmann::ordered_json{{"enable_thinking", *options.enable_thinking}}
-                                          : nlohmann::ordered_json(),
-                  options.date.value_or(local_time())}),
+      templates_(
+          options.chat_template, session_.tokenizer, options.model,
+          {options.enable_thinking ? nlohmann::ordered_json{{"enable_thinking", *options.enable_thinking}}
+                                   : nlohmann::ordered_json(),
+           options.date.value_or(local_time())}),
       seed_(options.seed < 0 ? entropy_seed() : uint64_t(options.seed)),
       sampler_{options.sampler, seed_},
-      decoder_((warn_about_context(session_, n_ctx_, say), expect_decoder_memory(session_, n_ctx_), session_.model),
+      decoder_((warn_about_context(session_, n_ctx_, say), expect_decoder_memory(session_, n_ctx_),
+                session_.model),
                n_ctx_, kPromptBatch, session_.precision, session_.pool),
       end_tokens_(end_tokens(templates_.plain(), session_.tokenizer)) {
   for (const std::string& stop : templates_.plain().stops()) options_.stop.push_back(stop);
@@ -47,7 +50,8 @@ std::vector<Token> Chat::prompt() {
   std::vector<Token> tokens;
   Encoder(session_.tokenizer).append(tokens, written.text, written.special_in);
   const Token bos = session_.tokenizer.bos();
-  if (session_.tokenizer.add_bos() && (tokens.empty() || tokens[0] != bos)) tokens.insert(tokens.begin(), bos);
+  if (session_.tokenizer.add_bos() && (tokens.empty() || tokens[0] != bos))
+    tokens.insert(tokens.begin(), bos);
   return tokens;
 }
 

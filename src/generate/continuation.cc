@@ -17,7 +17,8 @@ std::string text_of(const Tokenizer& tokenizer, Token token, bool first) {
 }
 
 bool is_end(const DecodingState& state, const ContinueOptions& options, Token token) {
-  return state.tokenizer.is_end(token) || std::ranges::find(options.end_tokens, token) != options.end_tokens.end();
+  return state.tokenizer.is_end(token) ||
+         std::ranges::find(options.end_tokens, token) != options.end_tokens.end();
 }
 
 Token sample_next(const DecodingState& state, std::span<const float> logits, const ContinueOptions& options) {

@@ -44,14 +44,14 @@ struct GenerateOptions : ModelOptions {
   int64_t n_ctx = 0;       // tokens; 0: the model's training context, at most kMaxDefaultContext
   int64_t n_predict = -1;  // tokens; -1: until the model ends or the context is full
   SamplerOptions sampler;
-  int64_t seed = -1;                   // -1: random
-  std::vector<std::string> stop;       // generation ends before the first of these strings
-  bool ignore_eos = false;             // end tokens are never sampled
-  bool parse_special = true;           // control tokens spelled in the prompt are read as such
-  bool echo = true;                    // the prompt goes to on_text first
+  int64_t seed = -1;              // -1: random
+  std::vector<std::string> stop;  // generation ends before the first of these strings
+  bool ignore_eos = false;        // end tokens are never sampled
+  bool parse_special = true;      // control tokens spelled in the prompt are read as such
+  bool echo = true;               // the prompt goes to on_text first
   // Of a conversation.
-  std::string chat_template = "auto";  // auto: the model's own; a built-in one's name, a file
-  std::string system;                  // its system message, "" if it has none
+  std::string chat_template = "auto";   // auto: the model's own; a built-in one's name, a file
+  std::string system;                   // its system message, "" if it has none
   std::optional<bool> enable_thinking;  // unset: as the template has it
   std::optional<DateTime> date;         // of templates that write it; unset: today
 };

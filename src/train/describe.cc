@@ -1,4 +1,6 @@
 // What a run says before it begins.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <set>
 #include <tuple>
@@ -63,6 +65,28 @@ void append_chats(Lines& lines, const char* what, const std::string& whose, cons
   }
 }
 
+// How conversations were written down.
+void append_conversations(Lines& lines, const char* what, const DatasetReport& d) {
+  if (d.chat_templates.empty()) return;
+  lines.push_back(
+      fmt::format("{}: conversations are written by {}", what, fmt::join(d.chat_templates, ", ")));
+  if (d.n_system_in_user > 0) {
+    lines.push_back(fmt::format(
+        "{}: the template takes no system message: it stands at the head of the user's first one ({})", what,
+        count_of(d.n_system_in_user, "conversation")));
+  }
+  if (d.n_user_first > 0) {
+    lines.push_back(fmt::format(
+        "{}: the template refuses a conversation that a reply begins: \"{}\" stands before it as the "
+        "user's message ({})",
+        what, kNoQuestion, count_of(d.n_user_first, "conversation")));
+  }
+  if (d.n_split > 0) {
+    lines.push_back(fmt::format("{}: {} longer than --ctx became several samples, cut between turns", what,
+                                count_of(d.n_split, "chat")));
+  }
+}
+
 // `what`: "data" or "held out", read from so many files.
 void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, const DatasetReport& d,
                     size_t n_files, const Tokenizer& tokenizer) {
@@ -87,6 +111,7 @@ void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, co
     lines.push_back(fmt::format("{}: ignored fields, and in how many records: {}", what,
                                 with_counts(d.ignored_fields, d.ignored_more, "{} ({})")));
   }
+  append_conversations(lines, what, d);
   append_chats(lines, what, whose, o, d.tavern);
   if (d.n_window_files > 0) {
     lines.push_back(fmt::format(

@@ -22,17 +22,26 @@ TEST_F(TemplateCommand, ShowsAShortConversationWithWhatIsTrainedOn) {
   folder.write("t.jinja", kChatml);
   const RunResult run = folder.lora({"template", "t.jinja"});
   EXPECT_EQ(run.status, 0) << run.err;
-  EXPECT_THAT(run.out, HasSubstr("<|im_start|>assistant\n{+One half of the brain at a time.<|im_end|>+}\n<|im_start|>user"));
-  EXPECT_THAT(folder.lora({"template", "vicuna"}).out, HasSubstr("ASSISTANT:{+ One half of the brain at a time.</s>+}USER:"));
+  EXPECT_THAT(
+      run.out,
+      HasSubstr("<|im_start|>assistant\n{+One half of the brain at a time.<|im_end|>+}\n<|im_start|>user"));
+  EXPECT_THAT(folder.lora({"template", "vicuna"}).out,
+              HasSubstr("ASSISTANT:{+ One half of the brain at a time.</s>+}USER:"));
 }
 
 TEST_F(TemplateCommand, RendersTheVariablesOfAFileAndNothingElse) {
-  folder.write("t.jinja", "{{ bos_token }}{{ messages[0].content }}{{ tools|length }}{{ more }}{{ eos_token is defined }}"
-                          "{{ strftime_now('%d %b %Y') }}\n\n");
-  folder.write("m.json", R"({"messages": [{"role": "user", "content": "ü\u001b"}], "tools": [1, 2], "more": true, "bos_token": "<b>"})");
+  folder.write(
+      "t.jinja",
+      "{{ bos_token }}{{ messages[0].content }}{{ tools|length }}{{ more }}{{ eos_token is defined }}"
+      "{{ strftime_now('%d %b %Y') }}\n\n");
+  folder.write(
+      "m.json",
+      R"({"messages": [{"role": "user", "content": "ü\u001b"}], "tools": [1, 2], "more": true, "bos_token": "<b>"})");
   const RunResult run = folder.lora({"template", "t.jinja", "--messages", "m.json", "--date", "2026-11-28"});
   EXPECT_EQ(run.status, 0) << run.err;
-  EXPECT_EQ(run.out, "<b>ü\x1b" "2TrueFalse28 Nov 2026\n");
+  EXPECT_EQ(run.out,
+            "<b>ü\x1b"
+            "2TrueFalse28 Nov 2026\n");
 }
 
 TEST_F(TemplateCommand, JsonGivesTheBytesThatAreTrainedOn) {
@@ -61,7 +70,8 @@ TEST_F(TemplateCommand, ErrorsAreTheTemplatesWithItsLine) {
   folder.write("t.jinja", "\n{{ raise_exception('roles must alternate') }}");
   folder.write("bad.jinja", "a\nb\n{{ x|sparkle }}");
   folder.write("m.json", "{\"messages\": []}");
-  expect_error(folder.lora({"template", "t.jinja", "--messages", "m.json"}), 1, "t.jinja: line 2: roles must alternate");
+  expect_error(folder.lora({"template", "t.jinja", "--messages", "m.json"}), 1,
+               "t.jinja: line 2: roles must alternate");
   expect_error(folder.lora({"template", "bad.jinja"}), 1, "bad.jinja: line 3: ");
 }
 
@@ -70,9 +80,11 @@ TEST_F(TemplateCommand, RefusesWhatIsNoConversation) {
   folder.write("text.json", "\"Hello\"");
   folder.write("cut.json", "{\"messages\": [");
   folder.write("deep.json", std::string(3000, '['));
-  expect_error(folder.lora({"template", "t.jinja", "--messages", "text.json"}), 1, "text.json: expected an object with a list of messages");
+  expect_error(folder.lora({"template", "t.jinja", "--messages", "text.json"}), 1,
+               "text.json: expected an object with a list of messages");
   expect_error(folder.lora({"template", "t.jinja", "--messages", "cut.json"}), 1, "cut.json: no valid JSON");
-  expect_error(folder.lora({"template", "t.jinja", "--messages", "deep.json"}), 1, "deep.json: nests more than");
+  expect_error(folder.lora({"template", "t.jinja", "--messages", "deep.json"}), 1,
+               "deep.json: nests more than");
   expect_error(folder.lora({"template", "t.jinja", "--date", "2026-02-30"}), 2, "--date: expected a date");
   expect_error(folder.lora({"template"}), 2, "FILE: expected");
   expect_error(folder.lora({"template", "none.jinja"}), 1, "none.jinja: cannot open");
