@@ -50,6 +50,7 @@ class SampleEncoder {
   void drop_bos();
   void append_spans(const std::vector<RecordSpan>& spans);
   void count_cut(DatasetReport& report, int64_t n) const;
+  void count_text(DatasetReport& report, int64_t n) const;
   void keep(EncodedSamples& out, bool may_be_longer);
 
   const Tokenizer& tokenizer_;
