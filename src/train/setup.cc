@@ -8,6 +8,7 @@
 #include "base/printable.h"
 #include "base/random.h"
 #include "chat/chat_template.h"
+#include "train/cut_text.h"
 
 namespace lora {
 namespace {
@@ -55,12 +56,13 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
   settings.emplace_back("data", fmt::format("{:016x}", data.file_hash()));
   if (resumed) expect_fits(resumed_settings_, resume.path, settings);
 
-  const bool windows = (val_data ? *val_data : data).report().n_window_files > 0;
+  const int64_t n_ctx_train = model.config.n_ctx_train;
+  expect_whole(options, data.report(), "--train-data", n_ctx_train);
   if (val_data) {
-    held_out = all_samples(val_data->n_samples(), windows, options.n_ctx);
+    expect_whole(options, val_data->report(), "--val-data", n_ctx_train);
+    held_out = val_data->side_by_side();
   } else if (options.val_split > 0) {
-    SampleSplit split =
-        split_samples(data.n_samples(), options.val_split, state.seed, windows, options.n_ctx);
+    SampleSplit split = split_samples(data, options.val_split, state.seed, options.n_ctx);
     trained = std::move(split.trained);
     held_out = std::move(split.held_out);
   }
