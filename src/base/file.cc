@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <utility>
 
@@ -238,6 +239,34 @@ std::vector<std::string> files_in(const std::string& folder) {
   }
   std::sort(names.begin(), names.end());
   return names;
+}
+
+FilesBelow files_below(const std::string& folder) {
+  namespace fs = std::filesystem;
+  FilesBelow found;
+  std::vector<std::string> folders = {folder};
+  while (!folders.empty()) {
+    const std::string at = std::move(folders.back());
+    folders.pop_back();
+    std::error_code error, gone;
+    for (fs::directory_iterator entry(at, error); !error && entry != fs::directory_iterator();
+         entry.increment(error)) {
+      const std::string name = entry->path().filename(), path = at + (at.ends_with('/') ? "" : "/") + name;
+      const bool is_folder = entry->is_directory(gone);
+      if (name.starts_with('.')) {
+        ++found.n_hidden;
+      } else if (is_folder && !entry->is_symlink(gone)) {
+        folders.push_back(path);
+      } else if (!is_folder && (entry->is_regular_file(gone) || !entry->exists(gone))) {
+        found.files.push_back(path);  // a link to nothing is an error where it is read
+      } else {
+        ++found.n_others;
+      }
+    }
+    if (error) fail("{}: cannot read the folder: {}", at, error.message());
+  }
+  std::sort(found.files.begin(), found.files.end());
+  return found;
 }
 
 bool is_directory(const std::string& path) {

@@ -96,4 +96,13 @@ bool file_exists(const std::string& path);
 std::vector<std::string> files_in(const std::string& folder);
 bool is_directory(const std::string& path);
 
+// What lies below a folder, at any depth, in the order of the paths' bytes. Left out and counted are what is
+// hidden (.NAME), folders that are links, and what is neither file nor folder.
+struct FilesBelow {
+  std::vector<std::string> files;  // each with the folder before it
+  int64_t n_hidden = 0, n_others = 0;
+};
+// Error naming the folder that cannot be read.
+FilesBelow files_below(const std::string& folder);
+
 }  // namespace lora

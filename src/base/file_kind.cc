@@ -22,10 +22,21 @@ constexpr std::string_view kPacked = "a packed file; unpack it";
 constexpr std::string_view kOldModel =
     "a model file from before GGUF (ggml), which nothing reads any more; take it as GGUF";
 
+constexpr std::string_view kZip =
+    "a zip archive: PyTorch's, which lora convert reads as pytorch_model.bin, or a packed file";
+constexpr std::string_view kParquet =
+    "a Parquet table; Python makes records of it: "
+    "pandas.read_parquet(FILE).to_json('data.jsonl', orient='records', lines=True)";
+constexpr std::string_view kArrow =
+    "an Arrow table; Python makes records of it: datasets.Dataset.from_file(FILE).to_json('data.jsonl')";
+constexpr std::string_view kRichText = "a Rich Text document; save it as plain text";
+constexpr std::string_view kOldOffice = "a file of an Office program; save it as plain text, a table as .csv";
+
 struct Magic {
   std::string_view bytes;
   std::string_view kind;
   size_t at = 0;
+  bool may_be_text = true;  // there are texts that begin so, or zero bytes tell that it is none
 };
 constexpr Magic kMagics[] = {
     {"version https://git-lfs.github.com/spec/", kPointer},
@@ -38,24 +49,29 @@ constexpr Magic kMagics[] = {
     {"lmgg", kOldModel},
     {"fmgg", kOldModel},
     {"tjgg", kOldModel},
-    {"PK\x03\x04",
-     "a zip archive: PyTorch's, which lora convert reads as pytorch_model.bin, or a packed file"},
+    {"PK\x03\x04", kZip, 0, false},
     {"\x80\x02\x8a\x0al\xfc\x9c", "a file of PyTorch before 1.6; load and save it again with a newer one"},
-    {"\x1f\x8b", kPacked},
+    {"\x1f\x8b", kPacked, 0, false},
+    {"1AY&SY", kPacked, 4, false},
     {"BZh", kPacked},
     {"\xfd"
      "7zXZ",
-     kPacked},
-    {"7z\xbc\xaf\x27\x1c", kPacked},
-    {"\x28\xb5\x2f\xfd", kPacked},
+     kPacked, 0, false},
+    {"7z\xbc\xaf\x27\x1c", kPacked, 0, false},
+    {"\x28\xb5\x2f\xfd", kPacked, 0, false},
+    {"Rar!\x1a\x07", kPacked, 0, false},
     {"Rar!", kPacked},
+    {"ARROW1\0"sv, kArrow, 0, false},
+    {"{\\rtf", kRichText, 0, false},
+    {"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", kOldOffice, 0, false},
+    {"SQLite format 3\0"sv, "a database of SQLite; export its table as .csv", 0, false},
     {"ustar", kPacked, 257},
     {"\x89HDF\r\n", "an HDF5 file (Keras), which is not supported; take the model's safetensors"},
     {"TFL3", "a TensorFlow Lite model, which is not supported; take the model's safetensors", 4},
-    {"\x93NUMPY", "a NumPy array"},
-    {"%PDF-", "a PDF"},
-    {"\x89PNG", "a picture"},
-    {"\xff\xd8\xff", "a picture"},
+    {"\x93NUMPY", "a NumPy array", 0, false},
+    {"%PDF-", "a PDF; pdftotext makes a text of it", 0, false},
+    {"\x89PNG", "a picture", 0, false},
+    {"\xff\xd8\xff", "a picture", 0, false},
     {"\x7f"
      "ELF",
      "a program"},
@@ -85,6 +101,33 @@ bool is_safetensors(std::string_view text) {
   return header_bytes <= text.size() - 8;
 }
 
+// Such a file has its name at both ends.
+bool is_parquet(std::string_view text) {
+  return text.size() > 8 && text.starts_with("PAR1") && text.ends_with("PAR1");
+}
+
+// As a stream, which is how datasets are kept: a mark and the length of the schema.
+bool is_arrow_stream(std::string_view text) {
+  return text.size() > 8 && text.starts_with("\xff\xff\xff\xff") && text[7] == 0;
+}
+
+// What documents and tables call their parts, which a zip archive holds in clear.
+std::string_view zip_kind(std::string_view text) {
+  constexpr size_t kSearched = 64 << 10;  // its list of names stands at the end
+  const std::string_view head = text.substr(0, 4096),
+                         tail = text.substr(text.size() - std::min(text.size(), kSearched));
+  const auto holds = [&](std::string_view name) {
+    return head.find(name) != head.npos || tail.find(name) != tail.npos;
+  };
+  if (holds("xl/workbook")) return "an Excel workbook; save its sheet as .csv, in UTF-8";
+  if (holds("word/document")) return "a Word document; save it as plain text, in UTF-8";
+  if (holds("mimetypeapplication/epub+zip"))
+    return "an e-book (EPUB); save it as plain text (pandoc, Calibre)";
+  if (holds("mimetypeapplication/vnd.oasis"))
+    return "an OpenDocument file; save it as plain text, a table as .csv, in UTF-8";
+  return "a zip archive; unpack it";
+}
+
 bool is_onnx(std::string_view text) {
   const std::string_view head = text.substr(0, 64);
   return text.starts_with('\x08') && (head.find("onnx") != head.npos || head.find("pytorch") != head.npos);
@@ -98,6 +141,8 @@ std::string_view file_kind(std::span<const std::byte> bytes) {
   for (const Magic& magic : kMagics) {
     if (text.size() > magic.at && text.substr(magic.at).starts_with(magic.bytes)) return magic.kind;
   }
+  if (is_parquet(text)) return kParquet;
+  if (is_arrow_stream(text)) return kArrow;
   if (is_web_page(text)) return kWebPage;
   if (is_safetensors(text)) {
     return "a safetensors file; lora convert makes a GGUF of a model's folder, lora convert-lora of a LoRA's";
@@ -113,6 +158,17 @@ std::string_view file_kind(std::span<const std::byte> bytes) {
 void refuse_known_kind(std::span<const std::byte> bytes, const std::string& path, std::string_view wanted) {
   const std::string_view kind = file_kind(bytes);
   if (!kind.empty()) fail("{}: not {}: it is {}", path, wanted, kind);
+}
+
+void refuse_no_text(std::string_view text, const std::string& path) {
+  const auto refuse = [&](std::string_view kind) { fail("{}: not a text: it is {}", path, kind); };
+  if (is_lfs_pointer(text)) refuse(kPointer);
+  if (is_parquet(text)) refuse(kParquet);
+  if (is_arrow_stream(text)) refuse(kArrow);
+  for (const Magic& magic : kMagics) {
+    if (!magic.may_be_text && text.size() > magic.at && text.substr(magic.at).starts_with(magic.bytes))
+      refuse(magic.kind == kZip ? zip_kind(text) : magic.kind);
+  }
 }
 
 bool is_lfs_pointer(std::string_view text) {

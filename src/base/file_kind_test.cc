@@ -39,6 +39,42 @@ TEST(FileKind, NamesWhatPeopleHaveInsteadOfAModel) {
   }
 }
 
+// What people have instead of a text, each with the way to one; a text that begins alike is a text.
+TEST(FileKind, WhatIsNoTextSaysTheWayToOne) {
+  const std::string zip = std::string("PK\x03\x04", 4);
+  const struct {
+    std::string bytes, word;
+  } files[] = {
+      {"PAR1 columns PAR1", "Parquet table; Python makes records of it"},
+      {std::string("ARROW1\0\0...", 11), "Arrow table"},
+      {std::string("\xff\xff\xff\xff\x10\x01\0\0schema", 14), "Arrow table"},
+      {zip + "....[Content_Types].xml" + std::string(99999, '.') + "xl/workbook.xml",
+       "Excel workbook; save its sheet as"},
+      {zip + "....[Content_Types].xml....word/document.xml", "Word document"},
+      {zip + "....mimetypeapplication/epub+zip", "e-book"},
+      {zip + "....mimetypeapplication/vnd.oasis.opendocument.text", "OpenDocument"},
+      {zip + "....train.jsonl", "a zip archive; unpack it"},
+      {"\x1f\x8b\x08", "packed file; unpack it"},
+      {"\x28\xb5\x2f\xfd", "packed file; unpack it"},
+      {"%PDF-1.7", "pdftotext"},
+      {"{\\rtf1", "plain text"},
+      {"version https://git-lfs.github.com/spec/v1", "git lfs pull"},
+  };
+  for (const auto& [bytes, word] : files) {
+    try {
+      refuse_no_text(bytes, "a.txt");
+      ADD_FAILURE() << word;
+    } catch (const Error& e) {
+      EXPECT_EQ(std::string(e.what()).find("a.txt: not a text: it is "), 0u) << e.what();
+      EXPECT_NE(std::string(e.what()).find(word), std::string::npos) << e.what();
+    }
+  }
+  for (const char* text : {"", "P", "PAR1 was the first.", "BZhou wrote:", "Rar! cried he.",
+                           "GGUF is a format.", "<html>a page</html>", "Access to model"}) {
+    EXPECT_NO_THROW(refuse_no_text(text, "a.txt")) << text;
+  }
+}
+
 TEST(FileKind, KnowsNothingOfOtherFiles) {
   EXPECT_EQ(kind_of("Call me Ishmael."), "");
   EXPECT_EQ(kind_of("{\"architectures\": []}"), "");

@@ -11,6 +11,12 @@ std::optional<uint64_t> file_bytes(const std::string& path) {
   return uint64_t(st.st_size);
 }
 
+std::optional<std::pair<uint64_t, uint64_t>> file_identity(const std::string& path) {
+  struct stat st;
+  if (::stat(path.c_str(), &st) != 0) return std::nullopt;
+  return std::pair{uint64_t(st.st_dev), uint64_t(st.st_ino)};
+}
+
 void remove_file(const std::string& path) noexcept {
   ::unlink(path.c_str());
 }

@@ -4,11 +4,15 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace lora {
 
 // Of a regular file, through links; nullopt where there is none.
 std::optional<uint64_t> file_bytes(const std::string& path);
+
+// The file's own number, the same under all of its names; nullopt where there is none.
+std::optional<std::pair<uint64_t, uint64_t>> file_identity(const std::string& path);
 
 // If it is there and that is allowed; says nothing else, so that it can be used while an error is on its way.
 void remove_file(const std::string& path) noexcept;

@@ -122,6 +122,8 @@ class ChatTemplates {
 };
 
 ChatTemplate::Tokens chat_tokens(const Tokenizer& tokenizer);
+// Whether a choice that is no name of a template is a file's: it ends in .jinja or has a folder.
+bool is_template_file(std::string_view choice);
 // Of the built-in one of that name, else of the file. Throws Error naming it.
 ChatTemplate read_chat_template(const std::string& name, ChatTemplate::Tokens tokens,
                                 const ChatSettings& settings);

@@ -34,6 +34,10 @@ ChatTemplate::Tokens chat_tokens(const Tokenizer& tokenizer) {
           spelling(tokenizer.pad())};
 }
 
+bool is_template_file(std::string_view choice) {
+  return ends_in_any_case(choice, ".jinja") || choice.find('/') != choice.npos;
+}
+
 ChatTemplate read_chat_template(const std::string& name, ChatTemplate::Tokens tokens,
                                 const ChatSettings& settings) {
   const std::string_view* built_in = find_built_in_template(name);
@@ -72,8 +76,7 @@ ChatTemplates::ChatTemplates(std::string_view choice, const Tokenizer& tokenizer
     }
   } else if (const auto found = named.find(choice); found != named.end()) {
     plain_ = of_model(choice, found->second);
-  } else if (find_built_in_template(choice) || ends_in_any_case(choice, ".jinja") ||
-             choice.find('/') != choice.npos) {
+  } else if (find_built_in_template(choice) || is_template_file(choice)) {
     plain_ = std::make_shared<const ChatTemplate>(
         read_chat_template(std::string(choice), chat_tokens(tokenizer), settings));
   } else {

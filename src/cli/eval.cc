@@ -4,50 +4,95 @@
 
 #include "base/signals.h"
 #include "cli/commands.h"
+#include "cli/finetune_flags.h"
 #include "cli/help.h"
 #include "cli/model_flags.h"
 #include "cli/progress.h"
 #include "cli/put.h"
-#include "generate/evaluate.h"
+#include "cli/show_samples.h"
+#include "train/evaluate_samples.h"
 
 namespace lora::cli {
 
+namespace {
+
+// finetune's flags about samples, but for the context's, which is the model's here; and the batch, on which
+// the last digits depend where products are in bf16.
+FlagGroup evaluated_sample_flags(FinetuneOptions& options) {
+  FlagGroup group = sample_text_flags(options);
+  group.title = "Samples of training data";
+  std::erase_if(group.flags, [](const Flag& flag) { return main_name(flag) == "--ctx"; });
+  for (const char* name : {"--parse-special", "--batch"}) group.flags.push_back(finetune_flag(options, name));
+  return group;
+}
+
+SamplesLoss evaluate_data(const EvalOptions& model, FinetuneOptions& data, const Given& given) {
+  if (given.source("--ctx-size") != Source::nowhere) data.n_ctx = model.n_ctx;
+  expect_consistent(data);
+  catch_stop_signals();
+  Progress progress;
+  for (const char* flag : {"--fill-with-next-samples", "--plain-fill", "--force-reshuffle", "--no-shuffle"}) {
+    if (given.source(flag) == Source::command_line)
+      progress.say(fmt::format("note: {} changes nothing: each sample is evaluated by itself", flag));
+  }
+  return evaluate_samples(model, data, progress.eval_events());
+}
+
+EvalResult evaluate_text(EvalOptions& options, const TextSource& source, const Given& given) {
+  options.text = read_text(source, given, LineEnds::unix);
+  catch_stop_signals();
+  Progress progress;
+  return evaluate(options, progress.eval_events());
+}
+
+}  // namespace
+
 int eval_command(const std::vector<std::string>& args) {
   EvalOptions options;
+  FinetuneOptions training;
   TextSource source;
   bool json = false;
+  const FlagGroup sample_group = evaluated_sample_flags(training);
   const CommandLine line = {
       "eval",
-      "--model FILE --file FILE [--lora FILE]... [flags]",
-      "Mean negative log-likelihood per token and perplexity of a text, over consecutive windows.",
+      "--model FILE (--file FILE | --train-data FILE...) [--lora FILE]... [flags]",
+      "Mean negative log-likelihood per token and perplexity of a text, over consecutive windows. With "
+      "--train-data of samples, as the held-out loss of finetune with the same flags.",
       {text_flags(source),
-       model_flags(options, options.n_ctx, 2, ""),
-       {"Output", {{"--json", "", "", R"(print {"nll", "perplexity", "tokens"})", turn(json)}}}}};
+       model_flags(options, options.n_ctx, 2,
+                   fmt::format("{}; of --train-data {}", options.n_ctx, training.n_ctx)),
+       {"Output",
+        {{"--json", "", "", R"(print {"nll", "perplexity", "tokens"}, of --train-data "samples" too)",
+          turn(json)}}},
+       sample_group}};
   const Given given = parse_flags(line, args);
   if (given.help) {
     print(help_page(line));
     return 0;
   }
-  options.text = read_text(source, given, LineEnds::unix);
-  catch_stop_signals();
-
-  EvalResult result;
-  {
-    Progress progress;
-    result = evaluate(options, progress.eval_events());
+  SamplesLoss loss;
+  const bool of_samples = wants_samples(given);
+  if (of_samples) {
+    loss = evaluate_data(options, training, given);
+  } else {
+    refuse_flags(sample_group.flags, given, "only with --train-data");
+    loss.result = evaluate_text(options, source, given);
   }
+  const EvalResult& result = loss.result;
   if (result.stopped && stop_signal() != 0) {
     put(stderr, fmt::format("stopped after {} tokens: nll {:.6f} perplexity {:.6f}\n", result.tokens,
                             result.nll, result.perplexity));
     return 128 + stop_signal();
   }
   if (json) {
-    const nlohmann::ordered_json figures = {
+    nlohmann::ordered_json figures = {
         {"nll", result.nll}, {"perplexity", result.perplexity}, {"tokens", result.tokens}};
+    if (of_samples) figures["samples"] = loss.samples;
     print_json(figures.dump() + "\n");
   } else {
     print(fmt::format("nll        {:.6f}\nperplexity {:.6f}\ntokens     {}\n", result.nll, result.perplexity,
                       result.tokens));
+    if (of_samples) print(fmt::format("samples    {}\n", loss.samples));
   }
   return 0;
 }

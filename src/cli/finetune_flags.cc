@@ -38,8 +38,9 @@ FlagGroup file_flags(FinetuneOptions& o) {
       {
           {"-m,--model-base,--model", "FILE", "", "base model GGUF, any supported tensor type",
            non_empty_text(o.model_base), true},
-          {"--train-data", "FILE", "", "text, or records (.jsonl, .json, .csv) to train on; may be repeated",
-           texts(o.train_data)},
+          {"--train-data", "FILE...", "",
+           "text, or records (.jsonl, .json, .csv) to train on: files, and folders of them; may be repeated",
+           files(o.train_data)},
           {"--checkpoint-in", "FILE", "",
            "checkpoint to resume from; without the flag, or where FILE is missing, the latest of "
            "--checkpoint-out; "
@@ -189,7 +190,8 @@ FlagGroup evaluation_flags(FinetuneOptions& o) {
   return {
       "Held-out evaluation",
       {
-          {"--val-data", "FILE", "", "text that is not trained on; may be repeated", texts(o.val_data)},
+          {"--val-data", "FILE...", "", "text that is not trained on: files and folders; may be repeated",
+           files(o.val_data)},
           {"--val-split", "F", "", "part of the samples that is held out, drawn with the seed",
            number(o.val_split, kBelowOne)},
           {"--eval-every", "N", "iterations", "between two evaluations; 0: at the end only",
@@ -208,6 +210,14 @@ FlagGroup sample_flags(FinetuneOptions& o) {
       {
           {"--sample-start", "STR", "", "samples begin after each occurrence; '': at every token",
            text(o.sample_start).or_else("''")},
+          {"--window", "N", "tokens",
+           "in place of --sample-start: consecutive samples of N tokens, so that an epoch reads the text "
+           "once; "
+           "0: as long as --ctx",
+           integer(o.window, 0)},
+          {"--allow-cut", "", "",
+           "a --sample-start that does not occur, or most of a text cut off at --ctx, is no error",
+           turn(o.allow_cut)},
           {"--escape", "", "", R"(read \n \r \t \' \" \\ in --sample-start)", turn(o.escape)},
           {"--include-sample-start", "", "", "the pattern is part of the sample",
            turn(o.include_sample_start)},

@@ -94,6 +94,12 @@ Setting texts(std::vector<std::string>& target) {
           [&target] { return fmt::format("{}", fmt::join(target, ", ")); }, 1, true};
 }
 
+Setting files(std::vector<std::string>& target) {
+  Setting setting = texts(target);
+  setting.several = true;
+  return setting;
+}
+
 Setting integer(int64_t& target, int64_t min, int64_t max) {
   return {[&target, min, max](const Values& v) { target = parse_integer(v.at(0), min, max); },
           [&target] { return fmt::format("{}", target); }};

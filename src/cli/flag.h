@@ -28,6 +28,7 @@ struct Setting {
   std::string default_text{};  // shown by --help in place of show()
   // The occurrences, each with its n_values, that one value stands for; none if it is no such short form.
   std::function<std::vector<std::vector<std::string>>(const std::string&)> in_one{};
+  bool several = false;  // each value up to the next flag is an occurrence of this one
 
   // The default in words, for values like "0: automatic".
   Setting or_else(std::string words) const;
@@ -38,6 +39,7 @@ Setting text(std::optional<std::string>& target);
 Setting non_empty_text(std::string& target);
 Setting texts(
     std::vector<std::string>& target);  // may be repeated; the first occurrence replaces the default
+Setting files(std::vector<std::string>& target);  // the same, and as many as stand behind one another
 Setting integer(int64_t& target, int64_t min, int64_t max = kAnyCount);
 Setting integer(int& target, int64_t min, int64_t max);
 Setting integer(std::optional<int64_t>& target, int64_t min, int64_t max = kAnyCount);

@@ -1,5 +1,9 @@
 #include "cli/model_flags.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "data/text_file.h"
 
 namespace lora::cli {
@@ -43,6 +47,24 @@ FlagGroup text_flags(TextSource& source) {
   return {"Text",
           {{"-p,--prompt", "TEXT", "", "the text", text(source.prompt)},
            {"-f,--file", "FILE", "", "a file that holds the text", text(source.file)}}};
+}
+
+bool wants_samples(const Given& given) {
+  const Source text = std::max(given.source("--prompt"), given.source("--file"));
+  const Source data = given.source("--train-data");
+  if (text == Source::nowhere && data == Source::nowhere) {
+    throw UsageError("--prompt: required, or --file or --train-data");
+  }
+  if (text == data) throw UsageError("--train-data: not together with --prompt or --file");
+  return data > text;
+}
+
+void refuse_flags(const std::vector<Flag>& flags, const Given& given, const char* why) {
+  for (const Flag& flag : flags) {
+    if (given.source(main_name(flag)) == Source::command_line) {
+      throw UsageError(fmt::format("{}: {}", main_name(flag), why));
+    }
+  }
 }
 
 std::string read_text(const TextSource& source, const Given& given, LineEnds line_ends) {

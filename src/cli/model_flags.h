@@ -24,6 +24,12 @@ struct TextSource {
   std::string prompt, file;
 };
 FlagGroup text_flags(TextSource& source);
+// Whether the samples of --train-data are asked for, and not the text of -p or -f. Throws UsageError for
+// neither or both.
+bool wants_samples(const Given& given);
+// Throws UsageError "FLAG: WHY" for one on the command line: flags that change nothing of what is asked for
+// are a misunderstanding. A config file may hold both kinds.
+void refuse_flags(const std::vector<Flag>& flags, const Given& given, const char* why);
 enum class LineEnds {
   as_they_are,  // to show how a text is read
   unix,         // as in training: "\r\n" as "\n", no byte order mark

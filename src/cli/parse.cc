@@ -40,7 +40,8 @@ CLI::Option* add_option(CLI::App& app, const Flag& flag, const Values& all_names
   const std::string names = fmt::format("{}", fmt::join(all_names, ","));
   if (s.n_values == 0 && !s.ignores_value) return app.add_flag(names);
   CLI::Option* option = app.add_option(names, CLI::callback_t([](const CLI::results_t&) { return true; }));
-  const bool is_list = s.repeatable && !flag.names.starts_with("-");  // positional arguments, one or more
+  // Positional arguments, one or more, and flags that take all that follow.
+  const bool is_list = s.several || (s.repeatable && !flag.names.starts_with("-"));
   option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(is_list);
   if (s.ignores_value) return option->type_size(1)->expected(0, 1);
   return option->type_size(s.n_values)->expected(1);

@@ -101,6 +101,22 @@ TEST(ParseFlags, RepeatedFileReplacesTheDefaultAndAdds) {
   EXPECT_THAT(f.options.train_data, ElementsAre("a.txt", "[b].txt"));
 }
 
+// As a shell hands on *.txt.
+TEST(ParseFlags, FilesGoOnToTheNextFlag) {
+  Finetune f;
+  f.parse({"--train-data", "a.txt", "b.jsonl", "c", "--ctx", "7", "--val-data=d", "e", "--train-data", "f",
+           "-b", "3"});
+  EXPECT_THAT(f.options.train_data, ElementsAre("a.txt", "b.jsonl", "c", "f"));
+  EXPECT_THAT(f.options.val_data, ElementsAre("d", "e"));
+  EXPECT_EQ(f.options.n_ctx, 7);
+  EXPECT_EQ(f.options.n_batch, 3);
+  Finetune g;
+  g.parse({"--data", "a", "b"});
+  EXPECT_THAT(g.options.train_data, ElementsAre("a", "b"));
+  EXPECT_THROW(Finetune().parse({"--train-data"}), UsageError);
+  EXPECT_THROW(Finetune().parse({"--ctx", "7", "b.txt"}), UsageError);
+}
+
 TEST(ParseFlags, LastOccurrenceWins) {
   Finetune f;
   f.parse({"--ctx", "5", "--ctx", "6", "--no-separate-with-eos", "--separate-with-eos", "--use-checkpointing",

@@ -6,37 +6,19 @@
 #include "base/printable.h"
 #include "base/terminal.h"
 #include "cli/commands.h"
+#include "cli/finetune_flags.h"
 #include "cli/help.h"
 #include "cli/model_flags.h"
 #include "cli/put.h"
 #include "cli/show_samples.h"
 #include "gguf/gguf.h"
 #include "tokenizer/tokenizer.h"
+#include "train/run.h"
 #include "train/setup.h"
 
 namespace lora::cli {
 
 namespace {
-
-// Flags that change nothing of what is asked for are a misunderstanding; a config file may hold both kinds.
-void refuse(const std::vector<Flag>& flags, const Given& given, const char* why) {
-  for (const Flag& flag : flags) {
-    if (given.source(main_name(flag)) == Source::command_line) {
-      throw UsageError(fmt::format("{}: {}", main_name(flag), why));
-    }
-  }
-}
-
-// Whether the samples of --train-data are asked for, and not the tokens of -p or -f.
-bool wants_samples(const Given& given) {
-  const Source text = std::max(given.source("--prompt"), given.source("--file"));
-  const Source data = given.source("--train-data");
-  if (text == Source::nowhere && data == Source::nowhere) {
-    throw UsageError("--prompt: required, or --file or --train-data");
-  }
-  if (text == data) throw UsageError("--train-data: not together with --prompt or --file");
-  return data > text;
-}
 
 // Prints bit by bit: a line per token takes many times the memory of a long text.
 class Printer {
@@ -117,7 +99,7 @@ int tokenize_command(const std::vector<std::string>& args) {
                                 turn(pieces)});
   const CommandLine line = {
       "tokenize",
-      "--model FILE (--prompt TEXT | --file FILE | --train-data FILE) [flags]",
+      "--model FILE (--prompt TEXT | --file FILE | --train-data FILE...) [flags]",
       "Token ids and pieces of a text, a line each. With --train-data the first samples as finetune trains "
       "them; what is trained on is coloured, or stands between {+ and +} where the output is no terminal.",
       {text_flags(source),
@@ -136,14 +118,20 @@ int tokenize_command(const std::vector<std::string>& args) {
     return 0;
   }
   if (wants_samples(given)) {
-    refuse({no_bos}, given, "of a text alone; for samples there is --no-separate-with-bos");
+    refuse_flags({no_bos}, given, "of a text alone; for samples there is --no-separate-with-bos");
+    expect_consistent(training);
+    training = with_data_files(training, [](std::string_view text) { say(stderr, text); });
     const Tokenizer tokenizer(Gguf::open(model));
     const Dataset data = read_samples(training, tokenizer);
     print_samples(tokenizer, data, first_samples(data, training, n_samples), json, pieces);
-    for (const std::string& text : describe_samples(training, data.report(), tokenizer)) say(stderr, text);
+    std::vector<std::string> facts = describe_samples(training, data.report(), tokenizer);
+    facts.push_back(describe_windows(training, data.report()));
+    for (const std::string& text : facts) {
+      if (!text.empty()) say(stderr, text);
+    }
     return 0;
   }
-  refuse(sample_group.flags, given, "only with --train-data");
+  refuse_flags(sample_group.flags, given, "only with --train-data");
   const std::string text = read_text(source, given, LineEnds::as_they_are);
   const Tokenizer tokenizer(Gguf::open(model));
   print_tokens(tokenizer,

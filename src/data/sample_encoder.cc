@@ -27,16 +27,16 @@ void SampleEncoder::add_tokens(EncodedSamples& out, std::vector<Token>& tokens) 
   t_.swap(tokens);
   drop_bos();
   if (eos_ >= 0) t_.push_back(eos_);
+  count_text(out.report, int64_t(t_.size()));
   keep(out, false);
 }
 
 void SampleEncoder::add_start_of(EncodedSamples& out, std::string_view text, size_t n_own) {
-  if (n_own > size_t(options_.n_ctx)) {  // else it has no more tokens either
-    t_.clear();
-    encoder_.append(t_, text.substr(0, n_own), options_.parse_special);
-    drop_bos();
-    count_cut(out.report, int64_t(t_.size()));
-  }
+  t_.clear();
+  encoder_.append(t_, text.substr(0, n_own), options_.parse_special);
+  drop_bos();
+  count_cut(out.report, int64_t(t_.size()));
+  count_text(out.report, int64_t(t_.size()));
   // Where the text ends may change the tokens before it, but not those so far before it.
   constexpr size_t margin = 64;
   const size_t wanted = size_t(options_.n_ctx) + margin;
@@ -243,6 +243,12 @@ void SampleEncoder::drop_bos() {
 void SampleEncoder::count_cut(DatasetReport& report, int64_t n) const {
   report.n_cut += n > options_.n_ctx;
   report.n_lost += std::max<int64_t>(0, n - options_.n_ctx);
+}
+
+void SampleEncoder::count_text(DatasetReport& report, int64_t n) const {
+  report.text_tokens += n;
+  report.text_lost += std::max<int64_t>(0, n - options_.n_ctx);
+  report.text_longest = std::max(report.text_longest, n);
 }
 
 // Adds the sample at hand, its EOS included.

@@ -63,6 +63,7 @@ class SampleEncoder {
   int64_t n_tokens(const Conversation& conversation, const ChatTemplate& chat);
   int64_t n_before_trained() const;
   void count_cut(DatasetReport& report, int64_t n) const;
+  void count_text(DatasetReport& report, int64_t n) const;
   void keep(EncodedSamples& out, bool may_be_longer);
 
   const Tokenizer& tokenizer_;

@@ -24,6 +24,7 @@ struct TextOptions {
   bool separate_with_eos = true;      // where the model has EOS and the sample leaves room for it
   bool parse_special = false;         // read the spelling of special tokens in the text as such
   int64_t n_ctx = 128;                // tokens of a sample at most
+  int64_t window = 0;  // without sample_start: consecutive windows of so many tokens; 0: one at every token
 
   // Of records.
   bool train_on_all = false;           // prompts and users' messages too
@@ -62,6 +63,11 @@ struct DatasetReport {
   std::string like_records;  // first text that begins with a JSON object, empty if none
   // Files that are records, texts whose every token begins a sample, and texts in which the pattern is not.
   int64_t n_record_files = 0, n_window_files = 0, n_uncut_files = 0;
+  std::string first_uncut;    // of those in which the pattern is not, empty if none
+  int64_t uncut_tokens = 0;   // its one sample before cutting
+  int64_t n_consecutive = 0;  // samples that are consecutive windows
+  // Of samples cut at the pattern, EOS as in n_cut: tokens before cutting, those cut off, the longest sample.
+  int64_t text_tokens = 0, text_lost = 0, text_longest = 0;
   // A control token whose spelling stands in the text but is not read as such (parse_special is
   // off), -1 if there is none.
   Token special_spelling = -1;

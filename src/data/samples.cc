@@ -23,6 +23,9 @@ void add_report(DatasetReport& sum, const DatasetReport& part) {
   sum.n_cut += part.n_cut;
   sum.n_lost += part.n_lost;
   sum.longest = std::max(sum.longest, part.longest);
+  sum.text_tokens += part.text_tokens;
+  sum.text_lost += part.text_lost;
+  sum.text_longest = std::max(sum.text_longest, part.text_longest);
   sum.n_bad += part.n_bad;
   if (sum.first_bad.empty()) sum.first_bad = part.first_bad;
   sum.chat_templates.insert(part.chat_templates.begin(), part.chat_templates.end());
@@ -175,7 +178,7 @@ Dataset::Dataset(const std::vector<std::string>& paths, const Tokenizer& tokeniz
     const int64_t first_token = int64_t(tokens_.size()), first_end = int64_t(sample_end_.size());
     const int64_t first_sample = report_.n_samples;
     const auto format = record_format(path);
-    const bool is_windows = !format && options_.sample_start.empty();
+    const bool is_windows = !format && options_.sample_start.empty() && options_.window == 0;
     if (format) {
       ++report_.n_record_files;
       const MappedFile file(path);
@@ -190,8 +193,10 @@ Dataset::Dataset(const std::vector<std::string>& paths, const Tokenizer& tokeniz
       if (is_windows) {
         ++report_.n_window_files;
         add_windows(file.text(), tokenizer, pool);
+      } else if (options_.window > 0) {
+        add_consecutive(file.text(), tokenizer, pool);
       } else {
-        add_samples(file.text(), blocks);
+        add_samples(file.text(), path, blocks);
       }
     }
     if (!is_windows) report_.n_samples += int64_t(sample_end_.size()) - first_end;
@@ -211,14 +216,14 @@ Dataset::Dataset(const std::vector<std::string>& paths, const Tokenizer& tokeniz
   }
 }
 
-void Dataset::add_samples(std::string_view text, Blocks& blocks) {
+void Dataset::add_samples(std::string_view text, const std::string& path, Blocks& blocks) {
   constexpr size_t long_sample = 1 << 20;  // is shared out to the pool by itself
   const bool overlapping = options_.overlapping_samples;
   const Blocks::Encode encode = [&](SampleEncoder& encoder, EncodedSamples& samples, std::string_view sample,
                                     int64_t n_own) {
     overlapping ? encoder.add_start_of(samples, sample, size_t(n_own)) : encoder.add_text(samples, sample);
   };
-  report_.n_uncut_files += text.find(options_.sample_start) == std::string_view::npos;
+  const int64_t tokens_before = report_.text_tokens;
   SampleCutter cutter(text, options_.sample_start, options_.include_sample_start);
   while (const auto sample = cutter.next()) {
     if (sample->blank) {
@@ -235,18 +240,56 @@ void Dataset::add_samples(std::string_view text, Blocks& blocks) {
     }
   }
   blocks.flush(encode);
+  const int64_t n_tokens = report_.text_tokens - tokens_before;
+  if (n_tokens == 0 || text.find(options_.sample_start) != std::string_view::npos) return;
+  if (report_.n_uncut_files++ > 0) return;
+  report_.first_uncut = path;
+  report_.uncut_tokens = n_tokens;
 }
 
-void Dataset::add_windows(std::string_view text, const Tokenizer& tokenizer, ThreadPool& pool) {
+// Appends its tokens; false for a blank one.
+bool Dataset::add_whole_text(std::string_view text, const Tokenizer& tokenizer, ThreadPool& pool) {
   if (is_blank(text)) {
     ++report_.n_blank;
-    return;
+    return false;
   }
   if (!options_.parse_special && report_.special_spelling < 0) {
     report_.special_spelling = find_special_spelling(text, tokenizer, pool);
   }
-  const int64_t begin = int64_t(tokens_.size());
   encode_long(tokens_, text, tokenizer, options_.parse_special, pool);
+  return true;
+}
+
+void Dataset::add_consecutive(std::string_view text, const Tokenizer& tokenizer, ThreadPool& pool) {
+  const auto begin = int64_t(tokens_.size());
+  if (!add_whole_text(text, tokenizer, pool)) return;
+  const auto end_of_text = int64_t(tokens_.size());
+  if (eos_ >= 0) tokens_.push_back(eos_);
+  const auto end = int64_t(tokens_.size());
+  int64_t kept = begin;  // up to here in samples
+  for (int64_t at = begin; at < end_of_text;) {
+    if (tokens_[size_t(at)] == bos_) {  // the one that goes before every sample
+      ++at;
+      continue;
+    }
+    const int64_t n = std::min(options_.window, end - at);
+    if (n < (bos_ >= 0 ? 1 : 2)) {
+      ++report_.n_short;
+      break;
+    }
+    std::copy_n(tokens_.begin() + at, n, tokens_.begin() + kept);
+    at += n;
+    kept += n;
+    sample_end_.push_back(kept);
+    ++report_.n_consecutive;
+    report_.longest = std::max(report_.longest, n);
+  }
+  tokens_.resize(size_t(kept));
+}
+
+void Dataset::add_windows(std::string_view text, const Tokenizer& tokenizer, ThreadPool& pool) {
+  const int64_t begin = int64_t(tokens_.size());
+  if (!add_whole_text(text, tokenizer, pool)) return;
   const int64_t end = int64_t(tokens_.size());
   // With BOS every token is the first target of a window, unless it is a BOS itself.
   const bool last_is_target = end > begin && bos_ >= 0 && tokens_.back() != bos_;
@@ -321,6 +364,28 @@ Dataset::Range Dataset::range(int64_t i) const {
   int64_t begin = file.tokens.begin + in_file;
   if (bos_ >= 0 && tokens_[size_t(begin)] == bos_) ++begin;
   return {begin, std::min(begin + options_.n_ctx, file.tokens.end)};
+}
+
+int64_t Dataset::end_of_file(size_t file) const {
+  return file + 1 < files_.size() ? files_[file + 1].first_sample : n_samples();
+}
+
+std::vector<int64_t> Dataset::side_by_side() const {
+  std::vector<int64_t> samples;
+  for (size_t f = 0; f < files_.size(); ++f) {
+    const int64_t step = files_[f].is_windows ? options_.n_ctx : 1;
+    for (int64_t i = files_[f].first_sample; i < end_of_file(f); i += step) samples.push_back(i);
+  }
+  return samples;
+}
+
+std::vector<int64_t> Dataset::numbers(bool windows) const {
+  std::vector<int64_t> samples;
+  for (size_t f = 0; f < files_.size(); ++f) {
+    if (files_[f].is_windows != windows) continue;
+    for (int64_t i = files_[f].first_sample; i < end_of_file(f); ++i) samples.push_back(i);
+  }
+  return samples;
 }
 
 void Dataset::sample(int64_t i, std::vector<Token>& inputs, std::vector<Token>& targets) const {

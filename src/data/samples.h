@@ -1,4 +1,5 @@
-// Training files as samples: texts cut at a pattern, or windows at every token position, and records.
+// Training files as samples: texts cut at a pattern, into consecutive windows or into windows at every token
+// position, and records.
 //
 // With t = the tokens of a sample and EOS after them (where wanted and the model has one), cut to
 // n_ctx tokens:
@@ -7,10 +8,11 @@
 //   without BOS:  inputs t1 ... t(n-1)        targets t2 ... tn
 //
 // With a pattern each sample is tokenized on its own. Without one the text is tokenized once, and
-// every token position starts a sample that runs n_ctx tokens on (BOS before, no EOS). Of a record
-// (data/record.h) only a part is trained on: the targets of the others are kIgnore; one that ends with the
-// template's end token gets no EOS. "\r\n" is read as "\n", a UTF-8 byte order mark at the start of a file is
-// dropped.
+// every token position starts a sample that runs n_ctx tokens on (BOS before, no EOS). With `window` the next
+// one starts where it ends: each token is in one sample, and the last one, which may be short, gets the EOS
+// of the text if it has room. Of a record (data/record.h) only a part is trained on: the targets of the
+// others are kIgnore; one that ends with the template's end token gets no EOS. "\r\n" is read as "\n", a
+// UTF-8 byte order mark at the start of a file is dropped.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +48,12 @@ class Dataset {
   // Sample i of [0, n_samples()), in file order: inputs and targets of equal length, 1 ... n_ctx.
   void sample(int64_t i, std::vector<Token>& inputs, std::vector<Token>& targets) const;
 
+  // Samples that together are all of the files, none of it twice: all, but of windows at every token those
+  // side by side.
+  std::vector<int64_t> side_by_side() const;
+  // Those that are windows at every token, or all others.
+  std::vector<int64_t> numbers(bool windows) const;
+
  private:
   struct Range {
     int64_t begin, end;  // into tokens_
@@ -59,11 +67,14 @@ class Dataset {
   class Blocks;
 
   void add_file(const std::string& path, Blocks& blocks, ThreadPool& pool);
-  void add_samples(std::string_view text, Blocks& blocks);
+  void add_samples(std::string_view text, const std::string& path, Blocks& blocks);
   void add_windows(std::string_view text, const Tokenizer& tokenizer, ThreadPool& pool);
+  void add_consecutive(std::string_view text, const Tokenizer& tokenizer, ThreadPool& pool);
+  bool add_whole_text(std::string_view text, const Tokenizer& tokenizer, ThreadPool& pool);
   // card: of SillyTavern's chats, nullptr without
   void add_records(std::string_view text, const std::string& path, const CharacterCard* card, Blocks& blocks);
   Range range(int64_t i) const;
+  int64_t end_of_file(size_t file) const;  // its samples'
 
   TextOptions options_;
   Token bos_ = -1;                   // to put before samples, -1 if none

@@ -29,7 +29,7 @@ void expect_text(std::string_view text, const std::string& path, uint64_t* sum) 
     refuse_known_kind(std::as_bytes(std::span(whole)), path, "a text");
     fail("{}: holds zero bytes, so it is no text in UTF-8 (UTF-16? save it as UTF-8)", path);
   };
-  if (is_lfs_pointer(text)) refuse();
+  refuse_no_text(text, path);
   constexpr size_t kPiece = 64 << 10;  // is in the cache the second time it is looked at
   for (; !text.empty(); text.remove_prefix(std::min(kPiece, text.size()))) {
     const std::string_view piece = text.substr(0, kPiece);

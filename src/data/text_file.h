@@ -14,8 +14,8 @@ std::string with_unix_newlines(std::string_view text);
 
 std::string_view without_byte_order_mark(std::string_view text);
 
-// Throws Error if the text of PATH holds zero bytes, as text in UTF-16 does (lines end in one). In the same
-// pass its bytes are added to *hash (base/hash.h).
+// Throws Error if the text of PATH is of a kind that is no text (base/file_kind.h) or holds zero bytes, as
+// text in UTF-16 does (lines end in one). In the same pass its bytes are added to *hash (base/hash.h).
 void expect_text(std::string_view text, const std::string& path, uint64_t* hash = nullptr);
 
 class TextFile {

@@ -10,6 +10,7 @@
 #include "base/plural.h"
 #include "base/same_file.h"
 #include "kernels/isa.h"
+#include "train/cut_text.h"
 #include "train/setup.h"
 
 namespace lora {
@@ -97,11 +98,15 @@ void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, co
   constexpr double kMuch = 0.1;
   const std::string whose = what == std::string_view("data") ? "" : fmt::format("{}: ", what);
   const double lost = double(d.n_lost) / double(std::max<int64_t>(1, d.n_tokens + d.n_lost));
-  const bool no_mark = d.n_uncut_files > 0 && d.n_uncut_files + d.n_record_files == int64_t(n_files);
-  if (lost > kMuch) {
-    lines.push_back(fmt::format(
-        "warning: {}{:.0f}% of the tokens are cut off; the longest sample has {}{}", whose, 100 * lost,
-        d.longest, no_mark ? "" : ", which --ctx would have to be, or split long texts and conversations"));
+  const CutText cut = cut_text(o, d, whose.empty() ? "--train-data" : "--val-data");
+  if (!cut.what.empty())
+    lines.push_back(
+        fmt::format("warning: {}{}{}", whose, cut.what, o.allow_cut ? " (--allow-cut)" : "; " + cut.ways));
+  if (lost > kMuch && cut.what.empty()) {
+    lines.push_back(
+        fmt::format("warning: {}{:.0f}% of the tokens are cut off; the longest sample has {}, which --ctx "
+                    "would have to be, or split long texts and conversations",
+                    whose, 100 * lost, d.longest));
   }
   if (d.n_bad > 0) {
     lines.push_back(
@@ -113,22 +118,14 @@ void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, co
   }
   append_conversations(lines, what, d);
   append_chats(lines, what, whose, o, d.tavern);
-  if (d.n_window_files > 0) {
-    lines.push_back(fmt::format(
-        "{}: without --sample-start a sample of up to {} tokens begins at every token, so one epoch "
-        "reads the text about {} times",
-        what, o.n_ctx, std::min(o.n_ctx, d.n_tokens)));
+  if (d.n_consecutive > 0) {
+    lines.push_back(fmt::format("{}: {} of up to {} tokens, so one epoch reads the text once (--window)",
+                                what, count_of(d.n_consecutive, "consecutive window"),
+                                text_options(o).window));
   }
-  if (no_mark) {
-    lines.push_back(fmt::format(
-        "warning: {}--sample-start '{}' does not occur in the text, so each file is one sample{}", whose,
-        o.sample_start,
-        !o.escape && o.sample_start.find('\\') != std::string::npos ? " (--escape reads \\n as a line's end)"
-                                                                    : ""));
-  }
-  if (!o.sample_start.empty() && d.n_record_files == int64_t(n_files)) {
-    lines.push_back(fmt::format(
-        "warning: {}--sample-start cuts texts; each record is a sample of its own already", whose));
+  if ((!o.sample_start.empty() || o.window) && d.n_record_files == int64_t(n_files)) {
+    lines.push_back(fmt::format("warning: {}{} cuts texts; each record is a sample of its own already", whose,
+                                o.window ? "--window" : "--sample-start"));
   }
   if (!o.columns.empty() && d.n_record_files == 0)
     lines.push_back(fmt::format("warning: {}--columns names fields of records, and there are none", whose));
@@ -148,6 +145,28 @@ void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, co
                     "the text as UTF-8",
                     d.not_utf8));
   }
+}
+
+// Of a window at every token, but for the last ones: how often an epoch reads each token of the text.
+int64_t window_tokens(const FinetuneOptions& o, const DatasetReport& d) {
+  return std::min(o.n_ctx, d.n_tokens);
+}
+
+double epochs(const Setup& s) {
+  return double(s.n_iter) * s.mean_samples() / double(s.n_samples());
+}
+
+// How much of the text a run reads is not to be seen from its samples, which overlap.
+void describe_readings(Lines& lines, const Setup& s) {
+  const DatasetReport& d = s.data.report();
+  if (d.n_window_files == 0) return;
+  const int64_t n_tokens = window_tokens(s.options, d);
+  const bool fills = s.batch_options.fill_with_next_samples;
+  lines.push_back(fmt::format(
+      "data: every token starts a sample: {} of {}{:.{}f} samples of {} tokens read the text {:.1f} times "
+      "(--window 0 --epochs 1 reads it once)",
+      count_of(s.n_iter, "iteration"), fills ? "about " : "", s.mean_samples(), fills ? 1 : 0, n_tokens,
+      epochs(s) * double(n_tokens)));
 }
 
 void describe_resume(Lines& lines, const Setup& s) {
@@ -262,8 +281,7 @@ void describe_optimizer(Lines& lines, const Setup& s) {
   lines.push_back(fmt::format(
       "compute: {} kernels, {} inputs, {} threads; {} iterations of {}{:.{}f} samples, {:.2f} epochs",
       name(isa()), s.input == GemmInput::bf16 ? "bf16" : "f32", s.pool.size(), s.n_iter,
-      fills ? "about " : "", per_iteration, fills ? 1 : 0,
-      double(s.n_iter) * per_iteration / double(s.n_samples())));
+      fills ? "about " : "", per_iteration, fills ? 1 : 0, epochs(s)));
   if (fills && o.epochs) {
     lines.push_back(
         "note: --epochs counts a row as one sample; with --fill-with-next-samples it holds several, so that "
@@ -280,6 +298,14 @@ std::vector<std::string> describe_samples(const FinetuneOptions& o, const Datase
   return lines;
 }
 
+std::string describe_windows(const FinetuneOptions& o, const DatasetReport& d) {
+  if (d.n_window_files == 0) return "";
+  return fmt::format(
+      "data: without --sample-start a sample of up to {} tokens begins at every token, so one epoch reads "
+      "the text about {} times (with --window 0 once)",
+      o.n_ctx, window_tokens(o, d));
+}
+
 std::vector<std::string> describe(const Setup& setup) {
   Lines lines;
   describe_resume(lines, setup);
@@ -290,6 +316,7 @@ std::vector<std::string> describe(const Setup& setup) {
   }
   append_samples(lines, "data", setup.options, setup.data.report(), setup.options.train_data.size(),
                  setup.tokenizer);
+  describe_readings(lines, setup);
   describe_held_out(lines, setup);
   describe_model(lines, setup);
   describe_lora(lines, setup);

@@ -89,7 +89,8 @@ double update_seconds(Setup& s) {
 
 Estimate estimate(const FinetuneOptions& options, const std::function<void(std::string_view line)>& say) {
   check_options(options);
-  Setup s(options, say);
+  const FinetuneOptions with_files = with_data_files(options, say);
+  Setup s(with_files, say);
   for (const std::string& line : describe(s)) say(line);
   s.plan_memory();
   Estimate e;

@@ -382,7 +382,8 @@ FinetuneResult finetune(const FinetuneOptions& options, const FinetuneEvents& ev
     result.why = fmt::format("--only-write-lora: {} was read, nothing was trained", checkpoint);
     return result;
   }
-  return Run(options, events).train();
+  const FinetuneOptions with_files = with_data_files(options, events.say);
+  return Run(with_files, events).train();
 }
 
 }  // namespace lora

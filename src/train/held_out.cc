@@ -18,12 +18,6 @@ void expect_both(const SampleSplit& split, double fraction) {
 
 }  // namespace
 
-std::vector<int64_t> all_samples(int64_t n_samples, bool windows, int64_t n_ctx) {
-  std::vector<int64_t> samples;
-  for (int64_t i = 0; i < n_samples; i += windows ? n_ctx : 1) samples.push_back(i);
-  return samples;
-}
-
 SampleSplit split_samples(int64_t n_samples, double fraction, uint64_t seed, bool windows, int64_t n_ctx) {
   const int64_t n_held_out = std::max<int64_t>(1, std::llround(fraction * double(n_samples)));
   const uint64_t key = random_bits(seed, Purpose::split, 0, 0);
@@ -50,8 +44,26 @@ SampleSplit split_samples(int64_t n_samples, double fraction, uint64_t seed, boo
   return split;
 }
 
+SampleSplit split_samples(const Dataset& data, double fraction, uint64_t seed, int64_t n_ctx) {
+  SampleSplit split;
+  for (const bool windows : {true, false}) {
+    const std::vector<int64_t> numbers = data.numbers(windows);
+    const auto n = int64_t(numbers.size());
+    if (n == 0) continue;
+    const bool is_all = n == data.n_samples();
+    SampleSplit part =
+        n > 1 || is_all ? split_samples(n, fraction, seed, windows, n_ctx) : SampleSplit{{0}, {}};
+    for (const int64_t i : part.trained) split.trained.push_back(numbers[size_t(i)]);
+    for (const int64_t i : part.held_out) split.held_out.push_back(numbers[size_t(i)]);
+  }
+  std::ranges::sort(split.trained);
+  std::ranges::sort(split.held_out);
+  return split;
+}
+
 HeldOutLoss held_out_loss(Step& step, const Dataset& data, const std::vector<int64_t>& samples,
-                          int64_t n_batch, int64_t n_ctx) {
+                          int64_t n_batch, int64_t n_ctx,
+                          const std::function<bool(const HeldOutLoss& so_far, int64_t n_done)>& go_on) {
   HeldOutLoss result;
   BatchOptions options{.n_ctx = n_ctx, .n_batch = n_batch, .shuffle = false, .samples = samples};
   Batch batch;
@@ -72,8 +84,9 @@ HeldOutLoss held_out_loss(Step& step, const Dataset& data, const std::vector<int
         result.bad = samples[at + k];
     }
     result.tokens += batch.n_targets;
+    result.loss = std::abs(sum) / double(result.tokens);  // losses are positive; not a number has no sign
+    if (go_on && !go_on(result, int64_t(at) + options.n_batch)) break;
   }
-  result.loss = std::abs(sum) / double(result.tokens);  // losses are positive; not a number has no sign
   return result;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -20,17 +21,18 @@ struct SampleSplit {
   std::vector<int64_t> trained, held_out;
 };
 SampleSplit split_samples(int64_t n_samples, double fraction, uint64_t seed, bool windows, int64_t n_ctx);
-
-// Samples of a text that is held out as a whole: all, or of windows those side by side.
-std::vector<int64_t> all_samples(int64_t n_samples, bool windows, int64_t n_ctx);
+// Of data that has both, each kind by itself; a kind of one sample is trained on.
+SampleSplit split_samples(const Dataset& data, double fraction, uint64_t seed, int64_t n_ctx);
 
 struct HeldOutLoss {
   double loss = 0;     // mean over the target tokens, in nats
   int64_t tokens = 0;  // target tokens
   int64_t bad = -1;    // the first sample whose loss is no number; -1: none
 };
-// n_batch samples at a time, which the step must have been planned for.
+// n_batch samples at a time, which the step must have been planned for. go_on() gets the figures so far and
+// how many samples they are of; false: these are returned.
 HeldOutLoss held_out_loss(Step& step, const Dataset& data, const std::vector<int64_t>& samples,
-                          int64_t n_batch, int64_t n_ctx);
+                          int64_t n_batch, int64_t n_ctx,
+                          const std::function<bool(const HeldOutLoss& so_far, int64_t n_done)>& go_on = {});
 
 }  // namespace lora

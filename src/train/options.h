@@ -44,7 +44,7 @@ struct FinetuneOptions {
   // Files. In checkpoint_out and lora_out, `pattern_fn_it` stands for the iteration number and, in
   // a second file, for `fn_latest`; an empty name writes no file.
   std::string model_base;
-  std::vector<std::string> train_data = {"shakespeare.txt"};
+  std::vector<std::string> train_data = {"shakespeare.txt"};  // files and folders (data/data_files.h)
   // To go on from; a missing file is no error. Unset: what was written last as checkpoint_out or, without
   // one, kDefaultCheckpointIn. Empty: begin anew, over the files of other runs that are in the way.
   std::optional<std::string> checkpoint_in;
@@ -70,7 +70,9 @@ struct FinetuneOptions {
   bool separate_with_bos = true;
   bool shuffle = true;
   bool force_reshuffle = false;
-  bool parse_special = false;  // read control tokens spelled in the text
+  bool parse_special = false;     // read control tokens spelled in the text
+  std::optional<int64_t> window;  // without sample_start: consecutive windows of so many tokens; 0: n_ctx
+  bool allow_cut = false;  // a sample_start that does not occur, or most of a text cut off, is no error
 
   // Records.
   bool train_on_all = false;           // prompts and users' messages too

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/machine.h"
 #include "base/same_file.h"
+#include "data/data_files.h"
 #include "train/outputs.h"
 
 namespace lora {
@@ -105,6 +106,27 @@ std::vector<int64_t> ranks_by_target(const FinetuneOptions& options) {
   return ranks;
 }
 
+FinetuneOptions with_data_files(const FinetuneOptions& options, const Say& say) {
+  FinetuneOptions result = options;
+  for (auto& [what, paths] :
+       {std::pair{"data", &result.train_data}, std::pair{"held out", &result.val_data}}) {
+    DataFiles files = data_files(*paths);
+    *paths = std::move(files.paths);
+    for (const std::string& note : files.notes) {
+      if (say) say(note.starts_with("warning: ") ? note : fmt::format("{}: {}", what, note));
+    }
+  }
+  for (const std::string& path : result.val_data) {
+    const bool is_trained_on = std::ranges::any_of(
+        result.train_data, [&](const std::string& other) { return same_file(path, other); });
+    if (!is_trained_on) continue;
+    if (say)
+      say(fmt::format("warning: --val-data: {} is trained on, too, so the held-out loss tells little", path));
+    break;
+  }
+  return result;
+}
+
 TextOptions text_options(const FinetuneOptions& o) {
   return {.sample_start = o.escape ? unescape(o.sample_start) : o.sample_start,
           .include_sample_start = o.include_sample_start,
@@ -113,6 +135,9 @@ TextOptions text_options(const FinetuneOptions& o) {
           .separate_with_eos = o.separate_with_eos,
           .parse_special = o.parse_special,
           .n_ctx = o.n_ctx,
+          .window = !o.window       ? 0
+                    : *o.window > 0 ? *o.window
+                                    : o.n_ctx,
           .train_on_all = o.train_on_all,
           .chat_template = o.chat_template,
           .chat_settings = {nullptr, o.date.value_or(local_time())},
@@ -176,6 +201,14 @@ void check_options(const FinetuneOptions& options) {
     fail("--patience: needs --eval-every, which it counts");
   if (options.save_best && !held_out) fail("--save-best: needs --val-data or --val-split");
   if (options.save_best && options.lora_out.empty()) fail("--save-best: needs a name in --lora-out");
+  if (options.window && !options.sample_start.empty())
+    fail("--window: not together with --sample-start, which says where samples begin");
+  if (options.window && options.overlapping_samples)
+    fail("--window: not together with --overlapping-samples: its windows lie one behind the other");
+  if (options.window.value_or(0) > options.n_ctx) {
+    fail("--window: {} tokens are more than --ctx {}, to which samples are cut", *options.window,
+         options.n_ctx);
+  }
   if (options.save_best && same_file(best_path(options), output_paths(options, options.lora_out, 0).back()))
     fail("--save-best: {} is the latest adapter's file, too", best_path(options));
   if (options.only_write_lora && options.checkpoint_in == "")
@@ -212,7 +245,10 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
       {"--no-shuffle", flag(!options.shuffle)},
       {"--parse-special", flag(options.parse_special)},
       {"--train-on", options.train_on_all ? "all" : "completion"},
-      {"--chat-template", options.chat_template},
+      // A file counts by what it says.
+      {"--chat-template", is_template_file(options.chat_template)
+                              ? fmt::format("{:016x}", hash(MappedFile(options.chat_template).text()))
+                              : options.chat_template},
       {"--skip-bad-records", flag(options.skip_bad_records)},
       {"--columns", columns_text(options.columns)},
       {"--ctx", std::to_string(options.n_ctx)},
@@ -233,6 +269,9 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
     settings.emplace_back("--card", fmt::format("{:016x}", hash(MappedFile(options.card).text())));
   if (options.overlap_turns > 0)
     settings.emplace_back("--overlap-turns", std::to_string(options.overlap_turns));
+  // Not named without the flag: checkpoints from before there was one fit.
+  if (const int64_t window = text_options(options).window)
+    settings.emplace_back("--window", std::to_string(window));
   // Ranks in words, one setting per kind of tensor, so that a difference names its flag.
   for (const Target& target : targets()) {
     int64_t rank = 0;

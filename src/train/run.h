@@ -42,6 +42,10 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
 // by, the optimizer's numbers, the precision.
 Settings changeable_settings(const FinetuneOptions& options, GemmInput input);
 
+// The options with files in place of the folders of train_data and val_data (data/data_files.h). `say` gets
+// what is to be known of them.
+FinetuneOptions with_data_files(const FinetuneOptions& options, const Say& say);
+
 // How the text is cut into samples.
 TextOptions text_options(const FinetuneOptions& options);
 

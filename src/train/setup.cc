@@ -9,6 +9,8 @@
 #include "base/random.h"
 #include "chat/chat_template.h"
 #include "data/character_card.h"
+#include "data/record_file.h"
+#include "train/cut_text.h"
 
 namespace lora {
 namespace {
@@ -25,6 +27,25 @@ void expect_readable(const FinetuneOptions& options) {
 void take_rotary_settings(const FinetuneOptions& options, const Adapter& init, RopeParameters& rope) {
   if (!options.rope_freq_base && init.rope_freq_base) rope.freq_base = double(*init.rope_freq_base);
   if (!options.rope_freq_scale && init.rope_freq_scale) rope.freq_scale = double(*init.rope_freq_scale);
+}
+
+// Whether the date goes into what is trained on: through a template that writes it.
+bool writes_date(const FinetuneOptions& options, const Tokenizer& tokenizer) {
+  const auto is_records = [](const std::string& path) { return record_format(path).has_value(); };
+  if (std::ranges::none_of(options.train_data, is_records)) return false;
+  try {
+    return ChatTemplates(options.chat_template, tokenizer, options.model_base, {}).plain().uses_date();
+  } catch (const Error&) {
+    return false;  // data without conversations needs no template; else it is an error when they are read
+  }
+}
+
+// A run goes on with the date that it began with.
+std::optional<DateTime> date_of(const Checkpoint& checkpoint) {
+  for (const auto& [name, value] : checkpoint.state.changeable) {
+    if (name == "--date") return parse_date(value);
+  }
+  return std::nullopt;
 }
 
 // "" where the checkpoint does not say, too.
@@ -57,12 +78,13 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
   settings.emplace_back("data", fmt::format("{:016x}", data.file_hash()));
   if (resumed) expect_fits(resumed_settings_, resume.path, settings);
 
-  const bool windows = (val_data ? *val_data : data).report().n_window_files > 0;
+  const int64_t n_ctx_train = model.config.n_ctx_train;
+  expect_whole(options, data.report(), "--train-data", n_ctx_train);
   if (val_data) {
-    held_out = all_samples(val_data->n_samples(), windows, options.n_ctx);
+    expect_whole(options, val_data->report(), "--val-data", n_ctx_train);
+    held_out = val_data->side_by_side();
   } else if (options.val_split > 0) {
-    SampleSplit split =
-        split_samples(data.n_samples(), options.val_split, state.seed, windows, options.n_ctx);
+    SampleSplit split = split_samples(data, options.val_split, state.seed, options.n_ctx);
     trained = std::move(split.trained);
     held_out = std::move(split.held_out);
   }
@@ -84,6 +106,9 @@ Dataset Setup::read_data(const Say& say) {
 void Setup::prepare_parameters(const Say& say) {
   std::optional<Checkpoint> checkpoint;
   if (resumed) checkpoint = read_found(options, resume.path, read_checkpoint);
+  const bool is_dated = writes_date(options, tokenizer);
+  if (is_dated && checkpoint && !options.date) options.date = date_of(*checkpoint);
+  if (!options.date) options.date = local_time();
   state.seed = resumed && options.seed < 0 ? checkpoint->state.seed
                : options.seed < 0          ? entropy_seed()
                                            : uint64_t(options.seed);
@@ -109,6 +134,7 @@ void Setup::prepare_parameters(const Say& say) {
     }
   }
   Settings now = changeable_settings(options, input);
+  if (is_dated) now.emplace_back("--date", date_text(*options.date));
   changed = changes_of(state.changeable, now);
   state.changeable = std::move(now);
   if (!options.lora_out.empty() &&

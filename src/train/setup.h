@@ -81,6 +81,8 @@ std::vector<std::string> describe(const Setup& setup);
 // The part of it that is about samples.
 std::vector<std::string> describe_samples(const FinetuneOptions& options, const DatasetReport& report,
                                           const Tokenizer& tokenizer);
+// How often an epoch reads a text whose every token begins a sample, "" if there is none.
+std::string describe_windows(const FinetuneOptions& options, const DatasetReport& report);
 // And of the plan: memory by part, the total, what is free.
 std::string describe_memory(const Setup& setup);
 

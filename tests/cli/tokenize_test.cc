@@ -206,7 +206,7 @@ TEST_F(Tokenize, WhatIsWrongWithTheSamplesIsSaid) {
       {"tokenize", "-m", "model.gguf", "--train-data", "text.txt", "--sample-start", "<S>", "--ctx", "8"});
   EXPECT_EQ(run.status, 0) << run.err;
   EXPECT_THAT(run.err, testing::HasSubstr("1 cut at 8 tokens"));
-  EXPECT_THAT(run.err, testing::HasSubstr("warning: --sample-start '<S>' does not occur in the text"));
+  EXPECT_THAT(run.err, testing::HasSubstr("warning: --sample-start: '<S>' does not occur in text.txt"));
   EXPECT_THAT(run.err, testing::HasSubstr("warning: text.txt: line 2 is not UTF-8"));
   folder.write("a.csv", "text\nThe caf\xe9 was closed.\n");
   const RunResult table = folder.lora({"tokenize", "--model-base", "model.gguf", "--train-data", "a.csv"});
