@@ -72,7 +72,7 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
       model(load_model(o.model_base, {o.rope_freq_base, o.rope_freq_scale, o.norm_rms_eps})),
       tokenizer(model.gguf),
       data(read_data(say)) {
-  if (!options.val_data.empty()) val_data.emplace(options.val_data, tokenizer, text_options(options), pool);
+  if (!options.val_data.empty()) val_data.emplace(options.val_data, tokenizer, sample_options(), pool);
   program_bytes_ +=
       int64_t(resident_anonymous_bytes()) - parameter_bytes_;  // which are counted by themselves
   settings.emplace_back("data", fmt::format("{:016x}", data.file_hash()));
@@ -93,6 +93,12 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
   n_iter = iteration_count(options, n_samples());
 }
 
+TextOptions Setup::sample_options() const {
+  TextOptions samples = text_options(options);
+  samples.chat_settings.now = *date_;
+  return samples;
+}
+
 Dataset Setup::read_data(const Say& say) {
   expect_readable(options);
   if (options.chat_template != "auto")
@@ -100,15 +106,16 @@ Dataset Setup::read_data(const Say& say) {
   const auto before = int64_t(resident_anonymous_bytes());
   prepare_parameters(say);
   parameter_bytes_ = int64_t(resident_anonymous_bytes()) - before;
-  return Dataset(options.train_data, tokenizer, text_options(options), pool);
+  return Dataset(options.train_data, tokenizer, sample_options(), pool);
 }
 
 void Setup::prepare_parameters(const Say& say) {
   std::optional<Checkpoint> checkpoint;
   if (resumed) checkpoint = read_found(options, resume.path, read_checkpoint);
   const bool is_dated = writes_date(options, tokenizer);
-  if (is_dated && checkpoint && !options.date) options.date = date_of(*checkpoint);
-  if (!options.date) options.date = local_time();
+  date_ = options.date;
+  if (is_dated && checkpoint && !date_) date_ = date_of(*checkpoint);
+  if (!date_) date_ = local_time();
   state.seed = resumed && options.seed < 0 ? checkpoint->state.seed
                : options.seed < 0          ? entropy_seed()
                                            : uint64_t(options.seed);
@@ -134,7 +141,7 @@ void Setup::prepare_parameters(const Say& say) {
     }
   }
   Settings now = changeable_settings(options, input);
-  if (is_dated) now.emplace_back("--date", date_text(*options.date));
+  if (is_dated) now.emplace_back("--date", date_text(*date_));
   changed = changes_of(state.changeable, now);
   state.changeable = std::move(now);
   if (!options.lora_out.empty() &&
