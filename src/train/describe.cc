@@ -46,10 +46,7 @@ void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, co
       if (i++ < kMost) names += fmt::format("{}{} ({})", i > 1 ? ", " : "", name, n);
     }
     const size_t n_fields = d.ignored_fields.size();
-    const std::string more = n_fields > kMost || d.ignored_more
-                                 ? fmt::format(" and {}{} more", d.ignored_more ? "at least " : "",
-                                               n_fields - std::min(n_fields, kMost))
-                                 : "";
+    const std::string more = and_more(n_fields - std::min(n_fields, kMost), d.ignored_more);
     lines.push_back(fmt::format("{}: ignored fields, and in how many records: {}{}", what, names, more));
   }
   if (d.n_window_files > 0) {
@@ -239,13 +236,14 @@ std::string describe_memory(const Setup& setup) {
   for (const MemoryPart& part : setup.memory_parts())
     parts += fmt::format("{}{} {:.1f}", parts.empty() ? "" : ", ", part.name, mib(part.bytes));
   const std::optional<uint64_t> available = available_memory();
-  const int64_t to_come = setup.memory_bytes() - setup.memory_parts().front().bytes;
+  const int64_t there = setup.memory_parts().front().bytes, to_come = setup.memory_bytes() - there;
   const bool is_too_much = available && uint64_t(to_come) > *available;
-  return fmt::format("memory: {:.1f} MiB beyond the model's file ({:.1f} MiB, mapped), {}: {}{}",
-                     mib(setup.memory_bytes()), mib(int64_t(setup.model.gguf.file_bytes())),
-                     available ? fmt::format("{:.1f} MiB are free", mib(int64_t(*available)))
-                               : std::string("cannot tell how much is free (--memory SIZE sets a budget)"),
-                     parts, is_too_much ? "; more than is free, so the system may end the run" : "");
+  return fmt::format(
+      "memory: {:.1f} MiB beyond the model's file ({:.1f} MiB, mapped), {:.1f} of them to come, {}: {}{}",
+      mib(setup.memory_bytes()), mib(int64_t(setup.model.gguf.file_bytes())), mib(to_come),
+      available ? fmt::format("{:.1f} MiB are free", mib(int64_t(*available)))
+                : std::string("cannot tell how much is free (--memory SIZE sets a budget)"),
+      parts, is_too_much ? "; more is to come than is free, so the system may end the run" : "");
 }
 
 }  // namespace lora
