@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "convert/merge_test_util.h"
-#include "generate/session.h"
 
 namespace lora {
 namespace {

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "convert/merge.h"
 #include "convert/test_models.h"
+#include "generate/session.h"
 #include "model/step.h"
 
 namespace lora::test {

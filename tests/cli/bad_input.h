@@ -81,7 +81,7 @@ inline void trained(const Folder& f) {
 }
 
 // It works as it should, or is one clear error, and nothing is left behind then.
-inline inline void expect_case(const Case& c) {
+inline void expect_case(const Case& c) {
   const Folder folder;
   folder.write("text.txt", ship_sentences());
   c.make(folder);

@@ -82,9 +82,7 @@ TEST(InterruptAnyCommand, LeavesNothingHalfWritten) {
         {{"convert-lora", "l.gguf", "--base", "model.gguf", "--outfile", "o.gguf"}, "o.gguf"},
         {{"convert-lora", "l.gguf", "--base", "model.gguf", "--to-peft", "o"}, "o"},
         {{"quantize", "--allow-requantize", "model.gguf", "o.gguf", "q4_0", "1"}, "o.gguf"},
-        {{"export-lora", "-m", "model.gguf", "--lora", "l.gguf", "-o", "o.gguf", "-t", "1"}, "o.gguf"},
-        {{"imatrix", "-m", "model.gguf", "-p", "The ship sailed north again.", "-c", "8", "-o", "o.gguf"},
-         "o.gguf"}}) {
+        {{"export-lora", "-m", "model.gguf", "--lora", "l.gguf", "-o", "o.gguf", "-t", "1"}, "o.gguf"}}) {
     SCOPED_TRACE(testing::PrintToString(command));
     const auto run = [&](int at) {
       return folder.lora(command, {.environment = {{"LD_PRELOAD", KILL_AT},
