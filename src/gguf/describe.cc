@@ -291,12 +291,10 @@ void describe_as_json(const std::string& path, const std::function<void(std::str
   };
   const auto put_tensor = [&](size_t i) {
     const TensorLine& t = d.tensors[i];
-    put_fields(
-        {{"name", [&] { out.value(t.name); }},
-         {"type", [&] { out.value(t.type); }},
-         {"shape",
-          [&] { out.list("[]", t.shape.size(), [&](size_t k) { out.value(t.shape[k]); }); }},
-         {"bytes", [&] { out.value(t.bytes); }}});
+    put_fields({{"name", [&] { out.value(t.name); }},
+                {"type", [&] { out.value(t.type); }},
+                {"shape", [&] { out.list("[]", t.shape.size(), [&](size_t k) { out.value(t.shape[k]); }); }},
+                {"bytes", [&] { out.value(t.bytes); }}});
   };
   const auto n = double(d.parameters());
   const ordered_json bits = n > 0 ? ordered_json(8.0 * double(d.tensor_bytes()) / n) : ordered_json();
