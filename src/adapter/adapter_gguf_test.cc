@@ -193,6 +193,20 @@ TEST(AdapterGgufErrors, AlphaIsAString) {
   hand.writer.set_string("adapter.lora.alpha", "16");
   EXPECT_THAT(error_in(hand), HasSubstr("adapter.lora.alpha"));
 }
+TEST(AdapterGgufErrors, KeysThatMayChangeWhatTheTensorsMean) {
+  HandWritten alora, other, known;
+  alora.writer.set_string("adapter.alora.invocation_tokens", "1 2");
+  EXPECT_THAT(
+      error_in(alora),
+      HasSubstr("key adapter.alora.invocation_tokens: activated LoRA, which counts from certain tokens"));
+  other.writer.set_f32("adapter.lora.dropout_scale", 2);
+  EXPECT_THAT(error_in(other),
+              HasSubstr("key adapter.lora.dropout_scale: not known, and may change what the tensors mean"));
+  known.writer.set_string("adapter.lora.task_name", "tales");
+  known.writer.set_string("adapter.lora.prompt_prefix", "Once");
+  known.writer.set_string("general.description", "for people");
+  EXPECT_EQ(read_back(known).pairs.size(), 1u);
+}
 TEST(AdapterGgufErrors, HalvesMissing) {
   HandWritten no_a, no_b, none;
   no_a.a_name = "";

@@ -130,6 +130,7 @@ void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_
   settings.write(config + "\n");
   weights.sync();
   settings.sync();
+  const SignalsWait until_both_are_there;
   weights.commit();
   settings.commit();
 }

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/lost_pages.h"
+#include "base/path.h"
 
 namespace lora {
 namespace {
@@ -43,9 +44,7 @@ void write_all(int fd, const char* data, size_t size, const std::string& name) {
 
 // A rename is on disk only once its folder is.
 void sync_folder_of(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int fd = ::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
   ::fsync(fd);
   ::close(fd);
@@ -107,6 +106,7 @@ AtomicFile::AtomicFile(std::string path)
   const bool replaces = ::stat(target_.c_str(), &st) == 0;
   do {
     temporary_ = temporary_name(target_);
+    leftover_ = Leftover(temporary_);
     // Nobody sees more of it on the way than of what it replaces.
     fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                  replaces ? 0600 : 0666);
@@ -172,7 +172,28 @@ void AtomicFile::commit() {
     fail("{}: cannot write: {}", path_, why);
   }
   sync_folder_of(target_);
+  leftover_ = {};
   hold_ = {};
+}
+
+NewFolder::NewFolder(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  const SignalsWait no_signal_between;
+  std::error_code error;
+  const bool is_new = std::filesystem::create_directories(path, error);
+  if (error) fail("{}: cannot make the folder: {}", path, error.message());
+  if (!is_new) return;
+  made_ = std::move(path);
+  leftover_ = Leftover(made_);
+}
+
+NewFolder::~NewFolder() {
+  if (!made_.empty()) ::rmdir(made_.c_str());
+}
+
+void NewFolder::keep() {
+  made_.clear();
+  leftover_ = {};
 }
 
 // Delegates, so that the destructor closes the file when the rest throws.

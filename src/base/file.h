@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/leftover.h"
 #include "base/output.h"
 
 namespace lora {
@@ -63,10 +64,26 @@ class AtomicFile {
   std::string path_;  // as it was given
   Hold hold_;
   std::string target_, temporary_;
+  Leftover leftover_;
   int fd_ = -1;
   uint64_t position_ = 0;
   std::string buffered_;
   void flush();
+};
+
+// A folder, made if it is not there. Destroyed without keep(), one that was made is removed again, if it is
+// empty. Error naming the path.
+class NewFolder {
+ public:
+  explicit NewFolder(std::string path);
+  ~NewFolder();
+  NewFolder(const NewFolder&) = delete;
+  NewFolder& operator=(const NewFolder&) = delete;
+  void keep();
+
+ private:
+  std::string made_;  // "": none
+  Leftover leftover_;
 };
 
 // Text lines appended one at a time and flushed, for logs that others read while they grow. Through a link
@@ -80,6 +97,7 @@ class AppendFile {
   AppendFile(AppendFile&& other) noexcept;
   AppendFile& operator=(AppendFile&& other) noexcept;
   bool is_open() const { return fd_ >= 0; }
+  bool is_empty() const { return size_ == 0; }
   // Error if it cannot be written; then the file ends with the line before.
   void write_line(std::string_view line);
   // On the disk when it returns, as far as that is possible.

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/path.h"
 
 namespace lora {
 namespace {
@@ -43,21 +44,11 @@ bool are_digits(std::string_view text) {
   return text.size() == kDigits && text.find_first_not_of("0123456789abcdef") == text.npos;
 }
 
-// {folder, name}; the folder ends with a slash, or is empty.
-std::pair<std::string, std::string> split_path(const std::string& path) {
-  const size_t name = path.rfind('/') + 1;  // npos + 1 is 0
-  return {path.substr(0, name), path.substr(name)};
-}
-
-std::string folder_or_here(const std::string& folder) {
-  return folder.empty() ? "." : folder;
-}
-
 // What the names beside a target begin with: the target's own, or of a long one as much as leaves room for an
 // end, and its hash. Whole UTF-8 characters, which some file systems insist on.
 std::string stem_of(const std::string& target) {
   const auto [folder, name] = split_path(target);
-  const long limit = ::pathconf(folder_or_here(folder).c_str(), _PC_NAME_MAX);
+  const long limit = ::pathconf(folder_of(target).c_str(), _PC_NAME_MAX);
   const size_t room = std::max<size_t>(64, limit > 0 ? size_t(limit) : NAME_MAX) - kLongestEnd;
   if (name.size() <= room) return target;
   size_t cut = room - 1 - kDigits;
@@ -127,7 +118,7 @@ bool is_at(int fd, const std::string& path, struct stat& st) {
 // Of a target whose lock is held: nobody writes them.
 void remove_temporaries(const std::string& target) {
   const std::string folder = split_path(target).first, stem = split_path(stem_of(target)).second;
-  const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(folder_or_here(folder).c_str()), ::closedir);
+  const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(folder_of(target).c_str()), ::closedir);
   if (!open) return;
   while (const dirent* entry = ::readdir(open.get())) {
     const std::string_view name = entry->d_name;
@@ -192,6 +183,7 @@ Hold Hold::unless_ours(const std::string& path) {
 }
 
 Hold::Hold(const std::string& path, bool ours_will_do) {
+  const SignalsWait no_signal_between;
   const std::string target = output_target(path);
   lock_ = stem_of(target) + std::string(kLock);
   const auto in_the_way = [&](std::string_view why) {
@@ -232,6 +224,7 @@ Hold::Hold(const std::string& path, bool ours_will_do) {
       ::unlink(lock_.c_str());
       fail("{}: cannot write: {}", path, why);
     }
+    leftover_ = Leftover(lock_);
     remove_temporaries(target);
     fd_ = std::exchange(file.fd, -1);
     return;
@@ -241,16 +234,22 @@ Hold::Hold(const std::string& path, bool ours_will_do) {
 
 Hold::~Hold() {
   if (fd_ < 0) return;
+  const SignalsWait no_signal_between;
+  leftover_ = {};
   ::unlink(lock_.c_str());  // before others can take it
   ::close(fd_);
 }
 
 Hold::Hold(Hold&& other) noexcept
-    : lock_(std::move(other.lock_)), warning_(std::move(other.warning_)), fd_(std::exchange(other.fd_, -1)) {}
+    : lock_(std::move(other.lock_)),
+      warning_(std::move(other.warning_)),
+      leftover_(std::move(other.leftover_)),
+      fd_(std::exchange(other.fd_, -1)) {}
 
 Hold& Hold::operator=(Hold&& other) noexcept {
   std::swap(lock_, other.lock_);
   std::swap(warning_, other.warning_);
+  std::swap(leftover_, other.leftover_);
   std::swap(fd_, other.fd_);
   return *this;
 }

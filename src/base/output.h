@@ -1,12 +1,14 @@
 // Where an output goes, and who writes it. Beside a target lie, while it is written:
 //   TARGET.lora-lock            held by the one process that writes it, under flock(2); its text: who that is
 //   TARGET.<16 hex digits>.tmp  what is written so far, until it is renamed (base/file.h)
-// A process that was killed leaves them; who holds the lock next knows that nobody writes there and removes
-// them.
+// One that ends by a signal removes them (base/leftover.h). One that was killed leaves them; who holds the
+// lock next knows that nobody writes there and removes them.
 #pragma once
 
 #include <string>
 #include <string_view>
+
+#include "base/leftover.h"
 
 namespace lora {
 
@@ -42,6 +44,7 @@ class Hold {
  private:
   Hold(const std::string& path, bool ours_will_do);
   std::string lock_, warning_;
+  Leftover leftover_;
   int fd_ = -1;
 };
 

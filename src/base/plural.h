@@ -19,6 +19,13 @@ inline std::string count_of(int64_t n, std::string_view one, std::string_view se
   return fmt::format("{} {}", n, n == 1 ? one : several);
 }
 
+// " and 7 more" behind a list of which so many are not named, "" behind a whole one. at_least: nobody has
+// counted further.
+inline std::string and_more(size_t n, bool at_least = false) {
+  if (n == 0) return at_least ? " and more" : "";
+  return fmt::format(" and {}{} more", at_least ? "at least " : "", n);
+}
+
 // "a, b, c and 7 more" of the first `most`; `last` stands before the last one where all are named.
 inline std::string list_of(const std::vector<std::string>& names, size_t most, std::string_view last = ", ") {
   std::string text;
@@ -26,7 +33,7 @@ inline std::string list_of(const std::vector<std::string>& names, size_t most, s
     if (i > 0) text += i + 1 == names.size() ? last : ", ";
     text += names[i];
   }
-  return names.size() > most ? fmt::format("{} and {} more", text, names.size() - most) : text;
+  return text + and_more(names.size() - std::min(most, names.size()));
 }
 
 }  // namespace lora

@@ -4,16 +4,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/path.h"
 
 namespace lora {
-namespace {
-
-std::string folder_of(const std::string& path) {
-  return std::filesystem::path(path).parent_path() / ".";
-}
-
-}  // namespace
-
 bool same_file(const std::string& a, const std::string& b) {
   namespace fs = std::filesystem;
   std::error_code error;

@@ -10,6 +10,8 @@
 #include <cstring>
 #include <initializer_list>
 
+#include "base/leftover.h"
+
 namespace lora {
 namespace {
 
@@ -30,8 +32,10 @@ void on_signal(int number) {
   if (number == SIGINT) {
     const int64_t now = now_ms();
     int64_t first = -1;
-    if (!first_interrupt_ms.compare_exchange_strong(first, now) && now - first >= kOneCtrlCMs)
+    if (!first_interrupt_ms.compare_exchange_strong(first, now) && now - first >= kOneCtrlCMs) {
+      remove_leftovers();
       _exit(128 + SIGINT);
+    }
   }
   int none = 0;
   if (received.compare_exchange_strong(none, number)) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cli/suggest.h"
+
 namespace lora::cli {
 
 namespace {
@@ -142,12 +144,6 @@ constexpr Hint kCommandHints[] = {
     {"", "convert-hf-to-gguf", "did you mean convert?"},
     {"", "convert-lora-to-gguf", "did you mean convert-lora?"},
 };
-
-std::string with_dashes(std::string_view word) {
-  std::string result(word);
-  std::replace(result.begin(), result.end(), '_', '-');
-  return result;
-}
 
 template <size_t n>
 std::string find_hint(const Hint (&hints)[n], std::string_view command, std::string_view word) {

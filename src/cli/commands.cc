@@ -7,6 +7,7 @@
 #include <new>
 
 #include "base/error.h"
+#include "base/leftover.h"
 #include "base/lost_pages.h"
 #include "base/signals.h"
 #include "base/terminal.h"
@@ -114,6 +115,7 @@ std::vector<std::string> with_command(std::string_view program, std::vector<std:
 int run_program(const std::vector<std::string>& args) {
   open_standard_streams();
   ignore_file_size_signal();
+  remove_leftovers_on_signals();
   catch_lost_pages();
   try {
     const int status = dispatch(args);

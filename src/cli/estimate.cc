@@ -25,6 +25,7 @@ std::string table(const Estimate& e) {
   std::string text = "memory\n";
   for (const MemoryPart& part : e.memory) text += row(part.name, mib(part.bytes));
   text += row("in all, beyond the model's file", mib(e.memory_bytes));
+  if (!e.memory.empty()) text += row("of these still to come", mib(e.memory_bytes - e.memory.front().bytes));
   text += row("the model's file, mapped", mib(e.model_bytes));
   text += row("free on this machine", e.free_bytes ? mib(int64_t(*e.free_bytes)) : "cannot tell");
   text += fmt::format("time{}\n", e.at_least ? ", at least" : "");

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "base/signals.h"
 #include "base/terminal.h"
 #include "cli/commands.h"
@@ -10,6 +11,7 @@
 #include "cli/parse.h"
 #include "cli/progress.h"
 #include "cli/put.h"
+#include "train/metrics.h"
 #include "train/resume.h"
 
 namespace lora::cli {
@@ -20,6 +22,30 @@ namespace {
 constexpr const char* kStopNotice =
     "\nstopping: the iteration in work is finished or dropped, then all is saved; Ctrl-C again leaves at "
     "once\n";
+
+// What --metrics - prints.
+class Metrics {
+ public:
+  Metrics(FinetuneOptions& options, Progress& progress)
+      : progress_(progress), is_on_(options.metrics == "-") {
+    if (is_on_) options.metrics.clear();
+  }
+  // As with a file, a line that cannot be written does not end the run.
+  void write(const IterationRecord& record) {
+    if (!is_on_) return;
+    if (stdout_is_terminal()) progress_.end_bar();
+    try {
+      print_json_line(to_json(record));
+    } catch (const Error& e) {
+      progress_.say(fmt::format("warning: --metrics: {}: lines will be missing", e.what()));
+      is_on_ = false;
+    }
+  }
+
+ private:
+  Progress& progress_;
+  bool is_on_;
+};
 
 }  // namespace
 
@@ -42,8 +68,10 @@ int finetune_command(const std::vector<std::string>& args) {
   for (const std::string& warning : idle_flags(options, given)) progress.say(warning);
   FinetuneEvents events;
   events.say = [&](std::string_view text) { progress.say(text); };
+  Metrics metrics(options, progress);
   events.on_iteration = [&](const IterationRecord& record, int64_t n_iter) {
     progress.iteration(record, n_iter);
+    metrics.write(record);
   };
   events.should_stop = [] { return stop_signal() != 0; };
   const FinetuneResult result = finetune(options, events);

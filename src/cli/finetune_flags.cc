@@ -61,8 +61,8 @@ FlagGroup file_flags(FinetuneOptions& o) {
           {"--lora-init", "FILE", "", "start from this adapter; rank and alpha come from it",
            text(o.lora_init)},
           {"--metrics", "FILE", "",
-           "write one JSON object per iteration; one of another run is kept unless --checkpoint-in '' is "
-           "given",
+           "write one JSON object per iteration, - to standard output; a file of another run is kept unless "
+           "--checkpoint-in '' is given",
            text(o.metrics)},
       },
   };

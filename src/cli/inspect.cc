@@ -20,7 +20,7 @@ int inspect_command(const std::vector<std::string>& args) {
     return 0;
   }
   if (json) {
-    print_json(describe_as_json(file));
+    describe_as_json(file, print_json);
   } else {
     print(describe_as_text(file));
   }

@@ -47,7 +47,9 @@ CLI::Option* add_option(CLI::App& app, const Flag& flag, const Values& all_names
   return option->type_size(s.n_values)->expected(1);
 }
 
-Row* find_row(std::vector<Row>& rows, const std::string& name) {
+// --lora_r is --lora-r.
+Row* find_row(std::vector<Row>& rows, const std::string& given) {
+  const std::string name = with_dashes(given);
   for (Row& row : rows) {
     if (std::find(row.names.begin(), row.names.end(), name) != row.names.end()) return &row;
   }
@@ -146,12 +148,13 @@ Values with_values_apart(const Values& args, std::vector<Row>& rows) {
     Values& to = row && !main_name(*row->flag).starts_with("-") ? first : result;
     const bool is_empty = arg.starts_with("--") && equals == arg.size() - 1;
     const bool is_short = arg.size() > 2 && arg[0] == '-' && arg[1] != '-' && equals == 2 && row != nullptr;
+    const std::string name = row ? with_dashes(arg.substr(0, equals)) : arg.substr(0, equals);
     if (is_empty || is_short) {
-      to.push_back(arg.substr(0, equals));
+      to.push_back(name);
       to.push_back(arg.substr(equals + 1));
       continue;
     }
-    to.push_back(arg);
+    to.push_back(equals == std::string::npos ? name : name + arg.substr(equals));
     if (row == nullptr || equals != std::string::npos || row->flag->setting.ignores_value) continue;
     for (int k = 0; k < row->flag->setting.n_values && i + 1 < args.size(); ++k) to.push_back(args[++i]);
   }

@@ -36,6 +36,11 @@ void print_json(std::string_view json) {
   print_bytes(printable_json(json));
 }
 
+void print_json_line(std::string_view json) {
+  print_json(std::string(json) + "\n");
+  if (std::fflush(stdout) != 0) fail("standard output: cannot be written");
+}
+
 void print_bytes(std::string_view bytes) {
   if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size()) {
     fail("standard output: cannot be written");

@@ -21,6 +21,8 @@ void redraw(std::FILE* out, std::string_view line);
 // JSON, which stays the same JSON.
 void print(std::string_view text);
 void print_json(std::string_view json);
+// The same with a line feed, at once.
+void print_json_line(std::string_view json);
 // As it is: for programs, or printable already and with our own colours.
 void print_bytes(std::string_view bytes);
 

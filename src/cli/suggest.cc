@@ -7,12 +7,16 @@ namespace lora::cli {
 namespace {
 
 std::string stem_of(std::string_view word) {
-  std::string stem(word.substr(std::min(word.find_first_not_of('-'), word.size())));
-  std::replace(stem.begin(), stem.end(), '_', '-');
-  return stem;
+  return with_dashes(word.substr(std::min(word.find_first_not_of('-'), word.size())));
 }
 
 }  // namespace
+
+std::string with_dashes(std::string_view word) {
+  std::string result(word);
+  std::replace(result.begin(), result.end(), '_', '-');
+  return result;
+}
 
 int edit_distance(std::string_view a, std::string_view b) {
   const size_t width = b.size() + 1;
@@ -35,7 +39,10 @@ int edit_distance(std::string_view a, std::string_view b) {
 std::string nearest(std::string_view word, const std::vector<std::string>& known) {
   const std::string stem = stem_of(word);
   std::string best, longer;
-  int least = stem.size() <= 3 ? 2 : std::max(3, int(stem.size()) / 3 + 1);
+  // As far from each other as a word is long, two have nothing in common.
+  int least = stem.size() <= 3 ? std::min(2, int(stem.size())) : std::max(3, int(stem.size()) / 3 + 1);
+  constexpr size_t kLongest = 100;  // no word is
+  if (stem.size() > kLongest) return "";
   for (const std::string& candidate : known) {
     const std::string other = stem_of(candidate);
     const int distance = edit_distance(stem, other);
@@ -43,8 +50,8 @@ std::string nearest(std::string_view word, const std::vector<std::string>& known
       least = distance;
       best = candidate;
     }
-    const bool begins = stem.size() >= 3 && other.starts_with(stem);
-    if (begins && (longer.empty() || candidate.size() < longer.size())) longer = candidate;
+    const bool begins = stem.size() >= 3 && other.starts_with(stem), ends = other.ends_with("-" + stem);
+    if ((begins || ends) && (longer.empty() || candidate.size() < longer.size())) longer = candidate;
   }
   return best.empty() ? longer : best;
 }

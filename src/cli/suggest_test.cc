@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/timing.h"
+
 namespace lora::cli {
 namespace {
 
@@ -25,6 +27,19 @@ TEST(Nearest, FindsTheLeastDistance) {
 TEST(Nearest, FarOnesAreNoGuess) {
   EXPECT_EQ(nearest("serve", {"eval", "bench", "generate"}), "");
   EXPECT_EQ(nearest("--lr", {"--ctx", "--temp", "-t"}), "");
+}
+
+TEST(Nearest, OneLetterIsNearNoOther) {
+  EXPECT_EQ(nearest("--r", {"-m", "-c", "--lora-r"}), "--lora-r");
+  EXPECT_EQ(nearest("--x", {"-m", "-c", "--lora-r"}), "");
+  EXPECT_EQ(nearest("--m", {"--lora-m", "-m"}), "-m");
+}
+
+TEST(Nearest, WhatIsTooLongForAWordIsNotCompared) {
+  const std::vector<std::string> known(5000, "--lora-out");
+  const Clock::time_point start = Clock::now();
+  EXPECT_EQ(nearest(std::string(1 << 20, 'a'), known), "");
+  EXPECT_LT(seconds_since(start), 5);
 }
 
 TEST(Nearest, AWordThatIsCutShortIsTheShortestLongOne) {

@@ -29,6 +29,11 @@ constexpr Unit kUnits[] = {{"", 1},       {"b", 1},        {"k", 0x1p10},   {"ki
                            {"m", 0x1p20}, {"mib", 0x1p20}, {"mb", 1e6},     {"g", 0x1p30},   {"gib", 0x1p30},
                            {"gb", 1e9},   {"t", 0x1p40},   {"tib", 0x1p40}, {"tb", 1e12}};
 
+// "+0.5" is 0.5.
+std::string_view without_plus(std::string_view text) {
+  return text.size() > 1 && text[0] == '+' && text[1] != '-' ? text.substr(1) : text;
+}
+
 }  // namespace
 
 int64_t parse_integer(std::string_view text, int64_t min, int64_t max) {
@@ -39,12 +44,12 @@ int64_t parse_integer(std::string_view text, int64_t min, int64_t max) {
 }
 
 bool is_number(std::string_view text) {
-  const auto value = number_in<double>(text);
+  const auto value = number_in<double>(without_plus(text));
   return value && std::isfinite(*value);
 }
 
 double parse_number(std::string_view text, NumberRange range) {
-  const double value = number_in<double>(text).value_or(NAN);
+  const double value = number_in<double>(without_plus(text)).value_or(NAN);
   const bool above = range.above_min ? value > range.min : value >= range.min;
   const bool below = range.below_max ? value < range.max : value <= range.max;
   if (std::isfinite(value) && above && below) return value;

@@ -42,10 +42,12 @@ TEST(ParseNumber, TakesNumbersInTheRange) {
   EXPECT_EQ(parse_number("1e-8", {.min = 0, .above_min = true}), 1e-8);
   EXPECT_EQ(parse_number("-2.5", {}), -2.5);
   EXPECT_EQ(parse_number("1", {.min = 0, .max = 1}), 1);
+  EXPECT_EQ(parse_number("+0.5", {}), 0.5);
 }
 
 TEST(ParseNumber, RefusesEverythingElse) {
-  for (const char* text : {"", "x", "1.0f", "nan", "inf", "-inf", "1e999", "1,5", "0x1p3"}) {
+  for (const char* text :
+       {"", "x", "1.0f", "nan", "inf", "-inf", "1e999", "1,5", "0x1p3", "+", "+-1", "++1"}) {
     EXPECT_THROW(parse_number(text, {}), BadValue) << text;
   }
   EXPECT_THROW(parse_number("0", {.min = 0, .above_min = true}), BadValue);

@@ -9,10 +9,10 @@
 #include "base/error.h"
 #include "base/machine.h"
 #include "base/parallel.h"
+#include "base/path.h"
 #include "base/printable.h"
 #include "base/same_file.h"
 #include "convert/encode.h"
-#include "convert/file_name.h"
 #include "convert/hf_config.h"
 #include "convert/hf_trust.h"
 #include "convert/hf_vocabulary.h"
@@ -180,7 +180,7 @@ std::vector<std::string> convert_types() {
 
 ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events) {
   HfConfig config = read_hf_config(options.folder);
-  for (const std::string& line : config.unheld) events.say(line);
+  for (const std::string& line : config.notes) events.say(line);
   GgufWriter keys;
   ConvertResult result;
   result.architecture = config.architecture->name;

@@ -1,7 +1,6 @@
 #include "convert/convert_lora.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 
 #include "adapter/adapter.h"
@@ -11,16 +10,14 @@
 #include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/path.h"
 #include "base/plural.h"
 #include "base/printable.h"
 #include "base/same_file.h"
-#include "convert/file_name.h"
 #include "convert/lora_base.h"
 
 namespace lora {
 namespace {
-
-namespace fs = std::filesystem;
 
 // The model that --base names; else the one whose config.json lies beside the adapter; else the one that the
 // adapter names, if it is on this machine.
@@ -153,16 +150,10 @@ void write_folder(const Read& read, const ConvertLoraOptions& options, Type type
   }
   if (!adapter.facts.empty())
     say("the notes on the training that the adapter holds are not in the PEFT folder");
-  std::error_code error;
-  const bool is_new = fs::create_directories(options.to_peft, error);
-  if (error) fail("{}: cannot make the folder: {}", options.to_peft, error.message());
-  try {
-    write_adapter_peft(adapter, read.base ? read.base->facts : PeftBase{adapter.architecture},
-                       read.base ? read.base->n_layer : 0, options.to_peft, type);
-  } catch (...) {
-    if (is_new) fs::remove(options.to_peft, error);
-    throw;
-  }
+  NewFolder folder(options.to_peft);
+  write_adapter_peft(adapter, read.base ? read.base->facts : PeftBase{adapter.architecture},
+                     read.base ? read.base->n_layer : 0, options.to_peft, type);
+  folder.keep();
 }
 
 }  // namespace

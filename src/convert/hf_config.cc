@@ -15,12 +15,6 @@ namespace {
 
 using nlohmann::json;
 
-// What a config.json leaves out because the model's class has it as its default.
-constexpr const char* kGemma3Defaults =
-    R"({"vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4,
-  "head_dim": 256, "max_position_embeddings": 131072, "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0,
-  "rms_norm_eps": 1e-06, "sliding_window": 4096})";
-
 struct Fields {
   const json& object;
   const std::string& path;
@@ -34,10 +28,11 @@ struct Fields {
     }
     return value;
   }
-  int64_t required_size(const char* key) const {
-    const auto value = size(key);
-    if (!value) fail("{}: {}: missing", path, key);
-    return *value;
+  // otherwise: what the class has by default; 0: it must be there.
+  int64_t required_size(const char* key, int64_t otherwise = 0) const {
+    const int64_t value = size(key).value_or(otherwise);
+    if (value == 0) fail("{}: {}: missing", path, key);
+    return value;
   }
   std::optional<double> positive(const char* key) const {
     const json* field = json_field(object, key);
@@ -89,40 +84,38 @@ void find_class(const json& root, const std::string& path, HfConfig& config) {
   fail("{}: architecture '{}' is not supported (known: {})", path, printable(name), known);
 }
 
-HfRope read_rope(const json& root, const std::string& path) {
-  HfRope rope;
-  const Fields top{root, path};
-  if (const auto theta = top.positive("rope_theta")) rope.theta = *theta;
-  rope.local_theta = top.positive("rope_local_base_freq");
-  const json* scaling = json_field(root, "rope_parameters");
-  if (const json* full = scaling ? json_field(*scaling, "full_attention") : nullptr) {
-    if (const json* local = json_field(*scaling, "sliding_attention")) {
-      if (const auto theta = Fields{*local, path}.positive("rope_theta")) rope.local_theta = theta;
-    }
-    scaling = full;
+// A number that config.json may hold in two places, since transformers 4 and 5 differ in where they look.
+template <class T>
+void agree(const std::string& path, std::optional<T>& value, std::string_view key, std::optional<T> other,
+           std::string_view other_key) {
+  if (value && other && *value != *other) {
+    fail("{}: {}: {}, but {} is {}: nothing tells which one the model was trained with; remove the wrong one",
+         path, key, *value, other_key, *other);
   }
-  if (!scaling) scaling = json_field(root, "rope_scaling");
-  rope.n_ctx_orig = top.size("original_max_position_embeddings");
-  if (!scaling) return rope;
-  if (!scaling->is_object()) fail("{}: rope_scaling: expected an object", path);
-  const Fields fields{*scaling, path};
-  if (const auto theta = fields.positive("rope_theta")) rope.theta = *theta;
-  rope.type = json_text(*scaling, "rope_type").value_or(json_text(*scaling, "type").value_or("default"));
+  if (!value) value = other;
+}
+
+// rope_scaling or rope_parameters, without what may stand outside of them, too.
+HfRope read_scaling(const json& scaling, const std::string& path, std::string_view key) {
+  if (!scaling.is_object()) fail("{}: {}: expected an object", path, key);
+  HfRope rope;
+  const Fields fields{scaling, path};
+  rope.type = json_text(scaling, "rope_type").value_or(json_text(scaling, "type").value_or("default"));
   if (rope.type == "su") rope.type = "longrope";
-  constexpr std::string_view known[] = {"default", "none", "linear", "dynamic", "yarn", "llama3", "longrope"};
+  if (rope.type == "none") rope.type = "default";
+  constexpr std::string_view known[] = {"default", "linear", "dynamic", "yarn", "llama3", "longrope"};
   if (std::find(std::begin(known), std::end(known), rope.type) == std::end(known)) {
-    fail("{}: rope_scaling: type '{}' is not supported (known: linear, dynamic, yarn, llama3, longrope)",
-         path, printable(rope.type));
+    fail("{}: {}: type '{}' is not supported (known: linear, dynamic, yarn, llama3, longrope)", path, key,
+         printable(rope.type));
   }
   rope.factor = fields.positive("factor").value_or(1);
   rope.low_freq_factor = fields.positive("low_freq_factor").value_or(1);
   rope.high_freq_factor = fields.positive("high_freq_factor").value_or(4);
-  if (const auto n = fields.size("original_max_position_embeddings")) rope.n_ctx_orig = n;
   rope.beta_fast = fields.positive("beta_fast");
   rope.beta_slow = fields.positive("beta_slow");
   rope.attention_factor = fields.positive("attention_factor");
-  const double mscale = json_number(*scaling, "mscale").value_or(0),
-               mscale_all_dim = json_number(*scaling, "mscale_all_dim").value_or(0);
+  const double mscale = json_number(scaling, "mscale").value_or(0),
+               mscale_all_dim = json_number(scaling, "mscale_all_dim").value_or(0);
   if (rope.type == "yarn" && !rope.attention_factor && mscale > 0 && mscale_all_dim > 0) {
     const auto stretched = [&](double m) {
       return rope.factor > 1 ? 0.1 * m * std::log(rope.factor) + 1 : 1;
@@ -131,11 +124,59 @@ HfRope read_rope(const json& root, const std::string& path) {
   }
   rope.short_factor = fields.positives("short_factor");
   rope.long_factor = fields.positives("long_factor");
-  rope.rotary_part = fields.positive("partial_rotary_factor");
   if (rope.type == "llama3" && rope.high_freq_factor <= rope.low_freq_factor) {
-    fail("{}: rope_scaling: high_freq_factor {} is not above low_freq_factor {}", path, rope.high_freq_factor,
+    fail("{}: {}: high_freq_factor {} is not above low_freq_factor {}", path, key, rope.high_freq_factor,
          rope.low_freq_factor);
   }
+  return rope;
+}
+
+// Of layers with a window, which are not scaled.
+std::optional<double> read_local_theta(const json& local, const std::string& path, const std::string& key) {
+  const HfRope rope = read_scaling(local, path, key);
+  if (rope.type != "default") {
+    fail("{}: {}: type '{}' is not supported: GGUF has scaling for layers without a window only", path, key,
+         rope.type);
+  }
+  return Fields{local, path}.positive("rope_theta");
+}
+
+HfRope read_rope(const json& root, const std::string& path, const HfDefaults& defaults) {
+  constexpr const char *kTheta = "rope_theta", *kContext = "original_max_position_embeddings",
+                       *kPart = "partial_rotary_factor", *kLocal = "rope_local_base_freq";
+  const Fields top{root, path};
+  std::optional<double> theta = top.positive(kTheta), part = top.positive(kPart),
+                        local_theta = top.positive(kLocal);
+  std::optional<int64_t> n_ctx_orig = top.size(kContext);
+  const json *parameters = json_field(root, "rope_parameters"), *scaling = json_field(root, "rope_scaling");
+  if (const json* full = parameters ? json_field(*parameters, "full_attention") : nullptr) {
+    const std::string key = "rope_parameters.sliding_attention";
+    if (const json* local = json_field(*parameters, "sliding_attention"))
+      agree(path, local_theta, kLocal, read_local_theta(*local, path, key), key + ".rope_theta");
+    parameters = full;
+  }
+  std::optional<HfRope> read;
+  for (const auto& [name, object] :
+       {std::pair("rope_parameters", parameters), std::pair("rope_scaling", scaling)}) {
+    if (!object) continue;
+    const HfRope rope = read_scaling(*object, path, name);
+    if (read && *read != rope) {
+      fail(
+          "{}: rope_scaling: {}, but rope_parameters is {}: nothing tells which one the model was trained "
+          "with; remove the wrong one",
+          path, printable(scaling->dump()), printable(parameters->dump()));
+    }
+    read = rope;
+    const auto within = [&](const char* key) { return fmt::format("{}.{}", name, key); };
+    agree(path, theta, kTheta, Fields{*object, path}.positive(kTheta), within(kTheta));
+    agree(path, part, kPart, Fields{*object, path}.positive(kPart), within(kPart));
+    agree(path, n_ctx_orig, kContext, Fields{*object, path}.size(kContext), within(kContext));
+  }
+  HfRope rope = read.value_or(HfRope());
+  rope.theta = theta.value_or(defaults.rope_theta);
+  rope.local_theta = local_theta ? local_theta : defaults.local_theta;
+  rope.n_ctx_orig = n_ctx_orig;
+  rope.rotary_part = part;
   return rope;
 }
 
@@ -146,7 +187,16 @@ void read_quantization(const json& root, HfConfig& config) {
   }
   const json* quantization = json_field(root, "quantization_config");
   if (!quantization) return;
-  const std::string method = json_text(*quantization, "quant_method").value_or("?");
+  const bool is_bitsandbytes = json_bool(*quantization, "load_in_8bit").value_or(false) ||
+                               json_bool(*quantization, "load_in_4bit").value_or(false);
+  std::string method = json_text(*quantization, "quant_method").value_or("");
+  if (method.empty() && is_bitsandbytes) method = "bitsandbytes";  // as its first versions wrote it
+  if (method.empty()) {
+    config.notes.emplace_back(
+        "quantization_config: names no quant_method; whether weights are quantized, their names and types "
+        "tell");
+    return;
+  }
   if (method != "fp8" && method != "fbgemm_fp8" && method != "compressed-tensors") {
     config.unreadable_quantization = method;
     return;
@@ -199,19 +249,16 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
     const json copy = *inner;
     root.update(copy);
   }
-  if (config.architecture->name == "gemma3") {
-    json complete = json::parse(kGemma3Defaults);
-    complete.update(root);
-    root = std::move(complete);
-  }
   const Fields fields{root, path};
+  const HfDefaults& defaults = config.architecture->defaults;
   config.n_layer = fields.required_size("num_hidden_layers");
   config.n_embd = fields.required_size("hidden_size");
   config.n_ff = fields.required_size("intermediate_size");
-  config.n_vocab = fields.required_size("vocab_size");
-  config.n_head = fields.required_size("num_attention_heads");
-  config.n_head_kv = fields.size("num_key_value_heads").value_or(config.n_head);
-  config.n_ctx = fields.required_size("max_position_embeddings");
+  config.n_vocab = fields.required_size("vocab_size", defaults.n_vocab);
+  config.n_head = fields.required_size("num_attention_heads", defaults.n_head);
+  config.n_head_kv = fields.size("num_key_value_heads")
+                         .value_or(defaults.n_head_kv > 0 ? defaults.n_head_kv : config.n_head);
+  config.n_ctx = fields.required_size("max_position_embeddings", defaults.n_ctx);
   if (config.n_head % config.n_head_kv != 0) {
     fail("{}: num_attention_heads: {} is not divided by {} key/value heads", path, config.n_head,
          config.n_head_kv);
@@ -227,11 +274,12 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   if (config.head_dim > kMostInHead) fail("{}: head_dim: {} makes no sense", path, config.head_dim);
   if (config.head_dim % 2 != 0) fail("{}: head_dim: {} is odd", path, config.head_dim);
   config.rms_norm_eps = fields.positive("rms_norm_eps").value_or(1e-6);
-  config.rope = read_rope(root, path);
-  config.rotary_part = config.rope.rotary_part.value_or(fields.positive("partial_rotary_factor").value_or(1));
+  config.rope = read_rope(root, path, defaults);
+  config.rotary_part = config.rope.rotary_part.value_or(1);
   if (config.rotary_part > 1) fail("{}: partial_rotary_factor: {} makes no sense", path, config.rotary_part);
   config.tied = json_bool(root, "tie_word_embeddings");
   config.sliding_window = fields.size("sliding_window");
+  if (!config.sliding_window) config.sliding_window = defaults.sliding_window;
   config.attn_softcap = fields.positive("attn_logit_softcapping");
   config.final_softcap = fields.positive("final_logit_softcapping");
   config.bos = fields.token("bos_token_id");
@@ -240,7 +288,7 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   config.attention_bias = json_bool(root, "attention_bias");
   config.mlp_bias = json_bool(root, "mlp_bias");
   read_quantization(root, config);
-  config.unheld = check_unheld(root, config);
+  std::ranges::move(check_unheld(root, config), std::back_inserter(config.notes));
   return config;
 }
 

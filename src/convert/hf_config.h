@@ -21,6 +21,7 @@ struct HfRope {
   std::optional<double> beta_fast, beta_slow, attention_factor;  // yarn
   std::optional<double> rotary_part;                             // partial_rotary_factor
   std::vector<double> short_factor, long_factor;                 // longrope, of each pair of elements
+  bool operator==(const HfRope&) const = default;
 };
 
 struct HfConfig {
@@ -39,7 +40,7 @@ struct HfConfig {
   HfRope rope;
   std::optional<int64_t> bos, eos, pad;  // token ids
   int64_t fp8_block[2] = {128, 128};     // rows, columns of a block of FP8 values that share a scale
-  std::vector<std::string> unheld;       // what matters for long texts and GGUF cannot hold, a line each
+  std::vector<std::string> notes;        // what GGUF cannot hold, or is left to the weights: a line each
   std::string unreadable_quantization;   // what quantized the weights, where that cannot be read
 
   int64_t size(Dim dim) const;
@@ -50,7 +51,8 @@ struct HfConfig {
 };
 
 // Error naming the file and the key for an architecture that is not known (the known ones are listed), a
-// missing key, a value that makes no sense, and one that GGUF cannot hold (convert/hf_unheld.h).
+// missing key, a value that makes no sense, two that contradict each other, and one that GGUF cannot hold
+// (convert/hf_unheld.h).
 HfConfig read_hf_config(const std::string& folder);
 HfConfig parse_hf_config(std::string_view text, const std::string& path);
 // Error if the weights are quantized in a way that cannot be read.

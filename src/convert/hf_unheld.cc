@@ -28,6 +28,9 @@ struct Checker {
     const std::string& type = config.rope.type;
     if ((type == "llama3" && !held.rope_freqs) || (type == "longrope" && !held.rope_factors))
       refuse("rope_scaling", type, "has no place for it");
+    const double local_theta = config.rope.local_theta.value_or(config.rope.theta);
+    if (local_theta != config.rope.theta && !held.local_theta)
+      refuse("rope_local_base_freq", fmt::format("{}", local_theta), "has one base for all layers");
     if (config.rotary_part != 1 && !held.partial_rotary)
       refuse("partial_rotary_factor", fmt::format("{}", config.rotary_part), "rotates whole heads");
   }

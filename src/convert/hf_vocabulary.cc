@@ -83,17 +83,19 @@ std::optional<int64_t> role(const HfVocabulary& vocabulary, const json& config, 
 void set_roles(HfVocabulary& vocabulary, const json& tokenizer, const json& map, const TokenRoles& config,
                const std::function<void(std::string_view)>& say) {
   const auto n = int64_t(vocabulary.tokens.size());
-  const auto choose = [&](std::optional<int64_t>& id, const char* key, std::optional<int64_t> other) {
-    if (const auto named = role(vocabulary, tokenizer, key)) {
-      id = named;
-    } else if (const auto mapped = role(vocabulary, map, key)) {
-      id = mapped;
-    } else if (other) {
-      id = other;
-    }
-    if (!id || (*id >= 0 && *id < n)) return;
-    if (*id >= n) say(fmt::format("{}: id {} is none of the {} tokens, it is left out", key, *id, n));
-    id.reset();
+  const auto is_token = [&](std::optional<int64_t> id) { return id && *id >= 0 && *id < n; };
+  // What the tokenizer's files name, else what config.json has, else what the vocabulary says itself.
+  const auto choose = [&](std::optional<int64_t>& id, const char* key, std::optional<int64_t> stated) {
+    const std::optional<int64_t> wrong = stated && !is_token(stated) ? stated
+                                         : !stated && id && *id >= n ? id
+                                                                     : std::nullopt;
+    if (is_token(stated)) id = stated;
+    if (const auto mapped = role(vocabulary, map, key)) id = mapped;
+    if (const auto named = role(vocabulary, tokenizer, key)) id = named;
+    if (!is_token(id)) id.reset();
+    if (!wrong) return;
+    say(fmt::format("{}: id {} is none of the {} tokens, {}", key, *wrong, n,
+                    id ? fmt::format("{} is taken in its place", *id) : "it is left out"));
   };
   choose(vocabulary.bos, "bos_token", config.bos);
   choose(vocabulary.eos, "eos_token", config.eos);

@@ -109,11 +109,21 @@ std::string without_peft(std::string name) {
   return name;
 }
 
-bool is_of_lora(std::string_view name) {
-  for (const std::string_view part : {".lora_A.", ".lora_B.", ".lora_embedding_", ".lora_magnitude_vector"}) {
-    if (name.find(part) != name.npos) return true;
+// What PEFT keeps beside a model's own weights; "" for those.
+std::string_view part_of_peft(std::string_view name) {
+  constexpr std::string_view lora = "a LoRA among the weights", module = "a module that PEFT has a copy of";
+  constexpr std::pair<std::string_view, std::string_view> kParts[] = {
+      {".lora_A.", lora},
+      {".lora_B.", lora},
+      {".lora_embedding_", lora},
+      {".lora_magnitude_vector", lora},
+      {".modules_to_save.", module},
+      {".original_module.", module},
+  };
+  for (const auto& [part, what] : kParts) {
+    if (name.find(part) != name.npos) return what;
   }
-  return false;
+  return "";
 }
 
 }  // namespace
@@ -131,11 +141,11 @@ HfWeights HfWeights::open(const std::string& folder, const std::function<void(st
         const auto entry = files.map->find(tensor);
         if (entry != files.map->end() && entry->second != name) return;  // another file's is meant
       }
-      if (is_of_lora(tensor)) {
+      if (const std::string_view what = part_of_peft(tensor); !what.empty()) {
         fail(
-            "{}: tensor '{}': a LoRA among the weights; save the model after PEFT's merge_and_unload(), or "
+            "{}: tensor '{}': {}; save the model after PEFT's merge_and_unload(), or "
             "convert the model as it was before and its adapter with lora convert-lora",
-            path, printable(tensor));
+            path, printable(tensor), what);
       }
       const std::string name_in_model = without_peft(tensor);
       n_renamed += name_in_model != tensor;

@@ -25,9 +25,10 @@ struct HfTensor {
 class HfWeights {
  public:
   // Error naming the file and what is wrong: none there, a shard missing or broken, a tensor that is in two
-  // files, or that the index puts elsewhere, and a LoRA among the weights. The names that PEFT gives to the
-  // weights of a model that has adapters ("base_model.model.X.base_layer.weight") become the model's own;
-  // that, and which files are left out, is said.
+  // files, or that the index puts elsewhere, and a LoRA or trained modules of PEFT among the weights. The
+  // names that PEFT gives to the weights of a model that has adapters
+  // ("base_model.model.X.base_layer.weight") become the model's own; that, and which files are left out, is
+  // said.
   static HfWeights open(
       const std::string& folder, const std::function<void(std::string_view)>& say = [](std::string_view) {});
 

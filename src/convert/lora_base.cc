@@ -1,11 +1,11 @@
 #include "convert/lora_base.h"
 
-#include <filesystem>
 #include <memory>
 
 #include "adapter/peft_names.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/path.h"
 #include "base/printable.h"
 #include "convert/hf_trust.h"
 #include "convert/hf_weights.h"
@@ -18,7 +18,7 @@ namespace {
 HfConfig as_weights_have_it(HfConfig config) {
   std::optional<HfWeights> weights;
   try {
-    weights = HfWeights::open(std::filesystem::path(config.path).parent_path());
+    weights = HfWeights::open(folder_of(config.path));
   } catch (const Error&) {
     config.tied = config.is_tied(true);
     return config;
@@ -40,7 +40,7 @@ std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
 
 BaseWeight LoraBase::weight() const {
   if (gguf) return peft_base(*gguf).weight;
-  const std::string folder = std::filesystem::path(config->path).parent_path();
+  const std::string folder = folder_of(config->path);
   // Opened for the first tensor that is asked for: most adapters need none.
   return [folder, facts = facts,
           opened = std::make_shared<std::optional<HfWeights>>()](std::string_view tensor) {

@@ -5,127 +5,17 @@
 
 #include <cmath>
 #include <cstring>
-#include <fstream>
-#include <list>
 #include <map>
-#include <numeric>
 #include <string>
 #include <vector>
 
-#include "adapter/adapter.h"
-#include "adapter/parameters.h"
-#include "base/error.h"
-#include "convert/test_models.h"
-#include "generate/session.h"
-#include "model/step.h"
+#include "convert/merge_test_util.h"
 
 namespace lora {
 namespace {
 
-using test::ModelShape;
-using test::TemporaryFolder;
-using test::TestModel;
+using namespace test;
 using testing::HasSubstr;
-
-std::string bytes_of_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::vector<float> values_of(const GgufTensor& tensor) {
-  std::vector<float> values(size_t(tensor.n_elements()));
-  traits(tensor.type).decode(values.data(), tensor.data.data(), tensor.n_elements());
-  return values;
-}
-
-bool same_bytes(const GgufTensor& a, const GgufTensor& b) {
-  return a.type == b.type && a.shape() == b.shape() && std::ranges::equal(a.data, b.data);
-}
-
-// An adapter of random numbers for the tensors given, of a size that shows.
-Adapter make_adapter(const Gguf& base, const std::vector<std::string>& tensors, int64_t rank, uint64_t seed,
-                     float size = 0.3f) {
-  Adapter adapter;
-  adapter.architecture = base.get_string("general.architecture").value();
-  adapter.alpha = 2 * float(rank);
-  for (const std::string& name : tensors) {
-    const GgufTensor& tensor = base.tensor(name);
-    const bool flipped = name == kTokenEmbedding;
-    LoraPair pair{name, tensor.ne[flipped ? 1 : 0], tensor.ne[flipped ? 0 : 1], rank, {}, {}};
-    const auto numbers = [&](int64_t n, uint64_t which) {
-      std::vector<float> values(static_cast<size_t>(n));
-      for (size_t i = 0; i < values.size(); ++i)
-        values[i] = size * (random_uniform(seed, Purpose::test, stream_id(name) + which, i) - 0.5f);
-      return values;
-    };
-    pair.a = numbers(rank * pair.n_in, 0), pair.b = numbers(pair.n_out * rank, 1);
-    adapter.pairs.push_back(std::move(pair));
-  }
-  return adapter;
-}
-
-// A model, two adapters that overlap, and what is merged of them.
-struct Fixture {
-  TemporaryFolder folder;
-  std::string base, out = folder.at("out.gguf");
-  explicit Fixture(const ModelShape& shape) : base(TestModel(shape).write(folder.at("base.gguf"))) {}
-
-  std::string adapter(const std::string& name, const std::vector<std::string>& tensors, int64_t rank,
-                      float size = 0.3f) const {
-    write_adapter_gguf(make_adapter(Gguf::open(base), tensors, rank, uint64_t(rank), size), folder.at(name));
-    return folder.at(name);
-  }
-  MergeOptions options(std::vector<LoraFile> loras) const {
-    return {base, out, std::move(loras), "", nullptr, 2};
-  }
-  std::string error(const MergeOptions& o) const {
-    const size_t n_files = folder.n_files();
-    try {
-      merge(o, {});
-    } catch (const Error& e) {
-      EXPECT_EQ(folder.n_files(), n_files) << e.what();
-      return e.what();
-    }
-    return "no error";
-  }
-};
-
-std::vector<LoraFile> two_adapters(const Fixture& f, bool output) {
-  std::vector<std::string> first = {"token_embd.weight", "blk.0.attn_q.weight", "blk.1.ffn_down.weight"};
-  if (output) first.push_back("output.weight");
-  return {
-      {f.adapter("first.gguf", first, 3), 0.7},
-      {f.adapter("second.gguf", {"blk.1.ffn_down.weight", "blk.1.attn_v.weight", "blk.0.attn_q.weight"}, 8),
-       -1.5}};
-}
-
-std::vector<float> logits_of(const std::string& path, const std::vector<LoraFile>& loras,
-                             const RopeValues& rope = {}) {
-  std::list<Adapter> adapters;
-  Model model = load_model(path, {rope.freq_base, rope.freq_scale, {}});
-  for (const LoraFile& file : loras) {
-    adapters.push_back(read_adapter(file.path, model.gguf));
-    attach(model, adapters.back(), float(file.scale));
-  }
-  std::vector<int32_t> ids(40), targets(40, -1), positions(40);
-  std::iota(positions.begin(), positions.end(), 0);
-  for (size_t i = 0; i < ids.size(); ++i) ids[i] = int32_t(i * 7 % 48);
-  const AttentionSegment whole = {0, 40, 0, 40};
-  ThreadPool pool(2);
-  Step step(model, plan_step(model, 40, 40, 0, false, GemmInput::f32, 2), GemmInput::f32, pool);
-  std::vector<float> logits(ids.size() * size_t(model.config.n_vocab));
-  step.logits(logits.data(), {ids, targets, positions, {&whole, 1}});
-  return logits;
-}
-
-double difference(const std::vector<float>& a, const std::vector<float>& b) {
-  double d = 0, size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    d = std::max(d, std::fabs(double(a[i]) - double(b[i])));
-    size = std::max(size, std::fabs(double(b[i])));
-  }
-  return d / size;
-}
 
 // Measured: 3e-7. The adapters move logits by their own size.
 constexpr double kLogits = 1e-5;
@@ -388,109 +278,6 @@ TEST(Merge, RotarySettingsOfAnAdapterBecomeTheModels) {
   o.rope_freq_scale = 1;
   EXPECT_EQ(f.error(o), "no error");
   EXPECT_EQ(Gguf::open(f.out).get_float("llama.rope.freq_base"), 50000);
-}
-
-TEST(Merge, StoppedItLeavesNothing) {
-  const Fixture f({});
-  const MergeOptions o = f.options(two_adapters(f, true));
-  const size_t n_files = f.folder.n_files();
-  MergeEvents events;
-  events.should_stop = [] { return true; };
-  EXPECT_TRUE(merge(o, events).stopped);
-  EXPECT_EQ(f.folder.n_files(), n_files);
-}
-
-// Puts `to` where the file has the bytes of `from`.
-void replace_bytes(const std::string& path, float from, float to) {
-  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  const std::string all{std::istreambuf_iterator<char>(file), {}};
-  const size_t at = all.find(std::string(reinterpret_cast<const char*>(&from), sizeof from));
-  ASSERT_NE(at, all.npos);
-  file.clear();
-  file.seekp(std::streamoff(at));
-  file.write(reinterpret_cast<const char*>(&to), sizeof to);
-}
-
-TEST(Merge, WhatCannotBeMergedIsRefused) {
-  const Fixture f({});
-  const Gguf base = Gguf::open(f.base);
-  const auto refused = [&](const std::function<void(Adapter&)>& edit) {
-    Adapter adapter = make_adapter(base, {"blk.0.attn_q.weight"}, 4, 1);
-    edit(adapter);
-    write_adapter_gguf(adapter, f.folder.at("bad.gguf"));
-    return f.error(f.options({{f.folder.at("bad.gguf")}}));
-  };
-  EXPECT_EQ(refused([](Adapter&) {}), "no error");
-  std::filesystem::remove(f.out);
-  EXPECT_THAT(refused([](Adapter& a) { a.architecture = "qwen2"; }), HasSubstr("expected llama"));
-  EXPECT_THAT(refused([](Adapter& a) { a.pairs[0].base = "blk.7.attn_q.weight"; }),
-              HasSubstr("no such tensor"));
-  EXPECT_THAT(refused([](Adapter& a) { a.pairs[0].base = "blk.0.ffn_up.weight"; }),
-              HasSubstr("blk.0.ffn_up.weight: expected a pair for 256 x 512"));
-  // No adapter with such a value is written, so the file is damaged by hand.
-  const float mark = 12345.678f, nan = NAN;
-  refused([&](Adapter& a) { a.pairs[0].b[5] = mark; });
-  replace_bytes(f.folder.at("bad.gguf"), mark, nan);
-  EXPECT_THAT(f.error(f.options({{f.folder.at("bad.gguf")}})), HasSubstr("the adapter is damaged"));
-  std::filesystem::remove(f.out);
-  const std::string adapter = f.adapter("good.gguf", {"blk.0.attn_q.weight"}, 4);
-  MergeOptions o = f.options({{adapter}});
-  o.out = f.base;
-  EXPECT_THAT(f.error(o), HasSubstr("would replace"));
-  o.out = adapter;
-  EXPECT_THAT(f.error(o), HasSubstr("would replace"));
-  o.out = f.folder.at("no/such/out.gguf");
-  EXPECT_THAT(f.error(o), HasSubstr("out.gguf"));
-  o = f.options({{f.folder.at("missing.gguf")}});
-  EXPECT_THAT(f.error(o), HasSubstr("missing.gguf: cannot open"));
-  o = f.options({{f.base}});
-  EXPECT_THAT(f.error(o), HasSubstr("not a LoRA adapter"));
-  o = f.options({{adapter}});
-  o.base = adapter;
-  EXPECT_THAT(f.error(o), HasSubstr("'adapter', expected a model"));
-  o = f.options({});
-  o.checkpoint = adapter;
-  EXPECT_THAT(f.error(o), HasSubstr("not a checkpoint"));
-  // An integer tensor has no weights to be changed.
-  TestModel model({});
-  model.tensors[5].type = Type::I32;
-  Fixture g({});
-  const std::string name = model.tensors[5].name;
-  g.base = model.write(g.folder.at("integers.gguf"));
-  EXPECT_THAT(g.error(g.options({{g.adapter("a.gguf", {name}, 1)}})), HasSubstr("I32 values"));
-}
-
-TEST(Merge, ASumBeyondItsTypeIsRefused) {
-  const Fixture f({.type = Type::F16});
-  const std::string adapter = f.adapter("a.gguf", {"blk.0.attn_q.weight"}, 4);
-  MergeOptions o = f.options({{adapter, 1e7}});
-  EXPECT_THAT(f.error(o),
-              testing::AllOf(HasSubstr("blk.0.attn_q.weight"), HasSubstr("is beyond what F16 holds"),
-                             HasSubstr("take BF16 or F32")));
-  o.mix = find_mix("bf16");
-  EXPECT_EQ(f.error(o), "no error");
-}
-
-TEST(Merge, ASumThatIsNotFiniteIsTheAdaptersFaultUnlessTheBaseIsDamaged) {
-  for (const Type type : {Type::F32, Type::Q4_0}) {
-    const Fixture f({.type = type});
-    Adapter huge = make_adapter(Gguf::open(f.base), {"blk.0.attn_q.weight"}, 4, 1);
-    huge.pairs[0].a[3] = 3e38f, huge.pairs[0].b[0] = 30;
-    write_adapter_gguf(huge, f.folder.at("huge.gguf"));
-    EXPECT_EQ(
-        f.error(f.options({{f.folder.at("huge.gguf")}})),
-        f.base + ": tensor 'blk.0.attn_q.weight', rows 0 to 255: the sum with the adapters is not finite");
-  }
-  TestModel damaged({});
-  Fixture f({});
-  for (TestModel::Tensor& t : damaged.tensors) {
-    if (t.name != "blk.0.attn_q.weight") continue;
-    std::memset(t.data.data(), 0xff, sizeof(float));
-  }
-  f.base = damaged.write(f.folder.at("damaged.gguf"));
-  EXPECT_EQ(
-      f.error(f.options({{f.adapter("a.gguf", {"blk.0.attn_q.weight"}, 4)}})),
-      f.base + ": tensor 'blk.0.attn_q.weight', rows 0 to 255: a value is not finite: the file is damaged");
 }
 
 }  // namespace

@@ -62,8 +62,10 @@ void set_phi3_keys(GgufWriter& writer, const HfConfig& config) {
   }
 }
 
-void set_gemma_keys(GgufWriter& writer, const HfConfig& config, const std::string& prefix) {
-  writer.set_u32(prefix + "attention.sliding_window", uint32_t(config.sliding_window.value_or(4096)));
+// Of architectures some layers of which have a window.
+void set_window_keys(GgufWriter& writer, const HfConfig& config, const std::string& prefix) {
+  if (config.sliding_window)
+    writer.set_u32(prefix + "attention.sliding_window", uint32_t(*config.sliding_window));
   if (config.attn_softcap) writer.set_f32(prefix + "attn_logit_softcapping", float(*config.attn_softcap));
   if (config.final_softcap) writer.set_f32(prefix + "final_logit_softcapping", float(*config.final_softcap));
   if (config.rope.local_theta) writer.set_f32(prefix + "rope.freq_base_swa", float(*config.rope.local_theta));
@@ -114,7 +116,7 @@ void set_architecture_keys(GgufWriter& writer, const HfConfig& config) {
   set_scaling_keys(writer, config, prefix);
   if (name == "llama") writer.set_u32("llama.rope.dimension_count", uint32_t(config.n_rot()));
   if (name == "phi3") set_phi3_keys(writer, config);
-  if (name == "gemma2" || name == "gemma3") set_gemma_keys(writer, config, prefix);
+  if (config.architecture->computed.window_period > 0) set_window_keys(writer, config, prefix);
 }
 
 std::vector<ComputedTensor> rope_tensors(const HfConfig& config) {

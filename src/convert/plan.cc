@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/numbers.h"
+#include "base/plural.h"
 #include "base/printable.h"
 #include "convert/kept.h"
 #include "convert/names.h"
@@ -143,7 +144,7 @@ struct Planner {
     if (unknown.empty()) return;
     const std::string_view first = unknown.front();
     const std::string& path = weights.path_of(*weights.find(first));
-    const std::string more = unknown.size() > 1 ? fmt::format(" (and {} more)", unknown.size() - 1) : "";
+    const std::string more = and_more(unknown.size() - 1);
     std::string_view in_layer = first;
     if (const std::string layers = prefix + "layers."; first.starts_with(layers)) {
       in_layer.remove_prefix(layers.size());

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -19,8 +21,11 @@ namespace {
 using nlohmann::ordered_json;
 
 struct MetadataLine {
-  std::string key, type;
-  ordered_json value;
+  std::string key;
+  GgufValue own{};  // where no file holds it as such
+  const GgufValue* of_file = nullptr;
+
+  const GgufValue& value() const { return of_file ? *of_file : own; }
 };
 
 struct TensorLine {
@@ -31,11 +36,12 @@ struct TensorLine {
 
 // Both formats, as both outputs need them.
 struct Description {
+  std::optional<Gguf> gguf{};  // whose values the metadata refers to
   std::string format;
-  ordered_json version;  // null if the format has none
+  ordered_json version{};  // null if the format has none
   uint64_t file_bytes = 0;
-  std::vector<MetadataLine> metadata;
-  std::vector<TensorLine> tensors;
+  std::vector<MetadataLine> metadata{};
+  std::vector<TensorLine> tensors{};
 
   int64_t parameters() const {
     int64_t sum = 0;
@@ -55,20 +61,22 @@ ordered_json floating(double value, GgufValueType stored) {
   return std::strtod(fmt::format("{}", float(value)).c_str(), nullptr);
 }
 
+// The value, or of an array the element at i; never an array whole, which may hold millions.
 struct ToJson {
   const GgufValue& value;
+  size_t i = 0;
 
   ordered_json operator()(double number) const { return floating(number, value.type); }
   ordered_json operator()(const std::vector<double>& numbers) const {
-    ordered_json array = ordered_json::array();
-    for (double number : numbers) array.push_back(floating(number, value.element_type));
-    return array;
+    return floating(numbers[i], value.element_type);
   }
   ordered_json operator()(const std::vector<uint64_t>& numbers) const {
-    if (value.element_type != GgufValueType::boolean) return numbers;
-    ordered_json array = ordered_json::array();
-    for (uint64_t flag : numbers) array.push_back(flag != 0);
-    return array;
+    if (value.element_type == GgufValueType::boolean) return numbers[i] != 0;
+    return numbers[i];
+  }
+  template <class T>
+  ordered_json operator()(const std::vector<T>& others) const {
+    return others[i];
   }
   template <class T>
   ordered_json operator()(const T& other) const {
@@ -76,20 +84,40 @@ struct ToJson {
   }
 };
 
-std::string type_text(const GgufValue& value, const ordered_json& as_json) {
-  if (value.type != GgufValueType::array) return std::string(value_type_name(value.type));
-  return fmt::format("{}[{}]", value_type_name(value.element_type), as_json.size());
+ordered_json to_json(const GgufValue& value, size_t i = 0) {
+  return std::visit(ToJson{value, i}, value.value);
+}
+
+bool is_array(const GgufValue& value) {
+  return value.type == GgufValueType::array;
+}
+
+struct ArraySize {
+  template <class T>
+  size_t operator()(const std::vector<T>& elements) const {
+    return elements.size();
+  }
+  template <class T>
+  size_t operator()(const T&) const {
+    return 0;
+  }
+};
+
+size_t array_size(const GgufValue& value) {
+  return std::visit(ArraySize{}, value.value);
+}
+
+std::string type_text(const GgufValue& value) {
+  if (!is_array(value)) return std::string(value_type_name(value.type));
+  return fmt::format("{}[{}]", value_type_name(value.element_type), array_size(value));
 }
 
 Description describe_gguf(const std::string& path) {
-  const Gguf gguf = Gguf::open(path);
-  Description d{"gguf", gguf.version(), gguf.file_bytes(), {}, {}};
-  for (const auto& [key, value] : gguf.values()) {
-    ordered_json as_json = std::visit(ToJson{value}, value.value);
-    std::string type = type_text(value, as_json);
-    d.metadata.push_back({key, std::move(type), std::move(as_json)});
-  }
-  for (const GgufTensor& tensor : gguf.tensors()) {
+  Description d{.gguf = Gguf::open(path), .format = "gguf"};
+  d.version = d.gguf->version();
+  d.file_bytes = d.gguf->file_bytes();
+  for (const auto& [key, value] : d.gguf->values()) d.metadata.push_back({.key = key, .of_file = &value});
+  for (const GgufTensor& tensor : d.gguf->tensors()) {
     d.tensors.push_back({tensor.name,
                          std::string(traits(tensor.type).name),
                          {tensor.ne, tensor.ne + tensor.n_dims},
@@ -101,8 +129,9 @@ Description describe_gguf(const std::string& path) {
 
 Description describe_safetensors(const std::string& path) {
   const SafeTensors file = SafeTensors::open(path);
-  Description d{"safetensors", nullptr, file.file_bytes(), {}, {}};
-  for (const auto& [key, value] : file.metadata()) d.metadata.push_back({key, "string", value});
+  Description d{.format = "safetensors", .file_bytes = file.file_bytes()};
+  for (const auto& [key, value] : file.metadata())
+    d.metadata.push_back({.key = key, .own = {.type = GgufValueType::string, .value = value}});
   for (const SafeTensor& tensor : file.tensors()) {
     d.tensors.push_back(
         {tensor.name, tensor.dtype, tensor.shape, int64_t(tensor.data.size()), tensor.n_elements()});
@@ -120,24 +149,25 @@ Description describe(const std::string& path) {
        printable(file.text().substr(0, 4)));
 }
 
-std::string dump(const ordered_json& value, int indent = -1) {
-  return value.dump(indent, ' ', false, ordered_json::error_handler_t::replace);
+std::string dump(const ordered_json& value) {
+  return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
 std::string scalar_text(const ordered_json& value, size_t max_bytes) {
   return value.is_string() ? printable(value.get_ref<const std::string&>(), max_bytes) : dump(value);
 }
 
-std::string value_text(const ordered_json& value) {
+std::string value_text(const GgufValue& value) {
   constexpr size_t shown_elements = 6;
-  if (!value.is_array()) return scalar_text(value, 100);
+  if (!is_array(value)) return scalar_text(to_json(value), 100);
+  const size_t n = array_size(value);
   std::string text = "[";
-  for (size_t i = 0; i < std::min(value.size(), shown_elements); ++i) {
-    const bool quoted = value[i].is_string();
-    text += fmt::format("{}{}{}{}", i ? ", " : "", quoted ? "\"" : "", scalar_text(value[i], 24),
-                        quoted ? "\"" : "");
+  for (size_t i = 0; i < std::min(n, shown_elements); ++i) {
+    const ordered_json element = to_json(value, i);
+    const char* quote = element.is_string() ? "\"" : "";
+    text += fmt::format("{}{}{}{}", i ? ", " : "", quote, scalar_text(element, 24), quote);
   }
-  return text + (value.size() > shown_elements ? ", ...]" : "]");
+  return text + (n > shown_elements ? ", ...]" : "]");
 }
 
 std::string shape_text(const std::vector<int64_t>& shape) {
@@ -176,6 +206,48 @@ std::string columns(const std::vector<std::vector<std::string>>& rows) {
   return text;
 }
 
+// JSON as it comes, in pieces of whole characters; a line each for a key or an element.
+class JsonWriter {
+ public:
+  explicit JsonWriter(const std::function<void(std::string_view)>& write) : write_(write) {}
+
+  void put(std::string_view text) {
+    constexpr size_t kPiece = 1 << 16;
+    text_ += text;
+    if (text_.size() >= kPiece) flush();
+  }
+  void value(const ordered_json& json) { put(dump(json)); }
+  void key(const std::string& name) {
+    value(name);
+    put(": ");
+  }
+  // brackets: "[]" or "{}"; item(i) puts one of n.
+  template <class Item>
+  void list(const char* brackets, size_t n, const Item& item) {
+    put(std::string_view(brackets, 1));
+    ++depth_;
+    for (size_t i = 0; i < n; ++i) {
+      put(i > 0 ? "," : "");
+      new_line();
+      item(i);
+    }
+    --depth_;
+    if (n > 0) new_line();
+    put(std::string_view(brackets + 1, 1));
+  }
+  void flush() {
+    write_(text_);
+    text_.clear();
+  }
+
+ private:
+  void new_line() { put("\n" + std::string(depth_, ' ')); }
+
+  const std::function<void(std::string_view)>& write_;
+  std::string text_;
+  size_t depth_ = 0;
+};
+
 }  // namespace
 
 std::string describe_as_text(const std::string& path) {
@@ -185,7 +257,7 @@ std::string describe_as_text(const std::string& path) {
 
   std::vector<std::vector<std::string>> rows;
   for (const MetadataLine& line : d.metadata) {
-    rows.push_back({printable(line.key), line.type, value_text(line.value)});
+    rows.push_back({printable(line.key), type_text(line.value()), value_text(line.value())});
   }
   text += fmt::format("\nmetadata ({})\n{}", rows.size(), columns(rows));
 
@@ -204,20 +276,43 @@ std::string describe_as_text(const std::string& path) {
   return text + "\n";
 }
 
-std::string describe_as_json(const std::string& path) {
+void describe_as_json(const std::string& path, const std::function<void(std::string_view)>& write) {
   const Description d = describe(path);
-  ordered_json tensors = ordered_json::array();
-  ordered_json::object_t metadata;  // keys are unique by now; appending as to a vector skips a search per key
-  for (const MetadataLine& line : d.metadata) metadata.emplace_back(line.key, line.value);
-  for (const TensorLine& tensor : d.tensors) {
-    tensors.push_back(
-        {{"name", tensor.name}, {"type", tensor.type}, {"shape", tensor.shape}, {"bytes", tensor.bytes}});
-  }
-  ordered_json out = {{"format", d.format},        {"version", d.version}, {"file_bytes", d.file_bytes},
-                      {"metadata", metadata},      {"tensors", tensors},   {"parameters", d.parameters()},
-                      {"bits_per_weight", nullptr}};
-  if (d.parameters() > 0) out["bits_per_weight"] = 8.0 * double(d.tensor_bytes()) / double(d.parameters());
-  return dump(out, 1) + "\n";
+  JsonWriter out(write);
+  const auto put_value = [&](const GgufValue& value) {
+    if (!is_array(value)) return out.value(to_json(value));
+    out.list("[]", array_size(value), [&](size_t i) { out.value(to_json(value, i)); });
+  };
+  const auto put_fields = [&](const std::vector<std::pair<std::string, std::function<void()>>>& fields) {
+    out.list("{}", fields.size(), [&](size_t i) {
+      out.key(fields[i].first);
+      fields[i].second();
+    });
+  };
+  const auto put_tensor = [&](size_t i) {
+    const TensorLine& t = d.tensors[i];
+    put_fields({{"name", [&] { out.value(t.name); }},
+                {"type", [&] { out.value(t.type); }},
+                {"shape", [&] { out.list("[]", t.shape.size(), [&](size_t k) { out.value(t.shape[k]); }); }},
+                {"bytes", [&] { out.value(t.bytes); }}});
+  };
+  const auto n = double(d.parameters());
+  const ordered_json bits = n > 0 ? ordered_json(8.0 * double(d.tensor_bytes()) / n) : ordered_json();
+  put_fields({{"format", [&] { out.value(d.format); }},
+              {"version", [&] { out.value(d.version); }},
+              {"file_bytes", [&] { out.value(d.file_bytes); }},
+              {"metadata",
+               [&] {
+                 out.list("{}", d.metadata.size(), [&](size_t i) {
+                   out.key(d.metadata[i].key);
+                   put_value(d.metadata[i].value());
+                 });
+               }},
+              {"tensors", [&] { out.list("[]", d.tensors.size(), put_tensor); }},
+              {"parameters", [&] { out.value(d.parameters()); }},
+              {"bits_per_weight", [&] { out.value(bits); }}});
+  out.put("\n");
+  out.flush();
 }
 
 }  // namespace lora

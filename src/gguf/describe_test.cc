@@ -17,6 +17,12 @@ using test::error_of;
 using test::ScratchFile;
 using testing::HasSubstr;
 
+std::string json_of(const std::string& path) {
+  std::string text;
+  describe_as_json(path, [&](std::string_view piece) { text += piece; });
+  return text;
+}
+
 // A GGUF with one of each kind of value, two tensors, and strings made to break a careless printer.
 void write_sample(const std::string& path) {
   const std::vector<float> floats(64, 1.0f);
@@ -38,7 +44,7 @@ void write_sample(const std::string& path) {
 TEST(Describe, JsonHoldsEverything) {
   const ScratchFile file("sample.gguf");
   write_sample(file.path);
-  const json j = json::parse(describe_as_json(file.path));
+  const json j = json::parse(json_of(file.path));
   EXPECT_EQ(j.at("format"), "gguf");
   EXPECT_EQ(j.at("version"), 3);
   EXPECT_EQ(j.at("file_bytes"), file.content().size());
@@ -77,7 +83,7 @@ TEST(Describe, TextIsAlignedAbbreviatedAndPrintable) {
 
 TEST(Describe, SafetensorsFilesAreToldByTheirContents) {
   const std::string path = LORA_SOURCE_DIR "/tests/golden/quant-q4_k.safetensors";
-  const json j = json::parse(describe_as_json(path));
+  const json j = json::parse(json_of(path));
   EXPECT_EQ(j.at("format"), "safetensors");
   EXPECT_TRUE(j.at("version").is_null());
   EXPECT_EQ(j.at("metadata"), (json{{"rows_x_cols", "24x256"}, {"type", "Q4_K"}}));
@@ -90,8 +96,8 @@ TEST(Describe, OtherFilesAreRefused) {
   const ScratchFile text("text.txt", "Call me Ishmael."), empty("empty", "");
   EXPECT_THAT(error_of([&] { describe_as_text(text.path); }),
               HasSubstr(text.path + ": neither a GGUF nor a safe"));
-  EXPECT_THAT(error_of([&] { describe_as_json(empty.path); }), HasSubstr("it is empty"));
-  EXPECT_THAT(error_of([&] { describe_as_json("/nonexistent"); }), HasSubstr("/nonexistent: cannot open"));
+  EXPECT_THAT(error_of([&] { json_of(empty.path); }), HasSubstr("it is empty"));
+  EXPECT_THAT(error_of([&] { json_of("/nonexistent"); }), HasSubstr("/nonexistent: cannot open"));
 }
 
 TEST(Describe, AVocabularyWithoutTensorsHasNoBitsPerWeight) {
@@ -99,7 +105,7 @@ TEST(Describe, AVocabularyWithoutTensorsHasNoBitsPerWeight) {
   GgufWriter writer;
   writer.set_string("general.architecture", "llama");
   writer.write(file.path);
-  EXPECT_TRUE(json::parse(describe_as_json(file.path)).at("bits_per_weight").is_null());
+  EXPECT_TRUE(json::parse(json_of(file.path)).at("bits_per_weight").is_null());
   EXPECT_THAT(describe_as_text(file.path), HasSubstr("total: 0 parameters\n"));
 }
 

@@ -49,12 +49,22 @@ struct HfComputed {
   std::string_view activation = "silu";
   int64_t window_period = 0;  // every n-th layer has no sliding window; 0: no layer has one
   bool own_window = false;    // what becomes of a window is up to the programs
+  bool local_theta = false;   // layers with a window have a rotary base of their own
   bool rope_freqs = false;    // rotary scaling of Llama 3, as a tensor
   bool rope_factors = false;  // longrope, as two tensors
   bool partial_rotary = false;
   bool query_scalar = false;  // the class has query_pre_attn_scalar and caps of logits, which must agree:
   bool caps_logits = false;   // both logits are capped; else none
   int64_t large = 0;          // so many layers: attention is scaled by hidden_size / heads, not by head_dim
+};
+
+// What a config.json may leave out because the model's class has it as its default. 0 or nothing: it has
+// none.
+struct HfDefaults {
+  int64_t n_vocab = 0, n_head = 0, n_head_kv = 0, n_ctx = 0;
+  std::optional<int64_t> sliding_window;
+  double rope_theta = 10000;
+  std::optional<double> local_theta;  // rope_local_base_freq
 };
 
 struct HfArchitecture {
@@ -68,6 +78,7 @@ struct HfArchitecture {
   bool always_tied = false;     // llama.cpp takes no output.weight: the token embedding is the output
   bool tied_by_default = false;  // where tie_word_embeddings is not there
   HfComputed computed{};
+  HfDefaults defaults{};
 };
 
 std::span<const HfArchitecture> hf_architectures();

@@ -30,9 +30,7 @@ std::string with_counts(const std::map<std::string, int64_t>& counts, bool more,
   for (size_t i = 0; const auto& [name, n] : counts) {
     if (i++ < kMost) names += (i > 1 ? ", " : "") + fmt::vformat(format, fmt::make_format_args(name, n));
   }
-  const size_t n_names = counts.size();
-  if (n_names <= kMost && !more) return names;
-  return fmt::format("{} and {}{} more", names, more ? "at least " : "", n_names - std::min(n_names, kMost));
+  return names + and_more(counts.size() - std::min(counts.size(), kMost), more);
 }
 
 void append_card(Lines& lines, const char* what, const TavernReport& r) {
@@ -329,13 +327,14 @@ std::string describe_memory(const Setup& setup) {
   for (const MemoryPart& part : setup.memory_parts())
     parts += fmt::format("{}{} {:.1f}", parts.empty() ? "" : ", ", part.name, mib(part.bytes));
   const std::optional<uint64_t> available = available_memory();
-  const int64_t to_come = setup.memory_bytes() - setup.memory_parts().front().bytes;
+  const int64_t there = setup.memory_parts().front().bytes, to_come = setup.memory_bytes() - there;
   const bool is_too_much = available && uint64_t(to_come) > *available;
-  return fmt::format("memory: {:.1f} MiB beyond the model's file ({:.1f} MiB, mapped), {}: {}{}",
-                     mib(setup.memory_bytes()), mib(int64_t(setup.model.gguf.file_bytes())),
-                     available ? fmt::format("{:.1f} MiB are free", mib(int64_t(*available)))
-                               : std::string("cannot tell how much is free (--memory SIZE sets a budget)"),
-                     parts, is_too_much ? "; more than is free, so the system may end the run" : "");
+  return fmt::format(
+      "memory: {:.1f} MiB beyond the model's file ({:.1f} MiB, mapped), {:.1f} of them to come, {}: {}{}",
+      mib(setup.memory_bytes()), mib(int64_t(setup.model.gguf.file_bytes())), mib(to_come),
+      available ? fmt::format("{:.1f} MiB are free", mib(int64_t(*available)))
+                : std::string("cannot tell how much is free (--memory SIZE sets a budget)"),
+      parts, is_too_much ? "; more is to come than is free, so the system may end the run" : "");
 }
 
 }  // namespace lora

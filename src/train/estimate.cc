@@ -47,40 +47,60 @@ struct LayerTimes {
   double layer = 0, layer_forward = 0;  // of each layer
 };
 
-LayerTimes time_layers(Setup& s, const Batch& batch) {
-  const Model& model = s.model;
-  const int64_t n_more = std::min<int64_t>(model.config.n_layer, 4);
+// One layer, and some more, so that the difference is what a layer takes.
+struct MeasuredSteps {
+  bool keeps = true;  // activations; else those of all layers but the last are computed again
+  int64_t n_more = 1;
+  StepPlan one{}, more{};
+
+  int64_t bytes() const { return one.total_bytes() + more.total_bytes(); }
+};
+
+// The ones that tell most within the memory that the run itself will take; else the ones that take least.
+MeasuredSteps steps_to_measure(const Setup& s, const Batch& batch) {
+  const int64_t most = std::min<int64_t>(s.model.config.n_layer, 4);
+  MeasuredSteps steps;
+  for (const bool keeps : {true, false}) {
+    for (int64_t n = most; n >= std::min<int64_t>(most, 2); --n) {
+      const auto plan = [&](int64_t n_layers) {
+        return plan_step(s.model, batch.n_tokens(), s.plan.n_positions, keeps ? n_layers : 0, true, s.input,
+                         s.pool.size(), n_layers);
+      };
+      steps = {keeps, n, plan(1), plan(n)};
+      if (steps.bytes() <= s.plan.total_bytes()) return steps;
+    }
+  }
+  return steps;
+}
+
+LayerTimes time_layers(Setup& s, const Batch& batch, const MeasuredSteps& steps) {
   std::vector<AttentionSegment> segments;
   for (const BatchSegment& b : batch.segments) segments.push_back({b.begin, b.length, b.begin, b.length});
   const StepTokens tokens{batch.inputs, batch.targets, batch.positions, segments};
   std::vector<double> losses(batch.inputs.size());
-  const auto plan = [&](int64_t n) {
-    return plan_step(model, batch.n_tokens(), s.plan.n_positions, n, true, s.input, s.pool.size(), n);
-  };
-  Step one(model, plan(1), s.input, s.pool), more(model, plan(n_more), s.input, s.pool);
+  Step one(s.model, steps.one, s.input, s.pool), more(s.model, steps.more, s.input, s.pool);
   const auto both = [&](Step& step) {
     return [&] { step.losses_and_gradients(losses.data(), tokens, 1e-6f, 1); };
   };
   const auto forward = [&](Step& step) { return [&] { step.losses(losses.data(), tokens); }; };
   const std::vector<double> t = medians({both(one), both(more), forward(one), forward(more)});
   LayerTimes times;
-  const double between = double(std::max<int64_t>(n_more - 1, 1));
-  times.layer = std::max(0.0, (t[1] - t[0]) / between);
+  const double between = double(std::max<int64_t>(steps.n_more - 1, 1));
   times.layer_forward = std::max(0.0, (t[3] - t[2]) / between);
+  times.layer = std::max(0.0, (t[1] - t[0]) / between - (steps.keeps ? 0 : times.layer_forward));
   times.head = std::max(0.0, t[0] - times.layer);
   times.head_forward = std::max(0.0, t[2] - times.layer_forward);
   return times;
 }
 
-// What an iteration does with the parameters themselves, from a part of them.
+// What an iteration does with the parameters themselves, on a part of them; nobody needs them any more.
 double update_seconds(Setup& s) {
   LoraParameters& p = s.parameters;
   const int64_t n = std::min<int64_t>(p.values.size(), int64_t{1} << 22);
-  Buffer<float> values(n), m(n), v(n), gradients(n);
   const double t = medians({[&] {
-    std::fill_n(gradients.data(), n, 0.0f);
-    sum_of_squares(gradients.data(), n, s.pool);
-    adamw_update(values.data(), m.data(), v.data(), gradients.data(), n, {}, s.pool);
+    std::fill_n(p.gradients.data(), n, 0.0f);
+    sum_of_squares(p.gradients.data(), n, s.pool);
+    adamw_update(p.values.data(), p.m.data(), p.v.data(), p.gradients.data(), n, {}, s.pool);
   }})[0];
   return t * double(p.values.size()) / double(n);
 }
@@ -103,7 +123,11 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
 
   const double batch_tokens = s.mean_tokens() / double(options.grad_acc);
   const Batch batch = typical_batch(s, batch_tokens);
-  const LayerTimes t = time_layers(s, batch);
+  const MeasuredSteps steps = steps_to_measure(s, batch);
+  if (const int64_t more = steps.bytes() - s.plan.total_bytes(); more > 0)
+    say(fmt::format("estimate: to measure takes {:.1f} MiB more than the run itself",
+                    double(more) / (1 << 20)));
+  const LayerTimes t = time_layers(s, batch, steps);
   const int64_t n_layer = s.model.config.n_layer;
   // The last layer's activations are still there when the backward pass begins.
   const int64_t n_again = s.plan.n_kept < n_layer ? n_layer - s.plan.n_kept - 1 : 0;

@@ -298,7 +298,7 @@ class Run {
                                       setup_.held_out.empty() ? 0 : left(options_.eval_every));
     if (metrics_.is_open()) {
       try {
-        metrics_.write_line(to_json(record));
+        metrics_.write_line(to_json(record, metrics_.is_empty() ? run_id(setup_.settings) : ""));
         metrics_written_ = true;
       } catch (const Error& e) {
         if (!metrics_written_) {  // a place where nothing can be written is a mistake in the command

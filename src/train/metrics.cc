@@ -13,7 +13,7 @@ namespace lora {
 namespace {
 
 constexpr std::string_view kStart = R"({"iter":)";
-
+constexpr std::string_view kRun = R"(,"run":")";
 constexpr std::string_view kValLoss = R"(,"val_loss":)";
 
 // JSON knows no other numbers than finite ones.
@@ -34,13 +34,13 @@ int64_t iteration_of(std::string_view line) {
 
 }  // namespace
 
-std::string to_json(const IterationRecord& r) {
+std::string to_json(const IterationRecord& r, std::string_view run) {
   return fmt::format(
-      R"({{"iter":{},"epoch":{},"sample":{},"loss":{},"lr":{},"sched":{},"grad_norm":{},"tokens":{},"dt_s":{},)"
+      R"({{"iter":{}{},"epoch":{},"sample":{},"loss":{},"lr":{},"sched":{},"grad_norm":{},"tokens":{},"dt_s":{},)"
       R"("tok_per_s":{},"eta_s":{},"rss_bytes":{}{}}})",
-      r.iter, number(r.epoch), r.sample, number(r.loss), number(r.lr), number(r.sched), number(r.grad_norm),
-      r.tokens, number(r.dt_s), number(r.tok_per_s), number(r.eta_s), r.rss_bytes,
-      r.val_loss ? val_loss_field(*r.val_loss) : "");
+      r.iter, run.empty() ? "" : fmt::format("{}{}\"", kRun, run), number(r.epoch), r.sample, number(r.loss),
+      number(r.lr), number(r.sched), number(r.grad_norm), r.tokens, number(r.dt_s), number(r.tok_per_s),
+      number(r.eta_s), r.rss_bytes, r.val_loss ? val_loss_field(*r.val_loss) : "");
 }
 
 void expect_metrics_file(const std::string& path) {
@@ -54,6 +54,12 @@ void expect_metrics_file(const std::string& path) {
       "--metrics: {}: does not begin with a line of metrics, so it is another file: name a new one, or "
       "remove it",
       path);
+}
+
+bool is_metrics_of(const std::string& run, const std::string& path) {
+  const MappedFile file(output_target(path));
+  const std::string_view text = file.text(), line = text.substr(0, text.find('\n'));
+  return line.size() == text.size() || line.find(fmt::format("{}{}\"", kRun, run)) != line.npos;
 }
 
 AppendFile open_metrics(const std::string& path, int64_t last_kept) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/file.h"
 #include "train/finetune.h"
@@ -10,11 +11,13 @@
 namespace lora {
 
 // One line of the metrics file; floats with nine significant digits, which is every bit of an f32, and null
-// for what is not finite.
-std::string to_json(const IterationRecord& record);
+// for what is not finite. The first line of a file names the run (run_id()), so that no other cuts it.
+std::string to_json(const IterationRecord& record, std::string_view run = "");
 
 // Error naming the file if something else than metrics is there, which writing them would cut away.
 void expect_metrics_file(const std::string& path);
+// Whether the file's first line names this run, or there is no whole line.
+bool is_metrics_of(const std::string& run, const std::string& path);
 
 // A file whose first lines, iterations 1 to last_kept, stay; the rest is cut.
 AppendFile open_metrics(const std::string& path, int64_t last_kept);

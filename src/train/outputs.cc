@@ -5,8 +5,10 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/path.h"
 #include "base/same_file.h"
 #include "train/metrics.h"
+#include "train/name_pattern.h"
 
 namespace lora {
 namespace {
@@ -44,13 +46,24 @@ std::vector<Named> outputs_of(const FinetuneOptions& options, std::optional<int6
   return outputs;
 }
 
+// The checkpoint that this run or, where it is not there yet, the next one goes on from.
+std::vector<Named> checkpoints_of(const FinetuneOptions& options, const std::string& checkpoint_in) {
+  std::vector<Named> found;
+  for (const std::string& path : {checkpoint_in, options.checkpoint_in.value_or(kDefaultCheckpointIn)}) {
+    if (!path.empty()) found.push_back({"--checkpoint-in", path});
+  }
+  return found;
+}
+
 // A checkpoint may replace the one the run began with; nothing else may.
 void expect_nothing_replaced(const FinetuneOptions& options, const std::string& checkpoint_in,
                              const std::vector<Named>& outputs) {
   std::vector<Named> others = inputs_of(options);
+  const std::vector<Named> checkpoints = checkpoints_of(options, checkpoint_in);
   if (!options.metrics.empty()) {
-    if (same_file(options.metrics, checkpoint_in)) {
-      fail("--metrics: {} is the file of --checkpoint-in", options.metrics);
+    for (const Named& checkpoint : checkpoints) {
+      if (same_file(options.metrics, checkpoint.path))
+        fail("--metrics: {} is the file of {}", options.metrics, checkpoint.flag);
     }
     for (const Named& other : others) {
       if (same_file(options.metrics, other.path))
@@ -60,10 +73,8 @@ void expect_nothing_replaced(const FinetuneOptions& options, const std::string& 
   }
   for (const Named& output : outputs) {
     const auto& [flag, path] = output;
-    if (!same_file(path, checkpoint_in)) {
-      expect_spared(flag, path, {"--checkpoint-in", checkpoint_in});
-    } else if (flag == "--lora-out") {
-      fail("{}: {} is the file of --checkpoint-in", flag, path);
+    for (const Named& checkpoint : checkpoints) {
+      if (flag == "--lora-out" || !same_file(path, checkpoint.path)) expect_spared(flag, path, checkpoint);
     }
     for (const Named& other : others) expect_spared(flag, path, other);
     for (const Named& other : outputs) {
@@ -75,18 +86,44 @@ void expect_nothing_replaced(const FinetuneOptions& options, const std::string& 
   }
 }
 
+// Whatever the iteration: no numbered file is an input, or of the other output.
+void expect_numbers_apart(const FinetuneOptions& options, const std::string& checkpoint_in) {
+  const std::string& mark = options.pattern_fn_it;
+  const Named lora{"--lora-out", options.lora_out}, checkpoint{"--checkpoint-out", options.checkpoint_out};
+  std::vector<Named> others = inputs_of(options);
+  if (!options.metrics.empty()) others.push_back({"--metrics", options.metrics});
+  const auto expect_apart = [&](const Named& output, const Named& other) {
+    if (!can_be_equal(output.path, other.path, mark)) return;
+    fail("{}: {}, with a number in place of {}, can be {}, the file of {}", output.flag, output.path, mark,
+         other.path, other.flag);
+  };
+  for (const Named& output : {lora, checkpoint}) {
+    if (mark.empty() || output.path.find(mark) == output.path.npos) continue;
+    for (const Named& other : others) expect_apart(output, other);
+    const Named& second = output.flag == lora.flag ? checkpoint : lora;
+    for (const std::string& path : {second.path, fill_pattern(second.path, mark, options.fn_latest)})
+      expect_apart(output, {second.flag, path});
+    if (output.flag == checkpoint.flag) {
+      if (options.save_best) expect_apart(output, {lora.flag, best_path(options)});
+      continue;
+    }
+    for (const Named& read : checkpoints_of(options, checkpoint_in)) expect_apart(output, read);
+  }
+}
+
 // What killed runs left of the numbered files of this name.
 void remove_leftovers(const FinetuneOptions& options, const std::string& name) {
-  const size_t slash = name.rfind('/') + 1;  // npos + 1 is 0
-  const std::string folder = name.substr(0, slash), pattern = name.substr(slash);
+  const auto& [folder, pattern] = split_path(name);
   if (pattern.find(options.pattern_fn_it) == pattern.npos ||
       folder.find(options.pattern_fn_it) != folder.npos)
     return;
   const std::vector<Named> inputs = inputs_of(options);
-  for (const std::string& file : files_in(folder.empty() ? "." : folder)) {
+  for (const std::string& file : files_in(folder_of(name))) {
     const std::string target = target_of_leftover(file);
     if (!is_numbered(target, pattern, options.pattern_fn_it)) continue;
-    if (std::ranges::any_of(inputs, [&](const Named& input) { return same_file(input.path, folder + file); }))
+    if (std::ranges::any_of(inputs, [&, &folder = folder](const Named& input) {
+          return same_file(input.path, folder + file);
+        }))
       continue;
     try {
       const Hold removes(folder + target);
@@ -97,21 +134,6 @@ void remove_leftovers(const FinetuneOptions& options, const std::string& name) {
 }
 
 }  // namespace
-
-std::string fill_pattern(std::string name, const std::string& pattern, const std::string& value) {
-  if (pattern.empty()) return name;
-  for (size_t at = 0; (at = name.find(pattern, at)) != std::string::npos; at += value.size()) {
-    name.replace(at, pattern.size(), value);
-  }
-  return name;
-}
-
-bool is_numbered(const std::string& file, const std::string& name, const std::string& pattern_fn_it) {
-  const size_t at = name.find(pattern_fn_it);
-  if (pattern_fn_it.empty() || at == name.npos || at >= file.size()) return false;
-  const std::string number = file.substr(at, file.find_first_not_of("0123456789", at) - at);
-  return !number.empty() && fill_pattern(name, pattern_fn_it, number) == file;
-}
 
 std::vector<std::string> output_paths(const FinetuneOptions& options, const std::string& name,
                                       int64_t iteration) {
@@ -126,10 +148,10 @@ std::vector<std::string> output_paths(const FinetuneOptions& options, const std:
 std::string best_path(const FinetuneOptions& options) {
   const std::string path = fill_pattern(options.lora_out, options.pattern_fn_it, "BEST");
   if (path != options.lora_out) return path;
-  const size_t dot = path.rfind('.'), slash = path.rfind('/');
-  const bool has_extension = dot != std::string::npos && (slash == std::string::npos || dot > slash + 1);
-  std::string best = path;
-  return best.insert(has_extension ? dot : path.size(), "-BEST");
+  auto [folder, name] = split_path(path);
+  const size_t dot = name.rfind('.');
+  name.insert(dot != name.npos && dot > 0 ? dot : name.size(), "-BEST");
+  return folder + name;
 }
 
 void check_outputs(const FinetuneOptions& options, const std::string& checkpoint_in, int64_t last_iteration) {
@@ -142,6 +164,7 @@ std::vector<Hold> hold_outputs(const FinetuneOptions& options, const std::string
                                const Say& say) {
   std::vector<Named> outputs = outputs_of(options, std::nullopt);
   expect_nothing_replaced(options, checkpoint_in, outputs);
+  expect_numbers_apart(options, checkpoint_in);
   if (!options.metrics.empty()) outputs.push_back({"--metrics", options.metrics});
   std::vector<Hold> holds;
   for (const Named& output : outputs) {

@@ -7,15 +7,10 @@
 #include <vector>
 
 #include "base/output.h"
+#include "train/name_pattern.h"
 #include "train/options.h"
 
 namespace lora {
-
-// `pattern` in `name` replaced by `value`, everywhere.
-std::string fill_pattern(std::string name, const std::string& pattern, const std::string& value);
-
-// Whether the file name `file` is `name` with a number in place of pattern_fn_it.
-bool is_numbered(const std::string& file, const std::string& name, const std::string& pattern_fn_it);
 
 // The files that a save at this iteration writes for lora_out or checkpoint_out: the numbered one, then the
 // latest; one if the name holds no pattern, none if it is empty.

@@ -5,7 +5,9 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/file_status.h"
+#include "base/path.h"
 #include "base/same_file.h"
+#include "train/metrics.h"
 #include "train/outputs.h"
 
 namespace lora {
@@ -21,12 +23,10 @@ std::string latest(const FinetuneOptions& options, const std::string& name) {
 
 // The files called `name` with a number in place of the pattern.
 std::vector<std::string> numbered(const FinetuneOptions& options, const std::string& name) {
-  const size_t slash = name.rfind('/') + 1;  // npos + 1 is 0
-  const std::string folder = name.substr(0, slash), pattern = name.substr(slash);
-  const std::string place = folder.empty() ? "." : folder;
+  const auto [folder, pattern] = split_path(name);
   std::vector<std::string> found;
-  if (!is_directory(place)) return found;
-  for (const std::string& file : files_in(place)) {
+  if (!is_directory(folder_of(name))) return found;
+  for (const std::string& file : files_in(folder_of(name))) {
     if (is_numbered(file, pattern, options.pattern_fn_it)) found.push_back(folder + file);
   }
   return found;
@@ -85,6 +85,12 @@ std::string expect_own_files(const FinetuneOptions& options, const std::string& 
     }
   }
   expect_own_adapters(options, checkpoint, run);
+  if (holds_something(options.metrics) && !is_metrics_of(run_id(run), options.metrics)) {
+    fail(
+        "--metrics: {}: is there already, and not known to be of the run of {}: give another name, or remove "
+        "it",
+        options.metrics, checkpoint);
+  }
   return line;
 }
 

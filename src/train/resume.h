@@ -43,8 +43,8 @@ std::vector<std::string> files_of(const FinetuneOptions& options, const std::str
 void expect_no_files(const FinetuneOptions& options);
 
 // For one that goes on from iteration `iteration` of a checkpoint: `run` with all settings. Error naming the
-// first file that is another run's. Returns a line about its own latest checkpoint if that is further on than
-// the one to go on from, else "".
+// first file that is another run's, the metrics included. Returns a line about its own latest checkpoint if
+// that is further on than the one to go on from, else "".
 std::string expect_own_files(const FinetuneOptions& options, const std::string& checkpoint, int64_t iteration,
                              const Settings& run);
 

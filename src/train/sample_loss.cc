@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/plural.h"
 #include "base/random.h"
 
 namespace lora {
@@ -65,8 +66,7 @@ std::string SampleLoss::blame() const {
   for (size_t i = 0; i < cursors.size(); ++i) {
     text += fmt::format("{}{}", i > 0 ? ", " : "", sample_at(data_, options_, cursors[i]) + 1);
   }
-  if (n_all > kMost) text += fmt::format(" and {} more", n_all - kMost);
-  return text;
+  return text + and_more(n_all - std::min(n_all, kMost));
 }
 
 }  // namespace lora

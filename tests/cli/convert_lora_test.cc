@@ -288,5 +288,32 @@ TEST(ConvertLora, TrainedAdaptersKeepTheirNotesInGgufAndSayWhatPeftLoses) {
   EXPECT_THAT(run.err, AllOf(HasSubstr("rope_freq_base 20000"), HasSubstr("notes on the training")));
 }
 
+// A run that starts from it starts where the converted adapter is; the folder says what PiSSA took away.
+TEST(ConvertLora, ARunStartsFromPissaAsFromWhatItBecomes) {
+  LoraFolder folder;
+  folder.peft.config["init_lora_weights"] = "pissa";
+  folder.write("text.txt", ship_sentences());
+  folder.write_peft();
+  ASSERT_EQ(folder.lora({"quantize", "--allow-requantize", "model.gguf", "f32.gguf", "f32"}).status, 0);
+  ASSERT_EQ(folder.lora({"convert-lora", "peft", "--base", "f32.gguf", "--outfile", "plain.gguf"}).status, 0);
+  const auto trained = [&](const std::string& init) {
+    const RunResult run =
+        folder.lora(kFinetune + std::vector<std::string>{"-m", "f32.gguf", "--lora-init", init, "--lora-out",
+                                                         "out.gguf", "--checkpoint-out", ""});
+    EXPECT_EQ(run.status, 0) << run.err;
+    EXPECT_EQ(run.err.find("pissa") != run.err.npos, init == "peft") << run.err;
+    return read_adapter_gguf(folder.at("out.gguf"));
+  };
+  const Adapter from_folder = trained("peft"), from_gguf = trained("plain.gguf");
+  ASSERT_EQ(from_folder.pairs.size(), 2u);
+  for (const LoraPair& pair : from_folder.pairs) {
+    EXPECT_EQ(pair.rank, 4);
+    EXPECT_TRUE(pair.a == from_gguf.find(pair.base)->a && pair.b == from_gguf.find(pair.base)->b)
+        << pair.base;
+  }
+  expect_error(folder.lora(kFinetune + std::vector<std::string>{"--lora-init", "peft"}), 1,
+               "needed as F32, F16 or BF16");
+}
+
 }  // namespace
 }  // namespace lora::test

@@ -98,14 +98,15 @@ TEST_F(Finetune, MetricsHoldTheContractsKeysAndFormulas) {
        "--cos-decay-min", "0.25", "--adam-alpha", "0.002", "--adam-min-alpha", "0.0002", "--grad-acc", "2"});
   const auto records = metrics();
   ASSERT_EQ(records.size(), 6u);
-  const Args keys = {"iter",      "epoch",  "sample", "loss",      "lr",    "sched",
-                     "grad_norm", "tokens", "dt_s",   "tok_per_s", "eta_s", "rss_bytes"};
+  Args keys = {"iter",      "run",    "epoch", "sample",    "loss",  "lr",       "sched",
+               "grad_norm", "tokens", "dt_s",  "tok_per_s", "eta_s", "rss_bytes"};
   int iter = 0;
   for (const ordered_json& r : records) {
     ++iter;
     Args found;
     for (const auto& [key, value] : r.items()) found.push_back(key);
     EXPECT_EQ(found, keys);
+    std::erase(keys, "run");  // in the first line
     EXPECT_EQ(r["iter"], iter);
     EXPECT_EQ(r["sample"], 4 * iter);
     EXPECT_NEAR(r["epoch"].get<double>(), 4.0 * iter / 40, 1e-9);
@@ -116,6 +117,30 @@ TEST_F(Finetune, MetricsHoldTheContractsKeysAndFormulas) {
     EXPECT_GT(r["rss_bytes"], 1 << 20);
   }
   EXPECT_EQ(records.back()["eta_s"], 0);
+}
+
+TEST_F(Finetune, MemoryIsSetAgainstWhatIsFreeByWhatIsToCome) {
+  const RunResult result = run({});
+  std::smatch found;
+  ASSERT_TRUE(
+      std::regex_search(result.err, found,
+                        std::regex(R"(memory: ([\d.]+) MiB beyond the model's file \([\d.]+ MiB, mapped\), )"
+                                   R"(([\d.]+) of them to come, [\d.]+ MiB are free: )"
+                                   R"(program, vocabulary and samples ([\d.]+),)")))
+      << result.err;
+  EXPECT_NEAR(std::stod(found[1]) - std::stod(found[3]), std::stod(found[2]), 0.11);
+}
+
+TEST_F(Finetune, MetricsToStandardOutputAreTheSameLines) {
+  const RunResult printed = run({"--metrics", "-", "--adam-iter", "3"});
+  run({"--metrics", "m.jsonl", "--adam-iter", "3"});
+  const std::vector<std::string> lines = lines_of(printed.out);
+  ASSERT_EQ(lines.size(), 3u);
+  for (size_t i = 0; i < lines.size(); ++i) {
+    ordered_json line = ordered_json::parse(lines[i]), kept = metrics()[i];
+    for (const char* key : {"loss", "grad_norm", "sample"}) EXPECT_EQ(line[key], kept[key]);
+  }
+  EXPECT_FALSE(folder.has("-"));
 }
 
 TEST_F(Finetune, MetricsFloatsHaveNineSignificantDigits) {

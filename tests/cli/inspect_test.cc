@@ -85,5 +85,19 @@ TEST_F(Inspect, DescribesAVocabulary) {
   EXPECT_TRUE(vocabulary["bits_per_weight"].is_null());
 }
 
+// Beside the values as they are in memory, no copy of them as JSON.
+TEST_F(Inspect, MillionsOfElementsTakeNoMoreMemoryThanTheFile) {
+  GgufWriter writer;
+  writer.set_string("general.architecture", "llama");
+  writer.set_strings("many", std::vector<std::string>(2'000'000));
+  writer.write(folder.at("many.gguf"));
+  const RunResult run = folder.lora({"inspect", "--json", "many.gguf"});
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_EQ(json::parse(run.out)["metadata"]["many"].size(), 2'000'000u);
+  if (!LORA_INSTRUMENTED) EXPECT_LT(run.peak_bytes, int64_t{150} << 20);
+  EXPECT_THAT(folder.lora({"inspect", "many.gguf"}).out,
+              testing::HasSubstr(R"(string[2000000]  ["", "", "", "", "", "", ...])"));
+}
+
 }  // namespace
 }  // namespace lora::test

@@ -1,6 +1,6 @@
-// Preloaded into a program: ends it by SIGKILL before its LORA_KILL_AT-th call that changes files, and counts
-// those calls into the file LORA_KILL_COUNT where it ends by itself. So a test reaches each moment between
-// two.
+// Preloaded into a program: sends it SIGKILL, or the signal LORA_KILL_SIGNAL, before its LORA_KILL_AT-th call
+// that changes files, and counts those calls into the file LORA_KILL_COUNT where it ends by itself. So a test
+// reaches each moment between two.
 #include <dlfcn.h>
 #include <signal.h>
 #include <sys/types.h>
@@ -14,10 +14,15 @@ namespace {
 
 std::atomic<int> n_calls{0};
 
+int number_of(const char* variable, int otherwise) {
+  const char* text = std::getenv(variable);
+  return text ? std::atoi(text) : otherwise;
+}
+
 template <class Function>
 Function* next(const char* name, bool counts = true) {
-  static const int kill_at = std::getenv("LORA_KILL_AT") ? std::atoi(std::getenv("LORA_KILL_AT")) : 0;
-  if (counts && ++n_calls == kill_at) raise(SIGKILL);
+  static const int kill_at = number_of("LORA_KILL_AT", 0), sent = number_of("LORA_KILL_SIGNAL", SIGKILL);
+  if (counts && ++n_calls == kill_at) raise(sent);
   return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
 }
 

@@ -1,54 +1,12 @@
 // The same command twice, and commands that find another run's files under their names.
+#include "resume.h"
+
 #include <signal.h>
 
-#include <map>
 #include <regex>
-
-#include "cli_test.h"
 
 namespace lora::test {
 namespace {
-
-using Args = std::vector<std::string>;
-using testing::AllOf;
-using testing::HasSubstr;
-using testing::Not;
-
-class Resume : public testing::Test {
- protected:
-  Folder folder;
-  void SetUp() override {
-    folder.write("text.txt", ship_sentences());
-    folder.write("other.txt", ship_sentences("<s>Once. "));
-  }
-
-  // Without --checkpoint-in, as most people write it.
-  static Args flags(const Args& more = {}) {
-    return Args{"finetune", "-m",          "model.gguf", "--train-data", "text.txt", "--sample-start",
-                "<s>",      "--ctx",       "32",         "-b",           "2",        "--seed",
-                "5",        "--adam-iter", "2",          "--threads",    "1"} +
-           more;
-  }
-  RunResult run(const Args& more = {}) const {
-    const RunResult result = folder.lora(flags(more));
-    EXPECT_EQ(result.status, 0) << result.err;
-    return result;
-  }
-  std::map<std::string, std::string> files() const {
-    std::map<std::string, std::string> bytes;
-    for (const std::string& name : folder.names()) bytes[name] = folder.read(name);
-    return bytes;
-  }
-  // Refused with both ways out, and nothing has changed.
-  void expect_refused(const Args& more, const std::string& what) const {
-    const auto before = files();
-    const RunResult result = folder.lora(flags(more));
-    expect_error(result, 1, what);
-    EXPECT_THAT(result.err, AllOf(HasSubstr("--checkpoint-in '' begins anew"),
-                                  HasSubstr("other names in --checkpoint-out and --lora-out")));
-    EXPECT_TRUE(files() == before) << what;
-  }
-};
 
 // What does not make it another run, and changes what comes out.
 TEST_F(Resume, AnotherLearningRateIsSaid) {
@@ -185,47 +143,6 @@ TEST_F(Resume, AFileThatIsNamedWinsAndOneThatIsMissingIsSaid) {
   EXPECT_THAT(run({"--adam-iter", "5"}).err, HasSubstr("resume: checkpoint.gguf at iteration 2\n"));
 }
 
-TEST_F(Resume, OneThatGoesOnWritesOverNoOtherRunsFiles) {
-  run();
-  run({"--train-data", "other.txt", "--checkpoint-out", "c.gguf", "--lora-out", "l.gguf"});
-  const auto before = files();
-  expect_error(folder.lora(flags({"--lora-out", "l.gguf", "--adam-iter", "3"})), 1,
-               "l.gguf: is there already, and not of the run of checkpoint-LATEST.gguf");
-  expect_refused({"--checkpoint-in", "checkpoint-2.gguf", "--checkpoint-out", "c.gguf", "--adam-iter", "3"},
-                 "c.gguf: data differs");
-  EXPECT_TRUE(files() == before);
-  // A new name is its own from then on.
-  run({"--lora-out", "new.gguf", "--adam-iter", "3"});
-  run({"--lora-out", "./new.gguf", "--adam-iter", "4"});
-}
-
-// Not the names tell whose an adapter is: the adapter itself does.
-TEST_F(Resume, AnotherRunsAdapterStaysWhereverItStands) {
-  const std::string name = "ggml-lora-LATEST-f32.gguf",
-                    refusal = ": is there already, and not of the run of ";
-  run({"--checkpoint-out", "a.gguf", "--lora-out", "l.gguf"});
-  // In another folder, under the default name.
-  const Folder there;
-  there.write("text.txt", ship_sentences());
-  there.write("other.txt", ship_sentences("<s>Once. "));
-  ASSERT_EQ(there.lora(flags({"--train-data", "other.txt", "--checkpoint-out", ""})).status, 0);
-  const std::string adapter = there.read(name);
-  expect_error(there.lora(flags({"--checkpoint-in", folder.at("a.gguf"), "--adam-iter", "3"})), 1, refusal);
-  EXPECT_EQ(there.read(name), adapter);
-  EXPECT_FALSE(there.has("checkpoint-LATEST.gguf"));
-  // Under the run's own name, which another was told to take over.
-  run({"--train-data", "other.txt", "--checkpoint-in", "", "--checkpoint-out", "b.gguf", "--lora-out",
-       "l.gguf"});
-  const auto before = files();
-  expect_error(folder.lora(flags({"--checkpoint-out", "a.gguf", "--lora-out", "l.gguf", "--adam-iter", "3"})),
-               1, "l.gguf" + refusal + "a.gguf");
-  // Of equal seed and context.
-  expect_error(folder.lora({"finetune", "-m", "model.gguf", "--only-write-lora", "--checkpoint-in", "a.gguf",
-                            "--lora-out", "l.gguf"}),
-               1, "l.gguf" + refusal + "a.gguf");
-  EXPECT_TRUE(files() == before);
-}
-
 // The learning rate, the optimizer's length, threads, memory: none of them makes it another run.
 TEST_F(Resume, ARunStaysTheSameWithWhateverMayChange) {
   run({"--checkpoint-out", "", "--lora-out", "init.gguf"});
@@ -271,35 +188,6 @@ TEST_F(Resume, AnOlderCheckpointIsReadAndAnOlderAdapterSpared) {
   EXPECT_THAT(run({"--adam-iter", "3"}).err, HasSubstr("resume: checkpoint-LATEST.gguf at iteration 2\n"));
 }
 
-TEST_F(Resume, MetricsOfAnotherRunAreEmptiedOnlyWhenToldAndNotBeforeAStep) {
-  run({"--checkpoint-out", "a.gguf", "--lora-out", "", "--metrics", "m"});
-  const Args other = {"--checkpoint-out", "b.gguf", "--lora-out", "", "--metrics", "m", "--adam-iter", "1"};
-  const auto before = files();
-  const RunResult refused = folder.lora(flags(other));
-  expect_error(refused, 1, "--metrics: m: is there already, and there is no checkpoint to go on from");
-  EXPECT_THAT(refused.err, HasSubstr("--checkpoint-in '' begins anew over it, another name in --metrics"));
-  EXPECT_TRUE(files() == before);
-  const Args anew = other + Args{"--checkpoint-in", ""};
-  write_model_with_a_row_of_nan(folder, "nan.gguf", "zebra");
-  folder.write("zebras.txt", ship_sentences("<s>A zebra. "));
-  expect_error(folder.lora(flags(anew + Args{"-m", "nan.gguf", "--train-data", "zebras.txt"})), 1,
-               "the step is not applied");
-  EXPECT_EQ(folder.read("m"), before.at("m"));
-  EXPECT_FALSE(folder.has("b.gguf"));
-  run(anew);
-  EXPECT_EQ(lines_of(folder.read("m")).size(), 1u);
-}
-
-TEST_F(Resume, TheBestAdapterIsNotTheLatest) {
-  for (const Args& names :
-       {Args{"--fn-latest", "BEST"}, Args{"--lora-out", "l-ITERATION.gguf", "--fn-latest", "BEST"}}) {
-    const RunResult result = folder.lora(flags(names + Args{"--save-best", "--val-split", "0.1"}));
-    expect_error(result, 2, "BEST");
-    EXPECT_THAT(result.err,
-                AllOf(HasSubstr("error: --save-best: "), HasSubstr("is the latest adapter's file")));
-  }
-}
-
 // What '' allowed once need not be said again.
 TEST_F(Resume, BegunAnewOverOlderFilesItGoesOn) {
   const Args best = {"--val-split", "0.1", "--eval-every", "20", "--save-best"};
@@ -310,23 +198,6 @@ TEST_F(Resume, BegunAnewOverOlderFilesItGoesOn) {
   options.signal_on = [](std::string_view err) { return err.find("iter=     2 ") == err.npos ? 0 : SIGKILL; };
   ASSERT_EQ(folder.lora(flags(anew + Args{"--checkpoint-in", ""}), options).status, 128 + SIGKILL);
   EXPECT_THAT(run(anew).err, HasSubstr("resume: checkpoint-LATEST.gguf at iteration 0\n"));
-}
-
-TEST_F(Resume, OnlyWriteLoraTakesTheLatestAndSparesWhatIsNotItsOwn) {
-  run();
-  const Args write = {"finetune", "-m", "model.gguf", "--only-write-lora", "--lora-out"};
-  for (int twice = 0; twice < 2; ++twice) {
-    const RunResult result = folder.lora(write + Args{"w.gguf"});
-    EXPECT_EQ(result.status, 0) << result.err;
-    EXPECT_THAT(result.err, HasSubstr("--only-write-lora: checkpoint-LATEST.gguf was read"));
-  }
-  EXPECT_EQ(folder.read("w.gguf"), folder.read("ggml-lora-2-f32.gguf"));
-  const auto before = files();
-  expect_error(folder.lora(write + Args{"text.txt"}), 1,
-               "text.txt: is there already, and not of the run of checkpoint-LATEST.gguf");
-  expect_error(folder.lora(write + Args{"model.gguf"}), 1,
-               "--lora-out: model.gguf is the file of --model-base");
-  EXPECT_TRUE(files() == before);
 }
 
 // A text of which reading fails: whatever else is wrong is said first.

@@ -295,6 +295,20 @@ TEST_F(Training, EstimateIsWhatTheRunTakes) {
   EXPECT_LT(ratio, 5);
 }
 
+TEST_F(Training, EstimateTakesNoMoreMemoryThanTheRun) {
+  folder.write("text.txt", ship_sentences("") + ship_sentences(""));
+  const RunResult estimate =
+      folder.lora(Args{"estimate"} + Args(kFinetune.begin() + 1, kFinetune.end()) +
+                  Args{"--sample-start", "", "--ctx", "512", "--batch", "8", "--use-checkpointing"});
+  ASSERT_EQ(estimate.status, 0) << estimate.err;
+  const double mib = figure(estimate.out, "in all, beyond the model's file") +
+                     figure(estimate.out, "the model's file, mapped");
+  if (!LORA_INSTRUMENTED && estimate.err.find("to measure takes") == estimate.err.npos)
+    EXPECT_LT(double(estimate.peak_bytes), 1.05 * mib * (1 << 20));
+  EXPECT_LE(figure(estimate.out, "of these still to come"),
+            figure(estimate.out, "in all, beyond the model's file"));
+}
+
 TEST_F(Training, PlotDrawsEveryRunWithItsHeldOutLoss) {
   metrics({"--adam-iter", "10", "--val-split", "0.2", "--eval-every", "5"});
   folder.write("other <run>.jsonl",

@@ -38,10 +38,9 @@ TEST(ConvertRefuses, ConfigurationsThatLie) {
                     HasSubstr("(num_key_value_heads x head_dim, hidden_size), found 64 x 128")));
   EXPECT_THAT(Broken("llama2").config_error("num_hidden_layers", 3),
               HasSubstr("tensor 'model.layers.2.input_layernorm.weight' is missing"));
-  EXPECT_THAT(
-      Broken("llama2").config_error("num_hidden_layers", 1),
-      AllOf(HasSubstr("tensor 'model.layers.1.input_layernorm.weight' (and 8 more): a layer too many"),
-            HasSubstr("num_hidden_layers is 1 in")));
+  EXPECT_THAT(Broken("llama2").config_error("num_hidden_layers", 1),
+              AllOf(HasSubstr("tensor 'model.layers.1.input_layernorm.weight' and 8 more: a layer too many"),
+                    HasSubstr("num_hidden_layers is 1 in")));
   EXPECT_THAT(Broken("llama2").config_error("num_hidden_layers", 2000000000),
               HasSubstr("2000000000 layers, but"));
   EXPECT_THAT(Broken("llama2").config_error("num_attention_heads", -1),
@@ -87,6 +86,41 @@ TEST(ConvertRefuses, WhatGgufCannotHold) {
               HasSubstr("layer_types: \"full_attention\" in layer 0"));
   EXPECT_THAT(Broken("llama2").config_error("layer_types", {"linear_attention", "full_attention"}),
               HasSubstr("layer_types: \"linear_attention\": GGUF's llama has no such layers"));
+}
+
+// Transformers 4 and 5 would each run another model.
+TEST(ConvertRefuses, RotaryNumbersThatContradictEachOther) {
+  const auto error = [](const char* name, const nlohmann::ordered_json& keys) {
+    const Broken broken(name);
+    broken.config([&](auto& json) { json.update(keys); });
+    return broken.error();
+  };
+  using Json = nlohmann::ordered_json;
+  const Json linear = {{"rope_type", "linear"}, {"factor", 2.0}};
+  EXPECT_THAT(error("llama2", {{"rope_theta", 1e4}, {"rope_parameters", {{"rope_theta", 5e5}}}}),
+              AllOf(HasSubstr("rope_theta: 10000, but rope_parameters.rope_theta is 500000"),
+                    HasSubstr("remove the wrong one")));
+  EXPECT_THAT(
+      error("llama2", {{"rope_scaling", linear}, {"rope_parameters", {{"rope_type", "default"}}}}),
+      AllOf(HasSubstr(R"(rope_scaling: {"factor":2.0,"rope_type":"linear"}, but rope_parameters is )"),
+            HasSubstr(R"({"rope_type":"default"}: nothing tells which)")));
+  Json other = linear;
+  other["factor"] = 4.0;
+  EXPECT_THAT(error("llama2", {{"rope_scaling", linear}, {"rope_parameters", other}}),
+              HasSubstr("but rope_parameters is"));
+  EXPECT_THAT(error("phi3", {{"original_max_position_embeddings", 128},
+                             {"rope_parameters", {{"original_max_position_embeddings", 256}}}}),
+              HasSubstr("original_max_position_embeddings: 128, but rope_parameters.original_max_position"));
+  const Json local = {{"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}}},
+                      {"sliding_attention", {{"rope_theta", 2e4}}}};
+  EXPECT_THAT(
+      error("gemma3", {{"rope_parameters", local}}),
+      HasSubstr("rope_local_base_freq: 10000, but rope_parameters.sliding_attention.rope_theta is 2"));
+  EXPECT_THAT(error("llama2", {{"rope_parameters", local}, {"rope_scaling", nullptr}}),
+              HasSubstr("rope_local_base_freq: 20000: GGUF's llama has one base for all layers"));
+  EXPECT_THAT(
+      error("gemma3", {{"rope_parameters", {{"full_attention", linear}, {"sliding_attention", linear}}}}),
+      HasSubstr("rope_parameters.sliding_attention: type 'linear' is not supported"));
 }
 
 // Of each architecture that is known, an added one too.
@@ -236,11 +270,15 @@ TEST(ConvertRefuses, QuantizedWeightsByTheirMethod) {
   EXPECT_THAT(error({{".weight", "U32"}, {".scales", "BF16"}, {".biases", "BF16"}}),
               HasSubstr("quantized by MLX"));
   EXPECT_THAT(error({{".W_q", "U8"}}), HasSubstr("quantized by HQQ"));
+  for (const char* part : {".weight:_data", ".weight:tensor_data", ".weight:qdata", "._weight_qdata"})
+    EXPECT_THAT(error({{part, "I8"}}), HasSubstr("quantized by torchao"));
   EXPECT_THAT(error({{".weight", "I8"}}), HasSubstr("a method that is not known (I8)"));
   EXPECT_THAT(Broken("llama2").config_error("quantization", {{"group_size", 64}, {"bits", 4}}),
               HasSubstr("quantized by MLX"));
   EXPECT_THAT(Broken("llama2").config_error("quantization_config", {{"quant_method", "new"}}),
               HasSubstr("quantized by new"));
+  EXPECT_THAT(Broken("llama2").config_error("quantization_config", {{"load_in_4bit", true}}),
+              HasSubstr("quantized by bitsandbytes"));
 }
 
 TEST(ConvertRefuses, FilesThatAreNoWeights) {
@@ -259,12 +297,16 @@ TEST(ConvertRefuses, FilesThatAreNoWeights) {
   EXPECT_THAT(error("config.json", "<!DOCTYPE html>"), HasSubstr("web page"));
 }
 
-TEST(ConvertRefuses, ALoraAmongTheWeights) {
-  HfModel model = model_named("llama2");
-  model.tensors["model.layers.0.mlp.up_proj.lora_A.default.weight"] = {
-      "F32", {1, 4}, std::string(16, '\0'), {}};
-  EXPECT_THAT(Broken(model).error(),
-              AllOf(HasSubstr("a LoRA among the weights"), HasSubstr("merge_and_unload")));
+TEST(ConvertRefuses, WhatPeftTrainedAmongTheWeights) {
+  for (const auto& [name, what] :
+       {std::pair("model.layers.0.mlp.up_proj.lora_A.default.weight", "a LoRA among the weights"),
+        {"lm_head.modules_to_save.default.weight", "a module that PEFT has a copy of"},
+        {"base_model.model.lm_head.original_module.weight", "a module that PEFT has a copy of"}}) {
+    HfModel model = model_named("llama2");
+    model.tensors[name] = {"F32", {1, 4}, std::string(16, '\0'), {}};
+    EXPECT_THAT(Broken(model).error(),
+                AllOf(HasSubstr(std::string(name) + "': " + what), HasSubstr("merge_and_unload")));
+  }
 }
 
 TEST(ConvertRefuses, VocabularySizesThatNothingConfirms) {

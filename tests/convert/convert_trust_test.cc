@@ -120,6 +120,46 @@ TEST(ConvertSays, WindowsThatGgufCannotHold) {
   EXPECT_THAT(lines("phi3", 64), IsEmpty());
 }
 
+// As transformers 4 wrote it, as 5 does, and both at once.
+TEST(ConvertTrusts, RotaryNumbersWhereverTheyStand) {
+  const HfModel old = model_named("gemma3");
+  HfModel both = old;
+  both.config["rope_parameters"] = {
+      {"full_attention", {{"rope_type", "linear"}, {"factor", 8}, {"rope_theta", 1000000}}},
+      {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 10000}}}};
+  HfModel newer = both, by_default = old;
+  for (const char* key : {"rope_theta", "rope_local_base_freq", "rope_scaling"}) newer.config.erase(key);
+  for (const char* key : {"rope_theta", "rope_local_base_freq"}) by_default.config.erase(key);
+  const Result first(old);
+  const std::string expected = first.folder.read("out.gguf");
+  for (const HfModel& model : {both, newer, by_default}) {
+    const Result result(model);
+    EXPECT_THAT(result.lines, IsEmpty());
+    EXPECT_EQ(result.folder.read("out.gguf"), expected);
+  }
+  newer.config["rope_parameters"]["full_attention"]["rope_theta"] = 2000000;  // not the class's
+  EXPECT_EQ(Result(newer).gguf->get_float("gemma3.rope.freq_base"), 2e6);
+  EXPECT_EQ(first.gguf->get_float("gemma3.rope.freq_base_swa"), 1e4);
+}
+
+TEST(ConvertSays, WhichIdsOfConfigAreNoTokens) {
+  for (const int64_t id : {int64_t{4096}, int64_t{-2}, int64_t{1} << 40}) {
+    const Result result(with("llama2", "eos_token_id", id));
+    EXPECT_THAT(result.lines,
+                ElementsAre(fmt::format(
+                    "eos_token: id {} is none of the 4096 tokens, {} is taken in its place", id,
+                    *Result(model_named("llama2")).gguf->get_int("tokenizer.ggml.eos_token_id"))));
+  }
+}
+
+TEST(ConvertSays, AQuantizationWithoutAName) {
+  for (const auto& value : {nlohmann::ordered_json::object(), nlohmann::ordered_json("x")}) {
+    const Result result(with("llama2", "quantization_config", value));
+    EXPECT_THAT(result.lines, ElementsAre(StartsWith("quantization_config: names no quant_method; ")));
+    EXPECT_TRUE(result.has("blk.0.attn_q.weight"));
+  }
+}
+
 TEST(ConvertSays, WhatElseIsNotKept) {
   EXPECT_THAT(Result(with("llama2", "rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}})).lines,
               ElementsAre(HasSubstr("dynamic scaling cannot be written")));
