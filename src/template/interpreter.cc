@@ -15,29 +15,23 @@ namespace lora::jinja {
 // A scope of its own, until it ends.
 class Interpreter::Enter {
  public:
-  Enter(Interpreter& in, Scope* parent) : in_(in), before_(in.scope_) {
-    if (in.free_scopes_.empty()) {
-      in.scopes_.push_back(std::make_unique<Scope>());
-      in.free_scopes_.push_back(in.scopes_.back().get());
-    }
-    in.scope_ = in.free_scopes_.back();
-    in.free_scopes_.pop_back();
-    in.scope_->parent = parent;
+  Enter(Interpreter& in, Scope* parent) : in_(in), before_(in.scope_), own_(in.take_scope()) {
+    own_->parent = parent;
+    in_.scope_ = own_;
   }
   explicit Enter(Interpreter& in) : Enter(in, in.scope_) {}
   ~Enter() {
-    Scope* const scope = in_.scope_;
     in_.scope_ = before_;
-    if (scope->is_kept) return;
-    scope->names.clear();
-    in_.free_scopes_.push_back(scope);
+    if (own_->is_kept) return;
+    own_->names.clear();
+    in_.free_scopes_.push_back(own_);
   }
   Enter(const Enter&) = delete;
   Enter& operator=(const Enter&) = delete;
 
  private:
   Interpreter& in_;
-  Scope* const before_;
+  Scope *const before_, *const own_;
 };
 
 class Interpreter::Deeper {
@@ -126,6 +120,17 @@ void Interpreter::assign(const Expr& target, const Value& value) {
     raise("ValueError", "not enough values to unpack (expected {}, got {})", target.parts.size(),
           items.size());
   for (size_t i = 0; i < items.size(); ++i) assign(*target.parts[i], items[i]);
+}
+
+Scope* Interpreter::take_scope() {
+  if (free_scopes_.empty()) {
+    scopes_.push_back(std::make_unique<Scope>());
+    free_scopes_.reserve(scopes_.size());  // so that giving one back never fails
+    return scopes_.back().get();
+  }
+  Scope* const scope = free_scopes_.back();
+  free_scopes_.pop_back();
+  return scope;
 }
 
 void Interpreter::keep_scopes() {
@@ -579,7 +584,12 @@ bool Interpreter::admits(const Stmt& loop, const Value& item, Scope* scope) {
 void Interpreter::run_loop(const Stmt& stmt, const Value& items, int64_t depth, Scope* scope) {
   const Deeper deeper(*this);
   Scope* const before = std::exchange(scope_, scope);
-  exec_loop(stmt, items, depth);
+  try {
+    exec_loop(stmt, items, depth);
+  } catch (...) {
+    scope_ = before;
+    throw;
+  }
   scope_ = before;
 }
 

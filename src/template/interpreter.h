@@ -107,6 +107,7 @@ class Interpreter {
   const Value* find(NameId id) const;
   void set(NameId id, Value value);
   void assign(const Expr& target, const Value& value);
+  Scope* take_scope();
   void keep_scopes();
 
   Meter meter_;  // outlives all values

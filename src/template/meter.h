@@ -9,7 +9,7 @@
 
 namespace lora::jinja {
 
-inline constexpr uint64_t kMostSteps = 50'000'000;         // a plain turn takes about a hundred
+inline constexpr uint64_t kMostSteps = 20'000'000;         // some seconds; a plain turn takes about a hundred
 inline constexpr size_t kMostBytes = size_t{256} << 20;    // of all values that live at a time
 inline constexpr size_t kMostWritten = size_t{256} << 20;  // put out, by macros and blocks too
 inline constexpr int kMostDepth = 100;                     // of lists within lists

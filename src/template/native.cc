@@ -8,7 +8,7 @@ namespace lora::jinja {
 Call::Call(Interpreter& in, const Value& of, Arguments& arguments, const char* called,
            const Parameters& parameters, size_t required)
     : interpreter(in), self(of), all(arguments), name(called) {
-  if (parameters[0] == kAny) return;
+  if (parameters[0] && std::string_view(parameters[0]) == kAny) return;
   size_t count = 0;
   while (count < parameters.size() && parameters[count]) ++count;
   if (arguments.positional.size() > count)
@@ -17,7 +17,7 @@ Call::Call(Interpreter& in, const Value& of, Arguments& arguments, const char* c
   for (size_t i = 0; i < arguments.positional.size(); ++i) values_[i] = &arguments.positional[i];
   for (const auto& [key, value] : arguments.named) {
     size_t i = 0;
-    while (i < count && (parameters[i] == kUnnamed || parameters[i] != key.text())) ++i;
+    while (i < count && (*parameters[i] == '\0' || parameters[i] != key.text())) ++i;
     if (i == count) raise("TypeError", "{}() got an unexpected keyword argument {}", name, repr(key));
     if (values_[i]) raise("TypeError", "{}() got multiple values for argument {}", name, repr(key));
     values_[i] = &value;

@@ -75,7 +75,6 @@ void append_repr(std::string& out, const Value& value) {
       out += real_repr(value.real());
       return;
     case Kind::string:
-      spend(value.text().size() / 64);
       if (value.string().safe) out += "Markup(";
       out += quoted(value.text());
       if (value.string().safe) out += ")";
@@ -101,6 +100,7 @@ void append_repr(std::string& out, const Value& value) {
 
 std::string quoted(std::string_view text) {
   const char quote = text.find('\'') != text.npos && text.find('"') == text.npos ? '"' : '\'';
+  spend(text.size() / 8);
   std::string out(1, quote);
   for (size_t at = 0; at < text.size();) {
     const Utf8Step step = decode_utf8(text, at);
@@ -153,6 +153,7 @@ std::string repr(const Value& value) {
 }
 
 std::string escape_html(std::string_view text) {
+  spend(text.size() / 8);
   std::string out;
   for (const char c : text) {
     switch (c) {
@@ -220,7 +221,7 @@ class JsonWriter {
     return real_repr(value);
   }
   void text(std::string_view value) {
-    spend(value.size() / 64);
+    spend(value.size() / 8);
     need_bytes(out_.size() + value.size());
     out_ += '"';
     for (size_t at = 0; at < value.size();) {

@@ -190,7 +190,7 @@ Value expanded_tabs(Call& call) {
 template <bool (*is)(uint32_t)>
 Value all_are(Call& call) {
   const std::string_view text = call.self.text();
-  spend(text.size() / 64);
+  spend(text.size() / 8);
   for (size_t at = 0; at < text.size();) {
     const Utf8Step step = decode_utf8(text, at);
     if (!is(step.code)) return false;

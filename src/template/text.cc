@@ -52,6 +52,7 @@ void append_upper(std::string& out, uint32_t code) {
 template <class Each>
 std::string map_characters(std::string_view text, Each each) {
   std::string out;
+  spend(text.size() / 4);
   out.reserve(text.size());
   for (size_t at = 0; at < text.size();) {
     const Utf8Step step = decode_utf8(text, at);
@@ -72,7 +73,7 @@ size_t before(std::string_view text, size_t end) {
 
 bool strips(std::string_view character, const std::string_view* chars) {
   if (!chars) return is_space(decode_utf8(character, 0).code);
-  if (character.size() == 1) spend(chars->size() / 64);
+  spend(chars->size() / 4);
   for (size_t at = 0; at < chars->size();) {
     const size_t size = decode_utf8(*chars, at).size;
     if (chars->substr(at, size) == character) return true;
@@ -91,6 +92,7 @@ bool ends_line(uint32_t code) {
 int64_t count_characters(std::string_view text) {
   spend(text.size() / 64);
   if (is_ascii(text)) return int64_t(text.size());
+  spend(text.size() / 8);
   int64_t count = 0;
   for (size_t at = 0; at < text.size(); ++count) at += decode_utf8(text, at).size;
   return count;
@@ -100,6 +102,7 @@ size_t byte_of_character(std::string_view text, int64_t number) {
   if (number >= int64_t(text.size())) return text.size();
   spend(uint64_t(number) / 64);
   if (is_ascii(text.substr(0, size_t(number)))) return size_t(number);
+  spend(uint64_t(number) / 8);
   size_t at = 0;
   for (; number > 0 && at < text.size(); --number) at += decode_utf8(text, at).size;
   return at;
@@ -183,6 +186,7 @@ std::string_view strip(std::string_view text, const std::string_view* chars) {
 
 std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends) {
   std::vector<std::string_view> lines;
+  spend(text.size() / 8);
   size_t begin = 0;
   for (size_t at = 0; at < text.size();) {
     const Utf8Step step = decode_utf8(text, at);
@@ -242,7 +246,7 @@ std::vector<std::string_view> split_at_space_from_right(std::string_view text, i
 }  // namespace
 
 std::vector<std::string_view> split(std::string_view text, const std::string_view* separator, int64_t most) {
-  spend(text.size() / 16);
+  spend(text.size() / (separator ? 32 : 8));
   if (!separator) return split_at_space(text, most);
   if (separator->empty()) raise("ValueError", "empty separator");
   std::vector<std::string_view> parts;
@@ -259,7 +263,7 @@ std::vector<std::string_view> split(std::string_view text, const std::string_vie
 
 std::vector<std::string_view> split_from_right(std::string_view text, const std::string_view* separator,
                                                int64_t most) {
-  spend(text.size() / 16);
+  spend(text.size() / (separator ? 32 : 8));
   if (!separator) return split_at_space_from_right(text, most);
   if (separator->empty()) raise("ValueError", "empty separator");
   std::vector<std::string_view> parts;

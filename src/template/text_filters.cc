@@ -32,6 +32,7 @@ bool is_word(uint32_t code) {
 
 // Words begin behind white space, - ( { [ <.
 std::string title_of_words(std::string_view text) {
+  spend(text.size() / 4);
   std::string out, word;
   const auto flush = [&] {
     out += capitalize(word);
@@ -116,6 +117,7 @@ Value center(Call& call) {
 
 Value word_count(Call& call) {
   const std::string text = str(call.self);
+  spend(text.size() / 4);
   int64_t count = 0;
   bool within = false;
   for (size_t at = 0; at < text.size();) {
@@ -165,6 +167,7 @@ Value strip_tags(Call& call) {
 }
 
 std::string url_quoted(std::string_view text, bool for_query) {
+  spend(text.size() / 2);
   std::string out;
   for (const char c : text) {
     const bool is_plain = is_digit(uint8_t(c)) || (uint8_t(c) < 0x80 && is_letter(uint8_t(c))) ||

@@ -150,6 +150,7 @@ const Value* Dict::find(std::string_view key) const {
     }
     return nullptr;
   }
+  spend(key.size() / 16);
   const uint64_t hash = lora::hash(key);
   auto at = std::lower_bound(places_.begin(), places_.end(), std::pair(hash, uint32_t{0}));
   for (; at != places_.end() && at->first == hash; ++at) {
@@ -173,6 +174,7 @@ const Value* Dict::find(const Value& key) const {
 uint64_t hash_of(const Value& value) {
   switch (value.kind()) {
     case Kind::string:
+      spend(value.text().size() / 16);
       return lora::hash(value.text());
     case Kind::boolean:
     case Kind::integer:
