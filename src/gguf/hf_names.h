@@ -62,9 +62,9 @@ struct HfComputed {
 // none.
 struct HfDefaults {
   int64_t n_vocab = 0, n_head = 0, n_head_kv = 0, n_ctx = 0;
-  std::optional<int64_t> sliding_window;
+  std::optional<int64_t> sliding_window = std::nullopt;
   double rope_theta = 10000;
-  std::optional<double> local_theta;  // rope_local_base_freq
+  std::optional<double> local_theta = std::nullopt;  // rope_local_base_freq
 };
 
 struct HfArchitecture {

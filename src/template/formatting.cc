@@ -185,7 +185,7 @@ class Percent {
     }
     if (!value) value = &next();
     if (zeros && !spec.align && std::string_view("sracr").find(spec.type) == std::string_view::npos) {
-      spec.fill = "0";
+      spec.fill = std::string(1, '0');
       spec.align = '=';
     }
     convert(*value, spec);
@@ -349,7 +349,7 @@ class Brace {
     if (const char sign = take_one_of("+- ")) spec.sign = sign;
     spec.alternate = take_one_of("#") != 0;
     if (text.starts_with('0') && !spec.align) {
-      spec.fill = "0";
+      spec.fill = std::string(1, '0');
       spec.align = '=';
     }
     spec.width = take_digits(text);

@@ -463,7 +463,7 @@ class Parser {
   }
   std::string dotted_name() {
     std::string name = expect_name();
-    while (skip_symbol(".")) name += "." + expect_name();
+    while (skip_symbol(".")) name.append(1, '.').append(expect_name());
     return name;
   }
   // Where it is not sure to be reached, it is an error only when it is.

@@ -211,7 +211,7 @@ Value to_json_filter(Call& call) {
   style.sort_keys = call.flag(3);
   if (call.has(1)) {
     style.has_indent = true;
-    style.item_separator = ",";
+    style.item_separator = std::string(1, ',');
     if (call[1]->is_string()) {
       style.indent = call[1]->text();
     } else {

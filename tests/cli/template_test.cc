@@ -15,7 +15,7 @@ class TemplateCommand : public testing::Test {
   static constexpr const char* kChatml =
       "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
       "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-  TestFolder folder;
+  Folder folder;
 };
 
 TEST_F(TemplateCommand, ShowsAShortConversationWithWhatIsTrainedOn) {
@@ -58,7 +58,6 @@ TEST_F(TemplateCommand, JsonGivesTheBytesThatAreTrainedOn) {
 }
 
 TEST_F(TemplateCommand, TakesTheModelsTokens) {
-  folder.copy_model("model.gguf");
   folder.write("t.jinja", "{{ bos_token }}|{{ eos_token }}");
   folder.write("m.json", R"({"messages": [], "bos_token": "no", "eos_token": "no"})");
   const RunResult run =
