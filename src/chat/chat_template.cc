@@ -1,7 +1,8 @@
 #include "chat/chat_template.h"
 
 #include <algorithm>
-#include <array>
+#include <exception>
+#include <utility>
 
 #include "base/ascii.h"
 #include "base/error.h"
@@ -19,6 +20,11 @@ constexpr const char *kAsked = "Zrq1", *kReplied = "Zrq2", *kAskedAgain = "Zrq3"
 
 constexpr std::string_view kSpace = " \t\n\r";
 
+// Stray bytes of a file that is not UTF-8 are said where it is read.
+std::string dumped(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
 // Templates that put a call's arguments out as they are, not through tojson, want a text.
 void arguments_to_text(nlohmann::ordered_json& message_more) {
   const auto calls = message_more.find("tool_calls");
@@ -26,7 +32,7 @@ void arguments_to_text(nlohmann::ordered_json& message_more) {
   for (auto& call : *calls) {
     auto& function = call.contains("function") ? call["function"] : call;
     if (function.contains("arguments") && !function["arguments"].is_string())
-      function["arguments"] = function["arguments"].dump();
+      function["arguments"] = dumped(function["arguments"]);
   }
 }
 
@@ -131,6 +137,7 @@ jinja::Rendered ChatTemplate::render(nlohmann::ordered_json variables) const {
 WrittenDown::WrittenDown(const Conversation& conversation, const ChatTemplate& chat, const ChatForm& form)
     : chat_(chat), tools_(jinja::from_json(conversation.tools)) {
   std::string system;
+  bool asks_nothing = true;  // nobody but the system so far
   const auto add = [&](const ChatMessage& message, const std::string& content) {
     nlohmann::ordered_json json = {{"role", message.role}, {"content", content}};
     if (chat.takes_parts_only()) json["content"] = {{{"type", "text"}, {"text", content}}};
@@ -139,8 +146,11 @@ WrittenDown::WrittenDown(const Conversation& conversation, const ChatTemplate& c
     values_.push_back(jinja::from_json(json));
   };
   for (const ChatMessage& message : conversation.messages) {
-    if (form.user_first && values_.empty() && message.role == "assistant")
-      add({"user", ""}, system + std::string(kNoQuestion));
+    if (form.user_first && message.role == "assistant" && asks_nothing) {
+      add({"user", ""}, std::exchange(system, "") + std::string(kNoQuestion));
+      n_values_.back() = values_.size();  // the prompt for the reply has it
+    }
+    asks_nothing &= message.role == "system";
     if (form.system_in_user && message.role == "system") {
       system += message.content + "\n\n";
     } else if (message.role == "user") {
@@ -167,26 +177,27 @@ ChatForm find_form(const Conversation& conversation, const ChatTemplate& chat, b
       messages, [](const ChatMessage& m) { return m.more.is_object() && m.more.contains("tool_calls"); });
   const auto first = std::ranges::find_if(messages, [](const ChatMessage& m) { return m.role != "system"; });
   const bool replies_first = first != messages.end() && first->role == "assistant";
-  const auto try_form = [&](const ChatForm& form) {
-    WrittenDown(conversation, chat, form).render(messages.size(), add_generation_prompt);
-    return form;
+  const auto works = [&](const ChatForm& form) {
+    const WrittenDown written(conversation, chat, form);
+    written.render(messages.size(), add_generation_prompt);
+    // Some refuse a beginning without a question that they take as a part of the whole.
+    if (replies_first) written.render(size_t(first - messages.begin()) + 1, false);
   };
-  for (unsigned bits = 1; bits < 8; ++bits) {
-    try {
-      if (bits == 1) return try_form({});
-    } catch (const jinja::TemplateError&) {
-    }
+  std::exception_ptr as_it_is;
+  for (unsigned bits = 0; bits < 8; ++bits) {
     const ChatForm form = {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0};
     const bool applies =
         (!form.system_in_user || (has_role("system") && (has_role("user") || form.user_first))) &&
         (!form.arguments_as_text || has_calls) && (!form.user_first || replies_first);
     if (!applies) continue;
     try {
-      return try_form(form);
+      works(form);
+      return form;
     } catch (const jinja::TemplateError&) {
+      if (bits == 0) as_it_is = std::current_exception();
     }
   }
-  return try_form({});  // throws what is wrong with it as it is
+  std::rethrow_exception(as_it_is);
 }
 
 std::string built_in_template_names() {

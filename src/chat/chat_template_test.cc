@@ -53,6 +53,20 @@ TEST(ChatTemplate, ReplyThatBeginsGetsAQuestionWhereItIsRefused) {
   EXPECT_TRUE(form.user_first && form.system_in_user);
   EXPECT_EQ(WrittenDown(conversation, chat, form).text(2, false),
             "[user]Be kind.\n\n[Start a new chat]<|end|>[assistant]Hello<|end|>");
+  const Conversation goes_on = {{{"system", "Be kind."}, {"assistant", "Hello"}, {"user", "Hi"}}};
+  EXPECT_EQ(WrittenDown(goes_on, chat, form).text(3, false),
+            "[user]Be kind.\n\n[Start a new chat]<|end|>[assistant]Hello<|end|>[user]Hi<|end|>");
+}
+
+// As Qwen 3.5's: the whole has a question, its beginning has none.
+TEST(ChatTemplate, ReplyThatBeginsGetsAQuestionWhereItsBeginningAloneIsRefused) {
+  const ChatTemplate chat("asks",
+                          "{% if not messages|selectattr('role', 'equalto', 'user')|list %}"
+                          "{{ raise_exception('no question') }}{% endif %}"
+                          "{% for m in messages %}[{{ m.role }}]{{ m.content }}<|end|>{% endfor %}",
+                          kTokens);
+  EXPECT_TRUE(
+      find_form({{{"assistant", "Hello"}, {"user", "Hi"}, {"assistant", "Ah"}}}, chat, false).user_first);
 }
 
 TEST(ChatTemplate, ArgumentsAreATextForTemplatesThatTakeThemSo) {

@@ -9,21 +9,28 @@
 namespace lora {
 namespace {
 
-// Names of the built-in templates whose marks are tokens of the vocabulary, so that the model may know them.
+// The built-in templates whose marks are tokens of the vocabulary, so that the model may know them; and those
+// that are plain words.
 std::string fitting_names(const Tokenizer& tokenizer) {
-  std::string names;
+  std::string fitting, plain;
   for (const BuiltInTemplate& row : built_in_templates()) {
-    const ChatTemplate chat(std::string(row.name), row.text, chat_tokens(tokenizer));
+    const ChatTemplate chat(std::string(row.name), row.text, {});
     const Conversation turns = {{{"user", "a"}, {"assistant", "b"}, {"user", "c"}}};
     const std::string text = WrittenDown(turns, chat).text(3, true);
-    bool fits = true;
-    for (size_t at = 0; at < text.size() && fits; ++at) {
+    int64_t n_marks = 0, n_tokens = 0;
+    for (size_t at = 0; at < text.size(); ++at) {
       const size_t size = mark_size(std::string_view(text).substr(at), "");
-      fits = size == 0 || tokenizer.find(text.substr(at, size)) >= 0;
+      n_marks += size > 0;
+      n_tokens += size > 0 && tokenizer.find(text.substr(at, size)) >= 0;
     }
-    if (fits) names += (names.empty() ? "" : ", ") + std::string(row.name);
+    if (n_tokens < n_marks) continue;
+    std::string& names = n_marks > 0 ? fitting : plain;
+    names += (names.empty() ? "" : ", ") + std::string(row.name);
   }
-  return names;
+  return fmt::format("{}; {} are plain words",
+                     fitting.empty() ? "its vocabulary has the tokens of none of the built-in ones"
+                                     : "its vocabulary has the tokens of " + fitting,
+                     plain);
 }
 
 }  // namespace
@@ -53,7 +60,7 @@ ChatTemplates::ChatTemplates(std::string_view choice, const Tokenizer& tokenizer
                              const ChatSettings& settings) {
   const auto& named = tokenizer.named_chat_templates();
   const auto of_model = [&](std::string_view name, std::string_view text) {
-    const std::string shown = name.empty() ? "" : "." + printable(name);
+    const std::string shown = name.empty() ? std::string() : fmt::format(".{}", printable(name));
     try {
       return std::make_shared<const ChatTemplate>(
           name.empty() ? "the model's own template" : "the model's template " + printable(name), text,
@@ -70,8 +77,7 @@ ChatTemplates::ChatTemplates(std::string_view choice, const Tokenizer& tokenizer
     if (!plain_) {
       fail(
           "{}: the model has no chat template; say with --chat-template which it knows, by name or "
-          "FILE.jinja. "
-          "Its vocabulary has the tokens of {}",
+          "FILE.jinja: {}",
           path, fitting_names(tokenizer));
     }
   } else if (const auto found = named.find(choice); found != named.end()) {

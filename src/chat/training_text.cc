@@ -14,6 +14,11 @@ constexpr std::string_view kSpace = " \t\n\r";
 // the text and read as what was said.
 constexpr std::string_view kGuard = "\xEF\xB7\x90";
 
+// Stray bytes of a file that is not UTF-8 are said where it is read.
+std::string dumped(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
 void guard(std::string& text, const Tokenizer& tokenizer) {
   if (text.find(kGuard) != text.npos) return;
   std::string guarded;
@@ -167,6 +172,14 @@ size_t Writer::end_of_reply(size_t i, std::string& text, size_t begin) const {
       return text.size();
     }
   }
+  // Written otherwise once a message follows: the token is the one behind a plain reply.
+  const std::string& end = chat_.end_of_turn();
+  const ChatMessage& message = conversation_.messages[i];
+  const bool calls = message.more.is_object() && message.more.contains("tool_calls");
+  if (!end.empty() && !calls && chat_.after_reply().find(end) == std::string::npos) {
+    text += end;
+    return text.size();
+  }
   return text.size() - (text.ends_with(chat_.after_reply()) ? chat_.after_reply().size() : 0);
 }
 
@@ -179,7 +192,7 @@ void Writer::expect_nothing_lost() const {
     const size_t begin = std::min(words.find_first_not_of(kSpace), words.size());
     const std::string_view trimmed =
         std::string_view(words).substr(begin, words.find_last_not_of(kSpace) + 1 - begin);
-    const std::string quoted = nlohmann::ordered_json(trimmed).dump();  // as tojson puts it out
+    const std::string quoted = dumped(trimmed);  // as tojson puts it out
     if (text.find(trimmed) == text.npos &&
         text.find(std::string_view(quoted).substr(1, quoted.size() - 2)) == text.npos)
       fail("the chat template ({}) does not write {}", chat_.name(), what);
@@ -301,7 +314,7 @@ Conversation guarded(Conversation conversation, const Tokenizer& tokenizer) {
 bool spells_special(const Conversation& conversation, const Tokenizer& tokenizer) {
   return std::ranges::any_of(conversation.messages, [&](const ChatMessage& message) {
     return tokenizer.find_special_spelling(message.content) >= 0 ||
-           (message.more.is_object() && tokenizer.find_special_spelling(message.more.dump()) >= 0);
+           (message.more.is_object() && tokenizer.find_special_spelling(dumped(message.more)) >= 0);
   });
 }
 

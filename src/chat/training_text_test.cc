@@ -132,6 +132,28 @@ TEST(TrainingText, ReplyBeforeAnyQuestionIsTrainedFromBehindItsMark) {
               ElementsAre("<|im_start|>assistant\n{Hello<|im_end|>}"));
 }
 
+// A template that refuses a reply without a question within its loop: the question that is put there is no
+// reply.
+TEST(TrainingText, QuestionThatIsPutBeforeAReplyIsNotTrainedOn) {
+  const char* strict =
+      "{% for m in messages %}{% if loop.first and m.role != 'user' %}{{ raise_exception('no') }}"
+      "{% endif %}[{{ m.role }}]{{ m.content }}<end>{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  EXPECT_THAT(
+      trained(strict, {{{"system", "S"}, {"assistant", "Hello"}, {"user", "Hi"}, {"assistant", "Ah"}}}),
+      ElementsAre(
+          "[user]S\n\n[Start a new chat]<end>[assistant]{Hello<end>}[user]Hi<end>[assistant]{Ah<end>}"));
+}
+
+TEST(TrainingText, EndOfATurnIsKnownAlsoWhereThoughtsWillBeDropped) {
+  const char* glm =
+      "{% for m in messages %}<|{{ m.role }}|>{% if m.reasoning_content and loop.last %}"
+      "<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}{% endfor %}"
+      "{% if add_generation_prompt %}<|assistant|>{% endif %}";
+  EXPECT_THAT(trained(glm, {{{"user", "Hi"}, {"assistant", "Hello", false, {{"reasoning_content", "a"}}}}}),
+              ElementsAre("<|user|>Hi<|assistant|>{<think>a</think>Hello<|user|>}"));
+}
+
 TEST(TrainingText, WithoutAMarkTheReplyEndsWhereItsTextDoes) {
   EXPECT_THAT(trained("{% for m in messages %}{{ m.role }}: {{ m.content }}\n\n{% endfor %}"
                       "{% if add_generation_prompt %}assistant:{% endif %}",

@@ -151,7 +151,12 @@ int template_command(const std::vector<std::string>& args) {
     asked.tools = variables.value("tools", ordered_json());
     chat = ChatTemplates(choice, tokenizer, model, settings).of(asked);
   }
-  const std::string text = chat->render(variables).text;
+  std::string text;
+  try {
+    text = chat->render(variables).text;
+  } catch (const Error& error) {
+    fail("{}: {}", file.empty() ? model : file, error.what());
+  }
   const std::vector<TrainingText> samples = samples_of(*chat, variables);
   if (json) {
     ordered_json result = as_json(text, trained_in(text, samples));
@@ -159,16 +164,20 @@ int template_command(const std::vector<std::string>& args) {
     for (const TrainingText& sample : samples) {
       if (samples.size() > 1) result["samples"].push_back(as_json(sample.text, sample.trained));
     }
-    print_json(result.dump() + "\n");
+    print_json(result.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
   } else if (!messages.empty()) {
     print_bytes(text);
   } else if (samples.size() < 2) {
-    print_bytes(marked(text, trained_in(text, samples)) + "\n");
+    // The token that ends the last turn may be one that only the next would show.
+    const bool goes_beyond = !samples.empty() && !text.starts_with(samples[0].text);
+    const std::string& shown = goes_beyond ? samples[0].text : text;
+    print_bytes(marked(shown, trained_in(shown, samples)) + "\n");
   } else {
     print(
         "Earlier replies are written otherwise than the last one, so each is trained on in a text of its "
         "own.\n");
-    for (const TrainingText& sample : samples) print_bytes("\n" + marked(sample.text, sample.trained) + "\n");
+    for (const TrainingText& sample : samples)
+      print_bytes(fmt::format("\n{}\n", marked(sample.text, sample.trained)));
   }
   return 0;
 }

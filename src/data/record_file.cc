@@ -81,7 +81,7 @@ std::string joined(const std::vector<std::string>& names) {
 std::optional<RecordFormat> record_format(std::string_view path) {
   if (ends_in_any_case(path, ".jsonl")) return RecordFormat::jsonl;
   if (ends_in_any_case(path, ".json")) return RecordFormat::json;
-  if (ends_in_any_case(path, ".csv")) return RecordFormat::csv;
+  if (ends_in_any_case(path, ".csv") || ends_in_any_case(path, ".tsv")) return RecordFormat::csv;
   return std::nullopt;
 }
 

@@ -178,7 +178,10 @@ void SampleEncoder::add_conversation(EncodedSamples& out, const Conversation& co
     const int64_t before = n_before_trained();
     least_before = std::min(least_before, before);
     if (before >= options_.n_ctx || before == int64_t(t_.size())) {
-      if (texts.size() > 1) count_cut(report, int64_t(t_.size()));
+      if (texts.size() > 1) {
+        count_cut(report, int64_t(t_.size()));
+        report.longest = std::max(report.longest, int64_t(t_.size()));
+      }
       continue;
     }
     keep(out, false);

@@ -51,9 +51,9 @@ struct Setup {
   Dataset read_data(const Say& say);  // after all that needs no data
   TextOptions sample_options() const;
   void prepare_parameters(const Say& say);
-  Settings resumed_settings_;  // of the checkpoint
+  Settings resumed_settings_;     // of the checkpoint
   std::optional<DateTime> date_;  // of templates that write it
-  int64_t program_bytes_;      // what is there already: the program at first, then vocabulary and samples too
+  int64_t program_bytes_;  // what is there already: the program at first, then vocabulary and samples too
   int64_t parameter_bytes_ = 0;  // what is there already of the adapter and the optimizer
 
  public:

@@ -22,7 +22,9 @@ std::vector<Case> texts() {
       {"TextBlank", file("text.txt", " \n\t \r\n  \n"), kFinetune, kFailed, "text.txt: no samples"},
       {"TextBlankWindows", file("text.txt", " \n\t \r\n  \n"), windows, kFailed, "text.txt: no samples"},
       {"TextOfSeparators", file("text.txt", "<s><s> <s>\n<s>"), kFinetune, kFailed, "text.txt: no samples"},
-      {"TextOfOneCharacter", file("text.txt", "x"), kFinetune, kWorks, "data: 1 sample, 3 tokens;"},
+      {"TextOfOneCharacter", file("text.txt", "x"), kFinetune + Args{"--allow-cut"}, kWorks,
+       "data: 1 sample, 3 tokens;"},
+      {"TextWithoutTheMark", file("text.txt", "x"), kFinetune, kFailed, "does not occur in text.txt"},
       {"TextOfOneCharacterWindows", file("text.txt", "x"), windows, kWorks, "data: 2 samples, 2 tokens;"},
       {"TextOfBytes", file("text.txt", "\xff\xfe\x80 <s>\xc3("), kFinetune, kWorks, "data: 2 samples"},
       {"TextInUtf16", file("text.txt", std::string("\xff\xfe<\0s\0>\0", 8)), kFinetune, kFailed,
@@ -50,7 +52,7 @@ std::vector<Case> texts() {
          std::filesystem::remove(f.at("text.txt"));
          std::filesystem::create_directory(f.at("text.txt"));
        },
-       kFinetune, kFailed, "text.txt: cannot open: a folder"},
+       kFinetune, kFailed, "text.txt: no .txt, .jsonl, .json or .csv file in this folder"},
       {"TextIsAPipe",
        [](const Folder& f) {
          std::filesystem::remove(f.at("text.txt"));
@@ -107,7 +109,8 @@ std::vector<Case> numbers() {
   std::vector<Case> cases = {
       {"CtxLongerThanAnySample", nothing, kFinetune + Args{"--ctx", "100000"}, kWorks,
        "0 cut at 100000 tokens"},
-      {"CtxOne", nothing, kFinetune + Args{"--ctx", "1"}, kWorks, "iter=     2"},
+      {"CtxOne", nothing, kFinetune + Args{"--ctx", "1", "--allow-cut"}, kWorks, "iter=     2"},
+      {"CtxThatCutsMost", nothing, kFinetune + Args{"--ctx", "1"}, kFailed, "--ctx: 592 of the 632 tokens"},
       {"CtxOneGenerate", nothing, kGenerate + Args{"-c", "1"}, kFailed, "do not fit a context of 1"},
       {"CtxOneEval", nothing, kEval + Args{"-c", "1"}, kUsage, "--ctx-size: expected"},
       {"CtxHuge", nothing, kFinetune + Args{"--ctx", "10000000", "--fill-with-next-samples"}, kFailed,

@@ -115,8 +115,8 @@ TEST_F(Eval, RotarySettingsAreTheModelsUnlessGiven) {
 
 // An adapter trained with other rotary settings than the model's is applied with them.
 TEST_F(Eval, AnAdaptersRotarySettingsComeWithIt) {
-  const RunResult trained = folder.lora(
-      kFinetune + Args{"--rope-freq-scale", "0.5", "--lora-out", "half.gguf", "--checkpoint-out", ""});
+  const RunResult trained = folder.lora(kFinetune + Args{"--rope-freq-scale", "0.5", "--lora-out",
+                                                         "half.gguf", "--checkpoint-out", "", "--allow-cut"});
   ASSERT_EQ(trained.status, 0) << trained.err;
   EXPECT_THAT(trained.err, testing::HasSubstr("--rope-freq-scale: 0.5 is used, the model's own is 1"));
   const Args half = {"--lora", "half.gguf"}, nothing = {"--lora-scaled", "half.gguf", "0"};

@@ -217,7 +217,7 @@ TEST_F(Resume, AllElseIsLookedAtBeforeTheDataIsRead) {
         {anew + Args{"--val-data", "none.txt"}, "none.txt"},
         {anew + Args{"--lora-init", "none.gguf"}, "none.gguf"},
         {anew + Args{"--lora-init", "text.txt"}, "text.txt"},
-        {anew + Args{"--chat-template", "nosuch"}, "--chat-template: no family 'nosuch'"},
+        {anew + Args{"--chat-template", "nosuch"}, "--chat-template: no template 'nosuch'"},
         {anew + Args{"--memory", "1MB"}, "memory: "},
         {anew + Args{"--lora-out", "", "--lora-init", "ggml-lora-2-f32.gguf", "--lora-r", "8"},
          "--lora-r: 8 was asked for"},
