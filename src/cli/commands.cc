@@ -28,9 +28,9 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
-    {"finetune", "train a LoRA on a GGUF model and a text", finetune_command},
+    {"finetune", "train a LoRA on a GGUF model and texts, chats or tables", finetune_command},
     {"generate", "continue a prompt, with any number of LoRAs", generate_command},
-    {"eval", "perplexity of a text", eval_command},
+    {"eval", "perplexity of a text or of samples", eval_command},
     {"inspect", "metadata and tensors of a file", inspect_command},
     {"template", "what a chat template makes of a conversation", template_command},
     {"tokenize", "token ids and pieces of a text", tokenize_command},

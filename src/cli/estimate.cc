@@ -42,7 +42,7 @@ std::string table(const Estimate& e) {
 int estimate_command(const std::vector<std::string>& args) {
   FinetuneOptions options;
   const CommandLine line = {
-      "estimate", "--model-base FILE --train-data FILE [flags]",
+      "estimate", "--model-base FILE --train-data FILE... [flags]",
       "What `lora finetune` with the same flags would take: memory by part, and the time of an iteration and "
       "of all, from some layers that are timed on this machine. Nothing is trained or written.",
       finetune_flags(options)};

@@ -52,8 +52,8 @@ class Metrics {
 int finetune_command(const std::vector<std::string>& args) {
   FinetuneOptions options;
   const CommandLine line = {
-      "finetune", "--model-base FILE --train-data FILE [flags]",
-      "Trains a LoRA on a GGUF model of any tensor type and a text, and writes an adapter GGUF.",
+      "finetune", "--model-base FILE --train-data FILE... [flags]",
+      "Trains a LoRA on a GGUF model of any tensor type and texts or records, and writes an adapter GGUF.",
       finetune_flags(options)};
   const Given given = parse_flags(line, args);
   if (given.help) {
