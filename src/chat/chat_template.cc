@@ -36,6 +36,21 @@ void arguments_to_text(nlohmann::ordered_json& message_more) {
   }
 }
 
+// The first of the names under which templates read thoughts that stands in the text as a field.
+const char* find_thoughts_field(std::string_view source) {
+  constexpr const char* kNames[] = {"reasoning_content", "thinking", "reasoning"};
+  for (const char* name : kNames) {
+    for (const char* form : {".{}", "'{}'", "\"{}\""}) {
+      const std::string field = fmt::format(fmt::runtime(form), name);
+      for (size_t at = 0; (at = source.find(field, at)) != source.npos; at += field.size()) {
+        const char next = at + field.size() < source.size() ? lower_case(source[at + field.size()]) : ' ';
+        if (next != '_' && (next < 'a' || next > 'z')) return name;
+      }
+    }
+  }
+  return kNames[0];
+}
+
 }  // namespace
 
 size_t mark_size(std::string_view text, std::string_view eos) {
@@ -58,7 +73,8 @@ ChatTemplate::ChatTemplate(std::string name, std::string_view source, Tokens tok
       template_(std::make_shared<jinja::Template>(source)),
       tokens_(std::move(tokens)),
       settings_(std::move(settings)),
-      uses_date_(source.find("strftime_now") != source.npos) {
+      uses_date_(source.find("strftime_now") != source.npos),
+      thoughts_field_(find_thoughts_field(source)) {
   probe();
 }
 
@@ -95,6 +111,13 @@ void ChatTemplate::probe() {
     const size_t space = std::min(from.find_first_not_of(kSpace), from.size());
     const size_t size = mark_size(from.substr(space), tokens_.eos);
     if (size > 0 && end_of_turn_.empty()) end_of_turn_ = from.substr(0, space + size);
+  }
+  closing_ = end_of_turn_;
+  while (closes_turns() && after_reply_.size() > closing_.size()) {
+    const size_t size = mark_size(std::string_view(after_reply_).substr(closing_.size()), tokens_.eos);
+    const std::string_view longer = std::string_view(after_reply_).substr(0, closing_.size() + size);
+    if (size == 0 || !next.starts_with(longer)) break;
+    closing_ = longer;
   }
   if (!end_of_turn_.empty()) stops_.push_back(end_of_turn_.substr(end_of_turn_.find_first_not_of(kSpace)));
   if (next.starts_with(end_of_turn_)) next.erase(0, end_of_turn_.size());
@@ -142,6 +165,8 @@ WrittenDown::WrittenDown(const Conversation& conversation, const ChatTemplate& c
     nlohmann::ordered_json json = {{"role", message.role}, {"content", content}};
     if (chat.takes_parts_only()) json["content"] = {{{"type", "text"}, {"text", content}}};
     if (message.more.is_object()) json.update(message.more);
+    if (const auto thoughts = json.find("reasoning_content"); thoughts != json.end())
+      json[chat.thoughts_field()] = nlohmann::ordered_json(*thoughts);
     if (form.arguments_as_text) arguments_to_text(json);
     values_.push_back(jinja::from_json(json));
   };

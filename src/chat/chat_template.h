@@ -52,10 +52,18 @@ class ChatTemplate {
   jinja::Rendered render(nlohmann::ordered_json variables) const;
   // Whether a content has to be a list of parts, else it is lost.
   bool takes_parts_only() const { return takes_parts_only_; }
+  // The field of a message that it reads thoughts from: reasoning_content, thinking or reasoning.
+  const char* thoughts_field() const { return thoughts_field_; }
 
   // What the template puts behind a plain reply, up to and with the first token in it: "<|im_end|>"; "" where
   // nothing that looks like a token stands there. It may belong to the next turn, as "<|user|>" does.
   const std::string& end_of_turn() const { return end_of_turn_; }
+  // The same with the marks that stand right behind it and are the turn's too, before whatever comes next:
+  // "<|END_RESPONSE|><|END_OF_TURN_TOKEN|>".
+  const std::string& closing() const { return closing_; }
+  // Whether the template itself puts the end of a turn behind its last reply; else the next turn's begin is
+  // it.
+  bool closes_turns() const { return !end_of_turn_.empty() && after_reply_.starts_with(end_of_turn_); }
   // Texts by which a model without an end token shows that its reply is over: end_of_turn, and what the
   // template puts before the user's next message.
   const std::vector<std::string>& stops() const { return stops_; }
@@ -74,7 +82,8 @@ class ChatTemplate {
   ChatSettings settings_;
   bool uses_date_;
   bool takes_parts_only_ = false;  // a content is a list of parts, else it is lost
-  std::string end_of_turn_, after_reply_, generation_prompt_, before_reply_;
+  const char* thoughts_field_ = "reasoning_content";
+  std::string end_of_turn_, closing_, after_reply_, generation_prompt_, before_reply_;
   std::vector<std::string> stops_;
 };
 

@@ -9,6 +9,8 @@ namespace lora {
 namespace {
 
 constexpr std::string_view kSpace = " \t\n\r";
+// How thoughts stand in a content, in what most models and data sets have come to write.
+constexpr std::string_view kThoughtsBegin = "<think>", kThoughtsEnd = "</think>";
 
 // U+FDD0, which is no character: put into a special token that a message spells, so that it can be found in
 // the text and read as what was said.
@@ -65,6 +67,23 @@ size_t common_prefix(std::string_view a, std::string_view b) {
   return size_t(std::ranges::mismatch(a, b).in1 - a.begin());
 }
 
+// Where the last mark ends, if marks and space are all there is from `at` on; else 0.
+size_t end_of_marks(std::string_view text, size_t at, std::string_view eos) {
+  size_t end = 0;
+  while (at < text.size()) {
+    const size_t size = mark_size(text.substr(at), eos);
+    if (size == 0 && kSpace.find(text[at]) == kSpace.npos) return 0;
+    at += std::max<size_t>(size, 1);
+    if (size > 0) end = at;
+  }
+  return end;
+}
+
+std::string_view trimmed(std::string_view words) {
+  words.remove_prefix(std::min(words.find_first_not_of(kSpace), words.size()));
+  return words.substr(0, words.find_last_not_of(kSpace) + 1);
+}
+
 bool is_learned_from(const ChatMessage& message) {
   const auto says = [&](const char* field) {
     const auto value = message.more.is_object() ? message.more.find(field) : message.more.end();
@@ -81,15 +100,19 @@ class Writer {
       : conversation_(conversation), chat_(chat), form_(form), written_(conversation, chat, form) {}
 
   // Throws Error that names what the template leaves out of the text, so that it would not be learned.
-  void expect_nothing_lost() const;
+  // Those of replies() are written as they are asked for; those of all() together.
+  void expect_nothing_lost(bool together) const;
   std::vector<TrainingText> replies() const;
   TrainingText all() const;
 
  private:
   TrainingText reply(size_t i) const;
+  std::optional<std::string> prompt_for(size_t i) const;
+  void restore_prompt(size_t i, jinja::Rendered& rendered) const;
   size_t begin_of_reply(size_t i, const std::string& text) const;
+  size_t add_begin_of_next(size_t i, std::string& text) const;
   size_t end_of_reply(size_t i, std::string& text, size_t begin) const;
-  std::string with_next(size_t i) const;
+  std::string behind(size_t i, const std::string& text) const;
 
   const Conversation& conversation_;
   const ChatTemplate& chat_;
@@ -97,16 +120,39 @@ class Writer {
   WrittenDown written_;
 };
 
+// nullopt where the template refuses it: of a conversation without a question, say.
+std::optional<std::string> Writer::prompt_for(size_t i) const {
+  try {
+    return written_.text(i, true);
+  } catch (const jinja::TemplateError&) {
+    return std::nullopt;
+  }
+}
+
+// A template may write the question otherwise once it is answered: Mistral's put the system message into the
+// last question, and leave it out behind that. The model is asked with the prompt, so it stays.
+void Writer::restore_prompt(size_t i, jinja::Rendered& rendered) const {
+  const std::optional<std::string> prompt = i > 0 ? prompt_for(i) : std::nullopt;
+  if (!prompt || rendered.text.starts_with(*prompt)) return;
+  const std::string_view asked = trimmed(conversation_.messages[i - 1].content);
+  const std::string_view rest = std::string_view(*prompt).substr(common_prefix(*prompt, rendered.text));
+  if (asked.empty() || rest.find(asked) == rest.npos) return;
+  // The prompt's last mark is where both are the same again.
+  size_t mark = prompt->find_last_of("<[");
+  if (mark == prompt->npos || mark_size(std::string_view(*prompt).substr(mark), "") == 0) return;
+  const std::string_view tail = std::string_view(*prompt).substr(mark);
+  const size_t at = rendered.text.rfind(tail);
+  if (at == rendered.text.npos) return;
+  const size_t begin = at + tail.size();
+  std::erase_if(rendered.generated, [&](const jinja::Range& block) { return block.begin < begin; });
+  for (jinja::Range& block : rendered.generated)
+    block = {block.begin - begin + prompt->size(), block.end - begin + prompt->size()};
+  rendered.text.replace(0, begin, *prompt);
+}
+
 // Where the prompt for message i ends in the text that ends with it.
 size_t Writer::begin_of_reply(size_t i, const std::string& text) const {
-  const auto rendered = [&](bool prompt) -> std::optional<std::string> {
-    try {
-      return written_.text(i, prompt);
-    } catch (const jinja::TemplateError&) {
-      return std::nullopt;  // of a conversation without a question, say
-    }
-  };
-  const std::optional<std::string> prompt = rendered(true);
+  const std::optional<std::string> prompt = prompt_for(i);
   if (prompt && text.starts_with(*prompt)) return prompt->size();
   if (!prompt) {
     const std::string& mark = chat_.generation_prompt();
@@ -116,103 +162,116 @@ size_t Writer::begin_of_reply(size_t i, const std::string& text) const {
   // The prompt ends otherwise than the text before a reply goes on ("<think>"): behind the last mark or space
   // that both have.
   size_t begin = common_prefix(*prompt, text);
-  const size_t least = std::min(begin, common_prefix(rendered(false).value_or(""), text));
+  const size_t least = std::min(begin, common_prefix(written_.text(i, false), text));
   while (begin > least && std::string_view(">] \t\n\r:").find(text[begin - 1]) == std::string_view::npos)
     --begin;
   return begin;
 }
 
-// The text with one message more, as it would be after the reply of message i.
-std::string Writer::with_next(size_t i) const {
-  const ChatMessage& message = conversation_.messages[i];
-  const bool calls = message.more.is_object() && message.more.contains("tool_calls");
+// What the template puts behind message i once another one follows. Where it drops thoughts then, it is asked
+// without them.
+std::string Writer::behind(size_t i, const std::string& text) const {
+  const auto rest = [](const std::string& shorter, const std::string& longer) {
+    return longer.starts_with(shorter) ? longer.substr(shorter.size()) : std::string();
+  };
   try {
-    if (i + 1 < written_.n_messages()) return written_.text(i + 2, false);
-    Conversation longer = conversation_;
-    longer.messages.resize(i + 1);
-    longer.messages.push_back({calls ? "tool" : "user", "-"});
-    return WrittenDown(longer, chat_, form_).text(i + 2, false);
+    if (i + 1 < written_.n_messages()) {
+      const std::string found = rest(text, written_.text(i + 2, false));
+      if (!found.empty()) return found;
+    }
+    Conversation longer = {
+        {conversation_.messages.begin(),
+         conversation_.messages.begin() + std::ptrdiff_t(std::min(i + 2, conversation_.messages.size()))},
+        conversation_.tools};
+    ChatMessage& message = longer.messages[i];
+    const bool calls = message.more.is_object() && message.more.contains("tool_calls");
+    if (message.more.is_object()) message.more.erase("reasoning_content");
+    std::string& content = message.content;
+    if (const size_t end = content.rfind(kThoughtsEnd); end != content.npos)
+      content.erase(0, end + kThoughtsEnd.size());
+    if (longer.messages.size() < i + 2) longer.messages.push_back({calls ? "tool" : "user", "-"});
+    const WrittenDown written(longer, chat_, form_);
+    return rest(written.text(i + 1, false), written.text(i + 2, false));
   } catch (const jinja::TemplateError&) {
     return "";
   }
 }
 
+// Where the turn of message i ends that the next one's beginning ends, a mark that is added to the text; 0 if
+// no mark is there.
+size_t Writer::add_begin_of_next(size_t i, std::string& text) const {
+  const std::string next = behind(i, text);
+  const size_t space = std::min(next.find_first_not_of(kSpace), next.size());
+  const size_t size = mark_size(std::string_view(next).substr(space), chat_.eos());
+  if (size == 0) return 0;
+  text += next.substr(0, space + size);
+  return text.size();
+}
+
 // Where the token that ends the turn ends; one that begins the next turn is added to the text.
 size_t Writer::end_of_reply(size_t i, std::string& text, size_t begin) const {
-  const std::string& eos = chat_.eos();
-  // Whether marks and space are all there is in [at, end).
-  size_t last_mark = text.npos;
-  const auto are_marks = [&](size_t at) {
-    last_mark = text.npos;
-    while (at < text.size()) {
-      const size_t size = mark_size(std::string_view(text).substr(at), eos);
-      if (size > 0) last_mark = at + size;
-      if (size == 0 && kSpace.find(text[at]) == kSpace.npos) return false;
-      at += std::max<size_t>(size, 1);
-    }
-    return last_mark != text.npos;
-  };
-  if (const std::string& end = chat_.end_of_turn(); !end.empty()) {
+  const std::string &eos = chat_.eos(), &end = chat_.end_of_turn(), &closing = chat_.closing();
+  // Before the text's own end: "</tool_call>" is spelled as a mark, too.
+  const bool next_ends_it = !end.empty() && !chat_.closes_turns();
+  if (const size_t at = next_ends_it ? add_begin_of_next(i, text) : 0) return at;
+  if (!end.empty()) {
     const size_t at = text.rfind(end);
-    if (at != text.npos && at >= begin && are_marks(at)) return at + end.size();
+    if (at != text.npos && at >= begin && end_of_marks(text, at, eos) > 0)
+      return at + (std::string_view(text).substr(at).starts_with(closing) ? closing : end).size();
   }
   // Another one, as the end of a call: "<|call|>".
   for (size_t at = text.size(); at > begin && text.size() - at < 128;) {
     at = text.find_last_of(eos.empty() ? "<[" : std::string("<[") + eos[0], at - 1);
     if (at == text.npos || at < begin) break;
-    if (!are_marks(at)) continue;
-    return last_mark;
+    if (const size_t marks_end = end_of_marks(text, at, eos)) return marks_end;
   }
-  const std::string next = with_next(i);
-  if (next.starts_with(text)) {
-    const std::string_view rest = std::string_view(next).substr(text.size());
-    const size_t space = std::min(rest.find_first_not_of(kSpace), rest.size());
-    if (const size_t size = mark_size(rest.substr(space), eos)) {
-      text += rest.substr(0, space + size);
-      return text.size();
-    }
-  }
-  // Written otherwise once a message follows: the token is the one behind a plain reply.
-  const std::string& end = chat_.end_of_turn();
-  const ChatMessage& message = conversation_.messages[i];
-  const bool calls = message.more.is_object() && message.more.contains("tool_calls");
-  if (!end.empty() && !calls && chat_.after_reply().find(end) == std::string::npos) {
-    text += end;
-    return text.size();
-  }
+  if (const size_t at = next_ends_it ? 0 : add_begin_of_next(i, text)) return at;
   return text.size() - (text.ends_with(chat_.after_reply()) ? chat_.after_reply().size() : 0);
 }
 
-void Writer::expect_nothing_lost() const {
+void Writer::expect_nothing_lost(bool together) const {
   const std::vector<ChatMessage>& messages = conversation_.messages;
-  const auto expect = [&](const std::string& text, const nlohmann::ordered_json& value,
-                          std::string_view what) {
-    if (!value.is_string()) return;
-    const auto& words = value.get_ref<const std::string&>();
-    const size_t begin = std::min(words.find_first_not_of(kSpace), words.size());
-    const std::string_view trimmed =
-        std::string_view(words).substr(begin, words.find_last_not_of(kSpace) + 1 - begin);
-    const std::string quoted = dumped(trimmed);  // as tojson puts it out
-    if (text.find(trimmed) == text.npos &&
-        text.find(std::string_view(quoted).substr(1, quoted.size() - 2)) == text.npos)
-      fail("the chat template ({}) does not write {}", chat_.name(), what);
+  const auto writes = [](const std::string& text, std::string_view words) {
+    words = trimmed(words);
+    if (text.find(words) != text.npos) return true;
+    const std::string quoted = dumped(words);  // as tojson puts it out
+    return text.find(std::string_view(quoted).substr(1, quoted.size() - 2)) != text.npos;
+  };
+  const auto expect = [&](const std::string& text, std::string_view words, std::string_view what) {
+    if (!writes(text, words)) fail("the chat template ({}) does not write {}", chat_.name(), what);
   };
   const std::string whole = written_.text(messages.size(), false);
   if (!conversation_.tools.empty()) {
     const auto& tool = conversation_.tools.front();
     const auto& function = tool.contains("function") ? tool["function"] : tool;
-    if (function.contains("name")) expect(whole, function["name"], "the tools");
+    if (function.contains("name") && function["name"].is_string())
+      expect(whole, function["name"].get_ref<const std::string&>(), "the tools");
   }
   for (size_t i = 0; i < messages.size(); ++i) {
     const ChatMessage& message = messages[i];
-    if (message.role == "system" || message.role == "user")
-      expect(whole, message.content, fmt::format("a message of the {}", message.role));
+    if ((message.role == "system" || message.role == "user") && !writes(whole, message.content)) {
+      const size_t last = together || messages.back().role != "assistant" ? 0 : messages.size() - 1;
+      expect(last > i ? prompt_for(last).value_or("") : "", message.content,
+             fmt::format("a message of the {}", message.role));
+    }
     if (message.role == "tool" && written_.text(i + 1, false) == written_.text(i, false))
       fail("the chat template ({}) does not write what a tool gave back", chat_.name());
-    if (!is_learned_from(message) || !message.more.is_object()) continue;
-    const std::string text = written_.text(i + 1, false);
-    if (message.more.contains("reasoning_content"))
-      expect(text, message.more["reasoning_content"], "the thoughts beside a reply (reasoning_content)");
+    if (!is_learned_from(message)) continue;
+    const std::string text = i + 1 < messages.size() ? written_.text(i + 1, false) : whole;
+    // Thoughts and what is said after them may be written apart.
+    std::string_view said = message.content;
+    if (const size_t end = said.rfind(kThoughtsEnd); end != said.npos) {
+      std::string_view thoughts = trimmed(said.substr(0, end));
+      if (thoughts.starts_with(kThoughtsBegin)) thoughts.remove_prefix(kThoughtsBegin.size());
+      expect(text, thoughts, "the thoughts that a reply begins with (<think>)");
+      said.remove_prefix(end + kThoughtsEnd.size());
+    }
+    expect(text, said, "all that the assistant says");
+    if (!message.more.is_object()) continue;
+    if (const auto thoughts = message.more.find("reasoning_content");
+        thoughts != message.more.end() && thoughts->is_string())
+      expect(text, thoughts->get_ref<const std::string&>(),
+             "the thoughts beside a reply (reasoning_content)");
     for (const auto& call : message.more.value("tool_calls", nlohmann::ordered_json::array()))
       expect(text, call.contains("function") ? call["function"].value("name", "") : "", "the calls of tools");
   }
@@ -220,6 +279,7 @@ void Writer::expect_nothing_lost() const {
 
 TrainingText Writer::reply(size_t i) const {
   jinja::Rendered rendered = written_.render(i + 1, false);
+  restore_prompt(i, rendered);
   std::string& text = rendered.text;
   const size_t begin = begin_of_reply(i, text), end = end_of_reply(i, text, begin);
   text.resize(end);
@@ -234,9 +294,7 @@ TrainingText Writer::reply(size_t i) const {
   }
   // The token that ends the turn, where the blocks leave it out.
   TextRange& last = result.trained.back();
-  std::string_view behind = std::string_view(result.text).substr(last.end);
-  const size_t space = std::min(behind.find_first_not_of(kSpace), behind.size());
-  if (mark_size(behind.substr(space), chat_.eos()) == behind.size() - space) last.end = end;
+  if (end_of_marks(result.text, last.end, chat_.eos()) > 0) last.end = end;
   result.text.resize(last.end);
   return result;
 }
@@ -291,7 +349,7 @@ TrainingText Writer::all() const {
 std::vector<TrainingText> write(const Conversation& conversation, const ChatTemplate& chat,
                                 const ChatForm& form, bool train_on_all, bool may_lose) {
   const Writer writer(conversation, chat, form);
-  if (!may_lose) writer.expect_nothing_lost();
+  if (!may_lose) writer.expect_nothing_lost(train_on_all);
   std::vector<TrainingText> texts;
   if (train_on_all) {
     texts.push_back(writer.all());

@@ -2,30 +2,16 @@
 
 #include <gmock/gmock.h>
 
+#include "chat/training_text_test_util.h"
 #include "tokenizer/test_vocabularies.h"
 
 namespace lora {
 namespace {
 
 using test::error_of;
+using test::shown;
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-// The text of each sample, with what is trained on in braces.
-std::vector<std::string> shown(const std::vector<TrainingText>& texts) {
-  std::vector<std::string> all;
-  for (const TrainingText& written : texts) {
-    std::string text;
-    size_t at = 0;
-    for (const TextRange& range : written.trained) {
-      text += written.text.substr(at, range.begin - at) + "{" +
-              written.text.substr(range.begin, range.end - range.begin) + "}";
-      at = range.end;
-    }
-    all.push_back(text + written.text.substr(at));
-  }
-  return all;
-}
 
 std::vector<std::string> trained(std::string_view source, const Conversation& conversation,
                                  const TrainingTextOptions& options = {}) {
@@ -64,6 +50,51 @@ TEST(TrainingText, ACallEndsWithTheTokenThatBeginsItsResult) {
   const nlohmann::ordered_json call = {{"tool_calls", {{{"function", {{"name", "f"}}}}}}};
   EXPECT_THAT(trained(kGlm, {{{"user", "Hi"}, {"assistant", "", false, call}}}),
               ElementsAre("[gMASK]<|user|>\nHi<|assistant|>{\nf<|observation|>}"));
+}
+
+// What a call ends with is spelled as a mark is, and so may be what a reply says.
+TEST(TrainingText, WhatTheTurnSaysAtItsEndIsNotItsEnd) {
+  EXPECT_THAT(trained(kGlm, {{{"user", "Hi"}, {"assistant", "<b>Hello</b>"}}}),
+              ElementsAre("[gMASK]<|user|>\nHi<|assistant|>{\n<b>Hello</b><|user|>}"));
+  const nlohmann::ordered_json call = {{"tool_calls", {{{"function", {{"name", "<call>f</call>"}}}}}}};
+  EXPECT_THAT(trained(kGlm, {{{"user", "Hi"}, {"assistant", "", false, call}, {"tool", "x"}}}),
+              ElementsAre("[gMASK]<|user|>\nHi<|assistant|>{\n<call>f</call><|observation|>}"));
+}
+
+TEST(TrainingText, EveryMarkThatEndsATurnIsTrained) {
+  const std::string two =
+      "{% for m in messages %}<{{ m.role }}><begin>{{ m.content }}<end><over>{% endfor %}"
+      "{% if add_generation_prompt %}<assistant><begin>{% endif %}";
+  EXPECT_THAT(trained(two + "{% if not add_generation_prompt %}{{ eos_token }}{% endif %}", kTwoTurns),
+              ElementsAre("<user><begin>Hi<end><over><assistant><begin>{Hello<end><over>}"
+                          "<user><begin>Bye<end><over><assistant><begin>{Farewell<end><over>}"));
+  const ChatTemplate chat("test", two, {"<s>", "</s>", "", ""});
+  EXPECT_EQ(chat.end_of_turn(), "<end>");
+  EXPECT_EQ(chat.closing(), "<end><over>");
+}
+
+TEST(TrainingText, ThoughtsStandWhereTheTemplateReadsThem) {
+  const Conversation thinking = {
+      {{"user", "Hi"}, {"assistant", "Hello", false, {{"reasoning_content", "a"}}}}};
+  for (const std::string field : {"m.reasoning_content", "m.thinking", "m['reasoning']"}) {
+    EXPECT_THAT(trained("{% for m in messages %}<{{ m.role }}>{% if enable_thinking or " + field + " %}({{ " +
+                            field + " }}){% endif %}{{ m.content }}<end>{% endfor %}",
+                        thinking),
+                ElementsAre(testing::EndsWith("(a)Hello<end>}")))
+        << field;
+  }
+}
+
+TEST(TrainingText, APromptThatTheAnswerWouldChangeStays) {
+  const char* mistral =
+      "{% set system = messages[0].content %}{% for m in messages[1:] %}{% if m.role == 'user' %}"
+      "[INST]{% if loop.last %}{{ system }}. {% endif %}{{ m.content }}[/INST]{% else %} {{ m.content }}"
+      "{{ eos_token }}{% endif %}{% endfor %}";
+  Conversation asked = kTwoTurns;
+  asked.messages.insert(asked.messages.begin(), {"system", "Be kind"});
+  EXPECT_THAT(trained(mistral, asked),
+              ElementsAre("[INST]Be kind. Hi[/INST]{ Hello</s>}",
+                          "[INST]Hi[/INST] Hello</s>[INST]Be kind. Bye[/INST]{ Farewell</s>}"));
 }
 
 TEST(TrainingText, EndMayDifferFromOneReplyToAnother) {

@@ -160,18 +160,19 @@ int template_command(const std::vector<std::string>& args) {
   const std::vector<TrainingText> samples = samples_of(*chat, variables);
   if (json) {
     ordered_json result = as_json(text, trained_in(text, samples));
-    // A template that writes earlier replies otherwise.
+    // A template that writes earlier replies otherwise, or whose last turn ends with what begins the next.
+    const bool is_other = samples.size() == 1 && !text.starts_with(samples[0].text);
     for (const TrainingText& sample : samples) {
-      if (samples.size() > 1) result["samples"].push_back(as_json(sample.text, sample.trained));
+      if (samples.size() > 1 || is_other) result["samples"].push_back(as_json(sample.text, sample.trained));
     }
     print_json(result.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
   } else if (!messages.empty()) {
     print_bytes(text);
   } else if (samples.size() < 2) {
-    // The token that ends the last turn may be one that only the next would show.
-    const bool goes_beyond = !samples.empty() && !text.starts_with(samples[0].text);
-    const std::string& shown = goes_beyond ? samples[0].text : text;
-    print_bytes(marked(shown, trained_in(shown, samples)) + "\n");
+    const bool is_longer = samples.size() == 1 && samples[0].text.starts_with(text);
+    print_bytes(marked(is_longer ? samples[0].text : text,
+                       is_longer ? samples[0].trained : trained_in(text, samples)) +
+                "\n");
   } else {
     print(
         "Earlier replies are written otherwise than the last one, so each is trained on in a text of its "

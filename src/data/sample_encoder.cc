@@ -76,9 +76,17 @@ void SampleEncoder::add_record(EncodedSamples& out, const Record& record) {
 }
 
 int64_t SampleEncoder::n_tokens(const Conversation& conversation, const ChatTemplate& chat) {
-  const WrittenDown written(conversation, chat, find_form(conversation, chat, false));
+  const ChatForm form = find_form(conversation, chat, false);
+  const std::vector<TrainingText> texts =
+      training_texts(conversation, chat, form, {options_.train_on_all, options_.parse_special}, tokenizer_);
   t_.clear();
-  encoder_.append(t_, written.text(written.n_messages(), false), true);
+  if (texts.empty()) {
+    const WrittenDown written(conversation, chat, form);
+    encoder_.append(t_, written.text(written.n_messages(), false), true);
+  } else {
+    append(*std::ranges::max_element(texts, {}, [](const TrainingText& text) { return text.text.size(); }));
+    end_conversation();
+  }
   return int64_t(t_.size());
 }
 
@@ -171,10 +179,7 @@ void SampleEncoder::add_conversation(EncodedSamples& out, const Conversation& co
   int64_t least_before = std::numeric_limits<int64_t>::max(), n_kept = 0;
   for (const TrainingText& text : texts) {
     append(text);
-    // A mark that is a token ends it by itself, also where the tokenizer does not know it as an end.
-    const Token last = id_of(t_.back());
-    if (eos_ >= 0 && !tokenizer_.is_end(last) && tokenizer_.kind(last) != TokenKind::control)
-      t_.push_back(eos_);
+    end_conversation();
     const int64_t before = n_before_trained();
     least_before = std::min(least_before, before);
     if (before >= options_.n_ctx || before == int64_t(t_.size())) {
@@ -191,6 +196,13 @@ void SampleEncoder::add_conversation(EncodedSamples& out, const Conversation& co
     fail("nothing to train on within {} tokens (--ctx): what comes before it takes {}", options_.n_ctx,
          least_before);
   }
+}
+
+// A mark that is a token ends it by itself, also where the tokenizer does not know it as an end.
+void SampleEncoder::end_conversation() {
+  const Token last = id_of(t_.back());
+  if (eos_ >= 0 && !tokenizer_.is_end(last) && tokenizer_.kind(last) != TokenKind::control)
+    t_.push_back(eos_);
 }
 
 // Without BOS the first token has none before it and is no target.
