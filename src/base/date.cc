@@ -15,6 +15,13 @@ DateTime local_time() {
   return {local.tm_year + 1900, local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec};
 }
 
+DateTime today() {
+  DateTime date = local_time();
+  date.hour = 12;
+  date.minute = date.second = 0;
+  return date;
+}
+
 std::optional<DateTime> parse_date(std::string_view text) {
   const auto number = [&](size_t at, size_t n) {
     int value = 0;

@@ -13,6 +13,7 @@ struct DateTime {
 };
 
 DateTime local_time();  // now
+DateTime today();       // at noon, as parse_date has it
 // "2026-11-28", at noon; nullopt for anything else, and for days that are none.
 std::optional<DateTime> parse_date(std::string_view text);
 std::string date_text(const DateTime& date);  // the same way

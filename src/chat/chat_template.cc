@@ -193,11 +193,28 @@ jinja::Rendered WrittenDown::render(size_t n, bool add_generation_prompt) const 
                       add_generation_prompt);
 }
 
+namespace {
+
+// Whether a system message can stand in a message of the user without being read later than it was: no reply
+// comes between them, but one that gets a question of its own.
+bool system_is_followed_by_user(const std::vector<ChatMessage>& messages, bool user_first) {
+  bool waits = false, has_system = false, is_first = true;
+  for (const ChatMessage& message : messages) {
+    const bool is_system = message.role == "system";
+    if (!is_system && message.role != "user" && waits &&
+        !(is_first && user_first && message.role == "assistant"))
+      return false;
+    has_system |= is_system;
+    waits = is_system;
+    is_first &= is_system;
+  }
+  return has_system && !waits;
+}
+
+}  // namespace
+
 ChatForm find_form(const Conversation& conversation, const ChatTemplate& chat, bool add_generation_prompt) {
   const std::vector<ChatMessage>& messages = conversation.messages;
-  const auto has_role = [&](std::string_view role) {
-    return std::ranges::count(messages, role, &ChatMessage::role) > 0;
-  };
   const bool has_calls = std::ranges::any_of(
       messages, [](const ChatMessage& m) { return m.more.is_object() && m.more.contains("tool_calls"); });
   const auto first = std::ranges::find_if(messages, [](const ChatMessage& m) { return m.role != "system"; });
@@ -211,9 +228,8 @@ ChatForm find_form(const Conversation& conversation, const ChatTemplate& chat, b
   std::exception_ptr as_it_is;
   for (unsigned bits = 0; bits < 8; ++bits) {
     const ChatForm form = {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0};
-    const bool applies =
-        (!form.system_in_user || (has_role("system") && (has_role("user") || form.user_first))) &&
-        (!form.arguments_as_text || has_calls) && (!form.user_first || replies_first);
+    const bool applies = (!form.system_in_user || system_is_followed_by_user(messages, form.user_first)) &&
+                         (!form.arguments_as_text || has_calls) && (!form.user_first || replies_first);
     if (!applies) continue;
     try {
       works(form);

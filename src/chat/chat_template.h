@@ -27,7 +27,7 @@ struct ChatSettings {
 
 // What a conversation needs that a template does not take as it is, found by trying.
 struct ChatForm {
-  bool system_in_user = false;     // system messages stand at the head of the first user's message
+  bool system_in_user = false;     // a system message stands at the head of the user's next one
   bool arguments_as_text = false;  // a tool call's arguments are the text of a JSON object
   bool user_first = false;         // a user's message, kNoQuestion, stands before a reply that begins it
 };
@@ -123,11 +123,14 @@ class ChatTemplates {
   ChatTemplates(std::string_view choice, const Tokenizer& tokenizer, std::string_view path,
                 const ChatSettings& settings);
 
+  // Throws Error for a conversation with tools whose template cannot be run.
   const ChatTemplate& of(const Conversation& conversation) const;
+  bool use_date() const;
   const ChatTemplate& plain() const { return *plain_; }
 
  private:
   std::shared_ptr<const ChatTemplate> plain_, with_tools_;
+  std::string why_not_with_tools_;
 };
 
 ChatTemplate::Tokens chat_tokens(const Tokenizer& tokenizer);

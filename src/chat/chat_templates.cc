@@ -33,6 +33,12 @@ std::string fitting_names(const Tokenizer& tokenizer) {
                      plain);
 }
 
+std::string names_of(const std::map<std::string, std::string, std::less<>>& named) {
+  std::string names;
+  for (const auto& [name, text] : named) names += (names.empty() ? "" : ", ") + printable(name);
+  return names;
+}
+
 }  // namespace
 
 ChatTemplate::Tokens chat_tokens(const Tokenizer& tokenizer) {
@@ -72,13 +78,18 @@ ChatTemplates::ChatTemplates(std::string_view choice, const Tokenizer& tokenizer
   };
   if (choice == "auto") {
     if (!tokenizer.chat_template().empty()) plain_ = of_model("", tokenizer.chat_template());
-    if (const auto tools = named.find("tool_use"); tools != named.end())
-      with_tools_ = of_model("tool_use", tools->second);
+    if (const auto tools = named.find("tool_use"); tools != named.end()) {
+      try {
+        with_tools_ = of_model("tool_use", tools->second);
+      } catch (const Error& error) {
+        why_not_with_tools_ = error.what();
+      }
+    }
     if (!plain_) {
       fail(
-          "{}: the model has no chat template; say with --chat-template which it knows, by name or "
+          "{}: the model has no chat template{}; say with --chat-template which it knows, by name or "
           "FILE.jinja: {}",
-          path, fitting_names(tokenizer));
+          path, named.empty() ? "" : " but those named " + names_of(named), fitting_names(tokenizer));
     }
   } else if (const auto found = named.find(choice); found != named.end()) {
     plain_ = of_model(choice, found->second);
@@ -86,15 +97,20 @@ ChatTemplates::ChatTemplates(std::string_view choice, const Tokenizer& tokenizer
     plain_ = std::make_shared<const ChatTemplate>(
         read_chat_template(std::string(choice), chat_tokens(tokenizer), settings));
   } else {
-    std::string own;
-    for (const auto& [name, text] : named) own += printable(name) + ", ";
+    const std::string own = named.empty() ? "" : names_of(named) + ", ";
     fail("--chat-template: no template '{}'; known are auto, a file NAME.jinja, {}{}", printable(choice), own,
          built_in_template_names());
   }
 }
 
 const ChatTemplate& ChatTemplates::of(const Conversation& conversation) const {
-  return with_tools_ && !conversation.tools.empty() ? *with_tools_ : *plain_;
+  if (conversation.tools.empty()) return *plain_;
+  if (!why_not_with_tools_.empty()) fail("{}", why_not_with_tools_);
+  return with_tools_ ? *with_tools_ : *plain_;
+}
+
+bool ChatTemplates::use_date() const {
+  return plain_->uses_date() || (with_tools_ && with_tools_->uses_date());
 }
 
 }  // namespace lora

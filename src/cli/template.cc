@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/json_depth.h"
 #include "base/printable.h"
 #include "base/terminal.h"
 #include "chat/training_text.h"
@@ -14,6 +13,7 @@
 #include "cli/parse.h"
 #include "cli/put.h"
 #include "cli/show_samples.h"
+#include "data/record_json.h"
 #include "gguf/gguf.h"
 
 namespace lora::cli {
@@ -33,9 +33,12 @@ ordered_json short_conversation() {
 
 ordered_json read_variables(const std::string& path) {
   const MappedFile file(path);
-  if (nests_too_deep(file.text())) fail("{}: nests more than {} levels deep", path, kMostJsonLevels);
-  ordered_json variables = ordered_json::parse(file.text(), nullptr, false);
-  if (variables.is_discarded()) fail("{}: no valid JSON in UTF-8", path);
+  ordered_json variables;
+  try {
+    variables = parse_json(file.text());
+  } catch (const Error& error) {
+    fail("{}: {}", path, error.what());
+  }
   if (variables.is_array()) variables = {{"messages", std::move(variables)}};
   if (!variables.is_object() || !variables.contains("messages") || !variables["messages"].is_array())
     fail("{}: expected an object with a list of messages", path);
@@ -133,15 +136,15 @@ int template_command(const std::vector<std::string>& args) {
     return 0;
   }
   if (file.empty() == model.empty()) throw UsageError("FILE: expected FILE.jinja or --model, one of the two");
-  if (!model.empty() && !file.empty()) throw UsageError("--model: not together with FILE");
   ordered_json variables = messages.empty() ? short_conversation() : read_variables(messages);
   const ChatSettings settings = {variables, day.value_or(local_time())};
   std::optional<ChatTemplate> chat;
   if (model.empty()) {
     const auto token = [&](const char* name, const char* otherwise) {
-      if (variables.contains(name) || !messages.empty()) return variables.value(name, std::string());
-      variables[name] = otherwise;
-      return std::string(otherwise);
+      if (messages.empty() && !variables.contains(name)) variables[name] = otherwise;
+      const auto spelling = variables.find(name);
+      return spelling != variables.end() && spelling->is_string() ? spelling->get<std::string>()
+                                                                  : std::string();
     };
     chat =
         read_chat_template(file, {token("bos_token", "<s>"), token("eos_token", "</s>"), "", ""}, settings);

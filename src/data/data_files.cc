@@ -64,7 +64,7 @@ void add_folder(DataFiles& result, const std::string& folder) {
       const MappedFile file(first_skipped);
       refuse_no_text(file.text(), first_skipped);
     }
-    fail("{}: no .txt, .jsonl, .json or .csv file in this folder{}", folder,
+    fail("{}: no .txt, .jsonl, .json, .csv or .tsv file in this folder{}", folder,
          skipped_line.empty() ? "" : "; " + skipped_line);
   }
   result.notes.push_back(fmt::format("{}: {} in this folder{}", folder, count_of(int64_t(n_files), "file"),

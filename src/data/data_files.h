@@ -12,7 +12,7 @@ struct DataFiles {
       notes;  // lines about folders and what was left out of them, and about files named twice
 };
 
-// A folder stands for the .txt, .jsonl, .json and .csv files in it, at any depth, in the order of their
+// A folder stands for the .txt, .jsonl, .json, .csv and .tsv files in it, at any depth, in the order of their
 // paths' bytes; what is hidden is left out. Throws Error naming the folder if there are none, or if it cannot
 // be read.
 DataFiles data_files(const std::vector<std::string>& given);

@@ -64,10 +64,11 @@ TEST_F(DataFilesTest, AFolderIsItsTextsAndRecordsAtAnyDepthInTheOrderOfTheirPath
 }
 
 TEST_F(DataFilesTest, AFolderWithoutAnyIsAnError) {
-  EXPECT_EQ(why({at("d")}), at("d") + ": no .txt, .jsonl, .json or .csv file in this folder");
+  EXPECT_EQ(why({at("d")}), at("d") + ": no .txt, .jsonl, .json, .csv or .tsv file in this folder");
   write("d/a.md"), write("d/.b.txt");
-  EXPECT_EQ(why({at("d")}),
-            at("d") + ": no .txt, .jsonl, .json or .csv file in this folder; skipped: .md (1), 1 hidden");
+  EXPECT_EQ(
+      why({at("d")}),
+      at("d") + ": no .txt, .jsonl, .json, .csv or .tsv file in this folder; skipped: .md (1), 1 hidden");
   EXPECT_EQ(data_files({at("d/a.md")}).paths.size(), 1u);  // named, it is a text
 }
 

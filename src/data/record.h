@@ -1,14 +1,12 @@
 // One record of a .jsonl, .json or .csv file, and what of it is trained on.
 //
 //   {"text": ...}                                                all of it
-//   {"prompt": ..., "completion": ...}                           the completion; of two lists of messages
-//   what
-//                                                                the assistant says in the second
+//   {"prompt": ..., "completion": ...}                           the completion
+//   {"prompt": [messages], "completion": [messages]}             what the assistant says in the completion
 //   {"messages": [{"role": ..., "content": ...}, ...]}           every reply of the assistant
 //   {"conversations": [{"from": ..., "value": ...}, ...]}        the same; also as conversation
-//   {"prompt": ..., "response": ...}                             the answer, of a conversation of two
-//   messages;
-//                                                                so question and answer, query and response
+//   {"prompt": ..., "response": ...}                             the answer; question and answer too,
+//                                                                and query and response
 //   {"instruction": ..., "input": ..., "output": ...}            the output, in Alpaca's words; input may
 //                                                                lack; so instruction, context and response
 //

@@ -2,7 +2,7 @@
 //
 //   .jsonl  a record a line; blank lines mean nothing
 //   .json   a list of records, an object around one such list, or records one after the other
-//   .csv    a row a record; the first row names the fields
+//   .csv    (or .tsv) a row a record; the first row names the fields
 //
 // A .jsonl or .json of SillyTavern's lines is one conversation: data/sillytavern.h.
 #pragma once

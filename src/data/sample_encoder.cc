@@ -117,6 +117,7 @@ void SampleEncoder::add_in_parts(EncodedSamples& out, const Conversation& conver
     return n_tokens(part(context, first, end), chat) <= options_.n_ctx;
   };
   size_t n_parts = 0;
+  std::string why_not;  // of the first part that was not kept
   for (size_t first = 0, end = 0; first < n_turns; first = end) {
     size_t context = first - std::min(first, size_t(options_.overlap_turns));
     while (context < first && !fits(context, first, first + 1)) ++context;
@@ -131,10 +132,17 @@ void SampleEncoder::add_in_parts(EncodedSamples& out, const Conversation& conver
     if (end < n_turns || n_parts > 0) {
       if (std::ranges::none_of(some.messages, is_reply)) continue;  // the last question, say
     }
-    add_conversation(out, some, chat);
-    ++n_parts;
+    try {
+      add_conversation(out, some, chat);
+      ++n_parts;
+    } catch (const jinja::TemplateError&) {
+      throw;
+    } catch (const Error& error) {  // a turn that is too long by itself, say: the others are trained on
+      if (why_not.empty()) why_not = error.what();
+      count_cut(out.report, n_tokens(some, chat));
+    }
   }
-  if (n_turns == 0) fail("nothing to train on: the assistant says nothing");
+  if (n_parts == 0) fail("{}", why_not.empty() ? "nothing to train on: the assistant says nothing" : why_not);
   out.report.n_split += n_parts > 1;
 }
 
@@ -151,6 +159,7 @@ void SampleEncoder::add_texts(EncodedSamples& out, const Record& record) {
   add(record.prompt, options_.train_on_all);
   add(record.completion, true);
   append_pieces(pieces);
+  if (t_.empty()) fail("nothing to train on: the text is no more than the BOS that stands before each");
   if (eos_ >= 0 && !tokenizer_.is_end(id_of(t_.back()))) t_.push_back(eos_);
   const int64_t before = n_before_trained();
   if (before >= options_.n_ctx) {
@@ -200,6 +209,7 @@ void SampleEncoder::add_conversation(EncodedSamples& out, const Conversation& co
 
 // A mark that is a token ends it by itself, also where the tokenizer does not know it as an end.
 void SampleEncoder::end_conversation() {
+  if (t_.empty()) return;
   const Token last = id_of(t_.back());
   if (eos_ >= 0 && !tokenizer_.is_end(last) && tokenizer_.kind(last) != TokenKind::control)
     t_.push_back(eos_);

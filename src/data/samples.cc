@@ -352,6 +352,10 @@ void Dataset::add_records(std::string_view text, const std::string& path, const 
   if (!chat) of_file([&] { cutter.expect_columns(); });
 }
 
+uint64_t Dataset::token_hash() const {
+  return hash({reinterpret_cast<const char*>(tokens_.data()), tokens_.size() * sizeof(Token)}, kHashStart);
+}
+
 Dataset::Range Dataset::range(int64_t i) const {
   const auto after = std::upper_bound(files_.begin(), files_.end(), i,
                                       [](int64_t sample, const File& f) { return sample < f.first_sample; });

@@ -32,7 +32,7 @@ std::string unescape(std::string_view text);
 
 class Dataset {
  public:
-  // Reads the files in order, each cut on its own. Names that end in .jsonl, .json or .csv are
+  // Reads the files in order, each cut on its own. Names that end in .jsonl, .json, .csv or .tsv are
   // records, all others are raw text. The result does not depend on the pool's size.
   // Throws Error naming the file if it cannot be read, holds zero bytes (it is no text), if no file holds
   // a sample, and "FILE: line N: WHY" for a record that is malformed or has nothing to train on; and for a
@@ -44,6 +44,8 @@ class Dataset {
   const DatasetReport& report() const { return report_; }
   // Of the files' bytes, one file after the other (base/hash.h).
   uint64_t file_hash() const { return file_hash_; }
+  // Of all samples' tokens and what of them is trained on.
+  uint64_t token_hash() const;
 
   // Sample i of [0, n_samples()), in file order: inputs and targets of equal length, 1 ... n_ctx.
   void sample(int64_t i, std::vector<Token>& inputs, std::vector<Token>& targets) const;

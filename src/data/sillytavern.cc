@@ -4,11 +4,12 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/json_depth.h"
 #include "base/plural.h"
 #include "base/printable.h"
 #include "data/cutter.h"
+#include "data/record.h"
 #include "data/record_fields.h"
+#include "data/record_json.h"
 #include "data/text_file.h"
 
 namespace lora {
@@ -89,6 +90,13 @@ std::string header_name(const json& header, const char* name) {
 
 bool is_sillytavern(const json& object) {
   return has(object, "mes") || has(object, "chat_metadata") || has(object, "character_name");
+}
+
+// Records may carry a character's name beside what they say.
+bool is_record(const json& object) {
+  std::vector<std::string> names;
+  for (const auto& item : object.items()) names.push_back(item.key());
+  return object.is_object() && are_record_fields(names);
 }
 
 void read_header(const json& header, Chat& chat) {
@@ -199,13 +207,26 @@ std::optional<Chat> read_chat(std::string_view text, RecordFormat format, std::v
   RecordCutter cutter(text, format);
   Chat chat;
   bool is_first = true, is_webui = false;
-  for (; const auto raw = cutter.next(); is_first = false) {
-    const json object =
-        nests_too_deep(raw->text) ? json(json::value_t::discarded) : json::parse(raw->text, nullptr, false);
+  // What cannot be cut is for those to say who read records.
+  const auto next = [&]() -> std::optional<RawRecord> {
+    try {
+      return cutter.next();
+    } catch (const Error&) {
+      if (!is_first) throw;
+      return std::nullopt;
+    }
+  };
+  for (; const auto raw = next(); is_first = false) {
+    json object(json::value_t::discarded);
+    try {
+      object = parse_json(raw->text);
+    } catch (const Error&) {
+    }
     if (is_first) {
       const json* log = webui_log(object);
       is_webui = log != nullptr;
       if (log) of_line(raw->line, nullptr, [&] { read_webui_log(object, *log, raw->line, chat); });
+      if (!log && is_record(object)) return std::nullopt;
       if (!log && !is_sillytavern(object)) {
         of_line(raw->line, nullptr, [&] { refuse_others(object); });
         return std::nullopt;

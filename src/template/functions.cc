@@ -28,7 +28,8 @@ struct Function final : Thing {
   std::string_view type() const override { return "function"; }
   std::string shown() const override { return fmt::format("<function {}>", row.name); }
   Value call(Interpreter& interpreter, Arguments& arguments) const override {
-    Call call(interpreter, Value(), arguments, row.name.data(), row.parameters, row.required);
+    const Value nobody;  // a function of its own
+    Call call(interpreter, nobody, arguments, row.name.data(), row.parameters, row.required);
     return row.run(call);
   }
   const Row& row;

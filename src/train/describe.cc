@@ -71,7 +71,7 @@ void append_conversations(Lines& lines, const char* what, const DatasetReport& d
       fmt::format("{}: conversations are written by {}", what, fmt::join(d.chat_templates, ", ")));
   if (d.n_system_in_user > 0) {
     lines.push_back(fmt::format(
-        "{}: the template takes no system message: it stands at the head of the user's first one ({})", what,
+        "{}: the template takes no system message: it stands at the head of the user's next one ({})", what,
         count_of(d.n_system_in_user, "conversation")));
   }
   if (d.n_user_first > 0) {

@@ -140,7 +140,7 @@ TextOptions text_options(const FinetuneOptions& o) {
                                     : o.n_ctx,
           .train_on_all = o.train_on_all,
           .chat_template = o.chat_template,
-          .chat_settings = {nullptr, o.date.value_or(local_time())},
+          .chat_settings = {nullptr, o.date.value_or(today())},
           .skip_bad_records = o.skip_bad_records,
           .columns = o.columns,
           .names = o.names,
@@ -250,7 +250,6 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
                               ? fmt::format("{:016x}", hash(MappedFile(options.chat_template).text()))
                               : options.chat_template},
       {"--skip-bad-records", flag(options.skip_bad_records)},
-      {"--columns", columns_text(options.columns)},
       {"--ctx", std::to_string(options.n_ctx)},
       {"--batch", std::to_string(options.n_batch)},
       {"--grad-acc", std::to_string(options.grad_acc)},
@@ -264,6 +263,7 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
       {"--norm-rms-eps", fmt::format("{}", model.config.rms_norm_eps)},
   };
   // Where they are given alone, so that checkpoints from before them still go on.
+  if (!options.columns.empty()) settings.emplace_back("--columns", columns_text(options.columns));
   if (options.names) settings.emplace_back("--names", "on");
   if (!options.card.empty())
     settings.emplace_back("--card", fmt::format("{:016x}", hash(MappedFile(options.card).text())));

@@ -34,7 +34,7 @@ bool writes_date(const FinetuneOptions& options, const Tokenizer& tokenizer) {
   const auto is_records = [](const std::string& path) { return record_format(path).has_value(); };
   if (std::ranges::none_of(options.train_data, is_records)) return false;
   try {
-    return ChatTemplates(options.chat_template, tokenizer, options.model_base, {}).plain().uses_date();
+    return ChatTemplates(options.chat_template, tokenizer, options.model_base, {}).use_date();
   } catch (const Error&) {
     return false;  // data without conversations needs no template; else it is an error when they are read
   }
@@ -76,6 +76,9 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
   program_bytes_ +=
       int64_t(resident_anonymous_bytes()) - parameter_bytes_;  // which are counted by themselves
   settings.emplace_back("data", fmt::format("{:016x}", data.file_hash()));
+  // How the same file is written down depends on its templates, and on this program's version.
+  if (!data.report().chat_templates.empty())
+    settings.emplace_back("conversations", fmt::format("{:016x}", data.token_hash()));
   if (resumed) expect_fits(resumed_settings_, resume.path, settings);
 
   const int64_t n_ctx_train = model.config.n_ctx_train;
@@ -115,7 +118,7 @@ void Setup::prepare_parameters(const Say& say) {
   const bool is_dated = writes_date(options, tokenizer);
   date_ = options.date;
   if (is_dated && checkpoint && !date_) date_ = date_of(*checkpoint);
-  if (!date_) date_ = local_time();
+  if (!date_) date_ = today();
   state.seed = resumed && options.seed < 0 ? checkpoint->state.seed
                : options.seed < 0          ? entropy_seed()
                                            : uint64_t(options.seed);

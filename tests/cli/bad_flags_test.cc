@@ -52,7 +52,7 @@ std::vector<Case> texts() {
          std::filesystem::remove(f.at("text.txt"));
          std::filesystem::create_directory(f.at("text.txt"));
        },
-       kFinetune, kFailed, "text.txt: no .txt, .jsonl, .json or .csv file in this folder"},
+       kFinetune, kFailed, "text.txt: no .txt, .jsonl, .json, .csv or .tsv file in this folder"},
       {"TextIsAPipe",
        [](const Folder& f) {
          std::filesystem::remove(f.at("text.txt"));

@@ -238,7 +238,7 @@ TEST_F(TextData, WhatIsNoTextIsRefusedWithTheWayOut) {
     expect_error(folder.lora(base + Args{"a.jsonl"}), 1,
                  "a.jsonl: not a text: it is a packed file; unpack it");
     expect_error(folder.lora(base + Args{"empty"}), 1,
-                 "empty: no .txt, .jsonl, .json or .csv file in this folder");
+                 "empty: no .txt, .jsonl, .json, .csv or .tsv file in this folder");
   }
   EXPECT_FALSE(folder.has("checkpoint-LATEST.gguf"));
 }
