@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/printable.h"
 
 namespace lora {
 namespace {
@@ -22,7 +23,7 @@ std::string dumped(const nlohmann::ordered_json& json) {
 }
 
 void guard(std::string& text, const Tokenizer& tokenizer) {
-  if (text.find(kGuard) != text.npos) return;
+  if (text.find(kGuard) != text.npos) fail("a message holds U+FDD0, which is no character");
   std::string guarded;
   std::string_view rest = text;
   for (Token token = 0; (token = tokenizer.find_special_spelling(rest)) >= 0;) {
@@ -94,6 +95,18 @@ bool is_learned_from(const ChatMessage& message) {
          (has_text || says("tool_calls") || says("reasoning_content"));
 }
 
+// What has to be found in a call that is written down, however that is: the name, and the arguments' names.
+std::vector<std::string> parts_of_call(const nlohmann::ordered_json& function) {
+  std::vector<std::string> parts = {function.value("name", "")};
+  const auto arguments = function.find("arguments");
+  if (arguments == function.end() || !arguments->is_object()) return parts;
+  for (const auto& item : arguments->items()) {
+    const std::string quoted = dumped(item.key());
+    parts.push_back(quoted.substr(1, quoted.size() - 2));
+  }
+  return parts;
+}
+
 class Writer {
  public:
   Writer(const Conversation& conversation, const ChatTemplate& chat, const ChatForm& form)
@@ -156,8 +169,12 @@ size_t Writer::begin_of_reply(size_t i, const std::string& text) const {
   if (prompt && text.starts_with(*prompt)) return prompt->size();
   if (!prompt) {
     const std::string& mark = chat_.generation_prompt();
-    const size_t at = mark.empty() ? text.npos : text.find(mark);
-    return at == text.npos ? 0 : at + mark.size();
+    const size_t at = mark.empty() ? text.npos : text.rfind(mark);
+    if (at != text.npos) return at + mark.size();
+    if (i > 0)
+      fail("the chat template ({}) refuses the prompt for a reply, so that what is trained on cannot be told",
+           chat_.name());
+    return 0;
   }
   // The prompt ends otherwise than the text before a reply goes on ("<think>"): behind the last mark or space
   // that both have.
@@ -257,7 +274,7 @@ void Writer::expect_nothing_lost(bool together) const {
     if (message.role == "tool" && written_.text(i + 1, false) == written_.text(i, false))
       fail("the chat template ({}) does not write what a tool gave back", chat_.name());
     if (!is_learned_from(message)) continue;
-    const std::string text = i + 1 < messages.size() ? written_.text(i + 1, false) : whole;
+    const std::string text = i + 1 < messages.size() && !together ? written_.text(i + 1, false) : whole;
     // Thoughts and what is said after them may be written apart.
     std::string_view said = message.content;
     if (const size_t end = said.rfind(kThoughtsEnd); end != said.npos) {
@@ -272,13 +289,32 @@ void Writer::expect_nothing_lost(bool together) const {
         thoughts != message.more.end() && thoughts->is_string())
       expect(text, thoughts->get_ref<const std::string&>(),
              "the thoughts beside a reply (reasoning_content)");
-    for (const auto& call : message.more.value("tool_calls", nlohmann::ordered_json::array()))
-      expect(text, call.contains("function") ? call["function"].value("name", "") : "", "the calls of tools");
+    const auto calls = message.more.find("tool_calls");
+    if (calls == message.more.end() || !calls->is_array() || calls->empty()) continue;
+    // Behind the prompt, where no list of tools is, and each behind the one before.
+    std::string_view rest = std::string_view(text).substr(begin_of_reply(i, text));
+    for (const auto& call : *calls) {
+      const auto& function = call.contains("function") ? call["function"] : call;
+      for (const std::string& part : parts_of_call(function)) {
+        if (rest.find(part) == rest.npos)
+          fail("the chat template ({}) does not write {} of a call of a tool", chat_.name(),
+               printable(part, 40));
+      }
+      const std::string name = function.value("name", "");
+      rest.remove_prefix(std::min(rest.find(name) + name.size(), rest.size()));
+    }
   }
 }
 
 TrainingText Writer::reply(size_t i) const {
   jinja::Rendered rendered = written_.render(i + 1, false);
+  if (rendered.has_hidden_generation) {
+    fail(
+        "the chat template ({}) has a generation block within a set or filter block, so that what is trained "
+        "on "
+        "cannot be told",
+        chat_.name());
+  }
   restore_prompt(i, rendered);
   std::string& text = rendered.text;
   const size_t begin = begin_of_reply(i, text), end = end_of_reply(i, text, begin);
@@ -289,7 +325,8 @@ TrainingText Writer::reply(size_t i) const {
   }
   std::erase_if(result.trained, [](const TextRange& range) { return range.begin >= range.end; });
   if (result.trained.empty()) {
-    if (begin < end) result.trained.push_back({begin, end});
+    // Blocks elsewhere say that this reply is not meant.
+    if (begin < end && rendered.generated.empty()) result.trained.push_back({begin, end});
     return result;
   }
   // The token that ends the turn, where the blocks leave it out.
@@ -311,6 +348,7 @@ std::vector<TrainingText> Writer::replies() const {
   learned.pop_back();
   for (const size_t i : learned) {
     TrainingText text = reply(i);
+    if (text.trained.empty()) continue;
     if (last.text.starts_with(text.text)) {
       earlier.insert(earlier.end(), text.trained.begin(), text.trained.end());
     } else {
@@ -318,7 +356,7 @@ std::vector<TrainingText> Writer::replies() const {
     }
   }
   last.trained.insert(last.trained.begin(), earlier.begin(), earlier.end());
-  texts.push_back(std::move(last));
+  if (!last.trained.empty()) texts.push_back(std::move(last));
   return texts;
 }
 
@@ -347,7 +385,7 @@ TrainingText Writer::all() const {
 }
 
 std::vector<TrainingText> write(const Conversation& conversation, const ChatTemplate& chat,
-                                const ChatForm& form, bool train_on_all, bool may_lose) {
+                                const ChatForm& form, bool train_on_all, bool may_lose, bool is_guarded) {
   const Writer writer(conversation, chat, form);
   if (!may_lose) writer.expect_nothing_lost(train_on_all);
   std::vector<TrainingText> texts;
@@ -357,7 +395,13 @@ std::vector<TrainingText> write(const Conversation& conversation, const ChatTemp
   } else {
     texts = writer.replies();
   }
-  for (TrainingText& text : texts) take_guards_out(text);
+  for (TrainingText& text : texts) {
+    if (is_guarded) {
+      take_guards_out(text);
+    } else {
+      text.special_in.push_back({0, text.text.size()});
+    }
+  }
   return texts;
 }
 
@@ -366,14 +410,17 @@ Conversation guarded(Conversation conversation, const Tokenizer& tokenizer) {
     guard(message.content, tokenizer);
     guard(message.more, tokenizer);
   }
+  guard(conversation.tools, tokenizer);
   return conversation;
 }
 
+// Whether a message or a tool spells a special token, so that the text has to be guarded.
 bool spells_special(const Conversation& conversation, const Tokenizer& tokenizer) {
-  return std::ranges::any_of(conversation.messages, [&](const ChatMessage& message) {
-    return tokenizer.find_special_spelling(message.content) >= 0 ||
-           (message.more.is_object() && tokenizer.find_special_spelling(dumped(message.more)) >= 0);
-  });
+  const auto spells = [&](const std::string& text) { return tokenizer.find_special_spelling(text) >= 0; };
+  return (!conversation.tools.is_null() && spells(dumped(conversation.tools))) ||
+         std::ranges::any_of(conversation.messages, [&](const ChatMessage& message) {
+           return spells(message.content) || (message.more.is_object() && spells(dumped(message.more)));
+         });
 }
 
 }  // namespace
@@ -382,8 +429,8 @@ std::vector<TrainingText> training_texts(const Conversation& conversation, const
                                          const ChatForm& form, const TrainingTextOptions& options,
                                          const Tokenizer& tokenizer) {
   if (options.parse_special || !spells_special(conversation, tokenizer))
-    return write(conversation, chat, form, options.train_on_all, false);
-  return write(guarded(conversation, tokenizer), chat, form, options.train_on_all, false);
+    return write(conversation, chat, form, options.train_on_all, false, false);
+  return write(guarded(conversation, tokenizer), chat, form, options.train_on_all, false, true);
 }
 
 TrainingText prompt_text(const Conversation& conversation, const ChatTemplate& chat, const ChatForm& form,
@@ -396,7 +443,7 @@ TrainingText prompt_text(const Conversation& conversation, const ChatTemplate& c
 
 std::vector<TrainingText> training_texts(const Conversation& conversation, const ChatTemplate& chat,
                                          const ChatForm& form, const TrainingTextOptions& options) {
-  return write(conversation, chat, form, options.train_on_all, true);
+  return write(conversation, chat, form, options.train_on_all, true, false);
 }
 
 }  // namespace lora

@@ -111,7 +111,7 @@ int template_command(const std::vector<std::string>& args) {
   const CommandLine line = {
       "template",
       "(FILE.jinja | --model FILE) [--messages FILE.json] [flags]",
-      "What a chat template makes of a conversation. Without --messages a short one of its own is shown, and "
+      "What a chat template makes of a conversation. Without --messages a short one of its own is shown; "
       "what "
       "would be trained on is coloured, or stands between {+ and +} where the output is no terminal.",
       {{"Template",
