@@ -41,13 +41,14 @@ done
 cd "$work"
 node tokenizers.mjs "$lora" "${models[@]%% *}"
 
+# Not those whose prompt ends within a token of the whole text ("<think>\n", Qwen3.6): it is encoded as it is asked.
 chats=({llama3,qwen2_5,qwen3,mistral_nemo,deepseek_v3}=own)
 templates=$here/../../../shared/templates
 if [[ -d $templates ]]; then
   chats+=(
     llama3={llama3,llama3_2,meta-llama-Llama-3.1-8B-Instruct}
     qwen2_5={qwen2_5,Qwen-QwQ-32B}
-    qwen3={qwen3,qwen3_6,qwen3_instruct_2507,Qwen3-Coder}
+    qwen3={qwen3,qwen3_instruct_2507,Qwen3-Coder}
     gemma2={google-gemma-2-2b-it,gemma3}
     mistral_nemo=mistralai-Mistral-Nemo-Instruct-2407
     deepseek_v3={deepseekv3,deepseek-ai-DeepSeek-R1-Distill-Llama-8B}
