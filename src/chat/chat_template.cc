@@ -113,7 +113,15 @@ void ChatTemplate::probe() {
     if (size > 0 && end_of_turn_.empty()) end_of_turn_ = from.substr(0, space + size);
   }
   closing_ = end_of_turn_;
-  while (closes_turns() && after_reply_.size() > closing_.size()) {
+  const bool marks_only = [&] {  // some write the header of the next reply, whether asked for or not
+    for (size_t at = closing_.size(); at < after_reply_.size();) {
+      const size_t size = mark_size(std::string_view(after_reply_).substr(at), tokens_.eos);
+      if (size == 0 && kSpace.find(after_reply_[at]) == kSpace.npos) return false;
+      at += std::max<size_t>(size, 1);
+    }
+    return closes_turns();
+  }();
+  while (marks_only && after_reply_.size() > closing_.size()) {
     const size_t size = mark_size(std::string_view(after_reply_).substr(closing_.size()), tokens_.eos);
     const std::string_view longer = std::string_view(after_reply_).substr(0, closing_.size() + size);
     if (size == 0 || !next.starts_with(longer)) break;

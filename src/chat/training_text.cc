@@ -231,6 +231,9 @@ size_t Writer::end_of_reply(size_t i, std::string& text, size_t begin) const {
   // Before the text's own end: "</tool_call>" is spelled as a mark, too.
   const bool next_ends_it = !end.empty() && !chat_.closes_turns();
   if (const size_t at = next_ends_it ? add_begin_of_next(i, text) : 0) return at;
+  if (chat_.closes_turns() && text.size() >= begin + chat_.after_reply().size() &&
+      text.ends_with(chat_.after_reply()))
+    return text.size() - chat_.after_reply().size() + closing.size();
   if (!end.empty()) {
     const size_t at = text.rfind(end);
     if (at != text.npos && at >= begin && end_of_marks(text, at, eos) > 0)

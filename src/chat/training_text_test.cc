@@ -85,6 +85,15 @@ TEST(TrainingText, ThoughtsStandWhereTheTemplateReadsThem) {
   }
 }
 
+// As Llama 3's first one does.
+TEST(TrainingText, TheNextRepliesHeaderIsNotTrainedWhereATemplateAlwaysWritesIt) {
+  EXPECT_THAT(trained("{% for m in messages %}<|h|>{{ m.role }}<|/h|>{{ m.content }}<|eot|>{% endfor %}"
+                      "<|h|>assistant<|/h|>",
+                      kTwoTurns),
+              ElementsAre("<|h|>user<|/h|>Hi<|eot|><|h|>assistant<|/h|>{Hello<|eot|>}"
+                          "<|h|>user<|/h|>Bye<|eot|><|h|>assistant<|/h|>{Farewell<|eot|>}"));
+}
+
 TEST(TrainingText, APromptThatTheAnswerWouldChangeStays) {
   const char* mistral =
       "{% set system = messages[0].content %}{% for m in messages[1:] %}{% if m.role == 'user' %}"

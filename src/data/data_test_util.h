@@ -61,4 +61,20 @@ inline Dataset dataset_of(const std::string& text, const Tokenizer& tokenizer, c
   return Dataset({file.path}, tokenizer, options, pool);
 }
 
+// The sample's text (the tokenizer puts a space before a text and after an end); what is trained on stands
+// between {+ and +}.
+inline std::string marked(const Dataset& data, int64_t i = 0) {
+  Tokens inputs, targets;
+  data.sample(i, inputs, targets);
+  std::string text;
+  bool is_trained = false;
+  for (size_t k = 0; k < targets.size(); ++k) {
+    if ((targets[k] != kIgnore) != is_trained) text += is_trained ? "+}" : "{+";
+    is_trained = targets[k] != kIgnore;
+    const Token token = is_trained ? targets[k] : k + 1 < inputs.size() ? inputs[k + 1] : kIgnore;
+    if (token >= 0) text += tiny_tokenizer().decode(token, true);
+  }
+  return text + (is_trained ? "+}" : "");
+}
+
 }  // namespace lora

