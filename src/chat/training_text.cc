@@ -120,6 +120,7 @@ class Writer {
 
  private:
   TrainingText reply(size_t i) const;
+  void expect_no_other(size_t i, std::string_view reply) const;
   std::optional<std::string> prompt_for(size_t i) const;
   void restore_prompt(size_t i, jinja::Rendered& rendered) const;
   size_t begin_of_reply(size_t i, const std::string& text) const;
@@ -154,7 +155,12 @@ void Writer::restore_prompt(size_t i, jinja::Rendered& rendered) const {
   size_t mark = prompt->find_last_of("<[");
   if (mark == prompt->npos || mark_size(std::string_view(*prompt).substr(mark), "") == 0) return;
   const std::string_view tail = std::string_view(*prompt).substr(mark);
-  const size_t at = rendered.text.rfind(tail);
+  // The reply may spell the mark, too.
+  const std::string_view reply = trimmed(conversation_.messages[i].content);
+  const size_t reply_at = reply.empty() ? rendered.text.npos : rendered.text.rfind(reply);
+  if (reply_at != rendered.text.npos && reply_at < tail.size()) return;
+  const size_t at =
+      rendered.text.rfind(tail, reply_at == rendered.text.npos ? reply_at : reply_at - tail.size());
   if (at == rendered.text.npos) return;
   const size_t begin = at + tail.size();
   std::erase_if(rendered.generated, [&](const jinja::Range& block) { return block.begin < begin; });
@@ -261,8 +267,7 @@ void Writer::expect_nothing_lost(bool together) const {
     if (!writes(text, words)) fail("the chat template ({}) does not write {}", chat_.name(), what);
   };
   const std::string whole = written_.text(messages.size(), false);
-  if (!conversation_.tools.empty()) {
-    const auto& tool = conversation_.tools.front();
+  for (const auto& tool : conversation_.tools) {
     const auto& function = tool.contains("function") ? tool["function"] : tool;
     if (function.contains("name") && function["name"].is_string())
       expect(whole, function["name"].get_ref<const std::string&>(), "the tools");
@@ -278,24 +283,25 @@ void Writer::expect_nothing_lost(bool together) const {
       fail("the chat template ({}) does not write what a tool gave back", chat_.name());
     if (!is_learned_from(message)) continue;
     const std::string text = i + 1 < messages.size() && !together ? written_.text(i + 1, false) : whole;
-    // Thoughts and what is said after them may be written apart.
+    // Behind its prompt, not where another says the same. Thoughts and what is said after them may be written
+    // apart.
+    const std::string own = together ? text : text.substr(begin_of_reply(i, text));
     std::string_view said = message.content;
     if (const size_t end = said.rfind(kThoughtsEnd); end != said.npos) {
       std::string_view thoughts = trimmed(said.substr(0, end));
       if (thoughts.starts_with(kThoughtsBegin)) thoughts.remove_prefix(kThoughtsBegin.size());
-      expect(text, thoughts, "the thoughts that a reply begins with (<think>)");
+      expect(own, thoughts, "the thoughts that a reply begins with (<think>)");
       said.remove_prefix(end + kThoughtsEnd.size());
     }
-    expect(text, said, "all that the assistant says");
+    expect(own, said, "all that the assistant says");
     if (!message.more.is_object()) continue;
     if (const auto thoughts = message.more.find("reasoning_content");
         thoughts != message.more.end() && thoughts->is_string())
-      expect(text, thoughts->get_ref<const std::string&>(),
-             "the thoughts beside a reply (reasoning_content)");
+      expect(own, thoughts->get_ref<const std::string&>(), "the thoughts beside a reply (reasoning_content)");
     const auto calls = message.more.find("tool_calls");
     if (calls == message.more.end() || !calls->is_array() || calls->empty()) continue;
     // Behind the prompt, where no list of tools is, and each behind the one before.
-    std::string_view rest = std::string_view(text).substr(begin_of_reply(i, text));
+    std::string_view rest = own;
     for (const auto& call : *calls) {
       const auto& function = call.contains("function") ? call["function"] : call;
       for (const std::string& part : parts_of_call(function)) {
@@ -322,21 +328,49 @@ TrainingText Writer::reply(size_t i) const {
   std::string& text = rendered.text;
   const size_t begin = begin_of_reply(i, text), end = end_of_reply(i, text, begin);
   text.resize(end);
-  TrainingText result = {std::move(text), {}, {}};
+  expect_no_other(i, std::string_view(text).substr(begin));
+  TrainingText result = {std::move(text), {}, {}, true};
   for (const jinja::Range& block : rendered.generated) {
-    if (block.end > begin) result.trained.push_back({std::max(block.begin, begin), std::min(block.end, end)});
+    const TextRange range = {std::max(block.begin, begin), std::min(block.end, end)};
+    if (range.begin < range.end) result.trained.push_back(range);
   }
-  std::erase_if(result.trained, [](const TextRange& range) { return range.begin >= range.end; });
-  if (result.trained.empty()) {
-    // Blocks elsewhere say that this reply is not meant.
-    if (begin < end && rendered.generated.empty()) result.trained.push_back({begin, end});
-    return result;
-  }
+  if (rendered.generated.empty() && begin < end) result.trained.push_back({begin, end});
+  if (result.trained.empty()) return result;  // blocks elsewhere say that this reply is not meant
   // The token that ends the turn, where the blocks leave it out.
   TextRange& last = result.trained.back();
   if (end_of_marks(result.text, last.end, chat_.eos()) > 0) last.end = end;
-  result.text.resize(last.end);
+  result.ends_turn = last.end == end;
   return result;
+}
+
+// A template may put anything behind the prompt: other messages, or those before once more.
+void Writer::expect_no_other(size_t i, std::string_view reply) const {
+  std::string rest(reply);
+  const auto take_out = [&](std::string_view words) {
+    const size_t at = words.empty() ? rest.npos : rest.find(words);
+    if (at != rest.npos) rest.replace(at, words.size(), "\n");
+  };
+  const ChatMessage& own = conversation_.messages[i];
+  take_out(trimmed(own.content));
+  if (const size_t end = own.content.rfind(kThoughtsEnd); end != own.content.npos)
+    take_out(trimmed(std::string_view(own.content).substr(end + kThoughtsEnd.size())));
+  if (own.more.is_object()) return;  // thoughts and calls may say anything
+  for (size_t j = 0; j < i; ++j) {
+    const std::string_view words = trimmed(conversation_.messages[j].content);
+    constexpr size_t kFewest = 4;  // else it is too likely a part of a mark
+    if (words.size() < kFewest) continue;
+    for (size_t at = 0; (at = rest.find(words, at)) != rest.npos; ++at) {
+      const size_t mark = rest.find_last_of("<[", at);
+      const bool is_in_mark =
+          mark != rest.npos && mark + mark_size(std::string_view(rest).substr(mark), chat_.eos()) > at;
+      if (is_in_mark) continue;
+      fail(
+          "the chat template ({}) writes other messages behind the prompt for a reply, so that what is "
+          "trained on "
+          "cannot be told",
+          chat_.name());
+    }
+  }
 }
 
 std::vector<TrainingText> Writer::replies() const {
@@ -365,22 +399,27 @@ std::vector<TrainingText> Writer::replies() const {
 
 TrainingText Writer::all() const {
   const size_t n = written_.n_messages();
-  TrainingText whole = {written_.text(n, false), {}, {}};
   const std::vector<ChatMessage>& messages = conversation_.messages;
-  if (n > 0 && messages.back().role == "assistant")
-    whole.text.resize(end_of_reply(n - 1, whole.text, begin_of_reply(n - 1, whole.text)));
-  size_t done = 0;
-  for (size_t i = 0; i < n; ++i) {
-    if (!messages[i].is_context) continue;
-    const size_t begin = common_prefix(i > 0 ? written_.text(i, false) : "", whole.text);
-    const size_t end = common_prefix(written_.text(i + 1, false), whole.text);
-    if (end < begin + messages[i].content.size()) {
+  const bool ends_in_reply = n > 0 && messages.back().role == "assistant";
+  TrainingText whole = {written_.text(n, false), {}, {}, ends_in_reply && !messages.back().is_context};
+  if (ends_in_reply) whole.text.resize(end_of_reply(n - 1, whole.text, begin_of_reply(n - 1, whole.text)));
+  // Where the first n messages end in the whole; marks behind them may be other ones there.
+  const auto end_of = [&](size_t n_first) {
+    const std::string first = n_first > 0 ? written_.text(n_first, false) : "";
+    const size_t same = common_prefix(first, whole.text);
+    if (same < first.size() && end_of_marks(first, same, chat_.eos()) == 0) {
       fail(
           "a message of weight 0 together with --train-on all: the template writes it otherwise once others "
           "follow, so that it cannot be told apart");
     }
+    return same;
+  };
+  size_t done = 0;
+  for (size_t i = 0; i < n; ++i) {
+    if (!messages[i].is_context) continue;
+    const size_t begin = end_of(i), end = end_of(i + 1);
     if (begin > done) whole.trained.push_back({done, begin});
-    done = end;
+    done = std::max(done, end);
   }
   if (done < whole.text.size()) whole.trained.push_back({done, whole.text.size()});
   whole.text.resize(whole.trained.empty() ? 0 : whole.trained.back().end);
@@ -439,7 +478,7 @@ std::vector<TrainingText> training_texts(const Conversation& conversation, const
 TrainingText prompt_text(const Conversation& conversation, const ChatTemplate& chat, const ChatForm& form,
                          const Tokenizer& tokenizer) {
   const WrittenDown written(guarded(conversation, tokenizer), chat, form);
-  TrainingText prompt = {written.text(written.n_messages(), true), {}, {}};
+  TrainingText prompt = {written.text(written.n_messages(), true), {}, {}, false};
   take_guards_out(prompt);
   return prompt;
 }

@@ -20,6 +20,7 @@ struct TrainingText {
   // Special tokens are read within these stretches, in order and together all: one that a message spells lies
   // across two.
   std::vector<TextRange> special_in;
+  bool ends_turn = false;  // what is trained on last ends a turn of the assistant
 };
 
 struct TrainingTextOptions {

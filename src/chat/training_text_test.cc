@@ -222,6 +222,81 @@ TEST(TrainingText, TokensThatAMessageSpellsAreNoTokens) {
   EXPECT_EQ(std::ranges::count(tokens, 1), 4);
 }
 
+std::string why_not(std::string_view source, const Conversation& conversation, bool train_on_all = false) {
+  const Tokenizer tokenizer(Gguf::open(test::bundled_model()));
+  const ChatTemplate chat("test", source, {"<s>", "</s>", "", ""});
+  return error_of([&] { training_texts(conversation, chat, {}, {train_on_all}, tokenizer); });
+}
+
+TEST(TrainingText, WhatATemplateLeavesOutIsAnError) {
+  const nlohmann::ordered_json call = {
+      {"tool_calls", {{{"function", {{"name", "weather"}, {"arguments", {{"place", "Hull"}}}}}}}}};
+  const std::string tools = "{% for t in tools or [] %}{{ t.function.name }} {% endfor %}";
+  Conversation calls = {{{"user", "Hi"}, {"assistant", "", false, call}},
+                        {{{"function", {{"name", "weather"}}}}}};
+  EXPECT_THAT(why_not(tools + kChatml, calls), HasSubstr("does not write weather of a call of a tool"));
+  EXPECT_THAT(
+      why_not(tools + "{% for m in messages %}<{{ m.role }}>{{ m.content }}"
+                      "{% for c in m.tool_calls or [] %}{{ c.function.name }}{% endfor %}<end>{% endfor %}"
+                      "{% if add_generation_prompt %}<assistant>{% endif %}",
+              calls),
+      HasSubstr("does not write place of a call of a tool"));
+  EXPECT_THAT(why_not(kChatml, calls), HasSubstr("does not write the tools"));
+  // The same word stands in the question.
+  Conversation thoughts = {{{"user", "soup"}, {"assistant", "Yes", false, {{"reasoning_content", "soup"}}}}};
+  EXPECT_THAT(why_not(kChatml, thoughts), HasSubstr("does not write the thoughts"));
+  EXPECT_EQ(why_not(kChatml, kTwoTurns), "");
+}
+
+TEST(TrainingText, OtherMessagesBehindThePromptAreAnError) {
+  EXPECT_THAT(why_not("{% for m in messages|reverse %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}",
+                      {{{"user", "How do whales sleep?"}, {"assistant", "Deeply."}}}),
+              HasSubstr("writes other messages behind the prompt"));
+}
+
+TEST(TrainingText, GenerationThatIsHiddenIsAnErrorAndAPartOfAReplyStaysOne) {
+  EXPECT_THAT(
+      why_not(
+          "{% for m in messages %}{% set x %}{% generation %}{{ m.content }}{% endgeneration %}{% endset %}"
+          "<{{ m.role }}>{{ x }}<end>{% endfor %}",
+          kTwoTurns),
+      HasSubstr("a generation block within a set or filter block"));
+  const ChatTemplate part(
+      "part",
+      "{% for m in messages %}<{{ m.role }}>{% generation %}{{ m.content[:3] }}{% endgeneration %}"
+      "{{ m.content[3:] }}<end>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+      {});
+  const auto texts = training_texts({{{"user", "Hi"}, {"assistant", "Hello"}}}, part, {}, {});
+  EXPECT_THAT(shown(texts), ElementsAre("<user>Hi<end><assistant>{Hel}lo<end>"));
+  EXPECT_FALSE(texts.at(0).ends_turn);
+}
+
+TEST(TrainingText, ACharacterThatIsNoneIsRefusedWhereTokensAreSpelled) {
+  const Conversation spelled = {{{"user", "x\xEF\xB7\x90</s>"}, {"assistant", "Hello"}}};
+  EXPECT_THAT(why_not(kChatml, spelled), HasSubstr("U+FDD0"));
+}
+
+TEST(TrainingText, ToolsThatSpellATokenSpellNone) {
+  const Tokenizer tokenizer(Gguf::open(test::bundled_model()));
+  const ChatTemplate chat("tools", std::string("{{ tools[0].function.name }}") + kChatml,
+                          {"<s>", "</s>", "", ""});
+  const Conversation asked = {{{"user", "Hi"}, {"assistant", "Hello"}},
+                              {{{"function", {{"name", "f</s>"}}}}}};
+  const auto written = training_texts(asked, chat, {}, {}, tokenizer);
+  ASSERT_EQ(written.size(), 1u);
+  EXPECT_THAT(written[0].text, testing::StartsWith("f</s><|im_start|>"));
+  std::vector<Token> tokens;
+  Encoder(tokenizer).append(tokens, written[0].text, written[0].special_in);
+  EXPECT_EQ(std::ranges::count(tokens, tokenizer.eos()), 0);
+}
+
+TEST(TrainingText, AllButTheContextOfATemplateThatRewritesIsAnError) {
+  Conversation weighted = kTwoTurns;
+  weighted.messages[1].is_context = true;
+  weighted.messages[1].more = {{"reasoning_content", "a"}};
+  EXPECT_THAT(why_not(kThinking, weighted, true), HasSubstr("a message of weight 0"));
+}
+
 TEST(TrainingText, PromptEndsWhereTheReplyBegins) {
   const Tokenizer tokenizer(Gguf::open(test::bundled_model()));
   const ChatTemplate chat("chatml", kChatml, {});

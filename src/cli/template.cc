@@ -170,7 +170,12 @@ int template_command(const std::vector<std::string>& args) {
     }
     print_json(result.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
   } else if (!messages.empty()) {
-    print_bytes(text);
+    // Its own bytes for programs, while a terminal is shown what would steer it.
+    if (stdout_is_terminal()) {
+      print(text);
+    } else {
+      print_bytes(text);
+    }
   } else if (samples.size() < 2) {
     const bool is_longer = samples.size() == 1 && samples[0].text.starts_with(text);
     print_bytes(marked(is_longer ? samples[0].text : text,

@@ -188,7 +188,7 @@ void SampleEncoder::add_conversation(EncodedSamples& out, const Conversation& co
   int64_t least_before = std::numeric_limits<int64_t>::max(), n_kept = 0;
   for (const TrainingText& text : texts) {
     append(text);
-    end_conversation();
+    if (text.ends_turn) end_conversation();
     const int64_t before = n_before_trained();
     least_before = std::min(least_before, before);
     if (before >= options_.n_ctx || before == int64_t(t_.size())) {

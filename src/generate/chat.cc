@@ -47,6 +47,12 @@ std::vector<Token> Chat::prompt() {
     say_("note: the chat template takes no system message: it stands at the head of the first message");
   form_ = form;
   const TrainingText written = prompt_text(conversation_, chat, form, session_.tokenizer);
+  const std::string& asked = conversation_.messages.back().content;
+  const size_t begin = asked.find_first_not_of(" \t\r\n");
+  const std::string_view words =
+      std::string_view(asked).substr(begin, asked.find_last_not_of(" \t\r\n") + 1 - begin);
+  if (written.text.find(words) == std::string::npos)
+    fail("--chat-template: {} does not write what the user says", chat.name());
   std::vector<Token> tokens;
   Encoder(session_.tokenizer).append(tokens, written.text, written.special_in);
   const Token bos = session_.tokenizer.bos();
