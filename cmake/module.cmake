@@ -38,7 +38,7 @@ endfunction()
 # they are not optimized as the program is, and GoogleTest is read once for all (a compiler cache would not cache what
 # uses precompiled headers, and needs them less).
 function(lora_test_settings name)
-  target_link_libraries(${name} PRIVATE GTest::gtest GTest::gmock)
+  target_link_libraries(${name} PRIVATE fmt::fmt GTest::gtest GTest::gmock)
   target_compile_definitions(${name} PRIVATE
     LORA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORA_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared"
     LORA_PROGRAM="$<TARGET_FILE:lora>" LORA_INSTRUMENTED=${instrumented})
@@ -47,7 +47,7 @@ function(lora_test_settings name)
 endfunction()
 if(LORA_TESTS AND NOT CMAKE_CXX_COMPILER_LAUNCHER AND NOT LORA_SANITIZE)
   add_executable(test_headers ${CMAKE_CURRENT_LIST_DIR}/test_headers.cc)  # as tests are compiled: -fPIE
-  target_link_libraries(test_headers PRIVATE lora_flags fmt::fmt nlohmann_json::nlohmann_json)
+  target_link_libraries(test_headers PRIVATE lora_flags nlohmann_json::nlohmann_json)
   lora_test_settings(test_headers)
   target_precompile_headers(test_headers PRIVATE
     <algorithm> <filesystem> <fstream> <functional> <map> <optional> <string> <vector>

@@ -108,7 +108,7 @@ bool is_parquet(std::string_view text) {
 
 // As a stream, which is how datasets are kept: a mark and the length of the schema.
 bool is_arrow_stream(std::string_view text) {
-  if (text.size() < 16 || !text.starts_with("\xff\xff\xff\xff")) return false;
+  if (text.size() <= 8 || !text.starts_with("\xff\xff\xff\xff")) return false;
   uint32_t size = 0;
   for (int i = 7; i >= 4; --i) size = size << 8 | uint8_t(text[size_t(i)]);
   return size >= 8 && size < (1u << 24) && size % 8 == 0;

@@ -348,7 +348,7 @@ void Writer::expect_no_other(size_t i, std::string_view reply) const {
   std::string rest(reply);
   const auto take_out = [&](std::string_view words) {
     const size_t at = words.empty() ? rest.npos : rest.find(words);
-    if (at != rest.npos) rest.replace(at, words.size(), "\n");
+    if (at != rest.npos) rest.replace(at, words.size(), 1, '\n');
   };
   const ChatMessage& own = conversation_.messages[i];
   take_out(trimmed(own.content));

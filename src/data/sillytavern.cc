@@ -226,8 +226,7 @@ std::optional<Chat> read_chat(std::string_view text, RecordFormat format, std::v
       const json* log = webui_log(object);
       is_webui = log != nullptr;
       if (log) of_line(raw->line, nullptr, [&] { read_webui_log(object, *log, raw->line, chat); });
-      if (!log && is_record(object)) return std::nullopt;
-      if (!log && !is_sillytavern(object)) {
+      if (!log && (is_record(object) || !is_sillytavern(object))) {
         of_line(raw->line, nullptr, [&] { refuse_others(object); });
         return std::nullopt;
       }

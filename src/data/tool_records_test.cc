@@ -102,7 +102,7 @@ TEST(ToolRecords, WhatATemplateDoesNotWriteIsAnError) {
   EXPECT_EQ(why(R"("tools": [{"function": {"name": "add"}}], )", kAsked + reply + "}", kPlain), "the tools");
   EXPECT_EQ(why("", kAsked + R"(, {"role": "assistant", "tool_calls": [{"name": "add", "arguments": {}}]})",
                 kPlain),
-            "the calls of tools");
+            "add of a call of a tool");
   EXPECT_EQ(why("", kAsked + ", " + kAnswered, kPlain), "what a tool gave back");
   EXPECT_EQ(why("", kAsked + reply + R"(, "thinking": "easy"})", kPlain),
             "the thoughts beside a reply (reasoning_content)");

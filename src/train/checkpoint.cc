@@ -263,7 +263,16 @@ void expect_fits(const Settings& checkpoint, const std::string& path, const Sett
   names.insert(names.end(), checkpoint.begin(), checkpoint.end());
   for (const auto& [name, unused] : names) {
     const std::string then = value_in(checkpoint, name), now = value_in(run, name);
-    if (then == now || (name == "data" && now == "(none)")) continue;
+    // What the data are is known once they are read.
+    const bool is_of_data = name == "data" || name == "conversations";
+    if (then == now || (is_of_data && now == "(none)")) continue;
+    if (name == "conversations") {
+      fail(
+          "{}: the conversations of --train-data are written down otherwise than when this run was begun: by "
+          "another "
+          "template or version; {}",
+          path, kWaysOut);
+    }
     if (name == "model" || name == "data") {
       fail("{}: {} differs: {} than this run was begun with; {}", path, name,
            name == "model" ? "--model-base is another file" : "--train-data is another text", kWaysOut);
