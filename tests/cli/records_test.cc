@@ -159,5 +159,25 @@ TEST_F(Records, FilledRowsKeepSamplesApart) {
   EXPECT_GT(std::abs(plain["loss"].get<double>() / apart["loss"].get<double>() - 1), 1e-3);
 }
 
+// A run goes on with the date that it began with, whatever day it is by then.
+TEST_F(Records, DateThatATemplateWritesStaysTheRunsOwn) {
+  folder.write(
+      "t.jinja",
+      "{% for m in messages %}<{{ m.role }}>{{ strftime_now('%d %b %Y') }} {{ m.content }}</s>{% endfor %}"
+      "{% if add_generation_prompt %}<assistant>{% endif %}");
+  folder.write("a.jsonl", R"({"question": "When?", "answer": "Now."})");
+  const auto finetune = [&](const Args& flags) {
+    return folder.lora(Args{"finetune", "-m", "model.gguf", "--train-data", "a.jsonl", "--chat-template",
+                            "t.jinja", "--lora-out", "", "--checkpoint-out", "c.gguf", "--ctx", "128",
+                            "--seed", "1"} +
+                       flags);
+  };
+  ASSERT_EQ(finetune({"--adam-iter", "1", "--date", "2026-01-31"}).status, 0);
+  const RunResult later = finetune({"--adam-iter", "2"});
+  EXPECT_EQ(later.status, 0) << later.err;
+  expect_error(finetune({"--adam-iter", "3", "--date", "2026-02-01"}), 1,
+               "the conversations of --train-data are written down otherwise");
+}
+
 }  // namespace
 }  // namespace lora::test
