@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/printable.h"
 #include "chat/built_in.h"
+#include "chat/words.h"
 
 namespace lora {
 namespace {
@@ -17,13 +18,6 @@ using jinja::Value;
 
 // Words that no template writes by itself, to find a message's content in what is rendered.
 constexpr const char *kAsked = "Zrq1", *kReplied = "Zrq2", *kAskedAgain = "Zrq3";
-
-constexpr std::string_view kSpace = " \t\n\r";
-
-// Stray bytes of a file that is not UTF-8 are said where it is read.
-std::string dumped(const nlohmann::ordered_json& json) {
-  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-}
 
 // Templates that put a call's arguments out as they are, not through tojson, want a text.
 void arguments_to_text(nlohmann::ordered_json& message_more) {

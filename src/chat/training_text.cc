@@ -5,22 +5,17 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "chat/words.h"
 
 namespace lora {
 namespace {
 
-constexpr std::string_view kSpace = " \t\n\r";
 // How thoughts stand in a content, in what most models and data sets have come to write.
 constexpr std::string_view kThoughtsBegin = "<think>", kThoughtsEnd = "</think>";
 
 // U+FDD0, which is no character: put into a special token that a message spells, so that it can be found in
 // the text and read as what was said.
 constexpr std::string_view kGuard = "\xEF\xB7\x90";
-
-// Stray bytes of a file that is not UTF-8 are said where it is read.
-std::string dumped(const nlohmann::ordered_json& json) {
-  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-}
 
 void guard(std::string& text, const Tokenizer& tokenizer) {
   if (text.find(kGuard) != text.npos) fail("a message holds U+FDD0, which is no character");
@@ -78,11 +73,6 @@ size_t end_of_marks(std::string_view text, size_t at, std::string_view eos) {
     if (size > 0) end = at;
   }
   return end;
-}
-
-std::string_view trimmed(std::string_view words) {
-  words.remove_prefix(std::min(words.find_first_not_of(kSpace), words.size()));
-  return words.substr(0, words.find_last_not_of(kSpace) + 1);
 }
 
 bool is_learned_from(const ChatMessage& message) {

@@ -97,11 +97,6 @@ const FieldRow* find_row(std::string_view name, FieldPlace place) {
   return row == std::end(kRows) ? nullptr : row;
 }
 
-bool is_filled(const json& value) {
-  if (const auto* text = value.get_ptr<const std::string*>()) return !is_blank(*text);
-  return !value.is_null() && !(value.is_structured() && value.empty());
-}
-
 // A list of nothing as a text, which is all that a .csv has, and how many data sets keep lists.
 bool is_written_nothing(const json& value) {
   return value == "[]" || value == "{}" || value == "null" || value == "None";
@@ -128,6 +123,11 @@ bool is_refused(const json& value, Refused when) {
 }
 
 }  // namespace
+
+bool is_filled(const json& value) {
+  if (const auto* text = value.get_ptr<const std::string*>()) return !is_blank(*text);
+  return !value.is_null() && !(value.is_structured() && value.empty());
+}
 
 Fields::Fields(const json& object, FieldPlace place) : object_(object), place_(place) {
   for (const auto& item : object.items()) {

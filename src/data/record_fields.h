@@ -22,6 +22,9 @@ namespace lora {
 
 enum class FieldPlace : unsigned { record = 1, message = 2, sillytavern = 4, call = 8 };
 
+// Whether a value says something: not null, no blank text, no empty list or object.
+bool is_filled(const nlohmann::ordered_json& value);
+
 class Fields {
  public:
   // The object must stay valid. Throws Error "NAME: WHY" for a filled field that is refused there.

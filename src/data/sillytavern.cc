@@ -70,11 +70,6 @@ bool has(const json& object, const char* name) {
   return object.is_object() && object.contains(name) && !object[name].is_null();
 }
 
-bool is_filled(const json& value) {
-  if (const auto* text = value.get_ptr<const std::string*>()) return !is_blank(*text);
-  return !value.is_null() && !(value.is_structured() && value.empty());
-}
-
 // "" if there is none.
 std::string text_of(const json& object, const char* name) {
   if (!has(object, name)) return "";

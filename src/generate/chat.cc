@@ -5,14 +5,14 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "chat/training_text.h"
+#include "chat/words.h"
 
 namespace lora {
 namespace {
 
 // Where the model has them as tokens, for those that the tokenizer does not know as ends ("<|user|>").
 std::vector<Token> end_tokens(const ChatTemplate& chat, const Tokenizer& tokenizer) {
-  const std::string& end = chat.end_of_turn();
-  const Token token = tokenizer.find(end.substr(std::min(end.find_first_not_of(" \n"), end.size())));
+  const Token token = tokenizer.find(trimmed(chat.end_of_turn()));
   return token < 0 || tokenizer.kind(token) != TokenKind::control ? std::vector<Token>()
                                                                   : std::vector<Token>{token};
 }
@@ -47,11 +47,7 @@ std::vector<Token> Chat::prompt() {
     say_("note: the chat template takes no system message: it stands at the head of the first message");
   form_ = form;
   const TrainingText written = prompt_text(conversation_, chat, form, session_.tokenizer);
-  const std::string& asked = conversation_.messages.back().content;
-  const size_t begin = asked.find_first_not_of(" \t\r\n");
-  const std::string_view words =
-      std::string_view(asked).substr(begin, asked.find_last_not_of(" \t\r\n") + 1 - begin);
-  if (written.text.find(words) == std::string::npos)
+  if (written.text.find(trimmed(conversation_.messages.back().content)) == std::string::npos)
     fail("--chat-template: {} does not write what the user says", chat.name());
   std::vector<Token> tokens;
   Encoder(session_.tokenizer).append(tokens, written.text, written.special_in);
