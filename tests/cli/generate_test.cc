@@ -215,6 +215,12 @@ TEST_F(GenerateChat, AReplyThatAStopTextEndsIsKeptWithoutIt) {
   EXPECT_EQ(run.status, 0) << run.err;
 }
 
+TEST_F(GenerateChat, AMessageOfALineEndIsAMessage) {
+  const RunResult run = chat("", {"-p", "\n"});
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_THAT(run.err, testing::EndsWith("ended: end of the input\n"));
+}
+
 TEST_F(GenerateChat, EndsWhereTheContextIsFull) {
   const RunResult run = chat("Tell me of the whale.\nAnd the ship?\nAnd the sea?\n", {"-c", "80"});
   EXPECT_EQ(run.status, 0) << run.err;
