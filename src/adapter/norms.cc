@@ -11,7 +11,7 @@ TrainedNorms::TrainedNorms(Model& model, LoraParameters& parameters) : parameter
     const LoraParameters::Pair& pair = parameters.pairs[i];
     if (!pair.is_norm()) continue;
     Norm* place = model.find_norm(pair.base);
-    if (!place || pair.n_out != 1 || pair.n_in != place->gain.size()) {
+    if (!place || pair.n_out != 1 || pair.n_in != place->n()) {
       fail("{}: tensor {}: not a norm that can be trained", model.gguf.path(), pair.base);
     }
     Trained norm{i, {}, Buffer<float>(pair.n_in), Buffer<float>(pair.n_in)};

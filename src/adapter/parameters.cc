@@ -10,12 +10,27 @@
 namespace lora {
 namespace {
 
-// What the model computes with for a tensor.
-std::vector<LoraView>& adapters_of(Model& model, std::string_view tensor) {
-  if (tensor == kTokenEmbedding) return model.embedding.loras;
-  Linear* linear = model.find_linear(tensor);
-  if (!linear) fail("{}: tensor {}: not one that an adapter can change here", model.gguf.path(), tensor);
-  return linear->loras;
+// Where the model computes with a tensor: the adapters there, and which of the tensor's rows they change.
+struct Place {
+  std::vector<LoraView>* loras;
+  int64_t first_row;
+};
+std::vector<Place> places_of(Model& model, std::string_view tensor) {
+  if (tensor == kTokenEmbedding) return {{&model.embedding.loras, 0}};
+  std::vector<Place> places;
+  for (Linear* linear : model.find_linears(tensor)) places.push_back({&linear->loras, linear->first_row});
+  if (places.empty()) fail("{}: tensor {}: not one that an adapter can change here", model.gguf.path(), tensor);
+  return places;
+}
+
+// Parts of a fused tensor share A, and have the rows of B that are theirs.
+void attach_pair(Model& model, std::string_view tensor, const LoraView& whole) {
+  for (const Place& place : places_of(model, tensor)) {
+    LoraView part = whole;
+    part.b += place.first_row * whole.rank;
+    if (part.db) part.db += place.first_row * whole.rank;
+    place.loras->push_back(part);
+  }
 }
 
 // Pairs begin on cache lines.
@@ -28,13 +43,15 @@ std::vector<LoraParameters::Pair> pairs_of(const Model& model, std::span<const i
   std::vector<LoraParameters::Pair> pairs;
   const auto add = [&](const std::string& tensor, int64_t rank) {
     const bool is_table = tensor == kTokenEmbedding;
-    const Linear* linear = is_table ? nullptr : model.find_linear(tensor);
-    if (!is_table && !linear) {
+    const MatrixView& table = model.embedding.table;
+    if (is_table) return pairs.push_back({tensor, table.n_rows, table.n_cols, rank, 0, 0});
+    int64_t n_in = 0, n_out = 0;
+    for (const Linear* linear : model.find_linears(tensor)) n_in = linear->n_in(), n_out += linear->n_out();
+    if (n_out == 0) {
       fail("{}: tensor {}: the model has none to train{}", model.gguf.path(), tensor,
            model.tied ? " (the token embedding serves as output)" : "");
     }
-    const MatrixView& w = is_table ? model.embedding.table : linear->w;
-    pairs.push_back({tensor, is_table ? w.n_rows : w.n_cols, is_table ? w.n_cols : w.n_rows, rank, 0, 0});
+    pairs.push_back({tensor, n_in, n_out, rank, 0, 0});
   };
   for (size_t i = 0; i < targets().size(); ++i) {
     const Target& target = targets()[i];
@@ -159,16 +176,17 @@ LoraParameters make_parameters(const Adapter& adapter, bool rslora) {
 void attach(Model& model, LoraParameters& parameters) {
   for (const auto& pair : parameters.pairs) {
     if (pair.is_norm()) continue;
-    adapters_of(model, pair.base)
-        .push_back({&parameters.values[pair.a], &parameters.values[pair.b], pair.rank, parameters.scale(pair),
-                    &parameters.gradients[pair.a], &parameters.gradients[pair.b], parameters.dropout,
-                    stream_id(pair.base)});
+    attach_pair(model, pair.base,
+                {&parameters.values[pair.a], &parameters.values[pair.b], pair.rank, parameters.scale(pair),
+                 &parameters.gradients[pair.a], &parameters.gradients[pair.b], parameters.dropout,
+                 stream_id(pair.base)});
   }
 }
 
 Attached::Attached(Model& model, LoraParameters& parameters) {
   for (const auto& pair : parameters.pairs) {
-    if (!pair.is_norm()) changed_.push_back(&adapters_of(model, pair.base));
+    if (pair.is_norm()) continue;
+    for (const Place& place : places_of(model, pair.base)) changed_.push_back(place.loras);
   }
   attach(model, parameters);
 }
@@ -179,9 +197,8 @@ Attached::~Attached() {
 
 void attach(Model& model, const Adapter& adapter, float user_scale) {
   for (const LoraPair& pair : adapter.pairs) {
-    adapters_of(model, pair.base)
-        .push_back(
-            {pair.a.data(), pair.b.data(), pair.rank, user_scale * adapter.scale(pair), nullptr, nullptr});
+    attach_pair(model, pair.base,
+                {pair.a.data(), pair.b.data(), pair.rank, user_scale * adapter.scale(pair), nullptr, nullptr});
   }
 }
 

@@ -1,4 +1,5 @@
-// Memory for one step, allocated once and handed out as a stack: nothing is allocated inside a step.
+// Memory for one step, allocated once and handed out as a stack: nothing is allocated inside a step. How much it
+// takes, the step itself tells in a dry run: with an arena that only measures, and a pool that runs nothing.
 #pragma once
 
 #include <algorithm>
@@ -13,17 +14,21 @@ namespace lora {
 
 class Arena {
  public:
-  explicit Arena(int64_t bytes) : storage_(bytes) { prefer_large_pages(storage_.data(), storage_.size()); }
+  explicit Arena(int64_t bytes) : storage_(bytes), base_(storage_.data()), capacity_(bytes) {
+    prefer_large_pages(storage_.data(), storage_.size());
+  }
+  // One that has any size and no memory: what it hands out must not be looked at.
+  static Arena measuring() { return Arena(); }
 
   // Uninitialised space for n values, 64-byte aligned. Error if the arena was sized too small:
   // a fault of the function that sized it, not of its user.
   template <class T>
   T* take(int64_t n) {
     const int64_t bytes = size_of<T>(n);
-    if (used_ + bytes > storage_.size()) {
-      fail("workspace: {} bytes were planned, {} are needed", storage_.size(), used_ + bytes);
+    if (used_ + bytes > capacity_) {
+      fail("workspace: {} bytes were planned, {} are needed", capacity_, used_ + bytes);
     }
-    T* result = reinterpret_cast<T*>(storage_.data() + used_);
+    T* result = reinterpret_cast<T*>(base_ + used_);
     used_ += bytes;
     peak_ = std::max(peak_, used_);
     return result;
@@ -35,26 +40,37 @@ class Arena {
     return (n * int64_t(sizeof(T)) + 63) / 64 * 64;
   }
 
-  int64_t capacity() const { return storage_.size(); }
+  // A place on the stack; release() gives back what was taken since.
+  struct Mark {
+    int64_t used;
+  };
+  Mark mark() const { return {used_}; }
+  void release(Mark mark) { used_ = mark.used; }
+
+  int64_t capacity() const { return capacity_; }
   int64_t peak() const { return peak_; }
 
  private:
-  friend class ArenaScope;
+  static constexpr uintptr_t kNowhere = 64;  // in the page that no system maps
+  Arena() : base_(reinterpret_cast<std::byte*>(kNowhere)), capacity_(INT64_MAX) {}
+
   Buffer<std::byte> storage_;
+  std::byte* base_;
+  int64_t capacity_;
   int64_t used_ = 0, peak_ = 0;
 };
 
 // Gives back at the end of a scope what was taken in it.
 class ArenaScope {
  public:
-  explicit ArenaScope(Arena& arena) : arena_(arena), used_(arena.used_) {}
-  ~ArenaScope() { arena_.used_ = used_; }
+  explicit ArenaScope(Arena& arena) : arena_(arena), mark_(arena.mark()) {}
+  ~ArenaScope() { arena_.release(mark_); }
   ArenaScope(const ArenaScope&) = delete;
   ArenaScope& operator=(const ArenaScope&) = delete;
 
  private:
   Arena& arena_;
-  int64_t used_;
+  Arena::Mark mark_;
 };
 
 }  // namespace lora

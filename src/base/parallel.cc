@@ -74,6 +74,7 @@ void ThreadPool::work(int worker) {
 }
 
 void ThreadPool::run(int64_t n_tasks, const std::function<void(int64_t, int)>& task) {
+  if (is_dry()) return;
   if (workers_.empty() || n_tasks <= 1) {
     for (int64_t i = 0; i < n_tasks; ++i) task(i, 0);
     return;

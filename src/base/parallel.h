@@ -20,11 +20,17 @@ class ThreadPool {
  public:
   // n_threads >= 1 counts the calling thread; 1 starts none. Error if the system gives no more threads.
   explicit ThreadPool(int n_threads);
+  // One that runs nothing, of the size of one that would: for asking how much memory a computation takes.
+  struct DryRun {
+    int n_threads;
+  };
+  explicit ThreadPool(DryRun dry) : spins_(0), dry_size_(dry.n_threads) {}
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int size() const { return int(workers_.size()) + 1; }
+  int size() const { return is_dry() ? dry_size_ : int(workers_.size()) + 1; }
+  bool is_dry() const { return dry_size_ > 0; }
 
   // Calls task(i, worker) for i in [0, n_tasks), worker in [0, size()), and returns when all are
   // done. The first exception thrown by a task is rethrown here. Not reentrant.
@@ -39,6 +45,7 @@ class ThreadPool {
   void end();
 
   const int spins_;  // looks at generation_ or busy_ before sleeping or yielding
+  const int dry_size_ = 0;
   std::vector<std::thread> workers_;
   std::atomic<uint64_t> generation_{0};  // bumped once per run()
   std::atomic<int64_t> next_{0};

@@ -14,7 +14,7 @@
 #include "generate/session.h"
 #include "gguf/hf_names.h"
 #include "gguf/part_name.h"
-#include "model/config.h"
+#include "arch/config.h"
 #include "train/checkpoint.h"
 
 namespace lora {

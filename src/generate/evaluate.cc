@@ -63,6 +63,7 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
   if (events.on_input) {
     for (const GgufTensor& tensor : session.model.gguf.tensors()) names[tensor.data.data()] = tensor.name;
     step.observe([&](const Linear& layer, const float* x, int64_t n) {
+      if (layer.first_row > 0) return;  // a fused tensor's first rows have shown what all of it reads
       events.on_input(names.at(layer.w.data), x, n, layer.n_in());
     });
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -38,6 +39,20 @@ int64_t n_weights(const Linear& linear) {
   return linear.w.n_rows * linear.w.n_cols;
 }
 
+int64_t n_weights(const Branch& branch, std::optional<LinearRole> of = {}) {
+  int64_t n = 0;
+  for (const Body& body : branch.bodies) {
+    std::visit(
+        [&](const auto& b) {
+          for_each_linear(b, [&](const Linear& linear, LinearRole role) {
+            if (!of || role == *of) n += n_weights(linear);
+          });
+        },
+        body);
+  }
+  return n;
+}
+
 // Multiply-adds with the frozen weights per token, times two: forward; again for what was not kept, all but
 // the last layer and without the last product of each; back, without the first layer's input, which nothing
 // needs.
@@ -45,12 +60,13 @@ double executed_flop_per_token(const Model& model, const StepPlan& plan) {
   int64_t n = 2 * n_weights(model.output);
   const int64_t n_layer = model.config.n_layer;
   for (int64_t i = 0; i < n_layer; ++i) {
-    const Layer& layer = model.layers[size_t(i)];
+    const std::vector<Branch>& branches = model.layers[size_t(i)].branches;
     int64_t all = 0;
-    for (const LinearRow& row : linear_rows()) all += n_weights(layer.*row.member);
+    for (const Branch& branch : branches) all += n_weights(branch);
     n += 2 * all;
-    if (i == 0) n -= n_weights(layer.q) + n_weights(layer.k) + n_weights(layer.v);
-    if (i >= plan.n_kept && i < n_layer - 1) n += all - n_weights(layer.down);
+    if (i == 0) n -= n_weights(branches.front(), LinearRole::reads_input);
+    if (i < plan.n_kept || i == n_layer - 1) continue;
+    n += all - (branches.back().after ? 0 : n_weights(branches.back(), LinearRole::writes_output));
   }
   return 2.0 * double(n);
 }

@@ -1,70 +1,80 @@
-// One decoder block, forward and backward.
+// A decoder layer as a walk over its residual branches (arch/spec.h), forward and backward:
 //
-//   h = x + Wo attention(rope(Wq n), rope(Wk n), Wv n),   n  = rms_norm(x)
-//   y = h + Wdown (silu(Wgate n') * Wup n'),              n' = rms_norm(h)
+//   x += scale * after(sum of bodies(before(x)))
 //
-// The backward pass needs x and the activations below; norms and the MLP's product are cheap and
-// computed again. Whoever owns the memory decides whether activations are kept between the passes or
-// computed again from x: the same code runs, so the bits are the same.
+// The backward pass needs each branch's input and what its bodies keep; norms are computed again. Whoever owns
+// the memory decides whether that is kept between the passes or computed again from the layer's input: the same
+// code runs, so the bits are the same. What is kept lies on the arena's stack in the order of computation and is
+// given back in reverse: the memory of later bodies is the workspace of earlier ones.
 #pragma once
 
-#include <cstdint>
-#include <span>
+#include <variant>
+#include <vector>
 
-#include "kernels/attention/attention.h"
-#include "kernels/rope/rope.h"
-#include "model/model.h"
-#include "nn/context.h"
+#include "nn/attention.h"
+#include "nn/mlp.h"
+#include "nn/norm.h"
 
 namespace lora {
 
-// Where the tokens of a call stand. Segments index rows of this call's q, and of its k and v.
-struct BlockTokens {
-  int64_t n_tokens;
-  const int32_t* positions;  // (n_tokens)
-  std::span<const AttentionSegment> segments;
-  const RopeTable& rope;
+using Body = std::variant<Attention, Mlp>;
+
+struct Branch {
+  Norm before;
+  std::vector<Body> bodies;
+  Norm after;
+  float scale = 1;
 };
 
-struct BlockActivations {
-  float* q = nullptr;     // (n_tokens, n_embd_q), rotated
-  float* k = nullptr;     // (n_tokens, n_embd_kv), rotated
-  float* v = nullptr;     // (n_tokens, n_embd_kv)
-  float* attn = nullptr;  // (n_tokens, n_embd_q), before Wo
-  float* lse = nullptr;   // (n_tokens, n_head)
-  float* h = nullptr;     // (n_tokens, n_embd)
-  float* gate = nullptr;  // (n_tokens, n_ff)
-  float* up = nullptr;    // (n_tokens, n_ff)
-  float* xa[7] = {};      // x A^T of the adapters, in the order of linear_rows()
+struct Layer {
+  std::vector<Branch> branches;
 };
 
-// Keys and values of the past and of this call, for generation: rows [0, n_past) are there already, the
-// call writes rows [n_past, n_past + n_tokens) and attends to all.
-struct KvRows {
-  float* k;  // (n_ctx, n_embd_kv)
-  float* v;  // (n_ctx, n_embd_kv)
-  int64_t n_past;
+// visit(Linear, LinearRole) in the order in which they compute.
+template <class L, class Visit>
+  requires std::same_as<std::remove_const_t<L>, Layer>
+void for_each_linear(L& layer, const Visit& visit) {
+  for (auto& branch : layer.branches) {
+    for (auto& body : branch.bodies) {
+      std::visit([&](auto& b) { for_each_linear(b, visit); }, body);
+    }
+  }
+}
+
+// Calls visit(Norm) for those that a gain can be trained of: before and after bodies.
+template <class L, class Visit>
+void for_each_norm(L& layer, const Visit& visit) {
+  for (auto& branch : layer.branches) {
+    if (branch.before) visit(branch.before);
+    if (branch.after) visit(branch.after);
+  }
+}
+
+using BodyKept = std::variant<AttentionKept, MlpKept>;
+
+struct BranchKept {
+  Arena::Mark begin;           // what is above it is this branch's, and of those behind it
+  const float* x;              // the branch's input
+  std::vector<BodyKept> bodies;
+  const float* sum = nullptr;  // of the bodies, where a norm reads it
 };
 
-BlockActivations take_block_activations(Arena& arena, const Model& model, const Layer& layer,
-                                        int64_t n_tokens);
-int64_t block_activation_bytes(const Model& model, const Layer& layer, int64_t n_tokens);
+struct LayerKept {
+  std::vector<BranchKept> branches;
+};
 
-// y (n_tokens, n_embd) may be x, or nullptr: then only the activations are computed. With `cache`,
-// activations.k and .v are not used.
-void block_forward(float* y, const float* x, const Model& model, const Layer& layer,
-                   const BlockActivations& activations, const BlockTokens& tokens, const KvRows* cache,
-                   NnContext& nn);
+// y (n_tokens, n_embd) may be x. Nothing is kept.
+void layer_forward(float* y, const float* x, int64_t n_embd, const Layer& layer, const Tokens& tokens,
+                   const KvRows* cache, NnContext& nn);
 
-// dx (n_tokens, n_embd): in, the gradient of y; out, that of x (left as it is, and less computed, if
-// !needs_dx). Adapters' gradients are added to. Overwrites activations.attn, .gate and .up.
-void block_backward(float* dx, const float* x, const Model& model, const Layer& layer,
-                    const BlockActivations& activations, const BlockTokens& tokens, bool needs_dx,
-                    NnContext& nn);
+// The same bits, and what the backward pass needs stays in the arena; x must stay, too. y may not be x, but
+// nullptr: then only what is kept is computed.
+LayerKept layer_forward_keeping(float* y, const float* x, int64_t n_embd, const Layer& layer,
+                                const Tokens& tokens, NnContext& nn);
 
-// Arena bytes that the forward pass, or either, takes at most, activations not counted. Segments have at most
-// n_kv keys.
-int64_t block_workspace_bytes(const Model& model, const Layer& layer, int64_t n_tokens, int64_t n_kv,
-                              bool backward, GemmInput input, int n_threads);
+// dx (n_tokens, n_embd): in, the gradient of y; out, that of x (of no use, and less computed, if !needs_dx).
+// Adapters' gradients are added to. Gives back what is kept.
+void layer_backward(float* dx, int64_t n_embd, const Layer& layer, const LayerKept& kept,
+                    const Tokens& tokens, bool needs_dx, NnContext& nn);
 
 }  // namespace lora

@@ -11,7 +11,7 @@
 #include "kernels/gemm/gemm_reference.h"
 #include "kernels/rmsnorm/rmsnorm_reference.h"
 #include "kernels/rope/rope_reference.h"
-#include "model/config.h"
+#include "arch/config.h"
 
 namespace lora {
 

@@ -6,8 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "model/block.h"
-#include "model/model.h"
+#include "model/network.h"
 
 namespace lora {
 
@@ -38,7 +37,7 @@ class Decoder {
  private:
   const Model& model_;
   int64_t n_ctx_, n_batch_, n_past_ = 0;
-  RopeTable rope_;
+  std::vector<RopeTable> ropes_;
   std::vector<Buffer<float>> k_, v_;  // per layer (n_ctx, n_embd_kv)
   Buffer<float> logits_;
   Arena arena_;

@@ -1,12 +1,18 @@
 #include "model/model.h"
 
+#include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
 #include "base/error.h"
+#include "base/numbers.h"
+#include "model/build.h"
 
 namespace lora {
 namespace {
+
+constexpr std::string_view kOutputTensor = "output.weight";
 
 // Tensors of old conversions that hold what the metadata says already.
 bool is_redundant(std::string_view name) {
@@ -14,85 +20,112 @@ bool is_redundant(std::string_view name) {
          name.ends_with(".attn_rot_embd");
 }
 
-struct Loader {
-  Model& model;
-  std::set<std::string, std::less<>> used;
+class FileTensors : public TensorSource {
+ public:
+  explicit FileTensors(const Gguf& gguf) : gguf_(gguf) {}
 
-  const GgufTensor* find(const std::string& name) {
-    const GgufTensor* tensor = model.gguf.find_tensor(name);
-    if (tensor) used.insert(name);
-    return tensor;
-  }
-
-  MatrixView matrix(const std::string& name, int64_t n_out, int64_t n_in) {
+  MatrixView matrix(const std::string& name, int64_t n_out, int64_t n_in) override {
     const GgufTensor* tensor = find(name);
-    if (!tensor) fail("{}: tensor {}: missing", model.gguf.path(), name);
+    if (!tensor) missing(name);
     if (tensor->ne[0] != n_in || tensor->ne[1] != n_out || tensor->n_elements() != n_in * n_out) {
-      fail("{}: tensor {}: expected {} x {}, found {}", model.gguf.path(), name, n_in, n_out,
-           tensor->shape());
+      fail("{}: tensor {}: expected {} x {}, found {}", gguf_.path(), name, n_in, n_out, tensor->shape());
     }
     if (!traits(tensor->type).decode) {
-      fail("{}: tensor {}: type {} holds no weights", model.gguf.path(), name, traits(tensor->type).name);
+      fail("{}: tensor {}: type {} holds no weights", gguf_.path(), name, traits(tensor->type).name);
     }
     return tensor->matrix();
   }
 
-  Buffer<float> vector(const std::string& name, int64_t n) {
+  std::optional<Buffer<float>> vector(const std::string& name, int64_t n) override {
+    if (!find(name)) return std::nullopt;
     Buffer<float> values(n);
     decode_row(values.data(), matrix(name, 1, n), 0, 0, n);
     return values;
   }
 
-  Linear linear(const std::string& name, int64_t n_out, int64_t n_in) {
-    Linear result{matrix(name + ".weight", n_out, n_in), nullptr, {}};
-    if (find(name + ".bias")) {
-      model.biases.push_back(vector(name + ".bias", n_out));
-      result.bias = model.biases.back().data();
-    }
-    return result;
+  [[noreturn]] void missing(const std::string& name) override {
+    fail("{}: tensor {}: missing", gguf_.path(), name);
   }
+
+  bool was_asked_for(std::string_view name) const { return asked_for_.contains(name); }
+
+ private:
+  const GgufTensor* find(const std::string& name) {
+    const GgufTensor* tensor = gguf_.find_tensor(name);
+    if (tensor) asked_for_.insert(name);
+    return tensor;
+  }
+
+  const Gguf& gguf_;
+  std::set<std::string, std::less<>> asked_for_;
 };
+
+// Visits the linear layers of the block that a tensor is in, and the rest of its name.
+template <class M, class Visit>
+void visit_block_of(M& model, std::string_view tensor, const Visit& visit) {
+  constexpr std::string_view kPrefix = "blk.", kSuffix = ".weight";
+  if (!tensor.starts_with(kPrefix) || !tensor.ends_with(kSuffix)) return;
+  tensor.remove_prefix(kPrefix.size());
+  tensor.remove_suffix(kSuffix.size());
+  const auto i = take_number<uint32_t>(tensor);
+  if (!i || *i >= model.layers.size() || !tensor.starts_with('.')) return;
+  visit(model.layers[*i], tensor.substr(1));
+}
 
 }  // namespace
 
-std::span<const LinearRow> linear_rows() {
-  using C = ModelConfig;
-  static const LinearRow rows[] = {
-      {"attn_q", &Layer::q, [](const C& c) { return c.n_embd_q(); }, [](const C& c) { return c.n_embd; }},
-      {"attn_k", &Layer::k, [](const C& c) { return c.n_embd_kv(); }, [](const C& c) { return c.n_embd; }},
-      {"attn_v", &Layer::v, [](const C& c) { return c.n_embd_kv(); }, [](const C& c) { return c.n_embd; }},
-      {"attn_output", &Layer::o, [](const C& c) { return c.n_embd; },
-       [](const C& c) { return c.n_embd_q(); }},
-      {"ffn_gate", &Layer::gate, [](const C& c) { return c.n_ff; }, [](const C& c) { return c.n_embd; }},
-      {"ffn_up", &Layer::up, [](const C& c) { return c.n_ff; }, [](const C& c) { return c.n_embd; }},
-      {"ffn_down", &Layer::down, [](const C& c) { return c.n_embd; }, [](const C& c) { return c.n_ff; }},
-  };
-  return rows;
+std::vector<const Linear*> Model::find_linears(std::string_view tensor) const {
+  std::vector<const Linear*> found;
+  if (tensor == kOutputTensor && !tied) found.push_back(&output);
+  visit_block_of(*this, tensor, [&](const Layer& layer, std::string_view name) {
+    for_each_linear(layer, [&](const Linear& linear, LinearRole) {
+      if (linear.tensor == name) found.push_back(&linear);
+    });
+  });
+  return found;
 }
 
-const Linear* Model::find_linear(std::string_view tensor) const {
-  if (tensor == "output.weight") return tied ? nullptr : &output;
-  for (size_t i = 0; i < layers.size(); ++i) {
-    const std::string prefix = fmt::format("blk.{}.", i);
-    if (!tensor.starts_with(prefix)) continue;
-    for (const LinearRow& row : linear_rows()) {
-      if (tensor.substr(prefix.size()) == fmt::format("{}.weight", row.name)) return &(layers[i].*row.member);
-    }
+std::vector<Linear*> Model::find_linears(std::string_view tensor) {
+  std::vector<Linear*> found;
+  for (const Linear* linear : std::as_const(*this).find_linears(tensor)) {
+    found.push_back(const_cast<Linear*>(linear));
   }
-  return nullptr;
-}
-
-Linear* Model::find_linear(std::string_view tensor) {
-  return const_cast<Linear*>(std::as_const(*this).find_linear(tensor));
+  return found;
 }
 
 Norm* Model::find_norm(std::string_view tensor) {
   if (tensor == "output_norm.weight") return &output_norm;
-  for (size_t i = 0; i < layers.size(); ++i) {
-    if (tensor == fmt::format("blk.{}.attn_norm.weight", i)) return &layers[i].attn_norm;
-    if (tensor == fmt::format("blk.{}.ffn_norm.weight", i)) return &layers[i].ffn_norm;
+  Norm* found = nullptr;
+  visit_block_of(*this, tensor, [&](Layer& layer, std::string_view name) {
+    for_each_norm(layer, [&](Norm& norm) {
+      if (norm.tensor == name) found = &norm;
+    });
+  });
+  return found;
+}
+
+std::vector<std::string_view> block_tensors(const Model& model) {
+  std::vector<std::string_view> names;
+  for (const Layer& layer : model.layers) {
+    for_each_linear(layer, [&](const Linear& linear, LinearRole) {
+      if (std::ranges::find(names, linear.tensor) == names.end()) names.push_back(linear.tensor);
+    });
   }
-  return nullptr;
+  return names;
+}
+
+std::vector<RopeTable> make_rope_tables(const ModelConfig& config, int64_t n_positions) {
+  std::vector<RopeTable> tables;
+  tables.push_back(make_rope_table(config.rope, n_positions));
+  if (config.rope_swa) tables.push_back(make_rope_table(*config.rope_swa, n_positions));
+  return tables;
+}
+
+int64_t rope_table_bytes(const ModelConfig& config, int64_t n_positions) {
+  const auto bytes = [&](const RopeParameters& rope) {
+    return 2 * Arena::size_of<float>(n_positions * rope.n_rot / 2);
+  };
+  return bytes(config.rope) + (config.rope_swa ? bytes(*config.rope_swa) : 0);
 }
 
 Model load_model(const std::string& path, const ConfigOverrides& overrides) {
@@ -100,24 +133,23 @@ Model load_model(const std::string& path, const ConfigOverrides& overrides) {
   model.gguf = Gguf::open(path);
   model.config = read_config(model.gguf, overrides);
   const ModelConfig& config = model.config;
-  Loader loader{model, {}};
-  model.embedding.table = loader.matrix("token_embd.weight", config.n_vocab, config.n_embd);
-  model.layers.resize(size_t(config.n_layer));
+  FileTensors source(model.gguf);
+  model.embedding.table = source.matrix("token_embd.weight", config.n_vocab, config.n_embd);
   for (int64_t i = 0; i < config.n_layer; ++i) {
-    Layer& layer = model.layers[size_t(i)];
-    const std::string prefix = fmt::format("blk.{}.", i);
-    layer.attn_norm.gain = loader.vector(prefix + "attn_norm.weight", config.n_embd);
-    layer.ffn_norm.gain = loader.vector(prefix + "ffn_norm.weight", config.n_embd);
-    for (const LinearRow& row : linear_rows()) {
-      layer.*row.member = loader.linear(prefix + std::string(row.name), row.n_out(config), row.n_in(config));
-    }
+    model.layers.push_back(
+        build_layer(config.architecture->layer(config, i), i, config, source, model.biases));
   }
-  model.output_norm.gain = loader.vector("output_norm.weight", config.n_embd);
-  model.tied = model.gguf.find_tensor("output.weight") == nullptr;
-  model.output = model.tied ? Linear{model.embedding.table, nullptr, {}}
-                            : loader.linear("output", config.n_vocab, config.n_embd);
+  model.output_norm = build_norm({"output_norm", config.architecture->norm, config.n_embd}, "", config.norm_eps,
+                                 source);
+  model.tied = model.gguf.find_tensor(kOutputTensor) == nullptr;
+  if (model.tied) {
+    model.output.w = model.embedding.table;
+  } else {
+    model.output =
+        build_linear({"output", config.n_vocab, config.n_embd}, "", config.n_vocab, source, model.biases);
+  }
   for (const GgufTensor& tensor : model.gguf.tensors()) {
-    if (!loader.used.contains(tensor.name) && !is_redundant(tensor.name)) {
+    if (!source.was_asked_for(tensor.name) && !is_redundant(tensor.name)) {
       fail("{}: tensor {}: not known for architecture {}", path, tensor.name, config.architecture->name);
     }
   }

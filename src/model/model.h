@@ -9,29 +9,15 @@
 #include <string_view>
 #include <vector>
 
+#include "arch/config.h"
 #include "gguf/gguf.h"
-#include "model/config.h"
+#include "model/block.h"
 #include "nn/embedding.h"
+#include "nn/head.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
 
 namespace lora {
-
-struct Layer {
-  Norm attn_norm, ffn_norm;
-  Linear q, k, v, o;      // attention
-  Linear gate, up, down;  // MLP
-};
-
-// The linear layers of a block: their names in GGUF, where they are kept, and their shape. One list for
-// loading, adapters and gradients.
-struct LinearRow {
-  std::string_view name;  // "blk.N." name ".weight"
-  Linear Layer::*member;
-  int64_t (*n_out)(const ModelConfig&);
-  int64_t (*n_in)(const ModelConfig&);
-};
-std::span<const LinearRow> linear_rows();
 
 // What was loaded stays as it is. What is attached (adapters, trained norms) lies beside it, and is its
 // owner's.
@@ -45,13 +31,22 @@ struct Model {
   bool tied = false;
   std::vector<Buffer<float>> biases;
 
-  // The linear layer that a tensor belongs to ("blk.3.attn_q.weight", "output.weight"); nullptr for
-  // others, and for output.weight where it is tied.
-  Linear* find_linear(std::string_view tensor);
-  const Linear* find_linear(std::string_view tensor) const;
+  Head head() const { return {output}; }
+  // The linear layers that are rows of a tensor ("blk.3.attn_q.weight", "output.weight"), in the order of its
+  // rows: several where it is fused, none for other tensors, and for output.weight where it is tied.
+  std::vector<Linear*> find_linears(std::string_view tensor);
+  std::vector<const Linear*> find_linears(std::string_view tensor) const;
   // "blk.3.attn_norm.weight", "blk.3.ffn_norm.weight", "output_norm.weight"; nullptr for others.
   Norm* find_norm(std::string_view tensor);
 };
+
+// Names of the tensors that blocks' linear layers are rows of ("attn_q"), each once, in the order in which they
+// compute.
+std::vector<std::string_view> block_tensors(const Model& model);
+
+// Rotary tables, as layers refer to them by number.
+std::vector<RopeTable> make_rope_tables(const ModelConfig& config, int64_t n_positions);
+int64_t rope_table_bytes(const ModelConfig& config, int64_t n_positions);
 
 // Maps the file and checks every tensor's presence, type and shape. Error naming the file and tensor; a
 // tensor that the architecture does not know is an error too, since leaving it out would change the model.

@@ -1,9 +1,9 @@
 // The whole model over a batch of tokens: the loss, and the gradients of the adapters.
 //
-// Memory is planned before and allocated once: each layer's input is kept (the first one's is looked up
-// again); of the first `n_kept` layers the activations are kept too, the others share one set and are
-// computed again in the backward pass (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016).
-// Every plan gives the same bits.
+// Memory is planned before, by running the step dry, and allocated once: each layer's input is kept (the first
+// one's is looked up again); of the first `n_kept` layers the activations are kept too, the others share one set
+// and are computed again in the backward pass (Chen et al., "Training Deep Nets with Sublinear Memory Cost",
+// 2016). Every plan gives the same bits.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "kernels/attention/attention.h"
-#include "model/block.h"
+#include "model/network.h"
 #include "model/model.h"
 
 namespace lora {
@@ -80,16 +80,18 @@ class Step {
   // Logits of every token. (n_tokens, n_vocab)
   void logits(float* logits, const StepTokens& tokens);
 
+  // Bytes of the plan's arena_bytes() that were in use at once, so far.
+  int64_t peak_bytes() const { return arena_.peak(); }
+
  private:
-  const float* forward(const StepTokens& tokens, float* x);
-  void head_backward(float* x, double* losses, std::span<const int32_t> targets, float scale);
+  const float* forward(const StepTokens& tokens);
+  Network network();
   void check(const StepTokens& tokens) const;
   void expect_wanted() const;
 
   const Model& model_;
   StepPlan plan_;
-  std::span<const Layer> layers_;
-  RopeTable rope_;
+  std::vector<RopeTable> ropes_;
   Arena arena_;
   GemmScratch scratch_;
   NnContext nn_;

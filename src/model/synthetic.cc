@@ -1,13 +1,17 @@
 #include "model/synthetic.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
+#include <optional>
 
 #include "base/ascii.h"
 #include "base/error.h"
 #include "base/machine.h"
+#include "base/numbers.h"
 #include "base/random.h"
+#include "model/build.h"
 #include "model/synthetic_blocks.h"
 #include "quant/choice.h"
 
@@ -30,11 +34,14 @@ struct Mix {
   Type all;
   bool is_q4_k_m;
 
-  Type of_layer(std::string_view tensor, int64_t layer, int64_t n_layer) const {
-    const bool may_have_more = tensor == "attn_v" || tensor == "ffn_down";
-    return is_q4_k_m && may_have_more && has_more_bits(layer, n_layer) ? Type::Q6_K : all;
+  // `tensor`: its whole name.
+  Type of(std::string_view tensor, int64_t n_layer) const {
+    if (!is_q4_k_m) return all;
+    if (tensor == "output.weight") return Type::Q6_K;
+    if (!tensor.ends_with(".attn_v.weight") && !tensor.ends_with(".ffn_down.weight")) return all;
+    tensor.remove_prefix(std::string_view("blk.").size());
+    return has_more_bits(take_number<int64_t>(tensor).value_or(0), n_layer) ? Type::Q6_K : all;
   }
-  Type of_output() const { return is_q4_k_m ? Type::Q6_K : all; }
 };
 
 Mix find_mix(std::string_view name) {
@@ -51,7 +58,7 @@ Mix find_mix(std::string_view name) {
 
 ModelConfig config_of(const SyntheticShape& shape) {
   ModelConfig config;
-  config.architecture = &kLlama;
+  config.architecture = find_architecture("llama");
   config.n_layer = shape.n_layer;
   config.n_embd = shape.n_embd;
   config.n_ff = shape.n_ff;
@@ -60,19 +67,43 @@ ModelConfig config_of(const SyntheticShape& shape) {
   config.n_head_kv = shape.n_head_kv;
   config.head_dim = shape.n_embd / shape.n_head;
   config.n_ctx_train = shape.n_ctx_train;
+  config.attention_scale = float(1 / std::sqrt(double(config.head_dim)));
   config.rope = {.n_rot = config.head_dim, .freq_base = shape.rope_freq_base};
   return config;
-}
-
-Buffer<float> ones(int64_t n) {
-  Buffer<float> result(n);
-  std::fill(result.data(), result.data() + n, 1.0f);
-  return result;
 }
 
 int64_t bytes_of(const MatrixView& w) {
   return (w.n_rows * w.row_bytes() + 63) / 64 * 64;
 }
+
+// Tensors without data: every matrix there is, of the type that it is to have; every vector is ones.
+class Shapes : public TensorSource {
+ public:
+  Shapes(const Mix& mix, int64_t n_layer, std::vector<std::string>& replaced)
+      : mix_(mix), n_layer_(n_layer), replaced_(replaced) {}
+
+  MatrixView matrix(const std::string& name, int64_t n_out, int64_t n_in) override {
+    const Type wanted = mix_.of(name, n_layer_), type = type_for_rows(wanted, n_in);
+    const std::string line =
+        fmt::format("{} in place of {} (rows of {})", traits(type).name, traits(wanted).name, n_in);
+    if (type != wanted && std::ranges::find(replaced_, line) == replaced_.end()) replaced_.push_back(line);
+    return {type, nullptr, n_out, n_in};
+  }
+
+  std::optional<Buffer<float>> vector(const std::string& name, int64_t n) override {
+    if (name.ends_with(".bias")) return std::nullopt;
+    Buffer<float> ones(n);
+    std::ranges::fill(ones.span(), 1.0f);
+    return ones;
+  }
+
+  [[noreturn]] void missing(const std::string& name) override { fail("synthetic model: {}: missing", name); }
+
+ private:
+  const Mix& mix_;
+  int64_t n_layer_;
+  std::vector<std::string>& replaced_;
+};
 
 // Each row is copied from a random place among a million bytes of blocks: as fast as memory is written.
 class Filler {
@@ -123,29 +154,21 @@ SyntheticModel make_synthetic(const SyntheticShape& shape, std::string_view type
   model.config = config_of(shape);
   const ModelConfig& config = model.config;
 
-  std::vector<MatrixView*> views;
-  const auto add = [&](MatrixView& view, Type wanted, int64_t n_out, int64_t n_in) {
-    view = {type_for_rows(wanted, n_in), nullptr, n_out, n_in};
-    views.push_back(&view);
-    if (view.type == wanted) return;
-    const std::string line =
-        fmt::format("{} in place of {} (rows of {})", traits(view.type).name, traits(wanted).name, n_in);
-    if (std::ranges::find(result.replaced, line) == result.replaced.end()) result.replaced.push_back(line);
-  };
-  add(model.embedding.table, mix.all, config.n_vocab, config.n_embd);
-  model.layers.resize(size_t(config.n_layer));
+  Shapes shapes(mix, config.n_layer, result.replaced);
+  model.embedding.table = shapes.matrix("token_embd.weight", config.n_vocab, config.n_embd);
   for (int64_t i = 0; i < config.n_layer; ++i) {
-    Layer& layer = model.layers[size_t(i)];
-    layer.attn_norm.gain = ones(config.n_embd);
-    layer.ffn_norm.gain = ones(config.n_embd);
-    for (const LinearRow& row : linear_rows()) {
-      add((layer.*row.member).w, mix.of_layer(row.name, i, config.n_layer), row.n_out(config),
-          row.n_in(config));
-    }
+    model.layers.push_back(
+        build_layer(config.architecture->layer(config, i), i, config, shapes, model.biases));
   }
-  model.output_norm.gain = ones(config.n_embd);
-  add(model.output.w, mix.of_output(), config.n_vocab, config.n_embd);
+  model.output_norm =
+      build_norm({"output_norm", config.architecture->norm, config.n_embd}, "", config.norm_eps, shapes);
+  model.output = build_linear({"output", config.n_vocab, config.n_embd}, "", config.n_vocab, shapes, model.biases);
 
+  std::vector<MatrixView*> views = {&model.embedding.table};
+  for (Layer& layer : model.layers) {
+    for_each_linear(layer, [&](Linear& linear, LinearRole) { views.push_back(&linear.w); });
+  }
+  views.push_back(&model.output.w);
   int64_t bytes = 0;
   for (const MatrixView* view : views) bytes += bytes_of(*view);
   expect_memory(fmt::format("the weights of {}", shape.name), uint64_t(bytes), "fewer --layers need less");

@@ -87,14 +87,4 @@ void embedding_backward(const Embedding& embedding, const float* dx, std::span<c
   }
 }
 
-int64_t embedding_workspace_bytes(const Embedding& embedding, int64_t n_tokens) {
-  int64_t most = 0;
-  for (const LoraView& lora : embedding.loras) {
-    const int64_t width = filled_up(lora.rank);
-    most = std::max(most, Arena::size_of<float>(embedding.table.n_cols * width) +
-                              2 * Arena::size_of<float>(n_tokens * width));
-  }
-  return most;
-}
-
 }  // namespace lora

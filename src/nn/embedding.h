@@ -24,7 +24,4 @@ void embedding_forward(float* x, const Embedding& embedding, std::span<const int
 void embedding_backward(const Embedding& embedding, const float* dx, std::span<const int32_t> ids,
                         NnContext& nn);
 
-// Arena bytes that the backward pass takes at most.
-int64_t embedding_workspace_bytes(const Embedding& embedding, int64_t n_tokens);
-
 }  // namespace lora

@@ -10,17 +10,17 @@ namespace {
 
 // Runs body on blocks of tokens that have a target, gathered: rows of x, their targets and numbers.
 template <class Body>
-void for_blocks(const Linear& head, const float* x, std::span<const int32_t> targets, NnContext& nn,
+void for_blocks(const Head& head, const float* x, std::span<const int32_t> targets, NnContext& nn,
                 const Body& body) {
   const ProfileScope part(nn.profile, Part::head);
   const ArenaScope scope(nn.arena);
-  const int64_t n_in = head.n_in();
+  const int64_t n_in = head.layer.n_in();
   float* rows = nn.arena.take<float>(kHeadTokens * n_in);
   int32_t block_targets[kHeadTokens];
   int64_t numbers[kHeadTokens];
   for (int64_t t = 0, n = 0; t < int64_t(targets.size()); ++t) {
     if (targets[size_t(t)] >= 0) {
-      std::memcpy(rows + n * n_in, x + t * n_in, size_t(n_in) * sizeof(float));
+      if (!nn.pool.is_dry()) std::memcpy(rows + n * n_in, x + t * n_in, size_t(n_in) * sizeof(float));
       block_targets[n] = targets[size_t(t)];
       numbers[n++] = t;
     }
@@ -33,51 +33,47 @@ void for_blocks(const Linear& head, const float* x, std::span<const int32_t> tar
 
 }  // namespace
 
-void head_loss_forward(double* losses, const Linear& head, const float* x, std::span<const int32_t> targets,
+void head_logits(float* logits, const Head& head, const float* x, int64_t n_tokens, NnContext& nn) {
+  const LinearOutput out = {&head.layer, logits};
+  linear_forward({&out, 1}, x, n_tokens, nn);
+}
+
+void head_loss_forward(double* losses, const Head& head, const float* x, std::span<const int32_t> targets,
                        NnContext& nn) {
   std::fill(losses, losses + targets.size(), 0.0);
   for_blocks(head, x, targets, nn, [&](float* rows, const int32_t* block, const int64_t* numbers, int64_t n) {
     const ArenaScope scope(nn.arena);
-    float* logits = nn.arena.take<float>(n * head.n_out());
+    float* logits = nn.arena.take<float>(n * head.layer.n_out());
     double block_losses[kHeadTokens];
-    const LinearOutput out = {&head, logits};
-    linear_forward({&out, 1}, rows, n, nn);
-    cross_entropy_forward(block_losses, logits, block, n, head.n_out(), nn.pool);
-    for (int64_t i = 0; i < n; ++i) losses[numbers[i]] = block_losses[i];
+    head_logits(logits, head, rows, n, nn);
+    cross_entropy_forward(block_losses, logits, block, n, head.layer.n_out(), nn.pool);
+    for (int64_t i = 0; i < n && !nn.pool.is_dry(); ++i) losses[numbers[i]] = block_losses[i];
   });
 }
 
-void head_loss_backward(float* dx, double* losses, const Linear& head, const float* x,
+void head_loss_backward(float* dx, double* losses, const Head& head, const float* x,
                         std::span<const int32_t> targets, float scale, NnContext& nn) {
-  const int64_t n_in = head.n_in();
+  const int64_t n_in = head.layer.n_in();
   std::fill(losses, losses + targets.size(), 0.0);
   for (size_t t = 0; t < targets.size(); ++t) {
     if (targets[t] < 0) std::fill(dx + int64_t(t) * n_in, dx + int64_t(t + 1) * n_in, 0.0f);
   }
   for_blocks(head, x, targets, nn, [&](float* rows, const int32_t* block, const int64_t* numbers, int64_t n) {
     const ArenaScope scope(nn.arena);
-    float* logits = nn.arena.take<float>(n * head.n_out());
+    float* logits = nn.arena.take<float>(n * head.layer.n_out());
     float* drows = nn.arena.take<float>(n * n_in);
-    float* xa = nn.arena.take<float>(xa_size(head, n));
+    float* xa = nn.arena.take<float>(xa_size(head.layer, n));
     double block_losses[kHeadTokens];
-    const LinearOutput out = {&head, logits, false, xa};
+    const LinearOutput out = {&head.layer, logits, false, xa};
     linear_forward({&out, 1}, rows, n, nn);
-    cross_entropy_backward(logits, block_losses, block, scale, n, head.n_out(), nn.pool);
-    const LinearGradient gradient = {&head, logits, xa};
+    cross_entropy_backward(logits, block_losses, block, scale, n, head.layer.n_out(), nn.pool);
+    const LinearGradient gradient = {&head.layer, logits, xa};
     linear_backward(drows, {&gradient, 1}, rows, n, nn);
-    for (int64_t i = 0; i < n; ++i) {
+    for (int64_t i = 0; i < n && !nn.pool.is_dry(); ++i) {
       losses[numbers[i]] = block_losses[i];
       std::memcpy(dx + numbers[i] * n_in, drows + i * n_in, size_t(n_in) * sizeof(float));
     }
   });
-}
-
-int64_t head_workspace_bytes(const Linear& head, GemmInput input) {
-  const Linear* layers[] = {&head};
-  return 2 * Arena::size_of<float>(kHeadTokens * head.n_in()) +
-         Arena::size_of<float>(kHeadTokens * head.n_out()) +
-         Arena::size_of<float>(xa_size(head, kHeadTokens)) +
-         linear_workspace_bytes(layers, kHeadTokens, input);
 }
 
 }  // namespace lora

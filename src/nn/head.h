@@ -13,16 +13,20 @@ namespace lora {
 // Tokens whose logits exist at a time.
 inline constexpr int64_t kHeadTokens = 128;
 
+struct Head {
+  const Linear& layer;
+};
+
+// logits (n_tokens, n_vocab) of x (n_tokens, n_embd), all at once: for at most kHeadTokens.
+void head_logits(float* logits, const Head& head, const float* x, int64_t n_tokens, NnContext& nn);
+
 // losses[t] = -ln softmax(head(x_t))[target_t], 0 where target_t < 0.  x: (n_tokens, n_embd).
-void head_loss_forward(double* losses, const Linear& head, const float* x, std::span<const int32_t> targets,
+void head_loss_forward(double* losses, const Head& head, const float* x, std::span<const int32_t> targets,
                        NnContext& nn);
 
 // The same, and dx (n_tokens, n_embd) = d(scale * sum of losses) / dx; adapters' gradients are added to.
 // dx may be x.
-void head_loss_backward(float* dx, double* losses, const Linear& head, const float* x,
+void head_loss_backward(float* dx, double* losses, const Head& head, const float* x,
                         std::span<const int32_t> targets, float scale, NnContext& nn);
-
-// Arena bytes that either takes at most.
-int64_t head_workspace_bytes(const Linear& head, GemmInput input);
 
 }  // namespace lora

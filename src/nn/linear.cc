@@ -95,7 +95,7 @@ void forward_few(std::span<const LinearOutput> outputs, const float* x, int64_t 
     const ArenaScope scope(nn.arena);
     const int64_t n = n_tokens * low.lora->rank;
     float* scaled = nn.arena.take<float>(n);
-    for (int64_t i = 0; i < n; ++i) scaled[i] = low.xa[i] * low.lora->scale;
+    for (int64_t i = 0; i < n && !nn.pool.is_dry(); ++i) scaled[i] = low.xa[i] * low.lora->scale;
     const DotProduct up = {low.out->y, f32_matrix(low.lora->b, low.out->layer->n_out(), low.lora->rank),
                            true};
     dot_rows({&up, 1}, scaled, n_tokens, DotInput::f32, nullptr, nn.pool);
@@ -210,29 +210,6 @@ void linear_backward(float* dx, std::span<const LinearGradient> layers, const fl
     gemm_input_gradient(part_of_dx, {&down, 1}, false, nn.input, nn.scratch, nn.pool);
     dropout_apply(dx, part_of_dx, n_tokens, down.w.n_cols, mask, true, nn.pool);
   }
-}
-
-int64_t linear_workspace_bytes(std::span<const Linear* const> layers, int64_t n_tokens, GemmInput input) {
-  const auto packed = [&](int64_t n_cols) {
-    return Arena::size_of<std::byte>(packed_bytes(input, n_tokens, n_cols));
-  };
-  const int64_t n_few = std::min(n_tokens, kDotTokens);
-  int64_t forward = 0, backward = 0, dropped = 0;
-  const int64_t n_in = layers[0]->n_in();
-  int64_t few = Arena::size_of<std::byte>(dot_scratch_bytes(n_few, n_in));
-  const int64_t rounded = Arena::size_of<std::byte>(int8_tokens_bytes(n_tokens, n_in));
-  for (const Linear* layer : layers) {
-    few += 2 * Arena::size_of<float>(xa_size(*layer, n_few));
-    int64_t low = 0, kept = 0;
-    for (const LoraView& lora : layer->loras) {
-      if (lora.dropout > 0) dropped = Arena::size_of<float>(n_tokens * layer->n_in()) + packed(layer->n_in());
-      low += Arena::size_of<float>(n_tokens * lora.rank);
-      kept += packed(lora.rank) + Arena::size_of<float>(n_tokens * lora.rank);
-    }
-    forward = std::max(forward, low + kept);
-    backward += packed(layer->n_out()) + kept;
-  }
-  return std::max({packed(n_in) + forward, backward, few, rounded}) + dropped;
 }
 
 }  // namespace lora

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "nn/context.h"
@@ -33,6 +34,8 @@ struct LoraView {
 
 struct Linear {
   MatrixView w;                 // (n_out, n_in)
+  std::string_view tensor;      // "blk.N." tensor ".weight"; or the whole name
+  int64_t first_row = 0;        // of the tensor, which may hold other layers' rows, too
   const float* bias = nullptr;  // (n_out), or none
   std::vector<LoraView> loras;
 
@@ -62,9 +65,6 @@ struct LinearGradient {
 // to. dx may be x.
 void linear_backward(float* dx, std::span<const LinearGradient> layers, const float* x, int64_t n_tokens,
                      NnContext& nn);
-
-// Arena bytes that either direction takes at most, for layers that share an input.
-int64_t linear_workspace_bytes(std::span<const Linear* const> layers, int64_t n_tokens, GemmInput input);
 
 // Values of xa for one layer.
 int64_t xa_size(const Linear& layer, int64_t n_tokens);

@@ -67,6 +67,7 @@ struct MatrixView {
 
   int64_t row_bytes() const { return n_cols / traits(type).block_size * traits(type).block_bytes; }
   const std::byte* row(int64_t r) const { return data + r * row_bytes(); }
+  MatrixView rows(int64_t first, int64_t n) const { return {type, data ? row(first) : nullptr, n, n_cols}; }
 };
 
 // Decodes values [begin, end) of one row; begin and end are multiples of the block size.

@@ -212,11 +212,11 @@ void describe_model(Lines& lines, const Setup& s) {
   for (const auto& [flag, used, models] :
        {std::tuple{"--rope-freq-base", s.model.config.rope.freq_base, own.rope.freq_base},
         std::tuple{"--rope-freq-scale", s.model.config.rope.freq_scale, own.rope.freq_scale},
-        std::tuple{"--norm-rms-eps", double(s.model.config.rms_norm_eps), double(own.rms_norm_eps)}}) {
+        std::tuple{"--norm-rms-eps", double(s.model.config.norm_eps), double(own.norm_eps)}}) {
     if (used != models)
       lines.push_back(fmt::format("{}: {:.6g} is used, the model's own is {:.6g}", flag, used, models));
   }
-  if (s.model.config.rms_norm_eps != own.rms_norm_eps) {
+  if (s.model.config.norm_eps != own.norm_eps) {
     lines.push_back(
         "warning: --norm-rms-eps: the adapter file does not carry it, so other programs and lora generate "
         "take the model's own; lora export-lora --checkpoint merges it");

@@ -260,7 +260,7 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
       {"--val-split", fmt::format("{}", options.val_split)},
       {"--rope-freq-base", fmt::format("{}", model.config.rope.freq_base)},
       {"--rope-freq-scale", fmt::format("{}", model.config.rope.freq_scale)},
-      {"--norm-rms-eps", fmt::format("{}", model.config.rms_norm_eps)},
+      {"--norm-rms-eps", fmt::format("{}", model.config.norm_eps)},
   };
   // Where they are given alone, so that checkpoints from before them still go on.
   if (!options.columns.empty()) settings.emplace_back("--columns", columns_text(options.columns));

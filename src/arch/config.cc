@@ -1,6 +1,5 @@
-#include "model/config.h"
+#include "arch/config.h"
 
-#include <cmath>
 #include <cstring>
 
 #include "base/error.h"
@@ -9,39 +8,7 @@
 namespace lora {
 namespace {
 
-// Typed access to the keys of one architecture: key("block_count") is "llama.block_count".
-struct Keys {
-  const Gguf& gguf;
-  std::string prefix;
-
-  std::string key(std::string_view name) const { return fmt::format("{}.{}", prefix, name); }
-
-  std::optional<int64_t> size(std::string_view name) const {
-    const auto value = gguf.get_int(key(name));
-    if (value && (*value < 1 || *value > (int64_t{1} << 31))) {
-      fail("{}: {}: {} makes no sense", gguf.path(), key(name), *value);
-    }
-    return value;
-  }
-  int64_t required_size(std::string_view name) const {
-    const auto value = size(name);
-    if (!value) fail("{}: {}: missing", gguf.path(), key(name));
-    return *value;
-  }
-  std::optional<double> number(std::string_view name) const {
-    const auto value = gguf.get_float(key(name));
-    if (value && !std::isfinite(*value)) fail("{}: {}: {} makes no sense", gguf.path(), key(name), *value);
-    return value;
-  }
-  double number_or(std::string_view name, double standard) const { return number(name).value_or(standard); }
-  double positive_or(std::string_view name, double standard) const {
-    const double value = number_or(name, standard);
-    if (!(value > 0)) fail("{}: {}: {} makes no sense", gguf.path(), key(name), value);
-    return value;
-  }
-};
-
-const Architecture* find_architecture(const Gguf& gguf) {
+const Architecture* architecture_of(const Gguf& gguf) {
   const std::string type = gguf.get_string("general.type").value_or("model");
   if (type != "model") {
     fail("{}: general.type is '{}', expected 'model'{}", gguf.path(), printable(type),
@@ -98,11 +65,6 @@ RopeParameters read_rope(const Keys& keys, const ModelConfig& config, const Conf
 
 }  // namespace
 
-std::span<const Architecture* const> architectures() {
-  static const Architecture* const rows[] = {&kLlama};
-  return rows;
-}
-
 double read_rope_freq_scale(const Gguf& gguf, const std::string& prefix) {
   const Keys keys{gguf, prefix};
   const double factor = keys.number_or("rope.scaling.factor", keys.number_or("rope.scale_linear", 0));
@@ -112,7 +74,7 @@ double read_rope_freq_scale(const Gguf& gguf, const std::string& prefix) {
 
 ModelConfig read_config(const Gguf& gguf, const ConfigOverrides& overrides) {
   ModelConfig config;
-  config.architecture = find_architecture(gguf);
+  config.architecture = architecture_of(gguf);
   const Keys keys{gguf, std::string(config.architecture->name)};
   config.n_vocab = gguf.tensor("token_embd.weight").ne[1];
   config.n_layer = keys.required_size("block_count");
@@ -143,9 +105,11 @@ ModelConfig read_config(const Gguf& gguf, const ConfigOverrides& overrides) {
   if (keys.gguf.get_int(keys.key("expert_count")).value_or(0) > 0) {
     fail("{}: {}: mixture-of-experts models are not supported", gguf.path(), keys.key("expert_count"));
   }
-  config.rms_norm_eps = float(keys.positive_or("attention.layer_norm_rms_epsilon", 1e-5));
-  if (overrides.rms_norm_eps) config.rms_norm_eps = float(*overrides.rms_norm_eps);
+  config.norm_eps = float(keys.positive_or("attention.layer_norm_rms_epsilon", 1e-5));
+  if (overrides.norm_eps) config.norm_eps = float(*overrides.norm_eps);
+  config.attention_scale = float(1 / std::sqrt(double(config.head_dim)));
   config.rope = read_rope(keys, config, overrides);
+  if (config.architecture->read) config.architecture->read(keys, config);
   return config;
 }
 

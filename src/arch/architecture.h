@@ -1,0 +1,28 @@
+// What differs between model families: one file and one row in architectures() each. A file's
+// general.architecture chooses the row.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "arch/keys.h"
+#include "arch/spec.h"
+#include "kernels/rope/rope.h"
+
+namespace lora {
+
+struct ModelConfig;
+
+struct Architecture {
+  std::string_view name;  // general.architecture, and the prefix of its keys: "llama.block_count"
+  RopeStyle rope_style = RopeStyle::halves;
+  NormKind norm = NormKind::rms;  // of all norms but where a layer says otherwise; chooses the key of epsilon
+  // The family's own keys and constants, after those that all have in common; nullptr: it has none.
+  void (*read)(const Keys& keys, ModelConfig& config) = nullptr;
+  LayerSpec (*layer)(const ModelConfig& config, int64_t i);
+};
+
+std::span<const Architecture* const> architectures();
+const Architecture* find_architecture(std::string_view name);  // nullptr if unknown
+
+}  // namespace lora

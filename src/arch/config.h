@@ -1,0 +1,60 @@
+// A model's shape and constants, read from its GGUF metadata (keys: ggml docs/gguf.md).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "arch/architecture.h"
+#include "gguf/gguf.h"
+#include "kernels/rope/rope.h"
+
+namespace lora {
+
+struct ModelConfig {
+  const Architecture* architecture = nullptr;
+  int64_t n_layer = 0, n_embd = 0, n_ff = 0, n_vocab = 0;
+  int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
+  int64_t n_ctx_train = 0;  // the context it was trained with
+  float norm_eps = 1e-5f;
+  RopeParameters rope;
+  std::optional<RopeParameters> rope_swa;  // of layers with a window, where theirs differs
+
+  float attention_scale = 0;    // of scores
+  float attention_softcap = 0;  // scores become c tanh(score / c); 0: they do not
+  int64_t window = 0;           // keys that a token sees in layers with a window, its own included; 0: no layer has one
+  int64_t window_period = 1;    // every n-th layer has no window; 1: no layer has one, 0: all have
+  bool dense_first = false;     // of each period, the first and not the last layer has no window
+
+  float embedding_scale = 1, residual_scale = 1;
+  float logit_scale = 1;    // logits are multiplied by it,
+  float logit_softcap = 0;  // then capped like scores
+
+  // Queries at position p are multiplied by 1 + scale ln(floor(p / length) + 1).
+  float temperature_scale = 0;
+  int64_t temperature_length = 0;
+
+  int64_t n_embd_q() const { return n_head * head_dim; }
+  int64_t n_embd_kv() const { return n_head_kv * head_dim; }
+  bool has_window(int64_t layer) const {
+    if (window == 0) return false;
+    if (window_period == 0) return true;
+    return layer % window_period != (dense_first ? 0 : window_period - 1);
+  }
+};
+
+// Values that replace the model's own.
+struct ConfigOverrides {
+  std::optional<double> rope_freq_base, rope_freq_scale, norm_eps;
+};
+
+// The factor on rotary frequencies that a file's metadata gives: 1 / scaling factor, or 1. `prefix`: the
+// architecture's name. Error naming the file and key if it makes no sense.
+double read_rope_freq_scale(const Gguf& gguf, const std::string& prefix);
+
+// Error naming the file and key for an unknown architecture (the known ones are listed), a missing
+// key, or a value that makes no sense.
+ModelConfig read_config(const Gguf& gguf, const ConfigOverrides& overrides = {});
+
+}  // namespace lora

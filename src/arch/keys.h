@@ -1,0 +1,50 @@
+// Typed access to the metadata of one architecture: key("block_count") is "llama.block_count".
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "gguf/gguf.h"
+
+namespace lora {
+
+struct Keys {
+  const Gguf& gguf;
+  std::string prefix;
+
+  std::string key(std::string_view name) const { return fmt::format("{}.{}", prefix, name); }
+
+  // Error for less than 1 and for what no model has.
+  std::optional<int64_t> size(std::string_view name) const {
+    const auto value = gguf.get_int(key(name));
+    if (value && (*value < 1 || *value > (int64_t{1} << 31))) makes_no_sense(name, *value);
+    return value;
+  }
+  int64_t required_size(std::string_view name) const {
+    const auto value = size(name);
+    if (!value) fail("{}: {}: missing", gguf.path(), key(name));
+    return *value;
+  }
+  std::optional<double> number(std::string_view name) const {
+    const auto value = gguf.get_float(key(name));
+    if (value && !std::isfinite(*value)) makes_no_sense(name, *value);
+    return value;
+  }
+  double number_or(std::string_view name, double standard) const { return number(name).value_or(standard); }
+  double positive_or(std::string_view name, double standard) const {
+    const double value = number_or(name, standard);
+    if (!(value > 0)) makes_no_sense(name, value);
+    return value;
+  }
+
+  template <class Value>
+  [[noreturn]] void makes_no_sense(std::string_view name, const Value& value) const {
+    fail("{}: {}: {} makes no sense", gguf.path(), key(name), value);
+  }
+};
+
+}  // namespace lora

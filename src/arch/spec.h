@@ -1,0 +1,87 @@
+// What a model's layers are made of, before any tensor is read: a layer is a list of residual branches, a branch
+// a norm, one body or several that read it, a norm of their sum, and a factor:
+//
+//   x += scale * after(sum of bodies(before(x)))
+//
+// A body is one of a closed set (BodySpec); what each computes stands in nn/, in the file named like it. Tensors
+// are named as in GGUF, without "blk.N." before and ".weight" or ".bias" behind.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "nn/attention.h"
+#include "nn/mlp.h"
+#include "nn/norm.h"
+
+namespace lora {
+
+struct NormSpec {
+  std::string_view tensor;  // with kind rms or layer and no tensor: all gains are 1
+  NormKind kind = NormKind::none;
+  int64_t n = 0;
+  bool has_bias = false;  // the file must have one; others may
+};
+
+// Rows [first_row, first_row + n_out) of a tensor: one that is fused is named by several. GGUF quantizes each
+// row by itself.
+struct LinearSpec {
+  std::string_view tensor;  // empty: there is none
+  int64_t n_out = 0, n_in = 0, first_row = 0;
+  bool has_bias = false;  // the file must have one; others may
+};
+
+struct AttentionSpec {
+  LinearSpec q, k, v, o;
+  NormSpec q_norm, k_norm;  // of each head or of the whole row, by their length
+  AttentionForm form;
+};
+
+struct MlpSpec {
+  LinearSpec gate, up, down;  // without a gate: down(activation(up x))
+  Activation activation = Activation::silu;
+};
+
+using BodySpec = std::variant<AttentionSpec, MlpSpec>;
+
+struct BranchSpec {
+  NormSpec before;
+  std::vector<BodySpec> bodies;
+  NormSpec after = {};
+  float scale = 1;
+};
+
+using LayerSpec = std::vector<BranchSpec>;
+
+// Calls visit(LinearSpec) and visit(NormSpec) for all that a layer has, in the order in which they compute.
+template <class Visit>
+void for_each_part(const LayerSpec& layer, const Visit& visit) {
+  const auto norm = [&](const NormSpec& spec) {
+    if (!spec.tensor.empty()) visit(spec);
+  };
+  const auto linear = [&](const LinearSpec& spec) {
+    if (!spec.tensor.empty()) visit(spec);
+  };
+  struct Body {
+    decltype(norm)& each_norm;
+    decltype(linear)& each_linear;
+    void operator()(const AttentionSpec& a) const {
+      for (const LinearSpec* spec : {&a.q, &a.k, &a.v}) each_linear(*spec);
+      for (const NormSpec* spec : {&a.q_norm, &a.k_norm}) each_norm(*spec);
+      each_linear(a.o);
+    }
+    void operator()(const MlpSpec& m) const {
+      for (const LinearSpec* spec : {&m.gate, &m.up, &m.down}) each_linear(*spec);
+    }
+  };
+  for (const BranchSpec& branch : layer) {
+    norm(branch.before);
+    for (const BodySpec& body : branch.bodies) std::visit(Body{norm, linear}, body);
+    norm(branch.after);
+  }
+}
+
+}  // namespace lora

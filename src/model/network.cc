@@ -1,0 +1,103 @@
+#include "model/network.h"
+
+#include "nn/embedding.h"
+
+namespace lora {
+namespace {
+
+Tokens tokens_of(const Network& network, const NetworkTokens& t) {
+  return {int64_t(t.ids.size()), t.positions.data(), t.segments, network.ropes};
+}
+
+void before_layer(const Network& network) {
+  if (network.before_layer) network.before_layer();
+}
+
+// Loss of the last layer's output x, which its gradient replaces.
+void head_gradients(float* x, double* losses, const Network& network, std::span<const int32_t> targets,
+                    float scale) {
+  NnContext& nn = network.nn;
+  const ArenaScope scope(nn.arena);
+  const int64_t n = int64_t(targets.size());
+  const Norm& output_norm = network.model.output_norm;
+  float* norm = nn.arena.take<float>(n * network.n_embd());
+  norm_forward(norm, x, output_norm, n, nn.pool);
+  head_loss_backward(norm, losses, network.model.head(), norm, targets, scale, nn);
+  norm_backward(x, norm, x, output_norm, n, false, nn.pool);
+}
+
+}  // namespace
+
+void network_forward(float* x, const Network& network, const NetworkTokens& t,
+                     std::span<const KvRows> caches) {
+  NnContext& nn = network.nn;
+  embedding_forward(x, network.model.embedding, t.ids, nn.pool);
+  for (size_t i = 0; i < network.layers.size(); ++i) {
+    before_layer(network);
+    layer_forward(x, x, network.n_embd(), network.layers[i], tokens_of(network, t),
+                  caches.empty() ? nullptr : &caches[i], nn);
+  }
+}
+
+void network_norm(float* out, const float* x, int64_t n, const Network& network) {
+  norm_forward(out, x, network.model.output_norm, n, network.nn.pool);
+}
+
+void network_gradients(double* losses, const Network& network, const NetworkTokens& t,
+                       std::span<const int32_t> targets, int64_t n_kept, float scale) {
+  NnContext& nn = network.nn;
+  const Embedding& embedding = network.model.embedding;
+  const int64_t n_layer = int64_t(network.layers.size()), n_embd = network.n_embd();
+  const int64_t size = int64_t(t.ids.size()) * n_embd;
+  const Tokens tokens = tokens_of(network, t);
+
+  // Of each layer, and the last one's output. The first one's is not kept: it lies where that output will,
+  // and is looked up again in the place of the second one's.
+  std::vector<float*> inputs(size_t(n_layer) + 1);
+  for (int64_t i = 1; i <= n_layer; ++i) inputs[size_t(i)] = nn.arena.take<float>(size);
+  float* dx = inputs[size_t(n_layer)];  // the head's backward pass turns its input into its gradient
+  float* first_again = n_layer > 1 ? inputs[1] : nn.arena.take<float>(size);
+  inputs[0] = dx;
+
+  std::vector<LayerKept> kept(static_cast<size_t>(n_layer));
+  const auto keep = [&](int64_t i, float* y) {
+    kept[size_t(i)] =
+        layer_forward_keeping(y, inputs[size_t(i)], n_embd, network.layers[size_t(i)], tokens, nn);
+  };
+  embedding_forward(inputs[0], embedding, t.ids, nn.pool);
+  for (int64_t i = 0; i < n_layer; ++i) {
+    before_layer(network);
+    float* y = inputs[size_t(i) + 1];
+    if (i < n_kept || i == n_layer - 1) {
+      keep(i, y);
+    } else {
+      layer_forward(y, inputs[size_t(i)], n_embd, network.layers[size_t(i)], tokens, nullptr, nn);
+    }
+  }
+  head_gradients(dx, losses, network, targets, scale);
+  bool embedding_trained = false;
+  for (const LoraView& lora : embedding.loras) embedding_trained |= lora.da != nullptr;
+  for (int64_t i = n_layer - 1; i >= 0; --i) {
+    before_layer(network);
+    if (i == 0) {
+      embedding_forward(first_again, embedding, t.ids, nn.pool);
+      inputs[0] = first_again;
+    }
+    if (i >= n_kept && i < n_layer - 1) keep(i, nullptr);
+    if (i == 0) kept[0].branches.front().x = first_again;
+    layer_backward(dx, n_embd, network.layers[size_t(i)], kept[size_t(i)], tokens,
+                   i > 0 || embedding_trained, nn);
+  }
+  if (embedding_trained) embedding_backward(embedding, dx, t.ids, nn);
+}
+
+int64_t measure(const std::function<void(NnContext& nn)>& pass, GemmInput input, DotInput dot, int n_threads) {
+  Arena arena = Arena::measuring();
+  ThreadPool pool(ThreadPool::DryRun{n_threads});
+  GemmScratch scratch(0);
+  NnContext nn{pool, input, scratch, arena, nullptr, dot};
+  pass(nn);
+  return arena.peak();
+}
+
+}  // namespace lora

@@ -1,0 +1,161 @@
+#include "nn/attention.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace lora {
+namespace {
+
+int64_t longest(std::span<const AttentionSegment> segments) {
+  int64_t n_kv = 0;
+  for (const AttentionSegment& s : segments) n_kv = std::max(n_kv, s.n_kv);
+  return n_kv;
+}
+
+std::span<std::byte> scratch(const AttentionForm& form, const Tokens& tokens, bool backward, NnContext& nn) {
+  const int64_t bytes = attention_scratch_bytes(form.shape, longest(tokens.segments), backward, nn.input,
+                                                nn.pool.size());
+  return {nn.arena.take<std::byte>(bytes), size_t(bytes)};
+}
+
+// One of queries and keys: how it is turned, and back.
+struct Turn {
+  const AttentionForm& form;
+  const Norm& norm;
+  int64_t n_head;
+  bool is_query;
+  const Tokens& tokens;
+  NnContext& nn;
+
+  int64_t row() const { return n_head * form.shape.head_dim; }
+  int64_t size() const { return tokens.n_tokens * row(); }
+  int64_t n_normed() const { return size() / norm.n(); }
+
+  void rope(float* x, bool inverse) const {
+    if (form.rope < 0) return;
+    rope_apply(x, tokens.positions, tokens.n_tokens, n_head, form.shape.head_dim,
+               tokens.ropes[size_t(form.rope)], form.rope_style, inverse, nn.pool);
+  }
+
+  // Its own transpose, too.
+  void temper(float* x) const {
+    if (!is_query || form.temperature_scale == 0) return;
+    nn.pool.for_range(tokens.n_tokens, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t periods = tokens.positions[t] / form.temperature_length;
+        const float factor = float(1 + double(form.temperature_scale) * std::log(double(periods + 1)));
+        for (int64_t i = 0; i < row(); ++i) x[t * row() + i] *= factor;
+      }
+    });
+  }
+
+  // What Wq or Wk gave, in place, as far as it is kept: as its norm reads it, or turned where it has none.
+  void prepare(float* x) const {
+    if (!norm || form.norm_after_rope) rope(x, false);
+    if (!norm) temper(x);
+  }
+
+  // What the scores are made of, from what is kept: that itself where it has no norm. to may be kept.
+  float* turned(float* to, float* kept) const {
+    if (!norm) return kept;
+    norm_forward(to, kept, norm, n_normed(), nn.pool);
+    if (!form.norm_after_rope) rope(to, false);
+    temper(to);
+    return to;
+  }
+  float* turned(float* kept) const { return turned(norm ? nn.arena.take<float>(size()) : kept, kept); }
+
+  // From d, the gradient of turned(), that of what Wq or Wk gave: in d, or where it has a norm in `place`.
+  float* backward(float* d, float* place, const float* kept) const {
+    temper(d);
+    if (!norm || !form.norm_after_rope) rope(d, true);
+    if (!norm) return d;
+    norm_backward(place, d, kept, norm, n_normed(), false, nn.pool);
+    if (form.norm_after_rope) rope(place, true);
+    return place;
+  }
+};
+
+Turn query(const Attention& a, const Tokens& tokens, NnContext& nn) {
+  return {a.form, a.q_norm, a.form.shape.n_head, true, tokens, nn};
+}
+Turn key(const Attention& a, const Tokens& tokens, NnContext& nn) {
+  return {a.form, a.k_norm, a.form.shape.n_head_kv, false, tokens, nn};
+}
+
+}  // namespace
+
+AttentionKept take_kept(Arena& arena, const Attention& a, int64_t n_tokens, Pass pass) {
+  AttentionKept kept{pass};
+  const auto take = [&](int64_t per_token) { return arena.take<float>(n_tokens * per_token); };
+  kept.q = take(a.q.n_out());
+  kept.out = take(a.q.n_out());
+  if (pass == Pass::generation) return kept;
+  kept.k = take(a.k.n_out());
+  kept.v = take(a.v.n_out());
+  kept.lse = take(a.form.shape.n_head);
+  if (pass == Pass::losses) return kept;
+  kept.xa_q = arena.take<float>(xa_size(a.q, n_tokens));
+  kept.xa_k = arena.take<float>(xa_size(a.k, n_tokens));
+  kept.xa_v = arena.take<float>(xa_size(a.v, n_tokens));
+  kept.xa_o = arena.take<float>(xa_size(a.o, n_tokens));
+  return kept;
+}
+
+void body_forward(float* y, bool add, const BodyInput& in, const Attention& a, const AttentionKept& kept,
+                  const Tokens& tokens, const KvRows* cache, NnContext& nn) {
+  const int64_t n = tokens.n_tokens;
+  float* k = cache ? cache->k + cache->n_past * a.k.n_out() : kept.k;
+  float* v = cache ? cache->v + cache->n_past * a.v.n_out() : kept.v;
+  {
+    const ArenaScope scope(nn.arena);
+    const LinearOutput qkv[] = {{&a.q, kept.q, false, kept.xa_q},
+                                {&a.k, k, false, kept.xa_k},
+                                {&a.v, v, false, kept.xa_v}};
+    linear_forward(qkv, in.normed(nn), n, nn);
+  }
+  const Turn q_turn = query(a, tokens, nn), k_turn = key(a, tokens, nn);
+  q_turn.prepare(kept.q);
+  k_turn.prepare(k);
+  {
+    const ArenaScope scope(nn.arena);
+    const bool keeps = kept.pass == Pass::gradients;  // what is not turned, next to what is
+    const float* q = keeps ? q_turn.turned(kept.q) : q_turn.turned(kept.q, kept.q);
+    const float* turned_k = keeps ? k_turn.turned(k) : k_turn.turned(k, k);
+    const ProfileScope part(nn.profile, Part::attention);
+    attention_forward(kept.out, kept.lse, q, cache ? cache->k : turned_k, cache ? cache->v : v,
+                      tokens.segments, a.form.shape, nn.input, scratch(a.form, tokens, false, nn), nn.pool);
+  }
+  const LinearOutput o = {&a.o, y, add, kept.xa_o};
+  linear_forward({&o, 1}, kept.out, n, nn);
+}
+
+void body_backward(float* dx, const float* dy, const BodyInput& in, const Attention& a,
+                   const AttentionKept& kept, const Tokens& tokens, NnContext& nn) {
+  const ArenaScope scope(nn.arena);
+  const int64_t n = tokens.n_tokens;
+  float* dk = nn.arena.take<float>(n * a.k.n_out());
+  float* dv = nn.arena.take<float>(n * a.v.n_out());
+  float* dout = nn.arena.take<float>(n * a.q.n_out());
+  float* dq = kept.out;
+  const LinearGradient o = {&a.o, dy, kept.xa_o};
+  linear_backward(dout, {&o, 1}, kept.out, n, nn);
+  const Turn q_turn = query(a, tokens, nn), k_turn = key(a, tokens, nn);
+  float* q = q_turn.turned(kept.q);
+  float* k = k_turn.turned(kept.k);
+  {
+    const ArenaScope inner(nn.arena);
+    const ProfileScope part(nn.profile, Part::attention);
+    attention_backward(dq, dk, dv, dout, kept.out, kept.lse, q, k, kept.v, tokens.segments, a.form.shape,
+                       nn.input, scratch(a.form, tokens, true, nn), nn.pool);
+  }
+  dq = q_turn.backward(dq, q, kept.q);
+  dk = k_turn.backward(dk, k, kept.k);
+  const float* normed = in.normed(nn);
+  float* dnormed = in.wants_gradient(dx) ? in.gradient_place(normed, nn) : nullptr;
+  const LinearGradient qkv[] = {{&a.q, dq, kept.xa_q}, {&a.k, dk, kept.xa_k}, {&a.v, dv, kept.xa_v}};
+  linear_backward(dnormed, qkv, normed, n, nn);
+  if (dnormed) in.add_gradient(dx, dnormed, nn);
+}
+
+}  // namespace lora

@@ -1,0 +1,64 @@
+// The body of a branch in which tokens look at those before them, forward and backward:
+//
+//   y = Wo attention(turn(Wq n), turn(Wk n), Wv n)
+//
+// turn: a norm of queries and keys where there is one, and the rotary embedding.
+#pragma once
+
+#include <concepts>
+#include <type_traits>
+
+#include "nn/body.h"
+#include "nn/linear.h"
+
+namespace lora {
+
+// What attention computes, besides its weights.
+struct AttentionForm {
+  AttentionShape shape;
+  RopeStyle rope_style = RopeStyle::halves;
+  int rope = 0;                  // which of Tokens::ropes; < 0: positions are not told
+  bool norm_after_rope = false;  // of queries and keys
+  // Queries at position p are multiplied by 1 + scale ln(floor(p / length) + 1).
+  float temperature_scale = 0;
+  int64_t temperature_length = 0;
+};
+
+struct Attention {
+  Linear q, k, v, o;
+  Norm q_norm, k_norm;  // of each head or of the whole row, by their length
+  AttentionForm form;
+};
+
+// What the backward pass needs; out is overwritten by it.
+struct AttentionKept {
+  Pass pass;
+  float* q = nullptr;    // (n_tokens, n_head * head_dim), rotated; where it has a norm, as Wq gave it
+  float* k = nullptr;    // (n_tokens, n_head_kv * head_dim), so too
+  float* v = nullptr;    // (n_tokens, n_head_kv * head_dim)
+  float* out = nullptr;  // (n_tokens, n_head * head_dim), before Wo
+  float* lse = nullptr;  // (n_tokens, n_head)
+  float* xa_q = nullptr;
+  float* xa_k = nullptr;
+  float* xa_v = nullptr;
+  float* xa_o = nullptr;
+};
+
+AttentionKept take_kept(Arena& arena, const Attention& attention, int64_t n_tokens, Pass pass);
+
+// As in nn/mlp.h. With `cache`, keys and values lie there and kept.k and .v are not used.
+void body_forward(float* y, bool add, const BodyInput& in, const Attention& attention,
+                  const AttentionKept& kept, const Tokens& tokens, const KvRows* cache, NnContext& nn);
+void body_backward(float* dx, const float* dy, const BodyInput& in, const Attention& attention,
+                   const AttentionKept& kept, const Tokens& tokens, NnContext& nn);
+
+template <class A, class Visit>
+  requires std::same_as<std::remove_const_t<A>, Attention>
+void for_each_linear(A& attention, const Visit& visit) {
+  visit(attention.q, LinearRole::reads_input);
+  visit(attention.k, LinearRole::reads_input);
+  visit(attention.v, LinearRole::reads_input);
+  visit(attention.o, LinearRole::writes_output);
+}
+
+}  // namespace lora

@@ -1,0 +1,62 @@
+// What the bodies of a residual branch (attention, MLP) have in common: the tokens of a call, and what they read.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/attention/attention.h"
+#include "kernels/rope/rope.h"
+#include "nn/context.h"
+#include "nn/norm.h"
+
+namespace lora {
+
+// Where the tokens of a call stand. Segments index rows of this call's q, and of its k and v.
+struct Tokens {
+  int64_t n_tokens;
+  const int32_t* positions;  // (n_tokens)
+  std::span<const AttentionSegment> segments;
+  std::span<const RopeTable> ropes;
+};
+
+// Keys and values of the past and of this call, for generation: rows [0, n_past) are there already, the
+// call writes rows [n_past, n_past + n_tokens) and attends to all.
+struct KvRows {
+  float* k;  // (n_ctx, n_embd_kv)
+  float* v;  // (n_ctx, n_embd_kv)
+  int64_t n_past;
+};
+
+// What a body's arrays are taken for: generation has keys and values in the cache; losses alone need nothing of the
+// forward pass afterwards; gradients do.
+enum class Pass { generation, losses, gradients };
+
+// What of a body's linear layers reads the branch's input, and what writes to the residual stream.
+enum class LinearRole { reads_input, writes_output };
+
+// What a body reads: the residual stream through a norm. Norms are cheap: forward and backward pass compute them
+// anew where they need them, and the memory is free again at the end of a scope.
+class BodyInput {
+ public:
+  BodyInput(const float* x, const Norm& norm, int64_t n_tokens, int64_t n_embd)
+      : x_(x), norm_(norm), n_tokens_(n_tokens), n_embd_(n_embd) {}
+
+  // (n_tokens, n_embd), in the arena or x itself.
+  const float* normed(NnContext& nn) const;
+
+  // Where the gradient of what normed() returned may go: its own memory, or new one where that is x.
+  float* gradient_place(const float* normed, NnContext& nn) const;
+
+  // Whether the gradient of what is read is needed by anyone: for dx, or for a trained gain.
+  bool wants_gradient(const float* dx) const { return dx || norm_.gradient; }
+
+  // dx += that of x, from that of normed(). dx may be nullptr.
+  void add_gradient(float* dx, const float* dnormed, NnContext& nn) const;
+
+ private:
+  const float* x_;
+  const Norm& norm_;
+  int64_t n_tokens_, n_embd_;
+};
+
+}  // namespace lora

@@ -1,0 +1,30 @@
+#include "nn/elementwise.h"
+
+#include <cstring>
+
+namespace lora {
+namespace {
+
+constexpr int64_t kGrain = 1 << 14;
+
+}  // namespace
+
+void copy(float* to, const float* from, int64_t n, ThreadPool& pool) {
+  pool.for_range(n, kGrain, [&](int64_t begin, int64_t end) {
+    std::memcpy(to + begin, from + begin, size_t(end - begin) * sizeof(float));
+  });
+}
+
+void add(float* to, const float* from, float scale, int64_t n, ThreadPool& pool) {
+  pool.for_range(n, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to[i] += scale * from[i];
+  });
+}
+
+void multiply(float* to, const float* from, float scale, int64_t n, ThreadPool& pool) {
+  pool.for_range(n, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to[i] = scale * from[i];
+  });
+}
+
+}  // namespace lora
