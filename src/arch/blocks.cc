@@ -3,21 +3,33 @@
 namespace lora {
 
 NormSpec norm(const ModelConfig& c, std::string_view tensor, int64_t n) {
-  return {.tensor = tensor, .kind = c.architecture->norm, .n = n > 0 ? n : c.n_embd};
+  return {.tensor = tensor,
+          .kind = c.architecture->norm,
+          .n = n > 0 ? n : c.n_embd,
+          .has_bias = c.norms_have_bias};
 }
 
 AttentionSpec attention(const ModelConfig& c, int64_t i) {
-  const bool has_window = c.has_window(i);
+  const int64_t n_q = c.n_embd_q(), n_kv = c.n_embd_kv();
+  const bool fused = c.fused_qkv, has_window = c.has_window(i);
   AttentionSpec a{
-      .q = {"attn_q", c.n_embd_q(), c.n_embd},
-      .k = {"attn_k", c.n_embd_kv(), c.n_embd},
-      .v = {"attn_v", c.n_embd_kv(), c.n_embd},
-      .o = {"attn_output", c.n_embd, c.n_embd_q()},
+      .q = {.tensor = fused ? "attn_qkv" : "attn_q", .n_out = n_q, .n_in = c.n_embd},
+      .k = {.tensor = fused ? "attn_qkv" : "attn_k",
+            .n_out = n_kv,
+            .n_in = c.n_embd,
+            .first_row = fused ? n_q : 0},
+      .v = {.tensor = fused ? "attn_qkv" : "attn_v",
+            .n_out = n_kv,
+            .n_in = c.n_embd,
+            .first_row = fused ? n_q + n_kv : 0},
+      .o = {.tensor = "attn_output", .n_out = c.n_embd, .n_in = n_q},
       .q_norm = {},
       .k_norm = {},
       .form = {},
   };
   a.form.shape = {c.n_head, c.n_head_kv, c.head_dim, c.attention_scale};
+  a.form.shape.window = has_window ? c.window : 0;
+  a.form.shape.softcap = c.attention_softcap;
   a.form.rope_style = c.architecture->rope_style;
   a.form.rope = has_window && c.rope_swa ? 1 : 0;
   a.form.temperature_scale = c.temperature_scale;
@@ -25,11 +37,34 @@ AttentionSpec attention(const ModelConfig& c, int64_t i) {
   return a;
 }
 
+AttentionSpec head_normed_attention(const ModelConfig& c, int64_t i) {
+  AttentionSpec a = attention(c, i);
+  a.q_norm = norm(c, "attn_q_norm", c.head_dim);
+  a.k_norm = norm(c, "attn_k_norm", c.head_dim);
+  return a;
+}
+
+AttentionSpec with_biases(AttentionSpec a, bool qkv, bool output) {
+  a.q.has_bias = a.k.has_bias = a.v.has_bias = qkv;
+  a.o.has_bias = output;
+  return a;
+}
+
 MlpSpec gated_mlp(const ModelConfig& c, Activation activation) {
+  const bool fused = c.fused_gate_up;
   return {
-      .gate = {"ffn_gate", c.n_ff, c.n_embd},
-      .up = {"ffn_up", c.n_ff, c.n_embd},
-      .down = {"ffn_down", c.n_embd, c.n_ff},
+      .gate = {.tensor = fused ? "ffn_up" : "ffn_gate", .n_out = c.n_ff, .n_in = c.n_embd},
+      .up = {.tensor = "ffn_up", .n_out = c.n_ff, .n_in = c.n_embd, .first_row = fused ? c.n_ff : 0},
+      .down = {.tensor = "ffn_down", .n_out = c.n_embd, .n_in = c.n_ff},
+      .activation = activation,
+  };
+}
+
+MlpSpec plain_mlp(const ModelConfig& c, Activation activation, bool has_bias) {
+  return {
+      .gate = {},
+      .up = {.tensor = "ffn_up", .n_out = c.n_ff, .n_in = c.n_embd, .has_bias = has_bias},
+      .down = {.tensor = "ffn_down", .n_out = c.n_embd, .n_in = c.n_ff, .has_bias = has_bias},
       .activation = activation,
   };
 }
@@ -39,6 +74,23 @@ LayerSpec pre_norm_layer(const ModelConfig& c, AttentionSpec attention, MlpSpec 
       {.before = norm(c, "attn_norm"), .bodies = {std::move(attention)}, .scale = c.residual_scale},
       {.before = norm(c, "ffn_norm"), .bodies = {std::move(mlp)}, .scale = c.residual_scale},
   };
+}
+
+LayerSpec sandwich_layer(const ModelConfig& c, AttentionSpec attention, MlpSpec mlp) {
+  LayerSpec layer = pre_norm_layer(c, std::move(attention), std::move(mlp));
+  layer[0].after = norm(c, "post_attention_norm");
+  layer[1].after = norm(c, "post_ffw_norm");
+  return layer;
+}
+
+LayerSpec post_norm_layer(const ModelConfig& c, AttentionSpec attention, MlpSpec mlp) {
+  LayerSpec layer = sandwich_layer(c, std::move(attention), std::move(mlp));
+  for (BranchSpec& branch : layer) branch.before = {};
+  return layer;
+}
+
+LayerSpec parallel_layer(const ModelConfig& c, AttentionSpec attention, MlpSpec mlp) {
+  return {{.before = norm(c, "attn_norm"), .bodies = {std::move(attention), std::move(mlp)}}};
 }
 
 }  // namespace lora

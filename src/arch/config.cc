@@ -30,6 +30,18 @@ std::string rope_scaling_type(const Keys& keys) {
   return keys.gguf.get_string(keys.key("rope.scaling.type")).value_or("linear");
 }
 
+std::vector<float> rope_factors(const Gguf& gguf, const std::string& name, int64_t n_rot) {
+  const GgufTensor* tensor = gguf.find_tensor(name);
+  if (!tensor) return {};
+  if (tensor->type != Type::F32 || tensor->n_elements() != n_rot / 2) {
+    fail("{}: tensor {}: expected {} F32 values, found {} of type {}", gguf.path(), name, n_rot / 2,
+         tensor->shape(), traits(tensor->type).name);
+  }
+  std::vector<float> factors(size_t(n_rot / 2));
+  std::memcpy(factors.data(), tensor->data.data(), tensor->data.size());
+  return factors;
+}
+
 RopeParameters read_rope(const Keys& keys, const ModelConfig& config, const ConfigOverrides& overrides) {
   RopeParameters rope;
   rope.n_rot = keys.size("rope.dimension_count").value_or(config.head_dim);
@@ -45,16 +57,17 @@ RopeParameters read_rope(const Keys& keys, const ModelConfig& config, const Conf
   rope.yarn_ext_factor = keys.number_or("rope.scaling.yarn_ext_factor", 1);
   rope.yarn_beta_fast = keys.number_or("rope.scaling.yarn_beta_fast", 32);
   rope.yarn_beta_slow = keys.number_or("rope.scaling.yarn_beta_slow", 1);
+  // The context that two magnitudes belong to (DeepSeek's mscale and mscale_all_dim): cos and sin are
+  // enlarged by the quotient of both, not by the first alone.
+  if (const double m = keys.number_or("rope.scaling.yarn_log_multiplier", 0); rope.yarn && m != 0)
+    rope.yarn_attn_factor /= 1 + 0.1 * m * std::log(1 / rope.freq_scale);
   rope.n_ctx_orig = keys.size("rope.scaling.original_context_length").value_or(config.n_ctx_train);
   if (overrides.rope_freq_base) rope.freq_base = *overrides.rope_freq_base;
   if (overrides.rope_freq_scale) rope.freq_scale = *overrides.rope_freq_scale;
-  if (const GgufTensor* factors = keys.gguf.find_tensor("rope_freqs.weight")) {
-    if (factors->type != Type::F32 || factors->n_elements() != rope.n_rot / 2) {
-      fail("{}: tensor rope_freqs.weight: expected {} F32 values, found {} of type {}", keys.gguf.path(),
-           rope.n_rot / 2, factors->shape(), traits(factors->type).name);
-    }
-    rope.freq_factors.resize(size_t(rope.n_rot / 2));
-    std::memcpy(rope.freq_factors.data(), factors->data.data(), factors->data.size());
+  rope.freq_factors = rope_factors(keys.gguf, "rope_freqs.weight", rope.n_rot);
+  if (rope.freq_factors.empty()) {
+    rope.freq_factors = rope_factors(keys.gguf, "rope_factors_short.weight", rope.n_rot);
+    rope.long_freq_factors = rope_factors(keys.gguf, "rope_factors_long.weight", rope.n_rot);
   }
   if (rope.n_rot % 2 != 0 || rope.n_rot > config.head_dim) {
     fail("{}: {}: {} does not fit heads of {}", keys.gguf.path(), keys.key("rope.dimension_count"),
@@ -70,6 +83,22 @@ double read_rope_freq_scale(const Gguf& gguf, const std::string& prefix) {
   const double factor = keys.number_or("rope.scaling.factor", keys.number_or("rope.scale_linear", 0));
   if (factor < 0) fail("{}: {}: {} makes no sense", gguf.path(), keys.key("rope.scaling.factor"), factor);
   return rope_scaling_type(keys) != "none" && factor != 0 ? 1 / factor : 1;
+}
+
+void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t standard) {
+  const auto window = keys.gguf.get_int(keys.key("attention.sliding_window")).value_or(standard);
+  if (window < 0) keys.makes_no_sense("attention.sliding_window", window);
+  if (window == 0) return;
+  config.window = window;
+  for (int64_t i = 0; i < config.n_layer; ++i)
+    config.windowed.push_back(period == 0 || i % period != period - 1);
+  const std::string key = keys.key("attention.sliding_window_pattern");
+  const auto pattern = keys.gguf.find(key) ? keys.gguf.get_ints(key) : std::nullopt;
+  if (!pattern) return;
+  if (int64_t(pattern->size()) != config.n_layer) {
+    fail("{}: {}: {} values for {} layers", keys.gguf.path(), key, pattern->size(), config.n_layer);
+  }
+  config.windowed.assign(pattern->begin(), pattern->end());
 }
 
 ModelConfig read_config(const Gguf& gguf, const ConfigOverrides& overrides) {
@@ -105,9 +134,13 @@ ModelConfig read_config(const Gguf& gguf, const ConfigOverrides& overrides) {
   if (keys.gguf.get_int(keys.key("expert_count")).value_or(0) > 0) {
     fail("{}: {}: mixture-of-experts models are not supported", gguf.path(), keys.key("expert_count"));
   }
-  config.norm_eps = float(keys.positive_or("attention.layer_norm_rms_epsilon", 1e-5));
+  config.norm_eps = float(keys.positive_or(config.architecture->norm == NormKind::layer
+                                               ? "attention.layer_norm_epsilon"
+                                               : "attention.layer_norm_rms_epsilon",
+                                           1e-5));
   if (overrides.norm_eps) config.norm_eps = float(*overrides.norm_eps);
   config.attention_scale = float(1 / std::sqrt(double(config.head_dim)));
+  config.fused_qkv = gguf.find_tensor("blk.0.attn_qkv.weight") != nullptr;
   config.rope = read_rope(keys, config, overrides);
   if (config.architecture->read) config.architecture->read(keys, config);
   return config;

@@ -18,14 +18,17 @@ struct ModelConfig {
   int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
   int64_t n_ctx_train = 0;  // the context it was trained with
   float norm_eps = 1e-5f;
+  bool norms_have_bias = false;  // the file must have them
   RopeParameters rope;
   std::optional<RopeParameters> rope_swa;  // of layers with a window, where theirs differs
 
   float attention_scale = 0;    // of scores
   float attention_softcap = 0;  // scores become c tanh(score / c); 0: they do not
-  int64_t window = 0;           // keys that a token sees in layers with a window, its own included; 0: no layer has one
-  int64_t window_period = 1;    // every n-th layer has no window; 1: no layer has one, 0: all have
-  bool dense_first = false;     // of each period, the first and not the last layer has no window
+  int64_t window = 0;           // keys that a token sees in layers with a window, its own included
+  std::vector<bool> windowed;   // which layers have it; empty: none
+
+  // Whether projections are rows of one tensor: of attn_qkv; gate and up of ffn_up.
+  bool fused_qkv = false, fused_gate_up = false;
 
   float embedding_scale = 1, residual_scale = 1;
   float logit_scale = 1;    // logits are multiplied by it,
@@ -37,11 +40,7 @@ struct ModelConfig {
 
   int64_t n_embd_q() const { return n_head * head_dim; }
   int64_t n_embd_kv() const { return n_head_kv * head_dim; }
-  bool has_window(int64_t layer) const {
-    if (window == 0) return false;
-    if (window_period == 0) return true;
-    return layer % window_period != (dense_first ? 0 : window_period - 1);
-  }
+  bool has_window(int64_t layer) const { return !windowed.empty() && windowed[size_t(layer)]; }
 };
 
 // Values that replace the model's own.
@@ -52,6 +51,10 @@ struct ConfigOverrides {
 // The factor on rotary frequencies that a file's metadata gives: 1 / scaling factor, or 1. `prefix`: the
 // architecture's name. Error naming the file and key if it makes no sense.
 double read_rope_freq_scale(const Gguf& gguf, const std::string& prefix);
+
+// For a family's own read(): attention.sliding_window, or `standard` without that key, in all layers but
+// every period-th; period 0: in all. Where the file has attention.sliding_window_pattern, that says which.
+void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t standard = 0);
 
 // Error naming the file and key for an unknown architecture (the known ones are listed), a missing
 // key, or a value that makes no sense.

@@ -7,9 +7,8 @@ namespace lora {
 extern const Architecture kLlama = {
     .name = "llama",
     .rope_style = RopeStyle::interleaved,
-    .layer = [](const ModelConfig& c, int64_t i) {
-      return pre_norm_layer(c, attention(c, i), gated_mlp(c, Activation::silu));
-    },
+    .layer = [](const ModelConfig& c,
+                int64_t i) { return pre_norm_layer(c, attention(c, i), gated_mlp(c, Activation::silu)); },
 };
 
 }  // namespace lora

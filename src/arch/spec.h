@@ -1,10 +1,10 @@
-// What a model's layers are made of, before any tensor is read: a layer is a list of residual branches, a branch
-// a norm, one body or several that read it, a norm of their sum, and a factor:
+// What a model's layers are made of, before any tensor is read: a layer is a list of residual branches, a
+// branch a norm, one body or several that read it, a norm of their sum, and a factor:
 //
 //   x += scale * after(sum of bodies(before(x)))
 //
-// A body is one of a closed set (BodySpec); what each computes stands in nn/, in the file named like it. Tensors
-// are named as in GGUF, without "blk.N." before and ".weight" or ".bias" behind.
+// A body is one of a closed set (BodySpec); what each computes stands in nn/, in the file named like it.
+// Tensors are named as in GGUF, without "blk.N." before and ".weight" or ".bias" behind.
 #pragma once
 
 #include <cstdint>

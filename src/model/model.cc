@@ -14,9 +14,10 @@ namespace {
 
 constexpr std::string_view kOutputTensor = "output.weight";
 
-// Tensors of old conversions that hold what the metadata says already.
+// Tensors that are read with the metadata, or hold what it says already (old conversions).
 bool is_redundant(std::string_view name) {
-  return name == "rope_freqs.weight" || name.ends_with(".attn_rot_embd.weight") ||
+  return name == "rope_freqs.weight" || name == "rope_factors_long.weight" ||
+         name == "rope_factors_short.weight" || name.ends_with(".attn_rot_embd.weight") ||
          name.ends_with(".attn_rot_embd");
 }
 

@@ -98,11 +98,13 @@ double pair_with_turns(const RopeParameters& p, double turns) {
 
 void check(const RopeParameters& p) {
   if (p.n_rot < 0 || p.n_rot % 2) fail("rope: n_rot must be even and not negative, found {}", p.n_rot);
-  if (!p.freq_factors.empty() && int64_t(p.freq_factors.size()) != p.n_rot / 2) {
-    fail("rope: {} frequency factors for {} pairs", p.freq_factors.size(), p.n_rot / 2);
-  }
-  for (float f : p.freq_factors) {
-    if (!(f > 0)) fail("rope: frequency factors must be positive, found {}", f);
+  for (const std::vector<float>* factors : {&p.freq_factors, &p.long_freq_factors}) {
+    if (!factors->empty() && int64_t(factors->size()) != p.n_rot / 2) {
+      fail("rope: {} frequency factors for {} pairs", factors->size(), p.n_rot / 2);
+    }
+    for (float f : *factors) {
+      if (!(f > 0)) fail("rope: frequency factors must be positive, found {}", f);
+    }
   }
   if (!(p.freq_base > 0)) fail("rope: freq_base must be positive, found {}", p.freq_base);
   if (!(p.freq_scale > 0)) fail("rope: freq_scale must be positive, found {}", p.freq_scale);

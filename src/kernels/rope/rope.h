@@ -28,6 +28,8 @@ struct RopeParameters {
   double freq_base = 10000;
   double freq_scale = 1;
   std::vector<float> freq_factors = {};  // (n_rot / 2), or empty: all 1
+  // In place of freq_factors for a table of more than n_ctx_orig positions (LongRoPE: Ding et al., 2024).
+  std::vector<float> long_freq_factors = {};
   // Multiplies cos and sin, with and without YaRN (long-context Phi-3 files use it without).
   double yarn_attn_factor = 1;
   // YaRN. With it cos and sin are also multiplied by 1 + 0.1 ln(1 / freq_scale).

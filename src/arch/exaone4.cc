@@ -1,0 +1,28 @@
+// EXAONE 4: norms behind the bodies alone, and on each head. The 32B model has a window on three layers of
+// four, and tells positions to those only.
+#include "arch/blocks.h"
+
+namespace lora {
+namespace {
+
+constexpr int64_t kLayers32B = 64;
+
+void read(const Keys& keys, ModelConfig& c) {
+  read_window(keys, c, 4, c.n_layer == kLayers32B ? 4096 : 0);
+}
+
+LayerSpec layer(const ModelConfig& c, int64_t i) {
+  AttentionSpec a = head_normed_attention(c, i);
+  if (c.window > 0 && !c.has_window(i)) a.form.rope = -1;
+  return post_norm_layer(c, std::move(a), gated_mlp(c, Activation::silu));
+}
+
+}  // namespace
+
+extern const Architecture kExaone4 = {
+    .name = "exaone4",
+    .read = read,
+    .layer = layer,
+};
+
+}  // namespace lora

@@ -1,0 +1,31 @@
+// Gemma 2: as Gemma, with norms behind the bodies too, capped scores and logits, and a window on every other
+// layer. The 27B model scales scores by its width over its heads.
+#include <cmath>
+
+#include "arch/blocks.h"
+
+namespace lora {
+namespace {
+
+constexpr int64_t kLayers27B = 46;
+
+void read(const Keys& keys, ModelConfig& c) {
+  c.embedding_scale = float(std::sqrt(double(c.n_embd)));
+  c.attention_softcap = float(keys.positive_or("attn_logit_softcapping", 50));
+  c.logit_softcap = float(keys.positive_or("final_logit_softcapping", 30));
+  read_window(keys, c, 2, 4096);
+  if (c.n_layer == kLayers27B) c.attention_scale = float(1 / std::sqrt(double(c.n_embd) / double(c.n_head)));
+}
+
+}  // namespace
+
+extern const Architecture kGemma2 = {
+    .name = "gemma2",
+    .read = read,
+    .layer =
+        [](const ModelConfig& c, int64_t i) {
+          return sandwich_layer(c, attention(c, i), gated_mlp(c, Activation::gelu_tanh));
+        },
+};
+
+}  // namespace lora

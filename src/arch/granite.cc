@@ -1,0 +1,24 @@
+// Granite 3 and 4 (dense): as Llama, with factors on embeddings, scores, residual branches and logits.
+#include "arch/blocks.h"
+
+namespace lora {
+namespace {
+
+void read(const Keys& keys, ModelConfig& c) {
+  c.attention_scale = float(keys.positive_or("attention.scale", double(c.attention_scale)));
+  c.embedding_scale = float(keys.positive_or("embedding_scale", 1));
+  c.residual_scale = float(keys.positive_or("residual_scale", 1));
+  c.logit_scale = float(1 / keys.positive_or("logit_scale", 1));
+}
+
+}  // namespace
+
+extern const Architecture kGranite = {
+    .name = "granite",
+    .rope_style = RopeStyle::interleaved,
+    .read = read,
+    .layer = [](const ModelConfig& c,
+                int64_t i) { return pre_norm_layer(c, attention(c, i), gated_mlp(c, Activation::silu)); },
+};
+
+}  // namespace lora

@@ -1,0 +1,29 @@
+// OLMo 2 and 3: norms behind the bodies alone; queries and keys are normed over all heads together. OLMo 3
+// has a window on three layers of four; those are turned as without YaRN.
+#include "arch/blocks.h"
+
+namespace lora {
+namespace {
+
+void read(const Keys& keys, ModelConfig& c) {
+  read_window(keys, c, 4);
+  if (c.window == 0) return;
+  c.rope_swa = RopeParameters{.n_rot = c.rope.n_rot, .freq_base = c.rope.freq_base};
+}
+
+LayerSpec layer(const ModelConfig& c, int64_t i) {
+  AttentionSpec a = attention(c, i);
+  a.q_norm = norm(c, "attn_q_norm", c.n_embd_q());
+  a.k_norm = norm(c, "attn_k_norm", c.n_embd_kv());
+  return post_norm_layer(c, std::move(a), gated_mlp(c, Activation::silu));
+}
+
+}  // namespace
+
+extern const Architecture kOlmo2 = {
+    .name = "olmo2",
+    .read = read,
+    .layer = layer,
+};
+
+}  // namespace lora

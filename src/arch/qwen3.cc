@@ -1,0 +1,14 @@
+// Qwen 3: as Llama, with a norm on each head of queries and keys, before they are turned.
+#include "arch/blocks.h"
+
+namespace lora {
+
+extern const Architecture kQwen3 = {
+    .name = "qwen3",
+    .layer =
+        [](const ModelConfig& c, int64_t i) {
+          return pre_norm_layer(c, head_normed_attention(c, i), gated_mlp(c, Activation::silu));
+        },
+};
+
+}  // namespace lora
