@@ -1,31 +1,17 @@
-// The gated activation of Llama's MLP (Shazeer, "GLU Variants Improve Transformer", 2020).
-//
-//   y = silu(gate) * up,   silu(g) = g * s,   s = 1 / (1 + exp(-g))
-//
-// Element by element over n f32 numbers, so any output may be the same array as any input
-// (partly overlapping arrays are not allowed).
+// The gated activation of Llama's MLP, by its own name.
 #pragma once
 
-#include <cstdint>
-
-#include "base/parallel.h"
+#include "kernels/activation/activation.h"
 
 namespace lora {
 
-void swiglu_forward(float* y,           // (n)
-                    const float* gate,  // (n)
-                    const float* up,    // (n)
-                    int64_t n, ThreadPool& pool);
+inline void swiglu_forward(float* y, const float* gate, const float* up, int64_t n, ThreadPool& pool) {
+  gated_forward(y, gate, up, n, Activation::silu, pool);
+}
 
-//   dgate = dy * up * s * (1 + gate * (1 - s)),   dup = dy * silu(gate)
-//
-// Both are overwritten. In place (dgate = gate, dup = up, or either = dy) is fine; dgate and dup
-// must differ.
-void swiglu_backward(float* dgate,       // (n)
-                     float* dup,         // (n)
-                     const float* dy,    // (n)
-                     const float* gate,  // (n)
-                     const float* up,    // (n)
-                     int64_t n, ThreadPool& pool);
+inline void swiglu_backward(float* dgate, float* dup, const float* dy, const float* gate, const float* up,
+                            int64_t n, ThreadPool& pool) {
+  gated_backward(dgate, dup, dy, gate, up, n, Activation::silu, pool);
+}
 
 }  // namespace lora

@@ -46,7 +46,8 @@ void Rstds(float* rstd, const float* x, float eps, int64_t n_tokens, int64_t n_e
   for (int64_t t = 0; t < n_tokens; ++t) rstd[t] = Rstd(x + t * n_embd, eps, n_embd);
 }
 
-void Forward(float* y, const float* x, const float* weight, float eps, int64_t n_tokens, int64_t n_embd) {
+template <bool kWeight>
+void ForwardRows(float* y, const float* x, const float* weight, float eps, int64_t n_tokens, int64_t n_embd) {
   const D d;
   const int64_t lanes = hn::Lanes(d);
   for (int64_t t = 0; t < n_tokens; ++t, x += n_embd, y += n_embd) {
@@ -54,49 +55,57 @@ void Forward(float* y, const float* x, const float* weight, float eps, int64_t n
     const V scale = hn::Set(d, rstd);
     int64_t i = 0;
     for (; i + lanes <= n_embd; i += lanes) {
-      const V normal = hn::Mul(hn::LoadU(d, x + i), scale);
-      hn::StoreU(hn::Mul(normal, hn::LoadU(d, weight + i)), d, y + i);
+      V y_i = hn::Mul(hn::LoadU(d, x + i), scale);
+      if constexpr (kWeight) y_i = hn::Mul(y_i, hn::LoadU(d, weight + i));
+      hn::StoreU(y_i, d, y + i);
     }
-    for (; i < n_embd; ++i) y[i] = x[i] * rstd * weight[i];
+    for (; i < n_embd; ++i) y[i] = x[i] * rstd * (kWeight ? weight[i] : 1.0f);
   }
 }
 
-template <bool kAdd>
-void Backward(float* dx, const float* dy, const float* x, const float* weight, float eps, int64_t n_tokens,
-              int64_t n_embd) {
+void Forward(float* y, const float* x, const float* weight, float eps, int64_t n_tokens, int64_t n_embd) {
+  (weight ? ForwardRows<true> : ForwardRows<false>)(y, x, weight, eps, n_tokens, n_embd);
+}
+
+template <bool kWeight, bool kAdd>
+void BackwardRows(float* dx, const float* dy, const float* x, const float* weight, float eps,
+                  int64_t n_tokens, int64_t n_embd) {
   const D d;
   const int64_t lanes = hn::Lanes(d);
+  const auto g_at = [&](int64_t i) HWY_ATTR {
+    const V dy_i = hn::LoadU(d, dy + i);
+    if constexpr (kWeight) return hn::Mul(hn::LoadU(d, weight + i), dy_i);
+    return dy_i;
+  };
   for (int64_t t = 0; t < n_tokens; ++t, x += n_embd, dy += n_embd, dx += n_embd) {
     const float rstd = Rstd(x, eps, n_embd);
     V s0 = hn::Zero(d), s1 = s0;
     int64_t i = 0;
     for (; i + 2 * lanes <= n_embd; i += 2 * lanes) {
-      const V g0 = hn::Mul(hn::LoadU(d, weight + i), hn::LoadU(d, dy + i));
-      const V g1 = hn::Mul(hn::LoadU(d, weight + i + lanes), hn::LoadU(d, dy + i + lanes));
-      s0 = hn::MulAdd(g0, hn::LoadU(d, x + i), s0);
-      s1 = hn::MulAdd(g1, hn::LoadU(d, x + i + lanes), s1);
+      s0 = hn::MulAdd(g_at(i), hn::LoadU(d, x + i), s0);
+      s1 = hn::MulAdd(g_at(i + lanes), hn::LoadU(d, x + i + lanes), s1);
     }
     float dot = hn::GetLane(hn::SumOfLanes(d, hn::Add(s0, s1)));
-    for (; i < n_embd; ++i) dot += weight[i] * dy[i] * x[i];
+    for (; i < n_embd; ++i) dot += (kWeight ? weight[i] : 1.0f) * dy[i] * x[i];
 
     const float along_x = dot * rstd * rstd * rstd / float(n_embd);
     const V scale = hn::Set(d, rstd), minus = hn::Set(d, -along_x);
     for (i = 0; i + lanes <= n_embd; i += lanes) {
-      const V g = hn::Mul(hn::LoadU(d, weight + i), hn::LoadU(d, dy + i));
-      const V sum = kAdd ? hn::MulAdd(scale, g, hn::LoadU(d, dx + i)) : hn::Mul(scale, g);
+      const V sum = kAdd ? hn::MulAdd(scale, g_at(i), hn::LoadU(d, dx + i)) : hn::Mul(scale, g_at(i));
       hn::StoreU(hn::MulAdd(minus, hn::LoadU(d, x + i), sum), d, dx + i);
     }
-    for (; i < n_embd; ++i) dx[i] = (kAdd ? dx[i] : 0.0f) + (rstd * weight[i] * dy[i] - along_x * x[i]);
+    for (; i < n_embd; ++i) {
+      dx[i] = (kAdd ? dx[i] : 0.0f) + (rstd * (kWeight ? weight[i] : 1.0f) * dy[i] - along_x * x[i]);
+    }
   }
 }
 
-void BackwardAdd(float* dx, const float* dy, const float* x, const float* weight, float eps, int64_t n_tokens,
-                 int64_t n_embd) {
-  Backward<true>(dx, dy, x, weight, eps, n_tokens, n_embd);
-}
-void BackwardSet(float* dx, const float* dy, const float* x, const float* weight, float eps, int64_t n_tokens,
-                 int64_t n_embd) {
-  Backward<false>(dx, dy, x, weight, eps, n_tokens, n_embd);
+void Backward(float* dx, const float* dy, const float* x, const float* weight, float eps, int64_t n_tokens,
+              int64_t n_embd, bool add) {
+  const auto rows = weight ? add ? BackwardRows<true, true> : BackwardRows<true, false>
+                    : add ? BackwardRows<false, true>
+                           : BackwardRows<false, false>;
+  rows(dx, dy, x, weight, eps, n_tokens, n_embd);
 }
 
 // Columns [begin, end), at most kRmsNormColumns. Sums of 64 tokens are added up apart, so that rounding
@@ -134,8 +143,7 @@ namespace {
 
 HWY_EXPORT(Rstds);
 HWY_EXPORT(Forward);
-HWY_EXPORT(BackwardAdd);
-HWY_EXPORT(BackwardSet);
+HWY_EXPORT(Backward);
 HWY_EXPORT(WeightGradient);
 
 // Pieces below some 16 thousand numbers are not worth another thread.
@@ -159,10 +167,9 @@ void rms_norm_backward(float* dx, const float* dy, const float* x, const float* 
                        int64_t n_tokens, int64_t n_embd, bool add, ThreadPool& pool) {
   const bool scalar = isa() == Isa::scalar;
   pool.for_range(n_tokens, grain(n_embd), [&](int64_t begin, int64_t end) {
-    const int64_t at = begin * n_embd, n = end - begin;
-    if (scalar) return rms_norm_backward_reference(dx + at, dy + at, x + at, weight, eps, n, n_embd, add);
-    add ? HWY_DYNAMIC_DISPATCH(BackwardAdd)(dx + at, dy + at, x + at, weight, eps, n, n_embd)
-        : HWY_DYNAMIC_DISPATCH(BackwardSet)(dx + at, dy + at, x + at, weight, eps, n, n_embd);
+    const int64_t at = begin * n_embd;
+    const auto backward = scalar ? rms_norm_backward_reference<float> : HWY_DYNAMIC_DISPATCH(Backward);
+    backward(dx + at, dy + at, x + at, weight, eps, end - begin, n_embd, add);
   });
 }
 

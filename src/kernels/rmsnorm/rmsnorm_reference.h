@@ -18,7 +18,7 @@ template <class T>
 void rms_norm_forward_reference(T* y, const T* x, const T* weight, T eps, int64_t n_tokens, int64_t n_embd) {
   for (int64_t t = 0; t < n_tokens; ++t, x += n_embd, y += n_embd) {
     const T rstd = rms_norm_rstd(x, eps, n_embd);
-    for (int64_t i = 0; i < n_embd; ++i) y[i] = x[i] * rstd * weight[i];
+    for (int64_t i = 0; i < n_embd; ++i) y[i] = x[i] * rstd * (weight ? weight[i] : T(1));
   }
 }
 
@@ -27,11 +27,12 @@ void rms_norm_backward_reference(T* dx, const T* dy, const T* x, const T* weight
                                  int64_t n_embd, bool add) {
   for (int64_t t = 0; t < n_tokens; ++t, x += n_embd, dy += n_embd, dx += n_embd) {
     const T rstd = rms_norm_rstd(x, eps, n_embd);
+    const auto w = [&](int64_t i) { return weight ? weight[i] : T(1); };
     T dot = 0;
-    for (int64_t i = 0; i < n_embd; ++i) dot += weight[i] * dy[i] * x[i];
+    for (int64_t i = 0; i < n_embd; ++i) dot += w(i) * dy[i] * x[i];
     const T along_x = dot * rstd * rstd * rstd / T(n_embd);
     for (int64_t i = 0; i < n_embd; ++i) {
-      dx[i] = (add ? dx[i] : T(0)) + (rstd * weight[i] * dy[i] - along_x * x[i]);
+      dx[i] = (add ? dx[i] : T(0)) + (rstd * w(i) * dy[i] - along_x * x[i]);
     }
   }
 }

@@ -27,15 +27,18 @@ double relative(int64_t n_embd) {
 TEST(RmsNorm, ForwardMatchesReference) {
   ThreadPool pool(2);
   for (int64_t n : kLengths) {
-    Misaligned x(numbers(3 * n, 1)), w(numbers(n, 2)), y(zeros(3 * n));
-    rms_norm_forward(y.data(), x.data(), w.data(), kEps, 3, n, pool);
+    for (bool weighted : {true, false}) {
+      Misaligned x(numbers(3 * n, 1)), w(numbers(n, 2)), y(zeros(3 * n));
+      rms_norm_forward(y.data(), x.data(), weighted ? w.data() : nullptr, kEps, 3, n, pool);
 
-    const auto x64 = numbers<double>(3 * n, 1), w64 = numbers<double>(n, 2);
-    auto want = zeros<double>(3 * n);
-    rms_norm_forward_reference(want.data(), x64.data(), w64.data(), double(kEps), 3, n);
-    test::expect_close(
-        y, want, [&](int64_t i) { return relative(n) * std::abs(want[size_t(i)]); }, at(n));
-    EXPECT_TRUE(y.guards_intact()) << at(n);
+      const auto x64 = numbers<double>(3 * n, 1), w64 = numbers<double>(n, 2);
+      auto want = zeros<double>(3 * n);
+      rms_norm_forward_reference(want.data(), x64.data(), weighted ? w64.data() : nullptr, double(kEps), 3,
+                                 n);
+      test::expect_close(
+          y, want, [&](int64_t i) { return relative(n) * std::abs(want[size_t(i)]); }, at(n));
+      EXPECT_TRUE(y.guards_intact()) << at(n);
+    }
   }
 }
 
@@ -52,18 +55,23 @@ TEST(RmsNorm, ForwardInPlace) {
 TEST(RmsNorm, BackwardAddsReferenceGradient) {
   ThreadPool pool(2);
   for (int64_t n : kLengths) {
-    Misaligned x(numbers(3 * n, 1)), w(numbers(n, 2)), dy(numbers(3 * n, 3)), dx(numbers(3 * n, 4));
-    rms_norm_backward(dx.data(), dy.data(), x.data(), w.data(), kEps, 3, n, true, pool);
+    for (bool weighted : {true, false}) {
+      Misaligned x(numbers(3 * n, 1)), w(numbers(n, 2)), dy(numbers(3 * n, 3)), dx(numbers(3 * n, 4));
+      rms_norm_backward(dx.data(), dy.data(), x.data(), weighted ? w.data() : nullptr, kEps, 3, n, true,
+                        pool);
 
-    const auto x64 = numbers<double>(3 * n, 1), w64 = numbers<double>(n, 2), dy64 = numbers<double>(3 * n, 3);
-    auto want = numbers<double>(3 * n, 4);
-    rms_norm_backward_reference(want.data(), dy64.data(), x64.data(), w64.data(), double(kEps), 3, n, true);
-    // Three terms meet: what stood there (below 1), rstd w dy, and x rstd^3 mean(w dy x), both below rstd.
-    const auto tolerance = [&](int64_t i) {
-      return 2 * relative(n) * (1 + rms_norm_rstd(x64.data() + i / n * n, double(kEps), n));
-    };
-    test::expect_close(dx, want, tolerance, at(n));
-    EXPECT_TRUE(dx.guards_intact()) << at(n);
+      const auto x64 = numbers<double>(3 * n, 1), w64 = numbers<double>(n, 2),
+                 dy64 = numbers<double>(3 * n, 3);
+      auto want = numbers<double>(3 * n, 4);
+      rms_norm_backward_reference(want.data(), dy64.data(), x64.data(), weighted ? w64.data() : nullptr,
+                                  double(kEps), 3, n, true);
+      // Three terms meet: what stood there (below 1), rstd w dy, and x rstd^3 mean(w dy x), both below rstd.
+      const auto tolerance = [&](int64_t i) {
+        return 2 * relative(n) * (1 + rms_norm_rstd(x64.data() + i / n * n, double(kEps), n));
+      };
+      test::expect_close(dx, want, tolerance, at(n));
+      EXPECT_TRUE(dx.guards_intact()) << at(n);
+    }
   }
 }
 
