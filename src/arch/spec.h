@@ -65,7 +65,7 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
   const auto linear = [&](const LinearSpec& spec) {
     if (!spec.tensor.empty()) visit(spec);
   };
-  struct Body {
+  struct EachBody {
     decltype(norm)& each_norm;
     decltype(linear)& each_linear;
     void operator()(const AttentionSpec& a) const {
@@ -79,7 +79,7 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
   };
   for (const BranchSpec& branch : layer) {
     norm(branch.before);
-    for (const BodySpec& body : branch.bodies) std::visit(Body{norm, linear}, body);
+    for (const BodySpec& body : branch.bodies) std::visit(EachBody{norm, linear}, body);
     norm(branch.after);
   }
 }

@@ -58,6 +58,11 @@ Norm build_norm(const NormSpec& spec, const std::string& prefix, float eps, Tens
   auto gain = source.vector(name + ".weight", spec.n);
   if (!gain) source.missing(name + ".weight");
   norm.gain = std::move(*gain);
+  if (auto bias = spec.kind == NormKind::layer ? source.vector(name + ".bias", spec.n) : std::nullopt) {
+    norm.bias = std::move(*bias);
+  } else if (spec.has_bias) {
+    source.missing(name + ".bias");
+  }
   return norm;
 }
 

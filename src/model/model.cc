@@ -136,6 +136,7 @@ Model load_model(const std::string& path, const ConfigOverrides& overrides) {
   const ModelConfig& config = model.config;
   FileTensors source(model.gguf);
   model.embedding.table = source.matrix("token_embd.weight", config.n_vocab, config.n_embd);
+  model.embedding.factor = config.embedding_scale;
   for (int64_t i = 0; i < config.n_layer; ++i) {
     model.layers.push_back(
         build_layer(config.architecture->layer(config, i), i, config, source, model.biases));

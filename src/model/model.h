@@ -31,7 +31,7 @@ struct Model {
   bool tied = false;
   std::vector<Buffer<float>> biases;
 
-  Head head() const { return {output}; }
+  Head head() const { return {output, config.logit_scale, config.logit_softcap}; }
   // The linear layers that are rows of a tensor ("blk.3.attn_q.weight", "output.weight"), in the order of its
   // rows: several where it is fused, none for other tensors, and for output.weight where it is tied.
   std::vector<Linear*> find_linears(std::string_view tensor);

@@ -156,6 +156,7 @@ SyntheticModel make_synthetic(const SyntheticShape& shape, std::string_view type
 
   Shapes shapes(mix, config.n_layer, result.replaced);
   model.embedding.table = shapes.matrix("token_embd.weight", config.n_vocab, config.n_embd);
+  model.embedding.factor = config.embedding_scale;
   for (int64_t i = 0; i < config.n_layer; ++i) {
     model.layers.push_back(
         build_layer(config.architecture->layer(config, i), i, config, shapes, model.biases));

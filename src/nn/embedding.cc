@@ -27,6 +27,7 @@ void embedding_forward(float* x, const Embedding& embedding, std::span<const int
           for (int64_t e = 0; e < n_embd; ++e) row[e] += low * lora.b[e * lora.rank + k];
         }
       }
+      for (int64_t e = 0; e < n_embd && embedding.factor != 1; ++e) row[e] *= embedding.factor;
     }
   });
 }
@@ -41,6 +42,7 @@ void embedding_backward(const Embedding& embedding, const float* dx, std::span<c
   for (const LoraView& lora : embedding.loras) {
     if (!lora.da) continue;
     const int64_t rank = lora.rank, width = filled_up(rank);
+    const float scale = lora.scale * embedding.factor;
     const ArenaScope scope(nn.arena);
     float* b = nn.arena.take<float>(n_embd * width);
     float* low = nn.arena.take<float>(n_tokens * width);   // scale a[:, v_t]
@@ -53,7 +55,7 @@ void embedding_backward(const Embedding& embedding, const float* dx, std::span<c
     nn.pool.for_range(n_tokens, 8, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         for (int64_t k = 0; k < width; ++k)
-          low[t * width + k] = k < rank ? lora.scale * lora.a[k * n_vocab + ids[size_t(t)]] : 0;
+          low[t * width + k] = k < rank ? scale * lora.a[k * n_vocab + ids[size_t(t)]] : 0;
         for (int64_t k = 0; k < width; k += kLanes) {
           float sum[kLanes] = {};
           for (int64_t e = 0; e < n_embd; ++e) {
@@ -82,7 +84,7 @@ void embedding_backward(const Embedding& embedding, const float* dx, std::span<c
     });
     nn.pool.run(rank, [&](int64_t k, int) {
       for (int64_t t = 0; t < n_tokens; ++t)
-        lora.da[k * n_vocab + ids[size_t(t)]] += lora.scale * dlow[t * width + k];
+        lora.da[k * n_vocab + ids[size_t(t)]] += scale * dlow[t * width + k];
     });
   }
 }

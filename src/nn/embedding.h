@@ -1,8 +1,8 @@
 // Token embedding with low-rank adapters, forward and backward. Row v of the table is the embedding
 // of token v; an adapter adds scale * B a[:, v] to it (a one-hot token as the input of W^T + B A).
 //
-//   x_t = E[v_t] + sum_k scale_k B_k a_k[:, v_t]
-//   dB += scale dx_t a[:, v_t]^T      da[:, v_t] += scale B^T dx_t
+//   x_t = f (E[v_t] + sum_k scale_k B_k a_k[:, v_t])
+//   dB += f scale dx_t a[:, v_t]^T      da[:, v_t] += f scale B^T dx_t
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@ namespace lora {
 struct Embedding {
   MatrixView table;             // (n_vocab, n_embd)
   std::vector<LoraView> loras;  // a: (rank, n_vocab), b: (n_embd, rank)
+  float factor = 1;             // f
 };
 
 // x: (n_tokens, n_embd); ids lie in [0, n_vocab): the caller checks them.

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/activation/softcap.h"
 #include "kernels/cross_entropy/cross_entropy.h"
+#include "nn/elementwise.h"
 
 namespace lora {
 namespace {
@@ -31,11 +33,18 @@ void for_blocks(const Head& head, const float* x, std::span<const int32_t> targe
   }
 }
 
+// What becomes of the layer's output.
+void finish(float* logits, const Head& head, int64_t n, ThreadPool& pool) {
+  if (head.scale != 1) multiply(logits, logits, head.scale, n, pool);
+  if (head.softcap > 0) softcap_forward(logits, logits, head.softcap, n, pool);
+}
+
 }  // namespace
 
 void head_logits(float* logits, const Head& head, const float* x, int64_t n_tokens, NnContext& nn) {
   const LinearOutput out = {&head.layer, logits};
   linear_forward({&out, 1}, x, n_tokens, nn);
+  finish(logits, head, n_tokens * head.layer.n_out(), nn.pool);
 }
 
 void head_loss_forward(double* losses, const Head& head, const float* x, std::span<const int32_t> targets,
@@ -66,7 +75,13 @@ void head_loss_backward(float* dx, double* losses, const Head& head, const float
     double block_losses[kHeadTokens];
     const LinearOutput out = {&head.layer, logits, false, xa};
     linear_forward({&out, 1}, rows, n, nn);
+    const int64_t size = n * head.layer.n_out();
+    finish(logits, head, size, nn.pool);
+    float* capped = head.softcap > 0 ? nn.arena.take<float>(size) : nullptr;
+    if (capped) copy(capped, logits, size, nn.pool);
     cross_entropy_backward(logits, block_losses, block, scale, n, head.layer.n_out(), nn.pool);
+    if (capped) softcap_backward(logits, logits, capped, head.softcap, size, nn.pool);
+    if (head.scale != 1) multiply(logits, logits, head.scale, size, nn.pool);
     const LinearGradient gradient = {&head.layer, logits, xa};
     linear_backward(drows, {&gradient, 1}, rows, n, nn);
     for (int64_t i = 0; i < n && !nn.pool.is_dry(); ++i) {

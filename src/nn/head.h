@@ -13,8 +13,11 @@ namespace lora {
 // Tokens whose logits exist at a time.
 inline constexpr int64_t kHeadTokens = 128;
 
+// Logits are scale * layer(x), and with a cap c they become c tanh(logit / c).
 struct Head {
   const Linear& layer;
+  float scale = 1;
+  float softcap = 0;
 };
 
 // logits (n_tokens, n_vocab) of x (n_tokens, n_embd), all at once: for at most kHeadTokens.

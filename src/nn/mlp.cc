@@ -10,7 +10,14 @@ std::span<const Item> with_gate(const Mlp& mlp, const Item (&gate_up)[2]) {
 }
 
 void activate(float* y, const Mlp& mlp, const MlpKept& kept, int64_t n, ThreadPool& pool) {
-  swiglu_forward(y, kept.gate, kept.up, n, pool);
+  if (mlp.has_gate()) return gated_forward(y, kept.gate, kept.up, n, mlp.activation, pool);
+  activation_forward(y, kept.up, n, mlp.activation, pool);
+}
+
+// gate and up become their gradients.
+void deactivate(const Mlp& mlp, const MlpKept& kept, const float* dy, int64_t n, ThreadPool& pool) {
+  if (mlp.has_gate()) return gated_backward(kept.gate, kept.up, dy, kept.gate, kept.up, n, mlp.activation, pool);
+  activation_backward(kept.up, dy, kept.up, n, mlp.activation, pool);
 }
 
 }  // namespace
@@ -52,7 +59,7 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const Mlp& m
     activate(product, mlp, kept, size, nn.pool);
     const LinearGradient down = {&mlp.down, dy, kept.xa_down};
     linear_backward(product, {&down, 1}, product, n, nn);  // its gradient takes its place, as below
-    swiglu_backward(kept.gate, kept.up, product, kept.gate, kept.up, size, nn.pool);
+    deactivate(mlp, kept, product, size, nn.pool);
   }
   const ArenaScope scope(nn.arena);
   const float* normed = in.normed(nn);

@@ -6,13 +6,11 @@
 #include <concepts>
 #include <type_traits>
 
-#include "kernels/activation/swiglu.h"
+#include "kernels/activation/activation.h"
 #include "nn/body.h"
 #include "nn/linear.h"
 
 namespace lora {
-
-enum class Activation { silu };
 
 struct Mlp {
   Linear gate, up, down;  // gate without rows: there is none

@@ -1,6 +1,7 @@
-// A norm with a gain that may be trained, forward and backward (kernels/rmsnorm):
+// A norm with a gain that may be trained, forward and backward (kernels/rmsnorm, kernels/layernorm):
 //
-//   y_i = x_i rstd g_i        dg_i = sum over rows of dy_i x_i rstd
+//   rms:    y_i = x_i rstd g_i                  dg_i = sum over rows of dy_i x_i rstd
+//   layer:  y_i = (x_i - mean) rstd g_i + b_i   dg_i = sum over rows of dy_i (x_i - mean) rstd
 #pragma once
 
 #include <cstdint>
@@ -11,13 +12,14 @@
 
 namespace lora {
 
-enum class NormKind { none, rms };
+enum class NormKind { none, rms, layer };
 
 struct Norm {
   NormKind kind = NormKind::none;  // none: y = x
   std::string_view tensor;         // as in NormSpec
   float eps = 1e-5f;
   Buffer<float> gain;              // (n), the model's
+  Buffer<float> bias;              // (n), or none
   const float* trained = nullptr;  // (n), computed with in its place
   float* gradient = nullptr;       // (n), added to; nullptr: not trained
 

@@ -30,6 +30,8 @@ struct AttentionShape {
   int64_t n_head, n_head_kv;  // n_head is a multiple of n_head_kv
   int64_t head_dim;           // of q, k and v; any size
   float scale;                // usually 1 / sqrt(head_dim)
+  int64_t window = 0;
+  float softcap = 0;
 };
 
 // Bytes that a call needs for segments of at most n_kv keys: tiles per worker, and one head's keys and values
