@@ -145,7 +145,7 @@ TEST(Parameters, AreDetachedHoweverTheScopeIsLeft) {
   } catch (const GivenUp&) {
   }
   EXPECT_EQ(t.loss(false), alone);
-  EXPECT_EQ(t.model.layers[0].q.loras.size(), 1u);
+  EXPECT_EQ(t.model.find_linears("blk.0.attn_q.weight").front()->loras.size(), 1u);
   EXPECT_TRUE(t.model.embedding.loras.empty());
 }
 
