@@ -1,6 +1,13 @@
 // Attention of a few queries to many keys, as generation asks for: one query at a time, head_dim
 // in the lanes. A tile of queries would be mostly empty; this reads keys and values once, at
-// the speed of memory, and decodes them once for all heads of a group. Included once per Highway target.
+// the speed of memory, and decodes them once for all heads of a group. One query and 4096 keys, AMD Zen 5
+// with AVX-512, one thread:
+//
+//   key heads of 32    f32      f16      q8_0
+//                32    7.0 ms   5.5 ms   4.5 ms
+//                 8    2.6 ms   2.0 ms   1.8 ms   (f32 head by head: 4.1 ms)
+//
+// Included once per Highway target.
 #if defined(LORA_KERNELS_ATTENTION_FEW_QUERIES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LORA_KERNELS_ATTENTION_FEW_QUERIES_INL_H_
 #undef LORA_KERNELS_ATTENTION_FEW_QUERIES_INL_H_
