@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "kernels/attention/attention_cases.h"
+#include "kernels/attention/cache.h"
 #include "kernels/encode/encode.h"
 
 namespace lora {
@@ -93,6 +94,48 @@ TEST_P(AttentionCache, MatchesReference) {
     const double error = kRange * score_error(shape, GetParam());  // of values below 2
     test::expect_close(
         out, want, [&](int64_t) { return error; }, std::to_string(s.n_q) + " queries");
+  }
+}
+
+// Tokens come in batches and one by one; the cache holds a window and a batch, or everything. Every token's
+// output is that of the whole text at once.
+TEST_P(AttentionCache, BatchesAfterBatchesAreTheWholeText) {
+  const int64_t n_ctx = 260, n_batch = 100, n_head = 4, n_head_kv = 2, head_dim = 32;
+  const std::vector<int64_t> batches = {60, 1, 2, 100, 3, 1, 1, 1, 4, 87};
+  ThreadPool pool(2);
+  const auto q = numbers(n_ctx * n_head * head_dim, 1, kRange), k = numbers(n_ctx * n_head_kv * head_dim, 2),
+             v = numbers(n_ctx * n_head_kv * head_dim, 3);
+  for (const int64_t window : {0, 1, 20, 110}) {
+    const AttentionShape shape{n_head, n_head_kv, head_dim, 0.2f, window};
+    const int64_t n_rows = cache_rows(n_ctx, n_batch, window), n_cols = n_head_kv * head_dim;
+    MatrixView k_cache{Type::F16, nullptr, n_rows, n_cols}, v_cache{Type::Q8_0, nullptr, n_rows, n_cols};
+    // Not a number, until it is written.
+    std::vector<std::byte> k_bytes(size_t(n_rows * k_cache.row_bytes()), std::byte{0xff});
+    std::vector<std::byte> v_bytes(size_t(n_rows * v_cache.row_bytes()), std::byte{0xff});
+    k_cache.data = k_bytes.data();
+    v_cache.data = v_bytes.data();
+    auto out = zeros(int64_t(q.size())), want = out, lse = zeros(n_ctx * n_head), k_all = k, v_all = v;
+    int64_t n_past = 0;
+    for (const int64_t n : batches) {
+      const int64_t at = n_past * n_cols;
+      cache_write(k_bytes.data(), k_cache, n_past, k.data() + at, n, pool);
+      cache_write(v_bytes.data(), v_cache, n_past, v.data() + at, n, pool);
+      for (int64_t r = 0; r < n; ++r) {
+        decode_row(k_all.data() + at + r * n_cols, k_cache, (n_past + r) % n_rows, 0, n_cols);
+        decode_row(v_all.data() + at + r * n_cols, v_cache, (n_past + r) % n_rows, 0, n_cols);
+      }
+      const Segments segments = {cache_segment(n_past, n, n_past, window, n_rows)};
+      auto scratch = scratch_for(segments, shape, false, GetParam(), pool);
+      attention_forward(out.data(), q.data(), k_cache, v_cache, segments, shape, GetParam(), scratch.span(),
+                        pool);
+      n_past += n;
+    }
+    ASSERT_EQ(n_past, n_ctx);
+    forward(want.data(), lse.data(), q.data(), k_all.data(), v_all.data(), packed({n_ctx}), shape, pool,
+            GetParam());
+    const double error = 2 * score_error(shape, GetParam());
+    test::expect_close(
+        out, want, [&](int64_t) { return error; }, "window " + std::to_string(window));
   }
 }
 
