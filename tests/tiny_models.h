@@ -34,6 +34,8 @@ class TinyModel {
       : prefix_(std::string(architecture.name) + "."), options_(options) {
     if (options.type != Type::F32) n_embd_ = 64, n_ff_ = 96;  // blocks of 32 divide rows
     if (options.for_llama_cpp) n_embd_ = kHeads * kHeadDim;
+    // llama.cpp tells the sizes of Baichuan apart by their layers.
+    if (options.for_llama_cpp && architecture.name == "baichuan") n_layer_ = 32;
     if (options.vocabulary) set_vocabulary(*options.vocabulary);
     set_keys(architecture);
     // The shape that the keys give: of a file with as many tensors as the reader wants to see.
@@ -42,7 +44,7 @@ class TinyModel {
       const std::vector<float> zeros(size_t(n_vocab_ * n_embd_));
       const auto bytes = std::as_bytes(std::span(zeros));
       shape.add_tensor("token_embd.weight", Type::F32, {n_embd_, n_vocab_}, bytes);
-      for (int64_t i = 0; i < kLayers; ++i)
+      for (int64_t i = 0; i < n_layer_; ++i)
         shape.add_tensor("x" + std::to_string(i), Type::F32, {1}, bytes.first(4));
       shape.write(path);
     }
@@ -58,14 +60,12 @@ class TinyModel {
     writer_.write(path);
   }
 
-  static constexpr int64_t kLayers = 5;
-
  private:
   void set_keys(const Architecture& architecture) {
     writer_.set_string("general.architecture", std::string(architecture.name));
     writer_.set_string("general.name", "a tiny model");
     for (const auto& [key, value] :
-         {std::pair<const char*, uint32_t>{"block_count", uint32_t(kLayers)},
+         {std::pair<const char*, uint32_t>{"block_count", uint32_t(n_layer_)},
           {"embedding_length", uint32_t(n_embd_)},
           {"feed_forward_length", uint32_t(n_ff_)},
           {"attention.head_count", uint32_t(kHeads)},
@@ -80,7 +80,6 @@ class TinyModel {
     for (const auto& [key, value] : {std::pair<const char*, float>{"attention.layer_norm_rms_epsilon", 1e-3f},
                                      {"attention.layer_norm_epsilon", 1e-3f},
                                      {"rope.freq_base", 30},
-                                     {"rope.freq_base_swa", 12},
                                      {"attn_logit_softcapping", 2},
                                      {"final_logit_softcapping", 3},
                                      {"attention.scale", 0.4f},
@@ -91,10 +90,13 @@ class TinyModel {
       writer_.set_f32(prefix_ + key, value);
     }
     writer_.set_u32(prefix_ + "rope.scaling.original_context_length", 4);
-    // llama.cpp leaves Phi-3's window out, and gives EXAONE 4 one where it has 64 layers.
+    // llama.cpp leaves Phi-3's window out, gives EXAONE 4 one where it has 64 layers, and knows a rotary base of
+    // windowed layers in Gemma only.
     const std::set<std::string_view> differs = {"phi3", "exaone4"};
     if (!options_.for_llama_cpp || !differs.contains(architecture.name))
       writer_.set_u32(prefix_ + "attention.sliding_window", 5);
+    if (!options_.for_llama_cpp || std::string_view(architecture.name).starts_with("gemma"))
+      writer_.set_f32(prefix_ + "rope.freq_base_swa", 12);
   }
 
   void set_vocabulary(const Gguf& vocabulary) {
@@ -157,7 +159,7 @@ class TinyModel {
 
   std::string prefix_;
   TinyOptions options_;
-  int64_t n_embd_ = 36, n_ff_ = 44, n_vocab_ = kTinyVocab;
+  int64_t n_embd_ = 36, n_ff_ = 44, n_vocab_ = kTinyVocab, n_layer_ = 5;
   GgufWriter writer_;
   std::list<std::vector<float>> stored_;
   std::list<std::vector<std::byte>> encoded_;
