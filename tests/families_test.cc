@@ -159,13 +159,13 @@ TEST_P(Family, LogitsAreTheReferences) {
   EXPECT_LT(relative_difference(logits(texts), reference.logits(texts.ids)), kRounding);
 }
 
-// bf16 rounds by half of 2^-8; errors are independent.
+// bf16 rounds by half of 2^-8, and five layers of small sums pass it on.
 TEST_P(Family, Bf16IsNear) {
   LoraParameters parameters = all_pairs(model);
   const Attached attached(model, parameters);
   const Texts texts({21, 2, 30});
   const Passed f32 = run(parameters, texts, 0), bf16 = run(parameters, texts, 0, 2, GemmInput::bf16);
-  EXPECT_LT(relative_difference(bf16.gradients, std::span<const float>(f32.gradients)), 0.1);
+  EXPECT_LT(relative_difference(bf16.gradients, std::span<const float>(f32.gradients)), 0.15);
 }
 
 TEST_P(Family, WhatIsKeptAndHowManyThreadsChangesNoBit) {
@@ -209,7 +209,7 @@ TEST_P(Family, TokenByTokenIsTheWholePrompt) {
   const std::vector<float> want = logits(text);
   ThreadPool pool(2);
   for (const std::vector<size_t>& pieces : {std::vector<size_t>(37, 1), {37}, {1, 20, 2, 14}}) {
-    Decoder decoder(model, 37, 16, Precision::f32, pool);
+    Decoder decoder(model, {.n_ctx = 37, .n_batch = 16, .precision = Precision::f32}, pool);
     size_t at = 0;
     for (const size_t piece : pieces) {
       const auto got = decoder.append(std::span(text.ids).subspan(at, piece));
@@ -219,6 +219,32 @@ TEST_P(Family, TokenByTokenIsTheWholePrompt) {
                 kRounding)
           << at;
     }
+  }
+}
+
+// Rounded keys and values change little; what a window has lost is asked for again.
+TEST_P(Family, CachesOfOtherTypesAreNearAndForgetRightly) {
+  const Texts text({60});
+  ThreadPool pool(2);
+  const auto last = [&](std::optional<Type> type, int64_t keep) {
+    Decoder decoder(model, {.n_ctx = 60, .n_batch = 4, .precision = Precision::f32, .cache_type = type}, pool);
+    decoder.append(text.ids);
+    const int64_t kept = keep >= 0 ? decoder.keep(keep) : 60;
+    const auto logits = kept < 60 ? decoder.append(std::span(text.ids).subspan(size_t(kept)))
+                                  : (decoder.keep(0), decoder.append(text.ids));
+    return std::pair(std::vector<float>(logits.begin(), logits.end()), kept);
+  };
+  const auto [want, all] = last(Type::F32, -1);
+  EXPECT_LT(relative_difference(last(Type::F16, -1).first, std::span<const float>(want)), 5e-3);
+  // A window of 5 in a ring of 5 - 1 + 4 rows: the last token may go, the last ten may not.
+  bool has_window = false;
+  for (const Layer& layer : model.layers) {
+    for_each_attention(layer, [&](const Attention& a) { has_window |= a.form.shape.window > 0; });
+  }
+  for (const int64_t keep : {0, 30, 50, 59}) {
+    const auto [logits, kept] = last(Type::F32, keep);
+    EXPECT_EQ(kept, has_window && keep < 59 ? 0 : keep);
+    EXPECT_LT(relative_difference(logits, std::span<const float>(want)), kRounding) << keep;
   }
 }
 

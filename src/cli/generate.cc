@@ -42,6 +42,8 @@ FlagGroup sampling_flags(GenerateOptions& o, bool& chat) {
           {"--stop", "TEXT", "", "end before this text; may be repeated", texts(o.stop)},
           {"--ignore-eos", "", "", "go on where the model would end the text", turn(o.ignore_eos)},
           {"--no-echo", "", "", "print the continuation alone", turn(o.echo, false)},
+          {"--cache-type", "T", "", "of keys and values: f16, q8_0 or f32",
+           cache_type(o.cache_type).or_else("f16, with --precision f32 f32")},
           {"--chat", "", "", "converse: each line of standard input is a message, --prompt the first one",
            turn(chat)},
           {"--chat-template", "NAME", "",
