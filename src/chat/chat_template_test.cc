@@ -92,6 +92,37 @@ TEST(ChatTemplate, ContentIsAListOfPartsWhereItWouldBeLost) {
   EXPECT_EQ(WrittenDown(conversation, chat).text(1, false), "Hi");
 }
 
+TEST(ChatTemplate, OneThatHitsABoundIsTriedOnce) {
+  const std::string endless =
+      "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
+  EXPECT_THAT(error_of([&] { ChatTemplate("bomb", endless, kTokens); }), HasSubstr("too many steps"));
+  const ChatTemplate chat(
+      "of tools",
+      "{% for m in messages %}{{ m.content }}{% if m.tool_calls %}" + endless + "{% endif %}{% endfor %}",
+      kTokens);
+  const Conversation conversation = {
+      {{"system", "a"}, {"assistant", "b", false, {{"tool_calls", {{{"function", {{"name", "f"}}}}}}}}}};
+  try {
+    find_form(conversation, chat, false);
+    FAIL() << "no error";
+  } catch (const jinja::TemplateError& error) {
+    EXPECT_TRUE(error.hits_bound());
+  }
+}
+
+TEST(ChatTemplate, BeginningsAreRenderedOnce) {
+  const ChatTemplate chat("turns", "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}",
+                          kTokens);
+  const Conversation conversation = {{{"user", "a"}, {"assistant", "b"}, {"user", "c"}}};
+  const WrittenDown written = WrittenDown::in_its_form(conversation, chat, false);
+  EXPECT_EQ(written.beginning(3, false), written.beginning(3, false)) << "the same text, kept";
+  EXPECT_EQ(written.beginning(2, false), written.beginning(2, false));
+  const WrittenDown other = written.with_other(2, {"assistant", "x"}, {"user", "y"});
+  EXPECT_EQ(other.text(3, false), "[user]a[assistant]x[user]c");
+  EXPECT_EQ(written.with_other(3, {"user", "x"}, {"tool", "y"}).text(4, false),
+            "[user]a[assistant]b[user]x[tool]y");
+}
+
 TEST(ChatTemplate, WhatNoFormMendsIsTheTemplatesError) {
   const ChatTemplate chat("no", "{{ raise_exception('never') }}", kTokens);
   const Conversation conversation = {{{"system", "a"}, {"user", "b"}}};

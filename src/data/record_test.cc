@@ -291,6 +291,10 @@ TEST(Record, EachMistakeIsNamed) {
   std::string wide = "{\"text\": \"a\"";
   for (int i = 0; i < 5000; ++i) wide += fmt::format(", \"f{}\": 1", i);
   EXPECT_EQ(why_not(wide + "}"), "an object of more than 4096 fields");
+  EXPECT_EQ(why_not(R"({"text": "a", "text": "b"})"), "two fields of one object are named text");
+  EXPECT_EQ(why_not(R"({"messages": [{"role": "user", "content": "a:{", "role": "x"}]})"),
+            "two fields of one object are named role");
+  EXPECT_EQ(why_not(R"({"text": "a", "more": [{"id": 1}, {"id": 2, "a": {"id": ":"}}]})"), "");
   EXPECT_EQ(why_not("{\"messages\": [1]}"), "messages[0]: expected an object, found number");
   EXPECT_EQ(why_not(R"({"messages": [{"content": "a"}]})"), "messages[0]: no role or from");
   EXPECT_EQ(why_not(R"({"messages": [{"role": "user", "content": null}]})"),

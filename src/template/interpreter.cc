@@ -71,7 +71,7 @@ Rendered Interpreter::run() {
   try {
     exec(program_.body);
   } catch (const Raised& error) {
-    throw TemplateError(error.line > 0 ? error.line : line_, error.type, error.message);
+    throw TemplateError(error.line > 0 ? error.line : line_, error.type, error.message, error.hits_bound);
   }
   return std::move(result_);
 }

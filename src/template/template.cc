@@ -8,11 +8,12 @@
 
 namespace lora::jinja {
 
-TemplateError::TemplateError(int line, std::string type, std::string message)
+TemplateError::TemplateError(int line, std::string type, std::string message, bool hits_bound)
     : Error(message_line(fmt::format("line {}: {}", line, message))),
       line_(line),
       type_(std::move(type)),
-      message_(std::move(message)) {}
+      message_(std::move(message)),
+      hits_bound_(hits_bound) {}
 
 Template::Template(std::string_view source) {
   try {

@@ -39,17 +39,20 @@ using Date = DateTime;  // what strftime_now writes, in local time
 // What went wrong in a template. what() is one printable line, "line N: MESSAGE".
 class TemplateError : public Error {
  public:
-  TemplateError(int line, std::string type, std::string message);
+  TemplateError(int line, std::string type, std::string message, bool hits_bound = false);
   int line() const { return line_; }
   // Python's class of the error: "TemplateSyntaxError", "UndefinedError", "TypeError", ...; of
   // raise_exception(message) "TemplateError".
   const std::string& type() const { return type_; }
   // As raise_exception was given it, or as Python words it.
   const std::string& message() const { return message_; }
+  // Whether the rendering would have used more steps or memory than it may, so that it took its time.
+  bool hits_bound() const { return hits_bound_; }
 
  private:
   int line_;
   std::string type_, message_;
+  bool hits_bound_;
 };
 
 struct Program;
