@@ -178,7 +178,7 @@ TEST(SillyTavern, BadLinesAreErrorsOrSkipped) {
   EXPECT_EQ(r.chat->chat->messages.size(), 4u);
   EXPECT_THAT(r.skipped,
               ElementsAre("line 7: no line of a SillyTavern chat: it has no mes",
-                          "line 8: no valid JSON in UTF-8", "line 9: name: expected a text, found number",
+                          "line 8: no valid JSON in UTF-8 from its byte 3 on", "line 9: name: expected a text, found number",
                           "line 10: mes: expected a text, found number"));
 }
 
