@@ -134,7 +134,8 @@ void ChatTemplate::probe() {
   }
 }
 
-jinja::Rendered ChatTemplate::render(Value messages, const Value& tools, bool add_generation_prompt) const {
+jinja::Rendered ChatTemplate::render(Value messages, const Value& tools, bool add_generation_prompt,
+                                     jinja::Beginnings* beginnings) const {
   std::vector<jinja::Variable> variables = {
       {"messages", std::move(messages)}, {"tools", tools},
       {"documents", Value(nullptr)},     {"add_generation_prompt", Value(add_generation_prompt)},
@@ -146,7 +147,7 @@ jinja::Rendered ChatTemplate::render(Value messages, const Value& tools, bool ad
     const bool is_set = std::ranges::any_of(variables, [&](const auto& v) { return v.name == name; });
     if (!is_set) variables.push_back({name, jinja::from_json(value)});
   }
-  return template_->render(variables, settings_.now);
+  return template_->render(variables, settings_.now, beginnings);
 }
 
 jinja::Rendered ChatTemplate::render(nlohmann::ordered_json variables) const {
@@ -209,15 +210,37 @@ WrittenDown WrittenDown::with_other(size_t n, const ChatMessage& last, const Cha
   return other;
 }
 
+size_t WrittenDown::n_known() const {
+  size_t n = 0;
+  for (const jinja::Beginning& known : beginnings_)
+    n += size_t(known.tail[0].has_value()) + size_t(known.tail[1].has_value());
+  return n;
+}
+
 WrittenDown::Text WrittenDown::beginning(size_t n, bool add_generation_prompt) const {
   const bool is_whole = n == n_messages() && !add_generation_prompt;
   if (is_whole && whole_) return whole_;
   for (const Kept& kept : kept_) {
     if (kept.text && kept.n == n && kept.has_prompt == add_generation_prompt) return kept.text;
   }
-  const auto begin = values_.begin();
-  Text text = std::make_shared<const jinja::Rendered>(chat_->render(
-      Value::list({begin, begin + std::ptrdiff_t(n_values_[n])}), tools_, add_generation_prompt));
+  const auto render = [&] {
+    if (!is_whole && n_values_[n] < beginnings_.size()) {
+      const jinja::Beginning& known = beginnings_[n_values_[n]];
+      if (const auto& tail = known.tail[add_generation_prompt]) {
+        const auto& blocks = whole_->generated;
+        return jinja::Rendered{whole_->text.substr(0, known.shared) + *tail,
+                               {blocks.begin(), blocks.begin() + std::ptrdiff_t(known.n_generated)},
+                               known.has_hidden_generation};
+      }
+    }
+    jinja::Beginnings beginnings = {"messages", "add_generation_prompt", {}};
+    const auto begin = values_.begin();
+    jinja::Rendered rendered = chat_->render(Value::list({begin, begin + std::ptrdiff_t(n_values_[n])}),
+                                             tools_, add_generation_prompt, is_whole ? &beginnings : nullptr);
+    if (is_whole) beginnings_ = std::move(beginnings.found);
+    return rendered;
+  };
+  Text text = std::make_shared<const jinja::Rendered>(render());
   if (is_whole) return whole_ = std::move(text);
   kept_[oldest_] = {n, add_generation_prompt, text};
   oldest_ = (oldest_ + 1) % kept_.size();

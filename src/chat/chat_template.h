@@ -47,7 +47,8 @@ class ChatTemplate {
   bool uses_date() const { return uses_date_; }  // through strftime_now
 
   // What it writes for messages in its own terms (class WrittenDown makes them). Throws jinja::TemplateError.
-  jinja::Rendered render(jinja::Value messages, const jinja::Value& tools, bool add_generation_prompt) const;
+  jinja::Rendered render(jinja::Value messages, const jinja::Value& tools, bool add_generation_prompt,
+                         jinja::Beginnings* beginnings = nullptr) const;
   const std::string& eos() const { return tokens_.eos; }
   // What it writes for variables that are given, as messages, in its own terms.
   jinja::Rendered render(nlohmann::ordered_json variables) const;
@@ -90,8 +91,9 @@ class ChatTemplate {
 
 // A conversation in the terms of a template, to render any beginning of it. The template must stay.
 //
-// A template is a program that may look at all messages before it writes the first, so that each beginning is
-// a rendering of its own. The whole text and the last few beginnings are kept.
+// A template is a program that may look at all messages before it writes the first, so that a beginning is a
+// rendering of its own, unless it can be told from that of the whole. The whole text and the last few
+// beginnings are kept.
 class WrittenDown {
  public:
   using Text = std::shared_ptr<const jinja::Rendered>;
@@ -109,6 +111,8 @@ class WrittenDown {
   std::string text(size_t n, bool add_generation_prompt) const {
     return beginning(n, add_generation_prompt)->text;
   }
+  // How many texts that begin the whole were told from it, so that asking for them costs nothing.
+  size_t n_known() const;
   // The first n messages, the last of them said otherwise, and the one behind them, which is `next` where
   // there is none.
   WrittenDown with_other(size_t n, const ChatMessage& last, const ChatMessage& next) const;
@@ -128,6 +132,7 @@ class WrittenDown {
   std::vector<size_t> n_values_{0};  // for each number of messages
   jinja::Value tools_;
   mutable Text whole_;
+  mutable std::vector<jinja::Beginning> beginnings_;  // by the number of values, once there is a whole
   // What a reply is cut out with: its text, its prompt, the beginning before it and the one behind it.
   mutable std::array<Kept, 6> kept_;
   mutable size_t oldest_ = 0;

@@ -36,6 +36,16 @@ class Meter {
     written_ += bytes;
   }
 
+  // What act() uses does not count. It must come to its end by itself.
+  template <class Act>
+  void uncounted(const Act& act) {
+    const uint64_t steps = steps_;
+    const size_t written = written_;
+    act();
+    steps_ = steps;
+    written_ = written;
+  }
+
   // Of the rendering that this thread is at; null outside.
   static inline thread_local Meter* current = nullptr;
 

@@ -26,8 +26,9 @@ Template::~Template() = default;
 Template::Template(Template&&) noexcept = default;
 Template& Template::operator=(Template&&) noexcept = default;
 
-Rendered Template::render(std::span<const Variable> variables, const Date& now) const {
-  return Interpreter(*program_, variables, now).run();
+Rendered Template::render(std::span<const Variable> variables, const Date& now,
+                          Beginnings* beginnings) const {
+  return Interpreter(*program_, variables, now, beginnings).run();
 }
 
 }  // namespace lora::jinja

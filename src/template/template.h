@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,6 +33,19 @@ struct Rendered {
 struct Variable {
   std::string_view name;
   Value value;
+};
+
+// What a rendering would be if a list had its first n items alone.
+struct Beginning {
+  size_t shared = 0, n_generated = 0;  // bytes and generation blocks that it has of the whole
+  bool has_hidden_generation = false;
+  std::optional<std::string> tail[2];  // what follows them: without, with the prompt; nullopt: not known
+};
+// Asks for the beginnings of a list that can be told from the rendering of the whole: where a template goes
+// through it once, forwards, and looks at no item before it comes to it. `prompt`: a variable that is false.
+struct Beginnings {
+  std::string_view list, prompt;
+  std::vector<Beginning> found;  // by the number of items
 };
 
 using Date = DateTime;  // what strftime_now writes, in local time
@@ -67,7 +81,8 @@ class Template {
   Template& operator=(Template&&) noexcept;
 
   // Throws TemplateError. May be called in several threads at a time.
-  Rendered render(std::span<const Variable> variables, const Date& now) const;
+  Rendered render(std::span<const Variable> variables, const Date& now,
+                  Beginnings* beginnings = nullptr) const;
 
  private:
   std::unique_ptr<const Program> program_;
