@@ -63,7 +63,7 @@ constexpr Beside kBeside[] = {
     {"system_prompt", kPlain},
     {"system_message", kPlain},
     {"history", kPlain | kMessages},
-    {"input", kPair},
+    {"input", 0},
     {"context", kPair},
     {"tools", kPlain | kAlpaca},
     {"functions", kPlain | kAlpaca},
@@ -145,7 +145,8 @@ void add_system(Conversation& chat, std::string system) {
 }
 
 // A question and its answer, with what came before. In Alpaca's words, without system and input, the first
-// words are those that the template has by itself.
+// words are those that the template has by itself. An input goes below the question, as LLaMA-Factory and
+// axolotl write Alpaca's records for chat models.
 void read_turn(Fields& fields, const Form& form, Record& record) {
   Conversation& chat = record.chat.emplace();
   std::string system = system_of(fields);
@@ -161,6 +162,7 @@ void read_turn(Fields& fields, const Form& form, Record& record) {
           "context. Write a response that appropriately completes the request.";
     }
   } else {
+    if (const json* input = fields.find_filled("input")) asked.content += "\n" + text_of(*input, "input");
     read_tools(fields, chat);
     read_thoughts(fields, answered);
   }

@@ -217,6 +217,8 @@ TEST(Record, AQuestionAndItsAnswerAreAConversationOfTheModels) {
     EXPECT_THAT(why_not(fmt::format(R"({{"{}": "Q", "{}": "A", "context": "C"}})", question, answer)),
                 testing::StartsWith("context: a question and its answer have no place for it"));
   }
+  EXPECT_EQ(lines_of(parse_record(R"({"question": "Q", "input": "I", "answer": "A"})")),
+            "user: Q\nI\nassistant: A\n");
   EXPECT_EQ(marked(parse_record(R"({"question": "U", "answer": "A"})"), "vicuna"),
             "USER: U ASSISTANT:[ A</s>]");
 }
