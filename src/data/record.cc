@@ -162,7 +162,8 @@ void read_turn(Fields& fields, const Form& form, Record& record) {
           "context. Write a response that appropriately completes the request.";
     }
   } else {
-    if (const json* input = fields.find_filled("input")) asked.content += "\n" + text_of(*input, "input");
+    if (const json* input = fields.find_filled("input"))
+      asked.content.append(1, '\n').append(text_of(*input, "input"));
     read_tools(fields, chat);
     read_thoughts(fields, answered);
   }
