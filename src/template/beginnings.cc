@@ -90,7 +90,7 @@ std::optional<std::string> Interpreter::tail_of(std::span<const Stmt> rest, size
 void Interpreter::note_beginning(const Stmt& loop, size_t n) {
   const std::span<const Stmt> body(program_.body);
   const bool is_top = &loop >= body.data() && &loop < body.data() + body.size() && !scope_;
-  if (!is_top || watch_.n_seen > n || !loop.other.empty()) return;
+  if (gives_up_ || !is_top || watch_.n_seen > n || !loop.other.empty()) return;
   const std::span<const Stmt> rest = body.subspan(size_t(&loop - body.data()) + 1);
   if (plain_behind_ != &loop && !is_plain(rest)) return;
   plain_behind_ = &loop;
@@ -98,11 +98,17 @@ void Interpreter::note_beginning(const Stmt& loop, size_t n) {
   beginning.shared = result_.text.size();
   beginning.n_generated = result_.generated.size();
   beginning.has_hidden_generation = result_.has_hidden_generation;
-  meter_.uncounted([&] {
+  const uint64_t steps = meter_.uncounted([&] {
     for (const bool with_prompt : {false, true}) {
       if (!with_prompt || !asks_for_prompt_) beginning.tail[with_prompt] = tail_of(rest, n, with_prompt);
     }
   });
+  // All of them are kept, and each is made whether or not it is asked for.
+  constexpr uint64_t kMostTailSteps = 10'000;
+  constexpr size_t kMostTailBytes = 4096;
+  const auto is_long = [](const auto& tail) { return tail && tail->size() > kMostTailBytes; };
+  gives_up_ = steps > kMostTailSteps || std::ranges::any_of(beginning.tail, is_long);
+  if (gives_up_) beginning = {};
 }
 
 }  // namespace lora::jinja

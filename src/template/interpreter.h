@@ -124,6 +124,7 @@ class Interpreter {
   Value watched_;  // the list, undefined where there is none
   static constexpr NameId kNoName = ~NameId{0};
   NameId prompt_id_ = kNoName;
+  bool gives_up_ = false;                       // what stands behind the loop takes too much
   mutable bool asks_for_prompt_ = false;        // what was put out may depend on it
   const Stmt* plain_behind_ = nullptr;          // the loop behind which nothing but plain statements are
   std::vector<std::optional<Value>> globals_;   // by NameId

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "template/raised.h"
 
@@ -36,14 +37,14 @@ class Meter {
     written_ += bytes;
   }
 
-  // What act() uses does not count. It must come to its end by itself.
+  // What act() uses does not count; returns its steps. It must come to its end by itself.
   template <class Act>
-  void uncounted(const Act& act) {
+  uint64_t uncounted(const Act& act) {
     const uint64_t steps = steps_;
     const size_t written = written_;
     act();
-    steps_ = steps;
     written_ = written;
+    return steps - std::exchange(steps_, steps);
   }
 
   // Of the rendering that this thread is at; null outside.
