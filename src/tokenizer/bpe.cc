@@ -20,6 +20,8 @@ Bpe::Bpe(const Vocabulary& vocab, const Gguf& gguf, const PreTokenizerRow& row)
   constexpr std::string_view key = "tokenizer.ggml.merges";
   const std::vector<std::string>* merges = gguf.get_strings(key);
   if (!merges) fail("{}: {}: missing, a \"gpt2\" vocabulary needs it", gguf.path(), key);
+  // Keys of our own conversion, for what its tokenizer.json has otherwise than the name implies.
+  composes_ = gguf.get_bool("tokenizer.ggml.compose_accents").value_or(composes_);
   ignore_merges_ = gguf.get_bool("tokenizer.ggml.ignore_merges").value_or(ignore_merges_);
 
   std::unordered_map<std::string, int32_t> extra;
