@@ -248,6 +248,24 @@ TEST_P(Family, CachesOfOtherTypesAreNearAndForgetRightly) {
   }
 }
 
+// Q8_0 weights meet activations of 8 bits, a prompt's and a token's, in a plan of their own.
+TEST_P(Family, QuantizedWeightsGenerateNearly) {
+  const test::ScratchFile file("quantized.gguf");
+  const TinyModel written(*GetParam(), file.path, {.type = Type::Q8_0});
+  const Model quantized = load_model(file.path);
+  const Texts text({25});
+  ThreadPool pool(2);
+  const auto logits = [&](Precision precision) {
+    Decoder decoder(quantized, {.n_ctx = 25, .precision = precision}, pool);
+    decoder.append(std::span(text.ids).first(20));
+    for (size_t i = 20; i < 24; ++i) decoder.append({&text.ids[i], 1});
+    const auto last = decoder.append({&text.ids[24], 1});
+    return std::vector<float>(last.begin(), last.end());
+  };
+  const std::vector<float> want = logits(Precision::f32);
+  EXPECT_LT(relative_difference(logits(Precision::automatic), std::span<const float>(want)), 0.15);
+}
+
 TEST_P(Family, WhatWasPlannedIsTaken) {
   LoraParameters parameters = all_pairs(model);
   const Attached attached(model, parameters);

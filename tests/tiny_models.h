@@ -32,8 +32,8 @@ class TinyModel {
   // Sizes that are no multiples of one another or of a vector; `path`: where the file is written.
   TinyModel(const Architecture& architecture, const std::string& path, const TinyOptions& options = {})
       : prefix_(std::string(architecture.name) + "."), options_(options) {
-    if (options.type != Type::F32) n_embd_ = 64, n_ff_ = 96;  // blocks of 32 divide rows
-    if (options.for_llama_cpp) n_embd_ = kHeads * kHeadDim;
+    if (options.type != Type::F32) n_embd_ = 64, n_ff_ = 96, head_dim_ = 16;  // blocks of 32 divide rows
+    if (options.for_llama_cpp) n_embd_ = kHeads * head_dim_;
     // llama.cpp tells the sizes of Baichuan apart by their layers.
     if (options.for_llama_cpp && architecture.name == "baichuan") n_layer_ = 32;
     if (options.vocabulary) set_vocabulary(*options.vocabulary);
@@ -45,7 +45,7 @@ class TinyModel {
       const auto bytes = std::as_bytes(std::span(zeros));
       shape.add_tensor("token_embd.weight", Type::F32, {n_embd_, n_vocab_}, bytes);
       for (int64_t i = 0; i < n_layer_; ++i)
-        shape.add_tensor("x" + std::to_string(i), Type::F32, {1}, bytes.first(4));
+        shape.add_tensor(fmt::format("x{}", i), Type::F32, {1}, bytes.first(4));
       shape.write(path);
     }
     const ModelConfig config = read_config(Gguf::open(path));
@@ -70,11 +70,11 @@ class TinyModel {
           {"feed_forward_length", uint32_t(n_ff_)},
           {"attention.head_count", uint32_t(kHeads)},
           {"attention.head_count_kv", 2},
-          {"attention.key_length", uint32_t(kHeadDim)},
-          {"attention.value_length", uint32_t(kHeadDim)},
+          {"attention.key_length", uint32_t(head_dim_)},
+          {"attention.value_length", uint32_t(head_dim_)},
           {"context_length", 512},
           {"vocab_size", uint32_t(n_vocab_)},
-          {"rope.dimension_count", uint32_t(kHeadDim - (options_.for_llama_cpp ? 0 : 4))}}) {
+          {"rope.dimension_count", uint32_t(head_dim_ - (options_.for_llama_cpp ? 0 : 4))}}) {
       writer_.set_u32(prefix_ + key, value);
     }
     for (const auto& [key, value] : {std::pair<const char*, float>{"attention.layer_norm_rms_epsilon", 1e-3f},
@@ -107,7 +107,7 @@ class TinyModel {
   }
 
   void add_layer(const LayerSpec& layer, int64_t i) {
-    const std::string prefix = "blk." + std::to_string(i) + ".";
+    const std::string prefix = fmt::format("blk.{}.", i);
     std::map<std::string_view, LinearSpec> whole;  // fused tensors once
     struct Visit {
       TinyModel& self;
@@ -155,11 +155,11 @@ class TinyModel {
     writer_.add_tensor(name + ".weight", options_.type, {n_in, n_out}, bytes);
   }
 
-  static constexpr int64_t kHeads = 6, kHeadDim = 14;
+  static constexpr int64_t kHeads = 6;
 
   std::string prefix_;
   TinyOptions options_;
-  int64_t n_embd_ = 36, n_ff_ = 44, n_vocab_ = kTinyVocab, n_layer_ = 5;
+  int64_t n_embd_ = 36, n_ff_ = 44, n_vocab_ = kTinyVocab, n_layer_ = 5, head_dim_ = 14;
   GgufWriter writer_;
   std::list<std::vector<float>> stored_;
   std::list<std::vector<std::byte>> encoded_;

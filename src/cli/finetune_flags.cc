@@ -17,20 +17,24 @@ constexpr NumberRange kAboveZero{.min = 0, .above_min = true};
 constexpr NumberRange kFraction{.min = 0, .max = 1};
 constexpr NumberRange kBelowOne{.min = 0, .max = 1, .below_max = true};
 
-// TENSOR=N,TENSOR=N
-Setting ranks(Ranks& target) {
-  return {[&target](const std::vector<std::string>& v) {
+// TENSOR=N,TENSOR=N; a number alone is what other programs call the rank of all.
+Setting ranks(FinetuneOptions& o) {
+  return {[&target = o.ranks, &of_all = o.lora_r](const std::vector<std::string>& v) {
             std::string_view rest = v.at(0);
-            do {
-              const std::string_view item = rest.substr(0, rest.find(','));
-              rest.remove_prefix(std::min(item.size() + 1, rest.size()));
-              const size_t equals = item.find('=');
-              if (equals == 0 || equals == std::string::npos) throw BadValue("expected TENSOR=N,TENSOR=N");
-              target[std::string(item.substr(0, equals))] =
-                  parse_integer(item.substr(equals + 1), 0, kMaxLoraRank);
-            } while (!rest.empty());
+            if (rest.find('=') == std::string_view::npos) {
+              of_all = parse_integer(rest, 1, kMaxLoraRank);
+              return;
+            }
+            for (bool more = true; more;) {
+              const size_t comma = rest.find(','), equals = rest.find('=');
+              if (equals == 0 || equals >= comma) throw BadValue("expected TENSOR=N,TENSOR=N");
+              target[std::string(rest.substr(0, equals))] =
+                  parse_integer(rest.substr(0, comma).substr(equals + 1), 0, kMaxLoraRank);
+              more = comma != std::string_view::npos;
+              if (more) rest.remove_prefix(comma + 1);
+            }
           },
-          [&target] {
+          [&target = o.ranks] {
             std::string text;
             for (const auto& [tensor, rank] : target)
               text += fmt::format("{}{}={}", text.empty() ? "" : ",", tensor, rank);
@@ -133,9 +137,9 @@ FlagGroup lora_flags(FinetuneOptions& o) {
           {"--lora-alpha", "F", "", "scale of the adapter = alpha / rank",
            number(o.lora_alpha, kAboveZero).or_else(fmt::format("{}", kDefaultLoraAlpha))},
           {"--rank", "TENSOR=N,...", "",
-           "rank by name of tensor, as lora inspect lists them (attn_q, attn_qkv, ffn_up); 0: none; the flags below "
-           "are other spellings",
-           ranks(r).or_else("--lora-r for every linear layer of a block")},
+           "rank by name of tensor, as lora inspect lists them (attn_q, attn_qkv, ffn_up); 0: none; N alone is "
+           "--lora-r; the flags below are other spellings",
+           ranks(o).or_else("--lora-r for every linear layer of a block")},
           {"--rank-wq", "N", "", "rank of the query tensors; 0: none", rank(r, "wq").or_else("--lora-r")},
           {"--rank-wk", "N", "", "rank of the key tensors; 0: none", rank(r, "wk").or_else("--lora-r")},
           {"--rank-wv", "N", "", "rank of the value tensors; 0: none", rank(r, "wv").or_else("--lora-r")},
