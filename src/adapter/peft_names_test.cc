@@ -3,6 +3,7 @@
 
 #include "adapter/adapter_test_util.h"
 #include "adapter/peft_config.h"
+#include "arch/architecture.h"
 #include "base/error.h"
 
 namespace lora {
@@ -52,8 +53,9 @@ constexpr Name kFusedNames[] = {
 };
 
 TEST(PeftNames, OfEveryArchitecture) {
-  for (const HfArchitecture& row : hf_architectures()) {
-    const std::string arch(row.name);
+  for (const Architecture* row : architectures()) {
+    if (!row->hf) continue;
+    const std::string arch(row->name);
     const std::span<const Name> names = arch == "phi3" ? std::span<const Name>(kFusedNames) : kCommonNames;
     for (const Name& name : names) {
       const RowOrder order = arch == "llama" ? name.order : RowOrder::as_is;
