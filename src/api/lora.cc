@@ -85,10 +85,8 @@ void LanguageModel::attach_adapter(const std::string& path, double scale) {
 void LanguageModel::add_lora(const LoraOptions& options) {
   if (impl_->parameters) fail("add_lora: the model has an adapter to train already");
   if (options.rank < 1) fail("add_lora: rank {} is not positive", options.rank);
-  std::vector<int64_t> ranks;
-  for (const Target& target : targets())
-    ranks.push_back(target.per_layer && !target.is_norm ? options.rank : 0);
-  impl_->parameters = make_parameters(impl_->model, ranks, options.alpha, options.seed);
+  impl_->parameters =
+      make_parameters(impl_->model, ranks_of(impl_->model, {}, options.rank), options.alpha, options.seed);
   attach(impl_->model, *impl_->parameters);
 }
 

@@ -4,6 +4,11 @@
 //   s_ij = scale * q_i . k_j   for visible j,   p_ij = exp(s_ij - lse_i),   out_i = sum_j p_ij v_j
 //   lse_i = ln sum_j exp(s_ij)
 //
+// With a window a query sees its last keys only; tiles of keys before it cost nothing. With a softcap c,
+// c tanh(s / c) takes the place of s. A sink is one more score of every query of a head, whose key has no
+// value: exp(sink) is added to the sum (Xiao et al., "Efficient Streaming Language Models with Attention
+// Sinks", 2023).
+//
 // The products run on the micro-kernels of gemm/, with f32 or bf16 inputs and f32 sums; softmax is f32.
 //
 // A batch is a flat list of tokens cut into segments; attention stays inside its segment. Query
@@ -27,11 +32,12 @@ struct AttentionSegment {
 };
 
 struct AttentionShape {
-  int64_t n_head, n_head_kv;  // n_head is a multiple of n_head_kv
-  int64_t head_dim;           // of q, k and v; any size
-  float scale;                // usually 1 / sqrt(head_dim)
-  int64_t window = 0;
-  float softcap = 0;
+  int64_t n_head, n_head_kv;     // n_head is a multiple of n_head_kv
+  int64_t head_dim;              // of q, k and v; any size
+  float scale;                   // usually 1 / sqrt(head_dim)
+  int64_t window = 0;            // keys that a query sees at most, its own included; 0: all
+  float softcap = 0;             // of the scaled scores; 0: none
+  const float* sinks = nullptr;  // (n_head), of scores as softmax sees them; nullptr: none
 };
 
 // Bytes that a call needs for segments of at most n_kv keys: tiles per worker, and one head's keys and values
@@ -54,6 +60,9 @@ void attention_forward(float* out,      // (n_tokens, n_head * head_dim)
 //
 //   dv_j = sum_i p_ij dout_i,   ds_ij = p_ij (dout_i . v_j - dout_i . out_i)
 //   dq_i = scale sum_j ds_ij k_j,   dk_j = scale sum_i ds_ij q_i
+//
+// With a softcap c, ds_ij is multiplied by 1 - tanh(s_ij / c)^2 as well. Sinks have no gradient: they are in
+// lse.
 void attention_backward(float* dq,          // (n_tokens, n_head * head_dim)
                         float* dk,          // (n_kv_tokens, n_head_kv * head_dim)
                         float* dv,          // (n_kv_tokens, n_head_kv * head_dim)

@@ -18,6 +18,23 @@ T dot_reference(const T* a, const T* b, int64_t n) {
   return sum;
 }
 
+// The first key that the segment's query sees.
+inline int64_t first_visible_reference(const AttentionSegment& seg, const AttentionShape& shape,
+                                       int64_t query) {
+  return shape.window > 0 ? std::max<int64_t>(0, seg.n_kv - seg.n_q + query + 1 - shape.window) : 0;
+}
+
+// A scaled score as softmax takes it, and its slope.
+template <class T>
+T capped_reference(T score, const AttentionShape& shape) {
+  return shape.softcap > 0 ? T(shape.softcap) * std::tanh(score / T(shape.softcap)) : score;
+}
+template <class T>
+T cap_slope_reference(T score, const AttentionShape& shape) {
+  const T t = shape.softcap > 0 ? std::tanh(score / T(shape.softcap)) : T(0);
+  return 1 - t * t;
+}
+
 // One query row of one head; `query` counts from the segment's first. lse may be nullptr.
 template <class T>
 void attention_forward_reference(T* out, T* lse, const T* q, const T* k, const T* v,
@@ -30,15 +47,20 @@ void attention_forward_reference(T* out, T* lse, const T* q, const T* k, const T
   const T* v_0 = v + seg.kv_begin * row + head_kv * dim;
   T* out_i = out + ((seg.q_begin + query) * shape.n_head + head) * dim;
 
-  std::vector<T> p(static_cast<size_t>(n_visible));
-  for (int64_t j = 0; j < n_visible; ++j)
-    p[size_t(j)] = T(shape.scale) * dot_reference(q_i, k_0 + j * row, dim);
-  const T max = *std::max_element(p.begin(), p.end());
-  T sum = 0;
+  const int64_t first = first_visible_reference(seg, shape, query);
+  std::vector<T> p(static_cast<size_t>(n_visible - first));
+  for (int64_t j = first; j < n_visible; ++j) {
+    p[size_t(j - first)] = capped_reference(T(shape.scale) * dot_reference(q_i, k_0 + j * row, dim), shape);
+  }
+  T max = *std::max_element(p.begin(), p.end()), sum = 0;
+  if (shape.sinks) {
+    max = std::max(max, T(shape.sinks[head]));
+    sum = std::exp(T(shape.sinks[head]) - max);
+  }
   for (T& p_j : p) sum += p_j = std::exp(p_j - max);
   std::fill(out_i, out_i + dim, T(0));
-  for (int64_t j = 0; j < n_visible; ++j) {
-    for (int64_t c = 0; c < dim; ++c) out_i[c] += p[size_t(j)] / sum * v_0[j * row + c];
+  for (int64_t j = first; j < n_visible; ++j) {
+    for (int64_t c = 0; c < dim; ++c) out_i[c] += p[size_t(j - first)] / sum * v_0[j * row + c];
   }
   if (lse) lse[(seg.q_begin + query) * shape.n_head + head] = max + std::log(sum);
 }
@@ -59,10 +81,12 @@ void attention_backward_reference(T* dq, T* dk, T* dv, const T* dout, const T* o
       const int64_t row = (seg.q_begin + i) * shape.n_head + head, at = row * dim;
       const T delta = dot_reference(dout + at, out + at, dim);
       std::fill(dq + at, dq + at + dim, T(0));
-      for (int64_t j = 0; j <= seg.n_kv - seg.n_q + i; ++j) {
+      for (int64_t j = first_visible_reference(seg, shape, i); j <= seg.n_kv - seg.n_q + i; ++j) {
         const int64_t kv = kv_at(j);
-        const T p = std::exp(T(shape.scale) * dot_reference(q + at, k + kv, dim) - lse[row]);
-        const T ds = T(shape.scale) * p * (dot_reference(dout + at, v + kv, dim) - delta);
+        const T score = T(shape.scale) * dot_reference(q + at, k + kv, dim);
+        const T p = std::exp(capped_reference(score, shape) - lse[row]);
+        const T ds = T(shape.scale) * p * (dot_reference(dout + at, v + kv, dim) - delta) *
+                     cap_slope_reference(score, shape);
         for (int64_t c = 0; c < dim; ++c) {
           dv[kv + c] += p * dout[at + c];
           dq[at + c] += ds * k[kv + c];

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "kernels/attention/attention_reference.h"
+#include "kernels/attention/attention_cases.h"
 #include "kernels/isa.h"
 #include "kernels/rope/rope_reference.h"
 #include "kernels/test_numbers.h"
@@ -11,47 +11,8 @@
 namespace lora {
 namespace {
 
+using namespace attention_test;
 using test::kEpsilon, test::Misaligned, test::numbers, test::zeros;
-using Segments = std::vector<AttentionSegment>;
-
-struct Case {
-  const char* name;
-  int64_t n_head, n_head_kv, head_dim;
-  Segments segments;
-};
-
-constexpr GemmInput kInputs[] = {GemmInput::f32, GemmInput::bf16};
-
-Buffer<std::byte> scratch_for(const Segments& segments, const AttentionShape& shape, bool backward,
-                              GemmInput input, const ThreadPool& pool) {
-  int64_t n_kv = 0;
-  for (const AttentionSegment& s : segments) n_kv = std::max(n_kv, s.n_kv);
-  return Buffer<std::byte>(attention_scratch_bytes(shape, n_kv, backward, input, pool.size()));
-}
-
-void forward(float* out, float* lse, const float* q, const float* k, const float* v, const Segments& segments,
-             const AttentionShape& shape, ThreadPool& pool, GemmInput input = GemmInput::f32) {
-  auto scratch = scratch_for(segments, shape, false, input, pool);
-  attention_forward(out, lse, q, k, v, segments, shape, input, scratch.span(), pool);
-}
-
-void backward(float* dq, float* dk, float* dv, const float* dout, const float* out, const float* lse,
-              const float* q, const float* k, const float* v, const Segments& segments,
-              const AttentionShape& shape, ThreadPool& pool, GemmInput input = GemmInput::f32) {
-  auto scratch = scratch_for(segments, shape, true, input, pool);
-  attention_backward(dq, dk, dv, dout, out, lse, q, k, v, segments, shape, input, scratch.span(), pool);
-}
-
-// Training segments of the given lengths, one behind the other.
-Segments packed(const std::vector<int64_t>& lengths) {
-  Segments result;
-  int64_t begin = 0;
-  for (int64_t n : lengths) {
-    result.push_back({begin, n, begin, n});
-    begin += n;
-  }
-  return result;
-}
 
 // Lengths around the tiles (96) and micro-tiles, heads of all usual sizes
 // and odd ones, keys of the past, gaps between segments, and few queries.
@@ -71,58 +32,6 @@ const Case kCases[] = {
     {"prompt with a past", 2, 1, 24, {{2, 45, 3, 130}, {50, 8, 140, 64}}},
     {"past of whole tiles", 2, 2, 24, {{0, 100, 0, 292}, {100, 5, 292, 197}}},
 };
-
-struct Problem {
-  explicit Problem(const Case& c)
-      : shape{c.n_head, c.n_head_kv, c.head_dim, 1 / std::sqrt(float(c.head_dim))} {
-    for (const AttentionSegment& s : c.segments) {
-      n_tokens = std::max(n_tokens, s.q_begin + s.n_q);
-      n_kv_tokens = std::max(n_kv_tokens, s.kv_begin + s.n_kv);
-    }
-    q_size = n_tokens * c.n_head * c.head_dim;
-    kv_size = n_kv_tokens * c.n_head_kv * c.head_dim;
-  }
-  AttentionShape shape;
-  int64_t n_tokens = 0, n_kv_tokens = 0, q_size = 0, kv_size = 0;
-};
-
-template <class T>
-void reference_forward(std::vector<T>& out, std::vector<T>& lse, const std::vector<T>& q,
-                       const std::vector<T>& k, const std::vector<T>& v, const Segments& segments,
-                       const AttentionShape& shape) {
-  for (const AttentionSegment& s : segments) {
-    for (int64_t head = 0; head < shape.n_head; ++head) {
-      for (int64_t i = 0; i < s.n_q; ++i) {
-        attention_forward_reference(out.data(), lse.data(), q.data(), k.data(), v.data(), s, shape, head, i);
-      }
-    }
-  }
-}
-
-template <class T>
-void reference_backward(std::vector<T>& dq, std::vector<T>& dk, std::vector<T>& dv,
-                        const std::vector<T>& dout, const std::vector<T>& out, const std::vector<T>& lse,
-                        const std::vector<T>& q, const std::vector<T>& k, const std::vector<T>& v,
-                        const Segments& segments, const AttentionShape& shape) {
-  for (const AttentionSegment& s : segments) {
-    for (int64_t head = 0; head < shape.n_head_kv; ++head) {
-      attention_backward_reference(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(),
-                                   q.data(), k.data(), v.data(), s, shape, head);
-    }
-  }
-}
-
-// q and k below 2, so that scores reach several units and the softmax is far from flat.
-constexpr double kRange = 2;
-
-// A score is a sum of head_dim products below 4 times the scale: its rounding error moves a
-// probability by this share. Sums of probabilities over n keys add little: they are taken tile by tile.
-double score_error(const AttentionShape& shape, GemmInput input) {
-  // bf16 rounds q, k, v, the probabilities and gradients to 8 bits; errors of a score's products are
-  // independent. The scalar set computes in f32 whatever the input.
-  if (input == GemmInput::bf16 && isa() != Isa::scalar) return (kRange * kRange + 2) / 256;
-  return kRange * kRange * std::sqrt(double(shape.head_dim)) * 4 * kEpsilon + 16 * kEpsilon;
-}
 
 class AttentionInputs : public testing::TestWithParam<GemmInput> {};
 INSTANTIATE_TEST_SUITE_P(Inputs, AttentionInputs, testing::ValuesIn(kInputs),

@@ -65,7 +65,8 @@ void backward_tiles(const BackwardPass& pass, const AttentionSegment& seg, int64
   const HeadView first_head(seg, pass.shape, head_kv * group);
   const auto kv_at = [&](int64_t j) { return first_head.kv_at + j * kTile * first_head.kv_row; };
   const auto n_keys = [&](int64_t j) { return std::min(kTile, seg.n_kv - j * kTile); };
-  for (int64_t j = first; j < last; ++j) {
+  // Tiles that the first query's window leaves out are left out by all others too.
+  for (int64_t j = std::max(first, first_head.first_visible(0) / kTile); j < last; ++j) {
     const int64_t row = first_head.kv_row, n = n_keys(j);
     pack_tile(a.rows, pass.v + kv_at(j), row, n, 1.0f, s);
     turn_packed(a.v_turned + j * s.turned, a.rows, s);
@@ -82,8 +83,9 @@ void backward_tiles(const BackwardPass& pass, const AttentionSegment& seg, int64
   for (int64_t i = keys ? 0 : piece; i < n_blocks; i += keys ? 1 : n_pieces) {
     const int64_t q0 = i % tiles(seg.n_q) * kTile, n = std::min(kTile, seg.n_q - q0);
     const HeadView head(seg, pass.shape, head_kv * group + i / tiles(seg.n_q));
+    const int64_t begin = std::max(first, head.first_visible(q0) / kTile);
     const int64_t end = std::min(last, tiles(head.n_visible(q0 + n - 1)));
-    if (end <= first) continue;
+    if (end <= begin) continue;
     const int64_t at = head.q_at + q0 * head.q_row;
     pack_tile(a.q_left, pass.q + at, head.q_row, n, scale, s);
     pack_tile(a.dout_left, pass.dout + at, head.q_row, n, 1.0f, s);
@@ -94,11 +96,11 @@ void backward_tiles(const BackwardPass& pass, const AttentionSegment& seg, int64
     if (queries) std::fill(a.dq, a.dq + s.packed, 0.0f);
     dot_of_rows(a.delta, pass.dout + at, pass.out + at, head.q_row, n, s.dim);
     for (int64_t r = 0; r < n; ++r) a.lse[r] = pass.lse[head.lse_at + (q0 + r) * head.lse_row];
-    for (int64_t j = first; j < end; ++j) {
-      const TileMask mask{n, head.n_visible(q0) - j * kTile};
+    for (int64_t j = begin; j < end; ++j) {
+      const TileMask mask = head.mask(q0, n, j);
       multiply_scores(a.p, a.q_left, a.k_turned + j * s.turned, mask, s);
       multiply_scores(a.ds, a.dout_left, a.v_turned + j * s.turned, mask, s);
-      gradient_rows(a.p, a.ds, a.lse, a.delta, mask);
+      gradient_rows(a.p, a.ds, a.lse, a.delta, mask, pass.shape.softcap);
       if (queries) add_over_keys(a.dq, as_left(a.left, a.ds), a.k_interleaved + j * s.packed, mask, s);
       if (keys) {
         const int64_t part_j = j * s.packed;

@@ -96,15 +96,22 @@ void ForwardFewQueries(float* out, float* lse, const float* q, const float* k, c
     const float* q_i = q + head.q_at + i * head.q_row;
     float* out_i = out + head.q_at + i * head.q_row;
     std::fill(out_i, out_i + dim, 0.0f);
-    float max = -kInfinity, sum = 0;
+    float max = head.first_max, sum = head.first_sum;
     const int64_t n_keys = head.n_visible(i);
-    for (int64_t j0 = 0; j0 < n_keys; j0 += kTileRows) {
+    for (int64_t j0 = head.first_visible(i); j0 < n_keys; j0 += kTileRows) {
       const int64_t n_rows = std::min(kTileRows, n_keys - j0);
       const float* k_0 = k + head.kv_at + j0 * head.kv_row;
       for (int64_t j = 0; j < n_rows; j += 4) {
         const float* keys[4];  // the last key stands in for the ones that a short group lacks
         for (int64_t r = 0; r < 4; ++r) keys[r] = k_0 + std::min(j + r, n_rows - 1) * head.kv_row;
         Dot4(p + j, q_i, keys, dim);
+      }
+      if (shape.softcap > 0) {
+        const V to_cap = hn::Set(d, shape.scale / shape.softcap),
+                cap = hn::Set(d, shape.softcap / shape.scale);
+        for (int64_t j = 0; j < n_rows; j += hn::Lanes(d)) {
+          hn::Store(hn::Mul(cap, Tanh(d, hn::Mul(hn::Load(d, p + j), to_cap))), d, p + j);
+        }
       }
       std::fill(p + n_rows, p + kTileRows, -kInfinity);
 

@@ -1,6 +1,5 @@
 // Attention forward: blocks of queries meet tiles of keys and values.
 #include <cmath>
-#include <limits>
 
 #include "kernels/attention/few_queries.h"
 #include "kernels/attention/layout.h"
@@ -57,12 +56,13 @@ void forward_blocks(const ForwardPass& pass, const AttentionSegment& seg, int64_
   }
   Layout layout(scratch);
   const ForwardScratch<T> a(layout, s, seg.n_kv);
-  int64_t n_packed = 0;  // tiles of keys, as far as they were needed yet
+  int64_t n_packed =
+      0;  // tiles of keys, as far as they were needed yet; those before the first window are not
   for (int64_t i = piece; i < n_blocks; i += n_pieces) {
     const HeadView head(seg, pass.shape, head_kv * group + i % group);
     const int64_t q0 = i / group * kTile, n = std::min(kTile, seg.n_q - q0);
-    const int64_t n_tiles = tiles(head.n_visible(q0 + n - 1));
-    for (; n_packed < n_tiles; ++n_packed) {
+    const int64_t first = head.first_visible(q0) / kTile, n_tiles = tiles(head.n_visible(q0 + n - 1));
+    for (n_packed = std::max(n_packed, first); n_packed < n_tiles; ++n_packed) {
       const int64_t k0 = n_packed * kTile, n_keys = std::min(kTile, seg.n_kv - k0),
                     at = head.kv_at + k0 * head.kv_row;
       pack_tile(a.rows, pass.k + at, head.kv_row, n_keys, 1.0f, s);
@@ -72,13 +72,13 @@ void forward_blocks(const ForwardPass& pass, const AttentionSegment& seg, int64_
     }
     pack_tile(a.q_left, pass.q + head.q_at + q0 * head.q_row, head.q_row, n, pass.shape.scale, s);
     std::fill(a.sums, a.sums + s.packed, 0.0f);
-    std::fill(a.max, a.max + kTile, -std::numeric_limits<float>::infinity());
-    std::fill(a.sum, a.sum + kTile, 0.0f);
-    for (int64_t j = 0; j < n_tiles; ++j) {
-      const TileMask mask{n, head.n_visible(q0) - j * kTile};
+    std::fill(a.max, a.max + kTile, head.first_max);
+    std::fill(a.sum, a.sum + kTile, head.first_sum);
+    for (int64_t j = first; j < n_tiles; ++j) {
+      const TileMask mask = head.mask(q0, n, j);
       multiply_scores(a.scores, a.q_left, a.k_turned + j * s.turned, mask, s);
-      softmax_rows(a.scores, a.max, a.sum, a.factors, mask);
-      if (j > 0) rescale_rows(a.sums, a.factors, n, s);
+      softmax_rows(a.scores, a.max, a.sum, a.factors, mask, pass.shape.softcap);
+      if (j > first) rescale_rows(a.sums, a.factors, n, s);
       add_over_keys(a.sums, as_left(a.p, a.scores), a.v_interleaved + j * s.packed, mask, s);
     }
     for (int64_t r = 0; r < n; ++r) {

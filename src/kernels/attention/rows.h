@@ -8,16 +8,17 @@
 
 namespace lora {
 
-// Scores become p = exp(score - maximum so far), 0 where masked; max and sum (kTile) go on, and factors
-// (kTile) are what earlier sums must be multiplied by.
-void softmax_rows(float* scores, float* max, float* sum, float* factors, const TileMask& mask);
+// softcap: of the scores, 0 for none. Scores become p = exp(score - maximum so far), 0 where masked; max and
+// sum (kTile) go on, and factors (kTile) are what earlier sums must be multiplied by.
+void softmax_rows(float* scores, float* max, float* sum, float* factors, const TileMask& mask, float softcap);
 
 // sums ([dim / nr][kTile][nr]) *= factors, row by row.
 void rescale_rows(float* sums, const float* factors, int64_t n_rows, const TileShape& s);
 
 // From scores and dp, in place: p = exp(score - lse), ds = p (dp - delta), both 0 where masked and in the
-// rows beyond the mask's.
-void gradient_rows(float* scores, float* dp, const float* lse, const float* delta, const TileMask& mask);
+// rows beyond the mask's. With a softcap, ds is times its slope.
+void gradient_rows(float* scores, float* dp, const float* lse, const float* delta, const TileMask& mask,
+                   float softcap);
 
 // to[j][i] = from[i][j], i < n_rows.
 void turn_tile(float* to, const float* from, int64_t n_rows);

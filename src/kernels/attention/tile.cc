@@ -57,7 +57,7 @@ void multiply_scores(float* scores, const T* left, const T* turned, const TileMa
   const MicroKernel& kernel = s.kernel;
   for (int64_t i = 0; i < mask.n_rows; i += kernel.mr) {
     const int64_t n_keys = mask.keys(i + kernel.mr);
-    for (int64_t j = 0; j < n_keys; j += kernel.nr) {
+    for (int64_t j = mask.first_key(i) / kernel.nr * kernel.nr; j < n_keys; j += kernel.nr) {
       kernel.tile(scores + i * kTile + j, kTile, left + i * s.dim_lanes, s.dim_lanes,
                   turned + j * s.dim_inner, s.dim_inner, false);
     }
@@ -70,10 +70,11 @@ void add_over_keys(float* sums, const T* left, const T* interleaved, const TileM
   const MicroKernel& kernel = s.kernel;
   for (int64_t d = 0; d < s.dim_lanes; d += kernel.nr) {
     for (int64_t i = 0; i < mask.n_rows; i += kernel.mr) {
-      const int64_t n_keys = round_up(mask.keys(i + kernel.mr), kernel.k_step);
-      if (n_keys == 0) continue;
-      kernel.tile(sums + d * kTile + i * kernel.nr, kernel.nr, left + i * kTile, kTile,
-                  interleaved + d * kTile, n_keys, true);
+      const int64_t begin = mask.first_key(i) / kernel.k_step * kernel.k_step;
+      const int64_t end = round_up(mask.keys(i + kernel.mr), kernel.k_step);
+      if (begin >= end) continue;
+      kernel.tile(sums + d * kTile + i * kernel.nr, kernel.nr, left + i * kTile + begin, kTile,
+                  interleaved + d * kTile + begin * kernel.nr, end - begin, true);
     }
   }
 }
@@ -82,9 +83,10 @@ template <class T>
 void add_over_queries(float* sums, const T* left, const T* interleaved, const TileMask& mask,
                       const TileShape& s) {
   const MicroKernel& kernel = s.kernel;
-  const int64_t end = round_up(mask.n_rows, kernel.k_step), n_keys = mask.keys(mask.n_rows);
+  const int64_t first_key = mask.first_key(0) / kernel.mr * kernel.mr, n_keys = mask.keys(mask.n_rows);
   for (int64_t d = 0; d < s.dim_lanes; d += kernel.nr) {
-    for (int64_t j = 0; j < n_keys; j += kernel.mr) {
+    for (int64_t j = first_key; j < n_keys; j += kernel.mr) {
+      const int64_t end = round_up(mask.end_row(j + kernel.mr - 1), kernel.k_step);
       const int64_t begin = mask.first_row(j) / kernel.k_step * kernel.k_step;
       if (begin >= end) continue;
       kernel.tile(sums + d * kTile + j * kernel.nr, kernel.nr, left + j * kTile + begin, kTile,

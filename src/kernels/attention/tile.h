@@ -11,11 +11,12 @@
 //   dV   (key, dim)     P^T                          dO, interleaved
 //   dK   (key, dim)     dS^T                         Q, interleaved
 //
-// Micro-tiles that the causal mask leaves empty are skipped.
+// Micro-tiles that the causal mask or the window leave empty are skipped.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include "base/half.h"
 #include "kernels/attention/attention.h"
@@ -47,6 +48,21 @@ struct TileShape {
   int64_t packed;     // elements of one as it is packed, and of an interleaved one
 };
 
+// The rows and columns of one tile that are not masked: row r sees keys begin + r .. visible + r of it.
+struct TileMask {
+  int64_t n_rows;   // queries
+  int64_t visible;  // keys of this tile that its first query sees; may be negative or beyond kTile
+  int64_t begin;    // the first of them that its window leaves; may be negative or beyond kTile
+  // Row r sees keys [first_key(r), end_key(r)), none where they meet or cross.
+  int64_t first_key(int64_t r) const { return std::clamp<int64_t>(begin + r, 0, kTile); }
+  int64_t end_key(int64_t r) const { return std::clamp<int64_t>(visible + r, 0, kTile); }
+  // One past the last key that a row of [0, rows) sees.
+  int64_t keys(int64_t rows) const { return end_key(std::min(rows, n_rows) - 1); }
+  // Rows [first_row(j), end_row(j)) see key j.
+  int64_t first_row(int64_t j) const { return std::max<int64_t>(0, j + 1 - visible); }
+  int64_t end_row(int64_t j) const { return std::clamp<int64_t>(j + 1 - begin, 0, n_rows); }
+};
+
 // One query head of one segment: offsets of its first token, and how far apart tokens are.
 struct HeadView {
   HeadView(const AttentionSegment& seg, const AttentionShape& shape, int64_t head)
@@ -57,27 +73,28 @@ struct HeadView {
         q_at(seg.q_begin * q_row + head * shape.head_dim),
         kv_at(seg.kv_begin * kv_row + head / (shape.n_head / shape.n_head_kv) * shape.head_dim),
         lse_row(shape.n_head),
-        lse_at(seg.q_begin * shape.n_head + head) {}
+        lse_at(seg.q_begin * shape.n_head + head),
+        window(shape.window),
+        first_max(shape.sinks ? shape.sinks[head] : -std::numeric_limits<float>::infinity()),
+        first_sum(shape.sinks ? 1.0f : 0.0f) {}
 
   int64_t n_q, n_kv;
   int64_t q_row, kv_row;  // floats
   int64_t q_at, kv_at;    // in q, out and their gradients; in k, v and theirs
   int64_t lse_row, lse_at;
+  int64_t window;
+  float first_max, first_sum;  // what softmax begins with: the sink's score, or nothing
 
-  // Keys that query i sees, its own included.
+  // Query i sees keys [first_visible(i), n_visible(i)).
   int64_t n_visible(int64_t i) const { return n_kv - n_q + i + 1; }
-};
-
-// The rows and columns of one tile that are not masked.
-struct TileMask {
-  int64_t n_rows;   // queries
-  int64_t visible;  // keys of this tile that its first query sees; may be negative or beyond kTile
-  // Keys that rows [0, rows) see together.
-  int64_t keys(int64_t rows) const {
-    return std::clamp<int64_t>(visible + std::min(rows, n_rows) - 1, 0, kTile);
+  int64_t first_visible(int64_t i) const {
+    return window > 0 ? std::max<int64_t>(0, n_visible(i) - window) : 0;
   }
-  // The first query that sees key j.
-  int64_t first_row(int64_t j) const { return std::max<int64_t>(0, j + 1 - visible); }
+  // Queries q0 .. q0 + n meet the keys of a tile.
+  TileMask mask(int64_t q0, int64_t n, int64_t tile) const {
+    const int64_t visible = n_visible(q0) - tile * kTile;
+    return {n, visible, window > 0 ? visible - window : -kTile};
+  }
 };
 
 // T is the kernel's input: float or bf16. A packed tile is (kTile, dim_lanes), a left operand as it is: nr is

@@ -117,6 +117,8 @@ void check(const RopeParameters& p) {
 RopeTable make_rope_table(const RopeParameters& p, int64_t n_positions) {
   check(p);
   const int64_t n_pairs = p.n_rot / 2;
+  const bool is_long = !p.long_freq_factors.empty() && n_positions > p.n_ctx_orig;
+  const std::vector<float>& factors = is_long ? p.long_freq_factors : p.freq_factors;
   // The ramp runs from the first to the last pair that YaRN mixes. Its bounds count pairs but are
   // clamped as if they counted components: so does llama.cpp.
   double first = 0, last = 0, magnitude = p.yarn_attn_factor;
@@ -128,7 +130,7 @@ RopeTable make_rope_table(const RopeParameters& p, int64_t n_positions) {
   RopeTable table{p.n_rot, n_positions, Buffer<float>(n_positions * n_pairs),
                   Buffer<float>(n_positions * n_pairs)};
   for (int64_t i = 0; i < n_pairs; ++i) {
-    const double factor = p.freq_factors.empty() ? 1.0 : double(p.freq_factors[size_t(i)]);
+    const double factor = factors.empty() ? 1.0 : double(factors[size_t(i)]);
     const double unscaled = std::pow(p.freq_base, -2.0 * double(i) / double(p.n_rot)) / factor;
     double theta = unscaled * p.freq_scale;
     if (p.yarn) {
