@@ -79,11 +79,14 @@ TEST_F(RoundTrip, TensorsAreTheSameBytes) {
 
 TEST_F(RoundTrip, OfEveryArchitecture) {
   for (const Architecture* row : architectures()) {
-    if (!row->hf) continue;
     peft = {};
     for (const auto& modules : row->hf->layer) {
       for (const HfModule& module : modules) {
-        if (module.n_out != Dim::none) peft.pair(fmt::format("{}1.{}", kLayer, module.hf), 6, 24, 2);
+        const bool is_first = module.of_hf == Rows::all || module.of_hf == Rows::q;  // of a tensor of several
+        if (module.n_out == Dim::none || module.of_gguf != Rows::all || !is_first) continue;
+        const std::string layer = fmt::format("base_model.model.{}{}1.", row->hf->prefix, row->hf->layers);
+        peft.pair(layer + std::string(module.hf), 6, module.of_hf == Rows::all && !module.grouped ? 24 : 32,
+                  2);
       }
     }
     run({std::string(row->name), 4, 2});

@@ -86,8 +86,8 @@ void find_class(const json& root, const std::string& path, HfConfig& config) {
         }
         types += fmt::format("{}{}", types.empty() ? "" : ", ", known_class.model_type);
       }
-      if (!known.empty()) known += ", ";
-      known += known_class.name;
+      const std::string entry = fmt::format("{}{}", known.empty() ? "" : ", ", known_class.name);
+      if (known_class.why_not.empty() && !known.ends_with(entry)) known += entry;
     }
   }
   if (!types.empty()) {

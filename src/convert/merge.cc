@@ -7,8 +7,8 @@
 
 #include "adapter/adapter.h"
 #include "adapter/pairs.h"
-#include "arch/architecture.h"
 #include "arch/config.h"
+#include "arch/hf.h"
 #include "base/error.h"
 #include "base/printable.h"
 #include "base/same_file.h"

@@ -9,22 +9,23 @@
 namespace lora {
 namespace {
 
-// llama3: long waves are stretched by `factor`, short ones stay, those between are interpolated.
+// llama3: long waves are stretched by `factor`, short ones stay, those between are interpolated. In f32, as
+// the class computes them and llama.cpp's converter after it, so that equal models are equal files.
 std::vector<float> llama3_factors(const HfRope& rope, int64_t n_rot, int64_t n_ctx_orig) {
-  const double longest = double(n_ctx_orig) / rope.low_freq_factor;
-  const double shortest = double(n_ctx_orig) / rope.high_freq_factor;
+  const auto low = float(rope.low_freq_factor), high = float(rope.high_freq_factor);
+  const float longest = float(n_ctx_orig) / low, shortest = float(n_ctx_orig) / high;
   std::vector<float> factors;
   for (int64_t i = 0; i < n_rot; i += 2) {
-    const double wave = 2 * std::numbers::pi * std::pow(rope.theta, double(i) / double(n_rot));
-    double factor = 1;
+    const float frequency = 1 / std::pow(float(rope.theta), float(i) / float(n_rot));
+    const float wave = float(2 * std::numbers::pi) / frequency;
+    float factor = 1;
     if (wave > longest) {
-      factor = rope.factor;
+      factor = float(rope.factor);
     } else if (wave >= shortest) {
-      const double smooth =
-          (double(n_ctx_orig) / wave - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
-      factor = 1 / ((1 - smooth) / rope.factor + smooth);
+      const float smooth = (float(n_ctx_orig) / wave - low) / (high - low);
+      factor = 1 / ((1 - smooth) / float(rope.factor) + smooth);
     }
-    factors.push_back(float(factor));
+    factors.push_back(factor);
   }
   return factors;
 }
