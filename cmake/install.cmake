@@ -14,7 +14,8 @@ set_target_properties(lora_merged PROPERTIES OUTPUT_NAME lora EXPORT_NAME lora L
 target_include_directories(lora_merged INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_compile_features(lora_merged INTERFACE cxx_std_20)
 # What the objects call and a program that links the archive needs; lora-config.cmake finds the same.
-target_link_libraries(lora_merged PRIVATE fmt::fmt Threads::Threads PkgConfig::hwy PkgConfig::pcre2 PkgConfig::libzip)
+target_link_libraries(lora_merged PRIVATE fmt::fmt Threads::Threads PkgConfig::hwy PkgConfig::pcre2 PkgConfig::libzip
+  PkgConfig::utf8proc)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/lora)
 configure_package_config_file(cmake/lora-config.cmake.in ${PROJECT_BINARY_DIR}/lora-config.cmake

@@ -6,7 +6,7 @@ set -euo pipefail
 
 build_packages=(
   g++ make cmake ninja-build pkg-config
-  libfmt-dev nlohmann-json3-dev libcli11-dev libhwy-dev libpcre2-dev libzip-dev
+  libfmt-dev nlohmann-json3-dev libcli11-dev libhwy-dev libpcre2-dev libutf8proc-dev libzip-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )
 [[ ${1:-} == print ]] && { printf '%s\n' "${build_packages[@]}"; exit 0; }

@@ -1,5 +1,5 @@
-// What every family gets from the table alone: a tiny model written from its own specification (tiny_models.h),
-// against a double interpreter of the same layers (model/reference.h) and against itself.
+// What every family gets from the table alone: a tiny model written from its own specification
+// (tiny_models.h), against a double interpreter of the same layers (model/reference.h) and against itself.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -19,6 +19,7 @@
 namespace lora {
 namespace {
 
+using test::all_pairs;
 using test::TinyModel;
 
 // A norm of the difference over the norm of what is wanted.
@@ -58,40 +59,11 @@ struct Texts {
   int64_t longest = 0;
 };
 
-// A pair on every linear layer of every block, the embedding and the output, B not zero.
-LoraParameters all_pairs(const Model& model) {
-  std::vector<LoraParameters::Pair> pairs;
-  const auto add = [&](const std::string& tensor, int64_t n_in, int64_t n_out) {
-    pairs.push_back({tensor, n_in, n_out, int64_t(1 + pairs.size() % 3), 0, 0});
-  };
-  for (int64_t i = 0; i < model.config.n_layer; ++i) {
-    for (const std::string_view name : block_tensors(model)) {
-      const std::string tensor = fmt::format("blk.{}.{}.weight", i, name);
-      int64_t n_in = 0, n_out = 0;
-      for (const Linear* linear : model.find_linears(tensor)) n_in = linear->n_in(), n_out += linear->n_out();
-      if (n_out > 0) add(tensor, n_in, n_out);
-    }
-  }
-  add("token_embd.weight", model.config.n_vocab, model.config.n_embd);
-  if (!model.tied) add("output.weight", model.config.n_embd, model.config.n_vocab);
-  LoraParameters parameters = make_parameters(std::move(pairs), 4, false);
-  for (const auto& pair : parameters.pairs) {
-    const auto fill = [&](int64_t at, int64_t n, double size, uint64_t which) {
-      for (int64_t i = 0; i < n; ++i) {
-        const double u = random_uniform(9, Purpose::test, stream_id(pair.base) + which, uint64_t(i));
-        parameters.values[at + i] = float(size * (2 * u - 1));
-      }
-    };
-    fill(pair.a, pair.a_size(), 1 / std::sqrt(double(pair.n_in)), 0);
-    fill(pair.b, pair.b_size(), 0.5, 1);
-  }
-  return parameters;
-}
-
 class Family : public testing::TestWithParam<const Architecture*> {
  protected:
   Family()
-      : file_(std::string(GetParam()->name) + ".gguf"), written_(*GetParam(), file_.path),
+      : file_(std::string(GetParam()->name) + ".gguf"),
+        written_(*GetParam(), file_.path),
         model(load_model(file_.path)) {}
 
   struct Passed {
@@ -104,7 +76,8 @@ class Family : public testing::TestWithParam<const Architecture*> {
              GemmInput input = GemmInput::f32) {
     ThreadPool pool(n_threads);
     std::ranges::fill(parameters.gradients.span(), 0.0f);
-    Step step(model, plan_step(model, texts.size(), texts.longest, n_kept, true, input, n_threads), input, pool);
+    Step step(model, plan_step(model, texts.size(), texts.longest, n_kept, true, input, n_threads), input,
+              pool);
     Passed passed{std::vector<double>(texts.ids.size()), {}};
     step.losses_and_gradients(passed.losses.data(), texts.tokens(), 1);
     passed.gradients.assign(parameters.gradients.span().begin(), parameters.gradients.span().end());
@@ -114,8 +87,8 @@ class Family : public testing::TestWithParam<const Architecture*> {
 
   std::vector<float> logits(const Texts& texts) {
     ThreadPool pool(2);
-    Step step(model, plan_step(model, texts.size(), texts.longest, 0, false, GemmInput::f32, 2), GemmInput::f32,
-              pool);
+    Step step(model, plan_step(model, texts.size(), texts.longest, 0, false, GemmInput::f32, 2),
+              GemmInput::f32, pool);
     std::vector<float> all(texts.ids.size() * size_t(test::kTinyVocab));
     step.logits(all.data(), texts.tokens());
     return all;
@@ -171,7 +144,8 @@ TEST_P(Family, GradientsOfEveryPairAreTheSlopesOfTheReference) {
       return ModelReference<double>(model, parameters.values.span(), at, texts.positions, texts.segments)
           .loss(texts.ids, texts.targets);
     };
-    EXPECT_NEAR(slope, (loss_at(above) - loss_at(below)) / (2 * kStep), 5e-5 * std::sqrt(squares) + 1e-7) << name;
+    EXPECT_NEAR(slope, (loss_at(above) - loss_at(below)) / (2 * kStep), 5e-5 * std::sqrt(squares) + 1e-7)
+        << name;
   }
 }
 
@@ -185,13 +159,13 @@ TEST_P(Family, LogitsAreTheReferences) {
   EXPECT_LT(relative_difference(logits(texts), reference.logits(texts.ids)), kRounding);
 }
 
-// bf16 rounds by half of 2^-8; errors are independent.
+// bf16 rounds by half of 2^-8, and five layers of small sums pass it on.
 TEST_P(Family, Bf16IsNear) {
   LoraParameters parameters = all_pairs(model);
   const Attached attached(model, parameters);
   const Texts texts({21, 2, 30});
   const Passed f32 = run(parameters, texts, 0), bf16 = run(parameters, texts, 0, 2, GemmInput::bf16);
-  EXPECT_LT(relative_difference(bf16.gradients, std::span<const float>(f32.gradients)), 0.1);
+  EXPECT_LT(relative_difference(bf16.gradients, std::span<const float>(f32.gradients)), 0.15);
 }
 
 TEST_P(Family, WhatIsKeptAndHowManyThreadsChangesNoBit) {
@@ -200,7 +174,8 @@ TEST_P(Family, WhatIsKeptAndHowManyThreadsChangesNoBit) {
   const Texts texts({40, 3, 17});
   for (const GemmInput input : {GemmInput::f32, GemmInput::bf16}) {
     const Passed want = run(parameters, texts, 0, 1, input);
-    for (const int64_t n_kept : {1, 3, 5}) EXPECT_EQ(run(parameters, texts, n_kept, 1, input), want) << n_kept;
+    for (const int64_t n_kept : {1, 3, 5})
+      EXPECT_EQ(run(parameters, texts, n_kept, 1, input), want) << n_kept;
     EXPECT_EQ(run(parameters, texts, 2, 4, input), want);
   }
 }
@@ -222,7 +197,8 @@ TEST_P(Family, PackedTextsAreApart) {
     alone.insert(alone.end(), passed.losses.begin(), passed.losses.end());
     for (size_t i = 0; i < sum.size(); ++i) sum[i] += passed.gradients[i];
   }
-  for (size_t t = 0; t < alone.size(); ++t) EXPECT_NEAR(packed.losses[t], alone[t], 2e-5 * (1 + alone[t])) << t;
+  for (size_t t = 0; t < alone.size(); ++t)
+    EXPECT_NEAR(packed.losses[t], alone[t], 2e-5 * (1 + alone[t])) << t;
   EXPECT_LT(relative_difference(packed.gradients, std::span<const float>(sum)), 1e-5);
 }
 
@@ -233,7 +209,7 @@ TEST_P(Family, TokenByTokenIsTheWholePrompt) {
   const std::vector<float> want = logits(text);
   ThreadPool pool(2);
   for (const std::vector<size_t>& pieces : {std::vector<size_t>(37, 1), {37}, {1, 20, 2, 14}}) {
-    Decoder decoder(model, 37, 16, Precision::f32, pool);
+    Decoder decoder(model, {.n_ctx = 37, .n_batch = 16, .precision = Precision::f32}, pool);
     size_t at = 0;
     for (const size_t piece : pieces) {
       const auto got = decoder.append(std::span(text.ids).subspan(at, piece));
@@ -243,6 +219,32 @@ TEST_P(Family, TokenByTokenIsTheWholePrompt) {
                 kRounding)
           << at;
     }
+  }
+}
+
+// Rounded keys and values change little; what a window has lost is asked for again.
+TEST_P(Family, CachesOfOtherTypesAreNearAndForgetRightly) {
+  const Texts text({60});
+  ThreadPool pool(2);
+  const auto last = [&](std::optional<Type> type, int64_t keep) {
+    Decoder decoder(model, {.n_ctx = 60, .n_batch = 4, .precision = Precision::f32, .cache_type = type}, pool);
+    decoder.append(text.ids);
+    const int64_t kept = keep >= 0 ? decoder.keep(keep) : 60;
+    const auto logits = kept < 60 ? decoder.append(std::span(text.ids).subspan(size_t(kept)))
+                                  : (decoder.keep(0), decoder.append(text.ids));
+    return std::pair(std::vector<float>(logits.begin(), logits.end()), kept);
+  };
+  const auto [want, all] = last(Type::F32, -1);
+  EXPECT_LT(relative_difference(last(Type::F16, -1).first, std::span<const float>(want)), 5e-3);
+  // A window of 5 in a ring of 5 - 1 + 4 rows: the last token may go, the last ten may not.
+  bool has_window = false;
+  for (const Layer& layer : model.layers) {
+    for_each_attention(layer, [&](const Attention& a) { has_window |= a.form.shape.window > 0; });
+  }
+  for (const int64_t keep : {0, 30, 50, 59}) {
+    const auto [logits, kept] = last(Type::F32, keep);
+    EXPECT_EQ(kept, has_window && keep < 59 ? 0 : keep);
+    EXPECT_LT(relative_difference(logits, std::span<const float>(want)), kRounding) << keep;
   }
 }
 

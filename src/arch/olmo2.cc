@@ -9,7 +9,8 @@ namespace {
 void read(const Keys& keys, ModelConfig& c) {
   read_window(keys, c, 4);
   if (c.window == 0) return;
-  c.rope_swa = RopeParameters{.n_rot = c.rope.n_rot, .freq_base = c.rope.freq_base};
+  c.rope_swa = RopeParameters{.n_rot = c.rope.n_rot,
+                              .freq_base = keys.positive_or("rope.freq_base_swa", c.rope.freq_base)};
 }
 
 LayerSpec layer(const ModelConfig& c, int64_t i) {

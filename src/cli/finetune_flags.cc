@@ -285,8 +285,9 @@ FlagGroup sample_flags(FinetuneOptions& o) {
           {"--card", "FILE", "", "character card (.json or .png): the system message of SillyTavern's chats",
            text(o.card)},
           {"--overlap-turns", "N", "turns",
-           "of a SillyTavern chat that is longer than --ctx, each further sample begins with so many earlier "
-           "ones",
+           "of a chat of SillyTavern or ChatGPT that is longer than --ctx, each further sample begins with "
+           "so "
+           "many earlier ones",
            integer(o.overlap_turns, 0)},
       },
   };

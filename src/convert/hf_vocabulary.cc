@@ -113,6 +113,7 @@ void set_roles(HfVocabulary& vocabulary, const json& tokenizer, const json& map,
   if (const auto add = json_bool(tokenizer, "add_eos_token")) vocabulary.add_eos = add;
   if (vocabulary.model == "llama") {
     if (const auto add = json_bool(tokenizer, "add_prefix_space")) vocabulary.add_space_prefix = add;
+    if (config.add_space_prefix) vocabulary.add_space_prefix = config.add_space_prefix;
   }
 }
 
@@ -172,7 +173,7 @@ void name_padding(HfVocabulary& vocabulary) {
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     HfVocabulary::Entry& token = vocabulary.tokens[i];
     if (!token.text.empty()) continue;
-    token = {fmt::format("[PAD{}]", i), vocabulary.model == "llama" ? -1000.0 : 0.0, TokenKind::unused};
+    token = {fmt::format("[PAD{}]", i), vocabulary.model == "llama" ? -10000.0 : 0.0, TokenKind::unused};
   }
 }
 
@@ -208,6 +209,7 @@ HfVocabulary read_hf_vocabulary(const std::string& folder, const VocabularySize&
              map = read_optional("special_tokens_map.json");
   AddedTokens added;
   HfVocabulary vocabulary = read_tokenizer(folder, added);
+  for (const std::string& line : vocabulary.not_done) say(line);
   read_added_files(added, folder, tokenizer);
   set_size(vocabulary, size, folder, added, say);
   apply_added(vocabulary, added);
@@ -246,6 +248,8 @@ void HfVocabulary::set_keys(GgufWriter& writer) const {
       {"tokenizer.ggml.add_bos_token", add_bos},
       {"tokenizer.ggml.add_eos_token", add_eos},
       {"tokenizer.ggml.add_space_prefix", add_space_prefix},
+      {"tokenizer.ggml.compose_accents", composes},
+      {"tokenizer.ggml.ignore_merges", ignore_merges},
   };
   for (const auto& [key, on] : switches) {
     if (on) writer.set_bool(key, *on);

@@ -28,6 +28,8 @@ struct HfVocabulary {
   std::vector<std::string> merges;  // of "gpt2": "left right"
   std::optional<int64_t> bos, eos, eot, unk, pad;
   std::optional<bool> add_bos, add_eos, add_space_prefix;
+  std::optional<bool> composes, ignore_merges;  // of "gpt2", where they are not as `pre` implies
+  std::vector<std::string> not_done;            // what of the files no key says, a line each
   std::vector<std::pair<std::string, std::string>> chat_templates;  // name, "default" for the one; text
 
   void set_keys(GgufWriter& writer) const;
@@ -36,6 +38,8 @@ struct HfVocabulary {
 // Ids that config.json gives, for roles that the tokenizer's files do not fill.
 struct TokenRoles {
   std::optional<int64_t> bos, eos, pad;
+  // Whether the family's tokenizer puts a space before a text, whatever its files say.
+  std::optional<bool> add_space_prefix = std::nullopt;
 };
 
 // How many tokens the model has.

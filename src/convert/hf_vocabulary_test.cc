@@ -9,9 +9,11 @@
 #include <sstream>
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "convert/pre_tokenizer_name.h"
 #include "convert/sentencepiece.h"
 #include "gguf/test_files.h"
+#include "tokenizer/byte_letters.h"
 #include "tokenizer/pre_tokenizers.h"
 #include "tokenizer/vocabulary.h"
 
@@ -138,14 +140,21 @@ TEST(TokenizerJson, MalformedOnesAreRefusedByName) {
 }
 
 TEST(PreTokenizerName, EveryNameIsOneThatTheTokenizerKnows) {
-  const auto name = [](const char* text, bool ignore_merges) {
-    return pre_tokenizer_name(nlohmann::json::parse(text), ignore_merges, "t.json");
+  const auto name = [](const char* text, bool composes) {
+    return pre_tokenizer_name(nlohmann::json::parse(text), composes, false, "t.json");
   };
   const char* digits =
       R"({"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": true},
     {"type": "ByteLevel", "add_prefix_space": false}]})";
   EXPECT_EQ(name(digits, false), "smollm");
+  EXPECT_EQ(name(digits, true), "command-r");
   EXPECT_EQ(name(R"({"type": "ByteLevel", "add_prefix_space": false})", false), "gpt-2");
+  EXPECT_EQ(name(R"({"type": "ByteLevel", "add_prefix_space": false})", true), "olmo");
+  EXPECT_EQ(name(R"({"type": "Sequence", "pretokenizers": [{"type": "Punctuation", "behavior": "Contiguous"},
+    {"type": "ByteLevel", "add_prefix_space": false}, {"type": "Digits", "individual_digits": false},
+    {"type": "Split", "pattern": {"Regex": "[0-9][0-9][0-9]"}}]})",
+                 false),
+            "falcon");
   const std::string message = error_of([&] { name(R"({"type": "Whitespace"})", false); });
   EXPECT_THAT(message, HasSubstr("t.json: pre_tokenizer: Whitespace is none that is known"));
   std::istringstream known(message.substr(message.find('(') + 1));
@@ -153,6 +162,74 @@ TEST(PreTokenizerName, EveryNameIsOneThatTheTokenizerKnows) {
     one.erase(std::remove_if(one.begin(), one.end(), [](char c) { return c == ' ' || c == ')'; }), one.end());
     EXPECT_NE(find_pre_tokenizer(one), nullptr) << one;
   }
+}
+
+// A byte-level tokenizer.json of the 256 letters, whose regular expression is Qwen's, and further fields.
+std::string byte_level_json(const ordered_json& normalizer, bool ignore_merges) {
+  ordered_json vocab = ordered_json::object();
+  for (int byte = 0; byte < 256; ++byte) {
+    std::string letter;
+    append_utf8(letter, byte_to_letter(uint8_t(byte)));
+    vocab[letter] = byte;
+  }
+  vocab["Ã©"] = 256;
+  const char* regex =
+      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
+      R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
+  const ordered_json split = {{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}};
+  const ordered_json letters = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
+  return ordered_json{{"added_tokens", ordered_json::array()},
+                      {"normalizer", normalizer},
+                      {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", {split, letters}}}},
+                      {"model",
+                       {{"type", "BPE"},
+                        {"ignore_merges", ignore_merges},
+                        {"vocab", vocab},
+                        {"merges", ordered_json::array({"Ã ©"})}}}}
+      .dump();
+}
+
+// Composing goes by the pre-tokenizer's name where there is one, else by a key.
+TEST(TokenizerJson, TheNormalizerSaysWhetherAccentsAreComposed) {
+  struct Case {
+    ordered_json normalizer;
+    bool ignore_merges, composes;
+    const char* pre;
+    bool has_key;
+  };
+  const ordered_json nfc = {{"type", "NFC"}};
+  const ordered_json sequence = {{"type", "Sequence"}, {"normalizers", {nfc}}};
+  const ordered_json none = {{"type", "Sequence"}, {"normalizers", ordered_json::array()}};
+  for (const Case& c : {Case{nfc, false, true, "qwen2", false}, Case{sequence, false, true, "qwen2", false},
+                        Case{nullptr, false, false, "hunyuan", false},
+                        Case{none, false, false, "hunyuan", false}, Case{nfc, true, true, "qwen2", true}}) {
+    AddedTokens added;
+    const HfVocabulary read =
+        vocabulary_of_tokenizer_json(byte_level_json(c.normalizer, c.ignore_merges), "t.json", added);
+    EXPECT_EQ(read.pre, c.pre);
+    EXPECT_EQ(read.ignore_merges.has_value(), c.has_key);
+    EXPECT_TRUE(read.not_done.empty());
+    EXPECT_EQ(tokenizer_of(read).encode("e\u0301").size(), c.composes ? 1u : 3u) << c.pre;
+  }
+}
+
+TEST(TokenizerJson, AKeySaysWhatNoNameDoes) {
+  AddedTokens added;
+  HfVocabulary read =
+      vocabulary_of_tokenizer_json(byte_level_json({{"type", "NFC"}}, false), "t.json", added);
+  read.pre = "llama-bpe";
+  EXPECT_EQ(tokenizer_of(read).encode("e\u0301").size(), 3u);
+  read.composes = true;
+  EXPECT_EQ(tokenizer_of(read).encode("e\u0301").size(), 1u);
+}
+
+TEST(TokenizerJson, ANormalizerThatIsNotAppliedIsSaid) {
+  AddedTokens added;
+  const ordered_json both = {{"type", "Sequence"},
+                             {"normalizers", {{{"type", "NFC"}}, {{"type", "Lowercase"}}}}};
+  const HfVocabulary read = vocabulary_of_tokenizer_json(byte_level_json(both, false), "t.json", added);
+  ASSERT_EQ(read.not_done.size(), 1u);
+  EXPECT_THAT(read.not_done[0], HasSubstr("t.json: normalizer: Lowercase is not applied"));
 }
 
 TEST(SentencePiece, DamagedFilesAreRefused) {

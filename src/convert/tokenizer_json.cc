@@ -7,6 +7,7 @@
 #include "convert/hf_vocabulary.h"
 #include "convert/json_file.h"
 #include "convert/pre_tokenizer_name.h"
+#include "tokenizer/pre_tokenizers.h"
 
 namespace lora {
 namespace {
@@ -127,6 +128,26 @@ void read_byte_fallback(HfVocabulary& vocabulary, const json& root, const json& 
       });
 }
 
+// The name, and as keys of our own what the file has otherwise than the name implies.
+void name_pre_tokenizer(HfVocabulary& vocabulary, const json& root, const json& pre, bool ignore_merges,
+                        const std::string& path) {
+  bool composes = false;
+  any_part(json_field(root, "normalizer"), "normalizers", [&](const json& node) {
+    const std::string type = json_text(node, "type").value_or("?");
+    if (type == "NFC") {
+      composes = true;
+    } else if (type != "Sequence") {
+      vocabulary.not_done.push_back(fmt::format(
+          "{}: normalizer: {} is not applied to texts: GGUF cannot say it", path, printable(type)));
+    }
+    return false;
+  });
+  vocabulary.pre = pre_tokenizer_name(pre, composes, ignore_merges, path);
+  const PreTokenizerRow& row = *find_pre_tokenizer(vocabulary.pre);
+  if (row.composes != composes) vocabulary.composes = composes;
+  if (row.ignore_merges != ignore_merges) vocabulary.ignore_merges = ignore_merges;
+}
+
 }  // namespace
 
 AddedTokens added_tokens_of_tokenizer_json(std::string_view text, const std::string& path) {
@@ -153,7 +174,7 @@ HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::stri
   const json* pre = json_field(root, "pre_tokenizer");
   if (any_part(pre, "pretokenizers", is_type("ByteLevel"))) {
     vocabulary.model = "gpt2";
-    vocabulary.pre = pre_tokenizer_name(*pre, json_bool(*model, "ignore_merges").value_or(false), path);
+    name_pre_tokenizer(vocabulary, root, *pre, json_bool(*model, "ignore_merges").value_or(false), path);
     for (const json& merge : *merges) {
       const auto [left, right] = read_merge(merge, path);
       vocabulary.merges.push_back(left + " " + right);

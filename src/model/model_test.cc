@@ -47,7 +47,7 @@ TEST(Decoder, AgreesWithTheWholePass) {
   const std::vector<int32_t> ids = some_tokens(40);
   const std::vector<float> want = all_logits(model, ids, pool);
   for (const std::vector<size_t>& pieces : {std::vector<size_t>{40}, {1, 1, 5, 33}, {20, 2, 18}}) {
-    Decoder decoder(model, 40, 7, Precision::f32, pool);
+    Decoder decoder(model, {.n_ctx = 40, .n_batch = 7, .precision = Precision::f32}, pool);
     size_t at = 0;
     for (size_t piece : pieces) {
       const auto logits = decoder.append(std::span(ids).subspan(at, piece));

@@ -4,6 +4,7 @@
 #include "base/printable.h"
 #include "base/utf8.h"
 #include "tokenizer/byte_letters.h"
+#include "tokenizer/compose.h"
 
 namespace lora {
 namespace {
@@ -15,10 +16,12 @@ uint64_t pair_key(int32_t left, int32_t right) {
 }  // namespace
 
 Bpe::Bpe(const Vocabulary& vocab, const Gguf& gguf, const PreTokenizerRow& row)
-    : vocab_(vocab), pre_tokenizer_(row), ignore_merges_(row.ignore_merges) {
+    : vocab_(vocab), pre_tokenizer_(row), composes_(row.composes), ignore_merges_(row.ignore_merges) {
   constexpr std::string_view key = "tokenizer.ggml.merges";
   const std::vector<std::string>* merges = gguf.get_strings(key);
   if (!merges) fail("{}: {}: missing, a \"gpt2\" vocabulary needs it", gguf.path(), key);
+  // Keys of our own conversion, for what its tokenizer.json has otherwise than the name implies.
+  composes_ = gguf.get_bool("tokenizer.ggml.compose_accents").value_or(composes_);
   ignore_merges_ = gguf.get_bool("tokenizer.ggml.ignore_merges").value_or(ignore_merges_);
 
   std::unordered_map<std::string, int32_t> extra;
@@ -51,6 +54,7 @@ int32_t Bpe::intern(const std::string& spelling, Parts parts,
 }
 
 void Bpe::encode(std::string_view text, Scratch& scratch, std::vector<Token>& out) const {
+  if (composes_) text = composed(text, scratch.composed);
   pre_tokenizer_.split(text, [&](std::string_view word) {
     scratch.words.append(word, out, [&] { encode_word(word, scratch, out); });
   });

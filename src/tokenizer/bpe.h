@@ -27,7 +27,7 @@ class Bpe {
   // What encode() works with, kept between calls.
   struct Scratch {
     WordCache words;
-    std::string spelling;
+    std::string composed, spelling;
     Symbols symbols;
     std::vector<MergeCandidate<int32_t>> heap;
     std::vector<int32_t> stack;
@@ -35,8 +35,8 @@ class Bpe {
     explicit Scratch(size_t n_words) : words(n_words) {}
   };
 
-  // Appends the ids of the text. Bytes that the vocabulary has no token for are dropped, as llama.cpp does:
-  // its unknown token, where there is one, is the end of text.
+  // Appends the ids of the text, composed where the model's tokenizer does so. Bytes that the vocabulary has
+  // no token for are dropped, as llama.cpp does: its unknown token, where there is one, is the end of text.
   void encode(std::string_view text, Scratch& scratch, std::vector<Token>& out) const;
   // The bytes a token stands for.
   std::string decode(Token token) const;
@@ -55,6 +55,7 @@ class Bpe {
 
   const Vocabulary& vocab_;
   PreTokenizer pre_tokenizer_;
+  bool composes_;
   bool ignore_merges_;
   std::array<int32_t, 256> byte_symbols_;
   std::unordered_map<uint64_t, Merge> merges_;  // key: left symbol, right symbol

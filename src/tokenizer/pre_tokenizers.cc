@@ -30,6 +30,23 @@ constexpr std::string_view kSeedCoder =
     R"('[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|)"
     R"( ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
+// Several words of one sentence are one: a space between letters does not cut.
+constexpr std::string_view kExaoneMoe =
+    R"('[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|)"
+    R"([^\r\n\p{L}\p{N}]?\p{L}\p{M}*+(?: ?\p{L}\p{M}*+)*+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|)"
+    R"(\s*[\r\n]|\s+(?!\S)|\s+)";
+
+// As llama-3 with runs of spaces cut into powers of two.
+constexpr std::string_view kJais2 =
+    R"('[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
+    R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|)"
+    R"(\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})";
+
+// As llama-3 with numbers of any length: the pattern before leaves three digits at most.
+constexpr std::string_view kMiniCpm5 =
+    R"('[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+|)"
+    R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
 constexpr std::string_view kBailing =
     R"('(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|)"
     R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)";
@@ -46,6 +63,20 @@ constexpr std::string_view kGpt4o =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
     R"((?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|)"
     R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+// As gpt-4o with Chinese characters as words of their own. The files write "letters and marks, but lower case
+// and Chinese" as an intersection, which PCRE2 has only as what is none of the others.
+constexpr std::string_view kKimi =
+    R"(\p{Han}+|[^\r\n\p{L}\p{N}]?[^\p{Ll}\p{N}\p{P}\p{S}\p{Z}\p{C}\p{Han}]*)"
+    R"([^\p{Lu}\p{Lt}\p{N}\p{P}\p{S}\p{Z}\p{C}\p{Han}]+(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|)"
+    R"([^\r\n\p{L}\p{N}]?[^\p{Ll}\p{N}\p{P}\p{S}\p{Z}\p{C}\p{Han}]+)"
+    R"([^\p{Lu}\p{Lt}\p{N}\p{P}\p{S}\p{Z}\p{C}\p{Han}]*(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|)"
+    R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+// Numbers in threes from the right, as commas would stand. Only a number's first group looks ahead to its
+// end; the others follow a match (\G) that did. The files look ahead from every digit, which takes n^2 steps.
+constexpr std::string_view kCommaGroups = R"((?<!\d)\d{1,3}(?=(?:\d{3})++(?!\d))|\G(?<=\d)\d{3})";
+constexpr std::string_view kCommaGroupsOfWords = R"((?<!\d)\d{1,3}(?=(?:\d{3})*+\b)|\G(?<=\d)\d{3})";
 
 constexpr std::string_view kDeepseek3Words =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|)"
@@ -85,23 +116,27 @@ constexpr std::string_view kBloom = R"( ?[^(\s|.,!?\x{2026}\x{3002}\x{ff0c}\x{30
 const std::vector<PreTokenizerRow>& rows() {
   static const std::vector<PreTokenizerRow> table = {
       {.names = {"default"}, .patterns = {R"([\p{P}$+<=>^~|]+)", kGpt2, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
-      {.names = {"gpt-2", "phi-2", "mpt", "olmo", "jais", "gigachat", "a.x-4.0", "mellum", "exaone4",
-                 "trillion", "granite-docling"},
+      {.names = {"gpt-2", "phi-2", "jais", "gigachat", "a.x-4.0", "mellum", "exaone4", "trillion",
+                 "granite-docling"},
        .patterns = {kGpt2}},
-      {.names = {"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"},
+      {.names = {"olmo", "mpt"}, .patterns = {kGpt2}, .composes = true},
+      {.names = {"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+                 "jina-v5-nano"},
        .patterns = {kLlama3},
        .add_bos = true,
        .ignore_merges = true},
       {.names = {"dbrx", "smaug-bpe", "chatglm-bpe", "glm4"}, .patterns = {kLlama3}},
-      {.names = {"qwen2", "deepseek-r1-qwen", "stablelm2", "hunyuan", "megrez", "grok-2", "solar-open",
-                 "kormo"},
-       .patterns = {kQwen2}},
-      {.names = {"qwen35"}, .patterns = {kQwen35}},
+      {.names = {"qwen2", "deepseek-r1-qwen", "megrez", "f2llmv2"}, .patterns = {kQwen2}, .composes = true},
+      {.names = {"stablelm2", "hunyuan", "grok-2", "solar-open", "kormo"}, .patterns = {kQwen2}},
+      {.names = {"qwen35"}, .patterns = {kQwen35}, .composes = true},
       {.names = {"seed-coder"}, .patterns = {kSeedCoder}},
+      {.names = {"exaone-moe"}, .patterns = {kExaoneMoe}},
+      {.names = {"jais-2"}, .patterns = {kJais2}},
+      {.names = {"minicpm5"}, .patterns = {R"(\p{N}{1,3})", kMiniCpm5}, .ignore_merges = true},
       {.names = {"bailingmoe", "bailingmoe2", "llada-moe"}, .patterns = {kBailing}},
-      {.names = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b",
-                 "mellum2"},
+      {.names = {"starcoder", "refact", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
        .patterns = {R"(\p{N})", kGpt2}},
+      {.names = {"command-r"}, .patterns = {R"(\p{N})", kGpt2}, .composes = true},
       {.names = {"falcon"}, .patterns = {R"([\p{P}$+<=>^~|`]+)", kGpt2, "[0-9][0-9][0-9]"}},
       {.names = {"deepseek-llm"},
        .patterns = {R"([\r\n])", kCasedLetters, kDeepseekPunctuation, kTrailingSpace, kChineseAndKorean,
@@ -111,7 +146,10 @@ const std::vector<PreTokenizerRow>& rows() {
       {.names = {"deepseek-v3", "hunyuan-dense", "joyai-llm"},
        .patterns = {R"(\p{N}{1,3})", kChineseAndJapanese, kDeepseek3Words}},
       {.names = {"tekken"}, .patterns = {kTekken}, .add_bos = true, .ignore_merges = true},
-      {.names = {"gpt-4o", "llama4", "kanana2", "minimax-m2"}, .patterns = {kGpt4o}},
+      {.names = {"gpt-4o", "llama4", "kanana2", "minimax-m2", "talkie"}, .patterns = {kGpt4o}},
+      {.names = {"tiny_aya", "cohere2moe"}, .patterns = {kCommaGroupsOfWords, kGpt4o}},
+      {.names = {"kimi-k2"}, .patterns = {kKimi}},
+      {.names = {"superbpe"}, .patterns = {R"(\p{N}+)", kCommaGroups}},
       {.names = {"poro-chat", "bloom", "gpt3-finnish"}, .patterns = {kBloom}},
       {.names = {"viking"}, .patterns = {kBloom, R"(\p{N})"}},
   };

@@ -16,6 +16,7 @@ struct PreTokenizerRow {
   // PCRE2 patterns, applied one after the other: each cuts every part that the one before left, into its
   // matches and what lies between them.
   std::vector<std::string_view> patterns;
+  bool composes = false;       // accents with their letters before anything else (NFC, compose.h)
   bool add_bos = false;        // unless tokenizer.ggml.add_bos_token says otherwise
   bool ignore_merges = false;  // a word that is a token becomes that token, whatever the merges say
 };

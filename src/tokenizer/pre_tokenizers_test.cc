@@ -76,6 +76,49 @@ TEST(PreTokenizers, BloomSplitsAtSentenceSigns) {
   EXPECT_THAT(words("viking", "v 12."), ElementsAre("v", " ", "1", "2", "."));
 }
 
+TEST(PreTokenizers, NumbersInThreesFromTheRight) {
+  EXPECT_THAT(words("superbpe", "in 1234567"), ElementsAre("in ", "1", "234", "567"));
+  EXPECT_THAT(words("superbpe", "123 45 6789"), ElementsAre("123", " ", "45", " ", "6", "789"));
+  EXPECT_THAT(words("superbpe", "a 123456."), ElementsAre("a ", "123", "456", "."));
+  EXPECT_THAT(words("tiny_aya", "12345 x  67"), ElementsAre("12", "345", " x", "  ", "67"));
+  EXPECT_THAT(words("tiny_aya", "12345x"), ElementsAre("123", "45", "x")) << "no word ends behind the number";
+}
+
+TEST(PreTokenizers, KimiSeparatesChineseFromLetters) {
+  EXPECT_THAT(words("kimi-k2",
+                    "\xe4\xb8\xad\xe6\x96\x87"
+                    "English\xe6\xb7\xb7 It's 1234"),
+              ElementsAre("\xe4\xb8\xad\xe6\x96\x87", "English", "\xe6\xb7\xb7", " It's", " ", "123", "4"));
+}
+
+TEST(PreTokenizers, ExaoneMoeKeepsASentencesWordsTogether) {
+  EXPECT_THAT(words("exaone-moe", "so it is, 12\n"), ElementsAre("so it is", ",", " ", "1", "2", "\n"));
+}
+
+TEST(PreTokenizers, Jais2CutsSpacesIntoPowersOfTwo) {
+  EXPECT_THAT(words("jais-2", "a" + std::string(14, ' ') + "b"),
+              ElementsAre("a", std::string(8, ' '), std::string(4, ' '), " ", " b"));
+}
+
+TEST(PreTokenizers, MiniCpm5GroupsDigitsByThreeAndSingleCaseWords) {
+  EXPECT_THAT(words("minicpm5", "x12345 I'll"), ElementsAre("x", "123", "45", " I", "'ll"));
+}
+
+TEST(PreTokenizers, Qwen35CountsMarksToTheLetters) {
+  EXPECT_THAT(words("qwen35",
+                    "a\xcc\xb1"
+                    "b 12"),
+              ElementsAre("a\xcc\xb1"
+                          "b",
+                          " ", "1", "2"));
+  EXPECT_THAT(words("qwen2",
+                    "a\xcc\xb1"
+                    "b"),
+              ElementsAre("a",
+                          "\xcc\xb1"
+                          "b"));
+}
+
 // U+00A0 and U+0085 are white space to Unicode; U+180E, which PCRE2 still takes for it, is not.
 TEST(PreTokenizers, WhiteSpaceIsThatOfUnicode) {
   EXPECT_THAT(words("gpt-2", "a\xc2\xa0\xc2\x85!"), ElementsAre("a", "\xc2\xa0", "\xc2\x85", "!"));

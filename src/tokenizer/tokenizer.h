@@ -2,7 +2,8 @@
 //
 // Two families: `llama` (SentencePiece-style: the pair with the best score is merged first, byte
 // fallback, a leading space) and `gpt2` (byte-level BPE after a pre-tokenizer's pattern, named by
-// tokenizer.ggml.pre). Input that is not UTF-8 is accepted: stray bytes become byte tokens.
+// tokenizer.ggml.pre, which also says whether accents are composed first: Qwen's and Command R's are).
+// Input that is not UTF-8 is accepted: stray bytes become byte tokens.
 #pragma once
 
 #include <cstdint>
@@ -58,7 +59,8 @@ class Tokenizer {
   // Bytes of one token; may be a part of a UTF-8 character. Control tokens give "" unless `special`.
   std::string decode(Token token, bool special = false) const;
   // Bytes of a whole text; undoes the spaces that encode() adds (llama family): decode(encode(x), true) is x
-  // for any bytes, as far as the vocabulary can spell them, except that ▁ (U+2581) comes back as a space.
+  // for any bytes, as far as the vocabulary can spell them, except that ▁ (U+2581) comes back as a space, and
+  // accents composed where the tokenizer composes them.
   std::string decode(const std::vector<Token>& tokens, bool special = false) const;
   // The spelling stored in the vocabulary ("▁the", "<0x0A>", "Ġthe"). Like decode(), kind() and is_end(),
   // throws Error for a token outside the vocabulary.

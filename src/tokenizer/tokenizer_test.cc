@@ -149,6 +149,39 @@ TEST(Tokenizer, MergesMayPassThroughSpellingsThatAreNoToken) {
   EXPECT_THAT(pieces(tokenizer, tokenizer.encode("abx")), ElementsAre("a", "b", "x"));
 }
 
+// "e" and U+0301 are the token of "é" where the model's tokenizer composes, by the pre-tokenizer's name.
+TEST(Tokenizer, AccentsAreComposedWhereTheModelsTokenizerDoesSo) {
+  for (const auto& [pre, composes] : {std::pair("qwen2", true),
+                                      {"qwen35", true},
+                                      {"command-r", true},
+                                      {"olmo", true},
+                                      {"llama-bpe", false},
+                                      {"gpt-2", false},
+                                      {"starcoder", false}}) {
+    VocabularyFile file = small_bpe(pre);
+    file.add_merge("Ã", "©");  // the bytes of "é"
+    const Tokenizer tokenizer(file.open());
+    EXPECT_THAT(pieces(tokenizer, tokenizer.encode("\u00e9")), ElementsAre("Ã©")) << pre;
+    const std::vector<Token> tokens = tokenizer.encode("e\u0301");
+    EXPECT_EQ(tokens.size(), composes ? 1u : 3u) << pre;
+    EXPECT_EQ(tokenizer.decode(tokens), composes ? "\u00e9" : "e\u0301") << pre;
+  }
+}
+
+// A special token is found in the text as it is; a mark behind it stands alone.
+TEST(Tokenizer, NothingIsComposedAcrossASpecialToken) {
+  VocabularyFile file = small_bpe("qwen2");
+  file.add_merge("Ã", "©").add("<e>", 0, TokenKind::control);
+  const Tokenizer tokenizer(file.open());
+  EXPECT_EQ(tokenizer.encode("<e>\u0301", true).size(), 3u);
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode("<e>\u0301", true), true), "<e>\u0301");
+}
+
+TEST(Tokenizer, StrayBytesStayWhereAccentsAreComposed) {
+  const Tokenizer tokenizer(small_bpe("qwen2").open());
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode("e\xff\u0301 e\u0301\xcc")), "e\xff\u0301 \u00e9\xcc");
+}
+
 TEST(Tokenizer, WholeWordsGoBeforeMergesWhereTheModelSaysSo) {
   for (const auto& [pre, whole] : {std::pair("llama-bpe", true), {"gpt-2", false}}) {
     VocabularyFile file = small_bpe(pre);

@@ -80,6 +80,12 @@ void append_conversations(Lines& lines, const char* what, const DatasetReport& d
         "user's message ({})",
         what, kNoQuestion, count_of(d.n_user_first, "conversation")));
   }
+  if (d.n_rewritten > 0) {
+    lines.push_back(fmt::format(
+        "{}: the template writes earlier replies otherwise than the last: {} became {}, one for each reply "
+        "that differs, with all that came before",
+        what, count_of(d.n_rewritten, "conversation"), count_of(d.n_rewritten_texts, "text")));
+  }
   if (d.n_split > 0) {
     lines.push_back(fmt::format("{}: {} longer than --ctx became several samples, cut between turns", what,
                                 count_of(d.n_split, "chat")));
