@@ -11,7 +11,7 @@ constexpr HfFamily kHf = {
     .layer = {hf::kTwoNorms, hf::kBiasedAttention, hf::kMlp},
     .head_dim = 128,
     .tied_by_default = true,
-    .defaults = {.norm_eps = 1e-5},
+    .defaults = {.rope_theta = 5e5, .norm_eps = 1e-5},
 };
 
 }  // namespace

@@ -11,7 +11,7 @@ void read(const Keys&, ModelConfig& c) {
 }
 
 void read_hf(HfConfig& config) {
-  for (const char* key : {"partial_rotary_percent", "rope_percent"}) {
+  for (const char* key : {"partial_rotary_percent", "rope_percent", "rope_pct"}) {
     if (const auto part = config.number(key)) config.rotary_part = *part;
   }
 }

@@ -63,38 +63,54 @@ struct Fields {
   }
 };
 
-// By its name, and where one has language models of several kinds, by what kind that is.
-void find_class(const json& root, const std::string& path, HfConfig& config) {
-  const json* classes = json_field(root, "architectures");
-  if (!classes || !classes->is_array() || classes->empty() || !classes->front().is_string()) {
-    fail("{}: architectures: missing: not the config.json of a language model?", path);
+std::optional<std::string> class_of(const json& object) {
+  const json* classes = json_field(object, "architectures");
+  if (!classes || !classes->is_array() || classes->empty() || !classes->front().is_string())
+    return std::nullopt;
+  return classes->front().get<std::string>();
+}
+
+// Of the class; where it is one with language models of several kinds, of this one's model_type.
+bool find_row(const std::string& name, const std::string& type, const std::string& path, HfConfig& config) {
+  for (const Architecture* row : architectures()) {
+    for (const HfClass& known : row->hf ? row->hf->classes : HfList<HfClass, 8>()) {
+      if (known.name != name || (!known.model_type.empty() && known.model_type != type)) continue;
+      if (!known.why_not.empty())
+        fail("{}: architecture '{}' is not supported: {}", path, printable(name), known.why_not);
+      config.architecture = row;
+      config.hf_class = &known;
+      return true;
+    }
   }
-  const auto name = classes->front().get<std::string>();
+  return false;
+}
+
+// By the name of the class, or where a model also sees, by that of its language model.
+void find_class(const json& root, const std::string& path, HfConfig& config) {
+  const auto name = class_of(root);
+  if (!name) fail("{}: architectures: missing: not the config.json of a language model?", path);
   const json* text = json_field(root, "text_config");
   const std::string type = json_text(text ? *text : root, "model_type").value_or("");
+  if (find_row(*name, type, path, config)) return;
+  if (const auto within = text ? class_of(*text) : std::nullopt;
+      within && find_row(*within, type, path, config))
+    return;
   std::string known, types;
   for (const Architecture* row : architectures()) {
-    if (!row->hf) continue;
-    for (const HfClass& known_class : row->hf->classes) {
-      if (known_class.name == name) {
-        if (!known_class.why_not.empty())
-          fail("{}: architecture '{}' is not supported: {}", path, printable(name), known_class.why_not);
-        if (known_class.model_type.empty() || known_class.model_type == type) {
-          config.architecture = row;
-          config.hf_class = &known_class;
-          return;
-        }
-        types += fmt::format("{}{}", types.empty() ? "" : ", ", known_class.model_type);
-      }
-      const std::string entry = fmt::format("{}{}", known.empty() ? "" : ", ", known_class.name);
-      if (known_class.why_not.empty() && !known.ends_with(entry)) known += entry;
+    for (const HfClass& one : row->hf ? row->hf->classes : HfList<HfClass, 8>()) {
+      const auto add = [](std::string& list, std::string_view entry) {
+        const std::string more = fmt::format("{}{}", list.empty() ? "" : ", ", entry);
+        if (!list.ends_with(more)) list += more;
+      };
+      if (one.name == *name) add(types, one.model_type);
+      if (one.why_not.empty()) add(known, one.name);
     }
   }
   if (!types.empty()) {
     fail("{}: architecture '{}': a language model of model_type '{}' is not supported (known: {})", path,
-         printable(name), printable(type), types);
+         printable(*name), printable(type), types);
   }
-  fail("{}: architecture '{}' is not supported (known: {})", path, printable(name), known);
+  fail("{}: architecture '{}' is not supported (known: {})", path, printable(*name), known);
 }
 
 void read_numbers(const json& object, const std::string& prefix, HfConfig& config) {

@@ -26,7 +26,7 @@ bool is_beside(std::string_view name) {
 // Of what sees, beside the language model.
 bool is_of_tower(std::string_view name) {
   for (const std::string_view part :
-       {"vision_tower.", "multi_modal_projector.", "vision_model.", "connector."}) {
+       {"vision", "multi_modal_projector.", "connector.", "image_newline", "audio_tower."}) {
     if (name.find(part) != name.npos) return true;
   }
   return false;

@@ -51,7 +51,8 @@ TEST(ConvertRefuses, ConfigurationsThatLie) {
   EXPECT_THAT(Broken("phi3").config_error("num_attention_heads", 2),
               HasSubstr("long_factor: 16 numbers for 32"));
   EXPECT_THAT(Broken("llama2").config_error("architectures", {"MambaForCausalLM"}),
-              AllOf(HasSubstr("'MambaForCausalLM' is not supported"), HasSubstr("known: BaiChuanForCausalLM, "), HasSubstr(" LlamaForCausalLM, ")));
+              AllOf(HasSubstr("'MambaForCausalLM' is not supported"),
+                    HasSubstr("known: BaiChuanForCausalLM, "), HasSubstr(" LlamaForCausalLM, ")));
   EXPECT_THAT(Broken("llama2").config_error("rope_scaling", {{"type", "magic"}}),
               HasSubstr("'magic' is not supported"));
   EXPECT_THAT(Broken("llama2").config_error("quantization_config", {{"quant_method", "gptq"}}),

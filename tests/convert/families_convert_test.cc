@@ -192,6 +192,8 @@ TEST(FamilyTensors, OfTheTextPartOfModelsThatAlsoSee) {
         std::tuple("llama", "Mistral3ForConditionalGeneration", "mistral", "language_model.model.",
                    "language_model.lm_head"),
         std::tuple("llama", "Idefics3ForConditionalGeneration", "llama", "model.text_model.", "lm_head"),
+        std::tuple("qwen2", "LlavaOnevisionForConditionalGeneration", "qwen2", "language_model.model.",
+                   "language_model.lm_head"),
         std::tuple("cohere2", "Cohere2VisionForConditionalGeneration", "cohere2", "model.language_model.",
                    "")}) {
     HfModel model = family_named(family);
@@ -208,7 +210,8 @@ TEST(FamilyTensors, OfTheTextPartOfModelsThatAlsoSee) {
     model.tensors = renamed;
     auto text = model.config;
     text["model_type"] = type;
-    text.erase("architectures");
+    // Some name the class of their language model, too.
+    if (family != std::string("qwen2")) text.erase("architectures");
     model.config = {
         {"architectures", {hf_class}}, {"text_config", text}, {"vision_config", {{"hidden_size", 8}}}};
     const Converted converted(model);
