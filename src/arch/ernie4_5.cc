@@ -8,10 +8,11 @@ namespace {
 
 constexpr HfFamily kHf = {
     .classes = {{"Ernie4_5ForCausalLM"}, {"Ernie4_5_ForCausalLM"}},
-    .layer = {hf::kTwoNorms, hf::kBiasedAttention, hf::kMlp},
+    .layer = {hf::kTwoNorms, hf::kUnbiasedAttention, hf::kMlp},
     .head_dim = 128,
     .tied_by_default = true,
     .defaults = {.rope_theta = 5e5, .norm_eps = 1e-5},
+    .refused = {{"use_bias", true, "computes without biases (llama.cpp reads them, and leaves them)"}},
 };
 
 }  // namespace

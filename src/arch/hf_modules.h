@@ -71,13 +71,14 @@ inline constexpr HfModule kFourNorms[] = {
     {"pre_feedforward_layernorm", "ffn_norm", Dim::none, Dim::embd},
     {"post_feedforward_layernorm", "post_ffw_norm", Dim::none, Dim::embd},
 };
-// The same with a bias where the file has one.
+// The same with a bias where the file has one, or without.
 template <size_t n>
-constexpr std::array<HfModule, n> with_biases(const HfModule (&modules)[n]) {
+constexpr std::array<HfModule, n> with_biases(const HfModule (&modules)[n], bool may_have = true) {
   std::array<HfModule, n> result{};
-  for (size_t i = 0; i < n; ++i) result[i] = modules[i], result[i].may_have_bias = true;
+  for (size_t i = 0; i < n; ++i) result[i] = modules[i], result[i].may_have_bias = may_have;
   return result;
 }
+inline constexpr auto kUnbiasedAttention = with_biases(kAttention, false);
 inline constexpr auto kBiasedAttention = with_biases(kAttention);
 inline constexpr auto kBiasedMlp = with_biases(kMlp);
 inline constexpr auto kBiasedPlainMlp = with_biases(kPlainMlp);

@@ -242,6 +242,7 @@ TEST(FamilyConfigs, WhatGgufComputesOtherwiseIsRefused) {
   EXPECT_THAT(refused("baichuan", "architectures", {"BaichuanForCausalLM"}),
               HasSubstr("Baichuan 2 norms the rows"));
   EXPECT_THAT(refused("minicpm", "num_experts", 8), HasSubstr("no experts"));
+  EXPECT_THAT(refused("ernie4_5", "use_bias", true), HasSubstr("without biases"));
   EXPECT_THAT(refused("starcoder2", "use_bias", false), HasSubstr("use_bias: false"));
   EXPECT_THAT(refused("smollm3", "no_rope_layers", {1, 0}), HasSubstr("no_rope_layers: 0 in layer 1"));
   EXPECT_THAT(refused("exaone4", "sliding_window_pattern", "LG"),
@@ -252,11 +253,7 @@ TEST(FamilyConfigs, WhatGgufComputesOtherwiseIsRefused) {
 
 // Keys that only some have.
 TEST(FamilyConfigs, Keys) {
-  HfModel minicpm = family_named("minicpm");
-  minicpm.config["scale_emb"] = 12;
-  minicpm.config["scale_depth"] = 1.4;
-  minicpm.config["dim_model_base"] = 32;
-  const Gguf scaled = Converted(minicpm).convert();
+  const Gguf scaled = Converted(family_named("minicpm")).convert();
   EXPECT_FLOAT_EQ(float(*scaled.get_float("minicpm.embedding_scale")), 12);
   EXPECT_FLOAT_EQ(float(*scaled.get_float("minicpm.residual_scale")), float(1.4 / std::sqrt(2.0)));
   EXPECT_FLOAT_EQ(float(*scaled.get_float("minicpm.logit_scale")), 2);

@@ -34,7 +34,7 @@ HfConfig config_of(const HfModel& model) {
   return parse_hf_config(model.config.dump(), model.name + "/config.json");
 }
 
-HfModel family_model(const Architecture& architecture) {
+HfModel family_model(const Architecture& architecture, int64_t n_layer) {
   const HfFamily& family = *architecture.hf;
   HfModel model;
   model.name = model.architecture = architecture.name;
@@ -44,11 +44,11 @@ HfModel family_model(const Architecture& architecture) {
                   {"model_type", family.classes.begin()->model_type},
                   {"hidden_size", 64},
                   {"intermediate_size", 96},
-                  {"num_hidden_layers", 2},
+                  {"num_hidden_layers", n_layer},
                   {"num_attention_heads", 4},
                   {"num_key_value_heads", 2},
                   {"head_dim", 16},
-                  {"vocab_size", 300},
+                  {"vocab_size", byte_level_tokenizer()["model"]["vocab"].size() + 3},
                   {"max_position_embeddings", 512},
                   {"tie_word_embeddings", is_tied},
                   {family.norm_eps, 1e-5},
@@ -58,6 +58,10 @@ HfModel family_model(const Architecture& architecture) {
     model.config["attn_logit_softcapping"] = 20.0;
     model.config["final_logit_softcapping"] = 10.0;
   }
+  // MiniCPM's factors.
+  model.config["scale_emb"] = 12;
+  model.config["scale_depth"] = 1.4;
+  model.config["dim_model_base"] = 32;
   // Falcon's own words for sizes; to others they say nothing.
   model.config["new_decoder_architecture"] = true;
   model.config["num_ln_in_parallel_attn"] = 1;

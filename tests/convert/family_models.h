@@ -10,7 +10,7 @@ namespace lora::test {
 
 // The families, and of each the class that its folder is of.
 std::vector<const Architecture*> hf_families();
-HfModel family_model(const Architecture& family);
+HfModel family_model(const Architecture& family, int64_t n_layer = 2);
 // What conversion reads of its config.json.
 HfConfig config_of(const HfModel& model);
 
