@@ -48,6 +48,7 @@ struct HfConfig {
   std::optional<int64_t> bos, eos, pad;  // token ids
   int64_t fp8_block[2] = {128, 128};     // rows, columns of a block of FP8 values that share a scale
   std::vector<std::string> notes;        // what GGUF cannot hold, or is left to the weights: a line each
+  bool is_part = false;                  // of a model that also sees: its text_config
   std::string unreadable_quantization;   // what quantized the weights, where that cannot be read
 
   int64_t size(Dim dim) const;

@@ -150,6 +150,11 @@ void write_folder(const Read& read, const ConvertLoraOptions& options, Type type
   }
   if (!adapter.facts.empty())
     say("the notes on the training that the adapter holds are not in the PEFT folder");
+  if (read.base && read.base->config && read.base->config->is_part) {
+    say(fmt::format(
+        "{}: {} holds more than its language model: modules are named as in that alone (model.layers...)",
+        options.to_peft, read.base->path));
+  }
   NewFolder folder(options.to_peft);
   write_adapter_peft(adapter, read.base ? read.base->facts : PeftBase{adapter.architecture},
                      read.base ? read.base->n_layer : 0, options.to_peft, type, say);

@@ -260,6 +260,7 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   // The language model of one that also sees.
   if (const json* inner = json_field(root, "text_config"); inner && inner->is_object()) {
     const json copy = *inner;
+    config.is_part = true;
     root.update(copy);
   }
   const Fields fields{root, path};

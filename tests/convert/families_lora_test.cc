@@ -215,6 +215,18 @@ TEST(FamilyLora, TensorsThatAreOneModuleAreJoined) {
   }
 }
 
+TEST(FamilyLora, OfTheTextPartIsSaid) {
+  Adapted adapted("gemma3");
+  adapted.add("model.layers.0.mlp.up_proj");
+  adapted.to_gguf();
+  auto text = adapted.model.config;
+  const nlohmann::ordered_json config = {{"architectures", {"Gemma3ForConditionalGeneration"}},
+                                         {"text_config", text}};
+  adapted.converted.folder.write("hf/config.json", config.dump());
+  adapted.to_peft("lora.gguf", "again", "hf");
+  EXPECT_THAT(adapted.said, testing::ElementsAre(HasSubstr("modules are named as in that alone")));
+}
+
 TEST(FamilyLora, WhatCannotBeExpressedIsNamed) {
   Adapted adapted("internlm2");
   adapted.add("model.layers.0.attention.wqkv");
