@@ -93,6 +93,27 @@ TEST(Tokenizer, ASpaceIsAddedAtTheStartAndAfterSpecialTokens) {
   EXPECT_EQ(plain.decode(plain.encode(" b")), " b");
 }
 
+// Gemma's way: no space before a text, and runs of spaces, line ends and tags as user-defined tokens, which
+// are found in the text before anything merges; other spaces go with the word behind them.
+TEST(Tokenizer, RunsOfSpacesMayBeTokens) {
+  VocabularyFile file = small_spm();
+  for (const char* token : {"  ", "   ", "    ", "\n\n", "<b>", "[x]"})
+    file.add(token, -1000, TokenKind::user_defined);
+  file.add("<unused0>", -1000, TokenKind::control);
+  file.writer.set_bool("tokenizer.ggml.add_space_prefix", false);
+  const Tokenizer tokenizer(file.open());
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("a a")), ElementsAre("a", "▁a"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("a  a")), ElementsAre("a", "  ", "a"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("      a")), ElementsAre("    ", "  ", "a"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("a\n\n\n<b>b[x] b")),
+              ElementsAre("a", "\n\n", "<0x0A>", "<b>", "b", "[x]", "▁", "b"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("a ▁ b▁a")), ElementsAre("a", "   ", "b", "▁a"))
+      << "▁ is a space to the tokenizer";
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode("a   b  \n\n <b>")), "a   b  \n\n <b>");
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("<unused0>b", true)), ElementsAre("<unused0>", "b"));
+  EXPECT_EQ(tokenizer.find_special_spelling("x<unused0>"), tokenizer.find("<unused0>"));
+}
+
 TEST(Tokenizer, OneTokenDecodesToItsBytes) {
   const Tokenizer tokenizer(small_spm().open());
   EXPECT_EQ(tokenizer.decode(Token(3 + 0xc3)), "\xc3");
