@@ -73,6 +73,7 @@ struct Tokenizer::Impl {
       default_add_bos = true;
       add_space_prefix = gguf.get_bool("tokenizer.ggml.add_space_prefix").value_or(true);
       has_space_runs = vocab.find_text("  ") >= 0;
+      read_metaspace(gguf);
     } else if (vocab.model == "gpt2") {
       const PreTokenizerRow& row = pre_tokenizer_row(gguf);
       bpe.emplace(vocab, gguf, row);
@@ -90,6 +91,17 @@ struct Tokenizer::Impl {
           named_templates[name] = std::move(*text);
       }
     }
+  }
+
+  // A key of our own conversion: tokenizer.json puts the space with a "Metaspace", by this prepend_scheme.
+  void read_metaspace(const Gguf& gguf) {
+    constexpr std::string_view key = "tokenizer.ggml.metaspace";
+    const std::optional<std::string> scheme = gguf.get_string(key);
+    if (scheme && *scheme != "first" && *scheme != "always") {
+      fail("{}: {}: unknown scheme \"{}\"; known are first, always", gguf.path(), key, printable(*scheme));
+    }
+    space_after_token = add_space_prefix && scheme != "first";
+    doubles_space = !scheme;
   }
 
   size_t checked(Token token) const {
@@ -120,7 +132,8 @@ struct Tokenizer::Impl {
     bool& prefix = scratch.space_prefix;
     const auto add_text = [&](std::string_view part) {
       if (spm) {
-        spm->encode(part, prefix, scratch.spm, tokens);
+        const bool begins_with_space = part.starts_with(' ') || part.starts_with(kSpaceMark);
+        spm->encode(part, prefix && (doubles_space || !begins_with_space), scratch.spm, tokens);
       } else {
         bpe->encode(part, scratch.bpe, tokens);
       }
@@ -128,7 +141,7 @@ struct Tokenizer::Impl {
     };
     const auto add_token = [&](Token token) {
       tokens.push_back(token);
-      prefix = add_space_prefix;
+      prefix = space_after_token;
     };
     special.split(
         text, special_in,
@@ -146,7 +159,9 @@ struct Tokenizer::Impl {
   std::optional<Spm> spm;  // one of the two
   std::optional<Bpe> bpe;
   bool add_space_prefix = false;
-  bool has_space_runs = false;  // Gemma's vocabulary
+  bool space_after_token = false;  // after special tokens, too
+  bool doubles_space = true;       // before a text that begins with a space, too
+  bool has_space_runs = false;     // Gemma's vocabulary
   bool add_bos = false;
   bool add_eos = false;
   std::string chat_template;
@@ -213,7 +228,7 @@ std::string Tokenizer::decode(const std::vector<Token>& tokens, bool special) co
   for (const Token token : tokens) {
     std::string bytes = decode(token, special);
     if (impl_->is_matched_whole(token)) {
-      space_prefix = impl_->add_space_prefix;
+      space_prefix = impl_->space_after_token;
     } else {
       if (space_prefix && !bytes.empty() && bytes.front() == ' ') bytes.erase(0, 1);
       space_prefix = false;

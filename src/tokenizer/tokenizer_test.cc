@@ -93,6 +93,28 @@ TEST(Tokenizer, ASpaceIsAddedAtTheStartAndAfterSpecialTokens) {
   EXPECT_EQ(plain.decode(plain.encode(" b")), " b");
 }
 
+TEST(Tokenizer, MetaspaceAddsNoSecondSpaceAndMaySpareSpecialTokens) {
+  const auto with = [](const char* scheme) {
+    VocabularyFile file = small_spm();
+    file.writer.set_string("tokenizer.ggml.metaspace", scheme);
+    return file.open();
+  };
+  const Tokenizer first(with("first")), always(with("always"));
+  for (const Tokenizer* tokenizer : {&first, &always}) {
+    EXPECT_THAT(pieces(*tokenizer, tokenizer->encode("b")), ElementsAre("▁", "b"));
+    EXPECT_THAT(pieces(*tokenizer, tokenizer->encode(" b")), ElementsAre("▁", "b"));
+    EXPECT_THAT(pieces(*tokenizer, tokenizer->encode("▁b")), ElementsAre("▁", "b"));
+    EXPECT_THAT(pieces(*tokenizer, tokenizer->encode("  b")), ElementsAre("▁", "▁", "b"));
+  }
+  EXPECT_THAT(pieces(first, first.encode("b<s>b", true)), ElementsAre("▁", "b", "<s>", "b"));
+  EXPECT_THAT(pieces(first, first.encode("<s> b", true)), ElementsAre("<s>", "▁", "b"));
+  EXPECT_EQ(first.decode(first.encode("b<s>b<s> b", true), true), "b<s>b<s> b");
+  EXPECT_THAT(pieces(always, always.encode("b<s>b", true)), ElementsAre("▁", "b", "<s>", "▁", "b"));
+  EXPECT_THAT(pieces(always, always.encode("b<s> b", true)), ElementsAre("▁", "b", "<s>", "▁", "b"));
+  EXPECT_THAT(error_of([&] { Tokenizer tokenizer(with("never")); }),
+              AllOf(HasSubstr("tokenizer.ggml.metaspace"), HasSubstr("\"never\"")));
+}
+
 // Gemma's way: no space before a text, and runs of spaces, line ends and tags as user-defined tokens, which
 // are found in the text before anything merges; other spaces go with the word behind them.
 TEST(Tokenizer, RunsOfSpacesMayBeTokens) {

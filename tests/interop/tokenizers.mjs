@@ -5,14 +5,14 @@ import {execFileSync} from "node:child_process";
 import {mkdirSync, readFileSync, writeFileSync} from "node:fs";
 import tokenizers from "tokenizers";
 import {made, tokenizer_json, train} from "./made_tokenizers.mjs";
-import {texts} from "./texts.mjs";
+import {texts as all_texts} from "./texts.mjs";
 
 const [lora, ...names] = process.argv.slice(2);
 const run = (...args) => execFileSync(lora, args, {encoding: "utf8", maxBuffer: 1 << 28, stdio: ["ignore", "pipe", "pipe"]});
 
 // As records, many at once; training data has no blank texts, and no \r\n.
 const is_record = (text) => text.trim() && !text.includes("\r\n");
-function ids_of(gguf) {
+function ids_of(gguf, texts) {
   writeFileSync("texts.jsonl", texts.filter(is_record).map((text) => JSON.stringify({text}) + "\n").join(""));
   const {samples} = JSON.parse(run("tokenize", "-m", gguf, "--train-data", "texts.jsonl", "-n", `${texts.length}`, "--json",
     "--no-separate-with-bos", "--no-shuffle", "--parse-special", "-c", "4096", "--allow-cut"));
@@ -24,8 +24,8 @@ function ids_of(gguf) {
 }
 
 let failures = 0;
-async function compare(title, gguf, json) {
-  const found = ids_of(gguf), reference = tokenizers.Tokenizer.fromFile(json);
+async function compare(title, gguf, json, texts = all_texts) {
+  const found = ids_of(gguf, texts), reference = tokenizers.Tokenizer.fromFile(json);
   let different = 0;
   for (const [i, text] of texts.entries()) {
     const expected = (await reference.encode(text, null, {addSpecialTokens: false})).getIds();
@@ -39,7 +39,20 @@ async function compare(title, gguf, json) {
 
 for (const name of names) await compare(name, `${name}.gguf`, `${name}/tokenizer.json`);
 
-const trained = train(texts, 1500);
+// Llama 2's as transformers 5 writes it: the space before a text by a Metaspace.
+const marks = ["a", " a", "  a", "x<s>y</s> z", "<s>a", "<s> a</s>  a"];
+for (const prepend_scheme of names.includes("llama2") ? ["first", "always", "never"] : []) {
+  mkdirSync("metaspace", {recursive: true});
+  const json = JSON.parse(readFileSync("llama2/tokenizer.json", "utf8"));
+  Object.assign(json, {normalizer: null, pre_tokenizer: {type: "Metaspace", replacement: "\u2581", prepend_scheme, split: false}});
+  writeFileSync("metaspace/tokenizer.json", JSON.stringify(json));
+  writeFileSync("metaspace/tokenizer_config.json", JSON.stringify({bos_token: "<s>", eos_token: "</s>"}));
+  writeFileSync("metaspace/config.json", readFileSync("llama2/config.json"));
+  run("convert", "metaspace", "--vocab-only", "-o", "metaspace.gguf");
+  await compare(`llama2, Metaspace ${prepend_scheme}`, "metaspace.gguf", "metaspace/tokenizer.json", [...all_texts, ...marks]);
+}
+
+const trained = train(all_texts, 1500);
 for (const tokenizer of made) {
   mkdirSync("made", {recursive: true});
   const n_vocab = Object.keys(trained.vocab).length + 1;
