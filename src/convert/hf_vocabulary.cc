@@ -142,14 +142,18 @@ HfVocabulary read_tokenizer(const std::string& folder, AddedTokens& added) {
   const bool has_model = file_exists(model), has_json = file_exists(json_path);
   if (!has_model && !has_json) fail("{}: no tokenizer.model and no tokenizer.json in the folder", folder);
   // tokenizer.model may be a list of another kind (Llama 3), while the merges are in tokenizer.json.
+  BesideModel beside;
   if (has_json) {
     const MappedFile file(json_path);
     const bool byte_level = file.text().find(R"("ByteLevel")") != std::string_view::npos;
     if (byte_level || !has_model) return vocabulary_of_tokenizer_json(file.text(), json_path, added);
-    added = added_tokens_of_tokenizer_json(file.text(), json_path);
+    beside = read_beside_model(file.text(), json_path);
+    added = std::move(beside.added);
   }
   const MappedFile file(model);
-  return vocabulary_of_sentencepiece(file.bytes(), model);
+  HfVocabulary vocabulary = vocabulary_of_sentencepiece(file.bytes(), model);
+  vocabulary.metaspace = beside.metaspace;
+  return vocabulary;
 }
 
 void set_size(HfVocabulary& vocabulary, const VocabularySize& size, const std::string& folder,
@@ -253,6 +257,9 @@ void HfVocabulary::set_keys(GgufWriter& writer) const {
   };
   for (const auto& [key, on] : switches) {
     if (on) writer.set_bool(key, *on);
+  }
+  if (!metaspace.empty() && add_space_prefix.value_or(true)) {
+    writer.set_string("tokenizer.ggml.metaspace", metaspace);
   }
   std::vector<std::string> names;
   for (const auto& [name, text] : chat_templates) {

@@ -28,6 +28,7 @@ struct HfVocabulary {
   std::vector<std::string> merges;  // of "gpt2": "left right"
   std::optional<int64_t> bos, eos, eot, unk, pad;
   std::optional<bool> add_bos, add_eos, add_space_prefix;
+  std::string metaspace;  // of "llama": prepend_scheme, where a Metaspace adds the space; else ""
   std::optional<bool> composes, ignore_merges;  // of "gpt2", where they are not as `pre` implies
   std::vector<std::string> not_done;            // what of the files no key says, a line each
   std::vector<std::pair<std::string, std::string>> chat_templates;  // name, "default" for the one; text
@@ -66,7 +67,12 @@ inline constexpr int64_t most_ids(int64_t n_tokens) {
   return 2 * n_tokens + 8192;
 }
 HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::string& path, AddedTokens& added);
-AddedTokens added_tokens_of_tokenizer_json(std::string_view text, const std::string& path);
+// What a tokenizer.model does not say but the tokenizer.json beside it.
+struct BesideModel {
+  AddedTokens added;
+  std::string metaspace;
+};
+BesideModel read_beside_model(std::string_view text, const std::string& path);
 HfVocabulary vocabulary_of_sentencepiece(std::span<const std::byte> bytes, const std::string& path);
 
 }  // namespace lora

@@ -110,6 +110,28 @@ TEST(TokenizerJson, ByteFallbackOfARealLlama2) {
   expect_same_tokens(gguf, texts);
 }
 
+// transformers 5 writes a Metaspace where earlier versions wrote a Prepend.
+TEST(TokenizerJson, AMetaspaceSaysWhereASpaceGoesBeforeTexts) {
+  const Gguf gguf = Gguf::open(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
+  const auto read = [&](const char* scheme) {
+    ordered_json root = ordered_json::parse(as_tokenizer_json(gguf));
+    root["normalizer"] = nullptr;
+    root["pre_tokenizer"] = {
+        {"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", scheme}, {"split", false}};
+    AddedTokens added;
+    return vocabulary_of_tokenizer_json(root.dump(), "tokenizer.json", added);
+  };
+  EXPECT_EQ(read("first").add_space_prefix, true);
+  EXPECT_EQ(read("never").add_space_prefix, false);
+  const Tokenizer first = tokenizer_of(read("first")), always = tokenizer_of(read("always")),
+                  never = tokenizer_of(read("never"));
+  EXPECT_EQ(first.encode("king"), first.encode(" king"));
+  EXPECT_EQ(always.encode("king"), first.encode("king"));
+  EXPECT_EQ(never.encode(" king"), first.encode("king"));
+  EXPECT_NE(never.encode("king"), first.encode("king"));
+  EXPECT_NE(Tokenizer(gguf).encode(" king"), first.encode(" king")) << "elsewhere the space is doubled";
+}
+
 TEST(TokenizerJson, MalformedOnesAreRefusedByName) {
   const auto error = [](const std::string& text) {
     return error_of([&] {

@@ -104,6 +104,18 @@ void read_template(HfVocabulary& vocabulary, const json& root) {
   });
 }
 
+// The scheme by which a Metaspace puts a space before texts; "" where there is none, or it puts none.
+std::string metaspace_of(const json& root) {
+  std::string scheme;
+  any_part(json_field(root, "pre_tokenizer"), "pretokenizers", [&](const json& node) {
+    if (!is_type("Metaspace")(node) || !json_bool(node, "add_prefix_space").value_or(true)) return false;
+    scheme = json_text(node, "prepend_scheme").value_or("always");
+    if (scheme == "never") scheme.clear();
+    return true;
+  });
+  return scheme;
+}
+
 void read_byte_fallback(HfVocabulary& vocabulary, const json& root, const json& model, const json& merges,
                         const std::string& path) {
   vocabulary.model = "llama";
@@ -117,15 +129,12 @@ void read_byte_fallback(HfVocabulary& vocabulary, const json& root, const json& 
     }
   }
   score_by_merges(vocabulary, merges, path);
-  const json* pre = json_field(root, "pre_tokenizer");
+  vocabulary.metaspace = metaspace_of(root);
   vocabulary.add_space_prefix =
       any_part(
           json_field(root, "normalizer"), "normalizers",
           [](const json& n) { return is_type("Prepend")(n) && json_text(n, "prepend") == kSpaceMark; }) ||
-      any_part(pre, "pretokenizers", [](const json& n) {
-        return is_type("Metaspace")(n) && json_text(n, "prepend_scheme").value_or("always") != "never" &&
-               json_bool(n, "add_prefix_space").value_or(true);
-      });
+      !vocabulary.metaspace.empty();
 }
 
 // The name, and as keys of our own what the file has otherwise than the name implies.
@@ -150,10 +159,12 @@ void name_pre_tokenizer(HfVocabulary& vocabulary, const json& root, const json& 
 
 }  // namespace
 
-AddedTokens added_tokens_of_tokenizer_json(std::string_view text, const std::string& path) {
-  AddedTokens added;
-  read_added(added, parse_json_object(text, path), path);
-  return added;
+BesideModel read_beside_model(std::string_view text, const std::string& path) {
+  const json root = parse_json_object(text, path);
+  BesideModel beside;
+  read_added(beside.added, root, path);
+  beside.metaspace = metaspace_of(root);
+  return beside;
 }
 
 HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::string& path,

@@ -14,6 +14,8 @@
 namespace lora {
 namespace {
 
+constexpr std::string_view kSpaceMark = "\xe2\x96\x81";
+
 // Phi-3's tokenizer drops the white space behind its special tokens. The GGUF format has no key for that;
 // llama.cpp goes by the model's name, and so do we.
 std::vector<Token> tokens_that_strip_after(const Gguf& gguf, const Vocabulary& vocab) {
@@ -28,6 +30,15 @@ std::vector<Token> tokens_that_strip_after(const Gguf& gguf, const Vocabulary& v
     if (special && piece != "<unk>" && piece != "<s>" && piece != "<|endoftext|>") tokens.push_back(id);
   }
   return tokens;
+}
+
+std::string with_spaces(std::string_view text) {
+  std::string spaced;
+  for (size_t mark; (mark = text.find(kSpaceMark)) != std::string_view::npos;) {
+    spaced.append(text.substr(0, mark)) += ' ';
+    text.remove_prefix(mark + kSpaceMark.size());
+  }
+  return spaced.append(text);
 }
 
 // 64 bytes each: half a MiB, which stays in the second-level cache.
@@ -50,6 +61,7 @@ struct Tokenizer::Impl {
   struct Scratch {
     Spm::Scratch spm;
     Bpe::Scratch bpe;
+    std::string spaced;
     bool space_prefix = false;  // a space goes before the text that comes next
     Scratch(const Impl& impl, size_t n_words) : spm(impl.spm ? n_words : 0), bpe(impl.bpe ? n_words : 0) {}
   };
@@ -60,6 +72,8 @@ struct Tokenizer::Impl {
       spm.emplace(vocab, gguf);
       default_add_bos = true;
       add_space_prefix = gguf.get_bool("tokenizer.ggml.add_space_prefix").value_or(true);
+      has_space_runs = vocab.find_text("  ") >= 0;
+      read_metaspace(gguf);
     } else if (vocab.model == "gpt2") {
       const PreTokenizerRow& row = pre_tokenizer_row(gguf);
       bpe.emplace(vocab, gguf, row);
@@ -77,6 +91,17 @@ struct Tokenizer::Impl {
           named_templates[name] = std::move(*text);
       }
     }
+  }
+
+  // A key of our own conversion: tokenizer.json puts the space with a "Metaspace", by this prepend_scheme.
+  void read_metaspace(const Gguf& gguf) {
+    constexpr std::string_view key = "tokenizer.ggml.metaspace";
+    const std::optional<std::string> scheme = gguf.get_string(key);
+    if (scheme && *scheme != "first" && *scheme != "always") {
+      fail("{}: {}: unknown scheme \"{}\"; known are first, always", gguf.path(), key, printable(*scheme));
+    }
+    space_after_token = add_space_prefix && scheme != "first";
+    doubles_space = !scheme;
   }
 
   size_t checked(Token token) const {
@@ -105,20 +130,28 @@ struct Tokenizer::Impl {
   void append(std::vector<Token>& tokens, std::string_view text, std::span<const TextRange> special_in,
               Scratch& scratch) const {
     bool& prefix = scratch.space_prefix;
+    const auto add_text = [&](std::string_view part) {
+      if (spm) {
+        const bool begins_with_space = part.starts_with(' ') || part.starts_with(kSpaceMark);
+        spm->encode(part, prefix && (doubles_space || !begins_with_space), scratch.spm, tokens);
+      } else {
+        bpe->encode(part, scratch.bpe, tokens);
+      }
+      prefix = false;
+    };
+    const auto add_token = [&](Token token) {
+      tokens.push_back(token);
+      prefix = space_after_token;
+    };
     special.split(
         text, special_in,
         [&](std::string_view part) {
-          if (spm) {
-            spm->encode(part, prefix, scratch.spm, tokens);
-          } else {
-            bpe->encode(part, scratch.bpe, tokens);
-          }
-          prefix = false;
+          if (!has_space_runs || part.find(kSpaceMark) == std::string_view::npos) return add_text(part);
+          // Runs of spaces are tokens that are found in the text, where ▁ is one of them.
+          scratch.spaced = with_spaces(part);
+          special.split(scratch.spaced, {}, add_text, add_token);
         },
-        [&](Token token) {
-          tokens.push_back(token);
-          prefix = add_space_prefix;
-        });
+        add_token);
   }
 
   Vocabulary vocab;
@@ -126,6 +159,9 @@ struct Tokenizer::Impl {
   std::optional<Spm> spm;  // one of the two
   std::optional<Bpe> bpe;
   bool add_space_prefix = false;
+  bool space_after_token = false;  // after special tokens, too
+  bool doubles_space = true;       // before a text that begins with a space, too
+  bool has_space_runs = false;     // Gemma's vocabulary
   bool add_bos = false;
   bool add_eos = false;
   std::string chat_template;
@@ -192,7 +228,7 @@ std::string Tokenizer::decode(const std::vector<Token>& tokens, bool special) co
   for (const Token token : tokens) {
     std::string bytes = decode(token, special);
     if (impl_->is_matched_whole(token)) {
-      space_prefix = impl_->add_space_prefix;
+      space_prefix = impl_->space_after_token;
     } else {
       if (space_prefix && !bytes.empty() && bytes.front() == ' ') bytes.erase(0, 1);
       space_prefix = false;

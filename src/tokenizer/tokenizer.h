@@ -48,8 +48,9 @@ class Tokenizer {
   // Ids of the text without BOS or EOS. Special (control) tokens spelled in the text are read as such only
   // with parse_special; user-defined (added) tokens are always matched, as llama.cpp does.
   // With the leading-space rule (tokenizer.ggml.add_space_prefix) a space goes before the text and before
-  // text that follows such a token. Thread-safe; time grows as n log n of the longest run without a place to
-  // cut, which for ordinary text is a word, and memory is little more than the result.
+  // text that follows such a token; with tokenizer.ggml.metaspace = "first" before the text alone, and then
+  // as with "always" not where there is one already. Thread-safe; time grows as n log n of the longest run
+  // without a place to cut, which for ordinary text is a word, and memory is little more than the result.
   std::vector<Token> encode(std::string_view text, bool parse_special = false) const;
 
   // The same with BOS before where the model uses one (add_bos), never twice: if the text already
@@ -59,7 +60,8 @@ class Tokenizer {
   // Bytes of one token; may be a part of a UTF-8 character. Control tokens give "" unless `special`.
   std::string decode(Token token, bool special = false) const;
   // Bytes of a whole text; undoes the spaces that encode() adds (llama family): decode(encode(x), true) is x
-  // for any bytes, as far as the vocabulary can spell them, except that ▁ (U+2581) comes back as a space, and
+  // for any bytes, as far as the vocabulary can spell them, except that ▁ (U+2581) comes back as a space, a
+  // space that "metaspace" did not double is lost, and
   // accents composed where the tokenizer composes them.
   std::string decode(const std::vector<Token>& tokens, bool special = false) const;
   // The spelling stored in the vocabulary ("▁the", "<0x0A>", "Ġthe"). Like decode(), kind() and is_end(),

