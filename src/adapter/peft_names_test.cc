@@ -59,6 +59,7 @@ TEST(PeftNames, OfEveryArchitecture) {
     EXPECT_EQ(module->name, name.module) << name.architecture;
   }
   for (const Architecture* row : architectures()) {
+    if (!row->hf) continue;
     for (const auto& modules : row->hf->layer) {
       for (const HfModule& m : modules) {
         if (m.n_out == Dim::none || m.of_gguf != Rows::all) continue;
