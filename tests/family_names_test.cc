@@ -129,6 +129,7 @@ TEST(FamilyDocs, TheExampleIsTheFile) {
 TEST(FamilyDocs, ClassesAreThoseOfTheTable) {
   const std::string page = text_of("docs/converting.md");
   for (const Architecture* row : architectures()) {
+    if (!row->hf) continue;
     const size_t end = page.find(" | `" + std::string(row->name) + "` |\n");
     ASSERT_NE(end, page.npos) << row->name;
     std::string line = page.substr(page.rfind('\n', end) + 1, end - page.rfind('\n', end) - 1);

@@ -141,7 +141,7 @@ struct FolderReader {
     if (part == Rows::gate) return {0, 2 * pair.n_out};
     if (part == Rows::up) return {pair.n_out, 2 * pair.n_out};
     const int64_t n = part == Rows::q ? base.n_head : base.n_head_kv;
-    if (n < 1 || pair.n_out % n != 0)
+    if (!PeftHeads{base.n_head, base.n_head_kv}.make_sense() || pair.n_out % n != 0)
       fail("{}: module {}: {} rows for {} heads", path, printable(module_of.at(pair.base)), pair.n_out, n);
     const int64_t dim = pair.n_out / n, n_q = base.n_head * dim, n_kv = base.n_head_kv * dim;
     return {part == Rows::q ? 0 : part == Rows::k ? n_q : n_q + n_kv, n_q + 2 * n_kv};

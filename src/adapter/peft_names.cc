@@ -72,9 +72,11 @@ std::vector<int64_t> peft_rows(std::string_view architecture, const HfModule& mo
   const bool is_pack =
       (all_of_hf && module.of_hf != Rows::all) || (module.of_hf == Rows::all && module.grouped);
   const bool is_q = module.order == RowOrder::heads || module.of_hf == Rows::q;
-  const int64_t n = is_pack ? heads.n_head + 2 * heads.n_head_kv : is_q ? heads.n_head : heads.n_head_kv;
-  const bool shares = heads.n_head_kv > 0 && heads.n_head % heads.n_head_kv == 0;
-  if (n < 1 || !shares || n > n_rows || n_rows % n != 0 || n_rows / n % 2 != 0)
+  const bool makes_sense = heads.make_sense();
+  const int64_t n = is_pack && makes_sense ? heads.n_head + 2 * heads.n_head_kv
+                    : is_q                 ? heads.n_head
+                                           : heads.n_head_kv;
+  if (!makes_sense || n > n_rows || n_rows % n != 0 || n_rows / n % 2 != 0)
     fail("{}: expected a multiple of 2 rows for each of {} heads, found {}", what, n, n_rows);
   return hf_rows(family, module, {heads.n_head, heads.n_head_kv, n_rows / n});
 }

@@ -35,6 +35,10 @@ void check_peft_knows(const std::string& path, std::string_view architecture);
 // the GGUF tensor's (or with all_of_hf, the module's). Error naming `what` if the heads do not divide them.
 struct PeftHeads {
   int64_t n_head = 0, n_head_kv = 0;
+  // What products of rows and these stay within 64 bits for.
+  bool make_sense() const {
+    return n_head_kv >= 1 && n_head <= int64_t{1} << 24 && n_head >= n_head_kv && n_head % n_head_kv == 0;
+  }
 };
 std::vector<int64_t> peft_rows(std::string_view architecture, const HfModule& module, int64_t n_rows,
                                bool all_of_hf, const PeftHeads& heads, const std::string& what);

@@ -59,6 +59,7 @@ TEST(PeftNames, OfEveryArchitecture) {
     EXPECT_EQ(module->name, name.module) << name.architecture;
   }
   for (const Architecture* row : architectures()) {
+    if (!row->hf) continue;
     for (const auto& modules : row->hf->layer) {
       for (const HfModule& m : modules) {
         if (m.n_out == Dim::none || m.of_gguf != Rows::all) continue;
@@ -116,7 +117,7 @@ TEST(PeftRows, MoveAsTheRotaryPairsDo) {
     }
   }
   EXPECT_EQ(scatter_rows(b, n_cols, rows(n_head)), hf);
-  for (const int64_t heads : {int64_t{0}, int64_t{-1}, int64_t{4}, int64_t{10}, int64_t{31}, INT64_MAX / 4}) {
+  for (const int64_t heads : {int64_t{0}, int64_t{-1}, int64_t{4}, int64_t{10}, int64_t{31}, INT64_MAX}) {
     EXPECT_THROW(rows(heads), Error) << heads;
   }
   EXPECT_TRUE(
