@@ -54,6 +54,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kBaichuan = {
     .name = "baichuan",
+    .models = "Baichuan 7B",
     .rope_style = RopeStyle::interleaved,
     .read = read,
     .layer = [](const ModelConfig& c,

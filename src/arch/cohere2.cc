@@ -35,6 +35,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kCohere2 = {
     .name = "cohere2",
+    .models = "Command R7B, Command A",
     .rope_style = RopeStyle::interleaved,
     .norm = NormKind::layer,
     .read = read,

@@ -31,6 +31,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kCommandR = {
     .name = "command-r",
+    .models = "Command R (35B)",
     .rope_style = RopeStyle::interleaved,
     .norm = NormKind::layer,
     .read = read,

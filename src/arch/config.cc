@@ -23,7 +23,7 @@ const Architecture* architecture_of(const Gguf& gguf) {
     if (row->name == *name) return row;
     known += (known.empty() ? "" : ", ") + std::string(row->name);
   }
-  fail("{}: architecture '{}' is not supported (known: {})", gguf.path(), *name, known);
+  fail("{}: architecture '{}' is not supported (known: {})", gguf.path(), printable(*name, 60), known);
 }
 
 std::string rope_scaling_type(const Keys& keys) {

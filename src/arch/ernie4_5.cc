@@ -19,6 +19,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kErnie45 = {
     .name = "ernie4_5",
+    .models = "ERNIE 4.5 (dense)",
     .rope_style = RopeStyle::interleaved,
     .layer = [](const ModelConfig& c,
                 int64_t i) { return pre_norm_layer(c, attention(c, i), gated_mlp(c, Activation::silu)); },

@@ -30,6 +30,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kExaone4 = {
     .name = "exaone4",
+    .models = "EXAONE 4",
     .read = read,
     .layer = layer,
     .hf = &kHf,

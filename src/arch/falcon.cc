@@ -65,6 +65,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kFalcon = {
     .name = "falcon",
+    .models = "Falcon 7B",
     .norm = NormKind::layer,
     .read = read,
     .layer =

@@ -26,6 +26,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kGemma = {
     .name = "gemma",
+    .models = "Gemma 1, CodeGemma",
     .read = read,
     .layer =
         [](const ModelConfig& c, int64_t i) {

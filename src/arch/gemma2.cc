@@ -38,6 +38,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kGemma2 = {
     .name = "gemma2",
+    .models = "Gemma 2",
     .read = read,
     .layer =
         [](const ModelConfig& c, int64_t i) {

@@ -47,6 +47,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kGemma3 = {
     .name = "gemma3",
+    .models = "Gemma 3",
     .read = read,
     .layer =
         [](const ModelConfig& c, int64_t i) {

@@ -30,6 +30,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kGlm4 = {
     .name = "glm4",
+    .models = "GLM-4 (0414)",
     .rope_style = RopeStyle::interleaved,
     .read = read,
     .layer = [](const ModelConfig& c,

@@ -39,6 +39,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kHunyuanDense = {
     .name = "hunyuan-dense",
+    .models = "Hunyuan (dense)",
     .layer = layer,
     .hf = &kHf,
 };

@@ -53,6 +53,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kInternLm2 = {
     .name = "internlm2",
+    .models = "InternLM 2 and 2.5",
     .rope_style = RopeStyle::interleaved,
     .layer = [](const ModelConfig& c,
                 int64_t i) { return pre_norm_layer(c, attention(c, i), gated_mlp(c, Activation::silu)); },

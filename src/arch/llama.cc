@@ -26,6 +26,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kLlama = {
     .name = "llama",
+    .models = "Llama 1, 2 and 3, Mistral, TinyLlama, SmolLM, OpenLLaMA",
     .rope_style = RopeStyle::interleaved,
     .layer = [](const ModelConfig& c,
                 int64_t i) { return pre_norm_layer(c, attention(c, i), gated_mlp(c, Activation::silu)); },

@@ -38,6 +38,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kMiniCpm = {
     .name = "minicpm",
+    .models = "MiniCPM 1 and 2",
     .rope_style = RopeStyle::interleaved,
     .read = read,
     .layer = [](const ModelConfig& c,

@@ -25,6 +25,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kMistral3 = {
     .name = "mistral3",
+    .models = "Mistral Small 3, Ministral 3",
     .rope_style = RopeStyle::interleaved,
     .read = read,
     .layer = [](const ModelConfig& c,

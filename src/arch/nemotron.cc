@@ -32,6 +32,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kNemotron = {
     .name = "nemotron",
+    .models = "Nemotron-4, Minitron",
     .norm = NormKind::layer,
     .read = read,
     .layer =

@@ -37,6 +37,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kOlmo2 = {
     .name = "olmo2",
+    .models = "OLMo 2 and 3",
     .read = read,
     .layer = layer,
     .hf = &kHf,

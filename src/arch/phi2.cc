@@ -39,6 +39,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kPhi2 = {
     .name = "phi2",
+    .models = "Phi-1, 1.5 and 2",
     .norm = NormKind::layer,
     .read = read,
     .layer =

@@ -44,6 +44,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kPhi3 = {
     .name = "phi3",
+    .models = "Phi-3, 3.5, 4 and 4-mini",
     .read = read,
     .layer = [](const ModelConfig& c,
                 int64_t i) { return pre_norm_layer(c, attention(c, i), gated_mlp(c, Activation::silu)); },

@@ -15,6 +15,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kQwen2 = {
     .name = "qwen2",
+    .models = "Qwen 1.5, 2 and 2.5",
     .layer =
         [](const ModelConfig& c, int64_t i) {
           return pre_norm_layer(c, with_biases(attention(c, i), true, false), gated_mlp(c, Activation::silu));

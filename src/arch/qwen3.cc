@@ -16,6 +16,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kQwen3 = {
     .name = "qwen3",
+    .models = "Qwen 3",
     .layer =
         [](const ModelConfig& c, int64_t i) {
           return pre_norm_layer(c, head_normed_attention(c, i), gated_mlp(c, Activation::silu));

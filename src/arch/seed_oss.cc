@@ -27,6 +27,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kSeedOss = {
     .name = "seed_oss",
+    .models = "Seed-OSS",
     .layer = layer,
     .hf = &kHf,
 };

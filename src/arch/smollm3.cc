@@ -25,6 +25,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kSmolLm3 = {
     .name = "smollm3",
+    .models = "SmolLM 3",
     .rope_style = RopeStyle::interleaved,
     .layer = layer,
     .hf = &kHf,

@@ -38,6 +38,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kStableLm = {
     .name = "stablelm",
+    .models = "StableLM 3B and 2 1.6B",
     .norm = NormKind::layer,
     .read = read,
     .layer = [](const ModelConfig& c,

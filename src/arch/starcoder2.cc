@@ -29,6 +29,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kStarCoder2 = {
     .name = "starcoder2",
+    .models = "StarCoder 2",
     .norm = NormKind::layer,
     .read = read,
     .layer =

@@ -1,10 +1,49 @@
+#include <fmt/ranges.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/file.h"
+#include "base/printable.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/parse.h"
 #include "cli/put.h"
 #include "gguf/describe.h"
+#include "model/trainable.h"
 
 namespace lora::cli {
+namespace {
+
+// Of a GGUF that is a model; others have no family.
+std::optional<Trainable> trainable(const std::string& path) {
+  if (!MappedFile(path).text().starts_with("GGUF")) return std::nullopt;
+  const Gguf gguf = Gguf::open(path);
+  if (!gguf.get_string("general.architecture") || gguf.tensors().empty()) return std::nullopt;
+  if (gguf.get_string("general.type").value_or("model") != "model") return std::nullopt;
+  return what_can_be_trained(path, gguf);
+}
+
+std::string as_text(const Trainable& t) {
+  std::string text = fmt::format("\nfamily: {}{}\n", printable(t.architecture),
+                                 t.models.empty() ? "" : fmt::format(" ({})", t.models));
+  if (!t.refused.empty()) return text + fmt::format("  not trained or run here: {}\n", printable(t.refused));
+  text += fmt::format("  trained by default: {}\n", fmt::join(t.linear_layers, ", "));
+  return text + fmt::format("  where a rank is given: {}\n", fmt::join(t.others, ", "));
+}
+
+nlohmann::ordered_json as_json(const Trainable& t) {
+  nlohmann::ordered_json family = {{"architecture", t.architecture}, {"models", t.models}};
+  if (t.refused.empty()) {
+    family["trained_by_default"] = t.linear_layers;
+    family["trained_with_a_rank"] = t.others;
+  } else {
+    family["refused"] = t.refused;
+  }
+  return {{"family", family}};
+}
+
+}  // namespace
 
 int inspect_command(const std::vector<std::string>& args) {
   std::string file;
@@ -12,7 +51,9 @@ int inspect_command(const std::vector<std::string>& args) {
   const CommandLine line = {
       "inspect",
       "FILE [flags]",
-      "Metadata and tensors of a GGUF (model, adapter, checkpoint) or safetensors file.",
+      "Metadata and tensors of a GGUF (model, adapter, checkpoint) or safetensors file; of a model its "
+      "family, and what "
+      "of it can be trained.",
       {{"File", {{"FILE", "FILE", "", "what to look into", non_empty_text(file), true}}},
        {"Output", {{"--json", "", "", "print one JSON object, arrays whole", turn(json)}}}}};
   if (parse_flags(line, args).help) {
@@ -20,10 +61,12 @@ int inspect_command(const std::vector<std::string>& args) {
     return 0;
   }
   if (json) {
-    describe_as_json(file, print_json);
-  } else {
-    print(describe_as_text(file));
+    const std::optional<Trainable> family = trainable(file);
+    describe_as_json(file, family ? as_json(*family) : nlohmann::ordered_json(), print_json);
+    return 0;
   }
+  print(describe_as_text(file));
+  if (const std::optional<Trainable> family = trainable(file)) print(as_text(*family));
   return 0;
 }
 

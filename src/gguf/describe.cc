@@ -279,7 +279,8 @@ std::string describe_as_text(const std::string& path) {
   return text + "\n";
 }
 
-void describe_as_json(const std::string& path, const std::function<void(std::string_view)>& write) {
+void describe_as_json(const std::string& path, const ordered_json& last,
+                      const std::function<void(std::string_view)>& write) {
   const Description d = describe(path);
   JsonWriter out(write);
   const auto put_value = [&](const GgufValue& value) {
@@ -301,19 +302,23 @@ void describe_as_json(const std::string& path, const std::function<void(std::str
   };
   const auto n = double(d.parameters());
   const ordered_json bits = n > 0 ? ordered_json(8.0 * double(d.tensor_bytes()) / n) : ordered_json();
-  put_fields({{"format", [&] { out.value(d.format); }},
-              {"version", [&] { out.value(d.version); }},
-              {"file_bytes", [&] { out.value(d.file_bytes); }},
-              {"metadata",
-               [&] {
-                 out.list("{}", d.metadata.size(), [&](size_t i) {
-                   out.key(d.metadata[i].key);
-                   put_value(d.metadata[i].value());
-                 });
-               }},
-              {"tensors", [&] { out.list("[]", d.tensors.size(), put_tensor); }},
-              {"parameters", [&] { out.value(d.parameters()); }},
-              {"bits_per_weight", [&] { out.value(bits); }}});
+  std::vector<std::pair<std::string, std::function<void()>>> fields = {
+      {"format", [&] { out.value(d.format); }},
+      {"version", [&] { out.value(d.version); }},
+      {"file_bytes", [&] { out.value(d.file_bytes); }},
+      {"metadata",
+       [&] {
+         out.list("{}", d.metadata.size(), [&](size_t i) {
+           out.key(d.metadata[i].key);
+           put_value(d.metadata[i].value());
+         });
+       }},
+      {"tensors", [&] { out.list("[]", d.tensors.size(), put_tensor); }},
+      {"parameters", [&] { out.value(d.parameters()); }},
+      {"bits_per_weight", [&] { out.value(bits); }}};
+  for (const auto& [key, value] : last.items())
+    fields.emplace_back(key, [&, json = value] { out.value(json); });
+  put_fields(fields);
   out.put("\n");
   out.flush();
 }

@@ -19,7 +19,7 @@ using testing::HasSubstr;
 
 std::string json_of(const std::string& path) {
   std::string text;
-  describe_as_json(path, [&](std::string_view piece) { text += piece; });
+  describe_as_json(path, {}, [&](std::string_view piece) { text += piece; });
   return text;
 }
 

@@ -128,7 +128,8 @@ std::span<const float> Decoder::append(std::span<const int32_t> ids) {
     std::vector<int32_t> positions(piece.size());
     std::iota(positions.begin(), positions.end(), int32_t(n_past_));
     std::vector<KvCache> caches;
-    for (LayerCache& c : caches_) caches.push_back({c.k, c.v, c.k_data.data(), c.v_data.data(), n_past_});
+    for (LayerCache& layer : caches_)
+      caches.push_back({layer.k, layer.v, layer.k_data.data(), layer.v_data.data(), n_past_});
     const bool is_last = begin + piece.size() == ids.size();
     decode(is_last ? logits_.data() : nullptr, network, {piece, positions, {}}, caches);
     n_past_ += n;
