@@ -1,9 +1,9 @@
 // Each family's tiny model against PyTorch in f32: logits, loss, every adapter gradient, ten steps of AdamW.
 //
-// shared/golden/families/NAME holds hf/ (the model as Hugging Face has it), model.gguf (as llama.cpp's converter
-// writes it) and golden.safetensors: ids (2, T), base_logits of row 0, base_loss, init.P.lora_a/b for every weight P
-// of a block's linear layers (r = 4, alpha = 8), loss and grad.P with all of them, curve.loss of ten updates.
-// Differences are norms relative to the reference's norm, per tensor.
+// shared/golden/families/NAME holds hf/ (the model as Hugging Face has it), model.gguf (as llama.cpp's
+// converter writes it) and golden.safetensors: ids (2, T), base_logits of row 0, base_loss, init.P.lora_a/b
+// for every weight P of a block's linear layers (r = 4, alpha = 8), loss and grad.P with all of them,
+// curve.loss of ten updates. Differences are norms relative to the reference's norm, per tensor.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -35,9 +35,10 @@ double relative_difference(std::span<const float> got, std::span<const float> wa
   return std::sqrt(difference / norm);
 }
 
-// Row r of the reference's matrix is row order[r] of GGUF's; conversion permutes heads where pairs of the rotary
-// embedding lie side by side. Found by looking: the values are the same.
-std::vector<int64_t> row_order(const std::vector<float>& theirs, const std::vector<float>& ours, int64_t n_in) {
+// Row r of the reference's matrix is row order[r] of GGUF's; conversion permutes heads where pairs of the
+// rotary embedding lie side by side. Found by looking: the values are the same.
+std::vector<int64_t> row_order(const std::vector<float>& theirs, const std::vector<float>& ours,
+                               int64_t n_in) {
   std::map<std::vector<float>, int64_t> place;
   const auto row = [&](const std::vector<float>& m, int64_t r) {
     return std::vector<float>(m.begin() + r * n_in, m.begin() + (r + 1) * n_in);
@@ -76,7 +77,8 @@ class FamilyGolden : public testing::TestWithParam<const char*> {
   std::string folder() const { return kFolder + GetParam() + "/"; }
   StepTokens tokens() const { return {ids, targets, positions, segments}; }
   Step step(const Model& model, int64_t n_kept) {
-    return {model, plan_step(model, int64_t(ids.size()), n_positions, n_kept, true, GemmInput::f32, pool.size()),
+    return {model,
+            plan_step(model, int64_t(ids.size()), n_positions, n_kept, true, GemmInput::f32, pool.size()),
             GemmInput::f32, pool};
   }
   float stored(const char* name) const { return golden->tensor(name).to_f32()[0]; }
@@ -87,10 +89,12 @@ class FamilyGolden : public testing::TestWithParam<const char*> {
   // GGUF's tensor of a parameter of the reference.
   static std::string gguf_name(const std::string& parameter) {
     static const std::map<std::string, std::string> kNames = {
-        {"self_attn.q_proj", "attn_q"},   {"self_attn.k_proj", "attn_k"},      {"self_attn.v_proj", "attn_v"},
-        {"self_attn.qkv_proj", "attn_qkv"}, {"self_attn.o_proj", "attn_output"}, {"mlp.gate_proj", "ffn_gate"},
-        {"mlp.up_proj", "ffn_up"},        {"mlp.gate_up_proj", "ffn_up"},      {"mlp.down_proj", "ffn_down"},
-        {"mlp.c_fc", "ffn_up"},           {"mlp.c_proj", "ffn_down"},
+        {"self_attn.q_proj", "attn_q"},      {"self_attn.k_proj", "attn_k"},
+        {"self_attn.v_proj", "attn_v"},      {"self_attn.qkv_proj", "attn_qkv"},
+        {"self_attn.o_proj", "attn_output"}, {"mlp.gate_proj", "ffn_gate"},
+        {"mlp.up_proj", "ffn_up"},           {"mlp.gate_up_proj", "ffn_up"},
+        {"mlp.down_proj", "ffn_down"},       {"mlp.c_fc", "ffn_up"},
+        {"mlp.c_proj", "ffn_down"},
     };
     const size_t layers = parameter.find("layers.");
     const size_t number = layers + 7, dot = parameter.find('.', number);
@@ -201,9 +205,9 @@ TEST_P(FamilyGolden, FromLlamaCppsFile) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FamilyGolden,
-                         testing::Values("cohere2", "command-r", "exaone4", "gemma", "gemma2", "gemma3", "glm4",
-                                         "granite", "llama3", "mistral3", "olmo2", "olmo3", "phi3", "phi4-mini",
-                                         "qwen2", "qwen3", "seed-oss", "smollm3", "starcoder2"),
+                         testing::Values("cohere2", "command-r", "exaone4", "gemma", "gemma2", "gemma3",
+                                         "glm4", "granite", "llama3", "mistral3", "olmo2", "olmo3", "phi3",
+                                         "phi4-mini", "qwen2", "qwen3", "seed-oss", "smollm3", "starcoder2"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::erase(name, '-');

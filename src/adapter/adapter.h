@@ -111,7 +111,7 @@ using BaseWeight = std::function<std::vector<float>(std::string_view tensor)>;
 // What a folder of PEFT or MLX does not tell about its base model.
 struct PeftBase {
   std::string architecture;           // general.architecture
-  int64_t n_head = 0, n_head_kv = 0;  // needed where rows are reordered (hf_names.h)
+  int64_t n_head = 0, n_head_kv = 0;  // needed where rows are reordered (arch/hf.h)
   bool is_tied = false;               // the embedding's table is the output, too
   int64_t n_vocab = 0;                // rows of the embedding; 0 if unknown
   BaseWeight weight{};                // for LoRAs that start from the base's weights (start.h)
@@ -145,9 +145,11 @@ std::vector<std::string> peft_files(const std::string& folder);
 // A PEFT folder's two files, into a folder that is there. Both are whole on the disk before either gets its
 // name; only a rename that fails after the first, or a crash between the two, can leave one of them new.
 // Ranks and scales that differ between tensors become patterns; A and B stay as they are but for the order of
-// rows. `n_layer` is the model's, 0 if unknown. Error if the architecture's module names are not known, or a
-// tensor has none.
+// rows. Tensors that are one module at Hugging Face become one pair; `say` gets a line where ranks add up.
+// `n_layer` is the model's, 0 if unknown. Error if the architecture's module names are not known, or a tensor
+// has none.
 void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_layer,
-                        const std::string& folder, Type type = Type::F32);
+                        const std::string& folder, Type type = Type::F32,
+                        const std::function<void(std::string_view line)>& say = nullptr);
 
 }  // namespace lora

@@ -6,6 +6,7 @@
 #include "adapter/pairs.h"
 #include "adapter/peft_config.h"
 #include "adapter/peft_names.h"
+#include "adapter/pieces.h"
 #include "adapter/start.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -68,6 +69,9 @@ struct FolderReader {
   const Format& format;
   std::vector<LoraHalf> halves{};
   std::map<std::string, std::string> module_of{};  // by base tensor: "model.layers.0.self_attn.q_proj"
+  // Pairs of some rows of a tensor, until they are joined: BASE#PART.
+  std::map<std::string, PeftTarget> piece_of{};
+  std::string part_of_module{};  // a module that GGUF has as several tensors
 
   void add(const SafeTensor& tensor) {
     const std::string what = "tensor " + printable(tensor.name);
@@ -82,8 +86,8 @@ struct FolderReader {
     }
     std::string module = tensor.name.substr(0, tensor.name.size() - ending->text.size());
     module.erase(0, format.wrapper.size());
-    const auto target = peft_target(base.architecture, module);
-    if (!target) {
+    const std::vector<PeftTarget> targets = peft_targets(base.architecture, module);
+    if (targets.empty()) {
       return leave_out(left_out, path, what,
                        fmt::format("architecture {} has no such module: an adapter for another model?",
                                    printable(base.architecture)));
@@ -91,13 +95,12 @@ struct FolderReader {
     if (tensor.shape.size() != 2) {
       fail("{}: {}: expected 2 dimensions, found {}", path, what, tensor.shape.size());
     }
-    if (config.is_mlx && base.is_tied && target->base == kTokenEmbedding) {
+    if (config.is_mlx && base.is_tied && targets.front().base == kTokenEmbedding) {
       return leave_out(left_out, path, what,
                        "MLX adds an embedding's LoRA to the output too where both are one matrix, which an "
                        "adapter cannot do");
     }
     LoraHalf half;
-    half.base = target->base;
     half.tensor = printable(tensor.name);
     half.is_b = ending->is_b;
     half.n_rows = tensor.shape[0];
@@ -112,23 +115,89 @@ struct FolderReader {
       half.values = transposed(half.values, half.n_rows, half.n_cols);
       std::swap(half.n_rows, half.n_cols);
     }
-    if (half.is_b && target->order != RowOrder::as_is) {  // only B has the rows that are reordered
-      const int64_t n_head = target->order == RowOrder::heads ? base.n_head : base.n_head_kv;
-      if (!reorder_rows(half.values, half.n_rows, half.n_cols, n_head, RowsTo::gguf)) {
-        fail(
-            "{}: {}: expected a multiple of 2 rows for each of {} heads, found {}: an adapter for another "
-            "model?",
-            path, what, n_head, half.n_rows);
-      }
+    for (const PeftTarget& target : targets) add_half(half, target, module, what);
+  }
+
+  void add_half(LoraHalf half, const PeftTarget& target, const std::string& module, const std::string& what) {
+    half.base = target.base;
+    if (half.is_b) {  // only B has the rows that are reordered
+      const std::vector<int64_t> rows =
+          peft_rows(base.architecture, *target.module, half.n_rows, true, {base.n_head, base.n_head_kv},
+                    fmt::format("{}: {}", path, what));
+      half.values = gather_rows(half.values, half.n_cols, rows);
+      if (!rows.empty()) half.n_rows = int64_t(rows.size());
     }
-    module_of[half.base] = std::move(module);
+    if (target.module->of_hf != Rows::all) part_of_module = module;
+    if (target.module->of_gguf != Rows::all) {
+      half.base += fmt::format("#{}", int(target.module->of_gguf));
+      piece_of[half.base] = target;
+    }
+    module_of[half.base] = module;
     halves.push_back(std::move(half));
+  }
+
+  // Where the rows of a piece begin in its tensor, and how many that has.
+  std::pair<int64_t, int64_t> place_of(const LoraPair& pair, Rows part) const {
+    if (part == Rows::gate) return {0, 2 * pair.n_out};
+    if (part == Rows::up) return {pair.n_out, 2 * pair.n_out};
+    const int64_t n = part == Rows::q ? base.n_head : base.n_head_kv;
+    if (n < 1 || pair.n_out % n != 0)
+      fail("{}: module {}: {} rows for {} heads", path, printable(module_of.at(pair.base)), pair.n_out, n);
+    const int64_t dim = pair.n_out / n, n_q = base.n_head * dim, n_kv = base.n_head_kv * dim;
+    return {part == Rows::q ? 0 : part == Rows::k ? n_q : n_q + n_kv, n_q + 2 * n_kv};
+  }
+
+  // Pairs of q_proj, k_proj and v_proj, say, become one of attn_qkv.
+  void join_pieces(Adapter& adapter) {
+    if (piece_of.empty()) return;
+    std::vector<LoraPair> whole;
+    std::map<std::string, std::vector<Piece>> pieces;
+    std::map<std::string, int64_t> sizes;
+    for (LoraPair& pair : adapter.pairs) {
+      const auto found = piece_of.find(pair.base);
+      if (found == piece_of.end()) {
+        whole.push_back(std::move(pair));
+        continue;
+      }
+      const auto& [base_name, module] = found->second;
+      const auto [first, n_out] = place_of(pair, module->of_gguf);
+      const auto [size, is_new] = sizes.try_emplace(base_name, n_out);
+      if (size->second != n_out || (!is_new && pieces[base_name].front().pair->n_in != pair.n_in))
+        fail("{}: module {}: does not fit the others of {}", path, printable(module_of[pair.base]),
+             base_name);
+      Piece piece{&pair, {}, config.scale(module_of[pair.base])};
+      for (int64_t row = 0; row < pair.n_out; ++row) piece.rows.push_back(first + row);
+      pieces[base_name].push_back(std::move(piece));
+    }
+    bool adds_up = false;
+    for (const auto& [name, list] : pieces) {
+      if (std::ranges::any_of(whole, [&](const LoraPair& pair) { return pair.base == name; }))
+        fail("{}: module {}: {} has a LoRA as a whole, too", path,
+             printable(module_of[list.front().pair->base]), name);
+      module_of[name] = module_of[list.front().pair->base];
+      Joined joined = join(name, list, sizes[name]);
+      adds_up = adds_up || joined.is_stacked;
+      whole.push_back(std::move(joined.pair));
+    }
+    adapter.pairs = std::move(whole);
+    if (reading.say) {
+      reading.say(fmt::format("{}: {} modules are rows of {} tensors of the model: joined{}", path,
+                              piece_of.size(), pieces.size(), adds_up ? ", their ranks add up" : ""));
+    }
   }
 
   // A LoRA that starts from the model's own weights becomes a plain one.
   void take_start_out(Adapter& adapter) {
     if (config.start == LoraStart::plain) return;
     const char* name = config.start == LoraStart::pissa ? "pissa" : "olora";
+    if (!piece_of.empty() || !part_of_module.empty()) {
+      fail(
+          "{}: init_lora_weights: {}: module {} is not one tensor of the model but rows of one, or several, "
+          "which "
+          "is not supported",
+          path, name,
+          printable(part_of_module.empty() ? module_of[piece_of.begin()->first] : part_of_module));
+    }
     if (!base.weight) {
       fail(
           "{}: init_lora_weights: {} starts from the weights of the model: that is needed as F32, F16 or "
@@ -164,6 +233,7 @@ struct FolderReader {
       }
     }
     take_start_out(adapter);
+    join_pieces(adapter);
     set_scales(adapter, [&](const LoraPair& pair) { return config.scale(module_of[pair.base]); });
     return adapter;
   }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <deque>
 #include <map>
@@ -7,8 +8,10 @@
 #include "adapter/adapter.h"
 #include "adapter/pairs.h"
 #include "adapter/peft_names.h"
+#include "adapter/pieces.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/plural.h"
 #include "base/printable.h"
 #include "gguf/safetensors.h"
 
@@ -84,6 +87,64 @@ Json config_of(const Adapter& adapter, const std::vector<Module>& modules, int64
           {"use_rslora", false}};
 }
 
+// The modules with their pairs, rows in Hugging Face's order; tensors that are one module there are joined.
+std::vector<Module> modules_of(const Adapter& adapter, const PeftBase& base, const std::string& folder,
+                               std::deque<LoraPair>& moved,
+                               const std::function<void(std::string_view)>& say) {
+  std::vector<Module> modules;
+  std::map<std::string, std::vector<Piece>> pieces;
+  std::map<std::string, size_t> place;  // in `modules`
+  for (const LoraPair& pair : adapter.pairs) {
+    const auto module = peft_module(adapter.architecture, pair.base);
+    if (!module) {
+      fail("{}: tensor {}: architecture {} has no module for it at Hugging Face", folder,
+           printable(pair.base), adapter.architecture);
+    }
+    std::vector<int64_t> rows =
+        peft_rows(adapter.architecture, *module->module, pair.n_out, false, {base.n_head, base.n_head_kv},
+                  fmt::format("{}: tensor {}", folder, printable(pair.base)));
+    if (module->module->of_hf == Rows::all) {
+      modules.push_back({*module, &pair});
+      if (rows.empty()) continue;
+      LoraPair& own = moved.emplace_back(pair);
+      own.b = scatter_rows(pair.b, pair.rank, rows);
+      modules.back().pair = &own;
+      continue;
+    }
+    std::vector<Piece>& list = pieces[module->name];
+    if (list.empty()) {
+      place[module->name] = modules.size();
+      modules.push_back({*module, nullptr});
+    }
+    list.push_back({&pair, std::move(rows), double(adapter.scale(pair))});
+  }
+  std::vector<std::string> stacked;
+  for (const auto& [name, list] : pieces) {
+    const LoraPair& first = *list.front().pair;
+    const bool is_q = modules[place[name]].peft.module->of_hf == Rows::q;
+    const int64_t dim = first.n_out / (is_q ? base.n_head : base.n_head_kv);
+    const int64_t n_out = (base.n_head + 2 * base.n_head_kv) * dim;
+    for (const Piece& piece : list) {
+      if (piece.pair->n_in == first.n_in && std::ranges::max(piece.rows) < n_out) continue;
+      fail("{}: tensor {}: does not fit {}, with which it is one module at Hugging Face", folder,
+           printable(piece.pair->base), printable(first.base));
+    }
+    Joined joined = join(first.base, list, n_out);
+    if (joined.is_stacked) stacked.push_back(name);
+    LoraPair& whole = moved.emplace_back(std::move(joined.pair));
+    const double wanted = adapter.alpha == 0 ? 1 : double(adapter.alpha) / double(whole.rank);
+    if (joined.scale != wanted) {
+      for (float& value : whole.b) value = float(double(value) * (joined.scale / wanted));
+    }
+    modules[place[name]].pair = &whole;
+  }
+  if (!stacked.empty() && say) {
+    say(fmt::format("{} {} at Hugging Face what the adapter has apart: joined, their ranks add up",
+                    list_of(stacked, 3), stacked.size() == 1 ? "is" : "are"));
+  }
+  return modules;
+}
+
 }  // namespace
 
 std::vector<std::string> peft_files(const std::string& folder) {
@@ -91,36 +152,24 @@ std::vector<std::string> peft_files(const std::string& folder) {
 }
 
 void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_layer,
-                        const std::string& folder, Type type) {
+                        const std::string& folder, Type type,
+                        const std::function<void(std::string_view)>& say) {
   check_peft_knows(folder, adapter.architecture);
-  std::vector<Module> modules;
+  std::deque<LoraPair> moved;  // whose rows are Hugging Face's
+  const std::vector<Module> modules = modules_of(adapter, base, folder, moved, say);
   std::vector<SafeTensor> tensors;
   std::deque<std::vector<std::byte>> bytes;  // that the tensors refer to
-  for (const LoraPair& pair : adapter.pairs) {
-    const auto module = peft_module(adapter.architecture, pair.base);
-    if (!module) {
-      fail("{}: tensor {}: architecture {} has no module for it at Hugging Face", folder,
-           printable(pair.base), adapter.architecture);
-    }
-    modules.push_back({*module, &pair});
-    std::vector<float> b = pair.b;
-    if (module->order != RowOrder::as_is) {
-      const int64_t n_head = module->order == RowOrder::heads ? base.n_head : base.n_head_kv;
-      if (!reorder_rows(b, pair.n_out, pair.rank, n_head, RowsTo::hf)) {
-        fail("{}: tensor {}: expected a multiple of 2 rows for each of {} heads, found {}", folder,
-             printable(pair.base), n_head, pair.n_out);
-      }
-    }
-    const bool is_embedding = pair.base == kTokenEmbedding;
+  for (const auto& [module, pair] : modules) {
+    const bool is_embedding = pair->base == kTokenEmbedding;
     const auto add = [&](const char* half, const std::vector<float>& values, std::vector<int64_t> shape) {
       const std::string name =
-          fmt::format("base_model.model.{}.lora_{}{}", module->name, is_embedding ? "embedding_" : "", half) +
+          fmt::format("base_model.model.{}.lora_{}{}", module.name, is_embedding ? "embedding_" : "", half) +
           (is_embedding ? "" : ".weight");
       bytes.push_back(encode_matrix(values, type, folder, name));
       tensors.push_back({name, std::string(traits(type).name), std::move(shape), bytes.back()});
     };
-    add("A", pair.a, {pair.rank, pair.n_in});
-    add("B", b, {pair.n_out, pair.rank});
+    add("A", pair->a, {pair->rank, pair->n_in});
+    add("B", pair->b, {pair->n_out, pair->rank});
   }
   const std::string config =
       config_of(adapter, modules, n_layer).dump(2, ' ', false, Json::error_handler_t::replace);

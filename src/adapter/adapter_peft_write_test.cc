@@ -7,7 +7,8 @@
 
 #include "adapter/adapter.h"
 #include "adapter/adapter_test_util.h"
-#include "gguf/hf_names.h"
+#include "arch/architecture.h"
+#include "arch/hf.h"
 #include "gguf/safetensors.h"
 
 namespace lora {
@@ -77,15 +78,19 @@ TEST_F(RoundTrip, TensorsAreTheSameBytes) {
 }
 
 TEST_F(RoundTrip, OfEveryArchitecture) {
-  for (const HfArchitecture& row : hf_architectures()) {
+  for (const Architecture* row : architectures()) {
     peft = {};
-    for (const auto& modules : row.layer) {
+    for (const auto& modules : row->hf->layer) {
       for (const HfModule& module : modules) {
-        if (module.n_out != Dim::none) peft.pair(fmt::format("{}1.{}", kLayer, module.hf), 6, 24, 2);
+        const bool is_first = module.of_hf == Rows::all || module.of_hf == Rows::q;  // of a tensor of several
+        if (module.n_out == Dim::none || module.of_gguf != Rows::all || !is_first) continue;
+        const std::string layer = fmt::format("base_model.model.{}{}1.", row->hf->prefix, row->hf->layers);
+        peft.pair(layer + std::string(module.hf), 6, module.of_hf == Rows::all && !module.grouped ? 24 : 32,
+                  2);
       }
     }
-    run({std::string(row.name), 4, 2});
-    EXPECT_EQ(adapter.architecture, row.name);
+    run({std::string(row->name), 4, 2});
+    EXPECT_EQ(adapter.architecture, row->name);
     expect_same_tensors(first, second);
   }
 }

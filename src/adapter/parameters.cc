@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include "adapter/pairs.h"
 #include "base/error.h"
@@ -38,38 +40,51 @@ int64_t padded(int64_t n) {
   return (n + 15) / 16 * 16;
 }
 
-// One pair for each tensor whose target has a rank, places not yet given.
-std::vector<LoraParameters::Pair> pairs_of(const Model& model, std::span<const int64_t> ranks) {
+// The order in which pairs lie in memory: as the guide's flags, then by name.
+std::vector<std::string_view> in_order(const Ranks& ranks) {
+  std::vector<std::string_view> names;
+  for (const RankFlag& row : rank_flags()) {
+    if (ranks.contains(row.tensor)) names.push_back(row.tensor);
+  }
+  for (const auto& [name, rank] : ranks) {
+    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+  }
+  return names;
+}
+
+// n_in and n_out of a tensor that can be trained; nullopt if the model has none of that name.
+std::optional<std::pair<int64_t, int64_t>> trained_shape(const Model& model, const std::string& tensor) {
+  const MatrixView& table = model.embedding.table;
+  if (tensor == kTokenEmbedding) return std::pair{table.n_rows, table.n_cols};
+  if (const Norm* norm = model.find_norm(tensor)) return std::pair{norm->n(), int64_t{1}};
+  int64_t n_in = 0, n_out = 0;
+  for (const Linear* linear : model.find_linears(tensor)) n_in = linear->n_in(), n_out += linear->n_out();
+  return n_out > 0 ? std::optional(std::pair{n_in, n_out}) : std::nullopt;
+}
+
+std::vector<LoraParameters::Pair> pairs_of(const Model& model, std::string_view name, int64_t rank) {
   std::vector<LoraParameters::Pair> pairs;
-  const auto add = [&](const std::string& tensor, int64_t rank) {
-    const bool is_table = tensor == kTokenEmbedding;
-    const MatrixView& table = model.embedding.table;
-    if (is_table) return pairs.push_back({tensor, table.n_rows, table.n_cols, rank, 0, 0});
-    int64_t n_in = 0, n_out = 0;
-    for (const Linear* linear : model.find_linears(tensor)) n_in = linear->n_in(), n_out += linear->n_out();
-    if (n_out == 0) {
-      fail("{}: tensor {}: the model has none to train{}", model.gguf.path(), tensor,
-           model.tied ? " (the token embedding serves as output)" : "");
-    }
-    pairs.push_back({tensor, n_in, n_out, rank, 0, 0});
+  const auto add = [&](const std::string& tensor) {
+    if (const auto shape = trained_shape(model, tensor))
+      pairs.push_back({tensor, shape->first, shape->second, rank, 0, 0});
   };
-  for (size_t i = 0; i < targets().size(); ++i) {
-    const Target& target = targets()[i];
-    if (ranks[i] == 0) continue;
-    const auto add_one = [&](const std::string& tensor) {
-      if (target.is_norm) {
-        pairs.push_back({tensor, model.config.n_embd, 1, ranks[i], 0, 0});
-      } else {
-        add(tensor, ranks[i]);
-      }
-    };
-    if (!target.per_layer) {
-      add_one(std::string(target.tensor));
-      continue;
+  add(fmt::format("{}.weight", name));
+  for (int64_t layer = 0; layer < model.config.n_layer; ++layer) add(fmt::format("blk.{}.{}.weight", layer, name));
+  return pairs;
+}
+
+// One pair for each tensor that has a rank, places not yet given.
+std::vector<LoraParameters::Pair> pairs_of(const Model& model, const Ranks& ranks) {
+  std::vector<LoraParameters::Pair> pairs;
+  for (const std::string_view name : in_order(ranks)) {
+    const int64_t rank = ranks.find(name)->second;
+    if (rank == 0) continue;
+    const auto of_name = pairs_of(model, name, rank);
+    if (of_name.empty()) {
+      fail("{}: tensor {}: the model has none to train{}", model.gguf.path(), name,
+           name == "output" && model.tied ? " (the token embedding serves as output)" : "");
     }
-    for (int64_t layer = 0; layer < model.config.n_layer; ++layer) {
-      add_one(fmt::format("blk.{}.{}.weight", layer, target.tensor));
-    }
+    pairs.insert(pairs.end(), of_name.begin(), of_name.end());
   }
   if (pairs.empty()) fail("lora: every rank is 0, nothing would be trained");
   return pairs;
@@ -89,30 +104,42 @@ void allocate(LoraParameters& parameters) {
 
 }  // namespace
 
-std::span<const Target> targets() {
-  static constexpr Target rows[] = {
-      {"wq", "attn_q", true},
-      {"wk", "attn_k", true},
-      {"wv", "attn_v", true},
-      {"wo", "attn_output", true},
-      {"w1", "ffn_gate", true},
-      {"w2", "ffn_down", true},
-      {"w3", "ffn_up", true},
-      {"tok-embd", "token_embd.weight", false},
-      {"out", "output.weight", false},
-      {"att-norm", "attn_norm", true, true},
-      {"ffn-norm", "ffn_norm", true, true},
-      {"out-norm", "output_norm.weight", false, true},
+std::string_view part_name(std::string_view tensor) {
+  if (tensor.ends_with(".weight")) tensor.remove_suffix(std::string_view(".weight").size());
+  if (tensor.starts_with("blk.")) tensor.remove_prefix(tensor.find('.', 4) + 1);
+  return tensor;
+}
+
+std::span<const RankFlag> rank_flags() {
+  static constexpr RankFlag rows[] = {
+      {"wq", "attn_q"},        {"wk", "attn_k"},          {"wv", "attn_v"},         {"wo", "attn_output"},
+      {"w1", "ffn_gate"},      {"w2", "ffn_down"},        {"w3", "ffn_up"},         {"tok-embd", "token_embd"},
+      {"out", "output"},       {"att-norm", "attn_norm"}, {"ffn-norm", "ffn_norm"}, {"out-norm", "output_norm"},
   };
   return rows;
 }
 
-bool is_of(const Target& target, std::string_view tensor) {
-  return target.per_layer ? tensor.ends_with(fmt::format(".{}.weight", target.tensor))
-                          : tensor == target.tensor;
+std::string rank_flag_of(std::string_view tensor) {
+  const auto row = std::ranges::find(rank_flags(), tensor, &RankFlag::tensor);
+  return row == rank_flags().end() ? fmt::format("--rank {}", tensor) : fmt::format("--rank-{}", row->flag);
 }
 
-int64_t parameter_bytes(const Model& model, std::span<const int64_t> ranks) {
+Ranks ranks_of(const Model& model, const Ranks& given, int64_t otherwise) {
+  Ranks ranks = given;
+  std::string has;
+  for (const std::string_view name : block_tensors(model)) {
+    ranks.emplace(name, otherwise);
+    has += fmt::format("{}{}", has.empty() ? "" : ", ", name);
+  }
+  for (const auto& [name, rank] : given) {
+    if (rank == 0 || !pairs_of(model, name, rank).empty()) continue;
+    fail("{}: {} has no such tensor to train{} (its blocks have {})", rank_flag_of(name), model.gguf.path(),
+         name == "output" && model.tied ? ": the token embedding serves as output" : "", has);
+  }
+  return ranks;
+}
+
+int64_t parameter_bytes(const Model& model, const Ranks& ranks) {
   int64_t n = 0;
   for (const auto& pair : pairs_of(model, ranks)) n += pair.a_size() + pair.b_size();
   return 4 * n * int64_t(sizeof(float));
@@ -142,7 +169,7 @@ LoraParameters make_parameters(std::vector<LoraParameters::Pair> pairs, float al
   return parameters;
 }
 
-LoraParameters make_parameters(const Model& model, std::span<const int64_t> ranks, float alpha, uint64_t seed,
+LoraParameters make_parameters(const Model& model, const Ranks& ranks, float alpha, uint64_t seed,
                                bool rslora) {
   LoraParameters parameters = make_parameters(pairs_of(model, ranks), alpha, rslora);
   for (const auto& pair : parameters.pairs) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,16 +14,25 @@
 
 namespace lora {
 
-// The kinds of tensors that can be trained, by the flag's name: --rank-NAME.
-struct Target {
-  std::string_view flag;    // "wq"
-  std::string_view tensor;  // "attn_q", "blk.N." before and ".weight" behind; or a whole model's tensor
-  bool per_layer;
-  bool is_norm = false;  // the pair is a change of the gain, n_out = 1: only checkpoints keep it
+// Ranks by name of tensor, without "blk.N." before and ".weight" behind: "attn_q", "token_embd". A norm's pair is
+// a change of its gain, with n_out = 1; only checkpoints keep it.
+using Ranks = std::map<std::string, int64_t, std::less<>>;
+
+// "attn_q" of "blk.3.attn_q.weight", "output" of "output.weight".
+std::string_view part_name(std::string_view tensor);
+
+// As the guide of 2023 spells some of them: --rank-FLAG.
+struct RankFlag {
+  std::string_view flag;  // "wq"
+  std::string_view tensor;
 };
-std::span<const Target> targets();
-// Whether a tensor ("blk.3.attn_q.weight") is of the kind.
-bool is_of(const Target& target, std::string_view tensor);
+std::span<const RankFlag> rank_flags();
+// "--rank-wq" of "attn_q", "--rank attn_qkv" of what has no such spelling.
+std::string rank_flag_of(std::string_view tensor);
+
+// Those given, and `otherwise` for every other linear layer of the model's blocks. Error for a name that the model
+// has none of, with those that it has.
+Ranks ranks_of(const Model& model, const Ranks& given, int64_t otherwise);
 
 // The trained pairs' values, gradients and optimizer moments, each one flat array in the same order, so
 // that the optimizer and the gradient's norm are one loop.
@@ -49,14 +59,14 @@ struct LoraParameters {
   int64_t memory_bytes() const;  // of the four arrays
 };
 
-// ranks: one per row of targets(), 0 leaves its tensors alone. A: Kaiming uniform,
+// ranks: of tensors that the model has (ranks_of), 0 leaves them alone. A: Kaiming uniform,
 // U(-1/sqrt(n_in), 1/sqrt(n_in)), each tensor from its own random stream; B: zero, so that the model
 // starts unchanged. Error if nothing would be trained, or a tensor is not in the model (a tied output).
-LoraParameters make_parameters(const Model& model, std::span<const int64_t> ranks, float alpha, uint64_t seed,
+LoraParameters make_parameters(const Model& model, const Ranks& ranks, float alpha, uint64_t seed,
                                bool rslora = false);
 
 // About what they will take (values, gradients and moments), before anything is allocated.
-int64_t parameter_bytes(const Model& model, std::span<const int64_t> ranks);
+int64_t parameter_bytes(const Model& model, const Ranks& ranks);
 
 // The pairs, ranks, alpha and values of an adapter (checked against the model by read_adapter). With rslora
 // B is divided by what to_adapter() multiplies it with.

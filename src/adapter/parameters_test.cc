@@ -15,11 +15,11 @@
 namespace lora {
 namespace {
 
-// One rank for the targets with these flags, 0 for the others.
-std::vector<int64_t> ranks_of(const std::vector<std::string_view>& flags, int64_t rank) {
-  std::vector<int64_t> ranks;
-  for (const Target& target : targets()) {
-    ranks.push_back(std::find(flags.begin(), flags.end(), target.flag) != flags.end() ? rank : 0);
+// One rank for the tensors with these flags, none for the others.
+Ranks ranks_of(const std::vector<std::string_view>& flags, int64_t rank) {
+  Ranks ranks;
+  for (const RankFlag& row : rank_flags()) {
+    if (std::ranges::find(flags, row.flag) != flags.end()) ranks.emplace(row.tensor, rank);
   }
   return ranks;
 }
@@ -145,7 +145,7 @@ TEST(Parameters, AreDetachedHoweverTheScopeIsLeft) {
   } catch (const GivenUp&) {
   }
   EXPECT_EQ(t.loss(false), alone);
-  EXPECT_EQ(t.model.layers[0].q.loras.size(), 1u);
+  EXPECT_EQ(t.model.find_linears("blk.0.attn_q.weight").front()->loras.size(), 1u);
   EXPECT_TRUE(t.model.embedding.loras.empty());
 }
 

@@ -10,20 +10,6 @@
 namespace lora {
 namespace {
 
-// The module named so that a LoRA may sit on: one with a matrix.
-const HfModule* find_module(std::span<const HfModule> modules, std::string_view hf) {
-  const auto found = std::find_if(modules.begin(), modules.end(),
-                                  [&](const HfModule& m) { return m.hf == hf && m.n_out != Dim::none; });
-  return found == modules.end() ? nullptr : &*found;
-}
-
-const HfModule* find_module(const HfArchitecture& arch, std::string_view hf) {
-  for (const auto& modules : arch.layer) {
-    if (const HfModule* found = find_module(modules, hf)) return found;
-  }
-  return nullptr;
-}
-
 bool remove_prefix(std::string_view& text, std::string_view prefix) {
   if (!text.starts_with(prefix)) return false;
   text.remove_prefix(prefix.size());
@@ -32,58 +18,83 @@ bool remove_prefix(std::string_view& text, std::string_view prefix) {
 
 }  // namespace
 
-std::optional<PeftTarget> peft_target(std::string_view architecture, std::string_view module) {
-  const HfArchitecture* arch = find_hf_architecture(architecture);
-  if (arch == nullptr) return std::nullopt;
+std::vector<PeftTarget> peft_targets(std::string_view architecture, std::string_view module) {
+  const Architecture* arch = find_hf_family(architecture);
+  if (arch == nullptr) return {};
+  const HfFamily& family = *arch->hf;
   // What stands before the layers: nothing where the adapter sits on a model without a head, more where the
   // model also sees.
-  for (const char* prefix : {"model.language_model.", "language_model.model.", "language_model.", "model."}) {
+  for (const std::string_view prefix : hf::kPrefixes) {
     if (remove_prefix(module, prefix)) break;
   }
-  if (!remove_prefix(module, "layers.")) {
-    const HfModule* root = find_module(hf_root_modules(), module);
-    if (root == nullptr) return std::nullopt;
-    return PeftTarget{fmt::format("{}.weight", root->gguf), RowOrder::as_is};
+  std::vector<PeftTarget> targets;
+  const auto look_in = [&](std::span<const HfModule> modules, const std::string& layer) {
+    for (const HfModule& m : modules) {
+      if (m.hf == module && m.n_out != Dim::none)
+        targets.push_back({fmt::format("{}{}.weight", layer, m.gguf), &m});
+    }
+  };
+  if (!remove_prefix(module, family.layers)) {
+    look_in(family.root, "");
+    return targets;
   }
   const auto layer = take_number<uint32_t>(module);
-  if (!layer || !remove_prefix(module, ".")) return std::nullopt;
-  const HfModule* found = find_module(*arch, module);
-  if (found == nullptr) return std::nullopt;
-  return PeftTarget{fmt::format("blk.{}.{}.weight", *layer, found->gguf),
-                    arch->reorders_heads ? found->order : RowOrder::as_is};
+  if (!layer || !remove_prefix(module, ".")) return {};
+  for (const auto& modules : family.layer) look_in(modules, fmt::format("blk.{}.", *layer));
+  return targets;
 }
 
 std::optional<PeftModule> peft_module(std::string_view architecture, std::string_view base) {
-  const HfArchitecture* arch = find_hf_architecture(architecture);
-  const auto place = arch ? find_hf_matrix(*arch, base) : std::nullopt;
+  const Architecture* arch = find_hf_family(architecture);
+  const auto place = arch ? find_hf_matrix(*arch->hf, base) : std::nullopt;
   if (!place) return std::nullopt;
-  if (place->layer) {
-    return PeftModule{fmt::format("model.layers.{}.{}", *place->layer, place->module->hf),
-                      arch->reorders_heads ? place->module->order : RowOrder::as_is};
-  }
-  return PeftModule{fmt::format("{}{}", place->module->hf == "lm_head" ? "" : "model.", place->module->hf)};
+  const HfFamily& family = *arch->hf;
+  const bool is_output = place->module == &family.root.back();
+  const std::string layer = place->layer ? fmt::format("{}{}.", family.layers, *place->layer) : "";
+  return PeftModule{fmt::format("{}{}{}", is_output ? "" : family.prefix, layer, place->module->hf),
+                    place->module};
 }
 
 void check_peft_knows(const std::string& path, std::string_view architecture) {
-  if (find_hf_architecture(architecture) != nullptr) return;
+  if (find_hf_family(architecture) != nullptr) return;
   std::string known;
-  for (const HfArchitecture& row : hf_architectures()) {
-    known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
+  for (const Architecture* row : architectures()) {
+    if (row->hf) known += fmt::format("{}{}", known.empty() ? "" : ", ", row->name);
   }
   fail("{}: architecture {}: the names of its modules at Hugging Face are not known here (known: {})", path,
        printable(architecture), known);
 }
 
-bool reorder_rows(std::vector<float>& b, int64_t n_rows, int64_t n_cols, int64_t n_head, RowsTo to) {
-  if (n_head < 1 || n_head > n_rows || n_rows % n_head != 0 || n_rows / n_head % 2 != 0) return false;
-  std::vector<float> moved(b.size());
-  for (int64_t row = 0; row < n_rows; ++row) {
-    const int64_t hf = hf_row(row, n_rows / n_head);
-    const int64_t from = to == RowsTo::gguf ? hf : row, target = to == RowsTo::gguf ? row : hf;
-    std::copy_n(b.begin() + from * n_cols, n_cols, moved.begin() + target * n_cols);
-  }
-  b = std::move(moved);
-  return true;
+std::vector<int64_t> peft_rows(std::string_view architecture, const HfModule& module, int64_t n_rows,
+                               bool all_of_hf, const PeftHeads& heads, const std::string& what) {
+  const HfFamily& family = *find_hf_family(architecture)->hf;
+  if (!needs_head_counts(family, module)) return {};
+  const bool is_pack =
+      (all_of_hf && module.of_hf != Rows::all) || (module.of_hf == Rows::all && module.grouped);
+  const bool is_q = module.order == RowOrder::heads || module.of_hf == Rows::q;
+  const int64_t n = is_pack ? heads.n_head + 2 * heads.n_head_kv : is_q ? heads.n_head : heads.n_head_kv;
+  const bool shares = heads.n_head_kv > 0 && heads.n_head % heads.n_head_kv == 0;
+  if (n < 1 || !shares || n > n_rows || n_rows % n != 0 || n_rows / n % 2 != 0)
+    fail("{}: expected a multiple of 2 rows for each of {} heads, found {}", what, n, n_rows);
+  return hf_rows(family, module, {heads.n_head, heads.n_head_kv, n_rows / n});
+}
+
+std::vector<float> gather_rows(const std::vector<float>& values, int64_t n_cols,
+                               const std::vector<int64_t>& rows) {
+  if (rows.empty()) return values;
+  std::vector<float> result(rows.size() * size_t(n_cols));
+  for (size_t i = 0; i < rows.size(); ++i)
+    std::copy_n(values.begin() + rows[i] * n_cols, n_cols, result.begin() + int64_t(i) * n_cols);
+  return result;
+}
+
+std::vector<float> scatter_rows(const std::vector<float>& values, int64_t n_cols,
+                                const std::vector<int64_t>& rows) {
+  if (rows.empty()) return values;
+  std::vector<float> result(values.size());
+  for (size_t i = 0; i < rows.size(); ++i)
+    std::copy_n(values.begin() + int64_t(i) * n_cols, n_cols, result.begin() + rows[i] * n_cols);
+  return result;
 }
 
 }  // namespace lora

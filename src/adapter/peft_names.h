@@ -1,4 +1,4 @@
-// Names of Hugging Face modules in GGUF, for the tensors that a LoRA may sit on.
+// Names of Hugging Face modules in GGUF, for the tensors that a LoRA may sit on, and the rows of both.
 #pragma once
 
 #include <cstdint>
@@ -7,32 +7,42 @@
 #include <string_view>
 #include <vector>
 
-#include "gguf/hf_names.h"
+#include "arch/architecture.h"
+#include "arch/hf.h"
 
 namespace lora {
 
+// A GGUF tensor that holds a module, or a part of it; or that it is a part of (HfModule::of_hf, of_gguf).
 struct PeftTarget {
   std::string base;  // "blk.0.attn_q.weight"
-  RowOrder order = RowOrder::as_is;
+  const HfModule* module = nullptr;
 };
-
-// Of a module's name without "base_model.model.", e.g. "model.layers.0.self_attn.q_proj"; nullopt if the
+// Of a module's name without "base_model.model.", e.g. "model.layers.0.self_attn.q_proj"; none if the
 // architecture has no such module.
-std::optional<PeftTarget> peft_target(std::string_view architecture, std::string_view module);
+std::vector<PeftTarget> peft_targets(std::string_view architecture, std::string_view module);
 
 // The other way round.
 struct PeftModule {
   std::string name;  // "model.layers.0.self_attn.q_proj"
-  RowOrder order = RowOrder::as_is;
+  const HfModule* module = nullptr;
 };
 std::optional<PeftModule> peft_module(std::string_view architecture, std::string_view base);
 
 // Error naming `path` and the architectures that are known, unless this is one.
 void check_peft_knows(const std::string& path, std::string_view architecture);
 
-// Brings the rows of B (n_rows, n_cols) from Hugging Face's order into GGUF's (hf_names.h), or back. False if
-// the heads do not divide them.
-enum class RowsTo { gguf, hf };
-bool reorder_rows(std::vector<float>& b, int64_t n_rows, int64_t n_cols, int64_t n_head, RowsTo to);
+// The row of the module at Hugging Face that each row of the GGUF tensor is; empty: the same. `n_rows` are
+// the GGUF tensor's (or with all_of_hf, the module's). Error naming `what` if the heads do not divide them.
+struct PeftHeads {
+  int64_t n_head = 0, n_head_kv = 0;
+};
+std::vector<int64_t> peft_rows(std::string_view architecture, const HfModule& module, int64_t n_rows,
+                               bool all_of_hf, const PeftHeads& heads, const std::string& what);
+
+// Rows of `n_cols`: result[i] = values[rows[i]], and result[rows[i]] = values[i]. Empty rows: values.
+std::vector<float> gather_rows(const std::vector<float>& values, int64_t n_cols,
+                               const std::vector<int64_t>& rows);
+std::vector<float> scatter_rows(const std::vector<float>& values, int64_t n_cols,
+                                const std::vector<int64_t>& rows);
 
 }  // namespace lora

@@ -3,6 +3,7 @@
 
 #include "adapter/adapter_test_util.h"
 #include "adapter/peft_config.h"
+#include "arch/architecture.h"
 #include "base/error.h"
 
 namespace lora {
@@ -25,60 +26,66 @@ TEST(PeftPattern, MalformedOrCostlyPatternsAreErrors) {
   EXPECT_THROW(costly.matches(std::string(60, 'a')), Error);
 }
 
-// module, tensor, whose heads reorder its rows where the architecture does so
-struct Name {
-  const char* module;
-  const char* tensor;
-  RowOrder order = RowOrder::as_is;
-};
-constexpr Name kCommonNames[] = {
-    {"model.layers.7.self_attn.q_proj", "blk.7.attn_q.weight", RowOrder::heads},
-    {"model.layers.7.self_attn.k_proj", "blk.7.attn_k.weight", RowOrder::kv_heads},
-    {"model.layers.7.self_attn.v_proj", "blk.7.attn_v.weight"},
-    {"model.layers.7.self_attn.o_proj", "blk.7.attn_output.weight"},
-    {"model.layers.7.mlp.gate_proj", "blk.7.ffn_gate.weight"},
-    {"model.layers.7.mlp.up_proj", "blk.7.ffn_up.weight"},
-    {"model.layers.7.mlp.down_proj", "blk.7.ffn_down.weight"},
-    {"model.embed_tokens", "token_embd.weight"},
-    {"lm_head", "output.weight"},
-};
-constexpr Name kFusedNames[] = {
-    {"model.layers.7.self_attn.qkv_proj", "blk.7.attn_qkv.weight"},
-    {"model.layers.7.self_attn.o_proj", "blk.7.attn_output.weight"},
-    {"model.layers.7.mlp.gate_up_proj", "blk.7.ffn_up.weight"},
-    {"model.layers.7.mlp.down_proj", "blk.7.ffn_down.weight"},
-    {"model.embed_tokens", "token_embd.weight"},
-    {"lm_head", "output.weight"},
-};
+std::string tensor_of(std::string_view architecture, std::string_view module) {
+  const auto targets = peft_targets(architecture, module);
+  return targets.size() == 1 ? targets.front().base : fmt::format("{} tensors", targets.size());
+}
 
+// As the classes' own names are, there and back.
 TEST(PeftNames, OfEveryArchitecture) {
-  for (const HfArchitecture& row : hf_architectures()) {
-    const std::string arch(row.name);
-    const std::span<const Name> names = arch == "phi3" ? std::span<const Name>(kFusedNames) : kCommonNames;
-    for (const Name& name : names) {
-      const RowOrder order = arch == "llama" ? name.order : RowOrder::as_is;
-      const auto target = peft_target(arch, name.module);
-      ASSERT_TRUE(target) << arch << " " << name.module;
-      EXPECT_EQ(target->base, name.tensor) << arch;
-      EXPECT_EQ(target->order, order) << arch << " " << name.module;
-      const auto module = peft_module(arch, name.tensor);
-      ASSERT_TRUE(module) << arch << " " << name.tensor;
-      EXPECT_EQ(module->name, name.module) << arch;
-      EXPECT_EQ(module->order, order) << arch << " " << name.tensor;
+  struct Name {
+    const char *architecture, *module, *tensor;
+  };
+  constexpr Name names[] = {
+      {"llama", "model.layers.7.self_attn.q_proj", "blk.7.attn_q.weight"},
+      {"llama", "model.layers.7.self_attn.o_proj", "blk.7.attn_output.weight"},
+      {"qwen3", "model.layers.7.mlp.gate_proj", "blk.7.ffn_gate.weight"},
+      {"gemma3", "model.embed_tokens", "token_embd.weight"},
+      {"llama", "lm_head", "output.weight"},
+      {"phi3", "model.layers.7.self_attn.qkv_proj", "blk.7.attn_qkv.weight"},
+      {"phi3", "model.layers.7.mlp.gate_up_proj", "blk.7.ffn_up.weight"},
+      {"glm4", "model.layers.7.mlp.gate_up_proj", "blk.7.ffn_up.weight"},
+      {"starcoder2", "model.layers.7.mlp.c_fc", "blk.7.ffn_up.weight"},
+      {"phi2", "model.layers.7.self_attn.dense", "blk.7.attn_output.weight"},
+      {"falcon", "transformer.h.7.self_attention.query_key_value", "blk.7.attn_qkv.weight"},
+      {"falcon", "transformer.word_embeddings", "token_embd.weight"},
+      {"internlm2", "model.layers.7.feed_forward.w2", "blk.7.ffn_down.weight"},
+      {"internlm2", "output", "output.weight"},
+  };
+  for (const Name& name : names) {
+    EXPECT_EQ(tensor_of(name.architecture, name.module), name.tensor) << name.architecture;
+    const auto module = peft_module(name.architecture, name.tensor);
+    ASSERT_TRUE(module) << name.architecture << " " << name.tensor;
+    EXPECT_EQ(module->name, name.module) << name.architecture;
+  }
+  for (const Architecture* row : architectures()) {
+    for (const auto& modules : row->hf->layer) {
+      for (const HfModule& m : modules) {
+        if (m.n_out == Dim::none || m.of_gguf != Rows::all) continue;
+        const std::string tensor = fmt::format("blk.3.{}.weight", m.gguf);
+        const auto module = peft_module(row->name, tensor);
+        ASSERT_TRUE(module) << row->name << " " << tensor;
+        const auto targets = peft_targets(row->name, module->name);
+        EXPECT_TRUE(std::ranges::any_of(targets, [&](const PeftTarget& t) { return t.base == tensor; }))
+            << tensor;
+      }
     }
   }
-  EXPECT_FALSE(peft_target("phi3", "model.layers.7.self_attn.q_proj"));
+  const auto packed = peft_targets("internlm2", "model.layers.7.attention.wqkv");
+  ASSERT_EQ(packed.size(), 3u);
+  EXPECT_EQ(packed[1].base, "blk.7.attn_k.weight");
+  EXPECT_EQ(tensor_of("phi3", "model.layers.7.self_attn.q_proj"), "blk.7.attn_qkv.weight") << "rows of it";
   EXPECT_FALSE(peft_module("phi3", "blk.7.attn_q.weight"));
-  EXPECT_FALSE(peft_target("mamba", "lm_head"));
+  EXPECT_TRUE(peft_targets("mamba", "lm_head").empty());
 }
 
 TEST(PeftNames, OfModelsThatAlsoSee) {
   for (const char* module :
        {"model.language_model.layers.3.mlp.up_proj", "language_model.model.layers.3.mlp.up_proj"}) {
-    EXPECT_EQ(peft_target("gemma3", module)->base, "blk.3.ffn_up.weight");
+    EXPECT_EQ(tensor_of("gemma3", module), "blk.3.ffn_up.weight");
   }
-  EXPECT_EQ(peft_target("gemma3", "language_model.lm_head")->base, "output.weight");
-  EXPECT_FALSE(peft_target("gemma3", "model.vision_tower.encoder.layers.0.mlp.fc1"));
+  EXPECT_EQ(tensor_of("gemma3", "language_model.lm_head"), "output.weight");
+  EXPECT_TRUE(peft_targets("gemma3", "model.vision_tower.encoder.layers.0.mlp.fc1").empty());
 }
 
 TEST(PeftNames, WhatIsNoMatrixHasNone) {
@@ -93,8 +100,11 @@ TEST(PeftNames, WhatIsNoMatrixHasNone) {
 TEST(PeftRows, MoveAsTheRotaryPairsDo) {
   constexpr int64_t n_head = 3, half = 5, n_cols = 2, n_rows = n_head * 2 * half;
   const std::vector<float> hf = numbers(n_rows * n_cols, 9);
-  std::vector<float> b = hf;
-  ASSERT_TRUE(reorder_rows(b, n_rows, n_cols, n_head, RowsTo::gguf));
+  const HfModule& q = *peft_module("llama", "blk.0.attn_q.weight")->module;
+  const auto rows = [&](int64_t n_heads) {
+    return peft_rows("llama", q, n_rows, true, {n_heads, n_heads}, "q");
+  };
+  const std::vector<float> b = gather_rows(hf, n_cols, rows(n_head));
   for (int64_t h = 0; h < n_head; ++h) {
     for (int64_t s = 0; s < 2; ++s) {
       for (int64_t j = 0; j < half; ++j) {
@@ -105,20 +115,41 @@ TEST(PeftRows, MoveAsTheRotaryPairsDo) {
       }
     }
   }
-  ASSERT_TRUE(reorder_rows(b, n_rows, n_cols, n_head, RowsTo::hf));
-  EXPECT_EQ(b, hf);
-  for (const int64_t heads : {int64_t{0}, int64_t{-1}, int64_t{4}, int64_t{10}, int64_t{31}, INT64_MAX}) {
-    EXPECT_FALSE(reorder_rows(b, n_rows, n_cols, heads, RowsTo::gguf)) << heads;
+  EXPECT_EQ(scatter_rows(b, n_cols, rows(n_head)), hf);
+  for (const int64_t heads : {int64_t{0}, int64_t{-1}, int64_t{4}, int64_t{10}, int64_t{31}, INT64_MAX / 4}) {
+    EXPECT_THROW(rows(heads), Error) << heads;
   }
+  EXPECT_TRUE(
+      peft_rows("qwen2", *peft_module("qwen2", "blk.0.attn_q.weight")->module, 7, true, {}, "q").empty());
+}
+
+// InternLM 2: for each head of k and v its heads of q, then k, then v.
+TEST(PeftRows, OfPackedHeads) {
+  const PeftHeads heads{4, 2};
+  constexpr int64_t dim = 2;
+  const auto targets = peft_targets("internlm2", "model.layers.0.attention.wqkv");
+  const auto rows = [&](size_t i) {
+    return peft_rows("internlm2", *targets.at(i).module, 8 * dim, true, heads, "wqkv");
+  };
+  EXPECT_EQ(rows(0), (std::vector<int64_t>{0, 1, 2, 3, 8, 9, 10, 11}));
+  EXPECT_EQ(rows(1), (std::vector<int64_t>{4, 5, 12, 13}));
+  EXPECT_EQ(rows(2), (std::vector<int64_t>{6, 7, 14, 15}));
+  const auto falcon = peft_targets("falcon", "transformer.h.0.self_attention.query_key_value");
+  EXPECT_EQ(peft_rows("falcon", *falcon.at(0).module, 8 * dim, true, heads, "qkv"),
+            (std::vector<int64_t>{0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15}));
+  // Three parts below one another, q and k in GGUF's order of rotary pairs.
+  const auto baichuan = peft_targets("baichuan", "model.layers.0.self_attn.W_pack");
+  EXPECT_EQ(peft_rows("baichuan", *baichuan.at(1).module, 3 * 2 * 4, true, {2, 2}, "W_pack"),
+            (std::vector<int64_t>{8, 10, 9, 11, 12, 14, 13, 15}));
 }
 
 TEST(PeftNames, LayerNumbersAreReadWhole) {
-  EXPECT_EQ(peft_target("llama", "model.layers.12.mlp.up_proj")->base, "blk.12.ffn_up.weight");
-  EXPECT_EQ(peft_target("llama", "layers.3.mlp.up_proj")->base, "blk.3.ffn_up.weight");
+  EXPECT_EQ(tensor_of("llama", "model.layers.12.mlp.up_proj"), "blk.12.ffn_up.weight");
+  EXPECT_EQ(tensor_of("llama", "layers.3.mlp.up_proj"), "blk.3.ffn_up.weight");
   for (const char* module : {"model.layers..mlp.up_proj", "model.layers.x.mlp.up_proj",
                              "model.layers.1mlp.up_proj", "model.layers.99999999999.mlp.up_proj",
                              "model.layers.-1.mlp.up_proj", "model.layers.1.", "", "model.norm"}) {
-    EXPECT_FALSE(peft_target("llama", module)) << module;
+    EXPECT_TRUE(peft_targets("llama", module).empty()) << module;
   }
 }
 

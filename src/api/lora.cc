@@ -85,10 +85,8 @@ void LanguageModel::attach_adapter(const std::string& path, double scale) {
 void LanguageModel::add_lora(const LoraOptions& options) {
   if (impl_->parameters) fail("add_lora: the model has an adapter to train already");
   if (options.rank < 1) fail("add_lora: rank {} is not positive", options.rank);
-  std::vector<int64_t> ranks;
-  for (const Target& target : targets())
-    ranks.push_back(target.per_layer && !target.is_norm ? options.rank : 0);
-  impl_->parameters = make_parameters(impl_->model, ranks, options.alpha, options.seed);
+  impl_->parameters =
+      make_parameters(impl_->model, ranks_of(impl_->model, {}, options.rank), options.alpha, options.seed);
   attach(impl_->model, *impl_->parameters);
 }
 
@@ -153,10 +151,11 @@ std::string LanguageModel::generate(std::string_view prompt, const ContinuationO
   const int64_t n_predict = std::max<int64_t>(options.n_predict, 0);
   const Precision precision = impl_->input == GemmInput::bf16 ? Precision::bf16 : Precision::f32;
   const int64_t n_ctx = int64_t(tokens.size()) + std::max<int64_t>(n_predict, 1);
+  const DecoderOptions decoding{.n_ctx = n_ctx, .precision = precision};
   expect_memory(fmt::format("the keys and values of {} tokens", n_ctx),
-                Decoder::memory_bytes(impl_->model, n_ctx, kPromptBatch, precision, impl_->pool.size()),
+                Decoder::memory_bytes(impl_->model, decoding, impl_->pool.size()),
                 "fewer tokens need less");
-  Decoder decoder(impl_->model, n_ctx, kPromptBatch, precision, impl_->pool);
+  Decoder decoder(impl_->model, decoding, impl_->pool);
   Sampler sampler{{.temp = options.temp}, options.seed};
   std::string result;
   continue_text({impl_->model, impl_->tokenizer, decoder, sampler}, tokens, {.n_predict = n_predict},

@@ -11,6 +11,7 @@
 
 namespace lora {
 
+struct HfFamily;
 struct ModelConfig;
 
 struct Architecture {
@@ -20,6 +21,7 @@ struct Architecture {
   // The family's own keys and constants, after those that all have in common; nullptr: it has none.
   void (*read)(const Keys& keys, ModelConfig& config) = nullptr;
   LayerSpec (*layer)(const ModelConfig& config, int64_t i);
+  const HfFamily* hf = nullptr;  // how Hugging Face has it (arch/hf.h)
 };
 
 std::span<const Architecture* const> architectures();

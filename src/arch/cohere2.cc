@@ -1,6 +1,7 @@
 // Command R7B, Command A: as Command R; three layers with a window to one without, which is not told
 // positions.
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
@@ -16,6 +17,20 @@ LayerSpec layer(const ModelConfig& c, int64_t i) {
   return parallel_layer(c, std::move(a), gated_mlp(c, Activation::silu));
 }
 
+constexpr HfFamily kHf = {
+    .classes = {{"Cohere2ForCausalLM", true},
+                {"AyaVisionForConditionalGeneration", true, "cohere2"},
+                {"Cohere2VisionForConditionalGeneration", true, "cohere2"}},
+    .layer = {hf::kOneNorm, hf::kAttention, hf::kMlp},
+    .norm_eps = "layer_norm_eps",
+    .always_tied = true,
+    .tied_by_default = true,
+    .computed = {.window_period = 4},
+    .defaults = {.sliding_window = 4096, .norm_eps = 1e-5},
+    .numbers = {{"logit_scale", "logit_scale", 0.0625}},
+    .writes_n_rot = true,
+};
+
 }  // namespace
 
 extern const Architecture kCohere2 = {
@@ -24,6 +39,7 @@ extern const Architecture kCohere2 = {
     .norm = NormKind::layer,
     .read = read,
     .layer = layer,
+    .hf = &kHf,
 };
 
 }  // namespace lora

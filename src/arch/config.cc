@@ -90,6 +90,10 @@ void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t 
   if (window < 0) keys.makes_no_sense("attention.sliding_window", window);
   if (window == 0) return;
   config.window = window;
+  if (keys.number("rope.freq_base_swa")) {
+    config.rope_swa = config.rope;
+    config.rope_swa->freq_base = keys.positive_or("rope.freq_base_swa", 0);
+  }
   for (int64_t i = 0; i < config.n_layer; ++i)
     config.windowed.push_back(period == 0 || i % period != period - 1);
   const std::string key = keys.key("attention.sliding_window_pattern");

@@ -1,6 +1,7 @@
 // EXAONE 4: norms behind the bodies alone, and on each head. The 32B model has a window on three layers of
 // four, and tells positions to those only.
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
@@ -17,12 +18,21 @@ LayerSpec layer(const ModelConfig& c, int64_t i) {
   return post_norm_layer(c, std::move(a), gated_mlp(c, Activation::silu));
 }
 
+constexpr HfFamily kHf = {
+    .classes = {{"Exaone4ForCausalLM", true}},
+    .layer = {hf::kPostNorms, hf::kAttention, hf::kHeadNorms, hf::kMlp},
+    .computed = {.window_period = 4, .rope_freqs = true},
+    .defaults = {.norm_eps = 1e-5},
+    .writes_pattern = true,
+};
+
 }  // namespace
 
 extern const Architecture kExaone4 = {
     .name = "exaone4",
     .read = read,
     .layer = layer,
+    .hf = &kHf,
 };
 
 }  // namespace lora

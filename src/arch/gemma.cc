@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
@@ -9,6 +10,17 @@ namespace {
 void read(const Keys&, ModelConfig& c) {
   c.embedding_scale = float(std::sqrt(double(c.n_embd)));
 }
+
+constexpr HfFamily kHf = {
+    .classes = {{"GemmaForCausalLM"}},
+    .layer = {hf::kTwoNorms, hf::kAttention, hf::kMlp},
+    .head_dim = 256,
+    .norms_lack_one = true,
+    .always_tied = true,
+    .tied_by_default = true,
+    // Of hidden_act the class says that it may be wrong, and does not look at it.
+    .computed = {.activation_key = "hidden_activation", .activation = "gelu_pytorch_tanh"},
+};
 
 }  // namespace
 
@@ -19,6 +31,7 @@ extern const Architecture kGemma = {
         [](const ModelConfig& c, int64_t i) {
           return pre_norm_layer(c, attention(c, i), gated_mlp(c, Activation::gelu_tanh));
         },
+    .hf = &kHf,
 };
 
 }  // namespace lora

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
@@ -17,6 +18,22 @@ void read(const Keys& keys, ModelConfig& c) {
   if (c.n_layer == kLayers27B) c.attention_scale = float(1 / std::sqrt(double(c.n_embd) / double(c.n_head)));
 }
 
+constexpr HfFamily kHf = {
+    .classes = {{"Gemma2ForCausalLM", true}},
+    .layer = {hf::kFourNorms, hf::kAttention, hf::kMlp},
+    .head_dim = 256,
+    .norms_lack_one = true,
+    .always_tied = true,
+    .tied_by_default = true,
+    .computed = {.activation_key = "hidden_activation",
+                 .activation = "gelu_pytorch_tanh",
+                 .window_period = 2,
+                 .query_scalar = true,
+                 .caps_logits = true,
+                 .large = kLayers27B},
+    .defaults = {.sliding_window = 4096},
+};
+
 }  // namespace
 
 extern const Architecture kGemma2 = {
@@ -26,6 +43,7 @@ extern const Architecture kGemma2 = {
         [](const ModelConfig& c, int64_t i) {
           return sandwich_layer(c, attention(c, i), gated_mlp(c, Activation::gelu_tanh));
         },
+    .hf = &kHf,
 };
 
 }  // namespace lora

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
@@ -19,6 +20,29 @@ void read(const Keys& keys, ModelConfig& c) {
   if (c.n_layer == kLayers27B) c.attention_scale = float(1 / std::sqrt(double(c.n_embd) / double(c.n_head)));
 }
 
+constexpr HfFamily kHf = {
+    .classes = {{"Gemma3ForCausalLM", true},
+                {"Gemma3TextModel", true},
+                {"Gemma3ForConditionalGeneration", true}},
+    .layer = {hf::kFourNorms, hf::kAttention, hf::kHeadNorms, hf::kMlp},
+    .head_dim = 256,
+    .norms_lack_one = true,
+    .tied_by_default = true,
+    .computed = {.activation_key = "hidden_activation",
+                 .activation = "gelu_pytorch_tanh",
+                 .window_period = 6,
+                 .local_theta = true,
+                 .query_scalar = true,
+                 .large = kLayers27B},
+    .defaults = {.n_vocab = 262208,
+                 .n_head = 8,
+                 .n_head_kv = 4,
+                 .n_ctx = 131072,
+                 .sliding_window = 4096,
+                 .rope_theta = 1e6,
+                 .local_theta = 1e4},
+};
+
 }  // namespace
 
 extern const Architecture kGemma3 = {
@@ -28,6 +52,7 @@ extern const Architecture kGemma3 = {
         [](const ModelConfig& c, int64_t i) {
           return sandwich_layer(c, head_normed_attention(c, i), gated_mlp(c, Activation::gelu_tanh));
         },
+    .hf = &kHf,
 };
 
 }  // namespace lora

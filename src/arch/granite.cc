@@ -1,5 +1,6 @@
 // Granite 3 and 4 (dense): as Llama, with factors on embeddings, scores, residual branches and logits.
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
@@ -11,6 +12,18 @@ void read(const Keys& keys, ModelConfig& c) {
   c.logit_scale = float(1 / keys.positive_or("logit_scale", 1));
 }
 
+constexpr HfFamily kHf = {
+    .classes = {{"GraniteForCausalLM"}},
+    .layer = {hf::kTwoNorms, hf::kBiasedAttention, hf::kBiasedMlp},
+    .reorders_heads = true,
+    .computed = {.rope_freqs = true},
+    .numbers = {{"attention_multiplier", "attention.scale", 1},
+                {"embedding_multiplier", "embedding_scale", 1},
+                {"residual_multiplier", "residual_scale", 1},
+                {"logits_scaling", "logit_scale", 1}},
+    .writes_n_rot = true,
+};
+
 }  // namespace
 
 extern const Architecture kGranite = {
@@ -19,6 +32,7 @@ extern const Architecture kGranite = {
     .read = read,
     .layer = [](const ModelConfig& c,
                 int64_t i) { return pre_norm_layer(c, attention(c, i), gated_mlp(c, Activation::silu)); },
+    .hf = &kHf,
 };
 
 }  // namespace lora

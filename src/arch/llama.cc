@@ -1,14 +1,35 @@
 // Llama 1, 2 and 3, Mistral, TinyLlama, SmolLM, OpenLLaMA: RMSNorm before attention and MLP, rotary
 // pairs that lie side by side (conversion permutes q and k so), SwiGLU, grouped key/value heads.
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
+
+namespace {
+
+constexpr HfFamily kHf = {
+    .classes = {{"LlamaForCausalLM"},
+                {"LLaMAForCausalLM"},
+                {"MistralForCausalLM", true},
+                {"Mistral3ForConditionalGeneration", true, "mistral"},
+                {"LlavaForConditionalGeneration", false, "llama"},
+                {"LlavaForConditionalGeneration", true, "mistral"},
+                {"Idefics3ForConditionalGeneration", false, "llama"},
+                {"SmolVLMForConditionalGeneration", false, "llama"}},
+    .layer = {hf::kTwoNorms, hf::kBiasedAttention, hf::kBiasedMlp},
+    .reorders_heads = true,
+    .computed = {.rope_freqs = true},
+    .writes_n_rot = true,
+};
+
+}  // namespace
 
 extern const Architecture kLlama = {
     .name = "llama",
     .rope_style = RopeStyle::interleaved,
     .layer = [](const ModelConfig& c,
                 int64_t i) { return pre_norm_layer(c, attention(c, i), gated_mlp(c, Activation::silu)); },
+    .hf = &kHf,
 };
 
 }  // namespace lora

@@ -1,5 +1,6 @@
 // Mistral Small 3, Ministral 3: as Llama with YaRN; queries grow with the logarithm of their position.
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
@@ -9,6 +10,17 @@ void read(const Keys& keys, ModelConfig& c) {
   c.temperature_length = c.rope.n_ctx_orig;
 }
 
+constexpr HfFamily kHf = {
+    .classes = {{"Ministral3ForCausalLM", true}, {"Mistral3ForConditionalGeneration", true, "ministral3"}},
+    .layer = {hf::kTwoNorms, hf::kBiasedAttention, hf::kBiasedMlp},
+    .reorders_heads = true,
+    .head_dim = 128,
+    .defaults = {.rope_theta = 1e6, .norm_eps = 1e-5},
+    .numbers = {{"rope.llama_4_scaling_beta", "attention.temperature_scale"}},
+    .writes_n_rot = true,
+    .writes_log_multiplier = true,
+};
+
 }  // namespace
 
 extern const Architecture kMistral3 = {
@@ -17,6 +29,7 @@ extern const Architecture kMistral3 = {
     .read = read,
     .layer = [](const ModelConfig& c,
                 int64_t i) { return pre_norm_layer(c, attention(c, i), gated_mlp(c, Activation::silu)); },
+    .hf = &kHf,
 };
 
 }  // namespace lora

@@ -1,6 +1,7 @@
 // OLMo 2 and 3: norms behind the bodies alone; queries and keys are normed over all heads together. OLMo 3
 // has a window on three layers of four; those are turned as without YaRN.
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
@@ -8,7 +9,8 @@ namespace {
 void read(const Keys& keys, ModelConfig& c) {
   read_window(keys, c, 4);
   if (c.window == 0) return;
-  c.rope_swa = RopeParameters{.n_rot = c.rope.n_rot, .freq_base = c.rope.freq_base};
+  c.rope_swa = RopeParameters{.n_rot = c.rope.n_rot,
+                              .freq_base = keys.positive_or("rope.freq_base_swa", c.rope.freq_base)};
 }
 
 LayerSpec layer(const ModelConfig& c, int64_t i) {
@@ -18,12 +20,26 @@ LayerSpec layer(const ModelConfig& c, int64_t i) {
   return post_norm_layer(c, std::move(a), gated_mlp(c, Activation::silu));
 }
 
+constexpr HfModule kRowNorms[] = {
+    {"self_attn.q_norm", "attn_q_norm", Dim::none, Dim::heads},
+    {"self_attn.k_norm", "attn_k_norm", Dim::none, Dim::kv_heads},
+};
+
+constexpr HfFamily kHf = {
+    .classes = {{"Olmo2ForCausalLM"}, {"Olmo3ForCausalLM", true}},
+    .layer = {hf::kPostNorms, hf::kAttention, kRowNorms, hf::kMlp},
+    .computed = {.window_period = 4},
+    .defaults = {.norm_eps = 1e-5},
+    .writes_pattern = true,
+};
+
 }  // namespace
 
 extern const Architecture kOlmo2 = {
     .name = "olmo2",
     .read = read,
     .layer = layer,
+    .hf = &kHf,
 };
 
 }  // namespace lora

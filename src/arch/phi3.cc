@@ -1,7 +1,11 @@
 // Phi-3, 3.5, 4 and 4-mini: as Llama, with q, k and v as rows of one tensor and gate and up of another; a
 // part of each head is turned, in long-context models by factors that the context chooses (LongRoPE). A
 // window, where the file gives one, is on all layers, as in the models' own code.
+#include <cmath>
+
 #include "arch/blocks.h"
+#include "arch/hf_config.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
@@ -11,6 +15,31 @@ void read(const Keys& keys, ModelConfig& c) {
   read_window(keys, c, 0);
 }
 
+constexpr HfModule kFusedAttention[] = {
+    {"self_attn.qkv_proj", "attn_qkv", Dim::qkv, Dim::embd},
+    {"self_attn.o_proj", "attn_output", Dim::embd, Dim::heads},
+};
+
+void write_keys(GgufWriter& writer, const HfConfig& config) {
+  const HfRope& rope = config.rope;
+  const int64_t n_ctx_orig = rope.n_ctx_orig.value_or(config.n_ctx);
+  writer.set_u32("phi3.rope.scaling.original_context_length", uint32_t(n_ctx_orig));
+  writer.set_u32("phi3.attention.sliding_window", uint32_t(config.sliding_window.value_or(0)));
+  const double scale = double(config.n_ctx) / double(n_ctx_orig);
+  if (rope.type == "longrope") {
+    const double attention = scale > 1 ? std::sqrt(1 + std::log(scale) / std::log(double(n_ctx_orig))) : 1;
+    writer.set_f32("phi3.rope.scaling.attn_factor", float(rope.attention_factor.value_or(attention)));
+  }
+}
+
+constexpr HfFamily kHf = {
+    .classes = {{"Phi3ForCausalLM", true}},
+    .layer = {hf::kTwoNorms, kFusedAttention, hf::kFusedMlp, hf::kApart, hf::kMlpApart},
+    .computed = {.own_window = true, .rope_factors = true, .partial_rotary = true},
+    .writes_n_rot = true,
+    .write_keys = write_keys,
+};
+
 }  // namespace
 
 extern const Architecture kPhi3 = {
@@ -18,6 +47,7 @@ extern const Architecture kPhi3 = {
     .read = read,
     .layer = [](const ModelConfig& c,
                 int64_t i) { return pre_norm_layer(c, attention(c, i), gated_mlp(c, Activation::silu)); },
+    .hf = &kHf,
 };
 
 }  // namespace lora

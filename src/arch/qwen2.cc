@@ -1,7 +1,17 @@
 // Qwen 1.5, 2 and 2.5: as Llama, with biases on queries, keys and values.
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
+
+namespace {
+
+constexpr HfFamily kHf = {
+    .classes = {{"Qwen2ForCausalLM"}},
+    .layer = {hf::kTwoNorms, hf::kAttention, hf::kMlp},
+};
+
+}  // namespace
 
 extern const Architecture kQwen2 = {
     .name = "qwen2",
@@ -9,6 +19,7 @@ extern const Architecture kQwen2 = {
         [](const ModelConfig& c, int64_t i) {
           return pre_norm_layer(c, with_biases(attention(c, i), true, false), gated_mlp(c, Activation::silu));
         },
+    .hf = &kHf,
 };
 
 }  // namespace lora

@@ -1,5 +1,6 @@
 // Seed-OSS: as Qwen 2; the norm before the MLP is called post_attention_norm.
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
@@ -11,11 +12,23 @@ LayerSpec layer(const ModelConfig& c, int64_t i) {
   return layer;
 }
 
+constexpr HfModule kNorms[] = {
+    {"input_layernorm", "attn_norm", Dim::none, Dim::embd},
+    {"post_attention_layernorm", "post_attention_norm", Dim::none, Dim::embd},
+};
+
+constexpr HfFamily kHf = {
+    .classes = {{"SeedOssForCausalLM"}},
+    .layer = {kNorms, hf::kAttention, hf::kMlp},
+    .head_dim = 128,
+};
+
 }  // namespace
 
 extern const Architecture kSeedOss = {
     .name = "seed_oss",
     .layer = layer,
+    .hf = &kHf,
 };
 
 }  // namespace lora

@@ -1,5 +1,6 @@
 // SmolLM 3: as Llama; every fourth layer is not told positions.
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
@@ -10,12 +11,23 @@ LayerSpec layer(const ModelConfig& c, int64_t i) {
   return pre_norm_layer(c, std::move(a), gated_mlp(c, Activation::silu));
 }
 
+constexpr HfFamily kHf = {
+    .classes = {{"SmolLM3ForCausalLM"}},
+    .layer = {hf::kTwoNorms, hf::kAttention, hf::kMlp},
+    .reorders_heads = true,
+    .tied_by_default = true,
+    .computed = {.no_rope_period = 4, .rope_freqs = true},
+    .defaults = {.rope_theta = 2e6},
+    .writes_n_rot = true,
+};
+
 }  // namespace
 
 extern const Architecture kSmolLm3 = {
     .name = "smollm3",
     .rope_style = RopeStyle::interleaved,
     .layer = layer,
+    .hf = &kHf,
 };
 
 }  // namespace lora

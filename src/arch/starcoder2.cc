@@ -1,5 +1,6 @@
 // StarCoder 2: LayerNorm with bias, biases everywhere, GELU without a gate.
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
@@ -7,6 +8,22 @@ namespace {
 void read(const Keys&, ModelConfig& c) {
   c.norms_have_bias = true;
 }
+
+constexpr HfModule kMlp[] = {
+    {"mlp.c_fc", "ffn_up", Dim::ff, Dim::embd, RowOrder::as_is, true},
+    {"mlp.c_proj", "ffn_down", Dim::embd, Dim::ff, RowOrder::as_is, true},
+};
+
+constexpr HfFamily kHf = {
+    .classes = {{"Starcoder2ForCausalLM", true}},
+    .layer = {hf::kBiasedTwoNorms, hf::kBiasedAttention, kMlp},
+    .root = hf::kBiasedRoot,
+    .norm_eps = "norm_epsilon",
+    .tied_by_default = true,
+    .computed = {.activation = "gelu_pytorch_tanh"},
+    .defaults = {.norm_eps = 1e-5},
+    .refused = {{"use_bias", false, "has biases"}},
+};
 
 }  // namespace
 
@@ -19,6 +36,7 @@ extern const Architecture kStarCoder2 = {
           return pre_norm_layer(c, with_biases(attention(c, i), true, true),
                                 plain_mlp(c, Activation::gelu_tanh, true));
         },
+    .hf = &kHf,
 };
 
 }  // namespace lora

@@ -75,18 +75,21 @@ ChatTemplate::ChatTemplate(std::string name, std::string_view source, Tokens tok
 // Of a template that refuses these conversations nothing is known.
 void ChatTemplate::probe() {
   const Conversation turns = {{{"user", kAsked}, {"assistant", kReplied}, {"user", kAskedAgain}}};
+  std::optional<WrittenDown> written;
   const auto rendered = [&](size_t n, bool prompt) -> std::string {
     try {
-      return WrittenDown(turns, *this).text(n, prompt);
-    } catch (const Error&) {
+      return written->text(n, prompt);
+    } catch (const jinja::TemplateError& error) {
+      if (error.hits_bound()) throw;  // it would take as long each time
       return "";
     }
   };
-  const auto asks = [&] { return rendered(1, true).find(kAsked) != std::string::npos; };
-  if (!asks()) {
-    takes_parts_only_ = true;
-    takes_parts_only_ = asks();
-  }
+  const auto asks = [&](bool in_parts) {
+    takes_parts_only_ = in_parts;
+    written.emplace(turns, *this);
+    return rendered(1, true).find(kAsked) != std::string::npos;
+  };
+  if (!asks(false) && !asks(true)) asks(false);
   const std::string question = rendered(1, false), prompt = rendered(1, true);
   if (prompt.starts_with(question)) generation_prompt_ = prompt.substr(question.size());
 
@@ -131,7 +134,8 @@ void ChatTemplate::probe() {
   }
 }
 
-jinja::Rendered ChatTemplate::render(Value messages, const Value& tools, bool add_generation_prompt) const {
+jinja::Rendered ChatTemplate::render(Value messages, const Value& tools, bool add_generation_prompt,
+                                     jinja::Beginnings* beginnings) const {
   std::vector<jinja::Variable> variables = {
       {"messages", std::move(messages)}, {"tools", tools},
       {"documents", Value(nullptr)},     {"add_generation_prompt", Value(add_generation_prompt)},
@@ -143,7 +147,7 @@ jinja::Rendered ChatTemplate::render(Value messages, const Value& tools, bool ad
     const bool is_set = std::ranges::any_of(variables, [&](const auto& v) { return v.name == name; });
     if (!is_set) variables.push_back({name, jinja::from_json(value)});
   }
-  return template_->render(variables, settings_.now);
+  return template_->render(variables, settings_.now, beginnings);
 }
 
 jinja::Rendered ChatTemplate::render(nlohmann::ordered_json variables) const {
@@ -159,18 +163,22 @@ jinja::Rendered ChatTemplate::render(nlohmann::ordered_json variables) const {
   return template_->render(all, settings_.now);
 }
 
+Value WrittenDown::value_of(const ChatMessage& message, const std::string& content) const {
+  nlohmann::ordered_json json = {{"role", message.role}, {"content", content}};
+  if (chat_->takes_parts_only()) json["content"] = {{{"type", "text"}, {"text", content}}};
+  if (message.more.is_object()) json.update(message.more);
+  if (const auto thoughts = json.find("reasoning_content"); thoughts != json.end())
+    json[chat_->thoughts_field()] = nlohmann::ordered_json(*thoughts);
+  if (form_.arguments_as_text) arguments_to_text(json);
+  return jinja::from_json(json);
+}
+
 WrittenDown::WrittenDown(const Conversation& conversation, const ChatTemplate& chat, const ChatForm& form)
-    : chat_(chat), tools_(jinja::from_json(conversation.tools)) {
+    : chat_(&chat), form_(form), tools_(jinja::from_json(conversation.tools)) {
   std::string system;
   bool asks_nothing = true;  // nobody but the system so far
   const auto add = [&](const ChatMessage& message, const std::string& content) {
-    nlohmann::ordered_json json = {{"role", message.role}, {"content", content}};
-    if (chat.takes_parts_only()) json["content"] = {{{"type", "text"}, {"text", content}}};
-    if (message.more.is_object()) json.update(message.more);
-    if (const auto thoughts = json.find("reasoning_content"); thoughts != json.end())
-      json[chat.thoughts_field()] = nlohmann::ordered_json(*thoughts);
-    if (form.arguments_as_text) arguments_to_text(json);
-    values_.push_back(jinja::from_json(json));
+    values_.push_back(value_of(message, content));
   };
   for (const ChatMessage& message : conversation.messages) {
     if (form.user_first && message.role == "assistant" && asks_nothing) {
@@ -189,10 +197,54 @@ WrittenDown::WrittenDown(const Conversation& conversation, const ChatTemplate& c
   }
 }
 
-jinja::Rendered WrittenDown::render(size_t n, bool add_generation_prompt) const {
-  const auto begin = values_.begin();
-  return chat_.render(Value::list({begin, begin + std::ptrdiff_t(n_values_[n])}), tools_,
-                      add_generation_prompt);
+WrittenDown WrittenDown::with_other(size_t n, const ChatMessage& last, const ChatMessage& next) const {
+  WrittenDown other(chat_, form_);
+  const bool has_next = n < n_messages();
+  other.tools_ = tools_;
+  other.n_values_.assign(n_values_.begin(), n_values_.begin() + std::ptrdiff_t(n + 1 + has_next));
+  other.values_.assign(values_.begin(), values_.begin() + std::ptrdiff_t(other.n_values_.back()));
+  other.values_[n_values_[n] - 1] = value_of(last, last.content);
+  if (has_next) return other;
+  other.values_.push_back(value_of(next, next.content));
+  other.n_values_.push_back(other.values_.size());
+  return other;
+}
+
+size_t WrittenDown::n_known() const {
+  size_t n = 0;
+  for (const jinja::Beginning& known : beginnings_)
+    n += size_t(known.tail[0].has_value()) + size_t(known.tail[1].has_value());
+  return n;
+}
+
+WrittenDown::Text WrittenDown::beginning(size_t n, bool add_generation_prompt) const {
+  const bool is_whole = n == n_messages() && !add_generation_prompt;
+  if (is_whole && whole_) return whole_;
+  for (const Kept& kept : kept_) {
+    if (kept.text && kept.n == n && kept.has_prompt == add_generation_prompt) return kept.text;
+  }
+  const auto render = [&] {
+    if (!is_whole && n_values_[n] < beginnings_.size()) {
+      const jinja::Beginning& known = beginnings_[n_values_[n]];
+      if (const auto& tail = known.tail[add_generation_prompt]) {
+        const auto& blocks = whole_->generated;
+        return jinja::Rendered{whole_->text.substr(0, known.shared) + *tail,
+                               {blocks.begin(), blocks.begin() + std::ptrdiff_t(known.n_generated)},
+                               known.has_hidden_generation};
+      }
+    }
+    jinja::Beginnings beginnings = {"messages", "add_generation_prompt", {}};
+    const auto begin = values_.begin();
+    jinja::Rendered rendered = chat_->render(Value::list({begin, begin + std::ptrdiff_t(n_values_[n])}),
+                                             tools_, add_generation_prompt, is_whole ? &beginnings : nullptr);
+    if (is_whole) beginnings_ = std::move(beginnings.found);
+    return rendered;
+  };
+  Text text = std::make_shared<const jinja::Rendered>(render());
+  if (is_whole) return whole_ = std::move(text);
+  kept_[oldest_] = {n, add_generation_prompt, text};
+  oldest_ = (oldest_ + 1) % kept_.size();
+  return text;
 }
 
 namespace {
@@ -215,18 +267,13 @@ bool system_is_followed_by_user(const std::vector<ChatMessage>& messages, bool u
 
 }  // namespace
 
-ChatForm find_form(const Conversation& conversation, const ChatTemplate& chat, bool add_generation_prompt) {
+WrittenDown WrittenDown::in_its_form(const Conversation& conversation, const ChatTemplate& chat,
+                                     bool add_generation_prompt) {
   const std::vector<ChatMessage>& messages = conversation.messages;
   const bool has_calls = std::ranges::any_of(
       messages, [](const ChatMessage& m) { return m.more.is_object() && m.more.contains("tool_calls"); });
   const auto first = std::ranges::find_if(messages, [](const ChatMessage& m) { return m.role != "system"; });
   const bool replies_first = first != messages.end() && first->role == "assistant";
-  const auto works = [&](const ChatForm& form) {
-    const WrittenDown written(conversation, chat, form);
-    written.render(messages.size(), add_generation_prompt);
-    // Some refuse a beginning without a question that they take as a part of the whole.
-    if (replies_first) written.render(size_t(first - messages.begin()) + 1, false);
-  };
   std::exception_ptr as_it_is;
   for (unsigned bits = 0; bits < 8; ++bits) {
     const ChatForm form = {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0};
@@ -234,9 +281,13 @@ ChatForm find_form(const Conversation& conversation, const ChatTemplate& chat, b
                          (!form.arguments_as_text || has_calls) && (!form.user_first || replies_first);
     if (!applies) continue;
     try {
-      works(form);
-      return form;
-    } catch (const jinja::TemplateError&) {
+      WrittenDown written(conversation, chat, form);
+      written.beginning(messages.size(), add_generation_prompt);
+      // Some refuse a beginning without a question that they take as a part of the whole.
+      if (replies_first) written.beginning(size_t(first - messages.begin()) + 1, false);
+      return written;
+    } catch (const jinja::TemplateError& error) {
+      if (error.hits_bound()) throw;
       if (bits == 0) as_it_is = std::current_exception();
     }
   }

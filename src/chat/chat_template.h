@@ -6,6 +6,7 @@
 // for. Special tokens are spelled in the text: encode it with parse_special.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <span>
@@ -46,7 +47,8 @@ class ChatTemplate {
   bool uses_date() const { return uses_date_; }  // through strftime_now
 
   // What it writes for messages in its own terms (class WrittenDown makes them). Throws jinja::TemplateError.
-  jinja::Rendered render(jinja::Value messages, const jinja::Value& tools, bool add_generation_prompt) const;
+  jinja::Rendered render(jinja::Value messages, const jinja::Value& tools, bool add_generation_prompt,
+                         jinja::Beginnings* beginnings = nullptr) const;
   const std::string& eos() const { return tokens_.eos; }
   // What it writes for variables that are given, as messages, in its own terms.
   jinja::Rendered render(nlohmann::ordered_json variables) const;
@@ -88,27 +90,59 @@ class ChatTemplate {
 };
 
 // A conversation in the terms of a template, to render any beginning of it. The template must stay.
+//
+// A template is a program that may look at all messages before it writes the first, so that a beginning is a
+// rendering of its own, unless it can be told from that of the whole. The whole text and the last few
+// beginnings are kept.
 class WrittenDown {
  public:
-  WrittenDown(const Conversation& conversation, const ChatTemplate& chat, const ChatForm& form = {});
+  using Text = std::shared_ptr<const jinja::Rendered>;
 
+  WrittenDown(const Conversation& conversation, const ChatTemplate& chat, const ChatForm& form = {});
+  // In the form in which the template takes the whole conversation: as it is, else the first of those that
+  // apply. Throws the template's error where none does.
+  static WrittenDown in_its_form(const Conversation& conversation, const ChatTemplate& chat,
+                                 bool add_generation_prompt);
+
+  const ChatForm& form() const { return form_; }
   size_t n_messages() const { return n_values_.size() - 1; }
   // The first n messages; throws jinja::TemplateError.
-  jinja::Rendered render(size_t n, bool add_generation_prompt) const;
+  Text beginning(size_t n, bool add_generation_prompt) const;
   std::string text(size_t n, bool add_generation_prompt) const {
-    return render(n, add_generation_prompt).text;
+    return beginning(n, add_generation_prompt)->text;
   }
+  // How many texts that begin the whole were told from it, so that asking for them costs nothing.
+  size_t n_known() const;
+  // The first n messages, the last of them said otherwise, and the one behind them, which is `next` where
+  // there is none.
+  WrittenDown with_other(size_t n, const ChatMessage& last, const ChatMessage& next) const;
 
  private:
-  const ChatTemplate& chat_;
+  WrittenDown(const ChatTemplate* chat, const ChatForm& form) : chat_(chat), form_(form) {}
+  jinja::Value value_of(const ChatMessage& message, const std::string& content) const;
+
+  struct Kept {
+    size_t n = 0;
+    bool has_prompt = false;
+    Text text;
+  };
+  const ChatTemplate* chat_;
+  ChatForm form_;
   std::vector<jinja::Value> values_;
   std::vector<size_t> n_values_{0};  // for each number of messages
   jinja::Value tools_;
+  mutable Text whole_;
+  mutable std::vector<jinja::Beginning> beginnings_;  // by the number of values, once there is a whole
+  // What a reply is cut out with: its text, its prompt, the beginning before it and the one behind it.
+  mutable std::array<Kept, 6> kept_;
+  mutable size_t oldest_ = 0;
 };
 
-// The form in which the template takes the whole conversation: as it is, else the first of those that apply.
-// Throws the template's error where none does.
-ChatForm find_form(const Conversation& conversation, const ChatTemplate& chat, bool add_generation_prompt);
+// The form alone.
+inline ChatForm find_form(const Conversation& conversation, const ChatTemplate& chat,
+                          bool add_generation_prompt) {
+  return WrittenDown::in_its_form(conversation, chat, add_generation_prompt).form();
+}
 
 // Bytes of the mark that the text begins with, 0 if none: what is spelled like a special token, "<|end|>",
 // "</s>", "[INST]", or is `eos`.

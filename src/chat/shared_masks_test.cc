@@ -245,6 +245,20 @@ void expect_sound(const Conversation& conversation, const ChatTemplate& chat, co
     EXPECT_TRUE(begins_one) << text.text;
     EXPECT_TRUE(follows_a_prompt || conversation.messages[0].role == "assistant") << text.text;
   }
+  // What is told from the whole is what another rendering gives.
+  const WrittenDown told = WrittenDown::in_its_form(conversation, chat, false);
+  for (size_t n = 1; n < conversation.messages.size(); ++n) {
+    for (const bool with_prompt : {false, true}) {
+      const auto text_of = [&](const WrittenDown& from) -> std::string {
+        try {
+          return from.text(n, with_prompt);
+        } catch (const jinja::TemplateError& error) {
+          return error.what();
+        }
+      };
+      EXPECT_EQ(text_of(told), text_of(WrittenDown(conversation, chat, form))) << n << with_prompt;
+    }
+  }
   for (const std::string& part : trained) {
     size_t mark = part.npos;
     for (size_t at = 0; at < part.size(); ++at) {

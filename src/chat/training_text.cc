@@ -4,60 +4,11 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/printable.h"
+#include "chat/guard.h"
 #include "chat/words.h"
 
 namespace lora {
 namespace {
-
-// How thoughts stand in a content, in what most models and data sets have come to write.
-constexpr std::string_view kThoughtsBegin = "<think>", kThoughtsEnd = "</think>";
-
-// U+FDD0, which is no character: put into a special token that a message spells, so that it can be found in
-// the text and read as what was said.
-constexpr std::string_view kGuard = "\xEF\xB7\x90";
-
-void guard(std::string& text, const Tokenizer& tokenizer) {
-  if (text.find(kGuard) != text.npos) fail("a message holds U+FDD0, which is no character");
-  std::string guarded;
-  std::string_view rest = text;
-  for (Token token = 0; (token = tokenizer.find_special_spelling(rest)) >= 0;) {
-    const std::string& piece = tokenizer.piece(token);
-    size_t within = rest.find(piece) + 1;
-    while (within < rest.size() && (rest[within] & 0xC0) == 0x80) ++within;  // behind a whole character
-    guarded.append(rest.substr(0, within)).append(kGuard);
-    rest.remove_prefix(within);
-  }
-  if (!guarded.empty()) text = guarded.append(rest);
-}
-
-void guard(nlohmann::ordered_json& json, const Tokenizer& tokenizer) {
-  if (json.is_string()) guard(json.get_ref<std::string&>(), tokenizer);
-  if (!json.is_structured()) return;
-  for (auto& part : json) guard(part, tokenizer);
-}
-
-// Takes the guards out; special tokens are read between them.
-void take_guards_out(TrainingText& written) {
-  std::string text;
-  std::vector<size_t> taken;  // where they stood in the old text
-  std::string_view rest = written.text;
-  for (size_t at = 0; (at = rest.find(kGuard)) != rest.npos; rest.remove_prefix(at + kGuard.size())) {
-    const size_t begin = written.special_in.empty() ? 0 : written.special_in.back().end;
-    taken.push_back(written.text.size() - rest.size() + at);
-    text += rest.substr(0, at);
-    written.special_in.push_back({begin, text.size()});
-  }
-  text += rest;
-  const size_t begin = written.special_in.empty() ? 0 : written.special_in.back().end;
-  written.special_in.push_back({begin, text.size()});
-  written.text = std::move(text);
-  const auto moved = [&](size_t at) {
-    const auto n = std::lower_bound(taken.begin(), taken.end(), at) - taken.begin();
-    return at - size_t(n) * kGuard.size();
-  };
-  for (TextRange& range : written.trained) range = {moved(range.begin), moved(range.end)};
-}
 
 size_t common_prefix(std::string_view a, std::string_view b) {
   return size_t(std::ranges::mismatch(a, b).in1 - a.begin());
@@ -85,33 +36,22 @@ bool is_learned_from(const ChatMessage& message) {
          (has_text || says("tool_calls") || says("reasoning_content"));
 }
 
-// What has to be found in a call that is written down, however that is: the name, and the arguments' names.
-std::vector<std::string> parts_of_call(const nlohmann::ordered_json& function) {
-  std::vector<std::string> parts = {function.value("name", "")};
-  const auto arguments = function.find("arguments");
-  if (arguments == function.end() || !arguments->is_object()) return parts;
-  for (const auto& item : arguments->items()) {
-    const std::string quoted = dumped(item.key());
-    parts.push_back(quoted.substr(1, quoted.size() - 2));
-  }
-  return parts;
-}
-
 class Writer {
  public:
-  Writer(const Conversation& conversation, const ChatTemplate& chat, const ChatForm& form)
-      : conversation_(conversation), chat_(chat), form_(form), written_(conversation, chat, form) {}
+  // `may_lose`: what the template leaves out is no error.
+  Writer(const Conversation& conversation, const ChatTemplate& chat, const WrittenDown& written,
+         bool may_lose)
+      : conversation_(conversation), chat_(chat), written_(written), may_lose_(may_lose) {}
 
-  // Throws Error that names what the template leaves out of the text, so that it would not be learned.
-  // Those of replies() are written as they are asked for; those of all() together.
-  void expect_nothing_lost(bool together) const;
-  std::vector<TrainingText> replies() const;
+  void replies(const std::function<void(TrainingText)>& take) const;
   TrainingText all() const;
 
  private:
+  using Text = WrittenDown::Text;
+
   TrainingText reply(size_t i) const;
-  void expect_no_other(size_t i, std::string_view reply) const;
-  std::optional<std::string> prompt_for(size_t i) const;
+  void expect_written(size_t i, const Text& whole, size_t& from, bool together) const;
+  Text prompt_for(size_t i) const;
   void restore_prompt(size_t i, jinja::Rendered& rendered) const;
   size_t begin_of_reply(size_t i, const std::string& text) const;
   size_t add_begin_of_next(size_t i, std::string& text) const;
@@ -120,31 +60,33 @@ class Writer {
 
   const Conversation& conversation_;
   const ChatTemplate& chat_;
-  const ChatForm& form_;
-  WrittenDown written_;
+  const WrittenDown& written_;
+  const bool may_lose_;
 };
 
-// nullopt where the template refuses it: of a conversation without a question, say.
-std::optional<std::string> Writer::prompt_for(size_t i) const {
+// nullptr where the template refuses it: of a conversation without a question, say.
+WrittenDown::Text Writer::prompt_for(size_t i) const {
   try {
-    return written_.text(i, true);
-  } catch (const jinja::TemplateError&) {
-    return std::nullopt;
+    return written_.beginning(i, true);
+  } catch (const jinja::TemplateError& error) {
+    if (error.hits_bound()) throw;
+    return nullptr;
   }
 }
 
 // A template may write the question otherwise once it is answered: Mistral's put the system message into the
 // last question, and leave it out behind that. The model is asked with the prompt, so it stays.
 void Writer::restore_prompt(size_t i, jinja::Rendered& rendered) const {
-  const std::optional<std::string> prompt = i > 0 ? prompt_for(i) : std::nullopt;
-  if (!prompt || rendered.text.starts_with(*prompt)) return;
+  const Text found = i > 0 ? prompt_for(i) : nullptr;
+  if (!found || rendered.text.starts_with(found->text)) return;
+  const std::string& prompt = found->text;
   const std::string_view asked = trimmed(conversation_.messages[i - 1].content);
-  const std::string_view rest = std::string_view(*prompt).substr(common_prefix(*prompt, rendered.text));
+  const std::string_view rest = std::string_view(prompt).substr(common_prefix(prompt, rendered.text));
   if (asked.empty() || rest.find(asked) == rest.npos) return;
   // The prompt's last mark is where both are the same again.
-  size_t mark = prompt->find_last_of("<[");
-  if (mark == prompt->npos || mark_size(std::string_view(*prompt).substr(mark), "") == 0) return;
-  const std::string_view tail = std::string_view(*prompt).substr(mark);
+  size_t mark = prompt.find_last_of("<[");
+  if (mark == prompt.npos || mark_size(std::string_view(prompt).substr(mark), "") == 0) return;
+  const std::string_view tail = std::string_view(prompt).substr(mark);
   // The reply may spell the mark, too.
   const std::string_view reply = trimmed(conversation_.messages[i].content);
   const size_t reply_at = reply.empty() ? rendered.text.npos : rendered.text.rfind(reply);
@@ -155,14 +97,14 @@ void Writer::restore_prompt(size_t i, jinja::Rendered& rendered) const {
   const size_t begin = at + tail.size();
   std::erase_if(rendered.generated, [&](const jinja::Range& block) { return block.begin < begin; });
   for (jinja::Range& block : rendered.generated)
-    block = {block.begin - begin + prompt->size(), block.end - begin + prompt->size()};
-  rendered.text.replace(0, begin, *prompt);
+    block = {block.begin - begin + prompt.size(), block.end - begin + prompt.size()};
+  rendered.text.replace(0, begin, prompt);
 }
 
 // Where the prompt for message i ends in the text that ends with it.
 size_t Writer::begin_of_reply(size_t i, const std::string& text) const {
-  const std::optional<std::string> prompt = prompt_for(i);
-  if (prompt && text.starts_with(*prompt)) return prompt->size();
+  const Text prompt = prompt_for(i);
+  if (prompt && text.starts_with(prompt->text)) return prompt->text.size();
   if (!prompt) {
     const std::string& mark = chat_.generation_prompt();
     const size_t at = mark.empty() ? text.npos : text.rfind(mark);
@@ -174,8 +116,8 @@ size_t Writer::begin_of_reply(size_t i, const std::string& text) const {
   }
   // The prompt ends otherwise than the text before a reply goes on ("<think>"): behind the last mark or space
   // that both have.
-  size_t begin = common_prefix(*prompt, text);
-  const size_t least = std::min(begin, common_prefix(written_.text(i, false), text));
+  size_t begin = common_prefix(prompt->text, text);
+  const size_t least = std::min(begin, common_prefix(written_.beginning(i, false)->text, text));
   while (begin > least && std::string_view(">] \t\n\r:").find(text[begin - 1]) == std::string_view::npos)
     --begin;
   return begin;
@@ -189,23 +131,19 @@ std::string Writer::behind(size_t i, const std::string& text) const {
   };
   try {
     if (i + 1 < written_.n_messages()) {
-      const std::string found = rest(text, written_.text(i + 2, false));
+      const std::string found = rest(text, written_.beginning(i + 2, false)->text);
       if (!found.empty()) return found;
     }
-    Conversation longer = {
-        {conversation_.messages.begin(),
-         conversation_.messages.begin() + std::ptrdiff_t(std::min(i + 2, conversation_.messages.size()))},
-        conversation_.tools};
-    ChatMessage& message = longer.messages[i];
+    ChatMessage message = conversation_.messages[i];
     const bool calls = message.more.is_object() && message.more.contains("tool_calls");
     if (message.more.is_object()) message.more.erase("reasoning_content");
     std::string& content = message.content;
     if (const size_t end = content.rfind(kThoughtsEnd); end != content.npos)
       content.erase(0, end + kThoughtsEnd.size());
-    if (longer.messages.size() < i + 2) longer.messages.push_back({calls ? "tool" : "user", "-"});
-    const WrittenDown written(longer, chat_, form_);
-    return rest(written.text(i + 1, false), written.text(i + 2, false));
-  } catch (const jinja::TemplateError&) {
+    const WrittenDown other = written_.with_other(i + 1, message, {calls ? "tool" : "user", "-"});
+    return rest(other.beginning(i + 1, false)->text, other.beginning(i + 2, false)->text);
+  } catch (const jinja::TemplateError& error) {
+    if (error.hits_bound()) throw;
     return "";
   }
 }
@@ -245,80 +183,45 @@ size_t Writer::end_of_reply(size_t i, std::string& text, size_t begin) const {
   return text.size() - (text.ends_with(chat_.after_reply()) ? chat_.after_reply().size() : 0);
 }
 
-void Writer::expect_nothing_lost(bool together) const {
+// That message i is not left out, so that it would not be learned. `from`: where in the whole text the one
+// before was found, most likely before it. `together`: replies are not asked for one by one.
+void Writer::expect_written(size_t i, const Text& whole, size_t& from, bool together) const {
   const std::vector<ChatMessage>& messages = conversation_.messages;
-  const auto writes = [](const std::string& text, std::string_view words) {
-    words = trimmed(words);
-    if (text.find(words) != text.npos) return true;
-    const std::string quoted = dumped(words);  // as tojson puts it out
-    return text.find(std::string_view(quoted).substr(1, quoted.size() - 2)) != text.npos;
-  };
-  const auto expect = [&](const std::string& text, std::string_view words, std::string_view what) {
-    if (!writes(text, words)) fail("the chat template ({}) does not write {}", chat_.name(), what);
-  };
-  const std::string whole = written_.text(messages.size(), false);
-  for (const auto& tool : conversation_.tools) {
-    const auto& function = tool.contains("function") ? tool["function"] : tool;
-    if (function.contains("name") && function["name"].is_string())
-      expect(whole, function["name"].get_ref<const std::string&>(), "the tools");
-  }
-  for (size_t i = 0; i < messages.size(); ++i) {
-    const ChatMessage& message = messages[i];
-    if ((message.role == "system" || message.role == "user") && !writes(whole, message.content)) {
+  const ChatMessage& message = messages[i];
+  if (message.role == "system" || message.role == "user") {
+    size_t at = find_words(whole->text, message.content, from);
+    if (at == std::string::npos) at = find_words(whole->text, message.content);
+    if (at != std::string::npos) {
+      from = at;
+    } else {
       const size_t last = together || messages.back().role != "assistant" ? 0 : messages.size() - 1;
-      expect(last > i ? prompt_for(last).value_or("") : "", message.content,
-             fmt::format("a message of the {}", message.role));
-    }
-    if (message.role == "tool" && written_.text(i + 1, false) == written_.text(i, false))
-      fail("the chat template ({}) does not write what a tool gave back", chat_.name());
-    if (!is_learned_from(message)) continue;
-    const std::string text = i + 1 < messages.size() && !together ? written_.text(i + 1, false) : whole;
-    // Behind its prompt, not where another says the same. Thoughts and what is said after them may be written
-    // apart.
-    const std::string own = together ? text : text.substr(begin_of_reply(i, text));
-    std::string_view said = message.content;
-    if (const size_t end = said.rfind(kThoughtsEnd); end != said.npos) {
-      std::string_view thoughts = trimmed(said.substr(0, end));
-      if (thoughts.starts_with(kThoughtsBegin)) thoughts.remove_prefix(kThoughtsBegin.size());
-      expect(own, thoughts, "the thoughts that a reply begins with (<think>)");
-      said.remove_prefix(end + kThoughtsEnd.size());
-    }
-    expect(own, said, "all that the assistant says");
-    if (!message.more.is_object()) continue;
-    if (const auto thoughts = message.more.find("reasoning_content");
-        thoughts != message.more.end() && thoughts->is_string())
-      expect(own, thoughts->get_ref<const std::string&>(), "the thoughts beside a reply (reasoning_content)");
-    const auto calls = message.more.find("tool_calls");
-    if (calls == message.more.end() || !calls->is_array() || calls->empty()) continue;
-    // Behind the prompt, where no list of tools is, and each behind the one before.
-    std::string_view rest = own;
-    for (const auto& call : *calls) {
-      const auto& function = call.contains("function") ? call["function"] : call;
-      for (const std::string& part : parts_of_call(function)) {
-        if (rest.find(part) == rest.npos)
-          fail("the chat template ({}) does not write {} of a call of a tool", chat_.name(),
-               printable(part, 40));
-      }
-      const std::string name = function.value("name", "");
-      rest.remove_prefix(std::min(rest.find(name) + name.size(), rest.size()));
+      const Text prompt = last > i ? prompt_for(last) : nullptr;
+      if (!prompt || find_words(prompt->text, message.content) == std::string::npos)
+        fail("the chat template ({}) does not write a message of the {}", chat_.name(), message.role);
     }
   }
+  if (message.role == "tool" && written_.beginning(i + 1, false)->text == written_.beginning(i, false)->text)
+    fail("the chat template ({}) does not write what a tool gave back", chat_.name());
+  if (!is_learned_from(message)) return;
+  if (together) return expect_reply(message, whole->text, chat_);
+  // Behind its prompt, where no list of tools is, and not where another says the same.
+  const Text text = written_.beginning(i + 1, false);
+  expect_reply(message, std::string_view(text->text).substr(begin_of_reply(i, text->text)), chat_);
 }
 
 TrainingText Writer::reply(size_t i) const {
-  jinja::Rendered rendered = written_.render(i + 1, false);
+  jinja::Rendered rendered = *written_.beginning(i + 1, false);
   if (rendered.has_hidden_generation) {
     fail(
         "the chat template ({}) has a generation block within a set or filter block, so that what is trained "
-        "on "
-        "cannot be told",
+        "on cannot be told",
         chat_.name());
   }
   restore_prompt(i, rendered);
   std::string& text = rendered.text;
   const size_t begin = begin_of_reply(i, text), end = end_of_reply(i, text, begin);
   text.resize(end);
-  expect_no_other(i, std::string_view(text).substr(begin));
+  expect_no_other(conversation_.messages, i, std::string_view(text).substr(begin), chat_);
   TrainingText result = {std::move(text), {}, {}, true};
   for (const jinja::Range& block : rendered.generated) {
     const TextRange range = {std::max(block.begin, begin), std::min(block.end, end)};
@@ -333,71 +236,50 @@ TrainingText Writer::reply(size_t i) const {
   return result;
 }
 
-// A template may put anything behind the prompt: other messages, or those before once more.
-void Writer::expect_no_other(size_t i, std::string_view reply) const {
-  std::string rest(reply);
-  const auto take_out = [&](std::string_view words) {
-    const size_t at = words.empty() ? rest.npos : rest.find(words);
-    if (at != rest.npos) rest.replace(at, words.size(), 1, '\n');
-  };
-  const ChatMessage& own = conversation_.messages[i];
-  take_out(trimmed(own.content));
-  if (const size_t end = own.content.rfind(kThoughtsEnd); end != own.content.npos)
-    take_out(trimmed(std::string_view(own.content).substr(end + kThoughtsEnd.size())));
-  if (own.more.is_object()) return;  // thoughts and calls may say anything
-  for (size_t j = 0; j < i; ++j) {
-    const std::string_view words = trimmed(conversation_.messages[j].content);
-    constexpr size_t kFewest = 4;  // else it is too likely a part of a mark
-    if (words.size() < kFewest) continue;
-    for (size_t at = 0; (at = rest.find(words, at)) != rest.npos; ++at) {
-      const size_t mark = rest.find_last_of("<[", at);
-      const bool is_in_mark =
-          mark != rest.npos && mark + mark_size(std::string_view(rest).substr(mark), chat_.eos()) > at;
-      if (is_in_mark) continue;
-      fail(
-          "the chat template ({}) writes other messages behind the prompt for a reply, so that what is "
-          "trained on "
-          "cannot be told",
-          chat_.name());
-    }
-  }
-}
-
-std::vector<TrainingText> Writer::replies() const {
-  std::vector<size_t> learned;
-  for (size_t i = 0; i < conversation_.messages.size(); ++i) {
-    if (is_learned_from(conversation_.messages[i])) learned.push_back(i);
-  }
-  std::vector<TrainingText> texts;
-  if (learned.empty()) return texts;
-  TrainingText last = reply(learned.back());
+void Writer::replies(const std::function<void(TrainingText)>& take) const {
+  const std::vector<ChatMessage>& messages = conversation_.messages;
+  size_t n = messages.size();  // up to the last one that is learned from
+  while (n > 0 && !is_learned_from(messages[n - 1])) --n;
+  const Text whole = may_lose_ ? nullptr : written_.beginning(messages.size(), false);
+  size_t from = 0;
+  if (whole) expect_tools(conversation_.tools, whole->text, chat_);
+  std::optional<TrainingText> last;
+  if (n > 0) last = reply(n - 1);
   std::vector<TextRange> earlier;
-  learned.pop_back();
-  for (const size_t i : learned) {
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (whole) expect_written(i, whole, from, false);
+    if (i + 1 >= n || !is_learned_from(messages[i])) continue;
     TrainingText text = reply(i);
     if (text.trained.empty()) continue;
-    if (last.text.starts_with(text.text)) {
+    if (last->text.starts_with(text.text)) {
       earlier.insert(earlier.end(), text.trained.begin(), text.trained.end());
     } else {
-      texts.push_back(std::move(text));
+      take(std::move(text));
     }
   }
-  last.trained.insert(last.trained.begin(), earlier.begin(), earlier.end());
-  if (!last.trained.empty()) texts.push_back(std::move(last));
-  return texts;
+  if (!last) return;
+  last->trained.insert(last->trained.begin(), earlier.begin(), earlier.end());
+  if (!last->trained.empty()) take(*std::move(last));
 }
 
 TrainingText Writer::all() const {
   const size_t n = written_.n_messages();
   const std::vector<ChatMessage>& messages = conversation_.messages;
+  if (!may_lose_) {
+    const Text text = written_.beginning(n, false);
+    size_t from = 0;
+    expect_tools(conversation_.tools, text->text, chat_);
+    for (size_t i = 0; i < n; ++i) expect_written(i, text, from, true);
+  }
   const bool ends_in_reply = n > 0 && messages.back().role == "assistant";
   TrainingText whole = {written_.text(n, false), {}, {}, ends_in_reply && !messages.back().is_context};
   if (ends_in_reply) whole.text.resize(end_of_reply(n - 1, whole.text, begin_of_reply(n - 1, whole.text)));
   // Where the first n messages end in the whole; marks behind them may be other ones there.
   const auto end_of = [&](size_t n_first) {
-    const std::string first = n_first > 0 ? written_.text(n_first, false) : "";
-    const size_t same = common_prefix(first, whole.text);
-    if (same < first.size() && end_of_marks(first, same, chat_.eos()) == 0) {
+    if (n_first == 0) return size_t{0};
+    const Text first = written_.beginning(n_first, false);
+    const size_t same = common_prefix(first->text, whole.text);
+    if (same < first->text.size() && end_of_marks(first->text, same, chat_.eos()) == 0) {
       fail(
           "a message of weight 0 together with --train-on all: the template writes it otherwise once others "
           "follow, so that it cannot be told apart");
@@ -416,53 +298,68 @@ TrainingText Writer::all() const {
   return whole;
 }
 
-std::vector<TrainingText> write(const Conversation& conversation, const ChatTemplate& chat,
-                                const ChatForm& form, bool train_on_all, bool may_lose, bool is_guarded) {
-  const Writer writer(conversation, chat, form);
-  if (!may_lose) writer.expect_nothing_lost(train_on_all);
-  std::vector<TrainingText> texts;
-  if (train_on_all) {
-    texts.push_back(writer.all());
-    if (texts[0].trained.empty()) texts.clear();
-  } else {
-    texts = writer.replies();
-  }
-  for (TrainingText& text : texts) {
-    if (is_guarded) {
-      take_guards_out(text);
-    } else {
-      text.special_in.push_back({0, text.text.size()});
-    }
-  }
-  return texts;
+void write(const Conversation& conversation, const ChatTemplate& chat, const WrittenDown& written,
+           bool train_on_all, bool may_lose, const std::function<void(TrainingText)>& take) {
+  const Writer writer(conversation, chat, written, may_lose);
+  if (!train_on_all) return writer.replies(take);
+  TrainingText text = writer.all();
+  if (!text.trained.empty()) take(std::move(text));
 }
 
-Conversation guarded(Conversation conversation, const Tokenizer& tokenizer) {
-  for (ChatMessage& message : conversation.messages) {
-    guard(message.content, tokenizer);
-    guard(message.more, tokenizer);
-  }
-  guard(conversation.tools, tokenizer);
-  return conversation;
+// All of whose text special tokens are read in.
+TrainingText unguarded(TrainingText text) {
+  text.special_in.push_back({0, text.text.size()});
+  return text;
 }
 
-// Whether a message or a tool spells a special token, so that the text has to be guarded.
-bool spells_special(const Conversation& conversation, const Tokenizer& tokenizer) {
-  const auto spells = [&](const std::string& text) { return tokenizer.find_special_spelling(text) >= 0; };
-  return (!conversation.tools.is_null() && spells(dumped(conversation.tools))) ||
-         std::ranges::any_of(conversation.messages, [&](const ChatMessage& message) {
-           return spells(message.content) || (message.more.is_object() && spells(dumped(message.more)));
-         });
+using ToWritten = std::function<WrittenDown(const Conversation&)>;
+
+// Returns the form in which it is written down.
+ChatForm write_guarded(const Conversation& conversation, const ChatTemplate& chat,
+                       const TrainingTextOptions& options, const Tokenizer& tokenizer,
+                       const ToWritten& to_written, const std::function<void(TrainingText)>& take) {
+  if (options.parse_special || !spells_special(conversation, tokenizer)) {
+    const WrittenDown written = to_written(conversation);
+    write(conversation, chat, written, options.train_on_all, false,
+          [&](TrainingText text) { take(unguarded(std::move(text))); });
+    return written.form();
+  }
+  const Conversation spelled = guarded(conversation, tokenizer);
+  const WrittenDown written = to_written(spelled);
+  write(spelled, chat, written, options.train_on_all, false, [&](TrainingText text) {
+    take_guards_out(text);
+    take(std::move(text));
+  });
+  return written.form();
 }
 
 }  // namespace
 
+ChatForm write_training_texts(const Conversation& conversation, const ChatTemplate& chat,
+                              const TrainingTextOptions& options, const Tokenizer& tokenizer,
+                              const std::function<void(TrainingText)>& take) {
+  return write_guarded(
+      conversation, chat, options, tokenizer,
+      [&](const Conversation& shown) { return WrittenDown::in_its_form(shown, chat, false); }, take);
+}
+
 std::vector<TrainingText> training_texts(const Conversation& conversation, const ChatTemplate& chat,
                                          const ChatForm& form, const TrainingTextOptions& options,
                                          const Tokenizer& tokenizer) {
-  if (options.parse_special || !spells_special(conversation, tokenizer))
-    return write(conversation, chat, form, options.train_on_all, false, false);
-  return write(guarded(conversation, tokenizer), chat, form, options.train_on_all, false, true);
+  std::vector<TrainingText> texts;
+  write_guarded(
+      conversation, chat, options, tokenizer,
+      [&](const Conversation& shown) { return WrittenDown(shown, chat, form); },
+      [&](TrainingText text) { texts.push_back(std::move(text)); });
+  return texts;
+}
+
+std::vector<TrainingText> training_texts(const Conversation& conversation, const ChatTemplate& chat,
+                                         const ChatForm& form, const TrainingTextOptions& options) {
+  std::vector<TrainingText> texts;
+  write(conversation, chat, WrittenDown(conversation, chat, form), options.train_on_all, true,
+        [&](TrainingText text) { texts.push_back(unguarded(std::move(text))); });
+  return texts;
 }
 
 TrainingText prompt_text(const Conversation& conversation, const ChatTemplate& chat, const ChatForm& form,
@@ -471,11 +368,6 @@ TrainingText prompt_text(const Conversation& conversation, const ChatTemplate& c
   TrainingText prompt = {written.text(written.n_messages(), true), {}, {}, false};
   take_guards_out(prompt);
   return prompt;
-}
-
-std::vector<TrainingText> training_texts(const Conversation& conversation, const ChatTemplate& chat,
-                                         const ChatForm& form, const TrainingTextOptions& options) {
-  return write(conversation, chat, form, options.train_on_all, true, false);
 }
 
 }  // namespace lora

@@ -7,6 +7,7 @@
 // dropped) gives a text for each reply, as the model will see it; else one text holds all.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -28,9 +29,15 @@ struct TrainingTextOptions {
   bool parse_special = false;  // read the special tokens that messages spell, too
 };
 
-// The texts of a conversation, in the order of their last replies; none where nothing is trained on. Throws
-// jinja::TemplateError; Error where the template leaves something out that the conversation holds, or does
-// not tell which text a message that is context gave.
+// The texts of a conversation, in the order of their last replies, each handed over once it is made; none
+// where nothing is trained on. Returns the form in which the template took it. Throws jinja::TemplateError;
+// Error where the template leaves something out that the conversation holds, or does not tell which text a
+// message that is context gave: then what was handed over is void.
+ChatForm write_training_texts(const Conversation& conversation, const ChatTemplate& chat,
+                              const TrainingTextOptions& options, const Tokenizer& tokenizer,
+                              const std::function<void(TrainingText)>& take);
+
+// All of them at once, in a form that is known.
 std::vector<TrainingText> training_texts(const Conversation& conversation, const ChatTemplate& chat,
                                          const ChatForm& form, const TrainingTextOptions& options,
                                          const Tokenizer& tokenizer);

@@ -48,7 +48,6 @@ constexpr Alias kAliases[] = {
     {"--per-device-train-batch-size", "--batch"},
     {"--grad-accum", "--grad-acc"},
     {"--gradient-accumulation-steps", "--grad-acc"},
-    {"--rank", "--lora-r"},
     {"--lora-rank", "--lora-r"},
     {"--alpha", "--lora-alpha"},
     {"--dropout", "--lora-dropout"},

@@ -17,8 +17,41 @@ constexpr NumberRange kAboveZero{.min = 0, .above_min = true};
 constexpr NumberRange kFraction{.min = 0, .max = 1};
 constexpr NumberRange kBelowOne{.min = 0, .max = 1, .below_max = true};
 
-Setting rank(std::optional<int64_t>& target) {
-  return integer(target, 0, kMaxLoraRank).or_else("--lora-r");
+// TENSOR=N,TENSOR=N; a number alone is what other programs call the rank of all.
+Setting ranks(FinetuneOptions& o) {
+  return {[&target = o.ranks, &of_all = o.lora_r](const std::vector<std::string>& v) {
+            std::string_view rest = v.at(0);
+            if (rest.find('=') == std::string_view::npos) {
+              of_all = parse_integer(rest, 1, kMaxLoraRank);
+              return;
+            }
+            for (bool more = true; more;) {
+              const size_t comma = rest.find(','), equals = rest.find('=');
+              if (equals == 0 || equals >= comma) throw BadValue("expected TENSOR=N,TENSOR=N");
+              target[std::string(rest.substr(0, equals))] =
+                  parse_integer(rest.substr(0, comma).substr(equals + 1), 0, kMaxLoraRank);
+              more = comma != std::string_view::npos;
+              if (more) rest.remove_prefix(comma + 1);
+            }
+          },
+          [&target = o.ranks] {
+            std::string text;
+            for (const auto& [tensor, rank] : target)
+              text += fmt::format("{}{}={}", text.empty() ? "" : ",", tensor, rank);
+            return text;
+          }};
+}
+
+// Of one tensor, as the guide's flag says it.
+Setting rank(Ranks& target, const char* flag) {
+  const std::string tensor(std::ranges::find(rank_flags(), std::string_view(flag), &RankFlag::flag)->tensor);
+  return {[&target, tensor](const std::vector<std::string>& v) {
+            target[tensor] = parse_integer(v.at(0), 0, kMaxLoraRank);
+          },
+          [&target, tensor] {
+            const auto found = target.find(tensor);
+            return found == target.end() ? std::string() : std::to_string(found->second);
+          }};
 }
 
 Setting columns(Columns& target) {
@@ -91,7 +124,7 @@ FlagGroup performance_flags(FinetuneOptions& o) {
 }
 
 FlagGroup lora_flags(FinetuneOptions& o) {
-  LoraRanks& r = o.ranks;
+  Ranks& r = o.ranks;
   return {
       "LoRA",
       {
@@ -103,22 +136,26 @@ FlagGroup lora_flags(FinetuneOptions& o) {
            integer(o.lora_r, 1, kMaxLoraRank).or_else(fmt::format("{}", kDefaultLoraR))},
           {"--lora-alpha", "F", "", "scale of the adapter = alpha / rank",
            number(o.lora_alpha, kAboveZero).or_else(fmt::format("{}", kDefaultLoraAlpha))},
-          {"--rank-wq", "N", "", "rank of the query tensors; 0: none", rank(r.wq)},
-          {"--rank-wk", "N", "", "rank of the key tensors; 0: none", rank(r.wk)},
-          {"--rank-wv", "N", "", "rank of the value tensors; 0: none", rank(r.wv)},
-          {"--rank-wo", "N", "", "rank of the attention output tensors; 0: none", rank(r.wo)},
-          {"--rank-w1", "N", "", "rank of the feed-forward gate tensors; 0: none", rank(r.w1)},
-          {"--rank-w2", "N", "", "rank of the feed-forward down tensors; 0: none", rank(r.w2)},
-          {"--rank-w3", "N", "", "rank of the feed-forward up tensors; 0: none", rank(r.w3)},
+          {"--rank", "TENSOR=N,...", "",
+           "rank by name of tensor, as lora inspect lists them (attn_q, attn_qkv, ffn_up); 0: none; N alone is "
+           "--lora-r; the flags below are other spellings",
+           ranks(o).or_else("--lora-r for every linear layer of a block")},
+          {"--rank-wq", "N", "", "rank of the query tensors; 0: none", rank(r, "wq").or_else("--lora-r")},
+          {"--rank-wk", "N", "", "rank of the key tensors; 0: none", rank(r, "wk").or_else("--lora-r")},
+          {"--rank-wv", "N", "", "rank of the value tensors; 0: none", rank(r, "wv").or_else("--lora-r")},
+          {"--rank-wo", "N", "", "rank of the attention output tensors; 0: none", rank(r, "wo").or_else("--lora-r")},
+          {"--rank-w1", "N", "", "rank of the feed-forward gate tensors; 0: none", rank(r, "w1").or_else("--lora-r")},
+          {"--rank-w2", "N", "", "rank of the feed-forward down tensors; 0: none", rank(r, "w2").or_else("--lora-r")},
+          {"--rank-w3", "N", "", "rank of the feed-forward up tensors; 0: none", rank(r, "w3").or_else("--lora-r")},
           {"--rank-tok-embd", "N", "", "rank of the token embedding; 0: none",
-           integer(r.tok_embd, 0, kMaxLoraRank)},
-          {"--rank-out", "N", "", "rank of the output tensor; 0: none", integer(r.out, 0, kMaxLoraRank)},
+           rank(r, "tok-embd").or_else("0")},
+          {"--rank-out", "N", "", "rank of the output tensor; 0: none", rank(r, "out").or_else("0")},
           {"--rank-att-norm", "N", "", "rank of the attention norms, kept in checkpoints only; 0: none",
-           integer(r.att_norm, 0, kMaxLoraRank)},
+           rank(r, "att-norm").or_else("0")},
           {"--rank-ffn-norm", "N", "", "rank of the feed-forward norms, kept in checkpoints only; 0: none",
-           integer(r.ffn_norm, 0, kMaxLoraRank)},
+           rank(r, "ffn-norm").or_else("0")},
           {"--rank-out-norm", "N", "", "rank of the output norm, kept in checkpoints only; 0: none",
-           integer(r.out_norm, 0, kMaxLoraRank)},
+           rank(r, "out-norm").or_else("0")},
           {"--lora-dropout", "P", "", "probability of dropping an input of the adapter, in training",
            number(o.lora_dropout, kBelowOne)},
           {"--rslora", "", "", "scale = alpha / sqrt(rank), folded into what is stored", turn(o.rslora)},
@@ -252,8 +289,9 @@ FlagGroup sample_flags(FinetuneOptions& o) {
           {"--card", "FILE", "", "character card (.json or .png): the system message of SillyTavern's chats",
            text(o.card)},
           {"--overlap-turns", "N", "turns",
-           "of a SillyTavern chat that is longer than --ctx, each further sample begins with so many earlier "
-           "ones",
+           "of a chat of SillyTavern or ChatGPT that is longer than --ctx, each further sample begins with "
+           "so "
+           "many earlier ones",
            integer(o.overlap_turns, 0)},
       },
   };

@@ -148,6 +148,17 @@ Setting one_of(std::string& target, std::vector<std::string> words) {
           [&target] { return target; }};
 }
 
+Setting cache_type(std::optional<Type>& target) {
+  return {[&target](const Values& v) {
+            constexpr Type kKnown[] = {Type::F32, Type::F16, Type::Q8_0};
+            const TypeTraits* found = find_type(v.at(0));
+            if (!found || std::ranges::find(kKnown, found->type) == std::end(kKnown))
+              throw BadValue(fmt::format("expected f16, q8_0 or f32, found '{}'", v[0]));
+            target = found->type;
+          },
+          [&target] { return target ? lower_case(traits(*target).name) : std::string(); }};
+}
+
 Setting precision(Precision& target) {
   return {[&target](const Values& v) {
             for (const PrecisionName& p : kPrecisions) {

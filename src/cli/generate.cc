@@ -18,7 +18,7 @@ namespace lora::cli {
 
 namespace {
 
-FlagGroup sampling_flags(GenerateOptions& o, bool& chat) {
+FlagGroup sampling_flags(GenerateOptions& o) {
   SamplerOptions& s = o.sampler;
   constexpr NumberRange at_least_zero{.min = 0};
   constexpr NumberRange fraction{.min = 0, .max = 1};
@@ -42,28 +42,36 @@ FlagGroup sampling_flags(GenerateOptions& o, bool& chat) {
           {"--stop", "TEXT", "", "end before this text; may be repeated", texts(o.stop)},
           {"--ignore-eos", "", "", "go on where the model would end the text", turn(o.ignore_eos)},
           {"--no-echo", "", "", "print the continuation alone", turn(o.echo, false)},
-          {"--chat", "", "", "converse: each line of standard input is a message, --prompt the first one",
-           turn(chat)},
-          {"--chat-template", "NAME", "",
-           "what writes the conversation: auto (the model's own template), FILE.jinja, or a built-in one: " +
-               built_in_template_names(),
-           non_empty_text(o.chat_template)},
-          {"--system", "TEXT", "", "the conversation's system message", text(o.system)},
-          {"--think", "", "", "the template's enable_thinking is true",
-           choose(o.enable_thinking, std::optional(true))},
-          {"--no-think", "", "", "... false: the model is to answer at once",
-           choose(o.enable_thinking, std::optional(false))},
-          {"--date", "DATE", "", "YYYY-MM-DD, for templates that write it", date(o.date)},
+          {"--cache-type", "T", "", "of keys and values: f16, q8_0 or f32",
+           cache_type(o.cache_type).or_else("f16, with --precision f32 f32")},
       },
   };
 }
 
-// They would change nothing of a text that is continued as it stands; a config file may hold them.
-void refuse_chat_flags(const Given& given) {
-  for (const char* name : {"--system", "--think", "--no-think", "--chat-template", "--date"}) {
-    if (given.source(name) == Source::command_line)
-      throw UsageError(fmt::format("{}: only with --chat", name));
-  }
+FlagGroup chat_flag(bool& chat) {
+  return {
+      "Conversation",
+      {
+          {"--chat", "", "", "converse: each line of standard input is a message, --prompt the first one",
+           turn(chat)},
+      },
+  };
+}
+
+// They would change nothing of a text that is continued as it stands.
+std::vector<Flag> flags_of_chats(GenerateOptions& o) {
+  return {
+      {"--chat-template", "NAME", "",
+       "what writes the conversation: auto (the model's own template), FILE.jinja, or a built-in one: " +
+           built_in_template_names(),
+       non_empty_text(o.chat_template)},
+      {"--system", "TEXT", "", "the conversation's system message", text(o.system)},
+      {"--think", "", "", "the template's enable_thinking is true",
+       choose(o.enable_thinking, std::optional(true))},
+      {"--no-think", "", "", "... false: the model is to answer at once",
+       choose(o.enable_thinking, std::optional(false))},
+      {"--date", "DATE", "", "YYYY-MM-DD, for templates that write it", date(o.date)},
+  };
 }
 
 const char* describe(GenerateEnd end) {
@@ -144,13 +152,16 @@ int generate_command(const std::vector<std::string>& args) {
   TextSource source;
   bool chat = false;
   const std::string default_ctx = fmt::format("the model's training context, {} at most", kMaxDefaultContext);
+  const std::vector<Flag> of_chats = flags_of_chats(options);
+  FlagGroup conversation = chat_flag(chat);
+  conversation.flags.insert(conversation.flags.end(), of_chats.begin(), of_chats.end());
   const CommandLine line = {"generate",
                             "--model FILE --prompt TEXT [--lora FILE]... [flags]",
                             "Continues a prompt. stdout gets the prompt and its continuation, nothing else; "
                             "with --chat the replies. "
                             "Of a prompt file's end one line feed is dropped.",
                             {text_flags(source), model_flags(options, options.n_ctx, 1, default_ctx),
-                             sampling_flags(options, chat)}};
+                             sampling_flags(options), conversation}};
   const Given given = parse_flags(line, args);
   if (given.help) {
     print(help_page(line));
@@ -162,7 +173,7 @@ int generate_command(const std::vector<std::string>& args) {
   // Editors end files with a line feed that is no part of the prompt; llama.cpp drops it, too.
   const bool from_file = given.source("--file") > given.source("--prompt");
   if (from_file && options.prompt.ends_with('\n')) options.prompt.pop_back();
-  if (!chat) refuse_chat_flags(given);
+  if (!chat) refuse_flags(of_chats, given, "only with --chat");
   catch_stop_signals();
 
   const auto say_line = [](std::string_view text) { say(stderr, text); };

@@ -86,7 +86,7 @@ class TensorWriter {
       if (events_.should_stop()) return;
       const int64_t begin = task * piece, end = std::min(rows, begin + piece);
       std::span<const std::byte> bytes;
-      if (copies && source.head_dim == 0) {
+      if (copies && source.rows.empty()) {
         bytes = {source.row_bytes(begin), size_t((end - begin) * row_bytes)};
         expect_finite_in(tensor, source, bytes);
       } else {
@@ -158,13 +158,15 @@ Source source_of(const PlannedTensor& tensor, const HfConfig& config, const HfWe
     std::vector<std::byte> scale_bytes;
     std::optional<SafeTensor> scale;
     if (tensor.scale) scale = weights.load(*tensor.scale, scale_bytes);
-    source = make_source(weights.load(*tensor.hf, buffer), tensor.n_rows, tensor.n_cols,
-                         scale ? &*scale : nullptr, config.fp8_block);
+    SafeTensor loaded = weights.load(*tensor.hf, buffer);
+    const int64_t n_rows = tensor.is_matrix && !tensor.rows.empty() ? loaded.shape[0] : tensor.n_rows;
+    source =
+        make_source(std::move(loaded), n_rows, tensor.n_cols, scale ? &*scale : nullptr, config.fp8_block);
   } catch (const Error& e) {
     fail("{}: {}", weights.path_of(*tensor.hf), e.what());
   }
   source.path = weights.path_of(*tensor.hf);
-  source.head_dim = tensor.head_dim;
+  source.rows = tensor.rows;
   source.add = tensor.add;
   return source;
 }

@@ -126,17 +126,17 @@ std::string line_of(const std::vector<LeftOut>& left_out) {
   return text;
 }
 
-bool needs_head_counts(const Adapter& adapter) {
+bool needs_base(const Adapter& adapter) {
   return std::any_of(adapter.pairs.begin(), adapter.pairs.end(), [&](const LoraPair& pair) {
     const auto module = peft_module(adapter.architecture, pair.base);
-    return module && module->order != RowOrder::as_is;
+    return module && needs_head_counts(*find_hf_family(adapter.architecture)->hf, *module->module);
   });
 }
 
 void write_folder(const Read& read, const ConvertLoraOptions& options, Type type,
                   const std::function<void(std::string_view)>& say) {
   const Adapter& adapter = read.adapter;
-  if (!read.base && needs_head_counts(adapter)) {
+  if (!read.base && needs_base(adapter)) {
     ask_for_base(options, adapter.base_model, "the number of heads, by which rows of q and k are ordered,");
   }
   std::string lost;
@@ -150,9 +150,14 @@ void write_folder(const Read& read, const ConvertLoraOptions& options, Type type
   }
   if (!adapter.facts.empty())
     say("the notes on the training that the adapter holds are not in the PEFT folder");
+  if (read.base && read.base->config && read.base->config->is_part) {
+    say(fmt::format(
+        "{}: {} holds more than its language model: modules are named as in that alone (model.layers...)",
+        options.to_peft, read.base->path));
+  }
   NewFolder folder(options.to_peft);
   write_adapter_peft(adapter, read.base ? read.base->facts : PeftBase{adapter.architecture},
-                     read.base ? read.base->n_layer : 0, options.to_peft, type);
+                     read.base ? read.base->n_layer : 0, options.to_peft, type, say);
   folder.keep();
 }
 

@@ -63,25 +63,61 @@ struct Fields {
   }
 };
 
-void find_class(const json& root, const std::string& path, HfConfig& config) {
-  const json* classes = json_field(root, "architectures");
-  if (!classes || !classes->is_array() || classes->empty() || !classes->front().is_string()) {
-    fail("{}: architectures: missing: not the config.json of a language model?", path);
-  }
-  const auto name = classes->front().get<std::string>();
-  std::string known;
-  for (const HfArchitecture& row : hf_architectures()) {
-    for (const HfClass& known_class : row.classes) {
-      if (known_class.name == name) {
-        config.architecture = &row;
-        config.hf_class = &known_class;
-        return;
-      }
-      if (!known.empty()) known += ", ";
-      known += known_class.name;
+std::optional<std::string> class_of(const json& object) {
+  const json* classes = json_field(object, "architectures");
+  if (!classes || !classes->is_array() || classes->empty() || !classes->front().is_string())
+    return std::nullopt;
+  return classes->front().get<std::string>();
+}
+
+// Of the class; where it is one with language models of several kinds, of this one's model_type.
+bool find_row(const std::string& name, const std::string& type, const std::string& path, HfConfig& config) {
+  for (const Architecture* row : architectures()) {
+    for (const HfClass& known : row->hf ? row->hf->classes : HfList<HfClass, 8>()) {
+      if (known.name != name || (!known.model_type.empty() && known.model_type != type)) continue;
+      if (!known.why_not.empty())
+        fail("{}: architecture '{}' is not supported: {}", path, printable(name), known.why_not);
+      config.architecture = row;
+      config.hf_class = &known;
+      return true;
     }
   }
-  fail("{}: architecture '{}' is not supported (known: {})", path, printable(name), known);
+  return false;
+}
+
+// By the name of the class, or where a model also sees, by that of its language model.
+void find_class(const json& root, const std::string& path, HfConfig& config) {
+  const auto name = class_of(root);
+  if (!name) fail("{}: architectures: missing: not the config.json of a language model?", path);
+  const json* text = json_field(root, "text_config");
+  const std::string type = json_text(text ? *text : root, "model_type").value_or("");
+  if (find_row(*name, type, path, config)) return;
+  if (const auto within = text ? class_of(*text) : std::nullopt;
+      within && find_row(*within, type, path, config))
+    return;
+  std::string known, types;
+  for (const Architecture* row : architectures()) {
+    for (const HfClass& one : row->hf ? row->hf->classes : HfList<HfClass, 8>()) {
+      const auto add = [](std::string& list, std::string_view entry) {
+        const std::string more = fmt::format("{}{}", list.empty() ? "" : ", ", entry);
+        if (!list.ends_with(more)) list += more;
+      };
+      if (one.name == *name) add(types, one.model_type);
+      if (one.why_not.empty()) add(known, one.name);
+    }
+  }
+  if (!types.empty()) {
+    fail("{}: architecture '{}': a language model of model_type '{}' is not supported (known: {})", path,
+         printable(*name), printable(type), types);
+  }
+  fail("{}: architecture '{}' is not supported (known: {})", path, printable(*name), known);
+}
+
+void read_numbers(const json& object, const std::string& prefix, HfConfig& config) {
+  for (const auto& [key, value] : object.items()) {
+    if (value.is_number()) config.numbers[prefix + key] = value.get<double>();
+    if (value.is_boolean()) config.numbers[prefix + key] = value.get<bool>();
+  }
 }
 
 // A number that config.json may hold in two places, since transformers 4 and 5 differ in where they look.
@@ -114,6 +150,7 @@ HfRope read_scaling(const json& scaling, const std::string& path, std::string_vi
   rope.beta_fast = fields.positive("beta_fast");
   rope.beta_slow = fields.positive("beta_slow");
   rope.attention_factor = fields.positive("attention_factor");
+  rope.log_multiplier = json_number(scaling, "mscale_all_dim");
   const double mscale = json_number(scaling, "mscale").value_or(0),
                mscale_all_dim = json_number(scaling, "mscale_all_dim").value_or(0);
   if (rope.type == "yarn" && !rope.attention_factor && mscale > 0 && mscale_all_dim > 0) {
@@ -215,30 +252,6 @@ void read_quantization(const json& root, HfConfig& config) {
 
 }  // namespace
 
-int64_t HfConfig::size(Dim dim) const {
-  switch (dim) {
-    case Dim::none:
-      return 1;
-    case Dim::embd:
-      return n_embd;
-    case Dim::vocab:
-      return n_vocab;
-    case Dim::ff:
-      return n_ff;
-    case Dim::two_ff:
-      return 2 * n_ff;
-    case Dim::heads:
-      return n_head * head_dim;
-    case Dim::kv_heads:
-      return n_head_kv * head_dim;
-    case Dim::qkv:
-      return (n_head + 2 * n_head_kv) * head_dim;
-    case Dim::head:
-      return head_dim;
-  }
-  return 0;
-}
-
 HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   json root = parse_json_object(text, path);
   HfConfig config;
@@ -247,36 +260,49 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   // The language model of one that also sees.
   if (const json* inner = json_field(root, "text_config"); inner && inner->is_object()) {
     const json copy = *inner;
+    config.is_part = true;
     root.update(copy);
   }
   const Fields fields{root, path};
-  const HfDefaults& defaults = config.architecture->defaults;
+  const HfFamily& family = *config.architecture->hf;
+  const HfDefaults& defaults = family.defaults;
+  read_numbers(root, "", config);
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    if (const json* object = json_field(root, key); object && object->is_object())
+      read_numbers(*object, "rope.", config);
+  }
   config.n_layer = fields.required_size("num_hidden_layers");
   config.n_embd = fields.required_size("hidden_size");
-  config.n_ff = fields.required_size("intermediate_size");
+  config.n_ff = fields.size("intermediate_size").value_or(0);
   config.n_vocab = fields.required_size("vocab_size", defaults.n_vocab);
   config.n_head = fields.required_size("num_attention_heads", defaults.n_head);
   config.n_head_kv = fields.size("num_key_value_heads")
                          .value_or(defaults.n_head_kv > 0 ? defaults.n_head_kv : config.n_head);
-  config.n_ctx = fields.required_size("max_position_embeddings", defaults.n_ctx);
-  if (config.n_head % config.n_head_kv != 0) {
+  config.n_ctx = fields.size("max_position_embeddings").value_or(defaults.n_ctx);
+  auto head_dim = fields.size("head_dim");
+  if (!head_dim && family.head_dim > 0) head_dim = family.head_dim;
+  config.states_head_dim = head_dim.has_value();
+  config.head_dim = head_dim.value_or(config.n_embd / config.n_head);
+  config.norm_eps = fields.positive(family.norm_eps).value_or(defaults.norm_eps);
+  config.rope = read_rope(root, path, defaults);
+  config.rotary_part = config.rope.rotary_part.value_or(defaults.rotary_part);
+  if (family.read) family.read(config);
+  for (const auto& [key, value] :
+       {std::pair("intermediate_size", config.n_ff), std::pair("max_position_embeddings", config.n_ctx)}) {
+    if (value < 1) fail("{}: {}: missing", path, key);
+  }
+  if (config.n_head_kv < 1 || config.n_head % config.n_head_kv != 0) {
     fail("{}: num_attention_heads: {} is not divided by {} key/value heads", path, config.n_head,
          config.n_head_kv);
   }
-  auto head_dim = fields.size("head_dim");
-  if (!head_dim && config.architecture->head_dim > 0) head_dim = config.architecture->head_dim;
-  config.states_head_dim = head_dim.has_value();
   if (!head_dim && config.n_embd % config.n_head != 0) {
     fail("{}: hidden_size: {} is not divided by {} heads", path, config.n_embd, config.n_head);
   }
-  config.head_dim = head_dim.value_or(config.n_embd / config.n_head);
   constexpr int64_t kMostInHead = 1 << 16;  // rotary tables are as long, and heads' rows stay within 64 bits
   if (config.head_dim > kMostInHead) fail("{}: head_dim: {} makes no sense", path, config.head_dim);
   if (config.head_dim % 2 != 0) fail("{}: head_dim: {} is odd", path, config.head_dim);
-  config.rms_norm_eps = fields.positive("rms_norm_eps").value_or(1e-6);
-  config.rope = read_rope(root, path, defaults);
-  config.rotary_part = config.rope.rotary_part.value_or(1);
-  if (config.rotary_part > 1) fail("{}: partial_rotary_factor: {} makes no sense", path, config.rotary_part);
+  if (!(config.rotary_part > 0) || config.rotary_part > 1)
+    fail("{}: partial_rotary_factor: {} makes no sense", path, config.rotary_part);
   config.tied = json_bool(root, "tie_word_embeddings");
   config.sliding_window = fields.size("sliding_window");
   if (!config.sliding_window) config.sliding_window = defaults.sliding_window;

@@ -12,7 +12,7 @@ namespace {
 using Say = std::function<void(std::string_view)>;
 
 void trust_output(HfConfig& config, const HfWeights& weights, const HfTensor* embedding, const Say& say) {
-  const std::string name = weights.output_module() + ".weight";
+  const std::string name = weights.output_module(config.architecture->hf->root) + ".weight";
   const HfTensor* output = weights.find(name);
   if (!output) {
     if (config.tied == false)
@@ -25,7 +25,7 @@ void trust_output(HfConfig& config, const HfWeights& weights, const HfTensor* em
   const bool says_tied = config.is_tied(true);
   config.tied = says_tied && embedding && weights.are_equal(*output, *embedding);
   if (*config.tied) return;
-  if (config.architecture->always_tied) {
+  if (config.architecture->hf->always_tied) {
     fail("{}: tensor '{}': is not the embedding, and GGUF's {} has no output of its own",
          weights.path_of(*output), printable(name), config.architecture->name);
   }
@@ -35,8 +35,9 @@ void trust_output(HfConfig& config, const HfWeights& weights, const HfTensor* em
 }  // namespace
 
 void trust_weights(HfConfig& config, const HfWeights& weights, const Say& say) {
-  const std::string prefix = weights.prefix().value_or("");
-  const HfTensor* embedding = weights.find(prefix + "embed_tokens.weight");
+  const HfFamily& family = *config.architecture->hf;
+  const std::string prefix = weights.prefix(family.root).value_or("");
+  const HfTensor* embedding = weights.find(fmt::format("{}{}.weight", prefix, family.root.front().hf));
   // As long as the file has bytes for: with columns.
   if (embedding && embedding->shape.size() == 2 && embedding->shape[1] == config.n_embd &&
       embedding->shape[0] > 0 && embedding->shape[0] != config.n_vocab) {
@@ -47,7 +48,7 @@ void trust_weights(HfConfig& config, const HfWeights& weights, const Say& say) {
   trust_output(config, weights, embedding, say);
   for (const auto& [key, stated, part] : {std::tuple("attention_bias", config.attention_bias, "self_attn"),
                                           std::tuple("mlp_bias", config.mlp_bias, "mlp")}) {
-    const std::string begin = fmt::format("{}layers.0.{}.", prefix, part);
+    const std::string begin = fmt::format("{}{}0.{}.", prefix, family.layers, part);
     const bool is_there = std::ranges::any_of(weights.tensors(), [&](const auto& entry) {
       return entry.first.starts_with(begin) && entry.first.ends_with(".bias");
     });

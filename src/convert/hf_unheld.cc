@@ -21,6 +21,7 @@ struct Checker {
   void check_activation() const {
     const auto name = json_text(root, held.activation_key);
     if (!name || *name == held.activation || (held.activation == "silu" && *name == "swish")) return;
+    if (held.activation == "gelu_pytorch_tanh" && (*name == "gelu_new" || *name == "gelu_fast")) return;
     refuse(held.activation_key, *name, fmt::format("computes {}", held.activation));
   }
 
@@ -42,12 +43,46 @@ struct Checker {
     return config.hf_class->window_by_default;
   }
 
+  void check_switches() const {
+    for (const HfRefused& row : config.architecture->hf->refused) {
+      const auto value = config.number(row.key);
+      if (value && (*value != 0) == row.value) refuse(row.key, root.at(row.key).dump(), row.why);
+    }
+  }
+
+  // Of layers that are not told positions.
+  void check_no_rope() const {
+    const json* layers = json_field(root, "no_rope_layers");
+    const auto period = json_integer(root, "no_rope_layer_interval");
+    if (held.no_rope_period == 0) return;
+    if (!layers && period && *period != held.no_rope_period) {
+      refuse("no_rope_layer_interval", fmt::format("{}", *period),
+             fmt::format("rotates all but every {}th layer", held.no_rope_period));
+    }
+    if (!layers || !layers->is_array()) return;
+    int64_t layer = 0;
+    for (const json& rotates : *layers) {
+      if ((rotates != 0) == (++layer % held.no_rope_period != 0)) continue;
+      refuse("no_rope_layers", fmt::format("{} in layer {}", rotates.dump(), layer - 1),
+             fmt::format("rotates all but every {}th layer", held.no_rope_period));
+    }
+  }
+
   void check_layer_types(bool slides_at_all) const {
     const json* types = json_field(root, "layer_types");
     const auto period = json_integer(root, "sliding_window_pattern");
     if (!types && period && slides_at_all && *period != held.window_period) {
       refuse("sliding_window_pattern", fmt::format("{}", *period),
              fmt::format("has a layer without a window after every {} with one", held.window_period - 1));
+    }
+    if (const auto letters = json_text(root, "sliding_window_pattern"); !types && letters && slides_at_all) {
+      for (int64_t i = 0; i < config.n_layer && !letters->empty(); ++i) {
+        const bool has_window = (*letters)[size_t(i) % letters->size()] == 'L';
+        if (has_window != ((i + 1) % held.window_period != 0)) {
+          refuse("sliding_window_pattern", *letters,
+                 fmt::format("has a layer without a window after every {} with one", held.window_period - 1));
+        }
+      }
     }
     if (!types || !types->is_array()) return;
     int64_t layer = 0;
@@ -105,9 +140,11 @@ struct Checker {
 
 std::vector<std::string> check_unheld(const json& root, const HfConfig& config) {
   std::vector<std::string> lines;
-  const Checker checker{root, config, config.architecture->computed};
+  const Checker checker{root, config, config.architecture->hf->computed};
+  checker.check_switches();
   checker.check_activation();
   checker.check_rope();
+  checker.check_no_rope();
   checker.check_window(lines);
   checker.check_scales();
   if (config.rope.type == "dynamic") {

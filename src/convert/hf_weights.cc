@@ -190,14 +190,14 @@ const HfTensor* HfWeights::find(std::string_view name) const {
   return found == tensors_.end() ? nullptr : &found->second;
 }
 
-std::string HfWeights::output_module() const {
-  const std::string_view within = "language_model.lm_head";
-  return std::string(!find("lm_head.weight") && find(std::string(within) + ".weight") ? within : "lm_head");
+std::string HfWeights::output_module(std::span<const HfModule> root) const {
+  const std::string name(root.back().hf), within = "language_model." + name;
+  return !find(name + ".weight") && find(within + ".weight") ? within : name;
 }
 
-std::optional<std::string> HfWeights::prefix() const {
-  for (const std::string candidate : {"model.", "model.language_model.", "language_model.model.", ""}) {
-    if (find(candidate + "embed_tokens.weight")) return candidate;
+std::optional<std::string> HfWeights::prefix(std::span<const HfModule> root) const {
+  for (const std::string_view candidate : hf::kPrefixes) {
+    if (find(fmt::format("{}{}.weight", candidate, root.front().hf))) return std::string(candidate);
   }
   return std::nullopt;
 }

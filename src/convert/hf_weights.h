@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "arch/hf.h"
 #include "gguf/pytorch.h"
 #include "gguf/safetensors.h"
 
@@ -34,10 +35,11 @@ class HfWeights {
 
   const std::map<std::string, HfTensor, std::less<>>& tensors() const { return tensors_; }
   const HfTensor* find(std::string_view name) const;
-  // Where the output is, or would be: "lm_head", within some models "language_model.lm_head".
-  std::string output_module() const;
+  // Of a family's embedding, norm and output. Where the output is, or would be: "lm_head", within some models
+  // "language_model.lm_head".
+  std::string output_module(std::span<const HfModule> root) const;
   // What the names of the language model's tensors begin with: "model."; nullopt if there is no embedding.
-  std::optional<std::string> prefix() const;
+  std::optional<std::string> prefix(std::span<const HfModule> root) const;
   // Of the same type, shape and bytes. Not thread-safe.
   bool are_equal(const HfTensor& a, const HfTensor& b) const;
   const std::string& path_of(const HfTensor& tensor) const;

@@ -31,9 +31,9 @@ HfConfig as_weights_have_it(HfConfig config) {
 
 std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
   if (gguf) return pair_shape(*gguf, tensor);
-  const auto place = find_hf_matrix(*config->architecture, tensor);
+  const auto place = find_hf_matrix(*config->architecture->hf, tensor);
   if (!place || (place->layer && *place->layer >= config->n_layer)) return std::nullopt;
-  if (facts.is_tied && place->module->hf == "lm_head") return std::nullopt;
+  if (facts.is_tied && place->module == &config->architecture->hf->root.back()) return std::nullopt;
   const PairShape shape = {config->size(place->module->n_in), config->size(place->module->n_out)};
   return tensor == kTokenEmbedding ? PairShape{shape.n_out, shape.n_in} : shape;
 }
@@ -56,13 +56,10 @@ BaseWeight LoraBase::weight() const {
     }
     std::vector<std::byte> buffer;
     std::vector<float> values = weights.load(*found, buffer).to_f32();
-    const int64_t n_head = module->order == RowOrder::heads ? facts.n_head : facts.n_head_kv;
-    if (module->order != RowOrder::as_is &&
-        !reorder_rows(values, found->shape[0], found->shape[1], n_head, RowsTo::gguf)) {
-      fail("{}: tensor {}: {} rows are not a multiple of 2 for each of {} heads", folder, printable(tensor),
-           found->shape[0], n_head);
-    }
-    return values;
+    return gather_rows(
+        values, found->shape[1],
+        peft_rows(facts.architecture, *module->module, found->shape[0], true, {facts.n_head, facts.n_head_kv},
+                  fmt::format("{}: tensor {}", folder, printable(tensor))));
   };
 }
 

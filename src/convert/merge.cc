@@ -7,14 +7,14 @@
 
 #include "adapter/adapter.h"
 #include "adapter/pairs.h"
+#include "arch/config.h"
+#include "arch/hf.h"
 #include "base/error.h"
 #include "base/printable.h"
 #include "base/same_file.h"
 #include "convert/kept.h"
 #include "generate/session.h"
-#include "gguf/hf_names.h"
 #include "gguf/part_name.h"
-#include "arch/config.h"
 #include "train/checkpoint.h"
 
 namespace lora {
@@ -180,8 +180,8 @@ std::vector<Plan> plan_of(const Gguf& base, const Merged& merged, const MergeOpt
   }
   if (merged.changes.contains(kTokenEmbedding) && !base.find_tensor(kOutput)) {
     const std::string arch = base.get_string("general.architecture").value_or("");
-    const HfArchitecture* known = find_hf_architecture(arch);
-    if (!known || known->always_tied) {
+    const Architecture* known = find_hf_family(arch);
+    if (!known || known->hf->always_tied) {
       fail(
           "{}: an adapter on it cannot be merged: the output is the same matrix, which the adapter does not "
           "change, and {} models {} an output matrix of their own",

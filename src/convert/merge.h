@@ -61,8 +61,8 @@ struct MergeResult {
 
 // An adapter on token_embd.weight changes what tokens become, not the output, also where a model uses one
 // matrix for both: then the output gets a copy of the matrix as it was, as output.weight, and the model
-// computes what it computes with the adapter beside it. Only in architectures known to take one (gguf/
-// hf_names.h): programs refuse a tensor that they do not expect, so elsewhere it is an Error.
+// computes what it computes with the adapter beside it. Only in architectures known to take one (arch/
+// hf.h): programs refuse a tensor that they do not expect, so elsewhere it is an Error.
 //
 // Throws Error naming the file, tensor or flag at fault; then nothing is left behind.
 MergeResult merge(const MergeOptions& options, const MergeEvents& events);

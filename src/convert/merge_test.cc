@@ -270,7 +270,9 @@ TEST(Merge, RotarySettingsOfAnAdapterBecomeTheModels) {
                         both[1].path, both[0].path));
   EXPECT_THAT(f.error(f.options({both[1], both[0]})),
               HasSubstr("plain.gguf: trained with --rope-freq-base 10000, the model's own"));
-  ModelOptions beside = {f.base, both, 1, {}, {}, {}};
+  ModelOptions beside;
+  beside.model = f.base;
+  beside.loras = both;
   EXPECT_THROW(Session{beside}, Error);
   o = f.options(both);
   o.rope_freq_base = 50000;

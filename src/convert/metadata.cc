@@ -9,22 +9,23 @@
 namespace lora {
 namespace {
 
-// llama3: long waves are stretched by `factor`, short ones stay, those between are interpolated.
+// llama3: long waves are stretched by `factor`, short ones stay, those between are interpolated. In f32, as
+// the class computes them and llama.cpp's converter after it, so that equal models are equal files.
 std::vector<float> llama3_factors(const HfRope& rope, int64_t n_rot, int64_t n_ctx_orig) {
-  const double longest = double(n_ctx_orig) / rope.low_freq_factor;
-  const double shortest = double(n_ctx_orig) / rope.high_freq_factor;
+  const auto low = float(rope.low_freq_factor), high = float(rope.high_freq_factor);
+  const float longest = float(n_ctx_orig) / low, shortest = float(n_ctx_orig) / high;
   std::vector<float> factors;
   for (int64_t i = 0; i < n_rot; i += 2) {
-    const double wave = 2 * std::numbers::pi * std::pow(rope.theta, double(i) / double(n_rot));
-    double factor = 1;
+    const float frequency = 1 / std::pow(float(rope.theta), float(i) / float(n_rot));
+    const float wave = float(2 * std::numbers::pi) / frequency;
+    float factor = 1;
     if (wave > longest) {
-      factor = rope.factor;
+      factor = float(rope.factor);
     } else if (wave >= shortest) {
-      const double smooth =
-          (double(n_ctx_orig) / wave - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
-      factor = 1 / ((1 - smooth) / rope.factor + smooth);
+      const float smooth = (float(n_ctx_orig) / wave - low) / (high - low);
+      factor = 1 / ((1 - smooth) / float(rope.factor) + smooth);
     }
-    factors.push_back(float(factor));
+    factors.push_back(factor);
   }
   return factors;
 }
@@ -41,24 +42,15 @@ void set_scaling_keys(GgufWriter& writer, const HfConfig& config, const std::str
     writer.set_u32(scaling + "original_context_length", uint32_t(rope.n_ctx_orig.value_or(config.n_ctx)));
     if (rope.beta_fast) writer.set_f32(scaling + "yarn_beta_fast", float(*rope.beta_fast));
     if (rope.beta_slow) writer.set_f32(scaling + "yarn_beta_slow", float(*rope.beta_slow));
-    // Programs multiply by 0.1 ln(factor) + 1 unasked; the key says what comes on top.
-    const double standard = 0.1 * std::log(rope.factor) + 1;
+    // Programs multiply by 0.1 ln(factor) + 1 unasked, and divide by the same of the multiplier, where there
+    // is one; the key says what comes on top.
+    const bool divides = config.architecture->hf->writes_log_multiplier && rope.log_multiplier;
+    const auto magnitude = [&](double m) { return 0.1 * m * std::log(rope.factor) + 1; };
+    const double standard = magnitude(1) / (divides ? magnitude(*rope.log_multiplier) : 1);
+    if (divides) writer.set_f32(scaling + "yarn_log_multiplier", float(*rope.log_multiplier));
     if (rope.attention_factor && std::fabs(*rope.attention_factor - standard) > 1e-4) {
       writer.set_f32(scaling + "attn_factor", float(*rope.attention_factor / standard));
     }
-  }
-}
-
-void set_phi3_keys(GgufWriter& writer, const HfConfig& config) {
-  const HfRope& rope = config.rope;
-  const int64_t n_ctx_orig = rope.n_ctx_orig.value_or(config.n_ctx);
-  writer.set_u32("phi3.rope.dimension_count", uint32_t(config.n_rot()));
-  writer.set_u32("phi3.rope.scaling.original_context_length", uint32_t(n_ctx_orig));
-  writer.set_u32("phi3.attention.sliding_window", uint32_t(config.sliding_window.value_or(0)));
-  const double scale = double(config.n_ctx) / double(n_ctx_orig);
-  if (rope.type == "longrope") {
-    const double attention = scale > 1 ? std::sqrt(1 + std::log(scale) / std::log(double(n_ctx_orig))) : 1;
-    writer.set_f32("phi3.rope.scaling.attn_factor", float(rope.attention_factor.value_or(attention)));
   }
 }
 
@@ -66,6 +58,13 @@ void set_phi3_keys(GgufWriter& writer, const HfConfig& config) {
 void set_window_keys(GgufWriter& writer, const HfConfig& config, const std::string& prefix) {
   if (config.sliding_window)
     writer.set_u32(prefix + "attention.sliding_window", uint32_t(*config.sliding_window));
+  if (config.sliding_window && config.architecture->hf->writes_pattern) {
+    std::vector<uint64_t> has_window;
+    for (int64_t i = 1; i <= config.n_layer; ++i)
+      has_window.push_back(i % config.architecture->hf->computed.window_period != 0);
+    writer.set(prefix + "attention.sliding_window_pattern",
+               {GgufValueType::array, GgufValueType::boolean, std::move(has_window)});
+  }
   if (config.attn_softcap) writer.set_f32(prefix + "attn_logit_softcapping", float(*config.attn_softcap));
   if (config.final_softcap) writer.set_f32(prefix + "final_logit_softcapping", float(*config.final_softcap));
   if (config.rope.local_theta) writer.set_f32(prefix + "rope.freq_base_swa", float(*config.rope.local_theta));
@@ -99,7 +98,7 @@ void set_general_keys(GgufWriter& writer, const HfConfig& config, const std::str
 }
 
 void set_architecture_keys(GgufWriter& writer, const HfConfig& config) {
-  const std::string name(config.architecture->name), prefix = name + ".";
+  const std::string prefix = std::string(config.architecture->name) + ".";
   const std::pair<const char*, int64_t> sizes[] = {
       {"block_count", config.n_layer},         {"context_length", config.n_ctx},
       {"embedding_length", config.n_embd},     {"feed_forward_length", config.n_ff},
@@ -107,16 +106,24 @@ void set_architecture_keys(GgufWriter& writer, const HfConfig& config) {
       {"vocab_size", config.n_vocab},
   };
   for (const auto& [key, value] : sizes) writer.set_u32(prefix + key, uint32_t(value));
-  writer.set_f32(prefix + "attention.layer_norm_rms_epsilon", float(config.rms_norm_eps));
+  const bool is_rms = config.architecture->norm != NormKind::layer;
+  writer.set_f32(prefix + (is_rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon"),
+                 float(config.norm_eps));
   writer.set_f32(prefix + "rope.freq_base", float(config.rope.theta));
   if (config.states_head_dim) {
     writer.set_u32(prefix + "attention.key_length", uint32_t(config.head_dim));
     writer.set_u32(prefix + "attention.value_length", uint32_t(config.head_dim));
   }
   set_scaling_keys(writer, config, prefix);
-  if (name == "llama") writer.set_u32("llama.rope.dimension_count", uint32_t(config.n_rot()));
-  if (name == "phi3") set_phi3_keys(writer, config);
-  if (config.architecture->computed.window_period > 0) set_window_keys(writer, config, prefix);
+  const HfFamily& family = *config.architecture->hf;
+  if (family.writes_n_rot) writer.set_u32(prefix + "rope.dimension_count", uint32_t(config.n_rot()));
+  for (const HfNumber& row : family.numbers) {
+    const auto value = config.number(row.hf);
+    if (value || row.otherwise)
+      writer.set_f32(prefix + std::string(row.gguf), float(value ? *value : *row.otherwise));
+  }
+  if (family.write_keys) family.write_keys(writer, config);
+  if (family.computed.window_period > 0) set_window_keys(writer, config, prefix);
 }
 
 std::vector<ComputedTensor> rope_tensors(const HfConfig& config) {

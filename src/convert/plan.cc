@@ -25,7 +25,8 @@ bool is_beside(std::string_view name) {
 
 // Of what sees, beside the language model.
 bool is_of_tower(std::string_view name) {
-  for (const std::string_view part : {"vision_tower.", "multi_modal_projector.", "vision_model."}) {
+  for (const std::string_view part :
+       {"vision", "multi_modal_projector.", "connector.", "image_newline", "audio_tower."}) {
     if (name.find(part) != name.npos) return true;
   }
   return false;
@@ -67,8 +68,12 @@ struct Planner {
   std::set<std::string, std::less<>> used{};
 
   void find_prefix() {
-    const auto found = weights.prefix();
-    if (!found) fail("{}: tensor 'model.embed_tokens.weight' is missing in the weights", config.path);
+    const HfFamily& family = *config.architecture->hf;
+    const auto found = weights.prefix(family.root);
+    if (!found) {
+      fail("{}: tensor '{}{}.weight' is missing in the weights", config.path, family.prefix,
+           family.root.front().hf);
+    }
     prefix = *found;
   }
 
@@ -88,11 +93,12 @@ struct Planner {
     tensor.name = gguf + std::string(part);
     tensor.is_matrix = module.n_out != Dim::none && !is_bias;
     tensor.n_rows = config.size(module.n_out);
-    tensor.n_cols = is_bias ? 1 : config.size(module.n_in);
-    std::vector<int64_t> expected = {tensor.n_rows, tensor.n_cols};
-    if (!tensor.is_matrix) expected = {tensor.n_rows * tensor.n_cols};
+    tensor.n_cols = is_bias && module.n_out != Dim::none ? 1 : config.size(module.n_in);
+    const Dim hf_rows_of = module.of_hf == Rows::all ? module.n_out : Dim::qkv;
+    std::vector<int64_t> expected = {config.size(hf_rows_of), tensor.n_cols};
+    if (!tensor.is_matrix) expected = {config.size(hf_rows_of) * tensor.n_cols};
     if (tensor.hf->shape != expected) {
-      const Dim rows = module.n_out == Dim::none ? module.n_in : module.n_out;
+      const Dim rows = module.n_out == Dim::none ? module.n_in : hf_rows_of;
       fail("{}: tensor '{}': expected {} as {} has it ({}{}), found {}", weights.path_of(*tensor.hf),
            printable(tensor.hf_name), shape_text(expected), config.path, keys_of(rows),
            tensor.is_matrix ? fmt::format(", {}", keys_of(module.n_in)) : "", shape_text(tensor.hf->shape));
@@ -106,9 +112,9 @@ struct Planner {
         if (!tensor.scale && tensor.hf->dtype.starts_with("F8")) tensor.scale = use(hf + scale);
       }
     }
-    const HfArchitecture& arch = *config.architecture;
-    if (arch.reorders_heads && module.order != RowOrder::as_is) tensor.head_dim = config.head_dim;
-    if (arch.norms_lack_one && module.n_out == Dim::none) tensor.add = 1;
+    const HfFamily& family = *config.architecture->hf;
+    if (module.n_out != Dim::none) tensor.rows = hf_rows(family, module, config.head_counts());
+    if (family.norms_lack_one && module.n_out == Dim::none && !is_bias) tensor.add = 1;
     plan.push_back(std::move(tensor));
     return true;
   }
@@ -116,15 +122,13 @@ struct Planner {
   void require(const HfModule& module, const std::string& hf, const std::string& gguf) {
     if (!add(module, hf, gguf, ".weight"))
       fail("{}: tensor '{}.weight' is missing in the weights", config.path, hf);
-    const bool is_qkv = module.n_out == Dim::heads || module.n_out == Dim::kv_heads;
-    if (module.may_have_bias && (config.architecture->has_all_biases || is_qkv))
-      add(module, hf, gguf, ".bias");
+    if (module.may_have_bias) add(module, hf, gguf, ".bias");
   }
 
   void root(const HfModule& module) {
-    if (module.hf != "lm_head")
+    if (&module != &config.architecture->hf->root.back())
       return require(module, prefix + std::string(module.hf), std::string(module.gguf));
-    const std::string name = weights.output_module();
+    const std::string name = weights.output_module(config.architecture->hf->root);
     if (config.tied == true) {
       use(name + ".weight");
     } else {
@@ -146,7 +150,8 @@ struct Planner {
     const std::string& path = weights.path_of(*weights.find(first));
     const std::string more = and_more(unknown.size() - 1);
     std::string_view in_layer = first;
-    if (const std::string layers = prefix + "layers."; first.starts_with(layers)) {
+    if (const std::string layers = prefix + std::string(config.architecture->hf->layers);
+        first.starts_with(layers)) {
       in_layer.remove_prefix(layers.size());
       if (const auto layer = take_number<int64_t>(in_layer); layer && *layer >= config.n_layer) {
         fail("{}: tensor '{}'{}: a layer too many, num_hidden_layers is {} in {}", path, printable(first),
@@ -185,7 +190,8 @@ std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights&
                                         const std::function<void(std::string_view)>& say) {
   Planner planner{config, weights, matrix_type};
   planner.find_prefix();
-  const auto roots = hf_root_modules();
+  const HfFamily& family = *config.architecture->hf;
+  const auto roots = family.root;
   planner.root(roots.front());
   for (ComputedTensor& computed : rope_tensors(config)) {
     PlannedTensor tensor;
@@ -199,9 +205,10 @@ std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights&
          weights.tensors().size());
   }
   for (int64_t layer = 0; layer < config.n_layer; ++layer) {
-    for (const auto& modules : config.architecture->layer) {
+    for (const auto& modules : family.layer) {
       for (const HfModule& module : modules) {
-        planner.require(module, fmt::format("{}layers.{}.{}", planner.prefix, layer, module.hf),
+        if (module.of_gguf != Rows::all) continue;  // another way to have it, of adapters
+        planner.require(module, fmt::format("{}{}{}.{}", planner.prefix, family.layers, layer, module.hf),
                         fmt::format("blk.{}.{}", layer, module.gguf));
       }
     }

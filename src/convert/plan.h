@@ -22,7 +22,7 @@ struct PlannedTensor {
   std::string hf_name;     // "": `values` are the tensor
   const HfTensor* hf = nullptr;
   const HfTensor* scale = nullptr;  // of FP8 values
-  int64_t head_dim = 0;             // rows are reordered within heads of so many; 0: they stay
+  std::vector<int64_t> rows{};      // of `hf`, one for each row; empty: they stay
   float add = 0;
   std::vector<float> values{};
 

@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/half.h"
 #include "base/printable.h"
-#include "gguf/hf_names.h"
 #include "quant/types.h"
 
 namespace lora {
@@ -86,7 +85,7 @@ std::string_view Source::plain_type() const {
 }
 
 const std::byte* Source::row_bytes(int64_t row) const {
-  const int64_t from = head_dim ? hf_row(row, head_dim) : row;
+  const int64_t from = row_of_tensor(row);
   return tensor.data.data() + from * n_cols * dtype_bytes(tensor.dtype);
 }
 
@@ -98,7 +97,7 @@ void Source::read_row(int64_t row, float* values) const {
     find_type(tensor.dtype)->decode(values, bytes, n_cols);
   }
   if (!scales.empty()) {
-    const int64_t from = head_dim ? hf_row(row, head_dim) : row;
+    const int64_t from = row_of_tensor(row);
     const float* scale = scales.data() + from / block_rows * scale_cols;
     for (int64_t i = 0; i < n_cols; ++i) values[i] *= scale[i / block_cols];
   }

@@ -14,8 +14,8 @@ struct Source {
   SafeTensor tensor;
   std::string path;  // of the file it lies in, for messages; "": of none
   int64_t n_rows = 1, n_cols = 1;
-  int64_t head_dim = 0;  // rows are reordered within heads of so many; 0: they stay
-  float add = 0;         // to every value
+  std::vector<int64_t> rows;  // of `tensor`, one for each row; empty: they stay
+  float add = 0;              // to every value
 
   // Of an FP8 tensor: value (r, c) is multiplied by scales[r / block_rows, c / block_cols].
   std::vector<float> scales;
@@ -23,6 +23,7 @@ struct Source {
 
   // The type's name if the rows can be copied as bytes; "" if values have to be computed.
   std::string_view plain_type() const;
+  int64_t row_of_tensor(int64_t row) const { return rows.empty() ? row : rows[size_t(row)]; }
   const std::byte* row_bytes(int64_t row) const;  // of a plain type
   void read_row(int64_t row, float* values) const;
 };

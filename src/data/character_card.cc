@@ -162,6 +162,23 @@ CharacterCard card_of(std::string_view text) {
   return card;
 }
 
+// A field with its macros filled in, those for other fields too. `within`: the fields around, bit by bit.
+std::string filled_field(const CharacterCard& card, const FieldRow& row, const MacroValues& names,
+                         unsigned within = 0) {
+  const std::string& text = card.*row.text;
+  within |= 1u << (&row - kSystemFields);
+  MacroValues values = names;
+  LeftMacros left;
+  const std::string without = fill_macros(text, {}, left);
+  for (const FieldRow& other : kSystemFields) {
+    if ((card.*other.text).empty() || fill_macros(text, {{other.macro, ""}}, left) == without) continue;
+    if (within >> (&other - kSystemFields) & 1)
+      fail("{}: {{{{{}}}}} stands for what it stands in", row.name, other.macro);
+    values[other.macro] = filled_field(card, other, names, within);
+  }
+  return fill_macros(text, values, left);
+}
+
 void refuse_unknowable(const CharacterCard& card) {
   MacroValues any = {{"original", ""}};
   for (const FieldRow& row : kSystemFields) {
@@ -174,6 +191,7 @@ void refuse_unknowable(const CharacterCard& card) {
         "its place what the model is to read (a card may be .json, which SillyTavern exports)",
         row.name, left.unknowable);
   }
+  for (const FieldRow& row : kSystemFields) filled_field(card, row, {});
 }
 
 // The parts that <START> begins.
@@ -211,8 +229,7 @@ CharacterCard parse_character_card(std::span<const std::byte> bytes, const std::
 void add_card_values(const CharacterCard& card, MacroValues& values) {
   const MacroValues names = values;
   for (const FieldRow& row : kSystemFields) {
-    LeftMacros unused;
-    if (!(card.*row.text).empty()) values[row.macro] = fill_macros(card.*row.text, names, unused);
+    if (!(card.*row.text).empty()) values[row.macro] = filled_field(card, row, names);
   }
   if (!card.version.empty()) values["char_version"] = values["charversion"] = card.version;
 }

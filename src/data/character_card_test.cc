@@ -96,20 +96,28 @@ TEST(CharacterCard, FilledFieldsThatDoNotGoInAreListed) {
                                                     "nickname", "post_history_instructions"));
 }
 
-TEST(CharacterCard, MacrosOfTheCardItselfAreFilledInOnce) {
+TEST(CharacterCard, MacrosOfTheCardItselfAreFilledIn) {
   json fields = kFields;
-  fields["scenario"] = "{{description}} {{personality}} {{foo}} {{scenario}}";
+  fields["scenario"] = "{{description}} {{mesExamples}} {{foo}}";
+  fields["mes_example"] = "{{Personality}}!";
   const CharacterCard card = card_of(fields.dump());
   LeftMacros left;
-  EXPECT_THAT(
-      message_of(card, left),
-      HasSubstr(
-          "Scenario: Bo is a dog. loyal {{foo}} {{description}} {{personality}} {{foo}} {{scenario}}\n"));
+  EXPECT_THAT(message_of(card, left), HasSubstr("Scenario: Bo is a dog. loyal! {{foo}}\n"));
   EXPECT_THAT(left.counts, ElementsAre(testing::Pair("foo", 1)));
   MacroValues values = {{"char", "Bo"}};
   add_card_values(card, values);
   EXPECT_EQ(values["description"], "Bo is a dog.");
   EXPECT_EQ(values.count("charprompt"), 0u);
+}
+
+TEST(CharacterCard, FieldThatStandsInItselfIsRefused) {
+  json fields = kFields;
+  fields["description"] = "Bo is {{description}}";
+  EXPECT_THAT(why_not(fields.dump()),
+              HasSubstr("card: description: {{description}} stands for what it stands in"));
+  fields["description"] = "Bo is {{scenario}}";
+  fields["scenario"] = "{{DESCRIPTION}}";
+  EXPECT_THAT(why_not(fields.dump()), HasSubstr("scenario: {{description}} stands for what it stands in"));
 }
 
 TEST(CharacterCard, WhatNobodyCanKnowIsRefused) {

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "data/chatgpt.h"
 #include "data/record_fields.h"
 #include "data/record_json.h"
 #include "data/record_messages.h"
@@ -22,7 +23,7 @@ enum Way : unsigned {
   kMessages = 8,  // a conversation, as it does too
 };
 
-// The first form of which a record has all fields is the record's; lists of messages come before.
+// The first form of which a record has all fields is the record's.
 struct Form {
   std::string_view asked, answered;  // asked: "" if there is none
   Way way;
@@ -36,7 +37,20 @@ constexpr Form kForms[] = {
     {"query", "response", kPair},
     {"", "text", kPlain},
 };
-constexpr const char* kLists[] = {"messages", "conversations", "conversation"};
+// Conversations, by the field that holds them; they come before the forms.
+struct ListRow {
+  const char* name;
+  void (*read)(Fields& fields, Record& record);
+};
+void read_conversation(Fields& fields, std::initializer_list<const char*> lists, Record& record);
+constexpr ListRow kLists[] = {
+    {"messages", [](Fields& fields, Record& record) { read_conversation(fields, {"messages"}, record); }},
+    {"conversations",
+     [](Fields& fields, Record& record) { read_conversation(fields, {"conversations"}, record); }},
+    {"conversation",
+     [](Fields& fields, Record& record) { read_conversation(fields, {"conversation"}, record); }},
+    {"mapping", read_chatgpt},
+};
 
 // Fields beside those of a form, and the ways that have no place for them. In the others they are read or, as
 // what has no meaning here, listed.
@@ -49,7 +63,7 @@ constexpr Beside kBeside[] = {
     {"system_prompt", kPlain},
     {"system_message", kPlain},
     {"history", kPlain | kMessages},
-    {"input", kPair},
+    {"input", 0},
     {"context", kPair},
     {"tools", kPlain | kAlpaca},
     {"functions", kPlain | kAlpaca},
@@ -131,7 +145,8 @@ void add_system(Conversation& chat, std::string system) {
 }
 
 // A question and its answer, with what came before. In Alpaca's words, without system and input, the first
-// words are those that the template has by itself.
+// words are those that the template has by itself. An input goes below the question, as LLaMA-Factory and
+// axolotl write Alpaca's records for chat models.
 void read_turn(Fields& fields, const Form& form, Record& record) {
   Conversation& chat = record.chat.emplace();
   std::string system = system_of(fields);
@@ -147,6 +162,8 @@ void read_turn(Fields& fields, const Form& form, Record& record) {
           "context. Write a response that appropriately completes the request.";
     }
   } else {
+    if (const json* input = fields.find_filled("input"))
+      asked.content.append(1, '\n').append(text_of(*input, "input"));
     read_tools(fields, chat);
     read_thoughts(fields, answered);
   }
@@ -201,9 +218,9 @@ std::string names_of(const json& object) {
 }
 
 Way read_form(const json& object, Fields& fields, Record& record) {
-  for (const char* list : kLists) {
-    if (!object.contains(list) || object[list].is_null()) continue;
-    read_conversation(fields, {list}, record);
+  for (const ListRow& list : kLists) {
+    if (!object.contains(list.name) || object[list.name].is_null()) continue;
+    list.read(fields, record);
     return kMessages;
   }
   const Form* form = form_of(object);
@@ -222,7 +239,8 @@ Way read_form(const json& object, Fields& fields, Record& record) {
 }
 
 std::vector<std::string_view> field_names() {
-  std::vector<std::string_view> names(std::begin(kLists), std::end(kLists));
+  std::vector<std::string_view> names;
+  for (const ListRow& list : kLists) names.push_back(list.name);
   const auto add = [&](std::string_view name) {
     if (!name.empty() && std::ranges::find(names, name) == names.end()) names.push_back(name);
   };
@@ -241,13 +259,14 @@ std::string record_forms() {
   for (const Form& form : kForms) {
     forms += fmt::format("{}{}{}, ", form.asked, form.asked.empty() ? "" : " and ", form.answered);
   }
-  for (const char* list : kLists) forms += fmt::format("{}, ", list);
+  for (const ListRow& list : kLists) forms += fmt::format("{}, ", list.name);
   return forms.substr(0, forms.size() - 2);
 }
 
 bool are_record_fields(std::span<const std::string> names) {
   const auto has = [&](std::string_view name) { return std::ranges::find(names, name) != names.end(); };
-  return std::ranges::any_of(kLists, has) || std::ranges::any_of(kForms, [&](const Form& form) {
+  return std::ranges::any_of(kLists, has, &ListRow::name) ||
+         std::ranges::any_of(kForms, [&](const Form& form) {
            return (form.asked.empty() || has(form.asked)) && has(form.answered);
          });
 }
@@ -266,7 +285,8 @@ std::string record_fields() {
 
 Record read_record(const json& object) {
   if (!object.is_object()) fail("expected an object with named fields, found {}", object.type_name());
-  Fields fields(object, FieldPlace::record);
+  const bool is_chatgpt = object.contains("mapping") && !object["mapping"].is_null();
+  Fields fields(object, is_chatgpt ? FieldPlace::chatgpt : FieldPlace::record);
   if (fields.is_trained() == false) fail("nothing to train on: the record's weight is 0");
   Record record;
   const Way way = read_form(object, fields, record);

@@ -5,6 +5,7 @@
 //   {"prompt": [messages], "completion": [messages]}             what the assistant says in the completion
 //   {"messages": [{"role": ..., "content": ...}, ...]}           every reply of the assistant
 //   {"conversations": [{"from": ..., "value": ...}, ...]}        the same; also as conversation
+//   {"mapping": {...}, "current_node": ...}                      the same, as ChatGPT exports it
 //   {"prompt": ..., "response": ...}                             the answer; question and answer too,
 //                                                                and query and response
 //   {"instruction": ..., "input": ..., "output": ...}            the output, in Alpaca's words; input may

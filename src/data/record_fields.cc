@@ -13,7 +13,7 @@ namespace {
 using json = nlohmann::ordered_json;
 
 constexpr auto kRecord = unsigned(FieldPlace::record), kMessage = unsigned(FieldPlace::message),
-               kSillyTavern = unsigned(FieldPlace::sillytavern);
+               kSillyTavern = unsigned(FieldPlace::sillytavern), kChatGpt = unsigned(FieldPlace::chatgpt);
 constexpr const char* kSwitches[] = {"train", "training", "trainable", "loss"};
 
 constexpr std::string_view kOfMessage = "it belongs to a message of a conversation",
@@ -83,12 +83,38 @@ constexpr FieldRow kRows[] = {
     {"original_avatar", kSillyTavern, ""},
     {"api", kSillyTavern, ""},
     {"model", kSillyTavern, ""},
-    {"title", kSillyTavern, ""},
+    {"title", kSillyTavern | kChatGpt, ""},
     {"variables", kSillyTavern, ""},
     {"user_name", kSillyTavern, ""},
     {"character_name", kSillyTavern, ""},
     {"create_date", kSillyTavern, ""},
     {"chat_metadata", kSillyTavern, ""},
+    {"id", kChatGpt, ""},
+    {"conversation_id", kChatGpt, ""},
+    {"create_time", kChatGpt, ""},
+    {"update_time", kChatGpt, ""},
+    {"moderation_results", kChatGpt, ""},
+    {"conversation_template_id", kChatGpt, ""},
+    {"gizmo_id", kChatGpt, ""},
+    {"gizmo_type", kChatGpt, ""},
+    {"is_archived", kChatGpt, ""},
+    {"is_starred", kChatGpt, ""},
+    {"is_study_mode", kChatGpt, ""},
+    {"is_do_not_remember", kChatGpt, ""},
+    {"safe_urls", kChatGpt, ""},
+    {"blocked_urls", kChatGpt, ""},
+    {"default_model_slug", kChatGpt, ""},
+    {"plugin_ids", kChatGpt, ""},
+    {"disabled_tool_ids", kChatGpt, ""},
+    {"async_status", kChatGpt, ""},
+    {"voice", kChatGpt, ""},
+    {"conversation_origin", kChatGpt, ""},
+    {"memory_scope", kChatGpt, ""},
+    {"context_scopes", kChatGpt, ""},
+    {"sugar_item_id", kChatGpt, ""},
+    {"sugar_item_visible", kChatGpt, ""},
+    {"pinned_time", kChatGpt, ""},
+    {"owner", kChatGpt, ""},
 };
 
 const FieldRow* find_row(std::string_view name, FieldPlace place) {

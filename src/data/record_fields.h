@@ -3,7 +3,7 @@
 // - read: by record.cc and record_messages.cc, honoured;
 // - refused: would change what is learned, in a way that cannot be followed here; an error where they are
 //   filled;
-// - expected: what SillyTavern keeps for itself; nothing is said of them;
+// - expected: what SillyTavern and ChatGPT keep for themselves; nothing is said of them;
 // - ignored: all others; they are listed.
 //
 // A value that says nothing (null, "", [], {}; of lists and refused fields also "[]", "{}", "null" and
@@ -20,7 +20,7 @@
 
 namespace lora {
 
-enum class FieldPlace : unsigned { record = 1, message = 2, sillytavern = 4, call = 8 };
+enum class FieldPlace : unsigned { record = 1, message = 2, sillytavern = 4, call = 8, chatgpt = 16 };
 
 // Whether a value says something: not null, no blank text, no empty list or object.
 bool is_filled(const nlohmann::ordered_json& value);

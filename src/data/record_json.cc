@@ -1,20 +1,29 @@
 #include "data/record_json.h"
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/json_depth.h"
+#include "base/printable.h"
 
 namespace lora {
 namespace {
 
 using json = nlohmann::ordered_json;
 
-// Of a text that does not nest too deep.
-bool has_too_many_fields(std::string_view text) {
+struct FieldCount {
+  int64_t total = 0, most = 0;  // of all objects, of one
+};
+
+// Of a text that does not nest too deep, as it is written: a name that stands twice counts twice.
+FieldCount count_fields(std::string_view text) {
   std::array<int64_t, kMostJsonLevels + 1> n_fields{};
+  FieldCount count;
   size_t depth = 0;
   for (size_t at = 0; at < text.size(); ++at) {
     const char c = text[at];
@@ -23,12 +32,37 @@ bool has_too_many_fields(std::string_view text) {
     } else if (c == '{' || c == '[') {
       n_fields[++depth] = 0;
     } else if (c == ':') {
-      if (++n_fields[depth] > kMostFields) return true;
+      ++count.total;
+      count.most = std::max(count.most, ++n_fields[depth]);
     } else if ((c == '}' || c == ']') && depth > 0) {
       --depth;
     }
   }
-  return false;
+  return count;
+}
+
+// Of what became of it.
+int64_t n_fields(const json& value) {
+  int64_t n = value.is_object() ? int64_t(value.size()) : 0;
+  if (value.is_structured()) {
+    for (const json& part : value) n += n_fields(part);
+  }
+  return n;
+}
+
+// The first name that an object has twice.
+std::string find_double(std::string_view text) {
+  std::vector<std::set<std::string>> names;  // of the objects around
+  std::string found;
+  const json whole = json::parse(text, [&](int, json::parse_event_t event, json& value) {
+    if (event == json::parse_event_t::object_start) names.emplace_back();
+    if (event == json::parse_event_t::object_end) names.pop_back();
+    if (event == json::parse_event_t::key && !names.back().insert(value.get<std::string>()).second &&
+        found.empty())
+      found = value.get<std::string>();
+    return true;
+  });
+  return found;
 }
 
 // Of a text that is no JSON: what pandas makes of a column of lists.
@@ -58,9 +92,14 @@ const json& structure_of(const json& value, json::value_t kind, std::string_view
 
 json parse_json(std::string_view text) {
   if (nests_too_deep(text)) fail("nests more than {} levels deep", kMostJsonLevels);
-  if (has_too_many_fields(text)) fail("an object of more than {} fields", kMostFields);
+  const FieldCount count = count_fields(text);
+  if (count.most > kMostFields) fail("an object of more than {} fields", kMostFields);
   try {
-    return json::parse(text);
+    json value = json::parse(text);
+    // Programs differ in which of them they take.
+    if (n_fields(value) < count.total)
+      fail("two fields of one object are named {}", printable(find_double(text)));
+    return value;
   } catch (const json::parse_error& error) {
     fail("no valid JSON in UTF-8 from its byte {} on", error.byte);
   } catch (const json::out_of_range&) {

@@ -7,8 +7,8 @@
 namespace lora {
 
 // The value that the text is. Throws Error that says what is wrong with it; also for one that nests too deep
-// (base/json_depth.h) or has an object of more than kMostFields fields, which take the square of their number
-// to be kept in order.
+// (base/json_depth.h), has an object of more than kMostFields fields, which take the square of their number
+// to be kept in order, or one with two fields of the same name.
 inline constexpr int64_t kMostFields = 4096;
 nlohmann::ordered_json parse_json(std::string_view text);
 

@@ -217,6 +217,8 @@ TEST(Record, AQuestionAndItsAnswerAreAConversationOfTheModels) {
     EXPECT_THAT(why_not(fmt::format(R"({{"{}": "Q", "{}": "A", "context": "C"}})", question, answer)),
                 testing::StartsWith("context: a question and its answer have no place for it"));
   }
+  EXPECT_EQ(lines_of(parse_record(R"({"question": "Q", "input": "I", "answer": "A"})")),
+            "user: Q\nI\nassistant: A\n");
   EXPECT_EQ(marked(parse_record(R"({"question": "U", "answer": "A"})"), "vicuna"),
             "USER: U ASSISTANT:[ A</s>]");
 }
@@ -291,6 +293,10 @@ TEST(Record, EachMistakeIsNamed) {
   std::string wide = "{\"text\": \"a\"";
   for (int i = 0; i < 5000; ++i) wide += fmt::format(", \"f{}\": 1", i);
   EXPECT_EQ(why_not(wide + "}"), "an object of more than 4096 fields");
+  EXPECT_EQ(why_not(R"({"text": "a", "text": "b"})"), "two fields of one object are named text");
+  EXPECT_EQ(why_not(R"({"messages": [{"role": "user", "content": "a:{", "role": "x"}]})"),
+            "two fields of one object are named role");
+  EXPECT_EQ(why_not(R"({"text": "a", "more": [{"id": 1}, {"id": 2, "a": {"id": ":"}}]})"), "");
   EXPECT_EQ(why_not("{\"messages\": [1]}"), "messages[0]: expected an object, found number");
   EXPECT_EQ(why_not(R"({"messages": [{"content": "a"}]})"), "messages[0]: no role or from");
   EXPECT_EQ(why_not(R"({"messages": [{"role": "user", "content": null}]})"),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <tuple>
 
 #include "base/error.h"
 #include "data/cutter.h"
@@ -76,15 +77,16 @@ void SampleEncoder::add_record(EncodedSamples& out, const Record& record) {
 }
 
 int64_t SampleEncoder::n_tokens(const Conversation& conversation, const ChatTemplate& chat) {
-  const ChatForm form = find_form(conversation, chat, false);
-  const std::vector<TrainingText> texts =
-      training_texts(conversation, chat, form, {options_.train_on_all, options_.parse_special}, tokenizer_);
+  TrainingText longest;
+  write_training_texts(conversation, chat, training_options(), tokenizer_, [&](TrainingText text) {
+    if (longest.trained.empty() || text.text.size() > longest.text.size()) longest = std::move(text);
+  });
   t_.clear();
-  if (texts.empty()) {
-    const WrittenDown written(conversation, chat, form);
+  if (longest.trained.empty()) {
+    const WrittenDown written = WrittenDown::in_its_form(conversation, chat, false);
     encoder_.append(t_, written.text(written.n_messages(), false), true);
   } else {
-    append(*std::ranges::max_element(texts, {}, [](const TrainingText& text) { return text.text.size(); }));
+    append(longest);
     end_conversation();
   }
   return int64_t(t_.size());
@@ -173,37 +175,43 @@ void SampleEncoder::add_texts(EncodedSamples& out, const Record& record) {
 
 void SampleEncoder::add_conversation(EncodedSamples& out, const Conversation& conversation,
                                      const ChatTemplate& chat) {
-  const ChatForm form = find_form(conversation, chat, false);
-  const std::vector<TrainingText> texts =
-      training_texts(conversation, chat, form, {options_.train_on_all, options_.parse_special}, tokenizer_);
   DatasetReport& report = out.report;
-  report.n_system_in_user += form.system_in_user;
-  report.n_user_first += form.user_first;
-  if (texts.empty()) {
-    const bool is_weighted = std::ranges::any_of(conversation.messages, &ChatMessage::is_context);
-    fail("nothing to train on: {}",
-         is_weighted ? "all that the assistant says has weight 0" : "the assistant says nothing");
-  }
   for (const ChatMessage& message : conversation.messages) find_special(out, message.content);
-  int64_t least_before = std::numeric_limits<int64_t>::max(), n_kept = 0;
-  for (const TrainingText& text : texts) {
-    append(text);
-    if (text.ends_turn) end_conversation();
-    const int64_t before = n_before_trained();
-    least_before = std::min(least_before, before);
-    if (before >= options_.n_ctx || before == int64_t(t_.size())) {
-      if (texts.size() > 1) {
-        count_cut(report, int64_t(t_.size()));
-        report.longest = std::max(report.longest, int64_t(t_.size()));
-      }
-      continue;
+  // To go back to where something is wrong after all.
+  const auto figures = [&] { return std::tie(report.n_cut, report.n_lost, report.longest); };
+  const std::tuple<int64_t, int64_t, int64_t> before = figures();
+  const size_t n_tokens = out.tokens.size(), n_samples = out.sample_tokens.size();
+  int64_t least_before = std::numeric_limits<int64_t>::max(), n_texts = 0;
+  try {
+    const ChatForm form = write_training_texts(
+        conversation, chat, training_options(), tokenizer_, [&](const TrainingText& text) {
+          append(text);
+          if (text.ends_turn) end_conversation();
+          ++n_texts;
+          const int64_t n_before = n_before_trained();
+          least_before = std::min(least_before, n_before);
+          if (n_before < options_.n_ctx && n_before < int64_t(t_.size())) return keep(out, false);
+          count_cut(report, int64_t(t_.size()));
+          report.longest = std::max(report.longest, int64_t(t_.size()));
+        });
+    if (n_texts == 0) {
+      const bool is_weighted = std::ranges::any_of(conversation.messages, &ChatMessage::is_context);
+      fail("nothing to train on: {}",
+           is_weighted ? "all that the assistant says has weight 0" : "the assistant says nothing");
     }
-    keep(out, false);
-    ++n_kept;
-  }
-  if (n_kept == 0) {
-    fail("nothing to train on within {} tokens (--ctx): what comes before it takes {}", options_.n_ctx,
-         least_before);
+    if (out.sample_tokens.size() == n_samples) {
+      fail("nothing to train on within {} tokens (--ctx): what comes before it takes {}", options_.n_ctx,
+           least_before);
+    }
+    report.n_system_in_user += form.system_in_user;
+    report.n_user_first += form.user_first;
+    report.n_rewritten += n_texts > 1;
+    report.n_rewritten_texts += n_texts > 1 ? n_texts : 0;
+  } catch (const Error&) {
+    figures() = before;
+    out.tokens.resize(n_tokens);
+    out.sample_tokens.resize(n_samples);
+    throw;
   }
 }
 

@@ -61,6 +61,7 @@ class SampleEncoder {
   void add_conversation(EncodedSamples& out, const Conversation& conversation, const ChatTemplate& chat);
   void add_in_parts(EncodedSamples& out, const Conversation& conversation, const ChatTemplate& chat);
   int64_t n_tokens(const Conversation& conversation, const ChatTemplate& chat);
+  TrainingTextOptions training_options() const { return {options_.train_on_all, options_.parse_special}; }
   void end_conversation();
   int64_t n_before_trained() const;
   void count_cut(DatasetReport& report, int64_t n) const;

@@ -58,6 +58,9 @@ struct DatasetReport {
   std::set<std::string> chat_templates;  // those that conversations were written with, by name
   // Conversations that a template took in another form (chat/chat_template.h) alone.
   int64_t n_system_in_user = 0, n_user_first = 0;
+  // Conversations of which each reply is a text of its own, since the template writes earlier ones otherwise,
+  // and these texts.
+  int64_t n_rewritten = 0, n_rewritten_texts = 0;
   int64_t n_split = 0;       // chats that became several samples, for they were longer than the context
   std::string not_utf8;      // "FILE: line N" of the first text or CSV that is not UTF-8, empty if none
   std::string like_records;  // first text that begins with a JSON object, empty if none

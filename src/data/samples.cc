@@ -31,6 +31,8 @@ void add_report(DatasetReport& sum, const DatasetReport& part) {
   sum.chat_templates.insert(part.chat_templates.begin(), part.chat_templates.end());
   sum.n_system_in_user += part.n_system_in_user;
   sum.n_user_first += part.n_user_first;
+  sum.n_rewritten += part.n_rewritten;
+  sum.n_rewritten_texts += part.n_rewritten_texts;
   sum.n_split += part.n_split;
   if (sum.special_spelling < 0) sum.special_spelling = part.special_spelling;
   for (const auto& [name, n] : part.ignored_fields) {

@@ -213,9 +213,11 @@ std::optional<Chat> read_chat(std::string_view text, RecordFormat format, std::v
   };
   for (; const auto raw = next(); is_first = false) {
     json object(json::value_t::discarded);
+    std::string why_not;
     try {
       object = parse_json(raw->text);
-    } catch (const Error&) {
+    } catch (const Error& error) {
+      why_not = error.what();
     }
     if (is_first) {
       const json* log = webui_log(object);
@@ -228,7 +230,7 @@ std::optional<Chat> read_chat(std::string_view text, RecordFormat format, std::v
       if (log) continue;
     }
     of_line(raw->line, skipped, [&] {
-      if (object.is_discarded()) fail("no valid JSON in UTF-8");
+      if (object.is_discarded()) fail("{}", why_not);
       if (is_webui) fail("text behind the chat; a file is one");
       read_line(object, raw->line, chat);
     });

@@ -176,10 +176,10 @@ TEST(SillyTavern, BadLinesAreErrorsOrSkipped) {
   EXPECT_EQ(why_not(text), "line 7: no line of a SillyTavern chat: it has no mes");
   const Read r = read(text, {}, true);
   EXPECT_EQ(r.chat->chat->messages.size(), 4u);
-  EXPECT_THAT(r.skipped,
-              ElementsAre("line 7: no line of a SillyTavern chat: it has no mes",
-                          "line 8: no valid JSON in UTF-8", "line 9: name: expected a text, found number",
-                          "line 10: mes: expected a text, found number"));
+  EXPECT_THAT(r.skipped, ElementsAre("line 7: no line of a SillyTavern chat: it has no mes",
+                                     "line 8: no valid JSON in UTF-8 from its byte 3 on",
+                                     "line 9: name: expected a text, found number",
+                                     "line 10: mes: expected a text, found number"));
 }
 
 TEST(SillyTavern, LogsOfTextGenerationWebuiAreRead) {

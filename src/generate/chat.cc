@@ -33,7 +33,7 @@ Chat::Chat(const GenerateOptions& options, const std::function<void(std::string_
       sampler_{options.sampler, seed_},
       decoder_((warn_about_context(session_, n_ctx_, say), expect_decoder_memory(session_, n_ctx_),
                 session_.model),
-               n_ctx_, kPromptBatch, session_.precision, session_.pool),
+               decoder_options(session_, n_ctx_), session_.pool),
       end_tokens_(end_tokens(templates_.plain(), session_.tokenizer)) {
   for (const std::string& stop : templates_.plain().stops()) options_.stop.push_back(stop);
   if (!options.system.empty()) conversation_.messages.push_back({"system", options.system});
@@ -65,8 +65,7 @@ GenerateEnd Chat::reply(std::string_view message, const ContinueEvents& events) 
   if (int64_t(tokens.size()) >= n_ctx_) return last_.end = GenerateEnd::context;
   // What the decoder has seen of them. At least one has to be fed for the logits.
   const auto same = std::ranges::mismatch(tokens, seen_).in1 - tokens.begin();
-  const auto kept = std::min(same, std::ptrdiff_t(tokens.size()) - 1);
-  decoder_.keep(kept);
+  const int64_t kept = decoder_.keep(std::min<int64_t>(same, int64_t(tokens.size()) - 1));
 
   // The space between the template's last mark and the reply is no part of the reply.
   bool drops_space = chat.before_reply() == " ";

@@ -35,7 +35,7 @@ GenerateResult generate(const GenerateOptions& options, const GenerateEvents& ev
       options.n_predict >= 0 ? std::min(n_ctx - n_prompt, options.n_predict) : n_ctx - n_prompt;
   const int64_t n_room = n_prompt + std::max<int64_t>(1, n_used);
   expect_decoder_memory(session, n_room);
-  Decoder decoder(session.model, n_room, kPromptBatch, session.precision, session.pool);
+  Decoder decoder(session.model, decoder_options(session, n_room), session.pool);
   if (options.echo && events.on_text && !options.prompt.empty()) events.on_text(options.prompt);
   const Continuation done =
       continue_text({session.model, session.tokenizer, decoder, sampler}, prompt,

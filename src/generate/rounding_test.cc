@@ -23,7 +23,7 @@ struct Pass {
 };
 
 Pass read(Session& session, const std::vector<Token>& tokens, Precision precision) {
-  Decoder decoder(session.model, kTokens, 1, precision, session.pool);
+  Decoder decoder(session.model, {.n_ctx = kTokens, .n_batch = 1, .precision = precision}, session.pool);
   Pass result;
   for (int64_t t = 0; t < kTokens; ++t) {
     const auto logits = decoder.append({&tokens[size_t(t)], 1});
@@ -59,7 +59,7 @@ TEST_P(Rounding, ChangesLittle) {
   fmt::print("{}: logits {:.2e}, perplexity {:.3f} {:+.3f}%\n", path.substr(path.rfind('/') + 1), difference,
              perplexity, 100 * change);
   for (int64_t n : {12, 24, 100, 400}) {
-    Decoder decoder(session.model, kTokens, kPromptBatch, Precision::automatic, session.pool);
+    Decoder decoder(session.model, {.n_ctx = kTokens}, session.pool);
     const auto logits = decoder.append({tokens.data(), size_t(n)});
     const float* want = exact.logits.data() + (n - 1) * int64_t(logits.size());
     double off = 0, all = 0;

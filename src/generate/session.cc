@@ -46,6 +46,7 @@ RopeValues rope_values(std::span<const TrainedRope> trained, const RopeValues& a
 Session::Session(const ModelOptions& options, const std::function<void(std::string_view line)>& say)
     : pool(options.threads > 0 ? options.threads : physical_cores()),
       precision(options.precision),
+      cache_type(options.cache_type),
       input(gemm_input(precision)),
       model(load_model(options.model, {options.rope_freq_base, options.rope_freq_scale, {}})),
       tokenizer(model.gguf) {
@@ -71,10 +72,14 @@ void warn_about_context(const Session& session, int64_t n_ctx,
   }
 }
 
+DecoderOptions decoder_options(const Session& session, int64_t n_ctx) {
+  return {.n_ctx = n_ctx, .precision = session.precision, .cache_type = session.cache_type};
+}
+
 void expect_decoder_memory(const Session& session, int64_t n_ctx) {
   expect_memory(
       fmt::format("the keys and values of {} tokens", n_ctx),
-      Decoder::memory_bytes(session.model, n_ctx, kPromptBatch, session.precision, session.pool.size()),
+      Decoder::memory_bytes(session.model, decoder_options(session, n_ctx), session.pool.size()),
       "a smaller --ctx-size needs less");
 }
 

@@ -13,6 +13,7 @@
 #include "base/parallel.h"
 #include "generate/options.h"
 #include "kernels/gemm/gemm.h"
+#include "model/decoder.h"
 #include "model/model.h"
 #include "tokenizer/tokenizer.h"
 
@@ -27,6 +28,7 @@ class Session {
 
   ThreadPool pool;
   Precision precision;
+  std::optional<Type> cache_type;
   GemmInput input;
   Model model;
   Tokenizer tokenizer;
@@ -53,6 +55,9 @@ RopeValues rope_values(std::span<const TrainedRope> trained, const RopeValues& a
 // Says aloud that a context goes beyond what the model was trained with.
 void warn_about_context(const Session& session, int64_t n_ctx,
                         const std::function<void(std::string_view)>& say);
+
+// Of a Decoder for n_ctx tokens.
+DecoderOptions decoder_options(const Session& session, int64_t n_ctx);
 
 // Error unless what a Decoder of so many tokens takes is available.
 void expect_decoder_memory(const Session& session, int64_t n_ctx);

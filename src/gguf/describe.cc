@@ -241,7 +241,10 @@ class JsonWriter {
   }
 
  private:
-  void new_line() { put("\n" + std::string(depth_, ' ')); }
+  void new_line() {
+    text_ += '\n';
+    text_.append(depth_, ' ');
+  }
 
   const std::function<void(std::string_view)>& write_;
   std::string text_;

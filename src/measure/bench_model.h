@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct BenchOptions {
   int64_t n_layer = 0;        // the first so many layers; 0: all
   int64_t iterations = 5;     // measured, after one that warms up
   int64_t n_prompt = 512, n_predict = 32;  // tokens, for generation
+  std::optional<Type> cache_type;          // of keys and values; unset: as DecoderOptions has it
   bool profile = false;
 };
 

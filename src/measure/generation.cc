@@ -17,6 +17,8 @@ GenerationSpeed measure_generation(BenchModel& bench, const BenchOptions& option
   result.n_prompt = options.n_prompt;
   result.n_predict = options.n_predict;
   const int64_t n_ctx = options.n_prompt + options.n_predict;
+  const DecoderOptions decoding{
+      .n_ctx = n_ctx, .precision = options.training.precision, .cache_type = options.cache_type};
   const auto token = [&](int64_t t) {
     return int32_t(random_bits(1, Purpose::bench, 3, uint64_t(t)) % uint64_t(model.config.n_vocab));
   };
@@ -26,15 +28,15 @@ GenerationSpeed measure_generation(BenchModel& bench, const BenchOptions& option
   const int64_t n_head = model.output.n_in() * model.output.n_out();
   result.prompt_flop = 2.0 * (double(bench.n_weights() - n_head) * double(result.n_prompt) + double(n_head));
   result.weight_bytes = bench.weight_bytes();
-  result.cache_bytes = int64_t(Decoder::cache_bytes(model, n_ctx));
+  result.cache_bytes = int64_t(Decoder::cache_bytes(model, decoding));
 
   expect_memory(
       fmt::format("the keys and values of {} tokens", n_ctx),
-      Decoder::memory_bytes(model, n_ctx, kPromptBatch, options.training.precision, bench.pool.size()),
+      Decoder::memory_bytes(model, decoding, bench.pool.size()),
       "a smaller --prompt or --n-predict needs less");
   std::vector<double> prompt_times, token_times;
   for (int64_t i = 0; i <= options.iterations; ++i) {
-    Decoder decoder(model, n_ctx, kPromptBatch, options.training.precision, bench.pool);
+    Decoder decoder(model, decoding, bench.pool);
     const double prompt_s = seconds([&] { decoder.append(prompt); });
     if (i == 0) {  // warms up
       result.peak_flops = gemm_peak(bench.input, bench.pool);

@@ -11,7 +11,7 @@ bool adds_plainly(const Branch& branch) {
 }
 
 void bodies_forward(float* y, bool adds, const BodyInput& in, const Branch& branch,
-                    const std::vector<BodyKept>& kept, const Tokens& tokens, const KvRows* cache,
+                    const std::vector<BodyKept>& kept, const Tokens& tokens, const KvCache* cache,
                     NnContext& nn) {
   for (size_t i = 0; i < branch.bodies.size(); ++i) {
     std::visit(
@@ -48,7 +48,7 @@ void add_sum(float* y, const float* sum, int64_t n_embd, const Branch& branch, i
 }  // namespace
 
 void layer_forward(float* y, const float* x, int64_t n_embd, const Layer& layer, const Tokens& tokens,
-                   const KvRows* cache, NnContext& nn) {
+                   const KvCache* cache, NnContext& nn) {
   const int64_t n = tokens.n_tokens, size = n * n_embd;
   if (y != x) copy(y, x, size, nn.pool);
   for (const Branch& branch : layer.branches) {

@@ -41,6 +41,15 @@ void for_each_linear(L& layer, const Visit& visit) {
   }
 }
 
+template <class Visit>
+void for_each_attention(const Layer& layer, const Visit& visit) {
+  for (const Branch& branch : layer.branches) {
+    for (const Body& body : branch.bodies) {
+      if (const auto* attention = std::get_if<Attention>(&body)) visit(*attention);
+    }
+  }
+}
+
 // Calls visit(Norm) for those that a gain can be trained of: before and after bodies.
 template <class L, class Visit>
 void for_each_norm(L& layer, const Visit& visit) {
@@ -65,7 +74,7 @@ struct LayerKept {
 
 // y (n_tokens, n_embd) may be x. Nothing is kept.
 void layer_forward(float* y, const float* x, int64_t n_embd, const Layer& layer, const Tokens& tokens,
-                   const KvRows* cache, NnContext& nn);
+                   const KvCache* cache, NnContext& nn);
 
 // The same bits, and what the backward pass needs stays in the arena; x must stay, too. y may not be x, but
 // nullptr: then only what is kept is computed.

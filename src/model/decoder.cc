@@ -5,15 +5,14 @@
 
 #include "base/error.h"
 #include "base/lost_pages.h"
-#include "kernels/rmsnorm/rmsnorm.h"
-#include "nn/embedding.h"
+#include "kernels/attention/cache.h"
 
 namespace lora {
 namespace {
 
 // The logits that follow the last of some new tokens.
 void decode(float* logits, const Network& network, const NetworkTokens& tokens,
-            std::span<const KvRows> caches) {
+            std::span<const KvCache> caches) {
   NnContext& nn = network.nn;
   const ArenaScope scope(nn.arena);
   const int64_t n = int64_t(tokens.ids.size());
@@ -25,53 +24,92 @@ void decode(float* logits, const Network& network, const NetworkTokens& tokens,
   head_logits(logits, network.model.head(), last, 1, nn);
 }
 
+int64_t batch_of(const DecoderOptions& options) {
+  return std::min(options.n_batch, options.n_ctx);
+}
+
+Type cache_type(const DecoderOptions& options) {
+  return options.cache_type.value_or(options.precision == Precision::f32 ? Type::F32 : Type::F16);
+}
+
+// Keys or values of a layer, without memory: each layer has its own heads and window.
+MatrixView cache_shape(const Layer& layer, const DecoderOptions& options) {
+  MatrixView view{cache_type(options), nullptr, 0, 0};
+  for_each_attention(layer, [&](const Attention& a) {
+    view.n_rows = cache_rows(options.n_ctx, batch_of(options), a.form.shape.window);
+    view.n_cols = a.k.n_out();
+  });
+  if (view.n_cols % traits(view.type).block_size != 0) {
+    fail("cache type {}: blocks of {} do not divide a token's {} values of keys; take f16",
+         traits(view.type).name, traits(view.type).block_size, view.n_cols);
+  }
+  return view;
+}
+
 // As many tokens as can be at once, and a few, which take another way through linear layers; each as the last of
 // the context.
-int64_t arena_bytes(const Model& model, int64_t n_ctx, int64_t n_batch, Precision precision, int n_threads) {
+int64_t arena_bytes(const Model& model, const DecoderOptions& options, int n_threads) {
   const std::vector<RopeTable> ropes(2);
-  const std::vector<KvRows> caches(model.layers.size());
   float logits = 0;
   const auto bytes = [&](int64_t n) {
     const std::vector<int32_t> zeros(static_cast<size_t>(n));
-    const AttentionSegment segment{0, n, 0, n_ctx};
+    std::vector<KvCache> caches;
+    for (const Layer& layer : model.layers) {
+      const MatrixView view = cache_shape(layer, options);
+      caches.push_back({view, view, nullptr, nullptr, options.n_ctx - n});
+    }
     return measure(
-        [&](NnContext& nn) {
-          decode(&logits, {model, model.layers, ropes, nn}, {zeros, zeros, {&segment, 1}}, caches);
-        },
-        gemm_input(precision), dot_input(precision), n_threads);
+        [&](NnContext& nn) { decode(&logits, {model, model.layers, ropes, nn}, {zeros, zeros, {}}, caches); },
+        gemm_input(options.precision), dot_input(options.precision), n_threads);
   };
-  return std::max(bytes(n_batch), bytes(std::min(n_batch, kDotTokens)));
+  return std::max(bytes(batch_of(options)), bytes(std::min(batch_of(options), kDotTokens)));
 }
 
 }  // namespace
 
-Decoder::Decoder(const Model& model, int64_t n_ctx, int64_t n_batch, Precision precision, ThreadPool& pool)
+Decoder::Decoder(const Model& model, const DecoderOptions& options, ThreadPool& pool)
     : model_(model),
-      n_ctx_(n_ctx),
-      n_batch_(std::min(n_batch, n_ctx)),
-      ropes_(make_rope_tables(model.config, n_ctx)),
+      n_ctx_(options.n_ctx),
+      n_batch_(batch_of(options)),
+      ropes_(make_rope_tables(model.config, n_ctx_)),
       logits_(model.config.n_vocab),
-      arena_(arena_bytes(model, n_ctx, n_batch_, precision, pool.size())),
+      arena_(arena_bytes(model, options, pool.size())),
       scratch_(pool.size()),
-      nn_{pool, gemm_input(precision), scratch_, arena_, nullptr, dot_input(precision)} {
-  for (int64_t i = 0; i < model.config.n_layer; ++i) {
-    k_.emplace_back(n_ctx * model.config.n_embd_kv());
-    v_.emplace_back(n_ctx * model.config.n_embd_kv());
+      nn_{pool, gemm_input(options.precision), scratch_, arena_, nullptr, dot_input(options.precision)} {
+  for (const Layer& layer : model.layers) {
+    const MatrixView view = cache_shape(layer, options);
+    const int64_t bytes = view.n_rows * view.row_bytes();
+    LayerCache cache{view, view, Buffer<std::byte>(bytes), Buffer<std::byte>(bytes)};
+    cache.k.data = cache.k_data.data();
+    cache.v.data = cache.v_data.data();
+    caches_.push_back(std::move(cache));
   }
 }
 
-uint64_t Decoder::cache_bytes(const Model& model, int64_t n_ctx) {
-  const ModelConfig& c = model.config;
-  return uint64_t(n_ctx) * uint64_t(2 * c.n_layer * c.n_embd_kv()) * sizeof(float) +
-         uint64_t(rope_table_bytes(c, n_ctx));
+uint64_t Decoder::cache_bytes(const Model& model, const DecoderOptions& options) {
+  int64_t bytes = rope_table_bytes(model.config, options.n_ctx);
+  for (const Layer& layer : model.layers) {
+    const MatrixView view = cache_shape(layer, options);
+    bytes += 2 * view.n_rows * view.row_bytes();
+  }
+  return uint64_t(bytes);
 }
 
-uint64_t Decoder::memory_bytes(const Model& model, int64_t n_ctx, int64_t n_batch, Precision precision,
-                               int n_threads) {
+uint64_t Decoder::memory_bytes(const Model& model, const DecoderOptions& options, int n_threads) {
   const int64_t computing =
-      arena_bytes(model, n_ctx, std::min(n_batch, n_ctx), precision, n_threads) +
-      GemmScratch::bytes_per_worker() * n_threads;
-  return cache_bytes(model, n_ctx) + uint64_t(computing) + uint64_t(model.config.n_vocab) * sizeof(float);
+      arena_bytes(model, options, n_threads) + GemmScratch::bytes_per_worker() * n_threads;
+  return cache_bytes(model, options) + uint64_t(computing) + uint64_t(model.config.n_vocab) * sizeof(float);
+}
+
+int64_t Decoder::keep(int64_t n) {
+  n = std::min(n, n_past_);
+  for (size_t i = 0; i < caches_.size(); ++i) {
+    for_each_attention(model_.layers[i], [&](const Attention& a) {
+      const int64_t window = a.form.shape.window, first_seen = std::max<int64_t>(0, n + 1 - window);
+      if (window > 0 && n_past_ - first_seen > caches_[i].k.n_rows) n = 0;
+    });
+  }
+  return n_past_ = n;
 }
 
 std::span<const float> Decoder::append(std::span<const int32_t> ids) {
@@ -89,11 +127,10 @@ std::span<const float> Decoder::append(std::span<const int32_t> ids) {
     const int64_t n = int64_t(piece.size());
     std::vector<int32_t> positions(piece.size());
     std::iota(positions.begin(), positions.end(), int32_t(n_past_));
-    const AttentionSegment segment{0, n, 0, n_past_ + n};
-    std::vector<KvRows> caches;
-    for (size_t i = 0; i < k_.size(); ++i) caches.push_back({k_[i].data(), v_[i].data(), n_past_});
+    std::vector<KvCache> caches;
+    for (LayerCache& c : caches_) caches.push_back({c.k, c.v, c.k_data.data(), c.v_data.data(), n_past_});
     const bool is_last = begin + piece.size() == ids.size();
-    decode(is_last ? logits_.data() : nullptr, network, {piece, positions, {&segment, 1}}, caches);
+    decode(is_last ? logits_.data() : nullptr, network, {piece, positions, {}}, caches);
     n_past_ += n;
   }
   expect_no_lost_pages();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -12,33 +13,46 @@ namespace lora {
 
 inline constexpr int64_t kPromptBatch = 512;  // prompt tokens that go through the layers at once
 
+struct DecoderOptions {
+  int64_t n_ctx;                   // room for so many tokens
+  int64_t n_batch = kPromptBatch;  // at most so many go through the layers at once (longer inputs in pieces)
+  // Unless it is f32, a few tokens meet quantized weights in integers (kernels/dot/dot.h).
+  Precision precision = Precision::automatic;
+  // Of cached keys and values; unset: F16, with Precision::f32 F32. Layers with a window cache that and a batch.
+  std::optional<Type> cache_type = {};
+};
+
 class Decoder {
  public:
-  // Room for n_ctx tokens; at most n_batch go through the layers at once (longer inputs in pieces). Unless
-  // the precision is f32, a few tokens meet quantized weights in integers (kernels/dot/dot.h).
-  Decoder(const Model& model, int64_t n_ctx, int64_t n_batch, Precision precision, ThreadPool& pool);
+  // Error for a type whose blocks do not divide a token's keys.
+  Decoder(const Model& model, const DecoderOptions& options, ThreadPool& pool);
 
-  // What a context of n_ctx takes once it is full: keys, values and the rotary table.
-  static uint64_t cache_bytes(const Model& model, int64_t n_ctx);
+  // What keys, values and rotary tables take.
+  static uint64_t cache_bytes(const Model& model, const DecoderOptions& options);
   // All that a Decoder made with these takes.
-  static uint64_t memory_bytes(const Model& model, int64_t n_ctx, int64_t n_batch, Precision precision,
-                               int n_threads);
+  static uint64_t memory_bytes(const Model& model, const DecoderOptions& options, int n_threads);
 
   // Appends the tokens and returns the logits (n_vocab) that follow the last one, valid until the
   // next call. Error if they do not fit, or are none, or are not in the vocabulary.
   std::span<const float> append(std::span<const int32_t> ids);
 
-  // Forgets all but the first n tokens, n <= n_past().
-  void keep(int64_t n) { n_past_ = std::min(n, n_past_); }
+  // Forgets all but the first n tokens; all of them where layers with a window no longer have what the last of these
+  // saw. Returns how many are left.
+  int64_t keep(int64_t n);
 
   int64_t n_past() const { return n_past_; }
   int64_t n_ctx() const { return n_ctx_; }
 
  private:
+  struct LayerCache {
+    MatrixView k, v;
+    Buffer<std::byte> k_data, v_data;
+  };
+
   const Model& model_;
   int64_t n_ctx_, n_batch_, n_past_ = 0;
   std::vector<RopeTable> ropes_;
-  std::vector<Buffer<float>> k_, v_;  // per layer (n_ctx, n_embd_kv)
+  std::vector<LayerCache> caches_;
   Buffer<float> logits_;
   Arena arena_;
   GemmScratch scratch_;

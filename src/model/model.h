@@ -38,6 +38,7 @@ struct Model {
   std::vector<const Linear*> find_linears(std::string_view tensor) const;
   // "blk.3.attn_norm.weight", "blk.3.ffn_norm.weight", "output_norm.weight"; nullptr for others.
   Norm* find_norm(std::string_view tensor);
+  const Norm* find_norm(std::string_view tensor) const { return const_cast<Model*>(this)->find_norm(tensor); }
 };
 
 // Names of the tensors that blocks' linear layers are rows of ("attn_q"), each once, in the order in which they

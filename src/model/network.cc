@@ -29,7 +29,7 @@ void head_gradients(float* x, double* losses, const Network& network, std::span<
 }  // namespace
 
 void network_forward(float* x, const Network& network, const NetworkTokens& t,
-                     std::span<const KvRows> caches) {
+                     std::span<const KvCache> caches) {
   NnContext& nn = network.nn;
   embedding_forward(x, network.model.embedding, t.ids, nn.pool);
   for (size_t i = 0; i < network.layers.size(); ++i) {

@@ -30,7 +30,7 @@ struct NetworkTokens {
 
 // x (n_tokens, n_embd) := what the last layer gives. `caches`: one per layer, or none.
 void network_forward(float* x, const Network& network, const NetworkTokens& tokens,
-                     std::span<const KvRows> caches);
+                     std::span<const KvCache> caches);
 
 // out (n_tokens, n_embd) = what the head reads of x, rows [0, n). out may be x.
 void network_norm(float* out, const float* x, int64_t n, const Network& network);

@@ -88,10 +88,13 @@ TEST(Synthetic, TheMixtureGivesSomeTensorsMoreBits) {
   EXPECT_EQ(mixed.model.embedding.table.type, Type::Q4_K);
   EXPECT_EQ(mixed.model.output.w.type, Type::Q6_K);
   std::string more;  // llama.cpp's choice for eight layers
-  for (const Layer& layer : mixed.model.layers) {
-    EXPECT_EQ(layer.q.w.type, Type::Q4_K);
-    EXPECT_EQ(layer.v.w.type, layer.down.w.type);
-    more += layer.down.w.type == Type::Q6_K ? '6' : '4';
+  for (int i = 0; i < 8; ++i) {
+    const auto type = [&](const char* name) {
+      return mixed.model.find_linears(fmt::format("blk.{}.{}.weight", i, name)).front()->w.type;
+    };
+    EXPECT_EQ(type("attn_q"), Type::Q4_K);
+    EXPECT_EQ(type("attn_v"), type("ffn_down"));
+    more += type("ffn_down") == Type::Q6_K ? '6' : '4';
   }
   EXPECT_EQ(more, "64464466");
   EXPECT_THAT(mixed.replaced, testing::IsEmpty());
@@ -107,7 +110,7 @@ TEST(Synthetic, RowsThatBlocksDoNotDivideGetASmallerBlock) {
   SyntheticShape shape = kSmall;
   shape.n_ff = 544;
   const SyntheticModel model = make_synthetic(shape, "q4_k", pool);
-  EXPECT_EQ(model.model.layers[0].down.w.type, Type::Q5_0);
+  EXPECT_EQ(model.model.find_linears("blk.0.ffn_down.weight").front()->w.type, Type::Q5_0);
   EXPECT_THAT(model.replaced, testing::ElementsAre("Q5_0 in place of Q4_K (rows of 544)"));
 }
 
@@ -120,7 +123,7 @@ TEST(Synthetic, AStepOfItIsFiniteAndTheSameForAnyThreads) {
     SyntheticModel synthetic = make_synthetic(kSmall, "q8_0", pool);
     Model& model = synthetic.model;
     std::vector<float> a(size_t(4 * kSmall.n_embd), 0.01f), b(a), da(a.size()), db(a.size());
-    model.layers[0].q.loras.push_back({a.data(), b.data(), 4, 1, da.data(), db.data()});
+    model.find_linears("blk.0.attn_q.weight").front()->loras.push_back({a.data(), b.data(), 4, 1, da.data(), db.data()});
     constexpr int64_t kTokens = 64;
     std::vector<int32_t> ids(kTokens), positions(kTokens);
     for (int64_t i = 0; i < kTokens; ++i) ids[size_t(i)] = int32_t(i * 13 % 1000);

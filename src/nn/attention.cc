@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/attention/cache.h"
+
 namespace lora {
 namespace {
 
@@ -12,10 +14,19 @@ int64_t longest(std::span<const AttentionSegment> segments) {
   return n_kv;
 }
 
-std::span<std::byte> scratch(const AttentionForm& form, const Tokens& tokens, bool backward, NnContext& nn) {
-  const int64_t bytes = attention_scratch_bytes(form.shape, longest(tokens.segments), backward, nn.input,
-                                                nn.pool.size());
+std::span<std::byte> scratch(const AttentionShape& shape, int64_t n_kv, bool backward, NnContext& nn) {
+  const int64_t bytes = attention_scratch_bytes(shape, n_kv, backward, nn.input, nn.pool.size());
   return {nn.arena.take<std::byte>(bytes), size_t(bytes)};
+}
+
+// Writes keys and values of the new tokens to the cache and attends to what is there.
+void attend_to(const KvCache& cache, float* out, const float* q, const float* k, const float* v,
+               const AttentionShape& shape, int64_t n_tokens, NnContext& nn) {
+  cache_write(cache.k_data, cache.k, cache.n_past, k, n_tokens, nn.pool);
+  cache_write(cache.v_data, cache.v, cache.n_past, v, n_tokens, nn.pool);
+  const AttentionSegment segment = cache_segment(0, n_tokens, cache.n_past, shape.window, cache.k.n_rows);
+  attention_forward(out, q, cache.k, cache.v, {&segment, 1}, shape, nn.input,
+                    scratch(shape, segment.n_kv, false, nn), nn.pool);
 }
 
 // One of queries and keys: how it is turned, and back.
@@ -90,9 +101,9 @@ AttentionKept take_kept(Arena& arena, const Attention& a, int64_t n_tokens, Pass
   const auto take = [&](int64_t per_token) { return arena.take<float>(n_tokens * per_token); };
   kept.q = take(a.q.n_out());
   kept.out = take(a.q.n_out());
-  if (pass == Pass::generation) return kept;
   kept.k = take(a.k.n_out());
   kept.v = take(a.v.n_out());
+  if (pass == Pass::generation) return kept;
   kept.lse = take(a.form.shape.n_head);
   if (pass == Pass::losses) return kept;
   kept.xa_q = arena.take<float>(xa_size(a.q, n_tokens));
@@ -103,28 +114,30 @@ AttentionKept take_kept(Arena& arena, const Attention& a, int64_t n_tokens, Pass
 }
 
 void body_forward(float* y, bool add, const BodyInput& in, const Attention& a, const AttentionKept& kept,
-                  const Tokens& tokens, const KvRows* cache, NnContext& nn) {
+                  const Tokens& tokens, const KvCache* cache, NnContext& nn) {
   const int64_t n = tokens.n_tokens;
-  float* k = cache ? cache->k + cache->n_past * a.k.n_out() : kept.k;
-  float* v = cache ? cache->v + cache->n_past * a.v.n_out() : kept.v;
   {
     const ArenaScope scope(nn.arena);
     const LinearOutput qkv[] = {{&a.q, kept.q, false, kept.xa_q},
-                                {&a.k, k, false, kept.xa_k},
-                                {&a.v, v, false, kept.xa_v}};
+                                {&a.k, kept.k, false, kept.xa_k},
+                                {&a.v, kept.v, false, kept.xa_v}};
     linear_forward(qkv, in.normed(nn), n, nn);
   }
   const Turn q_turn = query(a, tokens, nn), k_turn = key(a, tokens, nn);
   q_turn.prepare(kept.q);
-  k_turn.prepare(k);
+  k_turn.prepare(kept.k);
   {
     const ArenaScope scope(nn.arena);
     const bool keeps = kept.pass == Pass::gradients;  // what is not turned, next to what is
     const float* q = keeps ? q_turn.turned(kept.q) : q_turn.turned(kept.q, kept.q);
-    const float* turned_k = keeps ? k_turn.turned(k) : k_turn.turned(k, k);
+    const float* k = keeps ? k_turn.turned(kept.k) : k_turn.turned(kept.k, kept.k);
     const ProfileScope part(nn.profile, Part::attention);
-    attention_forward(kept.out, kept.lse, q, cache ? cache->k : turned_k, cache ? cache->v : v,
-                      tokens.segments, a.form.shape, nn.input, scratch(a.form, tokens, false, nn), nn.pool);
+    if (cache) {
+      attend_to(*cache, kept.out, q, k, kept.v, a.form.shape, n, nn);
+    } else {
+      attention_forward(kept.out, kept.lse, q, k, kept.v, tokens.segments, a.form.shape, nn.input,
+                        scratch(a.form.shape, longest(tokens.segments), false, nn), nn.pool);
+    }
   }
   const LinearOutput o = {&a.o, y, add, kept.xa_o};
   linear_forward({&o, 1}, kept.out, n, nn);
@@ -147,7 +160,8 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const Attent
     const ArenaScope inner(nn.arena);
     const ProfileScope part(nn.profile, Part::attention);
     attention_backward(dq, dk, dv, dout, kept.out, kept.lse, q, k, kept.v, tokens.segments, a.form.shape,
-                       nn.input, scratch(a.form, tokens, true, nn), nn.pool);
+                       nn.input,
+                       scratch(a.form.shape, longest(tokens.segments), true, nn), nn.pool);
   }
   dq = q_turn.backward(dq, q, kept.q);
   dk = k_turn.backward(dk, k, kept.k);

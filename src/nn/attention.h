@@ -46,9 +46,9 @@ struct AttentionKept {
 
 AttentionKept take_kept(Arena& arena, const Attention& attention, int64_t n_tokens, Pass pass);
 
-// As in nn/mlp.h. With `cache`, keys and values lie there and kept.k and .v are not used.
+// As in nn/mlp.h. With `cache`, keys and values lie there, all of one segment.
 void body_forward(float* y, bool add, const BodyInput& in, const Attention& attention,
-                  const AttentionKept& kept, const Tokens& tokens, const KvRows* cache, NnContext& nn);
+                  const AttentionKept& kept, const Tokens& tokens, const KvCache* cache, NnContext& nn);
 void body_backward(float* dx, const float* dy, const BodyInput& in, const Attention& attention,
                    const AttentionKept& kept, const Tokens& tokens, NnContext& nn);
 

@@ -19,11 +19,11 @@ struct Tokens {
   std::span<const RopeTable> ropes;
 };
 
-// Keys and values of the past and of this call, for generation: rows [0, n_past) are there already, the
-// call writes rows [n_past, n_past + n_tokens) and attends to all.
-struct KvRows {
-  float* k;  // (n_ctx, n_embd_kv)
-  float* v;  // (n_ctx, n_embd_kv)
+// Keys and values of the tokens so far, for generation, in any type (kernels/attention/cache.h): those of n_past
+// tokens are there already, the call writes its own and attends to all.
+struct KvCache {
+  MatrixView k, v;             // (n_rows, n_embd_kv)
+  std::byte *k_data, *v_data;  // theirs, to write to
   int64_t n_past;
 };
 

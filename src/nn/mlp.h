@@ -31,7 +31,7 @@ MlpKept take_kept(Arena& arena, const Mlp& mlp, int64_t n_tokens, Pass pass);
 
 // y (n_tokens, n_embd) = or, with add, += the body of `in`. Without y only what is kept is computed.
 void body_forward(float* y, bool add, const BodyInput& in, const Mlp& mlp, const MlpKept& kept,
-                  const Tokens& tokens, const KvRows* cache, NnContext& nn);
+                  const Tokens& tokens, const KvCache* cache, NnContext& nn);
 
 // dx (n_tokens, n_embd) += the gradient of the residual stream, from dy, that of y; nothing if dx is nullptr.
 // dx may be dy. Adapters' gradients are added to.

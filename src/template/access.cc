@@ -31,9 +31,9 @@ std::optional<Value> own_attribute(const Value& owner, const Value& name) {
   if (owner.is_string()) method = find_method(string_methods(), text);
   if (owner.is(Kind::list) && owner.items().shape <= Shape::tuple) method = find_method(list_methods(), text);
   if (owner.is(Kind::dict)) method = find_method(dict_methods(), text);
-  if (owner.is(Kind::list) && owner.items().shown == "group" && owner.items().items.size() == 2) {
-    if (text == "grouper") return owner.items().items[0];
-    if (text == "list") return owner.items().items[1];
+  if (owner.is(Kind::list) && owner.items().shown == "group" && owner.items().items().size() == 2) {
+    if (text == "grouper") return owner.items().items()[0];
+    if (text == "list") return owner.items().items()[1];
   }
   if (owner.is(Kind::object)) {
     if (auto found = thing(owner).attribute(text)) return found;
@@ -52,10 +52,11 @@ const Value* element(const Value& owner, const Value& key) {
   }
   if (!owner.is(Kind::list) || !owner.items().is_sequence()) return nullptr;
   if (!key.is(Kind::integer) && !key.is(Kind::boolean)) return nullptr;
-  const std::vector<Value>& items = owner.items().items;
+  if (key.integer() >= 0) return owner.items().item(size_t(key.integer()));
+  const std::vector<Value>& items = owner.items().items();
   const int64_t size = int64_t(items.size());
-  const int64_t index = key.integer() < 0 ? key.integer() + size : key.integer();
-  return index >= 0 && index < size ? &items[size_t(index)] : nullptr;
+  const int64_t index = key.integer() + size;
+  return index >= 0 ? &items[size_t(index)] : nullptr;
 }
 
 std::optional<Value> character(const Value& owner, const Value& key) {
@@ -143,7 +144,10 @@ Value slice_of(const Value& owner, const Value& start, const Value& stop, const 
   if (owner.is(Kind::dict)) raise("TypeError", "unhashable type: 'slice'");
   if (!owner.is(Kind::list) || !owner.items().is_sequence())
     raise("TypeError", "'{}' object is not subscriptable", type_name(owner));
-  const std::vector<Value>& items = owner.items().items;
+  const bool to_end = stop.is(Kind::none) && step.is(Kind::none) && start.is(Kind::integer);
+  if (owner.items().watch && to_end && start.integer() >= 0)
+    return owner.items().from(size_t(start.integer()));
+  const std::vector<Value>& items = owner.items().items();
   const Picked picked = pick(int64_t(items.size()), start, stop, step);
   std::vector<Value> out;
   out.reserve(size_t(picked.count));

@@ -129,14 +129,14 @@ class Percent {
     // A list counts as a mapping here, as it does for Python; so does what is undefined.
     const bool may_be_left =
         values_.is(Kind::dict) || values_.is_undefined() || (values_.is(Kind::list) && !is_tuple_) || named_;
-    if (next_ < (is_tuple_ ? values_.items().items.size() : 1) && !may_be_left)
+    if (next_ < (is_tuple_ ? values_.items().items().size() : 1) && !may_be_left)
       raise("TypeError", "not all arguments converted during string formatting");
     return std::move(out_);
   }
 
  private:
   const Value& next() {
-    if (is_tuple_ && next_ < values_.items().items.size()) return values_.items().items[next_++];
+    if (is_tuple_ && next_ < values_.items().items().size()) return values_.items().items()[next_++];
     if (is_tuple_ || next_ > 0) raise("TypeError", "not enough arguments for format string");
     ++next_;
     return values_;

@@ -73,12 +73,12 @@ std::vector<std::pair<Value, Value>> pairs_of(const Arguments& arguments) {
       continue;
     }
     const Value pairs = items_of(given);
-    for (const Value& pair : pairs.items().items) {
+    for (const Value& pair : pairs.items().items()) {
       const Value parts = items_of(pair);
-      if (parts.items().items.size() != 2)
+      if (parts.items().items().size() != 2)
         raise("ValueError", "dictionary update sequence element #{} has length {}; 2 is required",
-              items.size(), parts.items().items.size());
-      items.emplace_back(parts.items().items[0], parts.items().items[1]);
+              items.size(), parts.items().items().size());
+      items.emplace_back(parts.items().items()[0], parts.items().items()[1]);
     }
   }
   for (const auto& [name, value] : arguments.named) items.emplace_back(name, value);
@@ -155,14 +155,14 @@ struct Cycler final : Thing {
   std::string_view type() const override { return "Cycler"; }
   std::string shown() const override { return "<Cycler>"; }
   bool can_be_called() const override { return false; }
-  const Value& current() const { return items.items().items[at]; }
+  const Value& current() const { return items.items().items()[at]; }
   std::optional<Value> attribute(std::string_view name) const override {
     if (name == "current") return current();
     if (name == "next") {
       return make_thing<Member>(*this, "next", [](const Thing& of, Arguments&) {
         const auto& cycler = static_cast<const Cycler&>(of);
         const Value found = cycler.current();
-        cycler.at = (cycler.at + 1) % cycler.items.items().items.size();
+        cycler.at = (cycler.at + 1) % cycler.items.items().items().size();
         return found;
       });
     }

@@ -50,10 +50,12 @@ class Interpreter::Deeper {
   int& depth_;
 };
 
-Interpreter::Interpreter(const Program& program, std::span<const Variable> variables, const Date& now)
+Interpreter::Interpreter(const Program& program, std::span<const Variable> variables, const Date& now,
+                         Beginnings* beginnings)
     : outer_meter_(std::exchange(Meter::current, &meter_)),
       program_(program),
       now_(now),
+      beginnings_(beginnings),
       globals_(program.names.size()) {
   for (size_t id = 0; id < globals_.size(); ++id) {
     const std::string& name = program.names[id];
@@ -64,14 +66,25 @@ Interpreter::Interpreter(const Program& program, std::span<const Variable> varia
     } else if (const Value* function = find_function(name)) {
       globals_[id] = *function;
     }
+    if (beginnings && name == beginnings->prompt) prompt_id_ = NameId(id);
+    if (beginnings && name == beginnings->list && globals_[id] && globals_[id]->is(Kind::list)) {
+      watched_ = *globals_[id];
+      watched_.items().watch = &watch_;
+      beginnings->found.assign(watched_.items().unseen().size(), {});
+    }
   }
+}
+
+Interpreter::~Interpreter() {
+  if (watched_.is(Kind::list)) watched_.items().watch = nullptr;  // whoever gave it has it still
+  Meter::current = outer_meter_;
 }
 
 Rendered Interpreter::run() {
   try {
     exec(program_.body);
   } catch (const Raised& error) {
-    throw TemplateError(error.line > 0 ? error.line : line_, error.type, error.message);
+    throw TemplateError(error.line > 0 ? error.line : line_, error.type, error.message, error.hits_bound);
   }
   return std::move(result_);
 }
@@ -84,11 +97,13 @@ const Value* Interpreter::find(NameId id) const {
       if (name == id) return &value;
     }
   }
+  asks_for_prompt_ |= id == prompt_id_;
   return globals_[id] ? &*globals_[id] : nullptr;
 }
 
 void Interpreter::set(NameId id, Value value) {
   if (!scope_) {
+    asks_for_prompt_ |= id == prompt_id_;
     globals_[id] = std::move(value);
     return;
   }
@@ -113,7 +128,7 @@ void Interpreter::assign(const Expr& target, const Value& value) {
   }
   if (!is_iterable(value)) raise("TypeError", "cannot unpack non-iterable {} object", type_name(value));
   const Value held = items_of(value);
-  const std::vector<Value>& items = held.items().items;
+  const std::vector<Value>& items = held.items().items();
   if (items.size() > target.parts.size())
     raise("ValueError", "too many values to unpack (expected {})", target.parts.size());
   if (items.size() < target.parts.size())
@@ -286,7 +301,7 @@ Arguments Interpreter::eval_arguments(const CallArguments* given) {
   for (const ExprPtr& part : given->positional) arguments.positional.push_back(eval(*part));
   if (given->star) {
     const Value more = items_of(eval(*given->star));
-    for (const Value& item : more.items().items) arguments.positional.push_back(item);
+    for (const Value& item : more.items().items()) arguments.positional.push_back(item);
   }
   for (const auto& [name, part] : given->named) arguments.named.emplace_back(name, eval(*part));
   if (given->star_star) {
@@ -604,9 +619,14 @@ Flow Interpreter::exec_loop(const Stmt& stmt, const Value& items, int64_t depth)
     loop = static_cast<const Loop*>(loop_value.object());
     loop_id = NameId(std::find(program_.names.begin(), program_.names.end(), kLoop) - program_.names.begin());
   }
-  const std::vector<Value>& all = items.items().items;
-  size_t at = 0;
+  const List& list = items.items();
+  const std::vector<Value>& all = stmt.condition ? list.items() : list.unseen();
+  size_t at = 0, n_turns = 0;
   const auto next = [&]() -> const Value* {
+    if (list.watch && !stmt.condition) {
+      if (n_turns > 0 && n_turns < all.size()) note_beginning(stmt, list.offset + n_turns);
+      list.item(n_turns++);
+    }
     if (loop) return loop->next();
     while (at < all.size()) {
       const Value& item = all[at++];

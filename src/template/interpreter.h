@@ -44,8 +44,9 @@ struct Macro final : Writer {
 
 class Interpreter {
  public:
-  Interpreter(const Program& program, std::span<const Variable> variables, const Date& now);
-  ~Interpreter() { Meter::current = outer_meter_; }
+  Interpreter(const Program& program, std::span<const Variable> variables, const Date& now,
+              Beginnings* beginnings = nullptr);
+  ~Interpreter();
   Interpreter(const Interpreter&) = delete;
   Interpreter& operator=(const Interpreter&) = delete;
 
@@ -104,6 +105,10 @@ class Interpreter {
   Value block_value(const Body& body, const Expr* filters);
   Value make_macro(const Stmt& stmt);
 
+  // At a loop, before it takes item n of the list whose beginnings are asked for.
+  void note_beginning(const Stmt& loop, size_t n);
+  std::optional<std::string> tail_of(std::span<const Stmt> rest, size_t n, bool with_prompt);
+
   const Value* find(NameId id) const;
   void set(NameId id, Value value);
   void assign(const Expr& target, const Value& value);
@@ -114,6 +119,14 @@ class Interpreter {
   Meter* const outer_meter_;
   const Program& program_;
   const Date now_;
+  Beginnings* const beginnings_;
+  Watch watch_;
+  Value watched_;  // the list, undefined where there is none
+  static constexpr NameId kNoName = ~NameId{0};
+  NameId prompt_id_ = kNoName;
+  bool gives_up_ = false;                       // what stands behind the loop takes too much
+  mutable bool asks_for_prompt_ = false;        // what was put out may depend on it
+  const Stmt* plain_behind_ = nullptr;          // the loop behind which nothing but plain statements are
   std::vector<std::optional<Value>> globals_;   // by NameId
   std::vector<std::unique_ptr<Scope>> scopes_;  // all there are
   std::vector<Scope*> free_scopes_;

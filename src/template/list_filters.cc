@@ -82,7 +82,7 @@ Value sort(Call& call) {
   }
   const Value items = items_of(call.self);
   return Value::list(sorted(
-      items.items().items,
+      items.items().items(),
       [&](const Value& item) {
         if (getters.size() == 1) return ignoring_case(getters[0](item), case_sensitive);
         std::vector<Value> keys;
@@ -105,7 +105,7 @@ Value dict_sort(Call& call) {
   const bool case_sensitive = call.flag(0);
   return Value::list(sorted(
       items,
-      [&](const Value& item) { return ignoring_case(item.items().items[by == "value"], case_sensitive); },
+      [&](const Value& item) { return ignoring_case(item.items().items()[by == "value"], case_sensitive); },
       call.flag(2)));
 }
 
@@ -114,7 +114,7 @@ Value group_by(Call& call) {
   const bool case_sensitive = call.flag(2);
   const auto key = [&](const Value& item) { return ignoring_case(getter(item), case_sensitive); };
   const Value items = items_of(call.self);
-  const std::vector<Value> in_order = sorted(items.items().items, key, false);
+  const std::vector<Value> in_order = sorted(items.items().items(), key, false);
   std::vector<Value> groups, group;
   for (size_t i = 0; i < in_order.size(); ++i) {
     group.push_back(in_order[i]);
@@ -132,7 +132,7 @@ Value unique(Call& call) {
   std::unordered_multimap<uint64_t, Value> seen;
   std::vector<Value> out;
   const Value items = items_of(call.self);
-  for (const Value& item : items.items().items) {
+  for (const Value& item : items.items().items()) {
     Value key = ignoring_case(getter(item), case_sensitive);
     const auto [begin, end] = seen.equal_range(hash_of(key));
     const bool is_known = std::any_of(begin, end, [&](const auto& one) {
@@ -152,7 +152,7 @@ Value extreme(Call& call) {
   const Getter getter(call[1]);
   const bool case_sensitive = call.flag(0);
   const Value items = items_of(call.self);
-  const std::vector<Value>& all = items.items().items;
+  const std::vector<Value>& all = items.items().items();
   if (all.empty()) return undefined_hint("No aggregated item, sequence was empty.");
   const Value* best = &all[0];
   Value best_key = ignoring_case(getter(all[0]), case_sensitive);
@@ -170,7 +170,7 @@ Value sum(Call& call) {
   Value total = call[1] ? *call[1] : Value(0);
   if (total.is_string()) raise("TypeError", "sum() can't sum strings [use ''.join(seq) instead]");
   const Value items = items_of(call.self);
-  for (const Value& item : items.items().items) {
+  for (const Value& item : items.items().items()) {
     spend();
     total = arithmetic(Op::add, total, getter(item));
   }
@@ -183,7 +183,7 @@ Value join(Call& call) {
   const Value items = items_of(call.self);
   std::string out;
   bool is_first = true;
-  for (const Value& item : items.items().items) {
+  for (const Value& item : items.items().items()) {
     spend();
     if (!is_first) out += between;
     is_first = false;
@@ -195,7 +195,7 @@ Value join(Call& call) {
 
 Value first(Call& call) {
   if (call.self.is(Kind::list) && call.self.items().is_once()) {
-    std::vector<Value>& rest = call.self.items().items;
+    std::vector<Value>& rest = call.self.items().rest();
     if (rest.empty()) return undefined_hint("No first item, sequence was empty.");
     spend(rest.size() / 16);
     const Value found = rest.front();
@@ -207,8 +207,8 @@ Value first(Call& call) {
     if (!text.empty()) return item_of(call.self, 0);
   }
   const Value items = items_of(call.self);
-  return items.items().items.empty() ? undefined_hint("No first item, sequence was empty.")
-                                     : items.items().items.front();
+  return items.items().items().empty() ? undefined_hint("No first item, sequence was empty.")
+                                       : items.items().items().front();
 }
 Value last(Call& call) {
   const Value& value = call.self;
@@ -216,25 +216,25 @@ Value last(Call& call) {
     raise("TypeError", "'{}' object is not reversible", type_name(value));
   if (value.is_string() && !value.text().empty()) return item_of(value, -1);
   const Value items = items_of(value);
-  return items.items().items.empty() ? undefined_hint("No last item, sequence was empty.")
-                                     : items.items().items.back();
+  return items.items().items().empty() ? undefined_hint("No last item, sequence was empty.")
+                                       : items.items().items().back();
 }
 Value reverse(Call& call) {
   if (call.self.is_string()) return slice_of(call.self, nullptr, nullptr, -1);
   const bool was_once = call.self.is(Kind::list) && call.self.items().is_once();
-  std::vector<Value> items = items_of(call.self).items().items;
+  std::vector<Value> items = items_of(call.self).items().items();
   std::reverse(items.begin(), items.end());
   return make_list(was_once ? Shape::list : Shape::reversed, std::move(items));
 }
 Value to_list(Call& call) {
-  return make_list(Shape::list, items_of(call.self).items().items);
+  return make_list(Shape::list, items_of(call.self).items().items());
 }
 
 Value batch(Call& call) {
   const int64_t size = call.integer(0);
   const Value items = items_of(call.self);
   std::vector<Value> out, part;
-  for (const Value& item : items.items().items) {
+  for (const Value& item : items.items().items()) {
     if (int64_t(part.size()) == size) {
       out.push_back(Value::list(std::move(part)));
       part.clear();
@@ -254,7 +254,7 @@ Value batch(Call& call) {
 Value slice(Call& call) {
   const int64_t slices = call.integer(0);
   const Value items = items_of(call.self);
-  const std::vector<Value>& all = items.items().items;
+  const std::vector<Value>& all = items.items().items();
   if (slices == 0) raise("ZeroDivisionError", "integer division or modulo by zero");
   std::vector<Value> out;
   const int64_t each = slices > 0 ? int64_t(all.size()) / slices : 0,
@@ -310,14 +310,14 @@ Value map(Call& call) {
         raise("FilterArgumentError", "Unexpected keyword argument {}", repr(key));
     }
     const Getter getter(named(call.all, "attribute"), named(call.all, "default"));
-    for (const Value& item : items.items().items) out.push_back(getter(item));
+    for (const Value& item : items.items().items()) out.push_back(getter(item));
     return generator(std::move(out));
   }
   if (call.all.positional.empty()) raise("FilterArgumentError", "map requires a filter argument");
   const std::string name = str(call.all.positional[0]);
   const Filter* filter = find_filter(name);
   if (!filter) raise("TemplateRuntimeError", "No filter named {}.", quoted(name));
-  for (const Value& item : items.items().items) {
+  for (const Value& item : items.items().items()) {
     spend();
     Arguments arguments = rest_of(call.all, 1);
     out.push_back(call_filter(call.interpreter, *filter, item, arguments));
@@ -339,7 +339,7 @@ Value select(Call& call) {
   }
   std::vector<Value> out;
   const Value items = items_of(call.self);
-  for (const Value& item : items.items().items) {
+  for (const Value& item : items.items().items()) {
     spend();
     const Value value = getter(item);
     Arguments arguments = rest_of(call.all, by_attribute + 1);

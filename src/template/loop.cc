@@ -52,7 +52,7 @@ const Value* Loop::peek() const {
     rest_.pop_back();
     return ahead_;
   }
-  const std::vector<Value>& items = items_.items().items;
+  const std::vector<Value>& items = items_.items().unseen();
   while (at_ < items.size()) {
     const Value& item = items[at_++];
     if (!stmt_.condition || interpreter_.admits(stmt_, item, scope_)) return ahead_ = &item;
@@ -70,7 +70,7 @@ const Value* Loop::next() const {
 }
 
 int64_t Loop::count() const {
-  if (!stmt_.condition) return int64_t(items_.items().items.size());
+  if (!stmt_.condition) return int64_t(items_.items().items().size());
   if (count_ >= 0) return count_;
   std::vector<const Value*> found;
   const Value* const first = ahead_;
@@ -100,6 +100,7 @@ std::optional<Value> Loop::attribute(std::string_view name) const {
   if (name == "index") return index_ + 1;
   if (name == "index0") return index_;
   if (name == "first") return index_ == 0;
+  if (name == "last" || name == "nextitem") items_.items().item(size_t(index_ + 1));  // is seen
   if (name == "last") return peek() == nullptr;
   if (name == "length") return count();
   if (name == "revindex") return count() - index_;

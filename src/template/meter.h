@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "template/raised.h"
 
@@ -19,12 +20,12 @@ inline constexpr int kMostRecursion = 1000;                // of expressions and
 class Meter {
  public:
   void step(uint64_t steps) {
-    if (steps > steps_) raise("RuntimeError", "the template takes too many steps");
+    if (steps > steps_) end("RuntimeError", "the template takes too many steps");
     steps_ -= steps;
   }
   // Before `bytes` more are asked for.
   void need(size_t bytes) const {
-    if (bytes > kMostBytes - bytes_) raise("MemoryError", "the template's values take too much memory");
+    if (bytes > kMostBytes - bytes_) end("MemoryError", "the template's values take too much memory");
   }
   void take(size_t bytes) {
     need(bytes);
@@ -32,14 +33,30 @@ class Meter {
   }
   void give_back(size_t bytes) { bytes_ -= bytes; }
   void write(size_t bytes) {
-    if (bytes > kMostWritten - written_) raise("MemoryError", "the template puts out too much");
+    if (bytes > kMostWritten - written_) end("MemoryError", "the template puts out too much");
     written_ += bytes;
+  }
+
+  // What act() uses does not count; returns its steps. It must come to its end by itself.
+  template <class Act>
+  uint64_t uncounted(const Act& act) {
+    const uint64_t steps = steps_;
+    const size_t written = written_;
+    act();
+    written_ = written;
+    return steps - std::exchange(steps_, steps);
   }
 
   // Of the rendering that this thread is at; null outside.
   static inline thread_local Meter* current = nullptr;
 
  private:
+  [[noreturn]] static void end(const char* type, const char* why) {
+    Raised error(type, why);
+    error.hits_bound = true;
+    throw error;
+  }
+
   uint64_t steps_ = kMostSteps;
   size_t bytes_ = 0, written_ = 0;
 };

@@ -12,13 +12,13 @@ namespace {
 constexpr Parameters kNone = {}, kValue = {kUnnamed};
 
 Value list_count(Call& call) {
-  const std::vector<Value>& items = call.self.items().items;
+  const std::vector<Value>& items = call.self.items().items();
   spend(items.size());
   return int64_t(
       std::count_if(items.begin(), items.end(), [&](const Value& item) { return equal(item, *call[0]); }));
 }
 Value list_index(Call& call) {
-  const std::vector<Value>& items = call.self.items().items;
+  const std::vector<Value>& items = call.self.items().items();
   const int64_t size = int64_t(items.size());
   const auto bound = [&](size_t i, int64_t otherwise) {
     const int64_t index = call.integer(i, otherwise);
@@ -105,7 +105,7 @@ Value escaped(const Value& value) {
   if (value.is_string() && !value.string().safe) return safe_string(escape_html(value.text()));
   if (!value.is(Kind::list)) return value;
   std::vector<Value> items;
-  for (const Value& item : value.items().items)
+  for (const Value& item : value.items().items())
     items.push_back(item.is_string() && !item.string().safe ? safe_string(escape_html(item.text())) : item);
   return make_list(value.items().shape, std::move(items));
 }
@@ -113,7 +113,7 @@ Value marked(const Value& value) {
   if (value.is_string()) return safe_string(std::string(value.text()));
   if (!value.is(Kind::list)) return value;
   std::vector<Value> items;
-  for (const Value& item : value.items().items) items.push_back(marked(item));
+  for (const Value& item : value.items().items()) items.push_back(marked(item));
   return make_list(value.items().shape, std::move(items));
 }
 

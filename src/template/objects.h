@@ -51,13 +51,40 @@ Value safe_string(std::string text);
 // What Python has as list, tuple and the like. A generator is read once.
 enum class Shape : uint8_t { list, tuple, range, keys, values, items, generator, reversed };
 
-struct List final : Object {
+// What a rendering has seen of a list so far: it would have gone the same way with any list that begins with
+// the same n_seen items.
+struct Watch {
+  static constexpr size_t kAll = ~size_t{0};  // that there are no more, too
+  size_t n_seen = 0;
+  void see(size_t n) { n_seen = n > n_seen ? n : n_seen; }
+};
+
+class List final : public Object {
+ public:
   List(Shape shape, std::vector<Value> items, std::string shown = {});
   const Shape shape;
-  mutable std::vector<Value> items;  // changes only where a generator is read
-  const std::string shown;           // how a range prints; "group" of a tuple that groupby made
+  const std::string shown;  // how a range prints; "group" of a tuple that groupby made
+  const std::vector<Value>& items() const {
+    if (watch) watch->see(Watch::kAll);
+    return items_;
+  }
+  // Where a watched list is looked at piece by piece: one item, null behind the last; whether there are any;
+  // the list from there on, which is watched too. unseen() is for who says otherwise what was seen.
+  const Value* item(size_t i) const {
+    if (watch) watch->see(i < items_.size() ? offset + i + 1 : Watch::kAll);
+    return i < items_.size() ? &items_[i] : nullptr;
+  }
+  bool is_empty() const { return item(0) == nullptr; }
+  Value from(size_t begin) const;
+  const std::vector<Value>& unseen() const { return items_; }
+  std::vector<Value>& rest() const { return items_; }  // of a generator, which reading changes
+  mutable Watch* watch = nullptr;
+  size_t offset = 0;  // of its first item in the list that is watched
   bool is_once() const { return shape == Shape::generator || shape == Shape::reversed; }
   bool is_sequence() const { return shape <= Shape::range; }  // has a length and elements by number
+
+ private:
+  mutable std::vector<Value> items_;
 };
 Value make_list(Shape shape, std::vector<Value> items, std::string shown = {});
 

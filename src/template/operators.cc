@@ -44,9 +44,9 @@ Value concatenated(const Value& a, const Value& b) {
   }
   for (const Shape shape : {Shape::list, Shape::tuple}) {
     if (!is_list(a, shape) || !is_list(b, shape)) continue;
-    need_bytes((a.items().items.size() + b.items().items.size()) * sizeof(Value));
-    std::vector<Value> items = a.items().items;
-    items.insert(items.end(), b.items().items.begin(), b.items().items.end());
+    need_bytes((a.items().items().size() + b.items().items().size()) * sizeof(Value));
+    std::vector<Value> items = a.items().items();
+    items.insert(items.end(), b.items().items().begin(), b.items().items().end());
     return make_list(shape, std::move(items));
   }
   if (a.is_string() || is_list(a, Shape::list) || is_list(a, Shape::tuple))
@@ -67,7 +67,7 @@ Value repeated(const Value& sequence, int64_t times) {
     for (int64_t i = 0; i < times; ++i) out += text;
     return sequence.string().safe ? safe_string(std::move(out)) : Value(std::move(out));
   }
-  const std::vector<Value>& items = sequence.items().items;
+  const std::vector<Value>& items = sequence.items().items();
   if (items.empty()) times = 0;
   if (!items.empty() && uint64_t(times) > kMostBytes / (items.size() * sizeof(Value)))
     need_bytes(kMostBytes + 1);
@@ -212,7 +212,7 @@ bool truth(const Value& value) {
     case Kind::string:
       return !value.text().empty();
     case Kind::list:
-      return value.items().is_once() || !value.items().items.empty();
+      return value.items().is_once() || !value.items().is_empty();
     case Kind::dict:
       return !value.dict().items.empty();
     case Kind::object:
@@ -248,9 +248,9 @@ bool equal(const Value& a, const Value& b) {
     case Kind::list: {
       if (a.object() == b.object()) return true;
       const List &x = a.items(), &y = b.items();
-      if (x.shape != y.shape || !x.is_sequence() || x.items.size() != y.items.size()) return false;
-      spend(1 + x.items.size() / 16);
-      return std::equal(x.items.begin(), x.items.end(), y.items.begin(), equal);
+      if (x.shape != y.shape || !x.is_sequence() || x.items().size() != y.items().size()) return false;
+      spend(1 + x.items().size() / 16);
+      return std::equal(x.items().begin(), x.items().end(), y.items().begin(), equal);
     }
     case Kind::dict: {
       if (a.object() == b.object()) return true;
@@ -287,7 +287,7 @@ bool ordered(const Value& a, const Value& b, bool or_equal, std::string_view sym
   }
   if (a.is(Kind::list) && b.is(Kind::list) && a.items().shape == b.items().shape &&
       a.items().shape <= Shape::tuple) {
-    const std::vector<Value>&x = a.items().items, &y = b.items().items;
+    const std::vector<Value>&x = a.items().items(), &y = b.items().items();
     for (size_t i = 0; i < x.size() && i < y.size(); ++i) {
       spend();
       if (!equal(x[i], y[i])) return ordered(x[i], y[i], or_equal, symbol);
@@ -318,7 +318,7 @@ bool contains(const Value& container, const Value& value) {
   if (!is_iterable(container))
     raise("TypeError", "argument of type '{}' is not a container or iterable", type_name(container));
   const Value items = items_of(container);
-  return std::any_of(items.items().items.begin(), items.items().items.end(), [&](const Value& item) {
+  return std::any_of(items.items().items().begin(), items.items().items().end(), [&](const Value& item) {
     spend();
     return equal(item, value);
   });
@@ -410,7 +410,7 @@ Value items_of(const Value& value) {
       break;
     case Kind::list:
       if (!value.items().is_once()) return value;
-      items.swap(value.items().items);
+      items.swap(value.items().rest());
       break;
     case Kind::dict:
       for (const auto& [key, ignored] : value.dict().items) items.push_back(key);
@@ -430,7 +430,7 @@ int64_t length(const Value& value) {
     case Kind::dict:
       return int64_t(value.dict().items.size());
     case Kind::list:
-      if (!value.items().is_once()) return int64_t(value.items().items.size());
+      if (!value.items().is_once()) return int64_t(value.items().items().size());
       break;
     default:
       break;

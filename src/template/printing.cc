@@ -51,8 +51,8 @@ void append_list(std::string& out, const List& list) {
     return;
   }
   out += kOpen[size_t(list.shape)];
-  append_joined(out, list.items, [&](const Value& item) { append_repr(out, item); });
-  if (list.shape == Shape::tuple && list.items.size() == 1) out += ',';
+  append_joined(out, list.items(), [&](const Value& item) { append_repr(out, item); });
+  if (list.shape == Shape::tuple && list.items().size() == 1) out += ',';
   out += kClose[size_t(list.shape)];
 }
 
@@ -204,7 +204,7 @@ class JsonWriter {
         return text(value.text());
       case Kind::list:
         if (value.items().shape > Shape::tuple) break;
-        return list(value.items().items);
+        return list(value.items().items());
       case Kind::dict:
         return dict(value.dict());
       default:

@@ -14,7 +14,8 @@ struct Raised : std::exception {
   const char* what() const noexcept override { return message.c_str(); }
   const char* type;
   std::string message;
-  int line = 0;  // of the template, where it is known
+  int line = 0;             // of the template, where it is known
+  bool hits_bound = false;  // the rendering would use more than it may (meter.h)
 };
 
 template <class... Args>

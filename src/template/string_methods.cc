@@ -64,7 +64,7 @@ Value begins(Call& call) {
     return at_end ? part.text.ends_with(affix.text()) : part.text.starts_with(affix.text());
   };
   if (!call[0]->is(Kind::list) || call[0]->items().shape != Shape::tuple) return fits(*call[0]);
-  const std::vector<Value>& all = call[0]->items().items;
+  const std::vector<Value>& all = call[0]->items().items();
   return std::any_of(all.begin(), all.end(), fits);
 }
 
@@ -100,7 +100,7 @@ Value joined(Call& call) {
   const Value items = items_of(*call[0]);
   std::string out;
   int64_t index = 0;
-  for (const Value& item : items.items().items) {
+  for (const Value& item : items.items().items()) {
     if (!item.is_string())
       raise("TypeError", "sequence item {}: expected str instance, {} found", index, type_name(item));
     need_bytes(out.size() + call.self.text().size() + item.text().size());

@@ -8,11 +8,12 @@
 
 namespace lora::jinja {
 
-TemplateError::TemplateError(int line, std::string type, std::string message)
+TemplateError::TemplateError(int line, std::string type, std::string message, bool hits_bound)
     : Error(message_line(fmt::format("line {}: {}", line, message))),
       line_(line),
       type_(std::move(type)),
-      message_(std::move(message)) {}
+      message_(std::move(message)),
+      hits_bound_(hits_bound) {}
 
 Template::Template(std::string_view source) {
   try {
@@ -25,8 +26,9 @@ Template::~Template() = default;
 Template::Template(Template&&) noexcept = default;
 Template& Template::operator=(Template&&) noexcept = default;
 
-Rendered Template::render(std::span<const Variable> variables, const Date& now) const {
-  return Interpreter(*program_, variables, now).run();
+Rendered Template::render(std::span<const Variable> variables, const Date& now,
+                          Beginnings* beginnings) const {
+  return Interpreter(*program_, variables, now, beginnings).run();
 }
 
 }  // namespace lora::jinja

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,22 +35,38 @@ struct Variable {
   Value value;
 };
 
+// What a rendering would be if a list had its first n items alone.
+struct Beginning {
+  size_t shared = 0, n_generated = 0;  // bytes and generation blocks that it has of the whole
+  bool has_hidden_generation = false;
+  std::optional<std::string> tail[2];  // what follows them: without, with the prompt; nullopt: not known
+};
+// Asks for the beginnings of a list that can be told from the rendering of the whole: where a template goes
+// through it once, forwards, and looks at no item before it comes to it. `prompt`: a variable that is false.
+struct Beginnings {
+  std::string_view list, prompt;
+  std::vector<Beginning> found;  // by the number of items
+};
+
 using Date = DateTime;  // what strftime_now writes, in local time
 
 // What went wrong in a template. what() is one printable line, "line N: MESSAGE".
 class TemplateError : public Error {
  public:
-  TemplateError(int line, std::string type, std::string message);
+  TemplateError(int line, std::string type, std::string message, bool hits_bound = false);
   int line() const { return line_; }
   // Python's class of the error: "TemplateSyntaxError", "UndefinedError", "TypeError", ...; of
   // raise_exception(message) "TemplateError".
   const std::string& type() const { return type_; }
   // As raise_exception was given it, or as Python words it.
   const std::string& message() const { return message_; }
+  // Whether the rendering would have used more steps or memory than it may, so that it took its time.
+  bool hits_bound() const { return hits_bound_; }
 
  private:
   int line_;
   std::string type_, message_;
+  bool hits_bound_;
 };
 
 struct Program;
@@ -64,7 +81,8 @@ class Template {
   Template& operator=(Template&&) noexcept;
 
   // Throws TemplateError. May be called in several threads at a time.
-  Rendered render(std::span<const Variable> variables, const Date& now) const;
+  Rendered render(std::span<const Variable> variables, const Date& now,
+                  Beginnings* beginnings = nullptr) const;
 
  private:
   std::unique_ptr<const Program> program_;

@@ -197,10 +197,10 @@ Value url_encode(Call& call) {
     return out;
   }
   const Value pairs = items_of(value);
-  for (const Value& pair : pairs.items().items) {
-    if (!pair.is(Kind::list) || pair.items().items.size() != 2)
+  for (const Value& pair : pairs.items().items()) {
+    if (!pair.is(Kind::list) || pair.items().items().size() != 2)
       raise("ValueError", "not enough values to unpack (expected 2)");
-    add(pair.items().items[0], pair.items().items[1]);
+    add(pair.items().items()[0], pair.items().items()[1]);
   }
   return out;
 }
@@ -222,7 +222,7 @@ Value to_json_filter(Call& call) {
   }
   if (call.has(2)) {
     const Value pair = items_of(*call[2]);
-    const std::vector<Value>& parts = pair.items().items;
+    const std::vector<Value>& parts = pair.items().items();
     if (parts.size() != 2 || !parts[0].is_string() || !parts[1].is_string())
       raise("ValueError", "tojson's separators are two texts");
     style.item_separator = parts[0].text();

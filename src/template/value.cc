@@ -90,10 +90,17 @@ Value safe_string(std::string text) {
 List::List(Shape list_shape, std::vector<Value> values, std::string printed)
     : Object(values.size() * sizeof(Value)),
       shape(list_shape),
-      items(std::move(values)),
-      shown(std::move(printed)) {
-  spend(items.size() / 4);
-  for (const Value& item : items) hold(item);
+      shown(std::move(printed)),
+      items_(std::move(values)) {
+  spend(items_.size() / 4);
+  for (const Value& item : items_) hold(item);
+}
+Value List::from(size_t begin) const {
+  begin = std::min(begin, items_.size());
+  auto* list = new List(shape, {items_.begin() + std::ptrdiff_t(begin), items_.end()});
+  list->watch = watch;
+  list->offset = offset + begin;
+  return Value(Kind::list, list);
 }
 Value make_list(Shape shape, std::vector<Value> items, std::string shown) {
   return Value(Kind::list, new List(shape, std::move(items), std::move(shown)));
@@ -187,8 +194,8 @@ uint64_t hash_of(const Value& value) {
     case Kind::list:
       if (value.items().shape == Shape::tuple) {
         uint64_t hash = lora::kHashStart;
-        for (const Value& item : value.items().items) hash = hash * 31 + hash_of(item);
-        spend(value.items().items.size() + 1);
+        for (const Value& item : value.items().items()) hash = hash * 31 + hash_of(item);
+        spend(value.items().items().size() + 1);
         return hash;
       }
       break;

@@ -80,6 +80,12 @@ void append_conversations(Lines& lines, const char* what, const DatasetReport& d
         "user's message ({})",
         what, kNoQuestion, count_of(d.n_user_first, "conversation")));
   }
+  if (d.n_rewritten > 0) {
+    lines.push_back(fmt::format(
+        "{}: the template writes earlier replies otherwise than the last: {} became {}, one for each reply "
+        "that differs, with all that came before",
+        what, count_of(d.n_rewritten, "conversation"), count_of(d.n_rewritten_texts, "text")));
+  }
   if (d.n_split > 0) {
     lines.push_back(fmt::format("{}: {} longer than --ctx became several samples, cut between turns", what,
                                 count_of(d.n_split, "chat")));
@@ -229,28 +235,20 @@ void describe_lora(Lines& lines, const Setup& s) {
   lines.push_back(fmt::format("lora: {} tensors, {} parameters, rank {}, alpha {}; seed {}",
                               2 * s.parameters.pairs.size(), s.parameters.n_values(),
                               fmt::join(ranks, " or "), s.parameters.alpha, s.state.seed));
-  const auto trained = [&](std::string_view flag) {
-    return std::ranges::any_of(s.parameters.pairs, [&](const auto& pair) {
-      return std::ranges::any_of(targets(),
-                                 [&](const Target& t) { return t.flag == flag && is_of(t, pair.base); });
-    });
-  };
-  for (const char* flag : {"tok-embd", "out"}) {
-    if (!trained(flag)) continue;
-    lines.push_back(
-        fmt::format("warning: --rank-{}: llama.cpp and its relatives apply this part wrongly to models that "
-                    "use one matrix "
-                    "as embedding and output{}",
-                    flag, s.model.tied ? "; this one does" : ""));
-  }
-  const LoraRanks& r = s.options.ranks;
-  for (const auto& [flag, rank] : {std::pair{"att-norm", r.att_norm}, std::pair{"ffn-norm", r.ffn_norm},
-                                   std::pair{"out-norm", r.out_norm}}) {
-    if (rank == 0) continue;
+  Ranks trained;
+  for (const auto& pair : s.parameters.pairs) trained[std::string(part_name(pair.base))] = pair.rank;
+  for (const auto& [name, rank] : trained) {
+    if (name == "token_embd" || name == "output") {
+      lines.push_back(
+          fmt::format("warning: {}: llama.cpp and its relatives apply this part wrongly to models that "
+                      "use one matrix as embedding and output{}",
+                      rank_flag_of(name), s.model.tied ? "; this one does" : ""));
+    }
+    if (!name.ends_with("_norm")) continue;
     lines.push_back(fmt::format(
-        "warning: --rank-{}: kept in checkpoints only, from which lora export-lora "
+        "warning: {}: kept in checkpoints only, from which lora export-lora "
         "merges them; the adapter file leaves norms out, since other programs do not apply them{}",
-        flag, rank > 1 ? "; a norm is a vector, so more than rank 1 gains nothing" : ""));
+        rank_flag_of(name), rank > 1 ? "; a norm is a vector, so more than rank 1 gains nothing" : ""));
   }
   if (s.parameters.rslora)
     lines.push_back("lora: scale alpha / sqrt(rank), folded into what is stored (--rslora)");

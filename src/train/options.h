@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "adapter/parameters.h"
 #include "base/date.h"
 #include "base/precision.h"
 #include "data/columns.h"
@@ -23,14 +24,6 @@ enum class Checkpointing {
 };
 
 enum class Optimizer { adam, lbfgs };
-
-// Ranks per kind of tensor. Unset: FinetuneOptions::lora_r. 0: no LoRA on these tensors.
-struct LoraRanks {
-  std::optional<int64_t> wq, wk, wv, wo;  // attn_q, attn_k, attn_v, attn_output
-  std::optional<int64_t> w1, w2, w3;      // ffn_gate, ffn_down, ffn_up
-  int64_t tok_embd = 0, out = 0;
-  int64_t att_norm = 0, ffn_norm = 0, out_norm = 0;
-};
 
 // What an unset lora_r or lora_alpha means for a fresh adapter.
 inline constexpr int64_t kDefaultLoraR = 4;
@@ -99,7 +92,7 @@ struct FinetuneOptions {
   int64_t grad_acc = 1;              // micro-steps of n_batch samples per iteration
   std::optional<int64_t> lora_r;     // unset: kDefaultLoraR, or what lora_init has
   std::optional<double> lora_alpha;  // unset: kDefaultLoraAlpha, or what lora_init has
-  LoraRanks ranks;
+  Ranks ranks;  // by name of tensor; of the other linear layers of a block lora_r, 0 of the rest
   double lora_dropout = 0;
   bool rslora = false;                                                  // scale = alpha / sqrt(rank)
   std::optional<double> rope_freq_base, rope_freq_scale, norm_rms_eps;  // unset: the model's

@@ -58,7 +58,7 @@ TEST_F(Finetune, ACheckpointThatDoesNotFitIsRefusedByTheSettingsName) {
   };
   EXPECT_THAT(why([](auto& o) { o.n_batch = 3; }),
               testing::HasSubstr("--batch differs: 2 in the checkpoint, 3 now"));
-  EXPECT_THAT(why([](auto& o) { o.ranks.wk = 7; }), testing::HasSubstr("--rank-wk differs: 4"));
+  EXPECT_THAT(why([](auto& o) { o.ranks["attn_k"] = 7; }), testing::HasSubstr("--rank-wk differs: 4"));
   EXPECT_THAT(why([](auto& o) { o.lora_alpha = 9; }), testing::HasSubstr("--lora-alpha differs"));
   EXPECT_THAT(why([](auto& o) { o.seed = 6; }), testing::HasSubstr("--seed differs"));
   EXPECT_THAT(why([&](auto& o) { o.train_data = {LORA_SOURCE_DIR "/LICENSE"}; }),

@@ -1,10 +1,10 @@
 #include "train/run.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -16,11 +16,6 @@
 
 namespace lora {
 namespace {
-
-// Where each row of targets() has its rank in the options.
-std::array<std::optional<int64_t>, 12> given_ranks(const LoraRanks& r) {
-  return {r.wq, r.wk, r.wv, r.wo, r.w1, r.w2, r.w3, r.tok_embd, r.out, r.att_norm, r.ffn_norm, r.out_norm};
-}
 
 double mib(uint64_t bytes) {
   return double(bytes) / (1 << 20);
@@ -74,7 +69,7 @@ std::optional<uint64_t> to_spare(uint64_t model_bytes) {
 void expect_rank(const FinetuneOptions& options, std::string_view flag, std::optional<int64_t> given,
                  int64_t found) {
   if (given && *given != found) {
-    fail("--{}: {} was asked for, {} has rank {}", flag, *given, options.lora_init, found);
+    fail("{}: {} was asked for, {} has rank {}", flag, *given, options.lora_init, found);
   }
 }
 
@@ -93,17 +88,14 @@ void check_floats(const FinetuneOptions& o) {
 
 }  // namespace
 
-std::vector<int64_t> ranks_by_target(const FinetuneOptions& options) {
-  const auto given = given_ranks(options.ranks);
-  std::vector<int64_t> ranks;
-  for (size_t i = 0; i < targets().size(); ++i) {
-    const int64_t rank = given[i].value_or(options.lora_r.value_or(kDefaultLoraR));
-    if (rank < 0 || rank > kMaxLoraRank) {
-      fail("--rank-{}: {} is not from 0 to {}", targets()[i].flag, rank, kMaxLoraRank);
-    }
-    ranks.push_back(rank);
-  }
-  return ranks;
+Ranks ranks_of(const FinetuneOptions& options, const Model& model) {
+  const auto check = [](const std::string& flag, int64_t rank) {
+    if (rank < 0 || rank > kMaxLoraRank) fail("{}: {} is not from 0 to {}", flag, rank, kMaxLoraRank);
+  };
+  for (const auto& [tensor, rank] : options.ranks) check(rank_flag_of(tensor), rank);
+  const int64_t otherwise = options.lora_r.value_or(kDefaultLoraR);
+  check("--lora-r", otherwise);
+  return ranks_of(model, options.ranks, otherwise);
 }
 
 FinetuneOptions with_data_files(const FinetuneOptions& options, const Say& say) {
@@ -155,7 +147,7 @@ bool fills_rows(const FinetuneOptions& options) {
 LoraParameters initial_parameters(const FinetuneOptions& options, const Model& model, uint64_t seed,
                                   const std::optional<Adapter>& lora_init) {
   if (!lora_init) {
-    const std::vector<int64_t> ranks = ranks_by_target(options);
+    const Ranks ranks = ranks_of(options, model);
     const std::optional<uint64_t> budget = memory_budget(options, model.gguf.file_bytes());
     const auto needed = uint64_t(trained_bytes(options, parameter_bytes(model, ranks)));
     if (budget && needed > *budget) {
@@ -171,19 +163,19 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
   if (options.lora_alpha && float(*options.lora_alpha) != adapter.alpha) {
     fail("--lora-alpha: {} was asked for, {} has {}", *options.lora_alpha, options.lora_init, adapter.alpha);
   }
-  const auto given = given_ranks(options.ranks);
-  for (size_t i = 0; i < targets().size(); ++i) {
-    const Target& target = targets()[i];
-    bool found = false;
-    for (const LoraPair& pair : adapter.pairs) {
-      if (!is_of(target, pair.base)) continue;
-      found = true;
-      // Ranks of the embedding and the head are 0 unless given: lora_r does not speak of them.
-      if (!target.per_layer) continue;
-      expect_rank(options, given[i] ? fmt::format("rank-{}", target.flag) : "lora-r",
-                  given[i] ? given[i] : options.lora_r, pair.rank);
+  std::set<std::string_view> found;
+  for (const LoraPair& pair : adapter.pairs) {
+    const std::string_view name = part_name(pair.base);
+    found.insert(name);
+    const auto given = options.ranks.find(name);
+    if (given != options.ranks.end()) {
+      expect_rank(options, rank_flag_of(name), given->second, pair.rank);
+    } else if (pair.base.starts_with("blk.")) {  // lora_r does not speak of the embedding and the head
+      expect_rank(options, "--lora-r", options.lora_r, pair.rank);
     }
-    if (!found) expect_rank(options, fmt::format("rank-{}", target.flag), given[i], 0);
+  }
+  for (const auto& [name, rank] : options.ranks) {
+    if (!found.contains(name)) expect_rank(options, rank_flag_of(name), rank, 0);
   }
   return make_parameters(adapter, options.rslora);
 }
@@ -273,13 +265,14 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
   if (const int64_t window = text_options(options).window)
     settings.emplace_back("--window", std::to_string(window));
   // Ranks in words, one setting per kind of tensor, so that a difference names its flag.
-  for (const Target& target : targets()) {
-    int64_t rank = 0;
-    for (const auto& pair : parameters.pairs) {
-      if (is_of(target, pair.base)) rank = pair.rank;
-    }
-    settings.emplace_back(fmt::format("--rank-{}", target.flag), std::to_string(rank));
+  Ranks ranks;
+  for (const auto& pair : parameters.pairs) ranks[std::string(part_name(pair.base))] = pair.rank;
+  for (const RankFlag& row : rank_flags()) {
+    const auto found = ranks.find(row.tensor);
+    settings.emplace_back(rank_flag_of(row.tensor), std::to_string(found == ranks.end() ? 0 : found->second));
+    if (found != ranks.end()) ranks.erase(found);
   }
+  for (const auto& [name, rank] : ranks) settings.emplace_back(rank_flag_of(name), std::to_string(rank));
   return settings;
 }
 
@@ -311,12 +304,17 @@ void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoi
     if (found != asked)
       fail("{}: {} differs: {} in the checkpoint, {} was asked for", path, name, found, asked);
   };
-  const auto given = given_ranks(options.ranks);
-  for (size_t i = 0; i < targets().size(); ++i) {
-    const auto rank = given[i] || !targets()[i].per_layer ? given[i] : options.lora_r;
-    // Of the embedding and the head, 0 is what no flag says, too.
-    if (rank && (*rank > 0 || targets()[i].per_layer))
-      expect(fmt::format("--rank-{}", targets()[i].flag), std::to_string(*rank));
+  for (const auto& [name, rank] : options.ranks) {
+    const std::string flag = rank_flag_of(name);
+    if (rank > 0 || !setting(checkpoint, flag).empty()) expect(flag, std::to_string(rank));
+  }
+  for (const auto& [flag, found] : checkpoint.settings) {
+    if (!options.lora_r || found == "0" || !flag.starts_with("--rank")) continue;
+    const auto speaks_of = [&](std::string_view tensor) { return flag == rank_flag_of(tensor); };
+    const bool is_given = std::ranges::any_of(options.ranks, [&](const auto& row) { return speaks_of(row.first); });
+    // lora_r does not speak of the embedding, the head and norms.
+    const bool is_apart = speaks_of("token_embd") || speaks_of("output") || flag.ends_with("norm");
+    if (!is_given && !is_apart) expect(flag, std::to_string(*options.lora_r));
   }
   if (options.lora_alpha) expect("--lora-alpha", fmt::format("{}", float(*options.lora_alpha)));
   if (options.rslora) expect("--rslora", "on");

@@ -14,8 +14,9 @@
 
 namespace lora {
 
-// One rank per row of targets(): the flag's value, else lora_r, else 4. Error for ranks out of range.
-std::vector<int64_t> ranks_by_target(const FinetuneOptions& options);
+// Of each tensor what the options give, of the other linear layers of a block lora_r, else 4. Error for ranks out of
+// range, and for tensors that the model does not have.
+Ranks ranks_of(const FinetuneOptions& options, const Model& model);
 
 // A fresh adapter, or lora_init's. Error if lora_init disagrees with a rank or alpha given beside it, or if
 // the fresh one is beyond the memory budget; then nothing was allocated.

@@ -110,13 +110,13 @@ TEST_F(Finetune, LoraInitStartsFromAnAdapterAndItsRanks) {
   next.lora_r = 4;
   EXPECT_THROW(run(next), Error);
   next.lora_r = 3;
-  next.ranks.w2 = 8;
+  next.ranks["ffn_down"] = 8;
   EXPECT_THROW(run(next), Error);
-  next.ranks.w2 = 3;
+  next.ranks["ffn_down"] = 3;
   EXPECT_NO_THROW(run(next));
-  next.ranks.tok_embd = 2;  // the adapter has none there
+  next.ranks["token_embd"] = 2;  // the adapter has none there
   EXPECT_THROW(run(next), Error);
-  next.ranks.tok_embd = 0;
+  next.ranks["token_embd"] = 0;
   next.lora_alpha = 7;
   EXPECT_THROW(run(next), Error);
 }
@@ -148,8 +148,8 @@ TEST_F(Finetune, AnAdapterThatIsNoLongerFiniteIsNotSaved) {
 TEST_F(Finetune, RanksOfZeroLeaveTensorsAlone) {
   FinetuneOptions o = options();
   o.lora_r = 2;
-  o.ranks.wq = 0;
-  o.ranks.w2 = 5;
+  o.ranks["attn_q"] = 0;
+  o.ranks["ffn_down"] = 5;
   o.adam_iter = 1;
   run(o);
   const Gguf gguf = Gguf::open(at("lora-LATEST.gguf"));
@@ -157,7 +157,7 @@ TEST_F(Finetune, RanksOfZeroLeaveTensorsAlone) {
   EXPECT_EQ(gguf.tensor("blk.0.ffn_down.weight.lora_a").ne[1], 5);
   EXPECT_EQ(gguf.tensor("blk.0.ffn_up.weight.lora_b").ne[0], 2);
   o.lora_r = 0;
-  o.ranks.w2 = 0;
+  o.ranks["ffn_down"] = 0;
   EXPECT_THROW(run(o), Error);
 }
 
@@ -189,7 +189,7 @@ TEST(InitialParameters, AreRefusedByTheirSizeBeforeTheyAreAllocated) {
   FinetuneOptions o;
   o.lora_r = 16;
   const auto parameters = uint64_t(initial_parameters(o, model, 1, std::nullopt).memory_bytes());
-  EXPECT_EQ(uint64_t(parameter_bytes(model, ranks_by_target(o))), parameters);
+  EXPECT_EQ(uint64_t(parameter_bytes(model, ranks_of(o, model))), parameters);
   const auto needed = uint64_t(trained_bytes(o, int64_t(parameters)));
   o.memory = needed;
   EXPECT_NO_THROW(initial_parameters(o, model, 1, std::nullopt));

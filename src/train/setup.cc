@@ -29,13 +29,17 @@ void take_rotary_settings(const FinetuneOptions& options, const Adapter& init, R
   if (!options.rope_freq_scale && init.rope_freq_scale) rope.freq_scale = double(*init.rope_freq_scale);
 }
 
-// Whether the date goes into what is trained on: through a template that writes it.
+// Whether the date goes into what is trained on: through a template that writes it. Throws Error for a
+// template that is asked for and cannot be run.
 bool writes_date(const FinetuneOptions& options, const Tokenizer& tokenizer) {
   const auto is_records = [](const std::string& path) { return record_format(path).has_value(); };
-  if (std::ranges::none_of(options.train_data, is_records)) return false;
+  const bool has_records = std::ranges::any_of(options.train_data, is_records);
+  const bool is_asked_for = options.chat_template != "auto";
+  if (!has_records && !is_asked_for) return false;
   try {
-    return ChatTemplates(options.chat_template, tokenizer, options.model_base, {}).use_date();
+    return ChatTemplates(options.chat_template, tokenizer, options.model_base, {}).use_date() && has_records;
   } catch (const Error&) {
+    if (is_asked_for) throw;
     return false;  // data without conversations needs no template; else it is an error when they are read
   }
 }
@@ -104,18 +108,16 @@ TextOptions Setup::sample_options() const {
 
 Dataset Setup::read_data(const Say& say) {
   expect_readable(options);
-  if (options.chat_template != "auto")
-    const ChatTemplates can_be_run(options.chat_template, tokenizer, options.model_base, {});
+  const bool is_dated = writes_date(options, tokenizer);
   const auto before = int64_t(resident_anonymous_bytes());
-  prepare_parameters(say);
+  prepare_parameters(is_dated, say);
   parameter_bytes_ = int64_t(resident_anonymous_bytes()) - before;
   return Dataset(options.train_data, tokenizer, sample_options(), pool);
 }
 
-void Setup::prepare_parameters(const Say& say) {
+void Setup::prepare_parameters(bool is_dated, const Say& say) {
   std::optional<Checkpoint> checkpoint;
   if (resumed) checkpoint = read_found(options, resume.path, read_checkpoint);
-  const bool is_dated = writes_date(options, tokenizer);
   date_ = options.date;
   if (is_dated && checkpoint && !date_) date_ = date_of(*checkpoint);
   if (!date_) date_ = today();

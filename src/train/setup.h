@@ -50,7 +50,7 @@ struct Setup {
   double mean_sample_tokens() const;
   Dataset read_data(const Say& say);  // after all that needs no data
   TextOptions sample_options() const;
-  void prepare_parameters(const Say& say);
+  void prepare_parameters(bool is_dated, const Say& say);
   Settings resumed_settings_;     // of the checkpoint
   std::optional<DateTime> date_;  // of templates that write it
   int64_t program_bytes_;  // what is there already: the program at first, then vocabulary and samples too

@@ -26,7 +26,7 @@ struct TemporaryFile {
 Checkpoint round_trip(const TrainState& state, const Settings& settings) {
   const TemporaryFile file;
   const Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
-  LoraParameters p = make_parameters(model, std::vector<int64_t>{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 4, 1);
+  LoraParameters p = make_parameters(model, Ranks{{"attn_q", 1}}, 4, 1);
   const float extremes[] = {
       std::numeric_limits<float>::max(), -0.0f, 1e-45f, float(kInf), float(kNan), -1e-38f};
   for (int64_t i = 0; i < p.v.size(); ++i) p.v[i] = extremes[i % 6], p.m[i] = -extremes[i % 6];

@@ -3,16 +3,17 @@
 #include <cstdio>
 #include <exception>
 
+#include "arch/architecture.h"
+#include "arch/hf.h"
 #include "base/error.h"
 #include "gguf/gguf.h"
-#include "gguf/hf_names.h"
 #include "hf_models.h"
 
 namespace lora::test {
 namespace {
 
 // "blk.3.attn_q.weight" to "model.layers.3.self_attn.q_proj.weight", and how its rows are ordered.
-std::pair<std::string, RowOrder> hf_name(const HfArchitecture& architecture, const std::string& name) {
+std::pair<std::string, RowOrder> hf_name(const Architecture& architecture, const std::string& name) {
   constexpr std::string_view weight = ".weight";
   std::string part = name.substr(0, name.size() - weight.size()), layer;
   if (part.starts_with("blk.")) {
@@ -28,8 +29,8 @@ std::pair<std::string, RowOrder> hf_name(const HfArchitecture& architecture, con
     }
     return {};
   };
-  auto found = find(hf_root_modules());
-  for (const auto& modules : architecture.layer) {
+  auto found = find(hf::kRoot);
+  for (const auto& modules : architecture.hf->layer) {
     if (found.first.empty()) found = find(modules);
   }
   if (found.first.empty()) fail("{}: not a tensor of a {} model", name, architecture.name);
@@ -38,9 +39,9 @@ std::pair<std::string, RowOrder> hf_name(const HfArchitecture& architecture, con
 
 HfModel hf_model_of(const Gguf& gguf) {
   const auto number = [&](const char* key) { return gguf.get_int(std::string("llama.") + key).value(); };
-  const HfArchitecture& architecture = *find_hf_architecture("llama");
+  const Architecture& architecture = *find_hf_family("llama");
   HfModel model;
-  model.config = {{"architectures", {architecture.classes[0].name}},
+  model.config = {{"architectures", {architecture.hf->classes.begin()->name}},
                   {"hidden_size", number("embedding_length")},
                   {"intermediate_size", number("feed_forward_length")},
                   {"num_hidden_layers", number("block_count")},

@@ -51,7 +51,8 @@ TEST(ConvertRefuses, ConfigurationsThatLie) {
   EXPECT_THAT(Broken("phi3").config_error("num_attention_heads", 2),
               HasSubstr("long_factor: 16 numbers for 32"));
   EXPECT_THAT(Broken("llama2").config_error("architectures", {"MambaForCausalLM"}),
-              AllOf(HasSubstr("'MambaForCausalLM' is not supported"), HasSubstr("known: LlamaForCausalLM")));
+              AllOf(HasSubstr("'MambaForCausalLM' is not supported"),
+                    HasSubstr("known: BaiChuanForCausalLM, "), HasSubstr(" LlamaForCausalLM, ")));
   EXPECT_THAT(Broken("llama2").config_error("rope_scaling", {{"type", "magic"}}),
               HasSubstr("'magic' is not supported"));
   EXPECT_THAT(Broken("llama2").config_error("quantization_config", {{"quant_method", "gptq"}}),
@@ -125,19 +126,23 @@ TEST(ConvertRefuses, RotaryNumbersThatContradictEachOther) {
 
 // Of each architecture that is known, an added one too.
 TEST(ConvertRefuses, AnotherActivationOfWhateverClass) {
-  for (const HfArchitecture& row : hf_architectures()) {
-    for (const HfClass& hf_class : row.classes) {
-      nlohmann::json config = {{"architectures", {hf_class.name}}, {row.computed.activation_key, "relu"}};
+  for (const Architecture* row : architectures()) {
+    if (!row->hf) continue;
+    const HfComputed& computed = row->hf->computed;
+    for (const HfClass& hf_class : row->hf->classes) {
+      if (!hf_class.why_not.empty()) continue;
+      nlohmann::json config = {{"architectures", {hf_class.name}}, {computed.activation_key, "relu"}};
       for (const char* key : {"num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size",
                               "num_attention_heads", "max_position_embeddings"})
         config[key] = 8;
       config["head_dim"] = 8;
+      config["model_type"] = hf_class.model_type;
       try {
         parse_hf_config(config.dump(), "config.json");
         ADD_FAILURE() << hf_class.name;
       } catch (const Error& e) {
         EXPECT_THAT(e.what(),
-                    HasSubstr(fmt::format("relu: GGUF's {} computes {}", row.name, row.computed.activation)));
+                    HasSubstr(fmt::format("relu: GGUF's {} computes {}", row->name, computed.activation)));
       }
     }
   }

@@ -4,9 +4,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "arch/architecture.h"
+#include "arch/hf.h"
 #include "base/file.h"
 #include "converted.h"
-#include "gguf/hf_names.h"
 #include "gguf/safetensors.h"
 #include "model/model.h"
 #include "text_loss.h"
@@ -26,7 +27,7 @@ TEST_P(EveryModel, ValuesAreTheFoldersOwn) {
   const HfModel& model = model_named(GetParam());
   const Converted converted(model);
   const Gguf gguf = converted.convert();
-  const HfArchitecture& arch = *find_hf_architecture(model.architecture);
+  const HfFamily& arch = *find_hf_family(model.architecture)->hf;
   EXPECT_EQ(gguf.get_string("general.architecture"), model.architecture);
   size_t n_tensors = 0;
   const auto expect = [&](const HfModule& module, const std::string& hf, const std::string& name) {
@@ -58,7 +59,7 @@ TEST_P(EveryModel, ValuesAreTheFoldersOwn) {
       }
     }
   }
-  for (const HfModule& module : hf_root_modules()) {
+  for (const HfModule& module : hf::kRoot) {
     expect(module, (module.hf == "lm_head" ? "" : "model.") + std::string(module.hf),
            std::string(module.gguf));
   }

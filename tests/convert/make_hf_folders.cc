@@ -1,11 +1,15 @@
-// make_hf_folders VOCABULARY FOLDER: writes FOLDER/NAME, a small Hugging Face model, for every architecture
-// that is converted, FOLDER/NAME/peft, a LoRA on all its matrices, and FOLDER/NAME/reference.json: token ids,
-// and the losses that the model's formulas give, without and with the LoRA.
+// make_hf_folders VOCABULARY FOLDER FAMILIES: writes FOLDER/NAME, a small Hugging Face model, for some
+// architectures and ways to store them, FOLDER/NAME/peft, a LoRA on all its matrices, and
+// FOLDER/NAME/reference.json: token ids, and the losses that the model's formulas give, without and with the
+// LoRA. FAMILIES/NAME/model and FAMILIES/NAME/model/peft are the same for every family, from its table,
+// without losses.
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 
 #include "adapter/peft_test_files.h"
+#include "arch/hf.h"
+#include "family_models.h"
 #include "hf_models.h"
 
 namespace lora::test {
@@ -34,8 +38,8 @@ void adapt(const std::string& module, HfStored& matrix, PeftFiles& peft) {
   }
 }
 
-// Writes the LoRA and returns the model with it.
-HfModel adapted(HfModel model, const std::string& folder) {
+// Writes the LoRA and returns the model with it. `but`: not on modules whose names end so.
+HfModel adapted(HfModel model, const std::string& folder, std::string_view but = "-") {
   PeftFiles peft;
   peft.config = plain_config(kRank, kRank * double(kScale));
   const bool is_tied = !model.tensors.contains("lm_head.weight");
@@ -43,7 +47,8 @@ HfModel adapted(HfModel model, const std::string& folder) {
     if (!name.ends_with(".weight") || tensor.shape.size() != 2) continue;
     const std::string module = name.substr(0, name.size() - std::string(".weight").size());
     // Of a matrix that is the output too, PEFT and llama.cpp adapt the embedding alone.
-    if (!(is_tied && module.ends_with("embed_tokens"))) adapt(module, tensor, peft);
+    if (module.ends_with(but) || (is_tied && module.ends_with("embed_tokens"))) continue;
+    adapt(module, tensor, peft);
   }
   std::filesystem::create_directories(folder);
   peft.write(folder);
@@ -55,8 +60,8 @@ HfModel adapted(HfModel model, const std::string& folder) {
 
 int main(int argc, char** argv) {
   using namespace lora::test;
-  if (argc != 3) {
-    std::fprintf(stderr, "usage: %s VOCABULARY.gguf FOLDER\n", argv[0]);
+  if (argc != 4) {
+    std::fprintf(stderr, "usage: %s VOCABULARY.gguf FOLDER FAMILIES\n", argv[0]);
     return 2;
   }
   for (const HfModel& model : make_hf_models()) {
@@ -67,6 +72,13 @@ int main(int argc, char** argv) {
                                       {"nll", reference_loss(model, ids)},
                                       {"nll_lora", reference_loss(adapted(model, folder + "/peft"), ids)}};
     std::ofstream(folder + "/reference.json") << reference;
+  }
+  for (const lora::Architecture* family : hf_families()) {
+    // llama.cpp knows a Baichuan of 7B by its layers, and a Phi 3 by its name, which is the folder's.
+    const HfModel model = family_model(*family, family->name == "baichuan" ? 32 : 2);
+    const std::string folder = std::string(argv[3]) + "/" + model.name + "/model";
+    write_hf_folder(model, folder, argv[1]);
+    adapted(model, folder + "/peft", family->hf->root.front().hf);
   }
   return 0;
 }

@@ -1,4 +1,7 @@
-// The activations of a vector of floats and their slopes. Included once per Highway target, as its name says.
+// The activations of a vector of floats and their slopes. Gated, forward, with all arrays in the cache of one
+// AMD Zen 5 with AVX-512: silu 49 GB/s, gelu_tanh 32, gelu 24, relu 83 (a copy: 120).
+//
+// Included once per Highway target, as its name says.
 #if defined(LORA_KERNELS_ACTIVATION_FUNCTIONS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LORA_KERNELS_ACTIVATION_FUNCTIONS_INL_H_
 #undef LORA_KERNELS_ACTIVATION_FUNCTIONS_INL_H_

@@ -13,7 +13,7 @@ TEST(Softcap, IsTheScaledTanhAndItsSlope) {
   ThreadPool pool(2);
   for (const float cap : {0.5f, 3.0f, 30.0f, 50.0f}) {
     for (const int64_t n : {1, 7, 16, 33, 20001}) {
-      std::vector<float> x(size_t(n)), y(x.size()), dy(x.size()), dx(x.size());
+      std::vector<float> x(static_cast<size_t>(n)), y(x.size()), dy(x.size()), dx(x.size());
       for (int64_t i = 0; i < n; ++i) {
         x[size_t(i)] = float(std::sin(double(i) * 0.7) * (i % 5 == 0 ? 400 : i % 3 == 0 ? 1e-3 : 20));
         dy[size_t(i)] = float(std::cos(double(i)));

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "kernels/attention/attention_reference.h"
+#include "kernels/attention/few_queries.h"
 #include "kernels/attention/passes.h"
 #include "kernels/isa.h"
 
@@ -67,12 +68,41 @@ int64_t checked_scratch(std::span<const std::byte> scratch, int64_t needed) {
   return needed;
 }
 
+void run_forward(const ForwardPass& pass, std::span<const AttentionSegment> segments, GemmInput input,
+                 std::span<std::byte> scratch, ThreadPool& pool) {
+  const int64_t needed = attention_scratch_bytes(pass.shape, longest(segments), false, input, pool.size());
+  const int64_t bytes = checked_scratch(scratch, needed) / pool.size();
+  input == GemmInput::f32 ? forward<float>(pass, segments, scratch.data(), bytes, pool)
+                          : forward<bf16>(pass, segments, scratch.data(), bytes, pool);
+}
+
+void check_cache(const MatrixView& cache, std::span<const AttentionSegment> segments,
+                 const AttentionShape& shape) {
+  const TypeTraits& type = traits(cache.type);
+  if (!type.decode) fail("attention: a cache of type {}: holds no numbers that can be decoded", type.name);
+  if (cache.n_cols != shape.n_head_kv * shape.head_dim) {
+    fail("attention: cache rows of {} numbers, {} heads of {} are needed", cache.n_cols, shape.n_head_kv,
+         shape.head_dim);
+  }
+  if (cache.n_cols % type.block_size != 0) {
+    fail("attention: cache rows of {} numbers: type {} holds blocks of {}", cache.n_cols, type.name,
+         type.block_size);
+  }
+  if (KvRows::block_floats(shape.head_dim) > kTile * kTile) {  // as forward.cc has room for
+    fail("attention: heads of {} numbers: too large for a cache", shape.head_dim);
+  }
+  if (longest(segments) > cache.n_rows) {
+    fail("attention: a segment of {} keys, the cache has {} rows", longest(segments), cache.n_rows);
+  }
+}
+
 }  // namespace
 
 int64_t attention_scratch_bytes(const AttentionShape& shape, int64_t n_kv, bool backward, GemmInput input,
                                 int n_workers) {
   const TileShape tile(micro_kernel(input), shape.head_dim);
-  return n_workers * (backward ? backward_bytes(tile, n_kv, input) : forward_bytes(tile, n_kv, input));
+  if (backward) return n_workers * backward_bytes(tile, n_kv, input);
+  return n_workers * std::max(forward_bytes(tile, n_kv, input), few_queries_bytes(shape));
 }
 
 void attention_forward(float* out, float* lse, const float* q, const float* k, const float* v,
@@ -86,12 +116,19 @@ void attention_forward(float* out, float* lse, const float* q, const float* k, c
       }
     });
   }
-  const ForwardPass pass{out, lse, q, k, v, shape, {micro_kernel(input), shape.head_dim}};
-  const int64_t bytes =
-      checked_scratch(scratch, attention_scratch_bytes(shape, longest(segments), false, input, pool.size())) /
-      pool.size();
-  input == GemmInput::f32 ? forward<float>(pass, segments, scratch.data(), bytes, pool)
-                          : forward<bf16>(pass, segments, scratch.data(), bytes, pool);
+  run_forward({out, lse, q, {k, shape}, {v, shape}, shape, {micro_kernel(input), shape.head_dim}}, segments,
+              input, scratch, pool);
+}
+
+void attention_forward(float* out, const float* q, const MatrixView& k, const MatrixView& v,
+                       std::span<const AttentionSegment> segments, const AttentionShape& shape,
+                       GemmInput input, std::span<std::byte> scratch, ThreadPool& pool) {
+  for (const MatrixView* cache : {&k, &v}) check_cache(*cache, segments, shape);
+  if (isa() == Isa::scalar) {
+    return attention_cache_reference<float>(out, q, k, v, segments, shape);
+  }
+  run_forward({out, nullptr, q, {k, shape}, {v, shape}, shape, {micro_kernel(input), shape.head_dim}},
+              segments, input, scratch, pool);
 }
 
 void attention_backward(float* dq, float* dk, float* dv, const float* dout, const float* out,

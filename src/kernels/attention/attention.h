@@ -21,6 +21,7 @@
 
 #include "base/parallel.h"
 #include "kernels/gemm/gemm.h"
+#include "quant/types.h"
 
 namespace lora {
 
@@ -52,6 +53,18 @@ void attention_forward(float* out,      // (n_tokens, n_head * head_dim)
                        const float* q,  // (n_tokens, n_head * head_dim)
                        const float* k,  // (n_kv_tokens, n_head_kv * head_dim)
                        const float* v,  // (n_kv_tokens, n_head_kv * head_dim)
+                       std::span<const AttentionSegment> segments, const AttentionShape& shape,
+                       GemmInput input, std::span<std::byte> scratch, ThreadPool& pool);
+
+// Generation's form: keys and values as the cache holds them, matrices (n_rows, n_head_kv * head_dim) of a
+// type that is decoded, each its own; only tiles of them are f32 at a time. Key j of a segment is row
+// (kv_begin + j) mod n_rows: where all layers see all keys the rows never come round, and where they see a
+// window the cache is a ring of the window and a batch, less one, to which position p is written at p mod
+// n_rows. Error if a segment has more keys than there are rows, or if blocks do not divide a row.
+void attention_forward(float* out,           // (n_tokens, n_head * head_dim)
+                       const float* q,       // (n_tokens, n_head * head_dim)
+                       const MatrixView& k,  // (n_rows, n_head_kv * head_dim)
+                       const MatrixView& v,  // (n_rows, n_head_kv * head_dim)
                        std::span<const AttentionSegment> segments, const AttentionShape& shape,
                        GemmInput input, std::span<std::byte> scratch, ThreadPool& pool);
 

@@ -1,7 +1,9 @@
-// Attention of 32 heads: the causal half alone counts (2 products forward, 5 backward; what is computed twice
-// counts once). Arguments: head_dim, ctx, n_head_kv; 100 and 32 is a 3B model, 128 and 32 a 7B, 128 and 8 an
-// 8B.
+// Attention of 32 heads: what the masks leave alone counts (2 products forward, 5 backward; what is computed
+// twice counts once). Arguments: head_dim, ctx, n_head_kv, window, softcap; 100 and 32 is a 3B model, 128 and
+// 32 a 7B, 128 and 8 an 8B.
+#include <algorithm>
 #include <cmath>
+#include <string>
 #include <utility>
 
 #include "base/buffer.h"
@@ -27,8 +29,9 @@ Buffer<float> numbers(int64_t n, uint64_t stream) {
 }
 
 struct Problem {
-  Problem(int64_t head_dim, int64_t ctx, int64_t n_head_kv, int64_t n_q)
-      : shape{kHeads, n_head_kv, head_dim, 1 / std::sqrt(float(head_dim))},
+  Problem(int64_t head_dim, int64_t ctx, int64_t n_head_kv, int64_t n_q, int64_t window = 0,
+          float softcap = 0)
+      : shape{kHeads, n_head_kv, head_dim, 1 / std::sqrt(float(head_dim)), window, softcap},
         segment{0, n_q, 0, ctx},
         q(numbers(n_q * kHeads * head_dim, 1)),
         k(numbers(ctx * n_head_kv * head_dim, 2)),
@@ -38,7 +41,9 @@ struct Problem {
         scratch(attention_scratch_bytes(shape, ctx, true, kInput, 1)) {}
   // Multiply-adds of one product, times two.
   double flops() const {
-    const double pairs = double(segment.n_q) * (double(segment.n_kv) - (double(segment.n_q) - 1) / 2);
+    const int64_t most = shape.window > 0 ? shape.window : segment.n_kv;
+    double pairs = 0;
+    for (int64_t i = 0; i < segment.n_q; ++i) pairs += double(std::min(most, segment.n_kv - i));
     return 2 * pairs * double(kHeads * shape.head_dim);
   }
   AttentionShape shape;
@@ -51,14 +56,19 @@ void shapes(benchmark::internal::Benchmark* b) {
   for (const int64_t ctx : {256, 512, 1024, 2048, 4096}) {
     for (const auto& [head_dim, n_head_kv] : {std::pair<int64_t, int64_t>{100, 32}, {128, 32}, {128, 8}}) {
       if (n_head_kv == 8 && ctx > 1024) continue;
-      b->Args({head_dim, ctx, n_head_kv});
+      b->Args({head_dim, ctx, n_head_kv, 0, 0});
     }
   }
+  for (const int64_t ctx : {4096, 8192}) {
+    for (const int64_t window : {0, 1024}) b->Args({128, ctx, 8, window, 0});
+  }
+  for (const int64_t softcap : {0, 50}) b->Args({256, 2048, 8, 0, softcap});
   b->Unit(benchmark::kMillisecond);
 }
 
 void forward(benchmark::State& state) {
-  Problem p(state.range(0), state.range(1), state.range(2), state.range(1));
+  Problem p(state.range(0), state.range(1), state.range(2), state.range(1), state.range(3),
+            float(state.range(4)));
   ThreadPool pool(1);
   const double s = bench::run(state, [&] {
     attention_forward(p.out.data(), p.lse.data(), p.q.data(), p.k.data(), p.v.data(), {&p.segment, 1},
@@ -69,7 +79,8 @@ void forward(benchmark::State& state) {
 BENCHMARK(forward)->Apply(shapes);
 
 void backward(benchmark::State& state) {
-  Problem p(state.range(0), state.range(1), state.range(2), state.range(1));
+  Problem p(state.range(0), state.range(1), state.range(2), state.range(1), state.range(3),
+            float(state.range(4)));
   ThreadPool pool(1);
   const Buffer<float> dout = numbers(p.q.size(), 4);
   Buffer<float> dq(p.q.size()), dk(p.k.size()), dv(p.v.size());
@@ -83,19 +94,35 @@ void backward(benchmark::State& state) {
 }
 BENCHMARK(backward)->Apply(shapes);
 
-// One new token against the cache, as in generation: bytes of keys and values per second.
+// One new token against the cache, as in generation: bytes of keys and values per second. Arguments:
+// head_dim, ctx, n_head_kv, window, the cache's type.
 void one_query(benchmark::State& state) {
-  Problem p(state.range(0), state.range(1), state.range(2), 1);
+  Problem p(state.range(0), state.range(1), state.range(2), 1, state.range(3));
   ThreadPool pool(1);
+  const auto type = Type(state.range(4));
+  MatrixView k{type, nullptr, p.segment.n_kv, p.shape.n_head_kv * p.shape.head_dim}, v = k;
+  Buffer<std::byte> k_bytes(k.n_rows * k.row_bytes()), v_bytes(k_bytes.size());
+  traits(type).encode(k_bytes.data(), p.k.data(), p.k.size(), nullptr);
+  traits(type).encode(v_bytes.data(), p.v.data(), p.v.size(), nullptr);
+  k.data = k_bytes.data();
+  v.data = v_bytes.data();
   const double s = bench::run(state, [&] {
-    attention_forward(p.out.data(), nullptr, p.q.data(), p.k.data(), p.v.data(), {&p.segment, 1}, p.shape,
-                      kInput, p.scratch.span(), pool);
+    attention_forward(p.out.data(), p.q.data(), k, v, {&p.segment, 1}, p.shape, kInput, p.scratch.span(),
+                      pool);
   });
-  const MatrixView k{Type::F32, reinterpret_cast<const std::byte*>(p.k.data()), 1, p.k.size()};
-  const MatrixView v{Type::F32, reinterpret_cast<const std::byte*>(p.v.data()), 1, p.v.size()};
-  bench::report_read(state, s, 2 * k.row_bytes(), {k, v});
+  const int64_t seen = state.range(3) > 0 ? state.range(3) : state.range(1);
+  bench::report_read(state, s, 2 * k.row_bytes() * seen, {k, v});
+  state.SetLabel(std::string(traits(type).name));
 }
-BENCHMARK(one_query)->Args({100, 512, 32})->Args({128, 512, 32})->Args({128, 4096, 32})->Args({128, 4096, 8});
+void cache_shapes(benchmark::internal::Benchmark* b) {
+  for (const Type type : {Type::F32, Type::F16, Type::Q8_0}) {
+    b->Args({128, 512, 32, 0, int64_t(type)});
+    for (const int64_t n_head_kv : {32, 8}) b->Args({128, 4096, n_head_kv, 0, int64_t(type)});
+    b->Args({128, 4096, 8, 1024, int64_t(type)});
+  }
+  b->Args({100, 512, 32, 0, int64_t(Type::F32)});
+}
+BENCHMARK(one_query)->Apply(cache_shapes);
 
 }  // namespace
 }  // namespace lora

@@ -65,6 +65,30 @@ void attention_forward_reference(T* out, T* lse, const T* q, const T* k, const T
   if (lse) lse[(seg.q_begin + query) * shape.n_head + head] = max + std::log(sum);
 }
 
+// Keys and values of a cache, decoded row by row into the order of their positions.
+template <class T>
+void attention_cache_reference(T* out, const T* q, const MatrixView& k, const MatrixView& v,
+                               std::span<const AttentionSegment> segments, const AttentionShape& shape) {
+  for (const AttentionSegment& s : segments) {
+    const auto decoded = [&](const MatrixView& cache) {
+      std::vector<float> row(static_cast<size_t>(cache.n_cols));
+      std::vector<T> rows;
+      for (int64_t j = 0; j < s.n_kv; ++j) {
+        decode_row(row.data(), cache, (s.kv_begin + j) % cache.n_rows, 0, cache.n_cols);
+        rows.insert(rows.end(), row.begin(), row.end());
+      }
+      return rows;
+    };
+    const std::vector<T> k_rows = decoded(k), v_rows = decoded(v);
+    for (int64_t head = 0; head < shape.n_head; ++head) {
+      for (int64_t i = 0; i < s.n_q; ++i) {
+        attention_forward_reference<T>(out, nullptr, q, k_rows.data(), v_rows.data(),
+                                       {s.q_begin, s.n_q, 0, s.n_kv}, shape, head, i);
+      }
+    }
+  }
+}
+
 // One key/value head of one segment with all its query heads.
 template <class T>
 void attention_backward_reference(T* dq, T* dk, T* dv, const T* dout, const T* out, const T* lse, const T* q,

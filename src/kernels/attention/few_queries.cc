@@ -13,9 +13,15 @@ namespace lora {
 
 HWY_EXPORT(ForwardFewQueries);
 
-void attention_few_queries(float* out, const float* q, const float* k, const float* v, const HeadView& head,
-                           const AttentionShape& shape) {
-  HWY_DYNAMIC_DISPATCH(ForwardFewQueries)(out, nullptr, q, k, v, head, shape, 0, head.n_q);
+void attention_few_queries(const ForwardPass& pass, const AttentionSegment& seg, int64_t head_kv,
+                           int64_t piece, int64_t n_pieces, std::byte* scratch) {
+  HWY_DYNAMIC_DISPATCH(ForwardFewQueries)(pass, seg, head_kv, piece, n_pieces, scratch);
+}
+
+int64_t few_queries_bytes(const AttentionShape& shape) {
+  Layout layout(nullptr);
+  FewQueriesScratch(layout, shape);
+  return layout.used();
 }
 
 }  // namespace lora

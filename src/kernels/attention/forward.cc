@@ -48,11 +48,7 @@ void forward_blocks(const ForwardPass& pass, const AttentionSegment& seg, int64_
   const TileShape& s = pass.tile;
   const int64_t group = pass.shape.n_head / pass.shape.n_head_kv, n_blocks = tiles(seg.n_q) * group;
   if (!pass.lse && seg.n_q < kFewQueries) {
-    for (int64_t i = piece; i < group; i += n_pieces) {
-      const HeadView head(seg, pass.shape, head_kv * group + i);
-      attention_few_queries(pass.out, pass.q, pass.k, pass.v, head, pass.shape);
-    }
-    return;
+    return attention_few_queries(pass, seg, head_kv, piece, n_pieces, scratch);
   }
   Layout layout(scratch);
   const ForwardScratch<T> a(layout, s, seg.n_kv);
@@ -63,11 +59,13 @@ void forward_blocks(const ForwardPass& pass, const AttentionSegment& seg, int64_
     const int64_t q0 = i / group * kTile, n = std::min(kTile, seg.n_q - q0);
     const int64_t first = head.first_visible(q0) / kTile, n_tiles = tiles(head.n_visible(q0 + n - 1));
     for (n_packed = std::max(n_packed, first); n_packed < n_tiles; ++n_packed) {
-      const int64_t k0 = n_packed * kTile, n_keys = std::min(kTile, seg.n_kv - k0),
-                    at = head.kv_at + k0 * head.kv_row;
-      pack_tile(a.rows, pass.k + at, head.kv_row, n_keys, 1.0f, s);
+      const int64_t k0 = n_packed * kTile, n_keys = std::min(kTile, seg.n_kv - k0);
+      // Decoded into the sums of the block that comes next, and its scores.
+      const RowsView k = pass.k.view(seg.kv_begin + k0, n_keys, head_kv, a.sums, a.scores);
+      pack_tile(a.rows, k.data, k.row, n_keys, 1.0f, s);
       turn_packed(a.k_turned + n_packed * s.turned, a.rows, s);
-      pack_tile(a.rows, pass.v + at, head.kv_row, n_keys, 1.0f, s);
+      const RowsView v = pass.v.view(seg.kv_begin + k0, n_keys, head_kv, a.sums, a.scores);
+      pack_tile(a.rows, v.data, v.row, n_keys, 1.0f, s);
       interleave_packed(a.v_interleaved + n_packed * s.packed, a.rows, s);
     }
     pack_tile(a.q_left, pass.q + head.q_at + q0 * head.q_row, head.q_row, n, pass.shape.scale, s);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/attention/kv_rows.h"
 #include "kernels/attention/tile.h"
 
 namespace lora {
@@ -11,7 +12,8 @@ namespace lora {
 // The arrays of attention_forward().
 struct ForwardPass {
   float *out, *lse;
-  const float *q, *k, *v;
+  const float* q;
+  KvRows k, v;
   const AttentionShape& shape;
   TileShape tile;
 };

@@ -11,7 +11,15 @@
 //   dV   (key, dim)     P^T                          dO, interleaved
 //   dK   (key, dim)     dS^T                         Q, interleaved
 //
-// Micro-tiles that the causal mask or the window leave empty are skipped.
+// Tiles and micro-tiles that the causal mask or the window leave empty are skipped. 32 heads of 128, 8 of
+// keys, on one thread of an AMD Zen 5 with AVX-512 and BF16, in seconds:
+//
+//                     forward          backward         area that is seen
+//   context           4096    8192     4096    8192     4096   8192
+//   no window         0.43    1.65     1.02    4.37     1      1
+//   window of 1024    0.21    0.46     0.51    1.05     0.44   0.23
+//
+// A softcap takes 18% more time forward and 3% backward (heads of 256, context 2048).
 #pragma once
 
 #include <algorithm>

@@ -22,9 +22,24 @@ namespace HWY_NAMESPACE {
 LORA_FOR_EACH_FORMAT(LORA_DECODER)
 #undef LORA_DECODER
 
+// f16 by the processor's own conversion: a quarter of the instructions, and the same numbers.
+HWY_ATTR void DecodeHalves(float* HWY_RESTRICT out, const std::byte* HWY_RESTRICT blocks, int64_t n) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::ScalableTag<float> d;
+  const hn::Rebind<hwy::float16_t, decltype(d)> half;
+  const int64_t lanes = int64_t(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const auto* from = reinterpret_cast<const hwy::float16_t*>(blocks + i * int64_t(sizeof(f16)));
+    hn::StoreU(hn::PromoteTo(d, hn::LoadU(half, from)), d, out + i);
+  }
+  DecodeF16(out + i, blocks + i * int64_t(sizeof(f16)), n - i);
+}
+
 using Decoder = void (*)(float*, const std::byte*, int64_t);
 
 Decoder Find(Type wanted) {
+  if (wanted == Type::F16) return DecodeHalves;
 #define LORA_CASE(type, values, bytes, decode, encode) \
   if (wanted == Type::type) return Decode##type;
   LORA_FOR_EACH_FORMAT(LORA_CASE)

@@ -1,5 +1,6 @@
 // Weights to f32 or bf16 with the vectors of the kernel set in use. The decoding itself is quant/'s, compiled
-// once more for each set, so the bits are the same as decode_row's.
+// once more for each set, so the bits are the same as decode_row's (f16 is the processor's own
+// conversion, which makes signalling NaNs quiet).
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,19 @@ class RowDecoder {
   // Values [begin, end) of a row; begin and end are multiples of the block size.
   void operator()(float* values, int64_t row, int64_t begin, int64_t end) const {
     decode_(values, data_ + row * row_bytes_ + begin / block_size_ * block_bytes_, end - begin);
+  }
+
+  // The same of n rows from `row` on, one behind the other, each `ahead` rows after it was brought near.
+  void rows(float* values, int64_t row, int64_t n, int64_t begin, int64_t end, int64_t ahead) const {
+    const std::byte* at = data_ + row * row_bytes_ + begin / block_size_ * block_bytes_;
+    const int64_t n_bytes = (end - begin) / block_size_ * block_bytes_;
+    for (int64_t r = 0; r < n; ++r, at += row_bytes_, values += end - begin) {
+      const uintptr_t next = reinterpret_cast<uintptr_t>(at) + uintptr_t(ahead * row_bytes_);
+      for (int64_t i = 0; i < n_bytes; i += 64) {
+        __builtin_prefetch(reinterpret_cast<const void*>(next + uintptr_t(i)), 0, 3);
+      }
+      decode_(values, at, end - begin);
+    }
   }
 
   // The same, rounded to bf16 to nearest even as scale_row() does. temporary: (end - begin).

@@ -207,7 +207,7 @@ int64_t dot_scratch_bytes(int64_t n_tokens, int64_t n_in) {
 
 void dot_rows(std::span<const DotProduct> products, const float* x, int64_t n_tokens, DotInput input,
               std::byte* scratch, ThreadPool& pool) {
-  if (products.empty()) return;
+  if (products.empty() || pool.is_dry()) return;  // rounding is not the pool's
   const int64_t n_in = products[0].w.n_cols;
   std::vector<Kernel> kernels;
   std::vector<int64_t> ends;  // rows of the products up to this one

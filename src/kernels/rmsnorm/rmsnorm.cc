@@ -146,7 +146,8 @@ HWY_EXPORT(Forward);
 HWY_EXPORT(Backward);
 HWY_EXPORT(WeightGradient);
 
-// Pieces below some 16 thousand numbers are not worth another thread.
+// Pieces below some 16 thousand numbers are not worth another thread. Short rows, as heads are, run at the
+// share of a copy's speed that long ones have: 56% for rows of 64, 62% of 128, 53% of 4096 (AMD Zen 5).
 int64_t grain(int64_t n_embd) {
   return std::max<int64_t>(1, 16384 / std::max<int64_t>(n_embd, 1));
 }

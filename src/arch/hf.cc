@@ -1,0 +1,106 @@
+#include "arch/hf.h"
+
+#include "arch/hf_config.h"
+#include "base/numbers.h"
+
+namespace lora {
+
+const Architecture* find_hf_family(std::string_view architecture) {
+  const Architecture* row = find_architecture(architecture);
+  return row && row->hf ? row : nullptr;
+}
+
+std::optional<HfPlace> find_hf_matrix(const HfFamily& family, std::string_view gguf_tensor) {
+  constexpr std::string_view prefix = "blk.", suffix = ".weight";
+  if (!gguf_tensor.ends_with(suffix)) return std::nullopt;
+  gguf_tensor.remove_suffix(suffix.size());
+  HfPlace place;
+  const auto look_in = [&](std::span<const HfModule> modules) {
+    for (const HfModule& module : modules) {
+      const bool is_whole = module.n_out != Dim::none && module.of_gguf == Rows::all;
+      if (module.gguf == gguf_tensor && is_whole) place.module = &module;
+    }
+  };
+  if (gguf_tensor.starts_with(prefix)) {
+    gguf_tensor.remove_prefix(prefix.size());
+    place.layer = take_number<uint32_t>(gguf_tensor);
+    if (!place.layer || !gguf_tensor.starts_with('.')) return std::nullopt;
+    gguf_tensor.remove_prefix(1);
+    for (const auto& modules : family.layer) look_in(modules);
+  } else {
+    look_in(family.root);
+  }
+  return place.module ? std::optional(place) : std::nullopt;
+}
+
+bool needs_head_counts(const HfFamily& family, const HfModule& module) {
+  return (family.reorders_heads && module.order != RowOrder::as_is) || module.of_hf != Rows::all ||
+         module.grouped;
+}
+
+std::vector<int64_t> hf_rows(const HfFamily& family, const HfModule& module, const HeadCounts& counts) {
+  if (!needs_head_counts(family, module)) return {};
+  const int64_t dim = counts.head_dim, n_q = counts.n_head * dim, n_kv = counts.n_head_kv * dim;
+  const int64_t n_group = counts.n_head / counts.n_head_kv;  // q heads of each k, v head
+  const bool reorders = family.reorders_heads && module.order != RowOrder::as_is;
+  std::vector<int64_t> rows;
+  // Head `head` of a matrix that begins at row `first` of Hugging Face's; of q, or the first or second behind
+  // it.
+  const auto append = [&](int64_t n_rows, int64_t first, bool is_q, int64_t behind) {
+    for (int64_t r = 0; r < n_rows; ++r) {
+      const int64_t row = reorders ? hf_row(r, dim) : r, head = row / dim;
+      const int64_t group = is_q ? head / n_group : head, in_group = is_q ? head % n_group : n_group + behind;
+      rows.push_back(module.grouped ? (group * (n_group + 2) + in_group) * dim + row % dim : first + row);
+    }
+  };
+  switch (module.of_hf) {
+    case Rows::all:
+      if (!module.grouped) {
+        append(module.order == RowOrder::heads ? n_q : n_kv, 0, true, 0);
+        break;
+      }
+      append(n_q, 0, true, 0);
+      append(n_kv, n_q, false, 0);
+      append(n_kv, n_q + n_kv, false, 1);
+      break;
+    case Rows::q:
+      append(n_q, 0, true, 0);
+      break;
+    case Rows::k:
+      append(n_kv, n_q, false, 0);
+      break;
+    case Rows::v:
+      append(n_kv, n_q + n_kv, false, 1);
+      break;
+    case Rows::gate:
+    case Rows::up:
+      break;  // no family has these as rows of Hugging Face's tensor and not of GGUF's
+  }
+  return rows;
+}
+
+int64_t HfConfig::size(Dim dim) const {
+  switch (dim) {
+    case Dim::none:
+      return 1;
+    case Dim::embd:
+      return n_embd;
+    case Dim::vocab:
+      return n_vocab;
+    case Dim::ff:
+      return n_ff;
+    case Dim::two_ff:
+      return 2 * n_ff;
+    case Dim::heads:
+      return n_head * head_dim;
+    case Dim::kv_heads:
+      return n_head_kv * head_dim;
+    case Dim::qkv:
+      return (n_head + 2 * n_head_kv) * head_dim;
+    case Dim::head:
+      return head_dim;
+  }
+  return 0;
+}
+
+}  // namespace lora

@@ -1,0 +1,185 @@
+// What Hugging Face has of a family: its classes in config.json, the names and shapes of its modules, what
+// config.json may leave out, and how tensors become GGUF's. Each family's file (arch/NAME.cc) holds its own
+// beside its block; conversion of models and of PEFT adapters both read it.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lora {
+
+struct Architecture;
+class GgufWriter;
+
+// Up to n values, in constants.
+template <class T, size_t n>
+class HfList {
+ public:
+  constexpr HfList() = default;
+  constexpr HfList(std::initializer_list<T> values) {
+    for (const T& value : values) items_[size_++] = value;
+  }
+  constexpr const T* begin() const { return items_; }
+  constexpr const T* end() const { return items_ + size_; }
+  constexpr bool empty() const { return size_ == 0; }
+
+ private:
+  T items_[n]{};
+  size_t size_ = 0;
+};
+
+// What a tensor's dimension is of.
+enum class Dim {
+  none,
+  embd,      // hidden_size
+  vocab,     // vocab_size
+  ff,        // intermediate_size
+  two_ff,    // gate and up in one matrix
+  heads,     // num_attention_heads x head_dim
+  kv_heads,  // num_key_value_heads x head_dim
+  qkv,       // q, k and v in one matrix
+  head,      // head_dim
+};
+
+// Whose head count says how a tensor's rows are reordered: Hugging Face rotates element j of a head with
+// j + d/2, ggml's llama rotates 2j with 2j + 1, so row (head, half, j) moves to (head, j, half).
+enum class RowOrder { as_is, heads, kv_heads };
+
+// Which rows of a tensor that holds several matrices: q, k and v, or gate and up.
+enum class Rows { all, q, k, v, gate, up };
+
+struct HfModule {
+  std::string_view hf;    // in a layer: behind "layers.N."
+  std::string_view gguf;  // in a layer: behind "blk.N."
+  Dim n_out = Dim::none;  // rows; none for a vector
+  Dim n_in = Dim::none;   // columns, or the length of a vector
+  RowOrder order = RowOrder::as_is;
+  bool may_have_bias = false;
+  Rows of_hf = Rows::all;    // the rows of Hugging Face's tensor that GGUF has as this one
+  Rows of_gguf = Rows::all;  // else: other models of the family have this module, for these rows of GGUF's
+  bool grouped = false;      // HF's rows of q, k, v: for each k, v head its q heads, then k, then v
+};
+
+struct HfClass {
+  std::string_view name;             // in config.json's "architectures"
+  bool window_by_default = false;    // has a sliding_window that use_sliding_window says nothing of
+  std::string_view model_type = {};  // of the language model; empty: any
+  std::string_view why_not = {};     // why such a model is not converted
+};
+
+// What programs compute for an architecture of GGUF, whatever config.json says; conversion compares the two
+// (convert/hf_unheld.h). Where a row says nothing, it is the least.
+struct HfComputed {
+  const char* activation_key = "hidden_act";
+  std::string_view activation = "silu";
+  int64_t window_period = 0;   // every n-th layer has no sliding window; 0: no layer has one
+  int64_t no_rope_period = 0;  // every n-th layer is not told positions
+  bool own_window = false;     // what becomes of a window is up to the programs
+  bool local_theta = false;    // layers with a window have a rotary base of their own
+  bool rope_freqs = false;     // rotary scaling of Llama 3, as a tensor
+  bool rope_factors = false;   // longrope, as two tensors
+  bool partial_rotary = false;
+  bool query_scalar = false;  // the class has query_pre_attn_scalar and caps of logits, which must agree:
+  bool caps_logits = false;   // both logits are capped; else none
+  int64_t large = 0;          // so many layers: attention is scaled by hidden_size / heads, not by head_dim
+};
+
+// What a config.json may leave out because the model's class has it as its default. 0 or nothing: it has
+// none.
+struct HfDefaults {
+  int64_t n_vocab = 0, n_head = 0, n_head_kv = 0, n_ctx = 0;
+  std::optional<int64_t> sliding_window = std::nullopt;
+  double rope_theta = 10000;
+  std::optional<double> local_theta = std::nullopt;  // rope_local_base_freq
+  double rotary_part = 1;                            // partial_rotary_factor
+  double norm_eps = 1e-6;
+};
+
+// A number of config.json that is a key of GGUF.
+struct HfNumber {
+  const char* hf;
+  std::string_view gguf;                           // behind "NAME."
+  std::optional<double> otherwise = std::nullopt;  // what the class has by default; none: no key
+};
+
+// A switch of config.json (or a count, which is on above 0) and the position that cannot be converted.
+struct HfRefused {
+  const char* key;
+  bool value;
+  std::string_view why;
+};
+
+namespace hf {
+// The embedding, the norm behind the layers, and the output.
+inline constexpr HfModule kRoot[] = {
+    {"embed_tokens", "token_embd", Dim::vocab, Dim::embd},
+    {"norm", "output_norm", Dim::none, Dim::embd},
+    {"lm_head", "output", Dim::vocab, Dim::embd},
+};
+}  // namespace hf
+
+struct HfConfig;
+
+struct HfFamily {
+  HfList<HfClass, 8> classes{};
+  HfList<std::span<const HfModule>, 5> layer{};
+  std::span<const HfModule> root = hf::kRoot;              // embedding, the norm behind the layers, output
+  std::string_view prefix = "model.", layers = "layers.";  // of modules' names
+  const char* norm_eps = "rms_norm_eps";
+  bool reorders_heads = false;   // RowOrder counts
+  int64_t head_dim = 0;          // where config.json does not say; 0: hidden_size over the heads
+  bool norms_lack_one = false;   // norms multiply by 1 + weight; GGUF holds the sum
+  bool always_tied = false;      // llama.cpp takes no output.weight: the token embedding is the output
+  bool tied_by_default = false;  // where tie_word_embeddings is not there
+  HfComputed computed{};
+  HfDefaults defaults{};
+  HfList<HfNumber, 4> numbers{};
+  HfList<HfRefused, 4> refused{};
+  // rope.dimension_count, attention.sliding_window_pattern, rope.scaling.yarn_log_multiplier
+  bool writes_n_rot = false, writes_pattern = false, writes_log_multiplier = false;
+  // Sizes that config.json has under other names, or by other rules.
+  void (*read)(HfConfig& config) = nullptr;
+  void (*write_keys)(GgufWriter& writer, const HfConfig& config) = nullptr;  // beside those above
+};
+
+// A family whose modules are known; nullptr for any other name.
+const Architecture* find_hf_family(std::string_view architecture);
+
+// The matrix of a GGUF tensor's name ("blk.0.attn_q.weight"); nullopt if the family has none so named.
+struct HfPlace {
+  const HfModule* module = nullptr;
+  std::optional<uint32_t> layer;  // none at the root
+};
+std::optional<HfPlace> find_hf_matrix(const HfFamily& family, std::string_view gguf_tensor);
+
+struct HeadCounts {
+  int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
+};
+// The row of Hugging Face's tensor that each row of GGUF's is; empty: the same.
+std::vector<int64_t> hf_rows(const HfFamily& family, const HfModule& module, const HeadCounts& counts);
+// Whether that depends on how many heads there are.
+bool needs_head_counts(const HfFamily& family, const HfModule& module);
+
+// In GGUF's order of rows, row r of a matrix of heads of `head_dim` rows is Hugging Face's row:
+inline int64_t hf_row(int64_t r, int64_t head_dim) {
+  const int64_t in_head = r % head_dim;
+  return r - in_head + in_head % 2 * (head_dim / 2) + in_head / 2;
+}
+
+// What modules' names begin with: language models, those of models that also see, bare ones.
+namespace hf {
+inline constexpr std::string_view kPrefixes[] = {"model.language_model.",
+                                                 "model.text_model.",
+                                                 "language_model.model.",
+                                                 "language_model.",
+                                                 "transformer.",
+                                                 "model.",
+                                                 ""};
+}  // namespace hf
+
+}  // namespace lora

@@ -1,0 +1,68 @@
+// A config.json of Hugging Face as conversion understands it (convert/hf_config.h reads it).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "arch/architecture.h"
+#include "arch/hf.h"
+
+namespace lora {
+
+// Rotary embedding, from rope_theta and rope_scaling or the newer rope_parameters.
+struct HfRope {
+  double theta = 10000;
+  std::optional<double> local_theta;  // of layers with a sliding window (Gemma 3)
+  std::string type = "default";       // linear, dynamic, yarn, llama3, longrope
+  double factor = 1;
+  double low_freq_factor = 1, high_freq_factor = 4;              // llama3
+  std::optional<int64_t> n_ctx_orig;                             // original_max_position_embeddings
+  std::optional<double> beta_fast, beta_slow, attention_factor;  // yarn
+  std::optional<double> log_multiplier;                          // mscale_all_dim
+  std::optional<double> rotary_part;                             // partial_rotary_factor
+  std::vector<double> short_factor, long_factor;                 // longrope, of each pair of elements
+  bool operator==(const HfRope&) const = default;
+};
+
+struct HfConfig {
+  std::string path;
+  const Architecture* architecture = nullptr;
+  const HfClass* hf_class = nullptr;  // "LlamaForCausalLM"
+  int64_t n_layer = 0, n_embd = 0, n_ff = 0, n_vocab = 0, n_ctx = 0;
+  int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
+  bool states_head_dim = false;
+  double norm_eps = 1e-6;
+  double rotary_part = 1;    // partial_rotary_factor
+  std::optional<bool> tied;  // tie_word_embeddings
+  std::optional<bool> attention_bias, mlp_bias;
+  std::optional<int64_t> sliding_window;
+  std::optional<double> attn_softcap, final_softcap;
+  HfRope rope;
+  // All numbers and switches (1, 0) of the language model by their keys; those of rope_parameters or
+  // rope_scaling as "rope.KEY".
+  std::map<std::string, double, std::less<>> numbers;
+  std::optional<int64_t> bos, eos, pad;  // token ids
+  int64_t fp8_block[2] = {128, 128};     // rows, columns of a block of FP8 values that share a scale
+  std::vector<std::string> notes;        // what GGUF cannot hold, or is left to the weights: a line each
+  bool is_part = false;                  // of a model that also sees: its text_config
+  std::string unreadable_quantization;   // what quantized the weights, where that cannot be read
+
+  int64_t size(Dim dim) const;
+  HeadCounts head_counts() const { return {n_head, n_head_kv, head_dim}; }
+  std::optional<double> number(std::string_view key) const {
+    const auto found = numbers.find(key);
+    return found == numbers.end() ? std::nullopt : std::optional(found->second);
+  }
+  // Whether the token embedding is the output, too. Some classes tie the two unless told otherwise, others do
+  // where no weight of the output is there.
+  bool is_tied(bool has_output) const {
+    return tied.value_or(architecture->hf->tied_by_default || !has_output);
+  }
+  int64_t n_rot() const { return int64_t(double(head_dim) * rotary_part); }
+};
+
+}  // namespace lora

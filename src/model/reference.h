@@ -1,0 +1,186 @@
+// A model's forward pass as plain loops over decoded weights, a walk over the same layers that the fast one walks
+// over: what that one is compared with, and in double what backward passes are differentiated against.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/activation/activation_reference.h"
+#include "kernels/attention/attention_reference.h"
+#include "kernels/gemm/gemm_reference.h"
+#include "kernels/layernorm/layernorm_reference.h"
+#include "kernels/rmsnorm/rmsnorm_reference.h"
+#include "kernels/rope/rope_reference.h"
+#include "model/model.h"
+
+namespace lora {
+
+template <class T>
+class ModelReference {
+ public:
+  using Values = std::vector<T>;
+
+  // Adapters' numbers are read from `values` where the model's point into `place`, the array that holds them.
+  ModelReference(const Model& model, std::span<const float> place, const Values& values,
+                 std::span<const int32_t> positions, std::span<const AttentionSegment> segments)
+      : model_(model), place_(place), values_(values), positions_(positions), segments_(segments) {
+    int64_t n_positions = 0;
+    for (const int32_t p : positions) n_positions = std::max<int64_t>(n_positions, p + 1);
+    for (const RopeTable& table : make_rope_tables(model.config, n_positions)) {
+      ropes_.push_back({table.n_rot,
+                        {table.cos.span().begin(), table.cos.span().end()},
+                        {table.sin.span().begin(), table.sin.span().end()}});
+    }
+  }
+
+  // (n_tokens, n_vocab)
+  Values logits(std::span<const int32_t> ids) const {
+    Values x;
+    for (const int32_t id : ids) {
+      Values row = decoded(model_.embedding.table.rows(id, 1));
+      for (const LoraView& lora : model_.embedding.loras) {
+        for (int64_t k = 0; k < lora.rank; ++k) {
+          const T low = T(lora.scale) * value(lora.a + k * model_.config.n_vocab + id);
+          for (size_t e = 0; e < row.size(); ++e) row[e] += low * value(lora.b + int64_t(e) * lora.rank + k);
+        }
+      }
+      for (const T v : row) x.push_back(T(model_.embedding.factor) * v);
+    }
+    for (const Layer& layer : model_.layers) {
+      for (const Branch& branch : layer.branches) {
+        const Values read = normed(x, branch.before);
+        Values sum(x.size());
+        for (const Body& body : branch.bodies) {
+          const Values y = std::visit([&](const auto& b) { return forward(b, read); }, body);
+          for (size_t i = 0; i < sum.size(); ++i) sum[i] += y[i];
+        }
+        sum = normed(sum, branch.after);
+        for (size_t i = 0; i < x.size(); ++i) x[i] += T(branch.scale) * sum[i];
+      }
+    }
+    Values y = apply(model_.output, normed(x, model_.output_norm));
+    const Head head = model_.head();
+    for (T& logit : y) {
+      logit *= T(head.scale);
+      if (head.softcap > 0) logit = T(head.softcap) * std::tanh(logit / T(head.softcap));
+    }
+    return y;
+  }
+
+  // Sum of -ln p(target) over tokens with a target >= 0.
+  T loss(std::span<const int32_t> ids, std::span<const int32_t> targets) const {
+    const Values all = logits(ids);
+    const int64_t n_vocab = model_.config.n_vocab;
+    T sum = 0;
+    for (size_t t = 0; t < targets.size(); ++t) {
+      if (targets[t] < 0) continue;
+      const T* row = &all[t * size_t(n_vocab)];
+      const T most = *std::max_element(row, row + n_vocab);
+      T weights = 0;
+      for (int64_t v = 0; v < n_vocab; ++v) weights += std::exp(row[v] - most);
+      sum += most + std::log(weights) - row[targets[t]];
+    }
+    return sum;
+  }
+
+ private:
+  struct Rope {
+    int64_t n_rot;
+    Values cos, sin;
+  };
+
+  int64_t n_tokens() const { return int64_t(positions_.size()); }
+
+  static Values decoded(const MatrixView& w) {
+    std::vector<float> values(size_t(w.n_rows * w.n_cols));
+    for (int64_t r = 0; r < w.n_rows; ++r) decode_row(&values[size_t(r * w.n_cols)], w, r, 0, w.n_cols);
+    return {values.begin(), values.end()};
+  }
+
+  T value(const float* p) const {
+    const auto at = p - place_.data();
+    return at >= 0 && at < std::ptrdiff_t(place_.size()) ? values_[size_t(at)] : T(*p);
+  }
+
+  Values apply(const Linear& linear, const Values& x) const {
+    const int64_t n = n_tokens(), n_in = linear.n_in(), n_out = linear.n_out();
+    Values y(size_t(n * n_out));
+    gemm_forward_reference(y.data(), x.data(), decoded(linear.w).data(), n, n_out, n_in);
+    for (const LoraView& lora : linear.loras) {
+      Values a, b, low(size_t(n * lora.rank));
+      for (int64_t i = 0; i < lora.rank * n_in; ++i) a.push_back(value(lora.a + i));
+      for (int64_t i = 0; i < n_out * lora.rank; ++i) b.push_back(value(lora.b + i) * T(lora.scale));
+      gemm_forward_reference(low.data(), x.data(), a.data(), n, lora.rank, n_in);
+      gemm_forward_reference(y.data(), low.data(), b.data(), n, n_out, lora.rank);
+    }
+    for (size_t i = 0; i < y.size() && linear.bias; ++i) y[i] += T(linear.bias[int64_t(i) % n_out]);
+    return y;
+  }
+
+  Values normed(const Values& x, const Norm& norm) const {
+    if (!norm) return x;
+    const Values gain(norm.weight(), norm.weight() + norm.n());
+    const Values bias(norm.bias.span().begin(), norm.bias.span().end());
+    const int64_t n_rows = int64_t(x.size()) / norm.n();
+    Values y(x.size());
+    if (norm.kind == NormKind::layer) {
+      layer_norm_forward_reference(y.data(), x.data(), gain.data(), bias.empty() ? nullptr : bias.data(),
+                                   T(norm.eps), n_rows, norm.n());
+    } else {
+      rms_norm_forward_reference(y.data(), x.data(), gain.data(), T(norm.eps), n_rows, norm.n());
+    }
+    return y;
+  }
+
+  Values turned(Values x, const Norm& norm, int64_t n_head, bool is_query, const AttentionForm& form) const {
+    if (!form.norm_after_rope) x = normed(x, norm);
+    if (form.rope >= 0) {
+      const Rope& rope = ropes_[size_t(form.rope)];
+      rope_apply_reference(x.data(), positions_.data(), n_tokens(), n_head, form.shape.head_dim, rope.cos.data(),
+                           rope.sin.data(), rope.n_rot, form.rope_style, false);
+    }
+    if (form.norm_after_rope) x = normed(x, norm);
+    const int64_t row = n_head * form.shape.head_dim;
+    for (size_t i = 0; i < x.size() && is_query && form.temperature_scale != 0; ++i) {
+      const int64_t periods = positions_[i / size_t(row)] / form.temperature_length;
+      x[i] *= T(1 + double(form.temperature_scale) * std::log(double(periods + 1)));
+    }
+    return x;
+  }
+
+  Values forward(const Attention& a, const Values& x) const {
+    const AttentionShape& shape = a.form.shape;
+    const Values q = turned(apply(a.q, x), a.q_norm, shape.n_head, true, a.form);
+    const Values k = turned(apply(a.k, x), a.k_norm, shape.n_head_kv, false, a.form);
+    const Values v = apply(a.v, x);
+    Values out(q.size());
+    for (const AttentionSegment& segment : segments_) {
+      for (int64_t head = 0; head < shape.n_head; ++head) {
+        for (int64_t i = 0; i < segment.n_q; ++i) {
+          attention_forward_reference<T>(out.data(), nullptr, q.data(), k.data(), v.data(), segment, shape, head,
+                                         i);
+        }
+      }
+    }
+    return apply(a.o, out);
+  }
+
+  Values forward(const Mlp& mlp, const Values& x) const {
+    const Values up = apply(mlp.up, x), gate = mlp.has_gate() ? apply(mlp.gate, x) : Values();
+    Values product(up.size());
+    gated_forward_reference<T>(product.data(), mlp.has_gate() ? gate.data() : up.data(),
+                               mlp.has_gate() ? up.data() : nullptr, int64_t(up.size()), mlp.activation);
+    return apply(mlp.down, product);
+  }
+
+  const Model& model_;
+  std::span<const float> place_;
+  const Values& values_;
+  std::span<const int32_t> positions_;
+  std::span<const AttentionSegment> segments_;
+  std::vector<Rope> ropes_;
+};
+
+}  // namespace lora

@@ -1,0 +1,273 @@
+// Each family's folder to GGUF: against what llama.cpp's converter makes of it (shared/golden/families), and
+// small folders of our own for what conversion does to tensors.
+#include <algorithm>
+#include <cmath>
+
+#include "arch/hf.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "converted.h"
+#include "family_models.h"
+#include "model/model.h"
+
+namespace lora {
+namespace {
+
+using namespace test;
+using testing::HasSubstr;
+
+// Keys of the metadata that may differ from llama.cpp's: of every family, or of the one named.
+struct MayDiffer {
+  const char *family, *key, *why;
+};
+constexpr MayDiffer kMayDiffer[] = {
+    {"", "general.name", "of the folder"},
+    {"", ".vocab_size", "written always; llama.cpp does for some families, and counts tokens"},
+    {"gemma", ".rope.freq_base", "written always; this is what programs take without it"},
+    {"gemma2", ".rope.freq_base", "the same"},
+    {"cohere2", ".rope.scaling.type", "none is what programs take without it"},
+    {"command-r", ".rope.scaling.type", "the same"},
+};
+
+bool may_differ(const std::string& folder, const std::string& key) {
+  return key.starts_with("tokenizer.") ||  // tests of tokenizers look at those
+         std::ranges::any_of(kMayDiffer, [&](const MayDiffer& row) {
+           return (folder == row.family || !*row.family) && key.ends_with(row.key);
+         });
+}
+
+constexpr const char* kFolders[] = {"cohere2", "command-r", "exaone4", "gemma",     "gemma2",
+                                    "gemma3",  "glm4",      "granite", "llama3",    "mistral3",
+                                    "olmo2",   "olmo3",     "phi3",    "phi4-mini", "qwen2",
+                                    "qwen3",   "seed-oss",  "smollm3", "starcoder2"};
+
+class GoldenFamily : public testing::TestWithParam<const char*> {};
+
+TEST_P(GoldenFamily, IsConvertedAsLlamaCppDoes) {
+  const std::string name = GetParam(), base = LORA_SHARED_DIR "/golden/families/" + name;
+  if (!file_exists(base)) GTEST_SKIP() << base << " is not here";
+  const Folder folder;
+  ConvertOptions options;
+  options.folder = base + "/hf";
+  options.outfile = folder.at("out.gguf");
+  options.outtype = "f32";
+  convert(options, {});
+  const Gguf ours = Gguf::open(options.outfile), theirs = Gguf::open(base + "/model.gguf");
+  EXPECT_EQ(ours.tensors().size(), theirs.tensors().size());
+  for (const GgufTensor& tensor : theirs.tensors()) {
+    const GgufTensor* found = ours.find_tensor(tensor.name);
+    ASSERT_TRUE(found) << tensor.name;
+    EXPECT_EQ(found->type, tensor.type) << tensor.name;
+    EXPECT_EQ(found->shape(), tensor.shape()) << tensor.name;
+    EXPECT_TRUE(std::ranges::equal(found->data, tensor.data)) << tensor.name;
+  }
+  for (const Gguf* file : {&ours, &theirs}) {
+    const Gguf& other = file == &ours ? theirs : ours;
+    for (const auto& [key, value] : file->values()) {
+      if (may_differ(name, key)) continue;
+      ASSERT_TRUE(other.find(key)) << key << (file == &ours ? " is not theirs" : " is missing");
+      EXPECT_EQ(other.find(key)->value, value.value) << key;
+    }
+  }
+}
+
+std::string folder_name(const testing::TestParamInfo<const char*>& folder) {
+  std::string name = folder.param;
+  std::ranges::replace(name, '-', '_');
+  return name;
+}
+INSTANTIATE_TEST_SUITE_P(Hf, GoldenFamily, testing::ValuesIn(kFolders), folder_name);
+
+class EveryFamily : public testing::TestWithParam<const Architecture*> {};
+
+// All that the table names is taken, and what comes out is a model.
+TEST_P(EveryFamily, IsConvertedAndLoads) {
+  const HfModel model = family_model(*GetParam());
+  const Converted converted(model);
+  const Gguf gguf = converted.convert();
+  EXPECT_EQ(gguf.get_string("general.architecture"), std::string(GetParam()->name));
+  int64_t n_from = 0, n_to = 0;
+  for (const auto& [name, stored] : model.tensors) n_from += int64_t(stored.values.size());
+  for (const GgufTensor& tensor : gguf.tensors()) n_to += tensor.n_elements();
+  EXPECT_EQ(n_from, n_to);
+  const Model loaded = load_model(converted.folder.at("out.gguf"));
+  EXPECT_EQ(loaded.config.head_dim, 16);
+  EXPECT_EQ(loaded.config.n_head_kv, 2);
+  EXPECT_FLOAT_EQ(loaded.config.norm_eps, 1e-5f);
+}
+
+TEST_P(EveryFamily, NamesWhatItDoesNotKnow) {
+  HfModel model = family_model(*GetParam());
+  model.tensors[std::string(GetParam()->hf->prefix) + "surprise.weight"] = model.tensors.begin()->second;
+  EXPECT_THAT(Converted(model).error(), HasSubstr("surprise.weight': not known for architecture"));
+}
+
+std::string family_name(const testing::TestParamInfo<const Architecture*>& family) {
+  std::string name(family.param->name);
+  std::ranges::replace(name, '-', '_');
+  return name;
+}
+INSTANTIATE_TEST_SUITE_P(Hf, EveryFamily, testing::ValuesIn(hf_families()), family_name);
+
+HfModel family_named(std::string_view name) {
+  return family_model(*find_architecture(name));
+}
+
+// Rows of a matrix.
+std::vector<float> row_of(const std::vector<float>& values, int64_t row, int64_t n_cols) {
+  return {values.begin() + row * n_cols, values.begin() + (row + 1) * n_cols};
+}
+
+constexpr int64_t kHeadDim = 16, kHeads = 4, kHeadsKv = 2, kWidth = 64;
+
+// InternLM 2 packs, for each head of k and v, its heads of q, then k, then v; Falcon as well, and GGUF has
+// Falcon's as q, k, v below one another. InternLM 2's q and k are turned by neighbours in GGUF.
+TEST(FamilyTensors, PackedHeads) {
+  for (const auto& [name, hf] :
+       {std::pair("internlm2", "model.layers.1.attention.wqkv.weight"),
+        std::pair("falcon", "transformer.h.1.self_attention.query_key_value.weight")}) {
+    const HfModel model = family_named(name);
+    const Gguf gguf = Converted(model).convert();
+    const std::vector<float>& packed = model.tensors.at(hf).values;
+    const bool is_fused = gguf.find_tensor("blk.1.attn_qkv.weight");
+    const auto found = [&](char part, int64_t head, int64_t j) {
+      const int64_t first = part == 'q' ? 0 : part == 'k' ? kHeads : kHeads + kHeadsKv;
+      const std::string tensor =
+          is_fused ? "blk.1.attn_qkv.weight" : fmt::format("blk.1.attn_{}.weight", part);
+      return row_of(values_of(gguf.tensor(tensor)), ((is_fused ? first : 0) + head) * kHeadDim + j, kWidth);
+    };
+    constexpr int64_t n_group = kHeads / kHeadsKv;
+    for (int64_t group = 0; group < kHeadsKv; ++group) {
+      for (int64_t i = 0; i < n_group + 2; ++i) {
+        for (int64_t j = 0; j < kHeadDim; ++j) {
+          const char part = i < n_group ? 'q' : i == n_group ? 'k' : 'v';
+          const int64_t head = part == 'q' ? group * n_group + i : group;
+          const int64_t half = kHeadDim / 2;
+          const int64_t to = is_fused || part == 'v' ? j : j % half * 2 + j / half;
+          ASSERT_EQ(found(part, head, to), row_of(packed, (group * (n_group + 2) + i) * kHeadDim + j, kWidth))
+              << name << " " << part << " head " << head << " row " << j;
+        }
+      }
+    }
+  }
+}
+
+TEST(FamilyTensors, PackedBelowOneAnother) {
+  HfModel model = family_named("baichuan");
+  const Gguf gguf = Converted(model).convert();
+  const std::vector<float>& packed = model.tensors.at("model.layers.0.self_attn.W_pack.weight").values;
+  const std::vector<float> k = values_of(gguf.tensor("blk.0.attn_k.weight"));
+  const std::vector<float> v = values_of(gguf.tensor("blk.0.attn_v.weight"));
+  EXPECT_EQ(row_of(k, 1, kWidth), row_of(packed, kHeads * kHeadDim + kHeadDim / 2, kWidth));
+  EXPECT_EQ(row_of(v, 5, kWidth), row_of(packed, (kHeads + kHeadsKv) * kHeadDim + 5, kWidth));
+}
+
+// x (1 + w) + b: the bias stays.
+TEST(FamilyTensors, NormsThatLackOne) {
+  const HfModel model = family_named("nemotron");
+  const Gguf gguf = Converted(model).convert();
+  for (const auto& [hf, name] : {std::pair("model.layers.1.input_layernorm", "blk.1.attn_norm"),
+                                 std::pair("model.norm", "output_norm")}) {
+    const std::vector<float>& gain = model.tensors.at(std::string(hf) + ".weight").values;
+    const std::vector<float> found = values_of(gguf.tensor(std::string(name) + ".weight"));
+    for (size_t i = 0; i < gain.size(); ++i) ASSERT_EQ(found[i], gain[i] + 1);
+    EXPECT_EQ(values_of(gguf.tensor(std::string(name) + ".bias")),
+              model.tensors.at(std::string(hf) + ".bias").values);
+  }
+}
+
+TEST(FamilyTensors, BiasOfTheOutput) {
+  const HfModel model = family_named("phi2");
+  EXPECT_EQ(values_of(Converted(model).convert().tensor("output.bias")),
+            model.tensors.at("lm_head.bias").values);
+}
+
+// Within models that also see, old and new names; what sees is left out, with a line.
+TEST(FamilyTensors, OfTheTextPartOfModelsThatAlsoSee) {
+  for (const auto& [family, hf_class, type, prefix, output] :
+       {std::tuple("gemma3", "Gemma3ForConditionalGeneration", "gemma3_text", "language_model.model.", ""),
+        std::tuple("gemma3", "Gemma3ForConditionalGeneration", "gemma3_text", "model.language_model.", ""),
+        std::tuple("mistral3", "Mistral3ForConditionalGeneration", "ministral3", "model.language_model.",
+                   "lm_head"),
+        std::tuple("llama", "Mistral3ForConditionalGeneration", "mistral", "language_model.model.",
+                   "language_model.lm_head"),
+        std::tuple("llama", "Idefics3ForConditionalGeneration", "llama", "model.text_model.", "lm_head"),
+        std::tuple("qwen2", "LlavaOnevisionForConditionalGeneration", "qwen2", "language_model.model.",
+                   "language_model.lm_head"),
+        std::tuple("cohere2", "Cohere2VisionForConditionalGeneration", "cohere2", "model.language_model.",
+                   "")}) {
+    HfModel model = family_named(family);
+    const size_t n_tensors = Converted(model).convert().tensors().size();
+    std::map<std::string, HfStored> renamed;
+    for (const auto& [name, stored] : model.tensors) {
+      if (name == "lm_head.weight") {
+        if (*output) renamed[std::string(output) + ".weight"] = stored;
+      } else {
+        renamed[std::string(prefix) + name.substr(std::string("model.").size())] = stored;
+      }
+    }
+    renamed["model.vision_tower.encoder.layers.0.mlp.fc1.weight"] = model.tensors.begin()->second;
+    model.tensors = renamed;
+    auto text = model.config;
+    text["model_type"] = type;
+    // Some name the class of their language model, too.
+    if (family != std::string("qwen2")) text.erase("architectures");
+    model.config = {
+        {"architectures", {hf_class}}, {"text_config", text}, {"vision_config", {{"hidden_size", 8}}}};
+    const Converted converted(model);
+    std::vector<std::string> lines;
+    ConvertEvents events;
+    events.say = [&](std::string_view line) { lines.emplace_back(line); };
+    const Gguf gguf = Gguf::open(convert(converted.options(), events).files.front());
+    EXPECT_EQ(gguf.get_string("general.architecture"), family);
+    EXPECT_EQ(gguf.tensors().size(), n_tensors - (family == std::string("gemma3")))
+        << "tied where there is none";
+    EXPECT_THAT(lines, testing::Contains(HasSubstr("1 tensors of what sees are left out")));
+  }
+}
+
+TEST(FamilyConfigs, WhatGgufComputesOtherwiseIsRefused) {
+  const auto refused = [](const char* family, const char* key, const nlohmann::ordered_json& value) {
+    HfModel model = family_named(family);
+    model.config["sliding_window"] = 8;
+    model.config[key] = value;
+    return error_of([&] { config_of(model); });
+  };
+  EXPECT_THAT(refused("command-r", "use_qk_norm", true), HasSubstr("use_qk_norm: true"));
+  EXPECT_THAT(refused("stablelm", "use_parallel_residual", true), HasSubstr("one after the other"));
+  EXPECT_THAT(refused("falcon", "alibi", true), HasSubstr("rotates heads"));
+  EXPECT_THAT(refused("falcon", "parallel_attn", false), HasSubstr("side by side"));
+  EXPECT_THAT(refused("falcon", "num_ln_in_parallel_attn", 2), HasSubstr("Falcon 40B"));
+  EXPECT_THAT(refused("baichuan", "num_hidden_layers", 40), HasSubstr("ALiBi"));
+  EXPECT_THAT(refused("baichuan", "architectures", {"BaichuanForCausalLM"}),
+              HasSubstr("Baichuan 2 norms the rows"));
+  EXPECT_THAT(refused("minicpm", "num_experts", 8), HasSubstr("no experts"));
+  EXPECT_THAT(refused("ernie4_5", "use_bias", true), HasSubstr("without biases"));
+  EXPECT_THAT(refused("starcoder2", "use_bias", false), HasSubstr("use_bias: false"));
+  EXPECT_THAT(refused("smollm3", "no_rope_layers", {1, 0}), HasSubstr("no_rope_layers: 0 in layer 1"));
+  EXPECT_THAT(refused("exaone4", "sliding_window_pattern", "LG"),
+              HasSubstr("has a layer without a window after every 3 with one"));
+  EXPECT_THAT(refused("llama", "architectures", {"LlavaForConditionalGeneration"}),
+              HasSubstr("a language model of model_type '' is not supported (known: llama, mistral)"));
+}
+
+// Keys that only some have.
+TEST(FamilyConfigs, Keys) {
+  const Gguf scaled = Converted(family_named("minicpm")).convert();
+  EXPECT_FLOAT_EQ(float(*scaled.get_float("minicpm.embedding_scale")), 12);
+  EXPECT_FLOAT_EQ(float(*scaled.get_float("minicpm.residual_scale")), float(1.4 / std::sqrt(2.0)));
+  EXPECT_FLOAT_EQ(float(*scaled.get_float("minicpm.logit_scale")), 2);
+  HfModel hunyuan = family_named("hunyuan-dense");
+  hunyuan.config["rope_scaling"] = {{"type", "dynamic"}, {"alpha", 1000.0}, {"factor", 1.0}};
+  const Gguf turned = Converted(hunyuan).convert();
+  EXPECT_FLOAT_EQ(float(*turned.get_float("hunyuan-dense.rope.freq_base")),
+                  float(1e4 * std::pow(1000.0, 16 / 14.0)));
+  EXPECT_EQ(Converted(family_named("falcon")).convert().get_int("falcon.feed_forward_length"), 96);
+  EXPECT_EQ(Converted(family_named("stablelm")).convert().get_int("stablelm.rope.dimension_count"), 4);
+  HfModel command = family_named("command-r");
+  command.config["model_max_length"] = 2048;
+  EXPECT_EQ(Converted(command).convert().get_int("command-r.context_length"), 2048);
+}
+
+}  // namespace
+}  // namespace lora

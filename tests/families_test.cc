@@ -1,0 +1,304 @@
+// What every family gets from the table alone: a tiny model written from its own specification
+// (tiny_models.h), against a double interpreter of the same layers (model/reference.h) and against itself.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include "adapter/adapter.h"
+#include "adapter/parameters.h"
+#include "gguf/test_files.h"
+#include "kernels/isa.h"
+#include "model/decoder.h"
+#include "model/reference.h"
+#include "model/step.h"
+#include "tiny_models.h"
+
+namespace lora {
+namespace {
+
+using test::all_pairs;
+using test::TinyModel;
+
+// A norm of the difference over the norm of what is wanted.
+double relative_difference(std::span<const float> got, std::span<const double> want) {
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    difference += (double(got[i]) - want[i]) * (double(got[i]) - want[i]);
+    norm += want[i] * want[i];
+  }
+  return std::sqrt(difference / norm);
+}
+
+double relative_difference(std::span<const float> got, std::span<const float> want) {
+  return relative_difference(got, std::vector<double>(want.begin(), want.end()));
+}
+
+// Texts of random tokens, end to end.
+struct Texts {
+  explicit Texts(const std::vector<int64_t>& lengths) {
+    for (const int64_t length : lengths) {
+      const int64_t begin = int64_t(ids.size());
+      for (int64_t i = 0; i < length; ++i) {
+        ids.push_back(int32_t(random_bits(3, Purpose::test, 1, ids.size()) % uint64_t(test::kTinyVocab)));
+        positions.push_back(int32_t(i));
+      }
+      for (int64_t i = 0; i < length; ++i)
+        targets.push_back(i + 1 < length ? ids[size_t(begin + i + 1)] : -1);
+      segments.push_back({begin, length, begin, length});
+      longest = std::max(longest, length);
+    }
+  }
+  StepTokens tokens() const { return {ids, targets, positions, segments}; }
+  int64_t size() const { return int64_t(ids.size()); }
+
+  std::vector<int32_t> ids, targets, positions;
+  std::vector<AttentionSegment> segments;
+  int64_t longest = 0;
+};
+
+class Family : public testing::TestWithParam<const Architecture*> {
+ protected:
+  Family()
+      : file_(std::string(GetParam()->name) + ".gguf"),
+        written_(*GetParam(), file_.path),
+        model(load_model(file_.path)) {}
+
+  struct Passed {
+    std::vector<double> losses;
+    std::vector<float> gradients;
+    bool operator==(const Passed&) const = default;
+  };
+  // Losses, and gradients added to parameters' zeros.
+  Passed run(LoraParameters& parameters, const Texts& texts, int64_t n_kept, int n_threads = 2,
+             GemmInput input = GemmInput::f32) {
+    ThreadPool pool(n_threads);
+    std::ranges::fill(parameters.gradients.span(), 0.0f);
+    Step step(model, plan_step(model, texts.size(), texts.longest, n_kept, true, input, n_threads), input,
+              pool);
+    Passed passed{std::vector<double>(texts.ids.size()), {}};
+    step.losses_and_gradients(passed.losses.data(), texts.tokens(), 1);
+    passed.gradients.assign(parameters.gradients.span().begin(), parameters.gradients.span().end());
+    peak = step.peak_bytes();
+    return passed;
+  }
+
+  std::vector<float> logits(const Texts& texts) {
+    ThreadPool pool(2);
+    Step step(model, plan_step(model, texts.size(), texts.longest, 0, false, GemmInput::f32, 2),
+              GemmInput::f32, pool);
+    std::vector<float> all(texts.ids.size() * size_t(test::kTinyVocab));
+    step.logits(all.data(), texts.tokens());
+    return all;
+  }
+
+ private:
+  test::ScratchFile file_;
+  TinyModel written_;
+
+ protected:
+  Model model;
+  int64_t peak = 0;
+};
+
+// A dozen sums of up to a hundred products each per layer, rounded by half of the last bit, 6e-8.
+constexpr double kRounding = 2e-5;
+
+TEST_P(Family, GradientsOfEveryPairAreTheSlopesOfTheReference) {
+  LoraParameters parameters = all_pairs(model);
+  const Attached attached(model, parameters);
+  const Texts texts({13, 1, 9});
+  const Passed got = run(parameters, texts, 2);
+  std::vector<double> values(parameters.values.span().begin(), parameters.values.span().end());
+  const ModelReference<double> reference(model, parameters.values.span(), values, texts.positions,
+                                         texts.segments);
+  const double loss = reference.loss(texts.ids, texts.targets);
+  EXPECT_NEAR(std::accumulate(got.losses.begin(), got.losses.end(), 0.0) / loss, 1, kRounding);
+  // Along a random direction of all layers' matrices of one name: a number that every element has a part in.
+  // Elements one by one would take hours.
+  std::map<std::string, std::vector<std::pair<int64_t, int64_t>>> groups;  // begin and size of the matrices
+  for (const auto& pair : parameters.pairs) {
+    const std::string name = pair.base.substr(pair.base.starts_with("blk.") ? pair.base.find('.', 4) : 0);
+    groups[name + " lora_a"].emplace_back(pair.a, pair.a_size());
+    groups[name + " lora_b"].emplace_back(pair.b, pair.b_size());
+  }
+  for (const auto& [name, matrices] : groups) {
+    std::vector<double> above = values, below = values;
+    constexpr double kStep = 1e-5;
+    double slope = 0, squares = 0;
+    for (const auto& [begin, n] : matrices) {
+      double matrix_squares = 0;
+      for (int64_t i = begin; i < begin + n; ++i) {
+        const double direction = 2 * random_uniform(4, Purpose::test, 2, uint64_t(i)) - 1;
+        above[size_t(i)] += kStep * direction;
+        below[size_t(i)] -= kStep * direction;
+        slope += direction * double(got.gradients[size_t(i)]);
+        matrix_squares += std::pow(double(got.gradients[size_t(i)]), 2);
+      }
+      EXPECT_GT(matrix_squares, 0) << name << " does not matter";
+      squares += matrix_squares;
+    }
+    const auto loss_at = [&](const std::vector<double>& at) {
+      return ModelReference<double>(model, parameters.values.span(), at, texts.positions, texts.segments)
+          .loss(texts.ids, texts.targets);
+    };
+    EXPECT_NEAR(slope, (loss_at(above) - loss_at(below)) / (2 * kStep), 5e-5 * std::sqrt(squares) + 1e-7)
+        << name;
+  }
+}
+
+TEST_P(Family, LogitsAreTheReferences) {
+  LoraParameters parameters = all_pairs(model);
+  const Attached attached(model, parameters);
+  const Texts texts({21, 2, 30});
+  const std::vector<double> values(parameters.values.span().begin(), parameters.values.span().end());
+  const ModelReference<double> reference(model, parameters.values.span(), values, texts.positions,
+                                         texts.segments);
+  EXPECT_LT(relative_difference(logits(texts), reference.logits(texts.ids)), kRounding);
+}
+
+// bf16 rounds by half of 2^-8, and five layers of small sums pass it on.
+TEST_P(Family, Bf16IsNear) {
+  LoraParameters parameters = all_pairs(model);
+  const Attached attached(model, parameters);
+  const Texts texts({21, 2, 30});
+  const Passed f32 = run(parameters, texts, 0), bf16 = run(parameters, texts, 0, 2, GemmInput::bf16);
+  EXPECT_LT(relative_difference(bf16.gradients, std::span<const float>(f32.gradients)), 0.15);
+}
+
+TEST_P(Family, WhatIsKeptAndHowManyThreadsChangesNoBit) {
+  LoraParameters parameters = all_pairs(model);
+  const Attached attached(model, parameters);
+  const Texts texts({40, 3, 17});
+  for (const GemmInput input : {GemmInput::f32, GemmInput::bf16}) {
+    const Passed want = run(parameters, texts, 0, 1, input);
+    for (const int64_t n_kept : {1, 3, 5})
+      EXPECT_EQ(run(parameters, texts, n_kept, 1, input), want) << n_kept;
+    EXPECT_EQ(run(parameters, texts, 2, 4, input), want);
+  }
+}
+
+TEST_P(Family, PackedTextsAreApart) {
+  LoraParameters parameters = all_pairs(model);
+  const Attached attached(model, parameters);
+  const Texts both({19, 33});
+  const Passed packed = run(parameters, both, 0);
+  std::vector<double> alone;
+  std::vector<float> sum(packed.gradients.size());
+  for (const AttentionSegment& s : both.segments) {
+    Texts one({s.n_q});
+    const auto cut = [&](const std::vector<int32_t>& v) {
+      return std::vector<int32_t>(v.begin() + s.q_begin, v.begin() + s.q_begin + s.n_q);
+    };
+    one.ids = cut(both.ids), one.targets = cut(both.targets);
+    const Passed passed = run(parameters, one, 0);
+    alone.insert(alone.end(), passed.losses.begin(), passed.losses.end());
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += passed.gradients[i];
+  }
+  for (size_t t = 0; t < alone.size(); ++t)
+    EXPECT_NEAR(packed.losses[t], alone[t], 2e-5 * (1 + alone[t])) << t;
+  EXPECT_LT(relative_difference(packed.gradients, std::span<const float>(sum)), 1e-5);
+}
+
+TEST_P(Family, TokenByTokenIsTheWholePrompt) {
+  LoraParameters parameters = all_pairs(model);
+  const Attached attached(model, parameters);
+  const Texts text({37});
+  const std::vector<float> want = logits(text);
+  ThreadPool pool(2);
+  for (const std::vector<size_t>& pieces : {std::vector<size_t>(37, 1), {37}, {1, 20, 2, 14}}) {
+    Decoder decoder(model, {.n_ctx = 37, .n_batch = 16, .precision = Precision::f32}, pool);
+    size_t at = 0;
+    for (const size_t piece : pieces) {
+      const auto got = decoder.append(std::span(text.ids).subspan(at, piece));
+      at += piece;
+      EXPECT_LT(relative_difference(got, std::span(want).subspan((at - 1) * size_t(test::kTinyVocab),
+                                                                 size_t(test::kTinyVocab))),
+                kRounding)
+          << at;
+    }
+  }
+}
+
+// Rounded keys and values change little; what a window has lost is asked for again.
+TEST_P(Family, CachesOfOtherTypesAreNearAndForgetRightly) {
+  const Texts text({60});
+  ThreadPool pool(2);
+  const auto last = [&](std::optional<Type> type, int64_t keep) {
+    Decoder decoder(model, {.n_ctx = 60, .n_batch = 4, .precision = Precision::f32, .cache_type = type}, pool);
+    decoder.append(text.ids);
+    const int64_t kept = keep >= 0 ? decoder.keep(keep) : 60;
+    const auto logits = kept < 60 ? decoder.append(std::span(text.ids).subspan(size_t(kept)))
+                                  : (decoder.keep(0), decoder.append(text.ids));
+    return std::pair(std::vector<float>(logits.begin(), logits.end()), kept);
+  };
+  const auto [want, all] = last(Type::F32, -1);
+  EXPECT_LT(relative_difference(last(Type::F16, -1).first, std::span<const float>(want)), 5e-3);
+  // A window of 5 in a ring of 5 - 1 + 4 rows: the last token may go, the last ten may not.
+  bool has_window = false;
+  for (const Layer& layer : model.layers) {
+    for_each_attention(layer, [&](const Attention& a) { has_window |= a.form.shape.window > 0; });
+  }
+  for (const int64_t keep : {0, 30, 50, 59}) {
+    const auto [logits, kept] = last(Type::F32, keep);
+    EXPECT_EQ(kept, has_window && keep < 59 ? 0 : keep);
+    EXPECT_LT(relative_difference(logits, std::span<const float>(want)), kRounding) << keep;
+  }
+}
+
+// Q8_0 weights meet activations of 8 bits, a prompt's and a token's, in a plan of their own.
+TEST_P(Family, QuantizedWeightsGenerateNearly) {
+  const test::ScratchFile file("quantized.gguf");
+  const TinyModel written(*GetParam(), file.path, {.type = Type::Q8_0});
+  const Model quantized = load_model(file.path);
+  const Texts text({25});
+  ThreadPool pool(2);
+  const auto logits = [&](Precision precision) {
+    Decoder decoder(quantized, {.n_ctx = 25, .precision = precision}, pool);
+    decoder.append(std::span(text.ids).first(20));
+    for (size_t i = 20; i < 24; ++i) decoder.append({&text.ids[i], 1});
+    const auto last = decoder.append({&text.ids[24], 1});
+    return std::vector<float>(last.begin(), last.end());
+  };
+  const std::vector<float> want = logits(Precision::f32);
+  EXPECT_LT(relative_difference(logits(Precision::automatic), std::span<const float>(want)), 0.15);
+}
+
+TEST_P(Family, WhatWasPlannedIsTaken) {
+  LoraParameters parameters = all_pairs(model);
+  const Attached attached(model, parameters);
+  for (const int64_t n : {3, 40, 130}) {
+    for (const int64_t n_kept : {0, 2, 5}) {
+      const StepPlan plan = plan_step(model, n, n, n_kept, true, GemmInput::f32, 2);
+      run(parameters, Texts({n}), n_kept);
+      EXPECT_EQ(peak, plan.arena_bytes()) << n << " tokens, " << n_kept << " kept";
+    }
+  }
+}
+
+TEST_P(Family, AnAdapterComesBackFromItsFile) {
+  LoraParameters parameters = all_pairs(model);
+  const Adapter adapter = to_adapter(parameters, model);
+  const test::ScratchFile file("adapter.gguf");
+  write_adapter_gguf(adapter, file.path);
+  const Adapter back = read_adapter(file.path, model.gguf);
+  ASSERT_EQ(back.pairs.size(), adapter.pairs.size());
+  for (const LoraPair& pair : adapter.pairs) {
+    const LoraPair* found = back.find(pair.base);
+    ASSERT_TRUE(found) << pair.base;
+    EXPECT_EQ(found->a, pair.a);
+    EXPECT_EQ(found->b, pair.b);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Family, testing::ValuesIn(architectures().begin(), architectures().end()),
+                         [](const auto& test) {
+                           std::string name(test.param->name);
+                           std::erase_if(name, [](char c) { return c == '-' || c == '.'; });
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace lora
