@@ -18,6 +18,7 @@ constexpr HfFamily kHf = {
     .norms_lack_one = true,
     .always_tied = true,
     .tied_by_default = true,
+    .no_space_prefix = true,
     // Of hidden_act the class says that it may be wrong, and does not look at it.
     .computed = {.activation_key = "hidden_activation", .activation = "gelu_pytorch_tanh"},
 };

@@ -25,6 +25,7 @@ constexpr HfFamily kHf = {
     .norms_lack_one = true,
     .always_tied = true,
     .tied_by_default = true,
+    .no_space_prefix = true,
     .computed = {.activation_key = "hidden_activation",
                  .activation = "gelu_pytorch_tanh",
                  .window_period = 2,

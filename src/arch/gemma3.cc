@@ -28,6 +28,7 @@ constexpr HfFamily kHf = {
     .head_dim = 256,
     .norms_lack_one = true,
     .tied_by_default = true,
+    .no_space_prefix = true,
     .computed = {.activation_key = "hidden_activation",
                  .activation = "gelu_pytorch_tanh",
                  .window_period = 6,

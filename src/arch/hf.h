@@ -136,6 +136,7 @@ struct HfFamily {
   bool norms_lack_one = false;   // norms multiply by 1 + weight; GGUF holds the sum
   bool always_tied = false;      // llama.cpp takes no output.weight: the token embedding is the output
   bool tied_by_default = false;  // where tie_word_embeddings is not there
+  bool no_space_prefix = false;  // its tokenizer puts no space before a text, whatever tokenizer.model says
   HfComputed computed{};
   HfDefaults defaults{};
   HfList<HfNumber, 4> numbers{};

@@ -227,9 +227,9 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
   }
   const Hold hold =
       hold_new(result.files.front(), {&options.folder, 1}, events.say);  // stands for the others
-  read_hf_vocabulary(options.folder, {config.n_vocab, weights.has_value()},
-                     {config.bos, config.eos, config.pad}, events.say)
-      .set_keys(keys);
+  TokenRoles roles = {config.bos, config.eos, config.pad};
+  if (config.architecture->hf->no_space_prefix) roles.add_space_prefix = false;
+  read_hf_vocabulary(options.folder, {config.n_vocab, weights.has_value()}, roles, events.say).set_keys(keys);
 
   std::deque<GgufOutput> outputs;
   ThreadPool pool(options.n_threads > 0 ? options.n_threads : physical_cores());

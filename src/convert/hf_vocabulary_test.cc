@@ -223,13 +223,14 @@ TEST(TokenizerJson, TheNormalizerSaysWhetherAccentsAreComposed) {
   const ordered_json sequence = {{"type", "Sequence"}, {"normalizers", {nfc}}};
   const ordered_json none = {{"type", "Sequence"}, {"normalizers", ordered_json::array()}};
   for (const Case& c : {Case{nfc, false, true, "qwen2", false}, Case{sequence, false, true, "qwen2", false},
-                        Case{nullptr, false, false, "hunyuan", false},
-                        Case{none, false, false, "hunyuan", false}, Case{nfc, true, true, "qwen2", true}}) {
+                        Case{nullptr, false, false, "qwen2", false}, Case{none, false, false, "qwen2", false},
+                        Case{nfc, true, true, "qwen2", true}}) {
     AddedTokens added;
     const HfVocabulary read =
         vocabulary_of_tokenizer_json(byte_level_json(c.normalizer, c.ignore_merges), "t.json", added);
     EXPECT_EQ(read.pre, c.pre);
     EXPECT_EQ(read.ignore_merges.has_value(), c.has_key);
+    EXPECT_EQ(read.composes.has_value(), !c.composes);
     EXPECT_TRUE(read.not_done.empty());
     EXPECT_EQ(tokenizer_of(read).encode("e\u0301").size(), c.composes ? 1u : 3u) << c.pre;
   }

@@ -71,7 +71,6 @@ const std::vector<Row>& rows() {
       {"llama-bpe", {kWords3}},
       {"dbrx", {kWords3}},
       {"qwen2", {kWords1}},
-      {"hunyuan", {kWords1}},
       {"qwen35", {kMarkedWords1}},
       {"seed-coder", {kSeedCoder}},
       {"bailingmoe", {kBailing}},

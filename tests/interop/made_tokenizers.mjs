@@ -17,7 +17,7 @@ const nfc = {normalizer: {type: "NFC"}};
 // What tokenizer.ggml.pre has to say, and the tokenizer.
 export const made = [
   {name: "qwen2", ...cut(split(qwen2)), ...nfc},
-  {name: "hunyuan", ...cut(split(qwen2))},
+  {name: "qwen2", composes: "not, by a key", ...cut(split(qwen2))},
   {name: "qwen35", ...cut(split(words("[\\p{L}\\p{M}]+", "\\p{N}", " ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*"))), ...nfc},
   {name: "llama-bpe", ...cut(split(llama3)), ignore_merges: true},
   {name: "dbrx", ...cut(split(llama3))},
