@@ -117,6 +117,33 @@ void set_roles(HfVocabulary& vocabulary, const json& tokenizer, const json& map,
   }
 }
 
+// Further ids that end an answer, by a list in generation_config.json (GLM's "<|user|>"), where the spelling
+// does not say so already. GGUF has room for two: end of turn, if that is but the end of a text, and of
+// message.
+void add_ends(HfVocabulary& vocabulary, const std::string& folder,
+              const std::function<void(std::string_view)>& say) {
+  const std::string path = folder + "/generation_config.json";
+  if (!file_exists(path)) return;
+  const json config = read_json_file(path);
+  const json* list = json_field(config, "eos_token_id");
+  if (!list || !list->is_array()) return;
+  for (const json& item : *list) {
+    const int64_t id = item.is_number_integer() ? item.get<int64_t>() : -1;
+    if (id < 0 || id >= int64_t(vocabulary.tokens.size())) continue;
+    const std::string& text = vocabulary.tokens[size_t(id)].text;
+    if (id == vocabulary.eos || id == vocabulary.eot || id == vocabulary.eom || is_end_spelling(text))
+      continue;
+    if (!vocabulary.eot || vocabulary.eot == vocabulary.eos) {
+      vocabulary.eot = id;
+    } else if (!vocabulary.eom) {
+      vocabulary.eom = id;
+    } else {
+      say(fmt::format("{}: eos_token_id: {} ('{}') is left out: GGUF has no room for so many", path, id,
+                      printable(text)));
+    }
+  }
+}
+
 // chat_template.jinja, else chat_template.json, else tokenizer_config.json: a text, or a list of named ones.
 void read_chat_templates(HfVocabulary& vocabulary, const std::string& folder, const json& tokenizer) {
   auto& templates = vocabulary.chat_templates;
@@ -218,6 +245,7 @@ HfVocabulary read_hf_vocabulary(const std::string& folder, const VocabularySize&
   set_size(vocabulary, size, folder, added, say);
   apply_added(vocabulary, added);
   set_roles(vocabulary, tokenizer, map, config, say);
+  add_ends(vocabulary, folder, say);
   name_padding(vocabulary);
   read_chat_templates(vocabulary, folder, tokenizer);
   return vocabulary;
@@ -242,8 +270,8 @@ void HfVocabulary::set_keys(GgufWriter& writer) const {
   if (model == "gpt2") writer.set_strings("tokenizer.ggml.merges", merges);
   const std::pair<const char*, const std::optional<int64_t>&> ids[] = {
       {"tokenizer.ggml.bos_token_id", bos},     {"tokenizer.ggml.eos_token_id", eos},
-      {"tokenizer.ggml.eot_token_id", eot},     {"tokenizer.ggml.unknown_token_id", unk},
-      {"tokenizer.ggml.padding_token_id", pad},
+      {"tokenizer.ggml.eot_token_id", eot},     {"tokenizer.ggml.eom_token_id", eom},
+      {"tokenizer.ggml.unknown_token_id", unk}, {"tokenizer.ggml.padding_token_id", pad},
   };
   for (const auto& [key, id] : ids) {
     if (id) writer.set_u32(key, uint32_t(*id));

@@ -26,7 +26,7 @@ struct HfVocabulary {
   std::string pre = "default";  // pre-tokenizer's name
   std::vector<Entry> tokens;
   std::vector<std::string> merges;  // of "gpt2": "left right"
-  std::optional<int64_t> bos, eos, eot, unk, pad;
+  std::optional<int64_t> bos, eos, eot, eom, unk, pad;
   std::optional<bool> add_bos, add_eos, add_space_prefix;
   std::string metaspace;  // of "llama": prepend_scheme, where a Metaspace adds the space; else ""
   std::optional<bool> composes, ignore_merges;  // of "gpt2", where they are not as `pre` implies

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -12,6 +13,7 @@
 #include "base/utf8.h"
 #include "convert/pre_tokenizer_name.h"
 #include "convert/sentencepiece.h"
+#include "convert/test_models.h"
 #include "gguf/test_files.h"
 #include "tokenizer/byte_letters.h"
 #include "tokenizer/pre_tokenizers.h"
@@ -253,6 +255,42 @@ TEST(TokenizerJson, ANormalizerThatIsNotAppliedIsSaid) {
   const HfVocabulary read = vocabulary_of_tokenizer_json(byte_level_json(both, false), "t.json", added);
   ASSERT_EQ(read.not_done.size(), 1u);
   EXPECT_THAT(read.not_done[0], HasSubstr("t.json: normalizer: Lowercase is not applied"));
+}
+
+// A folder with a byte-level tokenizer of GLM's roles, and the ids that end an answer.
+HfVocabulary read_with_ends(const char* ends, std::vector<std::string>& said) {
+  const test::TemporaryFolder folder;
+  ordered_json root = ordered_json::parse(byte_level_json(nullptr, false));
+  for (const char* token : {"<|endoftext|>", "<|user|>", "<|observation|>", "<|third|>"}) {
+    const size_t id = root["model"]["vocab"].size() + root["added_tokens"].size();
+    root["added_tokens"].push_back({{"id", id}, {"content", token}, {"special", true}});
+  }
+  const auto write = [&](const char* name, const std::string& text) {
+    std::ofstream(folder.at(name)) << text;
+  };
+  write("tokenizer.json", root.dump());
+  write("tokenizer_config.json", R"({"eos_token": "<|endoftext|>"})");
+  write("generation_config.json", fmt::format(R"({{"eos_token_id": {}}})", ends));
+  return read_hf_vocabulary(folder.path(), {261, true}, {},
+                            [&](std::string_view text) { said.emplace_back(text); });
+}
+
+TEST(HfVocabulary, AnAnswerEndsWhereTheGenerationConfigSaysSo) {
+  std::vector<std::string> said;
+  const HfVocabulary one = read_with_ends("257", said);
+  EXPECT_EQ(one.eos, 257);
+  EXPECT_EQ(one.eot, 257);
+  EXPECT_EQ(one.eom, std::nullopt);
+  const HfVocabulary list = read_with_ends("[257, 258, 259]", said);
+  EXPECT_EQ(list.eot, 258);
+  EXPECT_EQ(list.eom, 259);
+  EXPECT_TRUE(said.empty());
+  const Tokenizer tokenizer = tokenizer_of(list);
+  EXPECT_TRUE(tokenizer.is_end(257) && tokenizer.is_end(258) && tokenizer.is_end(259));
+  EXPECT_FALSE(tokenizer.is_end(260));
+  EXPECT_EQ(read_with_ends("[257, 258, 259, 260, 9999, \"x\"]", said).eom, 259);
+  ASSERT_EQ(said.size(), 1u);
+  EXPECT_THAT(said[0], HasSubstr("eos_token_id: 260 ('<|third|>') is left out"));
 }
 
 TEST(SentencePiece, DamagedFilesAreRefused) {

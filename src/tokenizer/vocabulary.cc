@@ -101,6 +101,11 @@ std::span<const std::string_view> end_of_turn_spellings() {
   return kEndOfTurn;
 }
 
+bool is_end_spelling(std::string_view piece) {
+  return std::ranges::find(kEndOfTurn, piece) != std::end(kEndOfTurn) ||
+         std::ranges::find(kOtherEnds, piece) != std::end(kOtherEnds);
+}
+
 Vocabulary::Vocabulary(const Gguf& gguf) {
   const std::optional<std::string> stored_model = gguf.get_string("tokenizer.ggml.model");
   const std::vector<std::string>* tokens = gguf.get_strings("tokenizer.ggml.tokens");

@@ -13,6 +13,8 @@ namespace lora {
 
 // Spellings that model families use for the end of a turn, the most specific first.
 std::span<const std::string_view> end_of_turn_spellings();
+// Whether generation ends after a token spelled so, in any vocabulary.
+bool is_end_spelling(std::string_view piece);
 
 struct Vocabulary {
   // Throws Error naming the file and the key that is missing, too short or out of range.
