@@ -55,7 +55,7 @@ TEST_P(FamilyCommands, AllWork) {
   expect_good({"export-lora", "--model-base", "m.gguf", "--lora", "whole.lora", "--outtype", "f32", "-o", "merged.gguf"});
   EXPECT_NEAR(loss({"-m", "merged.gguf"}), trained, 2e-5 * trained);
   expect_good({"imatrix", "-m", "m.gguf", "-f", "t.txt", "-o", "i.gguf", "--ctx-size", "64"});
-  expect_good({"quantize", "merged.gguf", "q.gguf", "Q4_0", "--imatrix", "i.gguf"});
+  expect_good({"quantize", "merged.gguf", "q.gguf", "Q4_0", "--imatrix", "i.gguf", "--allow-requantize"});
   EXPECT_NEAR(loss({"-m", "q.gguf"}), trained, 0.2 * trained);
 
   const Args generate = {"generate", "-m", "m.gguf", "--lora", "whole.lora", "-p", "The log", "-n", "12", "--temp", "0",
