@@ -73,7 +73,8 @@ std::optional<std::string> class_of(const json& object) {
 // Of the class; where it is one with language models of several kinds, of this one's model_type.
 bool find_row(const std::string& name, const std::string& type, const std::string& path, HfConfig& config) {
   for (const Architecture* row : architectures()) {
-    for (const HfClass& known : row->hf ? row->hf->classes : HfList<HfClass, 8>()) {
+    if (!row->hf) continue;
+    for (const HfClass& known : row->hf->classes) {
       if (known.name != name || (!known.model_type.empty() && known.model_type != type)) continue;
       if (!known.why_not.empty())
         fail("{}: architecture '{}' is not supported: {}", path, printable(name), known.why_not);
@@ -97,7 +98,8 @@ void find_class(const json& root, const std::string& path, HfConfig& config) {
     return;
   std::string known, types;
   for (const Architecture* row : architectures()) {
-    for (const HfClass& one : row->hf ? row->hf->classes : HfList<HfClass, 8>()) {
+    if (!row->hf) continue;
+    for (const HfClass& one : row->hf->classes) {
       const auto add = [](std::string& list, std::string_view entry) {
         const std::string more = fmt::format("{}{}", list.empty() ? "" : ", ", entry);
         if (!list.ends_with(more)) list += more;
