@@ -226,7 +226,7 @@ TEST_P(Family, TokenByTokenIsTheWholePrompt) {
 TEST_P(Family, CachesOfOtherTypesAreNearAndForgetRightly) {
   const Texts text({60});
   ThreadPool pool(2);
-  const auto last = [&](std::optional<Type> type, int64_t keep) {
+  const auto last = [&](Type type, int64_t keep) {
     Decoder decoder(model, {.n_ctx = 60, .n_batch = 4, .precision = Precision::f32, .cache_type = type}, pool);
     decoder.append(text.ids);
     const int64_t kept = keep >= 0 ? decoder.keep(keep) : 60;

@@ -106,15 +106,20 @@ void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t 
 }
 
 ModelConfig read_config(const Gguf& gguf, const ConfigOverrides& overrides) {
+  const Keys keys{gguf, std::string(architecture_of(gguf)->name)};
+  // What is allocated for each layer must not be more than the file speaks of.
+  if (const int64_t n = keys.required_size("block_count"); n > int64_t(gguf.tensors().size())) {
+    fail("{}: {}: {} layers, but {} tensors", gguf.path(), keys.key("block_count"), n, gguf.tensors().size());
+  }
+  return config_of_keys(gguf, gguf.tensor("token_embd.weight").ne[1], overrides);
+}
+
+ModelConfig config_of_keys(const Gguf& gguf, int64_t n_vocab, const ConfigOverrides& overrides) {
   ModelConfig config;
   config.architecture = architecture_of(gguf);
   const Keys keys{gguf, std::string(config.architecture->name)};
-  config.n_vocab = gguf.tensor("token_embd.weight").ne[1];
+  config.n_vocab = n_vocab;
   config.n_layer = keys.required_size("block_count");
-  if (config.n_layer > int64_t(gguf.tensors().size())) {
-    fail("{}: {}: {} layers, but {} tensors", gguf.path(), keys.key("block_count"), config.n_layer,
-         gguf.tensors().size());
-  }
   config.n_embd = keys.required_size("embedding_length");
   config.n_ff = keys.required_size("feed_forward_length");
   config.n_head = keys.required_size("attention.head_count");

@@ -59,5 +59,7 @@ void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t 
 // Error naming the file and key for an unknown architecture (the known ones are listed), a missing
 // key, or a value that makes no sense.
 ModelConfig read_config(const Gguf& gguf, const ConfigOverrides& overrides = {});
+// The same of keys alone, without tensors that they could disagree with.
+ModelConfig config_of_keys(const Gguf& keys, int64_t n_vocab, const ConfigOverrides& overrides = {});
 
 }  // namespace lora

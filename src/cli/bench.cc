@@ -47,7 +47,7 @@ CommandLine bench_line(BenchOptions& o, What& what) {
          {"--prompt", "N", "tokens", "length of the prompt", integer(o.n_prompt, 1)},
          {"-n,--n-predict", "N", "tokens", "how many to generate", integer(o.n_predict, 1)},
          {"--cache-type", "T", "", "of keys and values, as in generate",
-          cache_type(o.cache_type).or_else("f16, with --precision f32 f32")},
+          cache_type(o.cache_type)},
          {"--iterations", "N", "", "steps, or prompts, to measure after one that warms up",
           integer(o.iterations, 1)},
          {"--profile", "", "", "where the time of a training step goes", turn(o.profile)}}},

@@ -148,7 +148,7 @@ Setting one_of(std::string& target, std::vector<std::string> words) {
           [&target] { return target; }};
 }
 
-Setting cache_type(std::optional<Type>& target) {
+Setting cache_type(Type& target) {
   return {[&target](const Values& v) {
             constexpr Type kKnown[] = {Type::F32, Type::F16, Type::Q8_0};
             const TypeTraits* found = find_type(v.at(0));
@@ -156,7 +156,7 @@ Setting cache_type(std::optional<Type>& target) {
               throw BadValue(fmt::format("expected f16, q8_0 or f32, found '{}'", v[0]));
             target = found->type;
           },
-          [&target] { return target ? lower_case(traits(*target).name) : std::string(); }};
+          [&target] { return lower_case(traits(target).name); }};
 }
 
 Setting precision(Precision& target) {

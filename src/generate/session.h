@@ -28,7 +28,7 @@ class Session {
 
   ThreadPool pool;
   Precision precision;
-  std::optional<Type> cache_type;
+  Type cache_type;
   GemmInput input;
   Model model;
   Tokenizer tokenizer;

@@ -93,6 +93,14 @@ const GgufTensor& Gguf::tensor(std::string_view name) const {
   return *found;
 }
 
+Gguf Gguf::of_values(std::string path, std::vector<std::pair<std::string, GgufValue>> values) {
+  Gguf gguf;
+  gguf.path_ = std::move(path);
+  gguf.values_ = std::move(values);
+  for (size_t i = 0; i < gguf.values_.size(); ++i) gguf.value_index_.emplace(gguf.values_[i].first, i);
+  return gguf;
+}
+
 const GgufValue* Gguf::find(std::string_view key) const {
   const auto it = value_index_.find(key);
   return it == value_index_.end() ? nullptr : &values_[it->second].second;

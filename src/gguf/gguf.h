@@ -83,6 +83,9 @@ class Gguf {
   // Reads one whole file that lies in memory; `bytes` must outlive the result. `path` is for messages.
   static Gguf parse(std::span<const std::byte> bytes, const std::string& path);
 
+  // One without tensors, of these keys, as if they stood in a file of that name.
+  static Gguf of_values(std::string path, std::vector<std::pair<std::string, GgufValue>> values);
+
   const std::string& path() const { return path_; }
   uint32_t version() const { return version_; }
   const std::vector<GgufTensor>& tensors() const { return tensors_; }

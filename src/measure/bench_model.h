@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +19,7 @@ struct BenchOptions {
   int64_t n_layer = 0;        // the first so many layers; 0: all
   int64_t iterations = 5;     // measured, after one that warms up
   int64_t n_prompt = 512, n_predict = 32;  // tokens, for generation
-  std::optional<Type> cache_type;          // of keys and values; unset: as DecoderOptions has it
+  Type cache_type = Type::F32;             // of keys and values
   bool profile = false;
 };
 

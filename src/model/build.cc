@@ -39,11 +39,9 @@ Linear build_linear(const LinearSpec& spec, const std::string& prefix, int64_t n
   linear.w = whole.rows(spec.first_row, spec.n_out);
   linear.tensor = spec.tensor;
   linear.first_row = spec.first_row;
-  if (auto bias = source.vector(name + ".bias", n_rows)) {
+  if (auto bias = source.vector(name + ".bias", n_rows, spec.has_bias)) {
     linear.bias = bias->data() + spec.first_row;
     biases.push_back(std::move(*bias));
-  } else if (spec.has_bias) {
-    source.missing(name + ".bias");
   }
   return linear;
 }
@@ -55,14 +53,9 @@ Norm build_norm(const NormSpec& spec, const std::string& prefix, float eps, Tens
   norm.kind = spec.kind;
   norm.tensor = spec.tensor;
   norm.eps = eps;
-  auto gain = source.vector(name + ".weight", spec.n);
-  if (!gain) source.missing(name + ".weight");
-  norm.gain = std::move(*gain);
-  if (auto bias = spec.kind == NormKind::layer ? source.vector(name + ".bias", spec.n) : std::nullopt) {
-    norm.bias = std::move(*bias);
-  } else if (spec.has_bias) {
-    source.missing(name + ".bias");
-  }
+  norm.gain = *source.vector(name + ".weight", spec.n, true);
+  if (spec.kind != NormKind::layer) return norm;
+  if (auto bias = source.vector(name + ".bias", spec.n, spec.has_bias)) norm.bias = std::move(*bias);
   return norm;
 }
 

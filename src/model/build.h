@@ -18,10 +18,8 @@ class TensorSource {
   virtual ~TensorSource() = default;
   // Error if it is not there, or has another shape.
   virtual MatrixView matrix(const std::string& name, int64_t n_out, int64_t n_in) = 0;
-  // Decoded. nullopt if it is not there.
-  virtual std::optional<Buffer<float>> vector(const std::string& name, int64_t n) = 0;
-  // Error "NAME: missing".
-  [[noreturn]] virtual void missing(const std::string& name) = 0;
+  // Decoded. nullopt, or with `required` an error, if it is not there.
+  virtual std::optional<Buffer<float>> vector(const std::string& name, int64_t n, bool required) = 0;
 };
 
 // Biases are added to `biases`, which linear layers refer to. Error as the source gives it.

@@ -28,13 +28,9 @@ int64_t batch_of(const DecoderOptions& options) {
   return std::min(options.n_batch, options.n_ctx);
 }
 
-Type cache_type(const DecoderOptions& options) {
-  return options.cache_type.value_or(options.precision == Precision::f32 ? Type::F32 : Type::F16);
-}
-
 // Keys or values of a layer, without memory: each layer has its own heads and window.
 MatrixView cache_shape(const Layer& layer, const DecoderOptions& options) {
-  MatrixView view{cache_type(options), nullptr, 0, 0};
+  MatrixView view{options.cache_type, nullptr, 0, 0};
   for_each_attention(layer, [&](const Attention& a) {
     view.n_rows = cache_rows(options.n_ctx, batch_of(options), a.form.shape.window);
     view.n_cols = a.k.n_out();

@@ -18,8 +18,10 @@ struct DecoderOptions {
   int64_t n_batch = kPromptBatch;  // at most so many go through the layers at once (longer inputs in pieces)
   // Unless it is f32, a few tokens meet quantized weights in integers (kernels/dot/dot.h).
   Precision precision = Precision::automatic;
-  // Of cached keys and values; unset: F16, with Precision::f32 F32. Layers with a window cache that and a batch.
-  std::optional<Type> cache_type = {};
+  // Of cached keys and values. F16 takes half of the memory, but where quantized weights meet activations of 8 bits
+  // its last bits decide roundings: one greedy text of four is another one after 64 tokens (docs/performance.md).
+  // Layers with a window cache that and a batch.
+  Type cache_type = Type::F32;
 };
 
 class Decoder {

@@ -37,20 +37,23 @@ class FileTensors : public TensorSource {
     return tensor->matrix();
   }
 
-  std::optional<Buffer<float>> vector(const std::string& name, int64_t n) override {
-    if (!find(name)) return std::nullopt;
+  std::optional<Buffer<float>> vector(const std::string& name, int64_t n, bool required) override {
+    if (!find(name)) {
+      if (required) missing(name);
+      return std::nullopt;
+    }
     Buffer<float> values(n);
     decode_row(values.data(), matrix(name, 1, n), 0, 0, n);
     return values;
   }
 
-  [[noreturn]] void missing(const std::string& name) override {
-    fail("{}: tensor {}: missing", gguf_.path(), name);
-  }
-
   bool was_asked_for(std::string_view name) const { return asked_for_.contains(name); }
 
  private:
+  [[noreturn]] void missing(const std::string& name) const {
+    fail("{}: tensor {}: missing", gguf_.path(), name);
+  }
+
   const GgufTensor* find(const std::string& name) {
     const GgufTensor* tensor = gguf_.find_tensor(name);
     if (tensor) asked_for_.insert(name);

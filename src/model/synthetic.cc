@@ -25,6 +25,14 @@ constexpr SyntheticShape kShapes[] = {
     {"llama-7b", 32, 4096, 11008, 32, 32, 32000, 4096, 10000},
     {"llama-8b", 32, 4096, 14336, 32, 8, 128256, 131072, 500000},
     {"llama-13b", 40, 5120, 13824, 40, 40, 32000, 4096, 10000},
+    // Qwen2.5 7B, Qwen3 4B, Gemma 2 2B, Gemma 3 4B, Phi-4-mini, StarCoder2 3B, Command R7B.
+    {"qwen2.5-7b", 28, 3584, 18944, 28, 4, 152064, 32768, 1e6, "qwen2"},
+    {"qwen3-4b", 36, 2560, 9728, 32, 8, 151936, 40960, 1e6, "qwen3", 128},
+    {"gemma2-2b", 26, 2304, 9216, 8, 4, 256000, 8192, 10000, "gemma2", 256},
+    {"gemma3-4b", 34, 2560, 10240, 8, 4, 262208, 131072, 1e6, "gemma3", 256},
+    {"phi4-mini", 32, 3072, 8192, 24, 8, 200064, 131072, 10000, "phi3", 128, {{"rope.dimension_count", 96}}},
+    {"starcoder2-3b", 30, 3072, 12288, 24, 2, 49152, 16384, 999999, "starcoder2"},
+    {"command-r7b", 32, 4096, 14336, 32, 8, 256000, 8192, 50000, "cohere2"},
 };
 
 constexpr float kDeviation = 0.02f;
@@ -56,20 +64,28 @@ Mix find_mix(std::string_view name) {
   fail("type {}: unknown (known: {}{})", name, known, mix);
 }
 
+// As a file with these keys gives it, so that a family's own options are as it reads them.
 ModelConfig config_of(const SyntheticShape& shape) {
-  ModelConfig config;
-  config.architecture = find_architecture("llama");
-  config.n_layer = shape.n_layer;
-  config.n_embd = shape.n_embd;
-  config.n_ff = shape.n_ff;
-  config.n_vocab = shape.n_vocab;
-  config.n_head = shape.n_head;
-  config.n_head_kv = shape.n_head_kv;
-  config.head_dim = shape.n_embd / shape.n_head;
-  config.n_ctx_train = shape.n_ctx_train;
-  config.attention_scale = float(1 / std::sqrt(double(config.head_dim)));
-  config.rope = {.n_rot = config.head_dim, .freq_base = shape.rope_freq_base};
-  return config;
+  std::vector<std::pair<std::string, GgufValue>> keys;
+  const auto add = [&](std::string_view name, auto value, GgufValueType type) {
+    keys.emplace_back(fmt::format("{}.{}", shape.architecture, name), GgufValue{type, {}, value});
+  };
+  const auto add_size = [&](std::string_view name, int64_t n) { add(name, uint64_t(n), GgufValueType::u32); };
+  keys.emplace_back("general.architecture",
+                    GgufValue{GgufValueType::string, {}, std::string(shape.architecture)});
+  add_size("block_count", shape.n_layer);
+  add_size("embedding_length", shape.n_embd);
+  add_size("feed_forward_length", shape.n_ff);
+  add_size("attention.head_count", shape.n_head);
+  add_size("attention.head_count_kv", shape.n_head_kv);
+  add_size("context_length", shape.n_ctx_train);
+  if (shape.head_dim > 0) add_size("attention.key_length", shape.head_dim);
+  if (shape.head_dim > 0) add_size("attention.value_length", shape.head_dim);
+  for (const SyntheticShape::Key& key : shape.keys) {
+    if (!key.name.empty()) add_size(key.name, key.value);
+  }
+  add("rope.freq_base", shape.rope_freq_base, GgufValueType::f64);
+  return config_of_keys(Gguf::of_values(std::string(shape.name), std::move(keys)), shape.n_vocab);
 }
 
 int64_t bytes_of(const MatrixView& w) {
@@ -90,14 +106,12 @@ class Shapes : public TensorSource {
     return {type, nullptr, n_out, n_in};
   }
 
-  std::optional<Buffer<float>> vector(const std::string& name, int64_t n) override {
-    if (name.ends_with(".bias")) return std::nullopt;
-    Buffer<float> ones(n);
-    std::ranges::fill(ones.span(), 1.0f);
-    return ones;
+  std::optional<Buffer<float>> vector(const std::string& name, int64_t n, bool required) override {
+    if (!required) return std::nullopt;
+    Buffer<float> values(n);
+    std::ranges::fill(values.span(), name.ends_with(".bias") ? 0.0f : 1.0f);
+    return values;
   }
-
-  [[noreturn]] void missing(const std::string& name) override { fail("synthetic model: {}: missing", name); }
 
  private:
   const Mix& mix_;

@@ -18,6 +18,12 @@ struct SyntheticShape {
   std::string_view name;
   int64_t n_layer, n_embd, n_ff, n_head, n_head_kv, n_vocab, n_ctx_train;
   double rope_freq_base;
+  std::string_view architecture = "llama";
+  int64_t head_dim = 0;  // 0: n_embd over the heads
+  struct Key {
+    std::string_view name;  // behind "ARCHITECTURE."; empty: none
+    int64_t value;
+  } keys[2] = {};  // of the family's own
 };
 
 std::span<const SyntheticShape> synthetic_shapes();
