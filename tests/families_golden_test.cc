@@ -14,7 +14,6 @@
 
 #include "adapter/parameters.h"
 #include "gguf/safetensors.h"
-#include "kernels/isa.h"
 #include "kernels/optimizer/adamw.h"
 #include "model/model.h"
 #include "model/step.h"

@@ -8,9 +8,9 @@
 #include <numeric>
 
 #include "adapter/adapter.h"
+#include "adapter/norms.h"
 #include "adapter/parameters.h"
 #include "gguf/test_files.h"
-#include "kernels/isa.h"
 #include "model/decoder.h"
 #include "model/reference.h"
 #include "model/step.h"
@@ -165,7 +165,44 @@ TEST_P(Family, Bf16IsNear) {
   const Attached attached(model, parameters);
   const Texts texts({21, 2, 30});
   const Passed f32 = run(parameters, texts, 0), bf16 = run(parameters, texts, 0, 2, GemmInput::bf16);
-  EXPECT_LT(relative_difference(bf16.gradients, std::span<const float>(f32.gradients)), 0.15);
+  const double difference = relative_difference(bf16.gradients, std::span<const float>(f32.gradients));
+  EXPECT_LT(difference, 0.15);
+  EXPECT_GT(difference, 1e-4) << "nothing was rounded";
+}
+
+// Gains before and behind bodies, of both kinds of norm; where two bodies read one norm both have a part.
+// Along the gradient g the loss changes by eps |g|: central differences of f32 sums.
+TEST_P(Family, TrainedNormsHaveTheSlopeOfTheLoss) {
+  std::vector<LoraParameters::Pair> pairs;
+  for (int64_t i = 0; i < model.config.n_layer; ++i) {
+    for_each_norm(model.layers[size_t(i)], [&](const Norm& norm) {
+      pairs.push_back({fmt::format("blk.{}.{}.weight", i, norm.tensor), norm.n(), 1, 1, 0, 0});
+    });
+  }
+  pairs.push_back({"output_norm.weight", model.output_norm.n(), 1, 1, 0, 0});
+  LoraParameters parameters = make_parameters(std::move(pairs), 1, false);
+  for (int64_t i = 0; i < parameters.values.size(); ++i)
+    parameters.values[i] = float(0.4 * random_uniform(6, Purpose::test, 1, uint64_t(i)) - 0.2);
+  TrainedNorms norms(model, parameters);
+  const Texts texts({13, 1, 9});
+  const auto pass = [&] {
+    norms.apply();
+    const Passed passed = run(parameters, texts, 1);
+    norms.add_gradients();
+    return std::accumulate(passed.losses.begin(), passed.losses.end(), 0.0);
+  };
+  pass();
+  const std::vector<float> g(parameters.gradients.span().begin(), parameters.gradients.span().end());
+  const double norm = std::sqrt(std::inner_product(g.begin(), g.end(), g.begin(), 0.0));
+  ASSERT_GT(norm, 0.1);
+  const auto moved = [&](double by) {
+    for (size_t i = 0; i < g.size(); ++i) parameters.values[int64_t(i)] += float(by * double(g[i]) / norm);
+    const double loss = pass();
+    for (size_t i = 0; i < g.size(); ++i) parameters.values[int64_t(i)] -= float(by * double(g[i]) / norm);
+    return loss;
+  };
+  const double eps = 0.02 / norm;
+  EXPECT_NEAR((moved(eps) - moved(-eps)) / (2 * eps * norm), 1, 0.03);
 }
 
 TEST_P(Family, WhatIsKeptAndHowManyThreadsChangesNoBit) {
@@ -227,7 +264,8 @@ TEST_P(Family, CachesOfOtherTypesAreNearAndForgetRightly) {
   const Texts text({60});
   ThreadPool pool(2);
   const auto last = [&](Type type, int64_t keep) {
-    Decoder decoder(model, {.n_ctx = 60, .n_batch = 4, .precision = Precision::f32, .cache_type = type}, pool);
+    Decoder decoder(model, {.n_ctx = 60, .n_batch = 4, .precision = Precision::f32, .cache_type = type},
+                    pool);
     decoder.append(text.ids);
     const int64_t kept = keep >= 0 ? decoder.keep(keep) : 60;
     const auto logits = kept < 60 ? decoder.append(std::span(text.ids).subspan(size_t(kept)))
@@ -276,6 +314,21 @@ TEST_P(Family, WhatWasPlannedIsTaken) {
       EXPECT_EQ(peak, plan.arena_bytes()) << n << " tokens, " << n_kept << " kept";
     }
   }
+  const StepPlan bf16 = plan_step(model, 90, 40, 2, true, GemmInput::bf16, 2);
+  run(parameters, Texts({40, 40, 10}), 2, 2, GemmInput::bf16);
+  EXPECT_EQ(peak, bf16.arena_bytes()) << "bf16, packed";
+  ThreadPool pool(2);
+  const Texts text({70});
+  const StepPlan losses = plan_step(model, 70, 70, 0, false, GemmInput::f32, 2);
+  Step step(model, losses, GemmInput::f32, pool);
+  std::vector<double> values(70);
+  std::vector<int32_t> targets(text.ids.begin(), text.ids.end());
+  step.losses(values.data(), {text.ids, targets, text.positions, text.segments});
+  EXPECT_EQ(step.peak_bytes(), losses.arena_bytes()) << "losses alone";
+  Decoder decoder(model, {.n_ctx = 70, .n_batch = 30}, pool);
+  decoder.append(text.ids);
+  EXPECT_LE(decoder.peak_bytes(), decoder.planned_bytes());
+  EXPECT_GT(decoder.peak_bytes(), decoder.planned_bytes() / 2);
 }
 
 TEST_P(Family, AnAdapterComesBackFromItsFile) {

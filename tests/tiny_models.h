@@ -12,6 +12,7 @@
 
 #include "adapter/parameters.h"
 #include "arch/config.h"
+#include "base/error.h"
 #include "base/random.h"
 #include "gguf/gguf.h"
 
@@ -38,17 +39,8 @@ class TinyModel {
     if (options.for_llama_cpp && architecture.name == "baichuan") n_layer_ = 32;
     if (options.vocabulary) set_vocabulary(*options.vocabulary);
     set_keys(architecture);
-    // The shape that the keys give: of a file with as many tensors as the reader wants to see.
-    {
-      GgufWriter shape = writer_;
-      const std::vector<float> zeros(size_t(n_vocab_ * n_embd_));
-      const auto bytes = std::as_bytes(std::span(zeros));
-      shape.add_tensor("token_embd.weight", Type::F32, {n_embd_, n_vocab_}, bytes);
-      for (int64_t i = 0; i < n_layer_; ++i)
-        shape.add_tensor(fmt::format("x{}", i), Type::F32, {1}, bytes.first(4));
-      shape.write(path);
-    }
-    const ModelConfig config = read_config(Gguf::open(path));
+    const ModelConfig config = config_of_keys(Gguf::of_values(path, keys_), n_vocab_);
+    for (const auto& [key, value] : keys_) writer_.set(key, value);
     add_matrix("token_embd", n_vocab_, config.n_embd, 1);
     for (int64_t i = 0; i < config.n_layer; ++i) add_layer(config.architecture->layer(config, i), i);
     add_norm({"output_norm", config.architecture->norm, config.n_embd, config.norms_have_bias}, "");
@@ -61,42 +53,54 @@ class TinyModel {
   }
 
  private:
+  void set_size(std::string_view name, int64_t value) {
+    keys_.emplace_back(prefix_ + std::string(name), GgufValue{GgufValueType::u32, {}, uint64_t(value)});
+  }
+  void set_number(std::string_view name, double value) {
+    keys_.emplace_back(prefix_ + std::string(name), GgufValue{GgufValueType::f32, {}, value});
+  }
+
   void set_keys(const Architecture& architecture) {
-    writer_.set_string("general.architecture", std::string(architecture.name));
-    writer_.set_string("general.name", "a tiny model");
-    for (const auto& [key, value] :
-         {std::pair<const char*, uint32_t>{"block_count", uint32_t(n_layer_)},
-          {"embedding_length", uint32_t(n_embd_)},
-          {"feed_forward_length", uint32_t(n_ff_)},
-          {"attention.head_count", uint32_t(kHeads)},
-          {"attention.head_count_kv", 2},
-          {"attention.key_length", uint32_t(head_dim_)},
-          {"attention.value_length", uint32_t(head_dim_)},
-          {"context_length", 512},
-          {"vocab_size", uint32_t(n_vocab_)},
-          {"rope.dimension_count", uint32_t(head_dim_ - (options_.for_llama_cpp ? 0 : 4))}}) {
-      writer_.set_u32(prefix_ + key, value);
+    keys_.emplace_back("general.architecture",
+                       GgufValue{GgufValueType::string, {}, std::string(architecture.name)});
+    keys_.emplace_back("general.name", GgufValue{GgufValueType::string, {}, std::string("a tiny model")});
+    for (const auto& [name, value] : {std::pair<const char*, int64_t>{"block_count", n_layer_},
+                                      {"embedding_length", n_embd_},
+                                      {"feed_forward_length", n_ff_},
+                                      {"attention.head_count", kHeads},
+                                      {"attention.head_count_kv", 2},
+                                      {"attention.key_length", head_dim_},
+                                      {"attention.value_length", head_dim_},
+                                      {"context_length", 512},
+                                      {"vocab_size", n_vocab_},
+                                      {"rope.dimension_count", head_dim_ - (options_.for_llama_cpp ? 0 : 4)},
+                                      {"rope.scaling.original_context_length", 4}}) {
+      set_size(name, value);
     }
-    for (const auto& [key, value] : {std::pair<const char*, float>{"attention.layer_norm_rms_epsilon", 1e-3f},
-                                     {"attention.layer_norm_epsilon", 1e-3f},
-                                     {"rope.freq_base", 30},
-                                     {"attn_logit_softcapping", 2},
-                                     {"final_logit_softcapping", 3},
-                                     {"attention.scale", 0.4f},
-                                     {"attention.temperature_scale", 0.3f},
-                                     {"embedding_scale", 1.5f},
-                                     {"residual_scale", 0.6f},
-                                     {"logit_scale", 0.7f}}) {
-      writer_.set_f32(prefix_ + key, value);
-    }
-    writer_.set_u32(prefix_ + "rope.scaling.original_context_length", 4);
-    // llama.cpp leaves Phi-3's window out, gives EXAONE 4 one where it has 64 layers, and knows a rotary base of
-    // windowed layers in Gemma only.
+    set_number(norm_eps_key(architecture), 1e-3);
+    set_number("rope.freq_base", 30);
+    // llama.cpp leaves Phi-3's window out, gives EXAONE 4 one where it has 64 layers, and knows a rotary base
+    // of windowed layers in Gemma only.
     const std::set<std::string_view> differs = {"phi3", "exaone4"};
     if (!options_.for_llama_cpp || !differs.contains(architecture.name))
-      writer_.set_u32(prefix_ + "attention.sliding_window", 5);
+      set_size("attention.sliding_window", 5);
     if (!options_.for_llama_cpp || std::string_view(architecture.name).starts_with("gemma"))
-      writer_.set_f32(prefix_ + "rope.freq_base_swa", 12);
+      set_number("rope.freq_base_swa", 12);
+    // What the family has a place for; others refuse the key.
+    for (const auto& [name, value] : {std::pair<const char*, double>{"attn_logit_softcapping", 2},
+                                      {"final_logit_softcapping", 3},
+                                      {"attention.scale", 0.4},
+                                      {"attention.temperature_scale", 0.3},
+                                      {"embedding_scale", 1.5},
+                                      {"residual_scale", 0.6},
+                                      {"logit_scale", 0.7}}) {
+      set_number(name, value);
+      try {
+        config_of_keys(Gguf::of_values("keys", keys_), n_vocab_);
+      } catch (const Error&) {
+        keys_.pop_back();
+      }
+    }
   }
 
   void set_vocabulary(const Gguf& vocabulary) {
@@ -160,6 +164,7 @@ class TinyModel {
   std::string prefix_;
   TinyOptions options_;
   int64_t n_embd_ = 36, n_ff_ = 44, n_vocab_ = kTinyVocab, n_layer_ = 5, head_dim_ = 14;
+  std::vector<std::pair<std::string, GgufValue>> keys_;
   GgufWriter writer_;
   std::list<std::vector<float>> stored_;
   std::list<std::vector<std::byte>> encoded_;

@@ -21,7 +21,8 @@ std::vector<Place> places_of(Model& model, std::string_view tensor) {
   if (tensor == kTokenEmbedding) return {{&model.embedding.loras, 0}};
   std::vector<Place> places;
   for (Linear* linear : model.find_linears(tensor)) places.push_back({&linear->loras, linear->first_row});
-  if (places.empty()) fail("{}: tensor {}: not one that an adapter can change here", model.gguf.path(), tensor);
+  if (places.empty())
+    fail("{}: tensor {}: not one that an adapter can change here", model.gguf.path(), tensor);
   return places;
 }
 
@@ -69,7 +70,8 @@ std::vector<LoraParameters::Pair> pairs_of(const Model& model, std::string_view 
       pairs.push_back({tensor, shape->first, shape->second, rank, 0, 0});
   };
   add(fmt::format("{}.weight", name));
-  for (int64_t layer = 0; layer < model.config.n_layer; ++layer) add(fmt::format("blk.{}.{}.weight", layer, name));
+  for (int64_t layer = 0; layer < model.config.n_layer; ++layer)
+    add(fmt::format("blk.{}.{}.weight", layer, name));
   return pairs;
 }
 
@@ -112,9 +114,9 @@ std::string_view part_name(std::string_view tensor) {
 
 std::span<const RankFlag> rank_flags() {
   static constexpr RankFlag rows[] = {
-      {"wq", "attn_q"},        {"wk", "attn_k"},          {"wv", "attn_v"},         {"wo", "attn_output"},
-      {"w1", "ffn_gate"},      {"w2", "ffn_down"},        {"w3", "ffn_up"},         {"tok-embd", "token_embd"},
-      {"out", "output"},       {"att-norm", "attn_norm"}, {"ffn-norm", "ffn_norm"}, {"out-norm", "output_norm"},
+      {"wq", "attn_q"},   {"wk", "attn_k"},          {"wv", "attn_v"},         {"wo", "attn_output"},
+      {"w1", "ffn_gate"}, {"w2", "ffn_down"},        {"w3", "ffn_up"},         {"tok-embd", "token_embd"},
+      {"out", "output"},  {"att-norm", "attn_norm"}, {"ffn-norm", "ffn_norm"}, {"out-norm", "output_norm"},
   };
   return rows;
 }
@@ -224,8 +226,9 @@ Attached::~Attached() {
 
 void attach(Model& model, const Adapter& adapter, float user_scale) {
   for (const LoraPair& pair : adapter.pairs) {
-    attach_pair(model, pair.base,
-                {pair.a.data(), pair.b.data(), pair.rank, user_scale * adapter.scale(pair), nullptr, nullptr});
+    attach_pair(
+        model, pair.base,
+        {pair.a.data(), pair.b.data(), pair.rank, user_scale * adapter.scale(pair), nullptr, nullptr});
   }
 }
 

@@ -14,8 +14,8 @@
 
 namespace lora {
 
-// Ranks by name of tensor, without "blk.N." before and ".weight" behind: "attn_q", "token_embd". A norm's pair is
-// a change of its gain, with n_out = 1; only checkpoints keep it.
+// Ranks by name of tensor, without "blk.N." before and ".weight" behind: "attn_q", "token_embd". A norm's
+// pair is a change of its gain, with n_out = 1; only checkpoints keep it.
 using Ranks = std::map<std::string, int64_t, std::less<>>;
 
 // "attn_q" of "blk.3.attn_q.weight", "output" of "output.weight".
@@ -30,8 +30,8 @@ std::span<const RankFlag> rank_flags();
 // "--rank-wq" of "attn_q", "--rank attn_qkv" of what has no such spelling.
 std::string rank_flag_of(std::string_view tensor);
 
-// Those given, and `otherwise` for every other linear layer of the model's blocks. Error for a name that the model
-// has none of, with those that it has.
+// Those given, and `otherwise` for every other linear layer of the model's blocks. Error for a name that the
+// model has none of, with those that it has.
 Ranks ranks_of(const Model& model, const Ranks& given, int64_t otherwise);
 
 // The trained pairs' values, gradients and optimizer moments, each one flat array in the same order, so

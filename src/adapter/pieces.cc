@@ -24,7 +24,7 @@ Joined join(const std::string& base, std::span<const Piece> pieces, int64_t n_ou
   int64_t begin = 0;
   for (const Piece& piece : pieces) {
     const int64_t rank = piece.pair->rank;
-    const double factor = piece.scale / joined.scale;
+    const double factor = joined.scale == 0 ? 0 : piece.scale / joined.scale;
     for (size_t i = 0; i < piece.rows.size(); ++i) {
       const float* from = &piece.pair->b[i * size_t(rank)];
       float* to = &whole.b[size_t(piece.rows[i] * whole.rank + begin)];

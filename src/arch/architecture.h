@@ -15,7 +15,7 @@ struct HfFamily;
 struct ModelConfig;
 
 struct Architecture {
-  std::string_view name;  // general.architecture, and the prefix of its keys: "llama.block_count"
+  std::string_view name;    // general.architecture, and the prefix of its keys: "llama.block_count"
   std::string_view models;  // of the family, as people call them; README lists them
   RopeStyle rope_style = RopeStyle::halves;
   NormKind norm = NormKind::rms;  // of all norms but where a layer says otherwise; chooses the key of epsilon

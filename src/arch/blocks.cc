@@ -31,7 +31,7 @@ AttentionSpec attention(const ModelConfig& c, int64_t i) {
   a.form.shape.window = has_window ? c.window : 0;
   a.form.shape.softcap = c.attention_softcap;
   a.form.rope_style = c.architecture->rope_style;
-  a.form.rope = has_window && c.rope_swa ? 1 : 0;
+  a.form.rope = !c.has_rope ? -1 : has_window && c.rope_swa ? 1 : 0;
   a.form.temperature_scale = c.temperature_scale;
   a.form.temperature_length = c.temperature_length;
   return a;
@@ -90,7 +90,9 @@ LayerSpec post_norm_layer(const ModelConfig& c, AttentionSpec attention, MlpSpec
 }
 
 LayerSpec parallel_layer(const ModelConfig& c, AttentionSpec attention, MlpSpec mlp) {
-  return {{.before = norm(c, "attn_norm"), .bodies = {std::move(attention), std::move(mlp)}}};
+  return {{.before = norm(c, "attn_norm"),
+           .bodies = {std::move(attention), std::move(mlp)},
+           .scale = c.residual_scale}};
 }
 
 }  // namespace lora

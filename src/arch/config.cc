@@ -1,6 +1,7 @@
 #include "arch/config.h"
 
 #include <cstring>
+#include <type_traits>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -47,8 +48,8 @@ RopeParameters read_rope(const Keys& keys, const ModelConfig& config, const Conf
   rope.n_rot = keys.size("rope.dimension_count").value_or(config.head_dim);
   rope.freq_base = keys.positive_or("rope.freq_base", 10000);
   const std::string type = rope_scaling_type(keys);
-  if (type != "none" && type != "linear" && type != "yarn") {
-    fail("{}: {}: '{}' is not supported (known: none, linear, yarn)", keys.gguf.path(),
+  if (type != "none" && type != "linear" && type != "yarn" && type != "longrope") {
+    fail("{}: {}: '{}' is not supported (known: none, linear, yarn, longrope)", keys.gguf.path(),
          keys.key("rope.scaling.type"), type);
   }
   rope.freq_scale = read_rope_freq_scale(keys.gguf, keys.prefix);
@@ -57,10 +58,7 @@ RopeParameters read_rope(const Keys& keys, const ModelConfig& config, const Conf
   rope.yarn_ext_factor = keys.number_or("rope.scaling.yarn_ext_factor", 1);
   rope.yarn_beta_fast = keys.number_or("rope.scaling.yarn_beta_fast", 32);
   rope.yarn_beta_slow = keys.number_or("rope.scaling.yarn_beta_slow", 1);
-  // The context that two magnitudes belong to (DeepSeek's mscale and mscale_all_dim): cos and sin are
-  // enlarged by the quotient of both, not by the first alone.
-  if (const double m = keys.number_or("rope.scaling.yarn_log_multiplier", 0); rope.yarn && m != 0)
-    rope.yarn_attn_factor /= 1 + 0.1 * m * std::log(1 / rope.freq_scale);
+  rope.yarn_log_multiplier = keys.number_or("rope.scaling.yarn_log_multiplier", 0);
   rope.n_ctx_orig = keys.size("rope.scaling.original_context_length").value_or(config.n_ctx_train);
   if (overrides.rope_freq_base) rope.freq_base = *overrides.rope_freq_base;
   if (overrides.rope_freq_scale) rope.freq_scale = *overrides.rope_freq_scale;
@@ -76,6 +74,52 @@ RopeParameters read_rope(const Keys& keys, const ModelConfig& config, const Conf
   return rope;
 }
 
+std::optional<double> number_of(const GgufValue& value) {
+  return std::visit(
+      [](const auto& v) -> std::optional<double> {
+        if constexpr (std::is_arithmetic_v<std::decay_t<decltype(v)>>) return double(v);
+        return std::nullopt;
+      },
+      value.value);
+}
+
+// Keys that change what a model computes, where its family has them. One that the file has and nothing has
+// read is refused, unless its value is the one that changes nothing.
+void look_at_the_rest(const Keys& keys, ModelConfig& config) {
+  const double yarn = config.rope.yarn ? 1 + 0.1 * std::log(1 / config.rope.freq_scale) : 1;
+  const std::pair<std::string_view, double> known[] = {
+      {"attention.clamp_kqv", 0},
+      {"attention.max_alibi_bias", 0},
+      {"attention.causal", 1},
+      {"attention.scale", 1 / std::sqrt(double(config.head_dim))},
+      {"attention.temperature_scale", 0},
+      {"attn_logit_softcapping", 0},
+      {"final_logit_softcapping", 0},
+      {"embedding_scale", 1},
+      {"residual_scale", 1},
+      {"logit_scale", 1},
+      {"use_parallel_residual", 0},
+      {"rope.dimension_sections", 0},
+      {"rope.scaling.yarn_attn_factor", yarn},
+  };
+  for (const auto& [name, neutral] : known) {
+    if (keys.asked_for.contains(name)) continue;
+    const GgufValue* found = keys.gguf.find(keys.key(name));
+    const auto number = found ? number_of(*found) : std::nullopt;
+    if (!found || (number && std::fabs(*number - neutral) <= 1e-4 * std::fabs(neutral))) continue;
+    fail("{}: {}: {} is not supported for architecture {}", keys.gguf.path(), keys.key(name),
+         number ? fmt::format("{:g}", *number) : "what it says", config.architecture->name);
+  }
+  const auto window = keys.asked_for.contains("attention.sliding_window")
+                          ? std::nullopt
+                          : keys.gguf.get_int(keys.key("attention.sliding_window"));
+  if (window && *window > 0 && *window < config.n_ctx_train) {
+    config.notes.push_back(
+        fmt::format("{}: {} is not applied: attention sees the whole context, as in llama.cpp",
+                    keys.key("attention.sliding_window"), *window));
+  }
+}
+
 }  // namespace
 
 double read_rope_freq_scale(const Gguf& gguf, const std::string& prefix) {
@@ -89,6 +133,10 @@ void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t 
   const auto window = keys.gguf.get_int(keys.key("attention.sliding_window")).value_or(standard);
   if (window < 0) keys.makes_no_sense("attention.sliding_window", window);
   if (window == 0) return;
+  const std::string key = keys.key("attention.sliding_window_pattern");
+  const GgufValue* pattern = keys.gguf.find(key);
+  if (pattern && pattern->type != GgufValueType::array)
+    period = keys.size("attention.sliding_window_pattern").value();
   config.window = window;
   if (keys.number("rope.freq_base_swa")) {
     config.rope_swa = config.rope;
@@ -96,13 +144,17 @@ void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t 
   }
   for (int64_t i = 0; i < config.n_layer; ++i)
     config.windowed.push_back(period == 0 || i % period != period - 1);
-  const std::string key = keys.key("attention.sliding_window_pattern");
-  const auto pattern = keys.gguf.find(key) ? keys.gguf.get_ints(key) : std::nullopt;
-  if (!pattern) return;
-  if (int64_t(pattern->size()) != config.n_layer) {
-    fail("{}: {}: {} values for {} layers", keys.gguf.path(), key, pattern->size(), config.n_layer);
+  if (!pattern || pattern->type != GgufValueType::array) return;
+  const std::vector<int64_t> of_layers = keys.gguf.get_ints(key).value_or(std::vector<int64_t>());
+  if (int64_t(of_layers.size()) != config.n_layer) {
+    fail("{}: {}: {} values for {} layers", keys.gguf.path(), key, of_layers.size(), config.n_layer);
   }
-  config.windowed.assign(pattern->begin(), pattern->end());
+  config.windowed.assign(of_layers.begin(), of_layers.end());
+}
+
+std::string_view norm_eps_key(const Architecture& architecture) {
+  return architecture.norm == NormKind::layer ? "attention.layer_norm_epsilon"
+                                              : "attention.layer_norm_rms_epsilon";
 }
 
 ModelConfig read_config(const Gguf& gguf, const ConfigOverrides& overrides) {
@@ -143,15 +195,13 @@ ModelConfig config_of_keys(const Gguf& gguf, int64_t n_vocab, const ConfigOverri
   if (keys.gguf.get_int(keys.key("expert_count")).value_or(0) > 0) {
     fail("{}: {}: mixture-of-experts models are not supported", gguf.path(), keys.key("expert_count"));
   }
-  config.norm_eps = float(keys.positive_or(config.architecture->norm == NormKind::layer
-                                               ? "attention.layer_norm_epsilon"
-                                               : "attention.layer_norm_rms_epsilon",
-                                           1e-5));
+  config.norm_eps = float(keys.positive_or(norm_eps_key(*config.architecture), 1e-5));
   if (overrides.norm_eps) config.norm_eps = float(*overrides.norm_eps);
   config.attention_scale = float(1 / std::sqrt(double(config.head_dim)));
   config.fused_qkv = gguf.find_tensor("blk.0.attn_qkv.weight") != nullptr;
   config.rope = read_rope(keys, config, overrides);
   if (config.architecture->read) config.architecture->read(keys, config);
+  look_at_the_rest(keys, config);
   return config;
 }
 

@@ -19,6 +19,7 @@ struct ModelConfig {
   int64_t n_ctx_train = 0;  // the context it was trained with
   float norm_eps = 1e-5f;
   bool norms_have_bias = false;  // the file must have them
+  bool has_rope = true;          // positions are told
   RopeParameters rope;
   std::optional<RopeParameters> rope_swa;  // of layers with a window, where theirs differs
 
@@ -38,6 +39,8 @@ struct ModelConfig {
   float temperature_scale = 0;
   int64_t temperature_length = 0;
 
+  std::vector<std::string> notes;  // what of the file is not computed with: a line each
+
   int64_t n_embd_q() const { return n_head * head_dim; }
   int64_t n_embd_kv() const { return n_head_kv * head_dim; }
   bool has_window(int64_t layer) const { return !windowed.empty() && windowed[size_t(layer)]; }
@@ -52,8 +55,12 @@ struct ConfigOverrides {
 // architecture's name. Error naming the file and key if it makes no sense.
 double read_rope_freq_scale(const Gguf& gguf, const std::string& prefix);
 
+// The key of epsilon that the family's files have, behind its name.
+std::string_view norm_eps_key(const Architecture& architecture);
+
 // For a family's own read(): attention.sliding_window, or `standard` without that key, in all layers but
-// every period-th; period 0: in all. Where the file has attention.sliding_window_pattern, that says which.
+// every period-th; period 0: in all. Where the file has attention.sliding_window_pattern, that says which
+// layers, or the period.
 void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t standard = 0);
 
 // Error naming the file and key for an unknown architecture (the known ones are listed), a missing

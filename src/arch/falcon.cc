@@ -70,7 +70,7 @@ extern const Architecture kFalcon = {
     .read = read,
     .layer =
         [](const ModelConfig& c, int64_t i) {
-          return parallel_layer(c, attention(c, i), plain_mlp(c, Activation::gelu_tanh, false));
+          return parallel_layer(c, attention(c, i), plain_mlp(c, Activation::gelu, false));
         },
     .hf = &kHf,
 };

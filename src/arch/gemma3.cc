@@ -14,7 +14,7 @@ void read(const Keys& keys, ModelConfig& c) {
   c.embedding_scale = float(std::sqrt(double(c.n_embd)));
   if (keys.number("final_logit_softcapping"))
     c.logit_softcap = float(keys.positive_or("final_logit_softcapping", 0));
-  read_window(keys, c, 6, 1024);
+  read_window(keys, c, 6);
   c.rope_swa =
       RopeParameters{.n_rot = c.rope.n_rot, .freq_base = keys.positive_or("rope.freq_base_swa", 10000)};
   if (c.n_layer == kLayers27B) c.attention_scale = float(1 / std::sqrt(double(c.n_embd) / double(c.n_head)));

@@ -4,8 +4,10 @@
 #include <cmath>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "gguf/gguf.h"
@@ -15,12 +17,30 @@ namespace lora {
 struct Keys {
   const Gguf& gguf;
   std::string prefix;
+  mutable std::set<std::string, std::less<>> asked_for =
+      {};  // of what else the file has, something may matter
 
-  std::string key(std::string_view name) const { return fmt::format("{}.{}", prefix, name); }
+  std::string key(std::string_view name) const {
+    asked_for.emplace(name);
+    return fmt::format("{}.{}", prefix, name);
+  }
 
-  // Error for less than 1 and for what no model has.
+  // Error for less than 1 and for what no model has. Of an array, one value for each layer, all must be the
+  // same.
   std::optional<int64_t> size(std::string_view name) const {
-    const auto value = gguf.get_int(key(name));
+    const GgufValue* found = gguf.find(key(name));
+    std::optional<int64_t> value;
+    if (found && found->type == GgufValueType::array) {
+      const std::vector<int64_t> values = gguf.get_ints(key(name)).value_or(std::vector<int64_t>());
+      for (const int64_t of_layer : values) {
+        if (of_layer != values.front())
+          fail("{}: {}: layers that differ ({} and {}) are not supported", gguf.path(), key(name),
+               values.front(), of_layer);
+      }
+      if (!values.empty()) value = values.front();
+    } else {
+      value = gguf.get_int(key(name));
+    }
     if (value && (*value < 1 || *value > (int64_t{1} << 31))) makes_no_sense(name, *value);
     return value;
   }

@@ -1,4 +1,5 @@
-// Mistral Small 3, Ministral 3: as Llama with YaRN; queries grow with the logarithm of their position.
+// Ministral 3 (Mistral Small 3 is `llama`): as Llama with YaRN; queries grow with the logarithm of their
+// position.
 #include "arch/blocks.h"
 #include "arch/hf_modules.h"
 
@@ -25,7 +26,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kMistral3 = {
     .name = "mistral3",
-    .models = "Mistral Small 3, Ministral 3",
+    .models = "Ministral 3",
     .rope_style = RopeStyle::interleaved,
     .read = read,
     .layer = [](const ModelConfig& c,

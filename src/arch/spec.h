@@ -20,7 +20,7 @@
 namespace lora {
 
 struct NormSpec {
-  std::string_view tensor;  // with kind rms or layer and no tensor: all gains are 1
+  std::string_view tensor;
   NormKind kind = NormKind::none;
   int64_t n = 0;
   bool has_bias = false;  // the file must have one; others may

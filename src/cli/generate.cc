@@ -42,7 +42,8 @@ FlagGroup sampling_flags(GenerateOptions& o) {
           {"--stop", "TEXT", "", "end before this text; may be repeated", texts(o.stop)},
           {"--ignore-eos", "", "", "go on where the model would end the text", turn(o.ignore_eos)},
           {"--no-echo", "", "", "print the continuation alone", turn(o.echo, false)},
-          {"--cache-type", "T", "", "of keys and values: f32, f16 (half the memory) or q8_0 (a quarter); both may change texts",
+          {"--cache-type", "T", "",
+           "of keys and values: f32, f16 (half the memory) or q8_0 (a quarter); both may change texts",
            cache_type(o.cache_type)},
       },
   };

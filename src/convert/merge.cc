@@ -137,9 +137,11 @@ void carry_settings(GgufWriter& keys, const Gguf& base, const Merged& merged, co
       return number_setting(*merged.checkpoint, options.checkpoint, flag);
     };
     trained_with.push_back({options.checkpoint, {number("--rope-freq-base"), number("--rope-freq-scale")}});
-    const std::string eps = arch + ".attention.layer_norm_rms_epsilon";
+    const Architecture* family = find_architecture(arch);
+    const std::string eps =
+        fmt::format("{}.{}", arch, family ? norm_eps_key(*family) : "attention.layer_norm_rms_epsilon");
     const double trained = number("--norm-rms-eps");
-    carry(keys, eps, base.get_float(eps).value_or(trained), trained, events);
+    carry(keys, eps, base.get_float(eps).value_or(1e-5), trained, events);
   }
   const RopeValues rope = rope_values(trained_with, {options.rope_freq_base, options.rope_freq_scale}, own);
   if (rope.freq_base) carry(keys, key, *own.freq_base, *rope.freq_base, events);

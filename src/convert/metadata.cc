@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "arch/config.h"
 #include "base/error.h"
 
 namespace lora {
@@ -106,9 +107,7 @@ void set_architecture_keys(GgufWriter& writer, const HfConfig& config) {
       {"vocab_size", config.n_vocab},
   };
   for (const auto& [key, value] : sizes) writer.set_u32(prefix + key, uint32_t(value));
-  const bool is_rms = config.architecture->norm != NormKind::layer;
-  writer.set_f32(prefix + (is_rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon"),
-                 float(config.norm_eps));
+  writer.set_f32(prefix + std::string(norm_eps_key(*config.architecture)), float(config.norm_eps));
   writer.set_f32(prefix + "rope.freq_base", float(config.rope.theta));
   if (config.states_head_dim) {
     writer.set_u32(prefix + "attention.key_length", uint32_t(config.head_dim));

@@ -50,6 +50,9 @@ Session::Session(const ModelOptions& options, const std::function<void(std::stri
       input(gemm_input(precision)),
       model(load_model(options.model, {options.rope_freq_base, options.rope_freq_scale, {}})),
       tokenizer(model.gguf) {
+  for (const std::string& note : model.config.notes) {
+    if (say) say("warning: " + note);
+  }
   for (const LoraFile& file : options.loras) {
     adapters_.push_back(read_adapter(file.path, model.gguf, {pool.size(), say}));
   }

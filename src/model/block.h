@@ -2,10 +2,10 @@
 //
 //   x += scale * after(sum of bodies(before(x)))
 //
-// The backward pass needs each branch's input and what its bodies keep; norms are computed again. Whoever owns
-// the memory decides whether that is kept between the passes or computed again from the layer's input: the same
-// code runs, so the bits are the same. What is kept lies on the arena's stack in the order of computation and is
-// given back in reverse: the memory of later bodies is the workspace of earlier ones.
+// The backward pass needs each branch's input and what its bodies keep; norms are computed again. Whoever
+// owns the memory decides whether that is kept between the passes or computed again from the layer's input:
+// the same code runs, so the bits are the same. What is kept lies on the arena's stack in the order of
+// computation and is given back in reverse: the memory of later bodies is the workspace of earlier ones.
 #pragma once
 
 #include <variant>
@@ -32,7 +32,7 @@ struct Layer {
 
 // visit(Linear, LinearRole) in the order in which they compute.
 template <class L, class Visit>
-  requires std::same_as<std::remove_const_t<L>, Layer>
+requires std::same_as<std::remove_const_t<L>, Layer>
 void for_each_linear(L& layer, const Visit& visit) {
   for (auto& branch : layer.branches) {
     for (auto& body : branch.bodies) {
@@ -62,8 +62,8 @@ void for_each_norm(L& layer, const Visit& visit) {
 using BodyKept = std::variant<AttentionKept, MlpKept>;
 
 struct BranchKept {
-  Arena::Mark begin;           // what is above it is this branch's, and of those behind it
-  const float* x;              // the branch's input
+  Arena::Mark begin;  // what is above it is this branch's, and of those behind it
+  const float* x;     // the branch's input
   std::vector<BodyKept> bodies;
   const float* sum = nullptr;  // of the bodies, where a norm reads it
 };

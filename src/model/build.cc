@@ -17,12 +17,14 @@ struct Builder {
   std::map<std::string_view, int64_t> n_rows;  // of each tensor, all its parts together
 
   Linear linear(const LinearSpec& part) const {
-    return part.tensor.empty() ? Linear() : build_linear(part, prefix, n_rows.at(part.tensor), source, biases);
+    return part.tensor.empty() ? Linear()
+                               : build_linear(part, prefix, n_rows.at(part.tensor), source, biases);
   }
   Norm norm(const NormSpec& part) const { return build_norm(part, prefix, config.norm_eps, source); }
 
   Body operator()(const AttentionSpec& a) const {
-    return Attention{linear(a.q), linear(a.k), linear(a.v), linear(a.o), norm(a.q_norm), norm(a.k_norm), a.form};
+    return Attention{linear(a.q),    linear(a.k),    linear(a.v), linear(a.o),
+                     norm(a.q_norm), norm(a.k_norm), a.form};
   }
   Body operator()(const MlpSpec& m) const {
     return Mlp{linear(m.gate), linear(m.up), linear(m.down), m.activation};

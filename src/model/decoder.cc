@@ -42,8 +42,8 @@ MatrixView cache_shape(const Layer& layer, const DecoderOptions& options) {
   return view;
 }
 
-// As many tokens as can be at once, and a few, which take another way through linear layers; each as the last of
-// the context.
+// As many tokens as can be at once, and a few, which take another way through linear layers; each as the last
+// of the context.
 int64_t arena_bytes(const Model& model, const DecoderOptions& options, int n_threads) {
   const std::vector<RopeTable> ropes(2);
   float logits = 0;
@@ -55,7 +55,9 @@ int64_t arena_bytes(const Model& model, const DecoderOptions& options, int n_thr
       caches.push_back({view, view, nullptr, nullptr, options.n_ctx - n});
     }
     return measure(
-        [&](NnContext& nn) { decode(&logits, {model, model.layers, ropes, nn}, {zeros, zeros, {}}, caches); },
+        [&](NnContext& nn) {
+          decode(&logits, {model, model.layers, ropes, nn}, {zeros, zeros, {}}, caches);
+        },
         gemm_input(options.precision), dot_input(options.precision), n_threads);
   };
   return std::max(bytes(batch_of(options)), bytes(std::min(batch_of(options), kDotTokens)));

@@ -18,9 +18,9 @@ struct DecoderOptions {
   int64_t n_batch = kPromptBatch;  // at most so many go through the layers at once (longer inputs in pieces)
   // Unless it is f32, a few tokens meet quantized weights in integers (kernels/dot/dot.h).
   Precision precision = Precision::automatic;
-  // Of cached keys and values. F16 takes half of the memory, but where quantized weights meet activations of 8 bits
-  // its last bits decide roundings: one greedy text of four is another one after 64 tokens (docs/performance.md).
-  // Layers with a window cache that and a batch.
+  // Of cached keys and values. F16 takes half of the memory, but where quantized weights meet activations of
+  // 8 bits its last bits decide roundings: one greedy text of four is another one after 64 tokens
+  // (docs/performance.md). Layers with a window cache that and a batch.
   Type cache_type = Type::F32;
 };
 
@@ -38,10 +38,13 @@ class Decoder {
   // next call. Error if they do not fit, or are none, or are not in the vocabulary.
   std::span<const float> append(std::span<const int32_t> ids);
 
-  // Forgets all but the first n tokens; all of them where layers with a window no longer have what the last of these
-  // saw. Returns how many are left.
+  // Forgets all but the first n tokens; all of them where layers with a window no longer have what the last
+  // of these saw. Returns how many are left.
   int64_t keep(int64_t n);
 
+  // Bytes of workspace that were in use at once so far, and that are there.
+  int64_t peak_bytes() const { return arena_.peak(); }
+  int64_t planned_bytes() const { return arena_.capacity(); }
   int64_t n_past() const { return n_past_; }
   int64_t n_ctx() const { return n_ctx_; }
 

@@ -132,27 +132,30 @@ int64_t rope_table_bytes(const ModelConfig& config, int64_t n_positions) {
   return bytes(config.rope) + (config.rope_swa ? bytes(*config.rope_swa) : 0);
 }
 
+void build_model(Model& model, bool tied, TensorSource& source) {
+  const ModelConfig& c = model.config;
+  model.embedding.table = source.matrix("token_embd.weight", c.n_vocab, c.n_embd);
+  model.embedding.factor = c.embedding_scale;
+  for (int64_t i = 0; i < c.n_layer; ++i) {
+    model.layers.push_back(build_layer(c.architecture->layer(c, i), i, c, source, model.biases));
+  }
+  model.output_norm =
+      build_norm({"output_norm", c.architecture->norm, c.n_embd, c.norms_have_bias}, "", c.norm_eps, source);
+  model.tied = tied;
+  if (tied) {
+    model.output.w = model.embedding.table;
+  } else {
+    model.output = build_linear({"output", c.n_vocab, c.n_embd}, "", c.n_vocab, source, model.biases);
+  }
+}
+
 Model load_model(const std::string& path, const ConfigOverrides& overrides) {
   Model model;
   model.gguf = Gguf::open(path);
   model.config = read_config(model.gguf, overrides);
   const ModelConfig& config = model.config;
   FileTensors source(model.gguf);
-  model.embedding.table = source.matrix("token_embd.weight", config.n_vocab, config.n_embd);
-  model.embedding.factor = config.embedding_scale;
-  for (int64_t i = 0; i < config.n_layer; ++i) {
-    model.layers.push_back(
-        build_layer(config.architecture->layer(config, i), i, config, source, model.biases));
-  }
-  model.output_norm = build_norm({"output_norm", config.architecture->norm, config.n_embd}, "", config.norm_eps,
-                                 source);
-  model.tied = model.gguf.find_tensor(kOutputTensor) == nullptr;
-  if (model.tied) {
-    model.output.w = model.embedding.table;
-  } else {
-    model.output =
-        build_linear({"output", config.n_vocab, config.n_embd}, "", config.n_vocab, source, model.biases);
-  }
+  build_model(model, model.gguf.find_tensor(kOutputTensor) == nullptr, source);
   for (const GgufTensor& tensor : model.gguf.tensors()) {
     if (!source.was_asked_for(tensor.name) && !is_redundant(tensor.name)) {
       fail("{}: tensor {}: not known for architecture {}", path, tensor.name, config.architecture->name);

@@ -19,6 +19,8 @@
 
 namespace lora {
 
+class TensorSource;  // model/build.h
+
 // What was loaded stays as it is. What is attached (adapters, trained norms) lies beside it, and is its
 // owner's.
 struct Model {
@@ -41,9 +43,13 @@ struct Model {
   const Norm* find_norm(std::string_view tensor) const { return const_cast<Model*>(this)->find_norm(tensor); }
 };
 
-// Names of the tensors that blocks' linear layers are rows of ("attn_q"), each once, in the order in which they
-// compute.
+// Names of the tensors that blocks' linear layers are rows of ("attn_q"), each once, in the order in which
+// they compute.
 std::vector<std::string_view> block_tensors(const Model& model);
+
+// Embedding, layers, norm and output of model.config, from tensors of any origin. `tied`: the embedding's
+// table is the output.
+void build_model(Model& model, bool tied, TensorSource& source);
 
 // Rotary tables, as layers refer to them by number.
 std::vector<RopeTable> make_rope_tables(const ModelConfig& config, int64_t n_positions);

@@ -135,7 +135,8 @@ TEST(Model, FindsLinearLayersByTensorName) {
   };
   EXPECT_THAT(model.find_linears("blk.0.attn_q.weight"),
               testing::ElementsAre(&std::get<Attention>(body(0, 0)).q));
-  EXPECT_THAT(model.find_linears("blk.5.ffn_down.weight"), testing::ElementsAre(&std::get<Mlp>(body(5, 1)).down));
+  EXPECT_THAT(model.find_linears("blk.5.ffn_down.weight"),
+              testing::ElementsAre(&std::get<Mlp>(body(5, 1)).down));
   EXPECT_THAT(model.find_linears("output.weight"), testing::ElementsAre(&model.output));
   for (const char* name :
        {"blk.6.attn_q.weight", "blk.0.attn_q.bias", "blk.0.attn_output", "token_embd.weight", ""}) {
@@ -187,8 +188,23 @@ TEST(Model, RefusesWhatItDoesNotUnderstandByName) {
               HasSubstr("expected"));
   EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_u32("llama.expert_count", 8); }, all),
               HasSubstr("mixture-of-experts"));
-  EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_string("llama.rope.scaling.type", "longrope"); }, all),
-              HasSubstr("longrope"));
+  EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_string("llama.rope.scaling.type", "mystery"); }, all),
+              HasSubstr("mystery"));
+  // Keys that other families compute with: refused, unless the value is what this one computes.
+  for (const auto& [key, neutral, other] : {std::tuple("llama.logit_scale", 1.0f, 0.5f),
+                                            {"llama.attention.scale", 0.17677669f, 0.2f},
+                                            {"llama.attn_logit_softcapping", 0.0f, 30.0f},
+                                            {"llama.attention.clamp_kqv", 0.0f, 8.0f},
+                                            {"llama.rope.scaling.yarn_attn_factor", 1.0f, 1.2f}}) {
+    EXPECT_EQ(copy.why([&](GgufWriter& w) { w.set_f32(key, neutral); }, all), "accepted") << key;
+    EXPECT_THAT(copy.why([&](GgufWriter& w) { w.set_f32(key, other); }, all),
+                HasSubstr(fmt::format("{}: {:g} is not supported for architecture llama", key, other)));
+  }
+  EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_bool("llama.attention.causal", false); }, all),
+              HasSubstr("attention.causal: 0 is not supported"));
+  EXPECT_EQ(copy.why([](GgufWriter& w) { w.set_u32("llama.attention.sliding_window", 64); }, all), "accepted");
+  EXPECT_THAT(load_model(copy.path).config.notes,
+              testing::ElementsAre(HasSubstr("attention.sliding_window: 64 is not applied")));
   const float one = 1;
   EXPECT_THAT(copy.why(
                   [&](GgufWriter& w) {

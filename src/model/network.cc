@@ -85,13 +85,14 @@ void network_gradients(double* losses, const Network& network, const NetworkToke
     }
     if (i >= n_kept && i < n_layer - 1) keep(i, nullptr);
     if (i == 0) kept[0].branches.front().x = first_again;
-    layer_backward(dx, n_embd, network.layers[size_t(i)], kept[size_t(i)], tokens,
-                   i > 0 || embedding_trained, nn);
+    layer_backward(dx, n_embd, network.layers[size_t(i)], kept[size_t(i)], tokens, i > 0 || embedding_trained,
+                   nn);
   }
   if (embedding_trained) embedding_backward(embedding, dx, t.ids, nn);
 }
 
-int64_t measure(const std::function<void(NnContext& nn)>& pass, GemmInput input, DotInput dot, int n_threads) {
+int64_t measure(const std::function<void(NnContext& nn)>& pass, GemmInput input, DotInput dot,
+                int n_threads) {
   Arena arena = Arena::measuring();
   ThreadPool pool(ThreadPool::DryRun{n_threads});
   GemmScratch scratch(0);

@@ -1,5 +1,5 @@
-// The one place where embedding, layers, norm and head follow one another, for training, losses and generation
-// alike. What memory a pass takes is asked of the pass itself: measure() runs it dry.
+// The one place where embedding, layers, norm and head follow one another, for training, losses and
+// generation alike. What memory a pass takes is asked of the pass itself: measure() runs it dry.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +35,8 @@ void network_forward(float* x, const Network& network, const NetworkTokens& toke
 // out (n_tokens, n_embd) = what the head reads of x, rows [0, n). out may be x.
 void network_norm(float* out, const float* x, int64_t n, const Network& network);
 
-// losses[t] = -ln p(target_t) in nats, 0 where target_t < 0; the gradients of scale * sum of losses are added to
-// the trained adapters'. Of the first n_kept layers the activations are kept, the others share memory.
+// losses[t] = -ln p(target_t) in nats, 0 where target_t < 0; the gradients of scale * sum of losses are added
+// to the trained adapters'. Of the first n_kept layers the activations are kept, the others share memory.
 void network_gradients(double* losses, const Network& network, const NetworkTokens& tokens,
                        std::span<const int32_t> targets, int64_t n_kept, float scale);
 

@@ -1,5 +1,5 @@
-// A model's forward pass as plain loops over decoded weights, a walk over the same layers that the fast one walks
-// over: what that one is compared with, and in double what backward passes are differentiated against.
+// A model's forward pass as plain loops over decoded weights, a walk over the same layers that the fast one
+// walks over: what that one is compared with, and in double what backward passes are differentiated against.
 #pragma once
 
 #include <cmath>
@@ -138,8 +138,8 @@ class ModelReference {
     if (!form.norm_after_rope) x = normed(x, norm);
     if (form.rope >= 0) {
       const Rope& rope = ropes_[size_t(form.rope)];
-      rope_apply_reference(x.data(), positions_.data(), n_tokens(), n_head, form.shape.head_dim, rope.cos.data(),
-                           rope.sin.data(), rope.n_rot, form.rope_style, false);
+      rope_apply_reference(x.data(), positions_.data(), n_tokens(), n_head, form.shape.head_dim,
+                           rope.cos.data(), rope.sin.data(), rope.n_rot, form.rope_style, false);
     }
     if (form.norm_after_rope) x = normed(x, norm);
     const int64_t row = n_head * form.shape.head_dim;
@@ -159,8 +159,8 @@ class ModelReference {
     for (const AttentionSegment& segment : segments_) {
       for (int64_t head = 0; head < shape.n_head; ++head) {
         for (int64_t i = 0; i < segment.n_q; ++i) {
-          attention_forward_reference<T>(out.data(), nullptr, q.data(), k.data(), v.data(), segment, shape, head,
-                                         i);
+          attention_forward_reference<T>(out.data(), nullptr, q.data(), k.data(), v.data(), segment, shape,
+                                         head, i);
         }
       }
     }

@@ -84,7 +84,8 @@ StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, in
   plan.input_bytes = stream * (backward ? std::max<int64_t>(n_layer, 2) : 1);
   if (backward) plan.activation_bytes = activation_bytes(model, plan, input, n_threads);
   plan.workspace_bytes = all - plan.input_bytes - plan.activation_bytes;
-  plan.other_bytes = GemmScratch::bytes_per_worker() * n_threads + rope_table_bytes(model.config, n_positions);
+  plan.other_bytes =
+      GemmScratch::bytes_per_worker() * n_threads + rope_table_bytes(model.config, n_positions);
   return plan;
 }
 

@@ -1,9 +1,9 @@
 // The whole model over a batch of tokens: the loss, and the gradients of the adapters.
 //
-// Memory is planned before, by running the step dry, and allocated once: each layer's input is kept (the first
-// one's is looked up again); of the first `n_kept` layers the activations are kept too, the others share one set
-// and are computed again in the backward pass (Chen et al., "Training Deep Nets with Sublinear Memory Cost",
-// 2016). Every plan gives the same bits.
+// Memory is planned before, by running the step dry, and allocated once: each layer's input is kept (the
+// first one's is looked up again); of the first `n_kept` layers the activations are kept too, the others
+// share one set and are computed again in the backward pass (Chen et al., "Training Deep Nets with Sublinear
+// Memory Cost", 2016). Every plan gives the same bits.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@
 #include <utility>
 
 #include "kernels/attention/attention.h"
-#include "model/network.h"
 #include "model/model.h"
+#include "model/network.h"
 
 namespace lora {
 

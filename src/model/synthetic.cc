@@ -169,15 +169,7 @@ SyntheticModel make_synthetic(const SyntheticShape& shape, std::string_view type
   const ModelConfig& config = model.config;
 
   Shapes shapes(mix, config.n_layer, result.replaced);
-  model.embedding.table = shapes.matrix("token_embd.weight", config.n_vocab, config.n_embd);
-  model.embedding.factor = config.embedding_scale;
-  for (int64_t i = 0; i < config.n_layer; ++i) {
-    model.layers.push_back(
-        build_layer(config.architecture->layer(config, i), i, config, shapes, model.biases));
-  }
-  model.output_norm =
-      build_norm({"output_norm", config.architecture->norm, config.n_embd}, "", config.norm_eps, shapes);
-  model.output = build_linear({"output", config.n_vocab, config.n_embd}, "", config.n_vocab, shapes, model.biases);
+  build_model(model, false, shapes);
 
   std::vector<MatrixView*> views = {&model.embedding.table};
   for (Layer& layer : model.layers) {

@@ -123,7 +123,9 @@ TEST(Synthetic, AStepOfItIsFiniteAndTheSameForAnyThreads) {
     SyntheticModel synthetic = make_synthetic(kSmall, "q8_0", pool);
     Model& model = synthetic.model;
     std::vector<float> a(size_t(4 * kSmall.n_embd), 0.01f), b(a), da(a.size()), db(a.size());
-    model.find_linears("blk.0.attn_q.weight").front()->loras.push_back({a.data(), b.data(), 4, 1, da.data(), db.data()});
+    model.find_linears("blk.0.attn_q.weight")
+        .front()
+        ->loras.push_back({a.data(), b.data(), 4, 1, da.data(), db.data()});
     constexpr int64_t kTokens = 64;
     std::vector<int32_t> ids(kTokens), positions(kTokens);
     for (int64_t i = 0; i < kTokens; ++i) ids[size_t(i)] = int32_t(i * 13 % 1000);

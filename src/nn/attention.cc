@@ -118,9 +118,8 @@ void body_forward(float* y, bool add, const BodyInput& in, const Attention& a, c
   const int64_t n = tokens.n_tokens;
   {
     const ArenaScope scope(nn.arena);
-    const LinearOutput qkv[] = {{&a.q, kept.q, false, kept.xa_q},
-                                {&a.k, kept.k, false, kept.xa_k},
-                                {&a.v, kept.v, false, kept.xa_v}};
+    const LinearOutput qkv[] = {
+        {&a.q, kept.q, false, kept.xa_q}, {&a.k, kept.k, false, kept.xa_k}, {&a.v, kept.v, false, kept.xa_v}};
     linear_forward(qkv, in.normed(nn), n, nn);
   }
   const Turn q_turn = query(a, tokens, nn), k_turn = key(a, tokens, nn);
@@ -160,8 +159,7 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const Attent
     const ArenaScope inner(nn.arena);
     const ProfileScope part(nn.profile, Part::attention);
     attention_backward(dq, dk, dv, dout, kept.out, kept.lse, q, k, kept.v, tokens.segments, a.form.shape,
-                       nn.input,
-                       scratch(a.form.shape, longest(tokens.segments), true, nn), nn.pool);
+                       nn.input, scratch(a.form.shape, longest(tokens.segments), true, nn), nn.pool);
   }
   dq = q_turn.backward(dq, q, kept.q);
   dk = k_turn.backward(dk, k, kept.k);

@@ -53,7 +53,7 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const Attent
                    const AttentionKept& kept, const Tokens& tokens, NnContext& nn);
 
 template <class A, class Visit>
-  requires std::same_as<std::remove_const_t<A>, Attention>
+requires std::same_as<std::remove_const_t<A>, Attention>
 void for_each_linear(A& attention, const Visit& visit) {
   visit(attention.q, LinearRole::reads_input);
   visit(attention.k, LinearRole::reads_input);

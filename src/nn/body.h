@@ -1,4 +1,5 @@
-// What the bodies of a residual branch (attention, MLP) have in common: the tokens of a call, and what they read.
+// What the bodies of a residual branch (attention, MLP) have in common: the tokens of a call, and what they
+// read.
 #pragma once
 
 #include <cstdint>
@@ -19,23 +20,23 @@ struct Tokens {
   std::span<const RopeTable> ropes;
 };
 
-// Keys and values of the tokens so far, for generation, in any type (kernels/attention/cache.h): those of n_past
-// tokens are there already, the call writes its own and attends to all.
+// Keys and values of the tokens so far, for generation, in any type (kernels/attention/cache.h): those of
+// n_past tokens are there already, the call writes its own and attends to all.
 struct KvCache {
   MatrixView k, v;             // (n_rows, n_embd_kv)
   std::byte *k_data, *v_data;  // theirs, to write to
   int64_t n_past;
 };
 
-// What a body's arrays are taken for: generation has keys and values in the cache; losses alone need nothing of the
-// forward pass afterwards; gradients do.
+// What a body's arrays are taken for: generation has keys and values in the cache; losses alone need nothing
+// of the forward pass afterwards; gradients do.
 enum class Pass { generation, losses, gradients };
 
 // What of a body's linear layers reads the branch's input, and what writes to the residual stream.
 enum class LinearRole { reads_input, writes_output };
 
-// What a body reads: the residual stream through a norm. Norms are cheap: forward and backward pass compute them
-// anew where they need them, and the memory is free again at the end of a scope.
+// What a body reads: the residual stream through a norm. Norms are cheap: forward and backward pass compute
+// them anew where they need them, and the memory is free again at the end of a scope.
 class BodyInput {
  public:
   BodyInput(const float* x, const Norm& norm, int64_t n_tokens, int64_t n_embd)

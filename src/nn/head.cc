@@ -65,7 +65,8 @@ void head_loss_backward(float* dx, double* losses, const Head& head, const float
   const int64_t n_in = head.layer.n_in();
   std::fill(losses, losses + targets.size(), 0.0);
   for (size_t t = 0; t < targets.size(); ++t) {
-    if (targets[t] < 0) std::fill(dx + int64_t(t) * n_in, dx + int64_t(t + 1) * n_in, 0.0f);
+    if (targets[t] < 0 && !nn.pool.is_dry())
+      std::fill(dx + int64_t(t) * n_in, dx + int64_t(t + 1) * n_in, 0.0f);
   }
   for_blocks(head, x, targets, nn, [&](float* rows, const int32_t* block, const int64_t* numbers, int64_t n) {
     const ArenaScope scope(nn.arena);

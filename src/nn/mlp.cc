@@ -16,7 +16,8 @@ void activate(float* y, const Mlp& mlp, const MlpKept& kept, int64_t n, ThreadPo
 
 // gate and up become their gradients.
 void deactivate(const Mlp& mlp, const MlpKept& kept, const float* dy, int64_t n, ThreadPool& pool) {
-  if (mlp.has_gate()) return gated_backward(kept.gate, kept.up, dy, kept.gate, kept.up, n, mlp.activation, pool);
+  if (mlp.has_gate())
+    return gated_backward(kept.gate, kept.up, dy, kept.gate, kept.up, n, mlp.activation, pool);
   activation_backward(kept.up, dy, kept.up, n, mlp.activation, pool);
 }
 

@@ -40,7 +40,7 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const Mlp& m
 
 // visit(Linear, LinearRole) in the order in which they compute. M: Mlp or const Mlp.
 template <class M, class Visit>
-  requires std::same_as<std::remove_const_t<M>, Mlp>
+requires std::same_as<std::remove_const_t<M>, Mlp>
 void for_each_linear(M& mlp, const Visit& visit) {
   if (mlp.has_gate()) visit(mlp.gate, LinearRole::reads_input);
   visit(mlp.up, LinearRole::reads_input);

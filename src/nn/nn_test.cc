@@ -166,7 +166,7 @@ TEST(Linear, PromptsInIntegersAreNearTheReference) {
       adapted.linear.w = plain.linear.w = w.view;
       plain.linear.loras.clear();
       const Values x = random_values(91, n_tokens * 512);
-        Machinery m;
+      Machinery m;
       m.nn.dot = DotInput::int8;
       std::vector<float> y(size_t(n_tokens * 40), 1.0f), z(y);
       const LinearOutput outs[] = {{&adapted.linear, y.data(), accumulate},

@@ -214,6 +214,7 @@ void describe_model(Lines& lines, const Setup& s) {
     lines.push_back(fmt::format("warning: --ctx {} is beyond the {} tokens the model was trained with",
                                 s.options.n_ctx, s.model.config.n_ctx_train));
   }
+  for (const std::string& note : s.model.config.notes) lines.push_back("warning: " + note);
   const ModelConfig own = read_config(s.model.gguf);
   for (const auto& [flag, used, models] :
        {std::tuple{"--rope-freq-base", s.model.config.rope.freq_base, own.rope.freq_base},

@@ -311,7 +311,8 @@ void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoi
   for (const auto& [flag, found] : checkpoint.settings) {
     if (!options.lora_r || found == "0" || !flag.starts_with("--rank")) continue;
     const auto speaks_of = [&](std::string_view tensor) { return flag == rank_flag_of(tensor); };
-    const bool is_given = std::ranges::any_of(options.ranks, [&](const auto& row) { return speaks_of(row.first); });
+    const bool is_given =
+        std::ranges::any_of(options.ranks, [&](const auto& row) { return speaks_of(row.first); });
     // lora_r does not speak of the embedding, the head and norms.
     const bool is_apart = speaks_of("token_embd") || speaks_of("output") || flag.ends_with("norm");
     if (!is_given && !is_apart) expect(flag, std::to_string(*options.lora_r));

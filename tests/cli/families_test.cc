@@ -1,5 +1,5 @@
-// What every family does from the command line, with a tiny model of it: trained, gone on with, generated from,
-// evaluated, merged, quantized, weighed, inspected.
+// What every family does from the command line, with a tiny model of it: trained, gone on with, generated
+// from, evaluated, merged, quantized, weighed, inspected.
 #include <gtest/gtest.h>
 
 #include "cli_test.h"
@@ -16,7 +16,8 @@ class FamilyCommands : public testing::TestWithParam<const Architecture*> {
  protected:
   FamilyCommands() {
     const Gguf vocabulary = Gguf::open(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
-    const TinyModel written(*GetParam(), folder.at("m.gguf"), {.type = Type::Q8_0, .vocabulary = &vocabulary});
+    const TinyModel written(*GetParam(), folder.at("m.gguf"),
+                            {.type = Type::Q8_0, .vocabulary = &vocabulary});
     std::string text;
     for (int i = 0; i < 40; ++i) text += fmt::format("The log of day {}: fog, and a whale to the north. ", i);
     folder.write("t.txt", text);
@@ -29,10 +30,35 @@ class FamilyCommands : public testing::TestWithParam<const Architecture*> {
   }
 
   RunResult finetune(const std::string& out, int64_t iterations) {
-    return expect_good({"finetune", "--model-base", "m.gguf", "--train-data", "t.txt", "--ctx", "24", "--batch", "2",
-                        "--adam-iter", std::to_string(iterations), "--seed", "3", "--save-every", "2", "--warmup", "1",
-                        "--cos-decay-steps", "9", "--adam-alpha", "0.01", "--precision", "f32", "--checkpoint-out",
-                        out + ".ckpt", "--checkpoint-in", out + ".ckpt", "--lora-out", out + ".lora"});
+    return expect_good({"finetune",
+                        "--model-base",
+                        "m.gguf",
+                        "--train-data",
+                        "t.txt",
+                        "--ctx",
+                        "24",
+                        "--batch",
+                        "2",
+                        "--adam-iter",
+                        std::to_string(iterations),
+                        "--seed",
+                        "3",
+                        "--save-every",
+                        "2",
+                        "--warmup",
+                        "1",
+                        "--cos-decay-steps",
+                        "9",
+                        "--adam-alpha",
+                        "0.01",
+                        "--precision",
+                        "f32",
+                        "--checkpoint-out",
+                        out + ".ckpt",
+                        "--checkpoint-in",
+                        out + ".ckpt",
+                        "--lora-out",
+                        out + ".lora"});
   }
 
   double loss(const Args& more) {
@@ -48,18 +74,20 @@ TEST_P(FamilyCommands, AllWork) {
   finetune("whole", 4);
   finetune("half", 2);
   finetune("half", 4);
-  EXPECT_EQ(read_file(folder.at("half.lora")), read_file(folder.at("whole.lora"))) << "a run that was gone on with";
+  EXPECT_EQ(read_file(folder.at("half.lora")), read_file(folder.at("whole.lora")))
+      << "a run that was gone on with";
 
   const double base = loss({"-m", "m.gguf"}), trained = loss({"-m", "m.gguf", "--lora", "whole.lora"});
   EXPECT_LT(trained, base - 1e-3);
-  expect_good({"export-lora", "--model-base", "m.gguf", "--lora", "whole.lora", "--outtype", "f32", "-o", "merged.gguf"});
+  expect_good({"export-lora", "--model-base", "m.gguf", "--lora", "whole.lora", "--outtype", "f32", "-o",
+               "merged.gguf"});
   EXPECT_NEAR(loss({"-m", "merged.gguf"}), trained, 2e-5 * trained);
   expect_good({"imatrix", "-m", "m.gguf", "-f", "t.txt", "-o", "i.gguf", "--ctx-size", "64"});
   expect_good({"quantize", "merged.gguf", "q.gguf", "Q4_0", "--imatrix", "i.gguf", "--allow-requantize"});
   EXPECT_NEAR(loss({"-m", "q.gguf"}), trained, 0.2 * trained);
 
-  const Args generate = {"generate", "-m", "m.gguf", "--lora", "whole.lora", "-p", "The log", "-n", "12", "--temp", "0",
-                         "--no-echo", "--ignore-eos"};
+  const Args generate = {"generate", "-m", "m.gguf", "--lora", "whole.lora", "-p",          "The log",
+                         "-n",       "12", "--temp", "0",      "--no-echo",  "--ignore-eos"};
   const auto with = [&](const Args& more) {
     Args args = generate;
     args.insert(args.end(), more.begin(), more.end());
@@ -73,7 +101,8 @@ TEST_P(FamilyCommands, AllWork) {
   EXPECT_THAT(expect_good({"tokenize", "-m", "m.gguf", "-p", "a whale"}).out, HasSubstr("whale"));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, FamilyCommands, testing::ValuesIn(architectures().begin(), architectures().end()),
+INSTANTIATE_TEST_SUITE_P(All, FamilyCommands,
+                         testing::ValuesIn(architectures().begin(), architectures().end()),
                          [](const auto& test) {
                            std::string name(test.param->name);
                            std::erase(name, '-');

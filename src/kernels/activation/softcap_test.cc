@@ -8,7 +8,8 @@
 namespace lora {
 namespace {
 
-// Against tanh in double; Tanh's error is below 5e-7 of its value (kernels/exp-inl.h), and two roundings follow.
+// Against tanh in double; Tanh's error is below 5e-7 of its value (kernels/exp-inl.h), and two roundings
+// follow.
 TEST(Softcap, IsTheScaledTanhAndItsSlope) {
   ThreadPool pool(2);
   for (const float cap : {0.5f, 3.0f, 30.0f, 50.0f}) {

@@ -125,7 +125,10 @@ RopeTable make_rope_table(const RopeParameters& p, int64_t n_positions) {
   if (p.yarn) {
     first = std::max(0.0, std::floor(pair_with_turns(p, p.yarn_beta_fast)));
     last = std::min(double(p.n_rot - 1), std::ceil(pair_with_turns(p, p.yarn_beta_slow)));
-    if (p.yarn_ext_factor != 0) magnitude *= 1 + 0.1 * std::log(1 / p.freq_scale);
+    if (p.yarn_ext_factor != 0) {
+      const double log_scale = 0.1 * std::log(1 / p.freq_scale);
+      magnitude *= (1 + log_scale) / (1 + p.yarn_log_multiplier * log_scale);
+    }
   }
   RopeTable table{p.n_rot, n_positions, Buffer<float>(n_positions * n_pairs),
                   Buffer<float>(n_positions * n_pairs)};
