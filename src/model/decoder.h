@@ -20,7 +20,7 @@ struct DecoderOptions {
   Precision precision = Precision::automatic;
   // Of cached keys and values. F16 takes half of the memory, but where quantized weights meet activations of
   // 8 bits its last bits decide roundings: one greedy text of four is another one after 64 tokens
-  // (docs/performance.md). Layers with a window cache that and a batch.
+  // (docs/accuracy.md). Layers with a window cache that and a batch.
   Type cache_type = Type::F32;
 };
 
