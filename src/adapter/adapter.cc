@@ -53,6 +53,11 @@ Adapter read_adapter(const std::string& path, const Gguf& base, const AdapterRea
       break;
   }
   check_adapter(adapter, path, base);
+  if (const size_t n = adapter.ignored.size(); n > 0 && reading.say) {
+    reading.say(fmt::format(
+        "{}: {} pair{} of norms left out: programs do not apply them, nor is it known how they are meant",
+        path, n, n == 1 ? " is" : "s are"));
+  }
   return adapter;
 }
 

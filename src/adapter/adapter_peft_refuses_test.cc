@@ -174,11 +174,11 @@ TEST(AdapterPeftErrors, FolderOfAModel) {
 
 TEST(AdapterPeftErrors, ArchitectureWithoutNameTable) {
   const ScratchFolder folder;
-  EXPECT_THAT(
-      error_of([&] {
-        read_adapter_peft(folder.path(), {"mamba", 2, 1});
-      }),
-      AllOf(HasSubstr("architecture mamba: the names of its modules"), HasSubstr("known: baichuan, "), HasSubstr(" llama, ")));
+  EXPECT_THAT(error_of([&] {
+                read_adapter_peft(folder.path(), {"mamba", 2, 1});
+              }),
+              AllOf(HasSubstr("architecture mamba: the names of its modules"), HasSubstr("known: baichuan, "),
+                    HasSubstr(" llama, ")));
 }
 
 TEST(AdapterPeftErrors, MalformedConfigs) {

@@ -134,7 +134,10 @@ Ranks ranks_of(const Model& model, const Ranks& given, int64_t otherwise) {
     has += fmt::format("{}{}", has.empty() ? "" : ", ", name);
   }
   for (const auto& [name, rank] : given) {
-    if (rank == 0 || !pairs_of(model, name, rank).empty()) continue;
+    // 0 is what no flag says of these.
+    const bool is_apart = name == "token_embd" || name == "output" || name.ends_with("_norm");
+    const bool is_short = name == part_name(name) && !name.starts_with("blk.");
+    if (is_short && (!pairs_of(model, name, 1).empty() || (rank == 0 && is_apart))) continue;
     fail("{}: {} has no such tensor to train{} (its blocks have {})", rank_flag_of(name), model.gguf.path(),
          name == "output" && model.tied ? ": the token embedding serves as output" : "", has);
   }

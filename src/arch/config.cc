@@ -40,6 +40,9 @@ std::vector<float> rope_factors(const Gguf& gguf, const std::string& name, int64
   }
   std::vector<float> factors(size_t(n_rot / 2));
   std::memcpy(factors.data(), tensor->data.data(), tensor->data.size());
+  for (const float factor : factors) {
+    if (!(factor > 0)) fail("{}: tensor {}: {} makes no sense", gguf.path(), name, factor);
+  }
   return factors;
 }
 
@@ -54,10 +57,10 @@ RopeParameters read_rope(const Keys& keys, const ModelConfig& config, const Conf
   }
   rope.freq_scale = read_rope_freq_scale(keys.gguf, keys.prefix);
   rope.yarn = type == "yarn";
-  rope.yarn_attn_factor = keys.number_or("rope.scaling.attn_factor", 1);
+  rope.yarn_attn_factor = keys.positive_or("rope.scaling.attn_factor", 1);
   rope.yarn_ext_factor = keys.number_or("rope.scaling.yarn_ext_factor", 1);
-  rope.yarn_beta_fast = keys.number_or("rope.scaling.yarn_beta_fast", 32);
-  rope.yarn_beta_slow = keys.number_or("rope.scaling.yarn_beta_slow", 1);
+  rope.yarn_beta_fast = keys.positive_or("rope.scaling.yarn_beta_fast", 32);
+  rope.yarn_beta_slow = keys.positive_or("rope.scaling.yarn_beta_slow", 1);
   rope.yarn_log_multiplier = keys.number_or("rope.scaling.yarn_log_multiplier", 0);
   rope.n_ctx_orig = keys.size("rope.scaling.original_context_length").value_or(config.n_ctx_train);
   if (overrides.rope_freq_base) rope.freq_base = *overrides.rope_freq_base;
@@ -66,6 +69,10 @@ RopeParameters read_rope(const Keys& keys, const ModelConfig& config, const Conf
   if (rope.freq_factors.empty()) {
     rope.freq_factors = rope_factors(keys.gguf, "rope_factors_short.weight", rope.n_rot);
     rope.long_freq_factors = rope_factors(keys.gguf, "rope_factors_long.weight", rope.n_rot);
+    if (rope.freq_factors.empty() != rope.long_freq_factors.empty()) {
+      fail("{}: tensor rope_factors_{}.weight: missing beside the other", keys.gguf.path(),
+           rope.freq_factors.empty() ? "short" : "long");
+    }
   }
   if (rope.n_rot % 2 != 0 || rope.n_rot > config.head_dim) {
     fail("{}: {}: {} does not fit heads of {}", keys.gguf.path(), keys.key("rope.dimension_count"),
@@ -131,7 +138,7 @@ double read_rope_freq_scale(const Gguf& gguf, const std::string& prefix) {
 
 void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t standard) {
   const auto window = keys.gguf.get_int(keys.key("attention.sliding_window")).value_or(standard);
-  if (window < 0) keys.makes_no_sense("attention.sliding_window", window);
+  if (window < 0 || window > (int64_t{1} << 31)) keys.makes_no_sense("attention.sliding_window", window);
   if (window == 0) return;
   const std::string key = keys.key("attention.sliding_window_pattern");
   const GgufValue* pattern = keys.gguf.find(key);
@@ -159,11 +166,12 @@ std::string_view norm_eps_key(const Architecture& architecture) {
 
 ModelConfig read_config(const Gguf& gguf, const ConfigOverrides& overrides) {
   const Keys keys{gguf, std::string(architecture_of(gguf)->name)};
+  const int64_t n_vocab = gguf.tensor("token_embd.weight").ne[1];
   // What is allocated for each layer must not be more than the file speaks of.
   if (const int64_t n = keys.required_size("block_count"); n > int64_t(gguf.tensors().size())) {
     fail("{}: {}: {} layers, but {} tensors", gguf.path(), keys.key("block_count"), n, gguf.tensors().size());
   }
-  return config_of_keys(gguf, gguf.tensor("token_embd.weight").ne[1], overrides);
+  return config_of_keys(gguf, n_vocab, overrides);
 }
 
 ModelConfig config_of_keys(const Gguf& gguf, int64_t n_vocab, const ConfigOverrides& overrides) {
@@ -192,7 +200,7 @@ ModelConfig config_of_keys(const Gguf& gguf, int64_t n_vocab, const ConfigOverri
     fail("{}: {}: {} differs from the key length {}, which is not supported", gguf.path(),
          keys.key("attention.value_length"), value_length, config.head_dim);
   }
-  if (keys.gguf.get_int(keys.key("expert_count")).value_or(0) > 0) {
+  if (keys.gguf.get_int(keys.key("expert_count")).value_or(0) != 0) {
     fail("{}: {}: mixture-of-experts models are not supported", gguf.path(), keys.key("expert_count"));
   }
   config.norm_eps = float(keys.positive_or(norm_eps_key(*config.architecture), 1e-5));

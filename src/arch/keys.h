@@ -57,7 +57,8 @@ struct Keys {
   double number_or(std::string_view name, double standard) const { return number(name).value_or(standard); }
   double positive_or(std::string_view name, double standard) const {
     const double value = number_or(name, standard);
-    if (!(value > 0)) makes_no_sense(name, value);
+    if (!(float(value) > 0) || !std::isfinite(float(value)))
+      makes_no_sense(name, value);  // as it is computed with
     return value;
   }
 

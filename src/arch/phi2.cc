@@ -7,7 +7,7 @@ namespace lora {
 namespace {
 
 void read(const Keys&, ModelConfig& c) {
-  c.norms_have_bias = true;
+  c.norms_have_bias = c.output_has_bias = true;
 }
 
 constexpr HfModule kModules[] = {

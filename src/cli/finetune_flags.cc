@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.h"
 #include "chat/chat_template.h"
@@ -25,9 +26,12 @@ Setting ranks(FinetuneOptions& o) {
               of_all = parse_integer(rest, 1, kMaxLoraRank);
               return;
             }
+            std::set<std::string_view> seen;
             for (bool more = true; more;) {
               const size_t comma = rest.find(','), equals = rest.find('=');
               if (equals == 0 || equals >= comma) throw BadValue("expected TENSOR=N,TENSOR=N");
+              if (!seen.insert(rest.substr(0, equals)).second)
+                throw BadValue(fmt::format("{} is there twice", rest.substr(0, equals)));
               target[std::string(rest.substr(0, equals))] =
                   parse_integer(rest.substr(0, comma).substr(equals + 1), 0, kMaxLoraRank);
               more = comma != std::string_view::npos;

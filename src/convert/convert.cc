@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <functional>
+#include <set>
 
+#include "arch/config.h"
 #include "base/ascii.h"
 #include "base/buffer.h"
 #include "base/error.h"
@@ -171,6 +174,35 @@ Source source_of(const PlannedTensor& tensor, const HfConfig& config, const HfWe
   return source;
 }
 
+// What is written must be what this program reads: keys that make sense, and every tensor that the family's
+// layers need.
+void expect_loadable(const GgufWriter& keys, std::span<const PlannedTensor> plan, const HfConfig& config) {
+  const ModelConfig model = config_of_keys(Gguf::of_values(config.path, keys.values()), config.n_vocab);
+  std::set<std::string_view> names;
+  for (const PlannedTensor& tensor : plan) names.insert(tensor.name);
+  const auto expect = [&](const std::string& name) {
+    if (!names.contains(name))
+      fail("{}: tensor {}: {} models need it, and the weights have none for it", folder_of(config.path), name,
+           config.architecture->name);
+  };
+  struct Visit {
+    const std::function<void(const std::string&)>& expect;
+    std::string prefix;
+    void operator()(const NormSpec& norm) const { parts(norm.tensor, norm.has_bias); }
+    void operator()(const LinearSpec& linear) const { parts(linear.tensor, linear.has_bias); }
+    void parts(std::string_view tensor, bool has_bias) const {
+      expect(fmt::format("{}{}.weight", prefix, tensor));
+      if (has_bias) expect(fmt::format("{}{}.bias", prefix, tensor));
+    }
+  };
+  const std::function<void(const std::string&)> each = expect;
+  for (int64_t i = 0; i < model.n_layer; ++i) {
+    for_each_part(config.architecture->layer(model, i), Visit{each, fmt::format("blk.{}.", i)});
+  }
+  Visit{each, ""}.parts("output_norm", model.norms_have_bias);
+  if (model.output_has_bias) expect("output.bias");
+}
+
 }  // namespace
 
 std::vector<std::string> convert_types() {
@@ -225,6 +257,7 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
     expect_new(result.files.back(), {&options.folder, 1});
     output_target(result.files.back());
   }
+  if (!options.vocab_only) expect_loadable(keys, plan, config);
   const Hold hold =
       hold_new(result.files.front(), {&options.folder, 1}, events.say);  // stands for the others
   TokenRoles roles = {config.bos, config.eos, config.pad};

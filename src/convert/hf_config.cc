@@ -269,6 +269,11 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   const HfFamily& family = *config.architecture->hf;
   const HfDefaults& defaults = family.defaults;
   read_numbers(root, "", config);
+  for (const HfNumber& row : family.numbers) {
+    const json* field = json_field(root, row.hf);
+    if (field && !field->is_number())
+      fail("{}: {}: {} makes no sense", path, row.hf, printable(field->dump()));
+  }
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (const json* object = json_field(root, key); object && object->is_object())
       read_numbers(*object, "rope.", config);

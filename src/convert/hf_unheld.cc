@@ -85,11 +85,17 @@ struct Checker {
       }
     }
     if (!types || !types->is_array()) return;
+    if (int64_t(types->size()) != config.n_layer) {
+      fail("{}: layer_types: {} for {} layers", config.path, types->size(), config.n_layer);
+    }
+    // Also where the window is as long as the context: layers of the two types may be told positions
+    // otherwise.
+    const bool types_matter = slides_at_all || config.hf_class->window_by_default;
     int64_t layer = 0;
     for (const json& type : *types) {
       const bool is_full = type == "full_attention", wants_full = ++layer % held.window_period == 0;
       if (!is_full && type != "sliding_attention") refuse("layer_types", type.dump(), "has no such layers");
-      if (slides_at_all && is_full != wants_full) {
+      if (types_matter && is_full != wants_full) {
         refuse("layer_types", fmt::format("{} in layer {}", type.dump(), layer - 1),
                fmt::format("has a layer without a window after every {} with one", held.window_period - 1));
       }

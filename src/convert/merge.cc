@@ -61,12 +61,6 @@ void read_adapters(Merged& merged, const MergeOptions& options, const Gguf& base
       add_change(merged, file.path, pair.base, pair.n_in, pair.n_out, pair.rank, pair.a, pair.b,
                  file.scale * double(adapter.scale(pair)));
     }
-    if (!adapter.ignored.empty()) {
-      events.say(
-          fmt::format("{}: {} pairs of norms are left out: programs do not apply them, nor is it known "
-                      "how they are meant",
-                      file.path, adapter.ignored.size()));
-    }
   }
 }
 

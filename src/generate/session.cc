@@ -80,10 +80,9 @@ DecoderOptions decoder_options(const Session& session, int64_t n_ctx) {
 }
 
 void expect_decoder_memory(const Session& session, int64_t n_ctx) {
-  expect_memory(
-      fmt::format("the keys and values of {} tokens", n_ctx),
-      Decoder::memory_bytes(session.model, decoder_options(session, n_ctx), session.pool.size()),
-      "a smaller --ctx-size needs less");
+  expect_memory(fmt::format("the keys and values of {} tokens", n_ctx),
+                Decoder::memory_bytes(session.model, decoder_options(session, n_ctx), session.pool.size()),
+                "a smaller --ctx-size needs less");
 }
 
 }  // namespace lora

@@ -126,6 +126,7 @@ class Gguf {
 class GgufWriter {
  public:
   void set(std::string key, GgufValue value);  // replaces an earlier value of the key, in place
+  const std::vector<std::pair<std::string, GgufValue>>& values() const { return values_; }
   void set_string(std::string key, std::string value);
   void set_u32(std::string key, uint32_t value);
   void set_u64(std::string key, uint64_t value);

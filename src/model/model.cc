@@ -145,7 +145,9 @@ void build_model(Model& model, bool tied, TensorSource& source) {
   if (tied) {
     model.output.w = model.embedding.table;
   } else {
-    model.output = build_linear({"output", c.n_vocab, c.n_embd}, "", c.n_vocab, source, model.biases);
+    const LinearSpec output{
+        .tensor = "output", .n_out = c.n_vocab, .n_in = c.n_embd, .has_bias = c.output_has_bias};
+    model.output = build_linear(output, "", c.n_vocab, source, model.biases);
   }
 }
 

@@ -202,7 +202,8 @@ TEST(Model, RefusesWhatItDoesNotUnderstandByName) {
   }
   EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_bool("llama.attention.causal", false); }, all),
               HasSubstr("attention.causal: 0 is not supported"));
-  EXPECT_EQ(copy.why([](GgufWriter& w) { w.set_u32("llama.attention.sliding_window", 64); }, all), "accepted");
+  EXPECT_EQ(copy.why([](GgufWriter& w) { w.set_u32("llama.attention.sliding_window", 64); }, all),
+            "accepted");
   EXPECT_THAT(load_model(copy.path).config.notes,
               testing::ElementsAre(HasSubstr("attention.sliding_window: 64 is not applied")));
   const float one = 1;

@@ -127,7 +127,9 @@ RopeTable make_rope_table(const RopeParameters& p, int64_t n_positions) {
     last = std::min(double(p.n_rot - 1), std::ceil(pair_with_turns(p, p.yarn_beta_slow)));
     if (p.yarn_ext_factor != 0) {
       const double log_scale = 0.1 * std::log(1 / p.freq_scale);
-      magnitude *= (1 + log_scale) / (1 + p.yarn_log_multiplier * log_scale);
+      const double all = 1 + p.yarn_log_multiplier * log_scale;
+      if (!(all > 0)) fail("rope: a YaRN log multiplier of {} makes no sense", p.yarn_log_multiplier);
+      magnitude *= (1 + log_scale) / all;
     }
   }
   RopeTable table{p.n_rot, n_positions, Buffer<float>(n_positions * n_pairs),
