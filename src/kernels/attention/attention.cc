@@ -125,6 +125,7 @@ void attention_forward(float* out, const float* q, const MatrixView& k, const Ma
                        GemmInput input, std::span<std::byte> scratch, ThreadPool& pool) {
   for (const MatrixView* cache : {&k, &v}) check_cache(*cache, segments, shape);
   if (isa() == Isa::scalar) {
+    if (pool.is_dry()) return;  // the plain loops are not the pool's
     return attention_cache_reference<float>(out, q, k, v, segments, shape);
   }
   run_forward({out, nullptr, q, {k, shape}, {v, shape}, shape, {micro_kernel(input), shape.head_dim}},

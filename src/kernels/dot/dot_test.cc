@@ -58,7 +58,8 @@ Case make_case(Type type, int64_t n_tokens, int64_t n_out, int64_t n_in, uint64_
 
 std::vector<float> run(const Case& c, int64_t n_tokens, DotInput input, bool accumulate, ThreadPool& pool) {
   std::vector<float> y(c.products.size(), kBefore);
-  std::vector<std::byte> scratch(size_t(dot_scratch_bytes(n_tokens, c.w.view.n_cols)));
+  // What was there before must not matter: bytes that are NaN as floats.
+  std::vector<std::byte> scratch(size_t(dot_scratch_bytes(n_tokens, c.w.view.n_cols)), std::byte{0xff});
   const DotProduct product = {y.data(), c.w.view, accumulate};
   dot_rows({&product, 1}, c.x.data(), n_tokens, input, scratch.data(), pool);
   return y;
