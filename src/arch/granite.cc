@@ -29,7 +29,7 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kGranite = {
     .name = "granite",
-    .models = "Granite 3 and 4 (dense)",
+    .models = "Granite 3, and 4 (dense) as GGUF",
     .rope_style = RopeStyle::interleaved,
     .read = read,
     .layer = [](const ModelConfig& c,

@@ -24,10 +24,14 @@ std::optional<Trainable> trainable(const std::string& path) {
   return what_can_be_trained(path, gguf);
 }
 
-std::string as_text(const Trainable& t) {
+std::string as_text(const std::string& path, const Trainable& t) {
   std::string text = fmt::format("\nfamily: {}{}\n", printable(t.architecture),
                                  t.models.empty() ? "" : fmt::format(" ({})", t.models));
-  if (!t.refused.empty()) return text + fmt::format("  not trained or run here: {}\n", printable(t.refused));
+  if (!t.refused.empty()) {
+    // The path stands in the first line.
+    const size_t why = t.refused.starts_with(path + ": ") ? path.size() + 2 : 0;
+    return text + fmt::format("  not trained or run here: {}\n", printable(t.refused.substr(why), 1000));
+  }
   text += fmt::format("  trained by default: {}\n", fmt::join(t.linear_layers, ", "));
   return text + fmt::format("  where a rank is given: {}\n", fmt::join(t.others, ", "));
 }
@@ -66,7 +70,7 @@ int inspect_command(const std::vector<std::string>& args) {
     return 0;
   }
   print(describe_as_text(file));
-  if (const std::optional<Trainable> family = trainable(file)) print(as_text(*family));
+  if (const std::optional<Trainable> family = trainable(file)) print(as_text(file, *family));
   return 0;
 }
 

@@ -239,11 +239,11 @@ void describe_lora(Lines& lines, const Setup& s) {
   Ranks trained;
   for (const auto& pair : s.parameters.pairs) trained[std::string(part_name(pair.base))] = pair.rank;
   for (const auto& [name, rank] : trained) {
-    if (name == "token_embd" || name == "output") {
+    if (s.model.tied && (name == "token_embd" || name == "output")) {
       lines.push_back(
           fmt::format("warning: {}: llama.cpp and its relatives apply this part wrongly to models that "
-                      "use one matrix as embedding and output{}",
-                      rank_flag_of(name), s.model.tied ? "; this one does" : ""));
+                      "use one matrix as embedding and output, as this one does",
+                      rank_flag_of(name)));
     }
     if (!name.ends_with("_norm")) continue;
     lines.push_back(fmt::format(
