@@ -90,7 +90,7 @@ struct Checker {
     }
     // Also where the window is as long as the context: layers of the two types may be told positions
     // otherwise.
-    const bool types_matter = slides_at_all || config.hf_class->window_by_default;
+    const bool types_matter = slides_at_all || (config.hf_class->window_by_default && config.sliding_window);
     int64_t layer = 0;
     for (const json& type : *types) {
       const bool is_full = type == "full_attention", wants_full = ++layer % held.window_period == 0;

@@ -23,26 +23,25 @@ std::span<const Layer> first_layers(const Model& model, int64_t n) {
   return std::span(model.layers).first(size_t(n));
 }
 
-// Bytes of a step of n tokens, all with a target, in segments that are as long as can be.
+// Bytes of a step of n tokens, all with a target, in segments that are as long as can be. However many tokens
+// are asked for, nothing of their number exists: a dry run does not look at them.
 int64_t pass_bytes(const Model& model, const StepPlan& plan, int64_t n, std::optional<uint64_t> dropout_key,
                    GemmInput input, int n_threads) {
-  const std::vector<int32_t> zeros(static_cast<size_t>(n));
-  std::vector<AttentionSegment> segments;
-  for (int64_t begin = 0; begin < n; begin += plan.n_positions) {
-    const int64_t length = std::min(n - begin, plan.n_positions);
-    segments.push_back({begin, length, begin, length});
-  }
-  const NetworkTokens tokens{zeros, zeros, segments};
+  const int32_t token = 0;
+  const std::span<const int32_t> ids(&token, size_t(n));
+  const int64_t longest = std::min(n, plan.n_positions);
+  const AttentionSegment segment{0, longest, 0, longest};
+  const NetworkTokens tokens{ids, ids, {&segment, 1}};
   const std::vector<RopeTable> ropes(2);  // their memory is counted elsewhere
-  std::vector<double> losses(static_cast<size_t>(n));
+  double loss = 0;
   return measure(
       [&](NnContext& nn) {
         nn.dropout_key = dropout_key;
         const Network network{model, first_layers(model, plan.n_layer), ropes, nn};
         if (plan.backward) {
-          network_gradients(losses.data(), network, tokens, zeros, plan.n_kept, 1);
+          network_gradients(&loss, network, tokens, ids, plan.n_kept, 1);
         } else {
-          head_loss_forward(losses.data(), model.head(), forward_pass(network, tokens), zeros, nn);
+          head_loss_forward(&loss, model.head(), forward_pass(network, tokens), ids, nn);
         }
       },
       input, DotInput::f32, n_threads);

@@ -18,11 +18,14 @@ void for_blocks(const Head& head, const float* x, std::span<const int32_t> targe
   const ArenaScope scope(nn.arena);
   const int64_t n_in = head.layer.n_in();
   float* rows = nn.arena.take<float>(kHeadTokens * n_in);
-  int32_t block_targets[kHeadTokens];
-  int64_t numbers[kHeadTokens];
+  int32_t block_targets[kHeadTokens] = {};
+  int64_t numbers[kHeadTokens] = {};
+  // A dry run has no targets to look at; no block is larger than the first.
+  if (nn.pool.is_dry())
+    return body(rows, block_targets, numbers, std::min(kHeadTokens, int64_t(targets.size())));
   for (int64_t t = 0, n = 0; t < int64_t(targets.size()); ++t) {
     if (targets[size_t(t)] >= 0) {
-      if (!nn.pool.is_dry()) std::memcpy(rows + n * n_in, x + t * n_in, size_t(n_in) * sizeof(float));
+      std::memcpy(rows + n * n_in, x + t * n_in, size_t(n_in) * sizeof(float));
       block_targets[n] = targets[size_t(t)];
       numbers[n++] = t;
     }
@@ -49,7 +52,7 @@ void head_logits(float* logits, const Head& head, const float* x, int64_t n_toke
 
 void head_loss_forward(double* losses, const Head& head, const float* x, std::span<const int32_t> targets,
                        NnContext& nn) {
-  std::fill(losses, losses + targets.size(), 0.0);
+  if (!nn.pool.is_dry()) std::fill(losses, losses + targets.size(), 0.0);
   for_blocks(head, x, targets, nn, [&](float* rows, const int32_t* block, const int64_t* numbers, int64_t n) {
     const ArenaScope scope(nn.arena);
     float* logits = nn.arena.take<float>(n * head.layer.n_out());
@@ -63,10 +66,9 @@ void head_loss_forward(double* losses, const Head& head, const float* x, std::sp
 void head_loss_backward(float* dx, double* losses, const Head& head, const float* x,
                         std::span<const int32_t> targets, float scale, NnContext& nn) {
   const int64_t n_in = head.layer.n_in();
-  std::fill(losses, losses + targets.size(), 0.0);
-  for (size_t t = 0; t < targets.size(); ++t) {
-    if (targets[t] < 0 && !nn.pool.is_dry())
-      std::fill(dx + int64_t(t) * n_in, dx + int64_t(t + 1) * n_in, 0.0f);
+  if (!nn.pool.is_dry()) std::fill(losses, losses + targets.size(), 0.0);
+  for (size_t t = 0; t < targets.size() && !nn.pool.is_dry(); ++t) {
+    if (targets[t] < 0) std::fill(dx + int64_t(t) * n_in, dx + int64_t(t + 1) * n_in, 0.0f);
   }
   for_blocks(head, x, targets, nn, [&](float* rows, const int32_t* block, const int64_t* numbers, int64_t n) {
     const ArenaScope scope(nn.arena);
