@@ -153,8 +153,7 @@ std::string LanguageModel::generate(std::string_view prompt, const ContinuationO
   const int64_t n_ctx = int64_t(tokens.size()) + std::max<int64_t>(n_predict, 1);
   const DecoderOptions decoding{.n_ctx = n_ctx, .precision = precision};
   expect_memory(fmt::format("the keys and values of {} tokens", n_ctx),
-                Decoder::memory_bytes(impl_->model, decoding, impl_->pool.size()),
-                "fewer tokens need less");
+                Decoder::memory_bytes(impl_->model, decoding, impl_->pool.size()), "fewer tokens need less");
   Decoder decoder(impl_->model, decoding, impl_->pool);
   Sampler sampler{{.temp = options.temp}, options.seed};
   std::string result;

@@ -19,7 +19,7 @@ struct ModelConfig {
   int64_t n_ctx_train = 0;  // the context it was trained with
   float norm_eps = 1e-5f;
   bool norms_have_bias = false, output_has_bias = false;  // the file must have them
-  bool has_rope = true;          // positions are told
+  bool has_rope = true;                                   // positions are told
   RopeParameters rope;
   std::optional<RopeParameters> rope_swa;  // of layers with a window, where theirs differs
 

@@ -1,5 +1,6 @@
-// Memory for one step, allocated once and handed out as a stack: nothing is allocated inside a step. How much it
-// takes, the step itself tells in a dry run: with an arena that only measures, and a pool that runs nothing.
+// Memory for one step, allocated once and handed out as a stack: nothing is allocated inside a step. How much
+// it takes, the step itself tells in a dry run: with an arena that only measures, and a pool that runs
+// nothing.
 #pragma once
 
 #include <algorithm>

@@ -24,7 +24,7 @@ struct ModelOptions {
   std::vector<LoraFile> loras;  // in the order given
   int threads = 0;              // 0: physical_cores()
   Precision precision = Precision::automatic;
-  Type cache_type = Type::F32;  // of keys and values in generation
+  Type cache_type = Type::F32;                            // of keys and values in generation
   std::optional<double> rope_freq_base, rope_freq_scale;  // unset: the adapter's, else the model's
 };
 

@@ -19,8 +19,9 @@ std::string describe_as_text(const std::string& path);
 //    "tensors": [{"name", "type", "shape", "bytes"}], "parameters", "bits_per_weight"}
 // version is null for safetensors, which has none. Arrays are whole. shape is as the file states it:
 // GGUF's ne (row length first), safetensors' shape (row length last). Bytes that are not UTF-8 become
-// U+FFFD, numbers that are not finite null. `last`, if it is an object, gives further keys. bits_per_weight is null without tensors. `write` gets it piece by
-// piece, in whole characters, once the file is known to be sound: arrays may hold millions.
+// U+FFFD, numbers that are not finite null. `last`, if it is an object, gives further keys. bits_per_weight
+// is null without tensors. `write` gets it piece by piece, in whole characters, once the file is known to be
+// sound: arrays may hold millions.
 void describe_as_json(const std::string& path, const nlohmann::ordered_json& last,
                       const std::function<void(std::string_view json)>& write);
 

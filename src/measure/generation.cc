@@ -30,10 +30,9 @@ GenerationSpeed measure_generation(BenchModel& bench, const BenchOptions& option
   result.weight_bytes = bench.weight_bytes();
   result.cache_bytes = int64_t(Decoder::cache_bytes(model, decoding));
 
-  expect_memory(
-      fmt::format("the keys and values of {} tokens", n_ctx),
-      Decoder::memory_bytes(model, decoding, bench.pool.size()),
-      "a smaller --prompt or --n-predict needs less");
+  expect_memory(fmt::format("the keys and values of {} tokens", n_ctx),
+                Decoder::memory_bytes(model, decoding, bench.pool.size()),
+                "a smaller --prompt or --n-predict needs less");
   std::vector<double> prompt_times, token_times;
   for (int64_t i = 0; i <= options.iterations; ++i) {
     Decoder decoder(model, decoding, bench.pool);

@@ -14,8 +14,8 @@
 
 namespace lora {
 
-// Of each tensor what the options give, of the other linear layers of a block lora_r, else 4. Error for ranks out of
-// range, and for tensors that the model does not have.
+// Of each tensor what the options give, of the other linear layers of a block lora_r, else 4. Error for ranks
+// out of range, and for tensors that the model does not have.
 Ranks ranks_of(const FinetuneOptions& options, const Model& model);
 
 // A fresh adapter, or lora_init's. Error if lora_init disagrees with a rank or alpha given beside it, or if

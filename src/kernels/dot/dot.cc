@@ -192,8 +192,8 @@ Int8Row rounded_row(std::byte* scratch, const float* x, int64_t n) {
   } else {
     HWY_DYNAMIC_DISPATCH(RoundToInt8)(q, d, sums, sums16, x, n);
   }
-  // Kernels read eight blocks at a time and multiply those behind the last by weights of zero: what lies there
-  // must be a number.
+  // Kernels read eight blocks at a time and multiply those behind the last by weights of zero: what lies
+  // there must be a number.
   std::fill(d + n / 32, d + n_blocks, 0.0f);
   std::fill(sums + n / 32, sums + n_blocks, 0.0f);
   std::fill(sums16 + n / 16, sums16 + 2 * n_blocks, 0.0f);

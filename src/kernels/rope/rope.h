@@ -34,7 +34,7 @@ struct RopeParameters {
   double yarn_attn_factor = 1;
   // YaRN. With it cos and sin are also multiplied by 1 + 0.1 ln(1 / freq_scale).
   bool yarn = false;
-  double yarn_ext_factor = 1;                      // share of the unscaled angle where the ramp is full
+  double yarn_ext_factor = 1;  // share of the unscaled angle where the ramp is full
   // With m other than 0, cos and sin are divided by 1 + 0.1 m ln(1 / freq_scale) (DeepSeek's mscale_all_dim).
   double yarn_log_multiplier = 0;
   double yarn_beta_fast = 32, yarn_beta_slow = 1;  // turns over n_ctx_orig at which the ramp begins, ends
