@@ -17,6 +17,7 @@
 #include "kernels/optimizer/adamw.h"
 #include "model/model.h"
 #include "model/step.h"
+#include "relative_difference.h"
 
 namespace lora {
 namespace {
@@ -24,15 +25,6 @@ namespace {
 constexpr double kLogits = 1e-5, kOther = 1e-4;
 
 const std::string kFolder = LORA_SHARED_DIR "/golden/families/";
-
-double relative_difference(std::span<const float> got, std::span<const float> want) {
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < want.size(); ++i) {
-    difference += (double(got[i]) - want[i]) * (double(got[i]) - want[i]);
-    norm += double(want[i]) * want[i];
-  }
-  return std::sqrt(difference / norm);
-}
 
 // Row r of the reference's matrix is row order[r] of GGUF's; conversion permutes heads where pairs of the
 // rotary embedding lie side by side. Found by looking: the values are the same.

@@ -16,6 +16,7 @@
 #include "kernels/optimizer/adamw.h"
 #include "model/model.h"
 #include "model/step.h"
+#include "relative_difference.h"
 
 namespace lora {
 namespace {
@@ -39,15 +40,6 @@ const Case kCases[] = {
     {"stories260K", LORA_SHARED_DIR "/models/stories260K.gguf",
      LORA_SHARED_DIR "/golden/stories260K-golden.safetensors"},
 };
-
-double relative_difference(std::span<const float> got, std::span<const float> want) {
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < want.size(); ++i) {
-    difference += (double(got[i]) - want[i]) * (double(got[i]) - want[i]);
-    norm += double(want[i]) * want[i];
-  }
-  return std::sqrt(difference / norm);
-}
 
 double worst_ratio(const std::vector<double>& got, const std::vector<float>& want) {
   double worst = 0;

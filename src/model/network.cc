@@ -21,7 +21,7 @@ void head_gradients(float* x, double* losses, const Network& network, std::span<
   const int64_t n = int64_t(targets.size());
   const Norm& output_norm = network.model.output_norm;
   float* norm = nn.arena.take<float>(n * network.n_embd());
-  norm_forward(norm, x, output_norm, n, nn.pool);
+  network_norm(norm, x, n, network);
   head_loss_backward(norm, losses, network.model.head(), norm, targets, scale, nn);
   norm_backward(x, norm, x, output_norm, n, false, nn.pool);
 }

@@ -1,7 +1,6 @@
 #include "model/step.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/error.h"
 #include "base/lost_pages.h"
