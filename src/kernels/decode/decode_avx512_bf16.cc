@@ -6,6 +6,7 @@
 #include <hwy/base.h>
 #include <immintrin.h>
 
+#include <array>
 #include <bit>
 #include <cstring>
 #include <type_traits>
@@ -49,7 +50,7 @@ void decode_blocks(bf16* out, const std::byte* blocks, int64_t n) {
     const int count = int(std::min<int64_t>(8, n / 32 - first));
     const std::byte* at = blocks + first * int64_t(sizeof(Block));
     alignas(32) float scales[8], sums[8];
-    store_floats(scales, strided_halves(at, sizeof(Block), count));
+    store_floats(scales, scales_of<T>(at, count));
     if constexpr (requires(Block b) { b.m; }) {
       store_floats(sums, strided_halves(at + offsetof(Block, m), sizeof(Block), count));
     }
@@ -69,40 +70,51 @@ void decode_blocks(bf16* out, const std::byte* blocks, int64_t n) {
 }
 
 template <class T>
-void decode_k_blocks(bf16* out, const std::byte* blocks, int64_t n) {
-  using Block = typename T::Block;
-  constexpr bool has_minimums = requires(Block b) {
-    b.dmin;
+void decode_k_block(bf16* out, const typename T::Block& b) {
+  constexpr bool has_minimums = requires(typename T::Block block) {
+    block.dmin;
   };
   constexpr int per_32 = has_groups_of_16<T> ? 2 : 1;
-  for (int64_t i = 0; i < n / k_block_size; ++i, out += k_block_size) {
-    const auto& b = block_at<Block>(blocks + i * int64_t(sizeof(Block)));
-    alignas(32) float scales[16], minimums[16];
-    if constexpr (has_groups_of_16<T>) {
-      for (int h = 0; h < 2; ++h) {
-        store_floats(scales + 8 * h, T::scales(b, h));
-        if constexpr (has_minimums) store_floats(minimums + 8 * h, T::minimums(b, h));
-      }
-    } else {
-      store_floats(scales, T::scales(b));
-      if constexpr (has_minimums) store_floats(minimums, T::minimums(b));
+  alignas(32) float scales[16], minimums[16];
+  if constexpr (has_groups_of_16<T>) {
+    for (int h = 0; h < 2; ++h) {
+      store_floats(scales + 8 * h, T::scales(b, h));
+      if constexpr (has_minimums) store_floats(minimums + 8 * h, T::minimums(b, h));
     }
-    const auto decode = [&]<int g>(std::integral_constant<int, g>) {
-      const V codes = T::template codes<g>(b);
-      constexpr int first = g * per_32, second = first + per_32 - 1;
-      __m512 low = _mm512_mul_ps(floats<T>(codes, 0), _mm512_set1_ps(scales[first]));
-      __m512 high = _mm512_mul_ps(floats<T>(codes, 1), _mm512_set1_ps(scales[second]));
-      if constexpr (has_minimums) {
-        low = _mm512_sub_ps(low, _mm512_set1_ps(minimums[first]));
-        high = _mm512_sub_ps(high, _mm512_set1_ps(minimums[second]));
-      }
-      store_bf16(out + g * 32, low, high);
-    };
-    [&]<int... g>(std::integer_sequence<int, g...>) {
-      (decode(std::integral_constant<int, g>{}), ...);
-    }
-    (std::make_integer_sequence<int, 8>{});
+  } else {
+    store_floats(scales, T::scales(b));
+    if constexpr (has_minimums) store_floats(minimums, T::minimums(b));
   }
+  const auto decode = [&]<int g>(std::integral_constant<int, g>) {
+    const V codes = T::template codes<g>(b);
+    constexpr int first = g * per_32, second = first + per_32 - 1;
+    __m512 low = _mm512_mul_ps(floats<T>(codes, 0), _mm512_set1_ps(scales[first]));
+    __m512 high = _mm512_mul_ps(floats<T>(codes, 1), _mm512_set1_ps(scales[second]));
+    if constexpr (has_minimums) {
+      low = _mm512_sub_ps(low, _mm512_set1_ps(minimums[first]));
+      high = _mm512_sub_ps(high, _mm512_set1_ps(minimums[second]));
+    }
+    store_bf16(out + g * 32, low, high);
+  };
+  [&]<int... g>(std::integer_sequence<int, g...>) {
+    (decode(std::integral_constant<int, g>{}), ...);
+  }
+  (std::make_integer_sequence<int, 8>{});
+}
+
+template <class T>
+void decode_k_blocks(bf16* out, const std::byte* blocks, int64_t n) {
+  for_k_blocks<T>(blocks, n, [&](const typename T::Block& b, int64_t i) {
+    if constexpr (requires { T::part_values; }) {
+      if (const int64_t rest = n - i * k_block_size; rest < k_block_size) {
+        bf16 all[k_block_size];
+        decode_k_block<T>(all, b);
+        std::memcpy(out + i * k_block_size, all, size_t(rest) * sizeof(bf16));
+        return;
+      }
+    }
+    decode_k_block<T>(out + i * k_block_size, b);
+  });
 }
 
 // n floats of any kind: load(i, mask) gives 16 of them.
