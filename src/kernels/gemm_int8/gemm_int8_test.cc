@@ -12,6 +12,7 @@
 #include "base/machine.h"
 #include "kernels/dot/int8.h"
 #include "kernels/gemm/gemm_reference.h"
+#include "kernels/gemm_int8/int8_codes.h"
 #include "kernels/isa.h"
 #include "kernels/test_weights.h"
 
@@ -70,6 +71,38 @@ TEST(GemmInt8Types, AreThoseOfSingleTokens) {
     EXPECT_EQ(prefers_int8_gemm(type.type, 8), has_kernels && int8_dot(type.type) != nullptr) << type.name;
   }
 }
+
+#if defined(__x86_64__)
+// Of every file, also those that the CPU does not prefer: codes with their scales are the weights.
+TEST(Int8Codes, AreTheWeights) {
+  const CpuFeatures& cpu = cpu_features();
+  if (!cpu.avx2) return;
+  std::vector<Int8Codes (*)(Type)> files = {avx2_int8_codes};
+  if (cpu.avx_vnni) files.push_back(avx_vnni_int8_codes);
+  if (cpu.avx512 && cpu.avx512_vnni) files.push_back(avx512_vnni_int8_codes);
+  for (const TypeTraits& type : all_types()) {
+    if (!avx2_int8_dot(type.type)) continue;
+    const int64_t n = 512 + (type.block_size < 256 ? type.block_size : 0);
+    const Weights w = random_weights(type.type, 1, n, 21);
+    for (const auto file : files) {
+      const Int8Codes format = file(type.type);
+      ASSERT_NE(format.unpack, nullptr) << type.name;
+      std::vector<uint8_t> codes(size_t(n) + 1, 123);
+      std::vector<float> scales(size_t(n / format.group) + 1, 123), minimums(scales);
+      format.unpack(codes.data(), scales.data(), minimums.data(), w.bytes.data(), n);
+      for (size_t i = 0; i < size_t(n); ++i) {
+        const int code = format.max_code == 0 ? int8_t(codes[i]) : codes[i];
+        const size_t g = i / size_t(format.group);
+        const float value = scales[g] * float(code - format.offset);
+        ASSERT_LE(code, format.max_code == 0 ? 127 : format.max_code);
+        ASSERT_EQ(format.has_minimums ? value - minimums[g] : value, float(w.values[i])) << type.name << i;
+      }
+      EXPECT_EQ(codes.back(), 123) << type.name << ": written past the end";
+      EXPECT_EQ(scales.back(), 123.0f) << type.name << ": written past the end";
+    }
+  }
+}
+#endif
 
 // Codes without offsets and minimums are larger than the values that they make: each counts as 4 largest
 // weights, and as signed codes stored with 128 added, as 16.
