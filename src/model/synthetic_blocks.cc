@@ -50,6 +50,12 @@ constexpr Format kFormats[] = {
     {Type::Q6_K, offsetof(BlockQ6_K, d)},
     {Type::IQ4_NL, offsetof(BlockIQ4_NL, d)},
     {Type::IQ4_XS, offsetof(BlockIQ4_XS, d)},
+    {Type::IQ1_S, offsetof(BlockIQ1_S, d)},
+    {Type::IQ2_XXS, offsetof(BlockIQ2_XXS, d)},
+    {Type::IQ2_XS, offsetof(BlockIQ2_XS, d)},
+    {Type::IQ2_S, offsetof(BlockIQ2_S, d)},
+    {Type::IQ3_XXS, offsetof(BlockIQ3_XXS, d)},
+    {Type::IQ3_S, offsetof(BlockIQ3_S, d)},
 };
 
 double root_mean_square(const TypeTraits& t, const std::vector<std::byte>& blocks, int64_t n) {
@@ -64,11 +70,15 @@ void put(std::byte* at, f16 value) {
   std::memcpy(at, &value, sizeof value);
 }
 
+// Of a uniform distribution.
+float random_number(float deviation, size_t i) {
+  return deviation * std::sqrt(3.0f) * float(2 * random_uniform(0, Purpose::bench, 0, i) - 1);
+}
+
 template <class T, class Convert>
 void fill_floats(std::vector<std::byte>& bytes, float deviation, const Convert& convert) {
-  const float bound = deviation * std::sqrt(3.0f);  // of a uniform distribution
   for (size_t i = 0; i < bytes.size() / sizeof(T); ++i) {
-    const T value = convert(bound * (2 * random_uniform(0, Purpose::bench, 0, i) - 1));
+    const T value = convert(random_number(deviation, i));
     std::memcpy(&bytes[i * sizeof(T)], &value, sizeof(T));
   }
 }
@@ -85,6 +95,12 @@ std::vector<std::byte> random_blocks(Type type, int64_t n_values, float deviatio
   if (t.block_size == 1) return bytes;
 
   const auto* format = std::ranges::find(kFormats, type, &Format::type);
+  if (format == std::end(kFormats) && t.encode) {  // scales that are no f16
+    std::vector<float> values(static_cast<size_t>(n_values));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = random_number(deviation, i);
+    t.encode(bytes.data(), values.data(), n_values, nullptr);
+    return bytes;
+  }
   if (format == std::end(kFormats)) fail("type {}: random blocks are not written for it", t.name);
   for (size_t i = 0; i < bytes.size(); i += 8) {
     const uint64_t bits = random_bits(0, Purpose::bench, uint64_t(type), i);
