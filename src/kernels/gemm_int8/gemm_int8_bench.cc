@@ -22,8 +22,10 @@ void product(benchmark::State& state, Type type) {
   std::vector<float> y(size_t(n_tokens * n_out));
   std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_tokens, n_in)));
   const double s = bench::run(state, [&] {
-    gemm_int8(y.data(), w, round_tokens(storage.data(), x.data(), n_tokens, n_in, pool), false, scratch,
-              pool);
+    const TokenRows rows = {x.data(), nullptr, n_tokens};
+    const Int8Tokens rounded = round_tokens(storage.data(), {&rows, 1}, n_in, pool)[0];
+    const Int8Product one = {y.data(), w, &rounded};
+    gemm_int8({&one, 1}, false, scratch, pool);
   });
   bench::report_flops(state, s, GemmInput::bf16, 2.0 * double(n_tokens) * double(n_out) * double(n_in));
 }
