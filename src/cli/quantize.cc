@@ -28,7 +28,8 @@ Setting weight_type(std::optional<Type>& target) {
               for (const TypeTraits& t : all_types()) {
                 if (t.encode) names.push_back(t.name);
               }
-              throw BadValue(fmt::format("expected one of {}, found '{}'", fmt::join(names, " "), v[0]));
+              throw BadValue(fmt::format("expected one of {}, found '{}'{}", fmt::join(names, " "), v[0],
+                                         type && type->decode ? ", which is read, not written" : ""));
             }
             target = type->type;
           },

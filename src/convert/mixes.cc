@@ -82,7 +82,8 @@ struct Mix {
   Type base;
   // Of each list the first rule that holds.
   Rule attn_v[2] = {}, ffn_down[2] = {}, attn_output = {};
-  bool few_bits = false;  // with 8 experts, attn_output is worth Q5_K
+  bool few_bits = false;               // with 8 experts, attn_output is worth Q5_K
+  std::optional<Type> embedding = {};  // of token_embd; else the base
 };
 
 namespace {
@@ -135,6 +136,9 @@ constexpr Mix kMixes[] = {
      {{Where::first_8th, Type::Q5_K, When::without_importance}},
      {},
      true},
+    {"TQ1_0", 36, Type::TQ1_0, {}, {}, {}, false, Type::Q4_K},
+    {"TQ2_0", 37, Type::TQ2_0, {}, {}, {}, false, Type::Q4_K},
+    {"MXFP4", 38, Type::MXFP4},
     {"F16", 1, Type::F16},
     {"BF16", 32, Type::BF16},
     {"F32", 0, Type::F32},
@@ -263,6 +267,8 @@ class Chooser {
         const Rule rules[] = {mix_.attn_output};
         return upgraded(mix_.base, rules, 0, facts_.n_layers, facts_);
       }
+      case Part::embedding:
+        return mix_.embedding.value_or(mix_.base);
       default:
         return mix_.base;
     }

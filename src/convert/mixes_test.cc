@@ -93,6 +93,20 @@ TEST(Mixes, ATiedTableIsTheOutput) {
   EXPECT_EQ(types_of({}, "Q8_0").at("output.weight"), Type::Q8_0);
 }
 
+TEST(Mixes, ModelsOfThreeValuesKeepTheirEmbeddingInFourBits) {
+  for (const auto& [name, type] : {std::pair{"TQ1_0", Type::TQ1_0}, {"TQ2_0", Type::TQ2_0}}) {
+    const Types types = types_of({}, name);
+    EXPECT_EQ(types.at("token_embd.weight"), Type::Q4_K);
+    EXPECT_EQ(types.at("output.weight"), Type::Q6_K);
+    EXPECT_EQ(types.at("blk.0.ffn_down.weight"), type);
+    EXPECT_EQ(types.at("blk.0.attn_v.weight"), type);
+    EXPECT_EQ(types_of({.tied = true}, name).at("token_embd.weight"), Type::Q6_K);
+    EXPECT_EQ(types_of({}, name, {.pure = true}).at("token_embd.weight"), type);
+    const ModelShape narrow = {.n_embd = 96, .n_ff = 288, .n_head = 4, .n_head_kv = 4};
+    EXPECT_EQ(types_of(narrow, name).at("blk.1.ffn_up.weight"), Type::Q4_0);
+  }
+}
+
 TEST(Mixes, OptionsOverrule) {
   EXPECT_EQ(types_of({}, "Q4_K_M", {.pure = true}).at("output.weight"), Type::Q4_K);
   EXPECT_EQ(types_of({}, "Q4_K_M", {.leave_output_tensor = true}).at("output.weight"), Type::F32);

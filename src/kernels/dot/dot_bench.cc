@@ -49,7 +49,8 @@ void dot(benchmark::State& state, Type type, DotInput input) {
   };
   constexpr Shape shapes[] = {{3200, 3200}, {8640, 3200},  {3200, 8640},
                               {4096, 4096}, {11008, 4096}, {4096, 11008}};
-  for (const Type type : {Type::F16, Type::BF16, Type::Q8_0, Type::Q6_K, Type::Q5_0, Type::Q4_K}) {
+  for (const Type type : {Type::F16, Type::BF16, Type::Q8_0, Type::Q6_K, Type::Q5_0, Type::Q4_K, Type::MXFP4,
+                          Type::IQ3_S, Type::IQ2_XXS, Type::IQ1_M, Type::TQ2_0, Type::TQ1_0}) {
     for (const Shape& shape : shapes) {
       if (shape.n_in % traits(type).block_size != 0) continue;
       for (const DotInput input : {DotInput::f32, DotInput::int8}) {
