@@ -77,20 +77,62 @@ class FamilyGolden : public testing::TestWithParam<const char*> {
     return std::accumulate(losses.begin(), losses.end(), 0.0) / double(n_targets);
   }
 
-  // GGUF's tensor of a parameter of the reference.
-  static std::string gguf_name(const std::string& parameter) {
-    static const std::map<std::string, std::string> kNames = {
-        {"self_attn.q_proj", "attn_q"},      {"self_attn.k_proj", "attn_k"},
-        {"self_attn.v_proj", "attn_v"},      {"self_attn.qkv_proj", "attn_qkv"},
-        {"self_attn.o_proj", "attn_output"}, {"mlp.gate_proj", "ffn_gate"},
-        {"mlp.up_proj", "ffn_up"},           {"mlp.gate_up_proj", "ffn_up"},
-        {"mlp.down_proj", "ffn_down"},       {"mlp.c_fc", "ffn_up"},
-        {"mlp.c_proj", "ffn_down"},
+  // GGUF's tensor of a parameter of the reference; two where one of theirs is gate and up.
+  static std::vector<std::string> gguf_names(const std::string& parameter) {
+    static const std::map<std::string, std::vector<std::string>> kNames = {
+        {"self_attn.q_proj", {"attn_q"}},
+        {"self_attn.k_proj", {"attn_k"}},
+        {"self_attn.v_proj", {"attn_v"}},
+        {"self_attn.qkv_proj", {"attn_qkv"}},
+        {"self_attn.o_proj", {"attn_output"}},
+        {"mlp.gate_proj", {"ffn_gate"}},
+        {"mlp.up_proj", {"ffn_up"}},
+        {"mlp.gate_up_proj", {"ffn_up"}},
+        {"mlp.down_proj", {"ffn_down"}},
+        {"mlp.c_fc", {"ffn_up"}},
+        {"mlp.c_proj", {"ffn_down"}},
+        {"mlp.shared_expert.gate_proj", {"ffn_gate_shexp"}},
+        {"mlp.shared_expert.up_proj", {"ffn_up_shexp"}},
+        {"mlp.shared_expert.down_proj", {"ffn_down_shexp"}},
+        {"mlp.shared_experts.gate_proj", {"ffn_gate_shexp"}},
+        {"mlp.shared_experts.up_proj", {"ffn_up_shexp"}},
+        {"mlp.shared_experts.down_proj", {"ffn_down_shexp"}},
+        {"mlp.experts.gate_up_proj", {"ffn_gate_exps", "ffn_up_exps"}},
+        {"mlp.experts.down_proj", {"ffn_down_exps"}},
+        {"block_sparse_moe.input_linear", {"ffn_gate_exps", "ffn_up_exps"}},
+        {"block_sparse_moe.output_linear", {"ffn_down_exps"}},
     };
     const size_t layers = parameter.find("layers.");
     const size_t number = layers + 7, dot = parameter.find('.', number);
-    const std::string module = parameter.substr(dot + 1, parameter.rfind(".weight") - dot - 1);
-    return "blk." + parameter.substr(number, dot - number) + "." + kNames.at(module) + ".weight";
+    std::string module = parameter.substr(dot + 1);
+    if (module.ends_with(".weight")) module.resize(module.size() - 7);
+    std::vector<std::string> names;
+    for (const std::string& name : kNames.at(module))
+      names.push_back("blk." + parameter.substr(number, dot - number) + "." + name + ".weight");
+    return names;
+  }
+
+  // Which row of the reference's matrix each row of GGUF's is.
+  std::vector<int64_t> rows_of(const Model& model, const SafeTensors& weights, const std::string& parameter,
+                               const std::string& base, size_t part, size_t n_parts) {
+    const GgufTensor& tensor = model.gguf.tensor(base);
+    const int64_t n_in = tensor.ne[0], n_out = tensor.ne[1];
+    std::vector<int64_t> rows(static_cast<size_t>(n_out));
+    if (tensor.n_dims == 3) {  // experts: gpt-oss has rows of gate and up in turn, others one below the other
+      const bool in_turn = n_parts == 2 && GetParam() == std::string_view("gpt-oss");
+      for (size_t r = 0; r < rows.size(); ++r)
+        rows[r] = int64_t(in_turn ? 2 * r + part : part * rows.size() + r);
+      return rows;
+    }
+    const SafeTensor* weight = weights.find(parameter);
+    EXPECT_NE(weight, nullptr) << parameter;
+    std::vector<float> ours(size_t(n_in * n_out));
+    for (int64_t r = 0; r < n_out; ++r) decode_row(&ours[size_t(r * n_in)], tensor.matrix(), r, 0, n_in);
+    const std::vector<int64_t> order =
+        weight ? row_order(weight->to_f32(), ours, n_in) : std::vector<int64_t>();
+    EXPECT_FALSE(order.empty()) << parameter << " is not " << base;
+    for (size_t r = 0; r < order.size(); ++r) rows[size_t(order[r])] = int64_t(r);
+    return rows;
   }
 
   // The reference's adapter, rows of B in GGUF's order.
@@ -100,46 +142,69 @@ class FamilyGolden : public testing::TestWithParam<const char*> {
     adapter.alpha = 8;
     for (const SafeTensor& a : golden->tensors()) {
       if (!a.name.starts_with("init.") || !a.name.ends_with(".lora_a")) continue;
-      const std::string parameter = a.name.substr(5, a.name.size() - 5 - 7), base = gguf_name(parameter);
-      const SafeTensor& b = golden->tensor("init." + parameter + ".lora_b");
-      const int64_t rank = a.shape[0], n_in = a.shape[1], n_out = b.shape[0];
-      const SafeTensor* weight = weights.find(parameter);
-      EXPECT_NE(weight, nullptr) << parameter;
-      if (!weight) continue;
-      const GgufTensor& tensor = model.gguf.tensor(base);
-      std::vector<float> ours(size_t(n_in * n_out));
-      for (int64_t r = 0; r < n_out; ++r) decode_row(&ours[size_t(r * n_in)], tensor.matrix(), r, 0, n_in);
-      const std::vector<int64_t> order = row_order(weight->to_f32(), ours, n_in);
-      EXPECT_FALSE(order.empty()) << parameter << " is not " << base;
-      if (order.empty()) continue;
-      orders[base] = {parameter, order};
-      adapter.pairs.push_back({base, n_in, n_out, rank, a.to_f32(), in_our_order(b.to_f32(), order, rank)});
+      const std::string parameter = a.name.substr(5, a.name.size() - 5 - 7);
+      const std::vector<float> b = golden->tensor("init." + parameter + ".lora_b").to_f32();
+      const size_t n_dims = a.shape.size();
+      const int64_t rank = a.shape[n_dims - 2], n_in = a.shape[n_dims - 1];
+      const int64_t n_slices = n_dims == 3 ? a.shape[0] : 1;
+      const std::vector<std::string> bases = gguf_names(parameter);
+      for (size_t part = 0; part < bases.size(); ++part) {
+        const auto rows = rows_of(model, weights, parameter, bases[part], part, bases.size());
+        places[parameter].push_back({bases[part], rows});
+        adapter.pairs.push_back({bases[part], n_in, int64_t(rows.size()), rank, a.to_f32(),
+                                 in_our_order(b, rows, rank, n_slices), n_slices});
+      }
     }
     return adapter;
   }
 
-  static std::vector<float> in_our_order(const std::vector<float>& b, const std::vector<int64_t>& order,
-                                         int64_t rank) {
-    std::vector<float> ours(b.size());
-    for (size_t r = 0; r < order.size(); ++r) {
-      std::copy_n(b.begin() + int64_t(r) * rank, rank, ours.begin() + order[r] * rank);
+  static std::vector<float> in_our_order(const std::vector<float>& b, const std::vector<int64_t>& rows,
+                                         int64_t rank, int64_t n_slices) {
+    std::vector<float> ours;
+    const int64_t slice = int64_t(b.size()) / n_slices;
+    for (int64_t s = 0; s < n_slices; ++s) {
+      for (const int64_t row : rows) {
+        const auto from = b.begin() + s * slice + row * rank;
+        ours.insert(ours.end(), from, from + rank);
+      }
     }
     return ours;
   }
 
+  // Where one matrix A of the reference is that of two pairs, each gets the gradient of both: they stay
+  // equal.
+  void share_gradients(LoraParameters& parameters) {
+    for (const auto& [parameter, of_parameter] : places) {
+      if (of_parameter.size() == 1) continue;
+      std::vector<const LoraParameters::Pair*> pairs;
+      for (const auto& pair : parameters.pairs) {
+        if (std::ranges::find(of_parameter, pair.base, &Place::base) != of_parameter.end())
+          pairs.push_back(&pair);
+      }
+      for (int64_t i = 0; i < pairs[0]->a_size(); ++i) {
+        float &first = parameters.gradients[pairs[0]->a + i], &second = parameters.gradients[pairs[1]->a + i];
+        first = second = first + second;
+      }
+    }
+  }
+
   void expect_gradients(const LoraParameters& parameters) {
     double worst = 0;
-    for (const auto& pair : parameters.pairs) {
-      const auto& [parameter, order] = orders.at(pair.base);
-      const auto difference = [&](const std::vector<float>& want, int64_t at) {
-        const double d =
-            relative_difference(parameters.gradients.span().subspan(size_t(at), want.size()), want);
-        EXPECT_LT(d, kOther) << pair.base;
-        worst = std::max(worst, d);
-      };
-      difference(golden->tensor("grad." + parameter + ".lora_a").to_f32(), pair.a);
-      difference(in_our_order(golden->tensor("grad." + parameter + ".lora_b").to_f32(), order, pair.rank),
-                 pair.b);
+    for (const auto& [parameter, of_parameter] : places) {
+      for (const Place& place : of_parameter) {
+        const auto pair = std::ranges::find(parameters.pairs, place.base, &LoraParameters::Pair::base);
+        ASSERT_NE(pair, parameters.pairs.end());
+        const auto difference = [&](const std::vector<float>& want, int64_t at) {
+          const double d =
+              relative_difference(parameters.gradients.span().subspan(size_t(at), want.size()), want);
+          EXPECT_LT(d, kOther) << place.base;
+          worst = std::max(worst, d);
+        };
+        difference(golden->tensor("grad." + parameter + ".lora_a").to_f32(), pair->a);
+        difference(in_our_order(golden->tensor("grad." + parameter + ".lora_b").to_f32(), place.rows,
+                                pair->rank, pair->n_slices),
+                   pair->b);
+      }
     }
     report("worst tensor's gradient", worst);
   }
@@ -170,6 +235,7 @@ class FamilyGolden : public testing::TestWithParam<const char*> {
     for (int64_t t = 1; t <= int64_t(want_curve.size()); ++t) {
       std::fill_n(parameters.gradients.data(), parameters.gradients.size(), 0.0f);
       step.losses_and_gradients(losses.data(), tokens(), 1.0f / float(n_targets));
+      share_gradients(parameters);
       curve.push_back(float(mean(losses)));
       if (t == 1) {
         EXPECT_NEAR(mean(losses) / double(stored("loss")), 1, kOther);
@@ -188,7 +254,11 @@ class FamilyGolden : public testing::TestWithParam<const char*> {
   std::vector<int32_t> ids, targets, positions;
   std::vector<AttentionSegment> segments;
   int64_t n_targets = 0, n_positions = 0;
-  std::map<std::string, std::pair<std::string, std::vector<int64_t>>> orders;  // by GGUF's name
+  struct Place {
+    std::string base;           // GGUF's name
+    std::vector<int64_t> rows;  // of the reference's matrix, for each of GGUF's
+  };
+  std::map<std::string, std::vector<Place>> places;  // by the reference's name
 };
 
 TEST_P(FamilyGolden, FromLlamaCppsFile) {
@@ -197,8 +267,10 @@ TEST_P(FamilyGolden, FromLlamaCppsFile) {
 
 INSTANTIATE_TEST_SUITE_P(All, FamilyGolden,
                          testing::Values("cohere2", "command-r", "exaone4", "gemma", "gemma2", "gemma3",
-                                         "glm4", "granite", "llama3", "mistral3", "olmo2", "olmo3", "phi3",
-                                         "phi4-mini", "qwen2", "qwen3", "seed-oss", "smollm3", "starcoder2"),
+                                         "glm4", "glm4moe", "gpt-oss", "granite", "granitemoe", "llama3",
+                                         "mistral3", "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
+                                         "phi4-mini", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "seed-oss",
+                                         "smollm3", "starcoder2"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::erase(name, '-');

@@ -30,8 +30,8 @@ std::span<const RankFlag> rank_flags();
 // "--rank-wq" of "attn_q", "--rank attn_qkv" of what has no such spelling.
 std::string rank_flag_of(std::string_view tensor);
 
-// Those given, and `otherwise` for every other linear layer of the model's blocks. Error for a name that the
-// model has none of, with those that it has.
+// Those given, and `otherwise` for every other linear layer of the model's blocks but routers and experts.
+// Error for a name that the model has none of, with those that it has.
 Ranks ranks_of(const Model& model, const Ranks& given, int64_t otherwise);
 
 // The trained pairs' values, gradients and optimizer moments, each one flat array in the same order, so
@@ -40,10 +40,11 @@ struct LoraParameters {
   struct Pair {
     std::string base;  // "blk.0.attn_q.weight"
     int64_t n_in, n_out, rank;
-    int64_t a, b;  // where A (rank, n_in) and B (n_out, rank) begin
+    int64_t a, b;          // where A (n_slices, rank, n_in) and B (n_slices, n_out, rank) begin
+    int64_t n_slices = 1;  // of a tensor that is a stack of matrices, a pair each
 
-    int64_t a_size() const { return rank * n_in; }
-    int64_t b_size() const { return n_out * rank; }
+    int64_t a_size() const { return n_slices * rank * n_in; }
+    int64_t b_size() const { return n_slices * n_out * rank; }
     bool is_norm() const { return base.ends_with("_norm.weight"); }
   };
   std::vector<Pair> pairs;

@@ -12,12 +12,13 @@
 #include <vector>
 
 #include "nn/attention.h"
+#include "nn/experts.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 
 namespace lora {
 
-using Body = std::variant<Attention, Mlp>;
+using Body = std::variant<Attention, Mlp, Experts>;
 
 struct Branch {
   Norm before;
@@ -59,7 +60,7 @@ void for_each_norm(L& layer, const Visit& visit) {
   }
 }
 
-using BodyKept = std::variant<AttentionKept, MlpKept>;
+using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it

@@ -44,9 +44,12 @@ struct Mix {
 
   // `tensor`: its whole name.
   Type of(std::string_view tensor, int64_t n_layer) const {
+    if (tensor.ends_with(".ffn_gate_inp.weight")) return Type::F32;
     if (!is_q4_k_m) return all;
     if (tensor == "output.weight") return Type::Q6_K;
-    if (!tensor.ends_with(".attn_v.weight") && !tensor.ends_with(".ffn_down.weight")) return all;
+    if (!tensor.ends_with(".attn_v.weight") && !tensor.ends_with(".ffn_down.weight") &&
+        !tensor.ends_with(".ffn_down_exps.weight"))
+      return all;
     tensor.remove_prefix(std::string_view("blk.").size());
     return has_more_bits(take_number<int64_t>(tensor).value_or(0), n_layer) ? Type::Q6_K : all;
   }
@@ -98,17 +101,20 @@ class Shapes : public TensorSource {
   Shapes(const Mix& mix, int64_t n_layer, std::vector<std::string>& replaced)
       : mix_(mix), n_layer_(n_layer), replaced_(replaced) {}
 
-  MatrixView matrix(const std::string& name, int64_t n_out, int64_t n_in) override {
+  bool has(const std::string&) const override { return true; }
+
+  MatrixView matrix(const std::string& name, int64_t n_out, int64_t n_in, int64_t n_slices) override {
     const Type wanted = mix_.of(name, n_layer_), type = type_for_rows(wanted, n_in);
     const std::string line =
         fmt::format("{} in place of {} (rows of {})", traits(type).name, traits(wanted).name, n_in);
     if (type != wanted && std::ranges::find(replaced_, line) == replaced_.end()) replaced_.push_back(line);
-    return {type, nullptr, n_out, n_in};
+    return {type, nullptr, n_out * n_slices, n_in};
   }
 
-  std::optional<Buffer<float>> vector(const std::string& name, int64_t n, bool required) override {
+  std::optional<Buffer<float>> vector(const std::string& name, int64_t n, bool required,
+                                      int64_t n_slices) override {
     if (!required) return std::nullopt;
-    Buffer<float> values(n);
+    Buffer<float> values(n * n_slices);
     std::ranges::fill(values.span(), name.ends_with(".bias") ? 0.0f : 1.0f);
     return values;
   }
