@@ -1,9 +1,10 @@
 // Each family's tiny model against PyTorch in f32: logits, loss, every adapter gradient, ten steps of AdamW.
 //
 // shared/golden/families/NAME holds hf/ (the model as Hugging Face has it), model.gguf (as llama.cpp's
-// converter writes it) and golden.safetensors: ids (2, T), base_logits of row 0, base_loss, init.P.lora_a/b
-// for every weight P of a block's linear layers (r = 4, alpha = 8), loss and grad.P with all of them,
-// curve.loss of ten updates. Differences are norms relative to the reference's norm, per tensor.
+// converter writes it, as `lora convert` has to) and golden.safetensors: ids (2, T), base_logits of row 0,
+// base_loss, init.P.lora_a/b for every weight P of a block's linear layers (r = 4, alpha = 8), loss and
+// grad.P with all of them, curve.loss of ten updates. Differences are norms relative to the reference's norm,
+// per tensor.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -13,7 +14,9 @@
 #include <numeric>
 
 #include "adapter/parameters.h"
+#include "convert/convert.h"
 #include "gguf/safetensors.h"
+#include "gguf/test_files.h"
 #include "kernels/optimizer/adamw.h"
 #include "model/model.h"
 #include "model/step.h"
@@ -193,6 +196,12 @@ class FamilyGolden : public testing::TestWithParam<const char*> {
 
 TEST_P(FamilyGolden, FromLlamaCppsFile) {
   expect_all(folder() + "model.gguf");
+}
+
+TEST_P(FamilyGolden, FromOurConversion) {
+  const test::ScratchFile file(std::string(GetParam()) + ".gguf");
+  convert({.folder = folder() + "hf", .outfile = file.path, .outtype = "f32", .n_threads = 2}, {});
+  expect_all(file.path);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FamilyGolden,
