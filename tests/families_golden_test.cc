@@ -1,18 +1,24 @@
 // Each family's tiny model against PyTorch in f32: logits, loss, every adapter gradient, ten steps of AdamW.
+// Differences are norms relative to the reference's norm, per tensor.
 //
 // shared/golden/families/NAME holds hf/ (the model as Hugging Face has it), model.gguf (as llama.cpp's
-// converter writes it) and golden.safetensors: ids (2, T), base_logits of row 0, base_loss, init.P.lora_a/b
-// for every weight P of a block's linear layers (r = 4, alpha = 8), loss and grad.P with all of them,
-// curve.loss of ten updates. Differences are norms relative to the reference's norm, per tensor.
+// converter writes it, and `lora convert` has to) and golden.safetensors: ids (2, T), base_logits of row 0,
+// base_loss, init.P.lora_a/b for every weight P of a block's linear layers (alpha = 8), loss and grad.P with
+// all of them, curve.loss of ten updates. tests/golden/families/NAME.safetensors is the same for other
+// families, with the rule by which the model's and the adapters' numbers are made in place of these
+// (make_families.py beside it).
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "adapter/parameters.h"
+#include "convert/convert.h"
+#include "convert/converted.h"
 #include "gguf/safetensors.h"
 #include "kernels/optimizer/adamw.h"
 #include "model/model.h"
@@ -24,203 +30,55 @@ namespace {
 
 constexpr double kLogits = 1e-5, kOther = 1e-4;
 
-const std::string kFolder = LORA_SHARED_DIR "/golden/families/";
+// A matrix of the reference, or those of experts, one below the other.
+struct Matrix {
+  std::vector<int64_t> shape;
+  std::vector<float> values;
 
-// Row r of the reference's matrix is row order[r] of GGUF's; conversion permutes heads where pairs of the
-// rotary embedding lie side by side. Found by looking: the values are the same.
-std::vector<int64_t> row_order(const std::vector<float>& theirs, const std::vector<float>& ours,
-                               int64_t n_in) {
-  std::map<std::vector<float>, int64_t> place;
-  const auto row = [&](const std::vector<float>& m, int64_t r) {
-    return std::vector<float>(m.begin() + r * n_in, m.begin() + (r + 1) * n_in);
-  };
-  const int64_t n_out = int64_t(theirs.size()) / n_in;
-  for (int64_t r = 0; r < n_out; ++r) place[row(ours, r)] = r;
-  std::vector<int64_t> order;
-  for (int64_t r = 0; r < n_out; ++r) {
-    const auto found = place.find(row(theirs, r));
-    if (found == place.end()) return {};
-    order.push_back(found->second);
+  int64_t n_cols() const { return shape.back(); }
+  int64_t n_rows() const { return shape[shape.size() - 2]; }
+  int64_t n_slices() const { return shape.size() > 2 ? shape[0] : 1; }
+  std::vector<float> row(int64_t r) const {
+    return {values.begin() + r * n_cols(), values.begin() + (r + 1) * n_cols()};
   }
-  return order;
-}
+  // Rows, in this order.
+  std::vector<float> gathered(const std::vector<int64_t>& rows) const {
+    std::vector<float> result;
+    for (const int64_t r : rows) {
+      const std::vector<float> of_row = row(r);
+      result.insert(result.end(), of_row.begin(), of_row.end());
+    }
+    return result;
+  }
+};
 
-class FamilyGolden : public testing::TestWithParam<const char*> {
- protected:
-  void SetUp() override {
-    if (!file_exists(folder() + "golden.safetensors")) GTEST_SKIP() << folder() << " is not here";
-    golden.emplace(SafeTensors::open(folder() + "golden.safetensors"));
-    const SafeTensor& stored = golden->tensor("ids");
+class Reference {
+ public:
+  Reference(std::string name, SafeTensors file) : golden(std::move(file)), name_(std::move(name)) {
+    const SafeTensor& stored = golden.tensor("ids");
     const int64_t batch = stored.shape[0], length = stored.shape[1];
-    n_positions = length;
-    ids.resize(size_t(batch * length));
-    std::memcpy(ids.data(), stored.data.data(), stored.data.size());
+    n_positions_ = length;
+    ids_.resize(size_t(batch * length));
+    std::memcpy(ids_.data(), stored.data.data(), stored.data.size());
     for (int64_t s = 0; s < batch; ++s) {
       for (int64_t t = 0; t < length; ++t) {
-        targets.push_back(t + 1 < length ? ids[size_t(s * length + t + 1)] : -1);
-        positions.push_back(int32_t(t));
-        n_targets += t + 1 < length;
+        targets_.push_back(t + 1 < length ? ids_[size_t(s * length + t + 1)] : -1);
+        positions_.push_back(int32_t(t));
+        n_targets_ += t + 1 < length;
       }
-      segments.push_back({s * length, length, s * length, length});
+      segments_.push_back({s * length, length, s * length, length});
     }
   }
-
-  std::string folder() const { return kFolder + GetParam() + "/"; }
-  StepTokens tokens() const { return {ids, targets, positions, segments}; }
-  Step step(const Model& model, int64_t n_kept) {
-    return {model,
-            plan_step(model, int64_t(ids.size()), n_positions, n_kept, true, GemmInput::f32, pool.size()),
-            GemmInput::f32, pool};
-  }
-  float stored(const char* name) const { return golden->tensor(name).to_f32()[0]; }
-  double mean(const std::vector<double>& losses) const {
-    return std::accumulate(losses.begin(), losses.end(), 0.0) / double(n_targets);
-  }
-
-  // GGUF's tensor of a parameter of the reference; two where one of theirs is gate and up.
-  static std::vector<std::string> gguf_names(const std::string& parameter) {
-    static const std::map<std::string, std::vector<std::string>> kNames = {
-        {"self_attn.q_proj", {"attn_q"}},
-        {"self_attn.k_proj", {"attn_k"}},
-        {"self_attn.v_proj", {"attn_v"}},
-        {"self_attn.qkv_proj", {"attn_qkv"}},
-        {"self_attn.o_proj", {"attn_output"}},
-        {"mlp.gate_proj", {"ffn_gate"}},
-        {"mlp.up_proj", {"ffn_up"}},
-        {"mlp.gate_up_proj", {"ffn_up"}},
-        {"mlp.down_proj", {"ffn_down"}},
-        {"mlp.c_fc", {"ffn_up"}},
-        {"mlp.c_proj", {"ffn_down"}},
-        {"mlp.shared_expert.gate_proj", {"ffn_gate_shexp"}},
-        {"mlp.shared_expert.up_proj", {"ffn_up_shexp"}},
-        {"mlp.shared_expert.down_proj", {"ffn_down_shexp"}},
-        {"mlp.shared_experts.gate_proj", {"ffn_gate_shexp"}},
-        {"mlp.shared_experts.up_proj", {"ffn_up_shexp"}},
-        {"mlp.shared_experts.down_proj", {"ffn_down_shexp"}},
-        {"mlp.experts.gate_up_proj", {"ffn_gate_exps", "ffn_up_exps"}},
-        {"mlp.experts.down_proj", {"ffn_down_exps"}},
-        {"block_sparse_moe.input_linear", {"ffn_gate_exps", "ffn_up_exps"}},
-        {"block_sparse_moe.output_linear", {"ffn_down_exps"}},
-    };
-    const size_t layers = parameter.find("layers.");
-    const size_t number = layers + 7, dot = parameter.find('.', number);
-    std::string module = parameter.substr(dot + 1);
-    if (module.ends_with(".weight")) module.resize(module.size() - 7);
-    std::vector<std::string> names;
-    for (const std::string& name : kNames.at(module))
-      names.push_back("blk." + parameter.substr(number, dot - number) + "." + name + ".weight");
-    return names;
-  }
-
-  // Which row of the reference's matrix each row of GGUF's is.
-  std::vector<int64_t> rows_of(const Model& model, const SafeTensors& weights, const std::string& parameter,
-                               const std::string& base, size_t part, size_t n_parts) {
-    const GgufTensor& tensor = model.gguf.tensor(base);
-    const int64_t n_in = tensor.ne[0], n_out = tensor.ne[1];
-    std::vector<int64_t> rows(static_cast<size_t>(n_out));
-    if (tensor.n_dims == 3) {  // experts: gpt-oss has rows of gate and up in turn, others one below the other
-      const bool in_turn = n_parts == 2 && GetParam() == std::string_view("gpt-oss");
-      for (size_t r = 0; r < rows.size(); ++r)
-        rows[r] = int64_t(in_turn ? 2 * r + part : part * rows.size() + r);
-      return rows;
-    }
-    const SafeTensor* weight = weights.find(parameter);
-    EXPECT_NE(weight, nullptr) << parameter;
-    std::vector<float> ours(size_t(n_in * n_out));
-    for (int64_t r = 0; r < n_out; ++r) decode_row(&ours[size_t(r * n_in)], tensor.matrix(), r, 0, n_in);
-    const std::vector<int64_t> order =
-        weight ? row_order(weight->to_f32(), ours, n_in) : std::vector<int64_t>();
-    EXPECT_FALSE(order.empty()) << parameter << " is not " << base;
-    for (size_t r = 0; r < order.size(); ++r) rows[size_t(order[r])] = int64_t(r);
-    return rows;
-  }
-
-  // The reference's adapter, rows of B in GGUF's order.
-  Adapter initial_adapter(const Model& model) {
-    const SafeTensors weights = SafeTensors::open(folder() + "hf/model.safetensors");
-    Adapter adapter;
-    adapter.alpha = 8;
-    for (const SafeTensor& a : golden->tensors()) {
-      if (!a.name.starts_with("init.") || !a.name.ends_with(".lora_a")) continue;
-      const std::string parameter = a.name.substr(5, a.name.size() - 5 - 7);
-      const std::vector<float> b = golden->tensor("init." + parameter + ".lora_b").to_f32();
-      const size_t n_dims = a.shape.size();
-      const int64_t rank = a.shape[n_dims - 2], n_in = a.shape[n_dims - 1];
-      const int64_t n_slices = n_dims == 3 ? a.shape[0] : 1;
-      const std::vector<std::string> bases = gguf_names(parameter);
-      for (size_t part = 0; part < bases.size(); ++part) {
-        const auto rows = rows_of(model, weights, parameter, bases[part], part, bases.size());
-        places[parameter].push_back({bases[part], rows});
-        adapter.pairs.push_back({bases[part], n_in, int64_t(rows.size()), rank, a.to_f32(),
-                                 in_our_order(b, rows, rank, n_slices), n_slices});
-      }
-    }
-    return adapter;
-  }
-
-  static std::vector<float> in_our_order(const std::vector<float>& b, const std::vector<int64_t>& rows,
-                                         int64_t rank, int64_t n_slices) {
-    std::vector<float> ours;
-    const int64_t slice = int64_t(b.size()) / n_slices;
-    for (int64_t s = 0; s < n_slices; ++s) {
-      for (const int64_t row : rows) {
-        const auto from = b.begin() + s * slice + row * rank;
-        ours.insert(ours.end(), from, from + rank);
-      }
-    }
-    return ours;
-  }
-
-  // Where one matrix A of the reference is that of two pairs, each gets the gradient of both: they stay
-  // equal.
-  void share_gradients(LoraParameters& parameters) {
-    for (const auto& [parameter, of_parameter] : places) {
-      if (of_parameter.size() == 1) continue;
-      std::vector<const LoraParameters::Pair*> pairs;
-      for (const auto& pair : parameters.pairs) {
-        if (std::ranges::find(of_parameter, pair.base, &Place::base) != of_parameter.end())
-          pairs.push_back(&pair);
-      }
-      for (int64_t i = 0; i < pairs[0]->a_size(); ++i) {
-        float &first = parameters.gradients[pairs[0]->a + i], &second = parameters.gradients[pairs[1]->a + i];
-        first = second = first + second;
-      }
-    }
-  }
-
-  void expect_gradients(const LoraParameters& parameters) {
-    double worst = 0;
-    for (const auto& [parameter, of_parameter] : places) {
-      for (const Place& place : of_parameter) {
-        const auto pair = std::ranges::find(parameters.pairs, place.base, &LoraParameters::Pair::base);
-        ASSERT_NE(pair, parameters.pairs.end());
-        const auto difference = [&](const std::vector<float>& want, int64_t at) {
-          const double d =
-              relative_difference(parameters.gradients.span().subspan(size_t(at), want.size()), want);
-          EXPECT_LT(d, kOther) << place.base;
-          worst = std::max(worst, d);
-        };
-        difference(golden->tensor("grad." + parameter + ".lora_a").to_f32(), pair->a);
-        difference(in_our_order(golden->tensor("grad." + parameter + ".lora_b").to_f32(), place.rows,
-                                pair->rank, pair->n_slices),
-                   pair->b);
-      }
-    }
-    report("worst tensor's gradient", worst);
-  }
-
-  void report(const char* what, double difference) const {
-    std::printf("%-12s %-28s %.1e\n", GetParam(), what, difference);
-  }
+  virtual ~Reference() = default;
 
   void expect_all(const std::string& path) {
     Model model = load_model(path);
-    std::vector<double> losses(ids.size());
+    std::vector<double> losses(ids_.size());
     {
       Step base = step(model, 0);
-      std::vector<float> logits(ids.size() * size_t(model.config.n_vocab));
+      std::vector<float> logits(ids_.size() * size_t(model.config.n_vocab));
       base.logits(logits.data(), tokens());
-      const std::vector<float> want = golden->tensor("base_logits").to_f32();
+      const std::vector<float> want = golden.tensor("base_logits").to_f32();
       const double difference = relative_difference({logits.data(), want.size()}, want);
       report("logits", difference);
       EXPECT_LT(difference, kLogits);
@@ -230,39 +88,274 @@ class FamilyGolden : public testing::TestWithParam<const char*> {
     LoraParameters parameters = make_parameters(initial_adapter(model));
     attach(model, parameters);
     Step step = this->step(model, model.config.n_layer / 2);
-    const std::vector<float> want_curve = golden->tensor("curve.loss").to_f32();
+    const SafeTensor* curve_of_theirs = golden.find("curve.loss");
+    const std::vector<float> want_curve =
+        curve_of_theirs ? curve_of_theirs->to_f32() : std::vector<float>{stored("loss")};
     std::vector<float> curve;
     for (int64_t t = 1; t <= int64_t(want_curve.size()); ++t) {
       std::fill_n(parameters.gradients.data(), parameters.gradients.size(), 0.0f);
-      step.losses_and_gradients(losses.data(), tokens(), 1.0f / float(n_targets));
-      share_gradients(parameters);
+      step.losses_and_gradients(losses.data(), tokens(), 1.0f / float(n_targets_));
       curve.push_back(float(mean(losses)));
       if (t == 1) {
         EXPECT_NEAR(mean(losses) / double(stored("loss")), 1, kOther);
         expect_gradients(parameters);
       }
+      share_gradients(parameters);
       adamw_update(parameters.values.data(), parameters.m.data(), parameters.v.data(),
-                   parameters.gradients.data(), parameters.values.size(), {.lr = 1e-3, .t = t}, pool);
+                   parameters.gradients.data(), parameters.values.size(), {.lr = 1e-3, .t = t}, pool_);
     }
     const double difference = relative_difference(curve, want_curve);
     report("curve", difference);
     EXPECT_LT(difference, kOther);
   }
 
-  std::optional<SafeTensors> golden;
-  ThreadPool pool{2};
-  std::vector<int32_t> ids, targets, positions;
-  std::vector<AttentionSegment> segments;
-  int64_t n_targets = 0, n_positions = 0;
-  struct Place {
-    std::string base;           // GGUF's name
-    std::vector<int64_t> rows;  // of the reference's matrix, for each of GGUF's
+ protected:
+  // A weight of the model by Hugging Face's name, and what an adapter begins with: "init.P.lora_a".
+  virtual Matrix weight(const std::string& parameter) const = 0;
+  virtual Matrix initial(const std::string& half) const = 0;
+
+  Matrix matrix(const SafeTensor& tensor) const { return {tensor.shape, tensor.to_f32()}; }
+
+  SafeTensors golden;
+
+ private:
+  // Which rows of a parameter of the reference a tensor of GGUF's consists of: conversion permutes heads
+  // where pairs of the rotary embedding lie side by side, and takes apart what is packed.
+  struct Part {
+    std::string parameter;
+    std::vector<int64_t> rows;
   };
-  std::map<std::string, std::vector<Place>> places;  // by the reference's name
+
+  StepTokens tokens() const { return {ids_, targets_, positions_, segments_}; }
+  Step step(const Model& model, int64_t n_kept) {
+    return {model,
+            plan_step(model, int64_t(ids_.size()), n_positions_, n_kept, true, GemmInput::f32, pool_.size()),
+            GemmInput::f32, pool_};
+  }
+  float stored(const char* what) const { return golden.tensor(what).to_f32()[0]; }
+  double mean(const std::vector<double>& losses) const {
+    return std::accumulate(losses.begin(), losses.end(), 0.0) / double(n_targets_);
+  }
+
+  std::vector<std::string> parameters() const {
+    constexpr std::string_view begin = "grad.", end = ".lora_a";
+    std::vector<std::string> names;
+    for (const SafeTensor& tensor : golden.tensors()) {
+      if (tensor.name.starts_with(begin) && tensor.name.ends_with(end))
+        names.push_back(tensor.name.substr(begin.size(), tensor.name.size() - begin.size() - end.size()));
+    }
+    return names;
+  }
+
+  // Found by looking: the values are the same.
+  void find_parts(const Model& model) {
+    std::map<std::vector<float>, std::pair<std::string, int64_t>> place;
+    for (const GgufTensor& tensor : model.gguf.tensors()) {
+      if (!tensor.name.starts_with("blk.") || tensor.n_dims != 2) continue;
+      parts_[tensor.name].rows.assign(size_t(tensor.ne[1]), -1);
+      for (int64_t r = 0; r < tensor.ne[1]; ++r) {
+        std::vector<float> row(size_t(tensor.ne[0]));
+        decode_row(row.data(), tensor.matrix(), r, 0, tensor.ne[0]);
+        place[row] = {tensor.name, r};
+      }
+    }
+    for (const std::string& parameter : parameters()) {
+      if (add_experts(model, parameter)) continue;
+      const Matrix theirs = weight(parameter);
+      for (int64_t r = 0; r < theirs.shape[0]; ++r) {
+        const auto found = place.find(theirs.row(r));
+        ASSERT_NE(found, place.end()) << parameter << ", row " << r;
+        Part& part = parts_[found->second.first];
+        part.parameter = parameter;
+        part.rows[size_t(found->second.second)] = r;
+      }
+    }
+    std::erase_if(parts_, [](const auto& part) { return part.second.parameter.empty(); });  // routers
+  }
+
+  // Of a parameter that is of all experts, which Hugging Face's files may have one by one: gate above up in
+  // each, or in gpt-oss rows of the two in turn.
+  bool add_experts(const Model& model, const std::string& parameter) {
+    const Matrix b = initial("init." + parameter + ".lora_b");
+    if (b.n_slices() == 1) return false;
+    const size_t number = parameter.find("layers.") + 7;
+    const std::string block = "blk." + parameter.substr(number, parameter.find('.', number) - number) + ".";
+    const bool is_down = parameter.ends_with("down_proj") || parameter.ends_with("output_linear.weight");
+    const std::vector<std::string> names = is_down ? std::vector<std::string>{"ffn_down_exps"}
+                                                   : std::vector<std::string>{"ffn_gate_exps", "ffn_up_exps"};
+    const auto n_parts = int64_t(names.size());
+    const bool in_turn = model.config.architecture->name == "gpt-oss";
+    for (int64_t part = 0; part < n_parts; ++part) {
+      Part& added = parts_[block + names[size_t(part)] + ".weight"];
+      added.parameter = parameter;
+      const int64_t n_out = b.n_rows() / n_parts;
+      for (int64_t i = 0; i < b.n_slices() * n_out; ++i) {
+        const int64_t slice = i / n_out, r = i % n_out;
+        added.rows.push_back(slice * b.n_rows() + (in_turn ? r * n_parts + part : part * n_out + r));
+      }
+    }
+    return true;
+  }
+
+  // Where tensors share A there, each gets the gradient of all: they stay equal.
+  void share_gradients(LoraParameters& parameters) {
+    std::map<std::string, std::vector<int64_t>> places;
+    std::map<std::string, int64_t> sizes;
+    for (const auto& pair : parameters.pairs) {
+      const std::string& parameter = parts_.at(pair.base).parameter;
+      places[parameter].push_back(pair.a);
+      sizes[parameter] = pair.a_size();
+    }
+    for (const auto& [parameter, of_parameter] : places) {
+      for (int64_t i = 0; i < sizes[parameter]; ++i) {
+        float sum = 0;
+        for (const int64_t a : of_parameter) sum += parameters.gradients[a + i];
+        for (const int64_t a : of_parameter) parameters.gradients[a + i] = sum;
+      }
+    }
+  }
+
+  // The reference's adapter, rows of B in GGUF's order.
+  Adapter initial_adapter(const Model& model) {
+    find_parts(model);
+    Adapter adapter;
+    adapter.alpha = 8;
+    for (const auto& [tensor, part] : parts_) {
+      EXPECT_EQ(std::ranges::count(part.rows, -1), 0) << tensor;
+      const Matrix a = initial("init." + part.parameter + ".lora_a"),
+                   b = initial("init." + part.parameter + ".lora_b");
+      adapter.pairs.push_back({tensor, a.n_cols(), int64_t(part.rows.size()) / a.n_slices(), a.n_rows(),
+                               a.values, b.gathered(part.rows), a.n_slices()});
+    }
+    return adapter;
+  }
+
+  void expect_gradients(const LoraParameters& parameters) {
+    double worst = 0;
+    const auto expect = [&](std::span<const float> got, const std::vector<float>& want,
+                            const std::string& what) {
+      const double difference = relative_difference(got, want);
+      EXPECT_LT(difference, kOther) << what;
+      worst = std::max(worst, difference);
+    };
+    std::map<std::string, std::vector<float>> of_a;  // parts of a tensor share A there
+    for (const auto& pair : parameters.pairs) {
+      const Part& part = parts_.at(pair.base);
+      const std::span<const float> gradients = parameters.gradients.span();
+      std::vector<float>& sum = of_a[part.parameter];
+      sum.resize(size_t(pair.a_size()));
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += gradients[size_t(pair.a) + i];
+      const Matrix b = matrix(golden.tensor("grad." + part.parameter + ".lora_b"));
+      expect(gradients.subspan(size_t(pair.b), size_t(pair.b_size())), b.gathered(part.rows), pair.base);
+    }
+    for (const auto& [parameter, sum] : of_a)
+      expect(sum, golden.tensor("grad." + parameter + ".lora_a").to_f32(), parameter);
+    report("worst tensor's gradient", worst);
+  }
+
+  void report(const char* what, double difference) const {
+    std::printf("%-14s %-28s %.1e\n", name_.c_str(), what, difference);
+  }
+
+  std::string name_;
+  ThreadPool pool_{2};
+  std::vector<int32_t> ids_, targets_, positions_;
+  std::vector<AttentionSegment> segments_;
+  int64_t n_targets_ = 0, n_positions_ = 0;
+  std::map<std::string, Part> parts_;  // by GGUF's name
+};
+
+class SharedReference : public Reference {
+ public:
+  explicit SharedReference(const std::string& name)
+      : Reference(name, SafeTensors::open(folder(name) + "golden.safetensors")),
+        weights_(SafeTensors::open(folder(name) + "hf/model.safetensors")) {}
+  static std::string folder(const std::string& name) {
+    return LORA_SHARED_DIR "/golden/families/" + name + "/";
+  }
+
+ private:
+  Matrix weight(const std::string& parameter) const override { return matrix(weights_.tensor(parameter)); }
+  Matrix initial(const std::string& half) const override { return matrix(golden.tensor(half)); }
+
+  SafeTensors weights_;
+};
+
+class MadeReference : public Reference {
+ public:
+  explicit MadeReference(const std::string& name)
+      : Reference(name, SafeTensors::open(LORA_SOURCE_DIR "/tests/golden/families/" + name + ".safetensors")),
+        rules_(nlohmann::json::parse(golden.metadata().at("tensors"))) {}
+
+  void write_folder(const std::string& path) const {
+    test::HfModel model;
+    model.config = nlohmann::ordered_json::parse(golden.metadata().at("config"));
+    model.byte_level = true;
+    for (const auto& [name, rule] : rules_.items()) {
+      const Matrix m = weight(name);
+      model.tensors[name] = {"F32", m.shape, {}, m.values};
+      model.tensors[name].bytes.assign(reinterpret_cast<const char*>(m.values.data()),
+                                       m.values.size() * sizeof(float));
+    }
+    test::write_hf_folder(model, path, test::kVocabulary);
+  }
+
+ private:
+  Matrix weight(const std::string& parameter) const override {
+    const auto& rule = rules_.at(parameter);
+    return numbers(parameter, rule[0].get<std::vector<int64_t>>(), rule[1], rule[2]);
+  }
+  Matrix initial(const std::string& half) const override {
+    const SafeTensor& gradient = golden.tensor("grad" + half.substr(half.find('.')));
+    const double size = half.ends_with(".lora_b") ? 0.2 : 1 / std::sqrt(double(gradient.shape[1]));
+    return numbers(half, gradient.shape, 0, size);
+  }
+
+  // As make_families.py says.
+  static Matrix numbers(const std::string& name, std::vector<int64_t> shape, double center, double size) {
+    uint32_t begin = 0x811c9dc5;
+    for (const char c : name) begin = (begin ^ uint8_t(c)) * 0x01000193;
+    Matrix m{std::move(shape), {}};
+    m.values.resize(size_t(std::accumulate(m.shape.begin(), m.shape.end(), int64_t{1}, std::multiplies<>())));
+    for (size_t i = 0; i < m.values.size(); ++i) {
+      uint32_t h = begin + uint32_t(i) * 0x9e3779b9;
+      h = (h ^ h >> 16) * 0x85ebca6b;
+      h = (h ^ h >> 13) * 0xc2b2ae35;
+      h ^= h >> 16;
+      m.values[i] = float(center + size * (2 * (double(h >> 8) / 0x1p24) - 1));
+    }
+    return m;
+  }
+
+  nlohmann::json rules_;
+};
+
+class FamilyGolden : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (const std::string folder = SharedReference::folder(GetParam()); !file_exists(folder))
+      GTEST_SKIP() << folder << " is not here";
+  }
 };
 
 TEST_P(FamilyGolden, FromLlamaCppsFile) {
-  expect_all(folder() + "model.gguf");
+  SharedReference(GetParam()).expect_all(SharedReference::folder(GetParam()) + "model.gguf");
+}
+
+void expect_converted(Reference&& reference, const std::string& folder) {
+  const test::ScratchFile file("family.gguf");
+  convert({.folder = folder, .outfile = file.path, .outtype = "f32", .n_threads = 2}, {});
+  reference.expect_all(file.path);
+}
+
+TEST_P(FamilyGolden, FromOurConversion) {
+  expect_converted(SharedReference(GetParam()), SharedReference::folder(GetParam()) + "hf");
+}
+
+std::string test_name(const testing::TestParamInfo<const char*>& test) {
+  std::string name = test.param;
+  std::erase(name, '-');
+  return name;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FamilyGolden,
@@ -271,11 +364,22 @@ INSTANTIATE_TEST_SUITE_P(All, FamilyGolden,
                                          "mistral3", "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
                                          "phi4-mini", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "seed-oss",
                                          "smollm3", "starcoder2"),
-                         [](const auto& test) {
-                           std::string name = test.param;
-                           std::erase(name, '-');
-                           return name;
-                         });
+                         test_name);
+
+class MadeFamilyGolden : public testing::TestWithParam<const char*> {};
+
+TEST_P(MadeFamilyGolden, FromOurConversion) {
+  const test::Folder folder;
+  MadeReference reference(GetParam());
+  reference.write_folder(folder.at("hf"));
+  expect_converted(std::move(reference), folder.at("hf"));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, MadeFamilyGolden,
+                         testing::Values("arcee", "baichuan", "ernie4_5", "falcon", "gptneox",
+                                         "gptneox-serial", "hunyuan-dense", "internlm2", "minicpm",
+                                         "nemotron", "olmo", "phi2", "stablelm"),
+                         test_name);
 
 }  // namespace
 }  // namespace lora

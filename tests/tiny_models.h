@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "adapter/parameters.h"
-#include "arch/config.h"
+#include "arch/blocks.h"
 #include "base/error.h"
 #include "base/random.h"
 #include "gguf/gguf.h"
@@ -44,7 +44,7 @@ class TinyModel {
     for (const auto& [key, value] : keys_) writer_.set(key, value);
     add_matrix("token_embd", n_vocab_, config.n_embd, 1);
     for (int64_t i = 0; i < config.n_layer; ++i) add_layer(config.architecture->layer(config, i), i);
-    add_norm({"output_norm", config.architecture->norm, config.n_embd, config.norms_have_bias}, "");
+    add_norm(norm(config, "output_norm"), "");
     // What llama.cpp wants: these have no output matrix, and one a bias of it.
     const std::set<std::string_view> tied = {"cohere2", "command-r", "gemma", "gemma2"};
     if (!tied.contains(architecture.name))
@@ -157,6 +157,7 @@ class TinyModel {
   }
 
   void add_norm(const NormSpec& norm, const std::string& prefix) {
+    if (norm.tensor.empty()) return;
     add_vector(prefix + std::string(norm.tensor) + ".weight", norm.n, 1, 0.5f);
     if (norm.has_bias) add_vector(prefix + std::string(norm.tensor) + ".bias", norm.n, 0, 0.3f);
   }

@@ -74,7 +74,14 @@ void check_adapter(const Adapter& adapter, const std::string& path, const Gguf& 
     fail("{}: architecture: expected {} as in {}, found {}: an adapter for another model?", path,
          architecture, base.path(), adapter.architecture.empty() ? "none" : printable(adapter.architecture));
   }
-  for (const LoraPair& pair : adapter.pairs) check_pair(pair, pair_shape(base, pair.base), path, base.path());
+  for (const LoraPair& pair : adapter.pairs) {
+    const GgufTensor* found = base.find_tensor(pair.base);
+    if (found && found->n_dims < 2 && !pair.base.ends_with("_norm.weight")) {
+      fail("{}: tensor {}: a vector in the model {}, and LoRA changes matrices alone", path,
+           printable(pair.base), base.path());
+    }
+    check_pair(pair, pair_shape(base, pair.base), path, base.path());
+  }
 }
 
 std::optional<PairShape> pair_shape(const Gguf& base, std::string_view tensor) {

@@ -41,7 +41,7 @@ struct Adapter {
   std::vector<LoraPair> pairs;
   // Rotary settings it was trained with, where they differ from the model's.
   std::optional<float> rope_freq_base, rope_freq_scale;
-  std::string name, base_model;  // "" if unknown
+  std::string name, base_model;  // "" if unknown; base_model: a name, a repository "OWNER/NAME" or a path
   // Training facts, written as strings under "lora_cpp.NAME". Nothing that differs between two equal runs
   // (time, path, thread count) belongs here.
   std::vector<std::pair<std::string, std::string>> facts;
@@ -93,6 +93,8 @@ void check_pair(const LoraPair& pair, const std::optional<PairShape>& shape, con
 // function of the adapter alone.
 // Error for an activated LoRA (adapter.alora.*), and for keys adapter.* that are not known.
 Adapter read_adapter_gguf(const std::string& path);
+// "OWNER/NAME" of https://huggingface.co/OWNER/NAME, as GGUF's keys *repo_url have it; "" of others.
+std::string hf_repository(std::string_view url);
 Adapter parse_adapter_gguf(const Gguf& file);
 void write_adapter_gguf(const Adapter& adapter, const std::string& path, Type type = Type::F32);
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <deque>
 
@@ -72,6 +73,16 @@ LoraHalf read_half(const GgufTensor& tensor, const std::string& path) {
 
 }  // namespace
 
+std::string hf_repository(std::string_view url) {
+  constexpr std::string_view kSite = "https://huggingface.co/";
+  if (!url.starts_with(kSite)) return "";
+  url.remove_prefix(kSite.size());
+  if (url.ends_with('/')) url.remove_suffix(1);
+  const bool is_model = std::ranges::count(url, '/') == 1 && !url.starts_with('/') &&
+                        !url.starts_with("datasets/") && !url.starts_with("spaces/");
+  return is_model && !url.ends_with('/') ? std::string(url) : "";
+}
+
 Adapter read_adapter_gguf(const std::string& path) {
   return parse_adapter_gguf(Gguf::open(path));
 }
@@ -86,7 +97,10 @@ Adapter parse_adapter_gguf(const Gguf& file) {
   adapter.architecture = *architecture;
   adapter.alpha = finite_float(file, "adapter.lora.alpha").value_or(0);
   adapter.name = file.get_string("general.name").value_or("");
-  adapter.base_model = file.get_string("general.base_model.0.name").value_or("");
+  // As llama.cpp's converter writes it, the name there is split into parts for people.
+  adapter.base_model = hf_repository(file.get_string("general.base_model.0.repo_url").value_or(""));
+  if (adapter.base_model.empty())
+    adapter.base_model = file.get_string("general.base_model.0.name").value_or("");
   adapter.rope_freq_base = finite_float(file, kRopeFreqBase);
   adapter.rope_freq_scale = finite_float(file, kRopeFreqScale);
   for (const auto& [key, value] : file.values()) {

@@ -34,6 +34,12 @@ TEST(AdapterGguf, RoundTripKeepsEverything) {
   EXPECT_EQ(read.alpha, 16);
   EXPECT_EQ(read.name, "whales");
   EXPECT_EQ(read.base_model, "tiny");
+  EXPECT_EQ(hf_repository("https://huggingface.co/someone/small"), "someone/small");
+  for (const char* other :
+       {"", "https://huggingface.co/", "https://huggingface.co/someone", "https://else.org/a/b",
+        "https://huggingface.co/datasets/texts", "https://huggingface.co/a/b/c"}) {
+    EXPECT_EQ(hf_repository(other), "") << other;
+  }
   EXPECT_EQ(read.rope_freq_base, 20000.0f);
   EXPECT_EQ(read.rope_freq_scale, 0.5f);
   EXPECT_EQ(read.facts, written.facts);

@@ -74,6 +74,15 @@ TEST(CheckAdapter, WrongShapeSaysBoth) {
   }
 }
 
+// Else merging would change what nothing computes with.
+TEST(CheckAdapter, VectorsHaveNoLora) {
+  const ScratchFolder folder;
+  Adapter adapter = small_adapter();
+  adapter.pairs.push_back(pair_of("blk.0.attn_q.bias", 8, 1, 2));
+  EXPECT_THAT(check_error(adapter, small_base(folder)),
+              HasSubstr("mine.gguf: tensor blk.0.attn_q.bias: a vector in the model "));
+}
+
 TEST(CheckAdapter, EmbeddingTakesTheVocabularyAsInput) {
   const ScratchFolder folder;
   Adapter adapter = small_adapter();

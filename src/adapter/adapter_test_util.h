@@ -62,6 +62,7 @@ inline Gguf small_base(const ScratchFolder& folder, const std::string& architect
       {"blk.0.attn_v.weight", {8, 4}},   {"blk.0.attn_output.weight", {8, 8}},
       {"blk.0.ffn_gate.weight", {8, 6}}, {"blk.0.ffn_up.weight", {8, 6}},
       {"blk.0.ffn_down.weight", {6, 8}}, {"output.weight", {8, 10}},
+      {"blk.0.attn_q.bias", {8}},
   };
   const std::vector<float> zeros(80);
   GgufWriter writer;

@@ -137,7 +137,8 @@ std::string rank_flag_of(std::string_view tensor) {
   return row == rank_flags().end() ? fmt::format("--rank {}", tensor) : fmt::format("--rank-{}", row->flag);
 }
 
-Ranks ranks_of(const Model& model, const Ranks& given, int64_t otherwise) {
+Ranks ranks_of(const Model& model, const Ranks& given, int64_t otherwise,
+               const std::function<std::string(std::string_view)>& flag_of) {
   Ranks ranks = given;
   std::string has;
   const std::vector<std::string_view> routed = routed_tensors(model);
@@ -150,7 +151,7 @@ Ranks ranks_of(const Model& model, const Ranks& given, int64_t otherwise) {
     const bool is_apart = name == "token_embd" || name == "output" || name.ends_with("_norm");
     const bool is_short = name == part_name(name) && !name.starts_with("blk.");
     if (is_short && (!pairs_of(model, name, 1).empty() || (rank == 0 && is_apart))) continue;
-    fail("{}: {} has no such tensor to train{} (its blocks have {})", rank_flag_of(name), model.gguf.path(),
+    fail("{}: {} has no such tensor to train{} (its blocks have {})", flag_of(name), model.gguf.path(),
          name == "output" && model.tied ? ": the token embedding serves as output" : "", has);
   }
   return ranks;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -31,8 +32,10 @@ std::span<const RankFlag> rank_flags();
 std::string rank_flag_of(std::string_view tensor);
 
 // Those given, and `otherwise` for every other linear layer of the model's blocks but routers and experts.
-// Error for a name that the model has none of, with those that it has.
-Ranks ranks_of(const Model& model, const Ranks& given, int64_t otherwise);
+// Error for a name that the model has none of, with those that it has. `flag_of`: what messages call the rank
+// of a tensor.
+Ranks ranks_of(const Model& model, const Ranks& given, int64_t otherwise,
+               const std::function<std::string(std::string_view tensor)>& flag_of = rank_flag_of);
 
 // The trained pairs' values, gradients and optimizer moments, each one flat array in the same order, so
 // that the optimizer and the gradient's norm are one loop.

@@ -3,7 +3,7 @@
 namespace lora {
 
 NormSpec norm(const ModelConfig& c, std::string_view tensor, int64_t n) {
-  return {.tensor = tensor,
+  return {.tensor = c.norms_have_gain ? tensor : "",
           .kind = c.architecture->norm,
           .n = n > 0 ? n : c.n_embd,
           .has_bias = c.norms_have_bias};

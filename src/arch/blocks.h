@@ -11,7 +11,7 @@
 
 namespace lora {
 
-// Of length n, or n_embd.
+// Of length n, or n_embd; "output_norm" is that behind the layers.
 NormSpec norm(const ModelConfig& config, std::string_view tensor, int64_t n = 0);
 
 // attn_q, attn_k, attn_v (or rows of attn_qkv) and attn_output; with the window that layer i has, and the

@@ -6,9 +6,11 @@
 namespace lora {
 namespace {
 
+constexpr int64_t kWindowPeriod = 4, kWindow = 4096;
+
 void read(const Keys& keys, ModelConfig& c) {
   c.logit_scale = float(keys.positive_or("logit_scale", 1));
-  read_window(keys, c, 4, 4096);
+  read_window(keys, c, kWindowPeriod, kWindow);
 }
 
 LayerSpec layer(const ModelConfig& c, int64_t i) {
@@ -25,8 +27,8 @@ constexpr HfFamily kHf = {
     .norm_eps = "layer_norm_eps",
     .always_tied = true,
     .tied_by_default = true,
-    .computed = {.window_period = 4},
-    .defaults = {.sliding_window = 4096, .norm_eps = 1e-5},
+    .computed = {.window_period = kWindowPeriod},
+    .defaults = {.sliding_window = kWindow, .norm_eps = 1e-5},
     .numbers = {{"logit_scale", "logit_scale", 0.0625}},
     .writes_n_rot = true,
 };

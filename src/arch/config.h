@@ -30,8 +30,10 @@ struct ModelConfig {
   int64_t n_ctx_train = 0;  // the context it was trained with
   float norm_eps = 1e-5f;
   bool norms_have_bias = false, output_has_bias = false;  // the file must have them
-  bool has_head_norms = false;  // of queries and keys, where the family leaves it open
-  bool has_rope = true;         // positions are told
+  bool norms_have_gain = true;     // else they are 1, and no tensors
+  bool parallel_residual = false;  // of families that have both: attention and MLP stand side by side
+  bool has_head_norms = false;     // of queries and keys, where the family leaves it open
+  bool has_rope = true;            // positions are told
   RopeParameters rope;
   std::optional<RopeParameters> rope_swa;  // of layers with a window, where theirs differs
 

@@ -6,10 +6,10 @@
 namespace lora {
 namespace {
 
-constexpr int64_t kLayers32B = 64;
+constexpr int64_t kLayers32B = 64, kWindowPeriod = 4;
 
 void read(const Keys& keys, ModelConfig& c) {
-  read_window(keys, c, 4, c.n_layer == kLayers32B ? 4096 : 0);
+  read_window(keys, c, kWindowPeriod, c.n_layer == kLayers32B ? 4096 : 0);
 }
 
 LayerSpec layer(const ModelConfig& c, int64_t i) {
@@ -21,7 +21,7 @@ LayerSpec layer(const ModelConfig& c, int64_t i) {
 constexpr HfFamily kHf = {
     .classes = {{"Exaone4ForCausalLM", true}},
     .layer = {hf::kPostNorms, hf::kAttention, hf::kHeadNorms, hf::kMlp},
-    .computed = {.window_period = 4, .rope_freqs = true},
+    .computed = {.window_period = kWindowPeriod, .rope_freqs = true},
     .defaults = {.norm_eps = 1e-5},
     .writes_pattern = true,
 };

@@ -8,13 +8,13 @@
 namespace lora {
 namespace {
 
-constexpr int64_t kLayers27B = 46;
+constexpr int64_t kLayers27B = 46, kWindowPeriod = 2, kWindow = 4096;
 
 void read(const Keys& keys, ModelConfig& c) {
   c.embedding_scale = float(std::sqrt(double(c.n_embd)));
   c.attention_softcap = float(keys.positive_or("attn_logit_softcapping", 50));
   c.logit_softcap = float(keys.positive_or("final_logit_softcapping", 30));
-  read_window(keys, c, 2, 4096);
+  read_window(keys, c, kWindowPeriod, kWindow);
   if (c.n_layer == kLayers27B) c.attention_scale = float(1 / std::sqrt(double(c.n_embd) / double(c.n_head)));
 }
 
@@ -28,11 +28,11 @@ constexpr HfFamily kHf = {
     .no_space_prefix = true,
     .computed = {.activation_key = "hidden_activation",
                  .activation = "gelu_pytorch_tanh",
-                 .window_period = 2,
+                 .window_period = kWindowPeriod,
                  .query_scalar = true,
                  .caps_logits = true,
                  .large = kLayers27B},
-    .defaults = {.sliding_window = 4096},
+    .defaults = {.sliding_window = kWindow},
 };
 
 }  // namespace

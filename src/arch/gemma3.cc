@@ -8,13 +8,13 @@
 namespace lora {
 namespace {
 
-constexpr int64_t kLayers27B = 62;
+constexpr int64_t kLayers27B = 62, kWindowPeriod = 6;
 
 void read(const Keys& keys, ModelConfig& c) {
   c.embedding_scale = float(std::sqrt(double(c.n_embd)));
   if (keys.number("final_logit_softcapping"))
     c.logit_softcap = float(keys.positive_or("final_logit_softcapping", 0));
-  read_window(keys, c, 6);
+  read_window(keys, c, kWindowPeriod);
   c.rope_swa =
       RopeParameters{.n_rot = c.rope.n_rot, .freq_base = keys.positive_or("rope.freq_base_swa", 10000)};
   if (c.n_layer == kLayers27B) c.attention_scale = float(1 / std::sqrt(double(c.n_embd) / double(c.n_head)));
@@ -31,7 +31,7 @@ constexpr HfFamily kHf = {
     .no_space_prefix = true,
     .computed = {.activation_key = "hidden_activation",
                  .activation = "gelu_pytorch_tanh",
-                 .window_period = 6,
+                 .window_period = kWindowPeriod,
                  .local_theta = true,
                  .query_scalar = true,
                  .large = kLayers27B},

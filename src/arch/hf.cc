@@ -1,5 +1,7 @@
 #include "arch/hf.h"
 
+#include <cmath>
+
 #include "arch/hf_config.h"
 #include "base/numbers.h"
 
@@ -101,6 +103,17 @@ int64_t HfConfig::size(Dim dim) const {
       return head_dim;
   }
   return 0;
+}
+
+void write_longrope_keys(GgufWriter& writer, const HfConfig& config) {
+  const HfRope& rope = config.rope;
+  const std::string prefix = fmt::format("{}.rope.scaling.", config.architecture->name);
+  const int64_t n_ctx_orig = rope.n_ctx_orig.value_or(config.n_ctx);
+  writer.set_u32(prefix + "original_context_length", uint32_t(n_ctx_orig));
+  if (rope.type != "longrope") return;
+  const double scale = double(config.n_ctx) / double(n_ctx_orig);
+  const double attention = scale > 1 ? std::sqrt(1 + std::log(scale) / std::log(double(n_ctx_orig))) : 1;
+  writer.set_f32(prefix + "attn_factor", float(rope.attention_factor.value_or(attention)));
 }
 
 }  // namespace lora

@@ -179,6 +179,7 @@ inline constexpr std::string_view kPrefixes[] = {"model.language_model.",
                                                  "language_model.model.",
                                                  "language_model.",
                                                  "transformer.",
+                                                 "gpt_neox.",
                                                  "model.",
                                                  ""};
 }  // namespace hf

@@ -65,4 +65,7 @@ struct HfConfig {
   int64_t n_rot() const { return int64_t(double(head_dim) * rotary_part); }
 };
 
+// rope.scaling.original_context_length, up to which LongRoPE turns by its short factors, and attn_factor.
+void write_longrope_keys(GgufWriter& writer, const HfConfig& config);
+
 }  // namespace lora

@@ -21,6 +21,7 @@ void write_keys(GgufWriter& writer, const HfConfig& config) {
   writer.set_f32("minicpm.residual_scale", float(depth / std::sqrt(double(config.n_layer))));
   const double width = config.number("dim_model_base").value_or(1);
   writer.set_f32("minicpm.logit_scale", float(double(config.n_embd) / width));
+  if (config.rope.type == "longrope") write_longrope_keys(writer, config);
 }
 
 constexpr HfFamily kHf = {

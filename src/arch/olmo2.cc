@@ -6,8 +6,10 @@
 namespace lora {
 namespace {
 
+constexpr int64_t kWindowPeriod = 4;
+
 void read(const Keys& keys, ModelConfig& c) {
-  read_window(keys, c, 4);
+  read_window(keys, c, kWindowPeriod);
   if (c.window == 0) return;
   c.rope_swa = RopeParameters{.n_rot = c.rope.n_rot,
                               .freq_base = keys.positive_or("rope.freq_base_swa", c.rope.freq_base)};
@@ -21,7 +23,7 @@ constexpr HfModule kRowNorms[] = {
 constexpr HfFamily kHf = {
     .classes = {{"Olmo2ForCausalLM"}, {"Olmo3ForCausalLM", true}},
     .layer = {hf::kPostNorms, hf::kAttention, kRowNorms, hf::kMlp},
-    .computed = {.window_period = 4},
+    .computed = {.window_period = kWindowPeriod},
     .defaults = {.norm_eps = 1e-5},
     .writes_pattern = true,
 };

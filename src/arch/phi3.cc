@@ -1,8 +1,6 @@
 // Phi-3, 3.5, 4 and 4-mini: as Llama, with q, k and v as rows of one tensor and gate and up of another; a
 // part of each head is turned, in long-context models by factors that the context chooses (LongRoPE). A
 // window, where the file gives one, is on all layers, as in the models' own code.
-#include <cmath>
-
 #include "arch/blocks.h"
 #include "arch/hf_config.h"
 #include "arch/hf_modules.h"
@@ -21,15 +19,8 @@ constexpr HfModule kFusedAttention[] = {
 };
 
 void write_keys(GgufWriter& writer, const HfConfig& config) {
-  const HfRope& rope = config.rope;
-  const int64_t n_ctx_orig = rope.n_ctx_orig.value_or(config.n_ctx);
-  writer.set_u32("phi3.rope.scaling.original_context_length", uint32_t(n_ctx_orig));
   writer.set_u32("phi3.attention.sliding_window", uint32_t(config.sliding_window.value_or(0)));
-  const double scale = double(config.n_ctx) / double(n_ctx_orig);
-  if (rope.type == "longrope") {
-    const double attention = scale > 1 ? std::sqrt(1 + std::log(scale) / std::log(double(n_ctx_orig))) : 1;
-    writer.set_f32("phi3.rope.scaling.attn_factor", float(rope.attention_factor.value_or(attention)));
-  }
+  write_longrope_keys(writer, config);
 }
 
 constexpr HfFamily kHf = {

@@ -5,9 +5,11 @@
 namespace lora {
 namespace {
 
+constexpr int64_t kNoRopePeriod = 4;
+
 LayerSpec layer(const ModelConfig& c, int64_t i) {
   AttentionSpec a = attention(c, i);
-  if ((i + 1) % 4 == 0) a.form.rope = -1;
+  if ((i + 1) % kNoRopePeriod == 0) a.form.rope = -1;
   return pre_norm_layer(c, std::move(a), gated_mlp(c, Activation::silu));
 }
 
@@ -16,7 +18,7 @@ constexpr HfFamily kHf = {
     .layer = {hf::kTwoNorms, hf::kAttention, hf::kMlp},
     .reorders_heads = true,
     .tied_by_default = true,
-    .computed = {.no_rope_period = 4, .rope_freqs = true},
+    .computed = {.no_rope_period = kNoRopePeriod, .rope_freqs = true},
     .defaults = {.rope_theta = 2e6},
     .writes_n_rot = true,
 };

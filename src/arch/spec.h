@@ -1,5 +1,6 @@
 // What a model's layers are made of, before any tensor is read: a layer is a list of residual branches, a
-// branch a norm, one body or several that read it, a norm of their sum, and a factor:
+// branch a norm, one body or several that read it (the second may have a norm of its own), a norm of their
+// sum, and a factor:
 //
 //   x += scale * after(sum of bodies(before(x)))
 //
@@ -21,7 +22,7 @@
 namespace lora {
 
 struct NormSpec {
-  std::string_view tensor;
+  std::string_view tensor;  // empty: gains are 1
   NormKind kind = NormKind::none;
   int64_t n = 0;
   bool has_bias = false;  // the file must have one; others may
@@ -68,6 +69,7 @@ struct BranchSpec {
   std::vector<BodySpec> bodies;
   NormSpec after = {};
   float scale = 1;
+  NormSpec before_second = {};  // none: the second body reads through `before`, too
 };
 
 using LayerSpec = std::vector<BranchSpec>;
@@ -106,6 +108,7 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
   };
   for (const BranchSpec& branch : layer) {
     norm(branch.before);
+    norm(branch.before_second);
     for (const BodySpec& body : branch.bodies) std::visit(EachBody{norm, linear, vector}, body);
     norm(branch.after);
   }

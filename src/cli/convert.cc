@@ -1,6 +1,6 @@
 #include "convert/convert.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/signals.h"
 #include "base/timing.h"
@@ -17,8 +17,10 @@ int convert_command(const std::vector<std::string>& args) {
   const CommandLine line = {
       "convert",
       "DIR [flags]",
-      "A model as Hugging Face has it (config.json, safetensors or pytorch_model.bin, tokenizer) to one GGUF "
-      "file.",
+      fmt::format("A model as Hugging Face has it (config.json, safetensors or pytorch_model.bin, tokenizer) "
+                  "to one GGUF "
+                  "file. Its class in config.json is one of {}.",
+                  fmt::join(convert_classes(), ", ")),
       {{"Files",
         {{"DIR", "DIR", "", "the model's folder", non_empty_text(options.folder), true},
          {"-o,--outfile", "FILE", "", "where to write",

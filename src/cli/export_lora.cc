@@ -73,12 +73,13 @@ int export_lora_command(const std::vector<std::string>& args) {
 
   const Clock::time_point begin = Clock::now();
   MergeResult result;
+  Fallbacks fallbacks;
   {
     Progress progress;
     MergeEvents events;
     events.say = [&](std::string_view text) { progress.say(text); };
     events.on_changed = [&](const MergedTensor& t) {
-      if (t.to != t.wanted) progress.say(fallback_of(t.name, t.shape, t.wanted, t.to));
+      if (t.to != t.wanted) fallbacks.add(t.shape, t.wanted, t.to);
       if (!verbose) return;
       std::string types(traits(t.from).name);
       if (t.to != t.from) types += fmt::format(" -> {}", traits(t.to).name);
@@ -97,7 +98,7 @@ int export_lora_command(const std::vector<std::string>& args) {
   put(stderr, fmt::format("{}: {} of {} tensors changed, {:.2f} MB, {:.2f} s, {:.0f} MB/s\n", options.out,
                           result.n_changed, result.n_tensors, double(result.bytes_after) / 1e6, s,
                           double(result.bytes_before) / 1e6 / s));
-  put(stderr, fallback_summary(result.n_fallbacks));
+  for (const std::string& text : fallbacks.lines()) put(stderr, text + "\n");
   if (result.n_changed > 0) put(stderr, facts_of(result.sums) + "\n");
   if (result.n_lossy > 0) {
     put(stderr,

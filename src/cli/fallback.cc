@@ -1,20 +1,21 @@
 #include "cli/fallback.h"
 
-#include <fmt/format.h>
-
-#include "base/printable.h"
+#include "base/plural.h"
 
 namespace lora::cli {
 
-std::string fallback_of(std::string_view name, std::string_view shape, Type wanted, Type to) {
-  return fmt::format("{}: rows of {} are no multiple of {}: {} instead of {}", printable(name),
-                     shape.substr(0, shape.find(' ')), traits(wanted).block_size, traits(to).name,
-                     traits(wanted).name);
+void Fallbacks::add(std::string_view shape, Type wanted, Type to) {
+  ++counts_[{wanted, to, std::string(shape.substr(0, shape.find(' ')))}];
 }
 
-std::string fallback_summary(int64_t n) {
-  if (n == 0) return "";
-  return fmt::format("{} tensors in another type, since a block does not divide their rows\n", n);
+std::vector<std::string> Fallbacks::lines() const {
+  std::vector<std::string> lines;
+  for (const auto& [kind, n] : counts_) {
+    const auto& [wanted, to, row] = kind;
+    lines.push_back(fmt::format("{} in place of {} for {}: {} does not divide rows of {}", traits(to).name,
+                                traits(wanted).name, count_of(n, "tensor"), traits(wanted).block_size, row));
+  }
+  return lines;
 }
 
 }  // namespace lora::cli

@@ -1,18 +1,27 @@
-// How quantize and export-lora say that tensors got another type than asked for, since its block does not
-// divide their rows.
+// What commands say of tensors whose rows a type's block does not divide.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
+#include <tuple>
+#include <vector>
 
 #include "quant/types.h"
 
 namespace lora::cli {
 
-// shape: "300 x 256", the length of the rows first.
-std::string fallback_of(std::string_view name, std::string_view shape, Type wanted, Type to);
-// A line of how many; "" of none.
-std::string fallback_summary(int64_t n);
+// Tensors in another type than was asked for, by kind.
+class Fallbacks {
+ public:
+  // shape: "896 x 4864", rows first.
+  void add(std::string_view shape, Type wanted, Type to);
+  // "Q5_0 in place of Q4_K for 48 tensors: 256 does not divide rows of 896", a line for each kind.
+  std::vector<std::string> lines() const;
+
+ private:
+  std::map<std::tuple<Type, Type, std::string>, int64_t> counts_;  // wanted, to, length of rows
+};
 
 }  // namespace lora::cli

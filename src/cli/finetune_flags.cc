@@ -20,39 +20,42 @@ constexpr NumberRange kBelowOne{.min = 0, .max = 1, .below_max = true};
 
 // TENSOR=N,TENSOR=N; a number alone is what other programs call the rank of all.
 Setting ranks(FinetuneOptions& o) {
-  return {[&target = o.ranks, &of_all = o.lora_r](const std::vector<std::string>& v) {
-            std::string_view rest = v.at(0);
-            if (rest.find('=') == std::string_view::npos) {
-              of_all = parse_integer(rest, 1, kMaxLoraRank);
-              return;
-            }
-            std::set<std::string_view> seen;
-            for (bool more = true; more;) {
-              const size_t comma = rest.find(','), equals = rest.find('=');
-              if (equals == 0 || equals >= comma) throw BadValue("expected TENSOR=N,TENSOR=N");
-              if (!seen.insert(rest.substr(0, equals)).second)
-                throw BadValue(fmt::format("{} is there twice", rest.substr(0, equals)));
-              target[std::string(rest.substr(0, equals))] =
-                  parse_integer(rest.substr(0, comma).substr(equals + 1), 0, kMaxLoraRank);
-              more = comma != std::string_view::npos;
-              if (more) rest.remove_prefix(comma + 1);
-            }
-          },
-          [&target = o.ranks] {
-            std::string text;
-            for (const auto& [tensor, rank] : target)
-              text += fmt::format("{}{}={}", text.empty() ? "" : ",", tensor, rank);
-            return text;
-          }};
+  return {
+      [&target = o.ranks, &by_name = o.ranks_by_name, &of_all = o.lora_r](const std::vector<std::string>& v) {
+        std::string_view rest = v.at(0);
+        if (rest.find('=') == std::string_view::npos) {
+          of_all = parse_integer(rest, 0, kMaxLoraRank);
+          return;
+        }
+        std::set<std::string_view> seen;
+        for (bool more = true; more;) {
+          const size_t comma = rest.find(','), equals = rest.find('=');
+          if (equals == 0 || equals >= comma) throw BadValue("expected TENSOR=N,TENSOR=N");
+          if (!seen.insert(rest.substr(0, equals)).second)
+            throw BadValue(fmt::format("{} is there twice", rest.substr(0, equals)));
+          const std::string tensor(rest.substr(0, equals));
+          target[tensor] = parse_integer(rest.substr(0, comma).substr(equals + 1), 0, kMaxLoraRank);
+          by_name.insert(tensor);
+          more = comma != std::string_view::npos;
+          if (more) rest.remove_prefix(comma + 1);
+        }
+      },
+      [&target = o.ranks] {
+        std::string text;
+        for (const auto& [tensor, rank] : target)
+          text += fmt::format("{}{}={}", text.empty() ? "" : ",", tensor, rank);
+        return text;
+      }};
 }
 
 // Of one tensor, as the guide's flag says it.
-Setting rank(Ranks& target, const char* flag) {
+Setting rank(FinetuneOptions& o, const char* flag) {
   const std::string tensor(std::ranges::find(rank_flags(), std::string_view(flag), &RankFlag::flag)->tensor);
-  return {[&target, tensor](const std::vector<std::string>& v) {
-            target[tensor] = parse_integer(v.at(0), 0, kMaxLoraRank);
+  return {[&o, tensor](const std::vector<std::string>& v) {
+            o.ranks[tensor] = parse_integer(v.at(0), 0, kMaxLoraRank);
+            o.ranks_by_name.erase(tensor);
           },
-          [&target, tensor] {
+          [&target = o.ranks, tensor] {
             const auto found = target.find(tensor);
             return found == target.end() ? std::string() : std::to_string(found->second);
           }};
@@ -128,7 +131,6 @@ FlagGroup performance_flags(FinetuneOptions& o) {
 }
 
 FlagGroup lora_flags(FinetuneOptions& o) {
-  Ranks& r = o.ranks;
   return {
       "LoRA",
       {
@@ -136,8 +138,8 @@ FlagGroup lora_flags(FinetuneOptions& o) {
           {"-b,--batch", "N", "samples", "how many are computed together", integer(o.n_batch, 1)},
           {"--grad-acc", "N", "", "batches whose gradients are summed up for one iteration",
            integer(o.grad_acc, 1)},
-          {"--lora-r", "N", "", "rank",
-           integer(o.lora_r, 1, kMaxLoraRank).or_else(fmt::format("{}", kDefaultLoraR))},
+          {"--lora-r", "N", "", "rank; 0: of those tensors alone that have one by name",
+           integer(o.lora_r, 0, kMaxLoraRank).or_else(fmt::format("{}", kDefaultLoraR))},
           {"--lora-alpha", "F", "", "scale of the adapter = alpha / rank",
            number(o.lora_alpha, kAboveZero).or_else(fmt::format("{}", kDefaultLoraAlpha))},
           {"--rank", "TENSOR=N,...", "",
@@ -145,26 +147,26 @@ FlagGroup lora_flags(FinetuneOptions& o) {
            "is "
            "--lora-r; the flags below are other spellings",
            ranks(o).or_else("--lora-r for every linear layer of a block")},
-          {"--rank-wq", "N", "", "rank of the query tensors; 0: none", rank(r, "wq").or_else("--lora-r")},
-          {"--rank-wk", "N", "", "rank of the key tensors; 0: none", rank(r, "wk").or_else("--lora-r")},
-          {"--rank-wv", "N", "", "rank of the value tensors; 0: none", rank(r, "wv").or_else("--lora-r")},
+          {"--rank-wq", "N", "", "rank of the query tensors; 0: none", rank(o, "wq").or_else("--lora-r")},
+          {"--rank-wk", "N", "", "rank of the key tensors; 0: none", rank(o, "wk").or_else("--lora-r")},
+          {"--rank-wv", "N", "", "rank of the value tensors; 0: none", rank(o, "wv").or_else("--lora-r")},
           {"--rank-wo", "N", "", "rank of the attention output tensors; 0: none",
-           rank(r, "wo").or_else("--lora-r")},
+           rank(o, "wo").or_else("--lora-r")},
           {"--rank-w1", "N", "", "rank of the feed-forward gate tensors; 0: none",
-           rank(r, "w1").or_else("--lora-r")},
+           rank(o, "w1").or_else("--lora-r")},
           {"--rank-w2", "N", "", "rank of the feed-forward down tensors; 0: none",
-           rank(r, "w2").or_else("--lora-r")},
+           rank(o, "w2").or_else("--lora-r")},
           {"--rank-w3", "N", "", "rank of the feed-forward up tensors; 0: none",
-           rank(r, "w3").or_else("--lora-r")},
+           rank(o, "w3").or_else("--lora-r")},
           {"--rank-tok-embd", "N", "", "rank of the token embedding; 0: none",
-           rank(r, "tok-embd").or_else("0")},
-          {"--rank-out", "N", "", "rank of the output tensor; 0: none", rank(r, "out").or_else("0")},
+           rank(o, "tok-embd").or_else("0")},
+          {"--rank-out", "N", "", "rank of the output tensor; 0: none", rank(o, "out").or_else("0")},
           {"--rank-att-norm", "N", "", "rank of the attention norms, kept in checkpoints only; 0: none",
-           rank(r, "att-norm").or_else("0")},
+           rank(o, "att-norm").or_else("0")},
           {"--rank-ffn-norm", "N", "", "rank of the feed-forward norms, kept in checkpoints only; 0: none",
-           rank(r, "ffn-norm").or_else("0")},
+           rank(o, "ffn-norm").or_else("0")},
           {"--rank-out-norm", "N", "", "rank of the output norm, kept in checkpoints only; 0: none",
-           rank(r, "out-norm").or_else("0")},
+           rank(o, "out-norm").or_else("0")},
           {"--lora-dropout", "P", "", "probability of dropping an input of the adapter, in training",
            number(o.lora_dropout, kBelowOne)},
           {"--rslora", "", "", "scale = alpha / sqrt(rank), folded into what is stored", turn(o.rslora)},

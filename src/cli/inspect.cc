@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "base/printable.h"
 #include "cli/commands.h"
@@ -22,6 +23,26 @@ std::optional<Trainable> trainable(const std::string& path) {
   if (!gguf.get_string("general.architecture") || gguf.tensors().empty()) return std::nullopt;
   if (gguf.get_string("general.type").value_or("model") != "model") return std::nullopt;
   return what_can_be_trained(path, gguf);
+}
+
+// What a folder is, and which way on.
+std::string folder_is(const std::string& path) {
+  const auto has = [&](const char* name) { return file_exists(path + "/" + name); };
+  if (has("adapter_config.json")) {
+    return "a folder with a LoRA of PEFT or MLX, which --lora takes as it is; look into its .safetensors, or "
+           "the "
+           "GGUF that lora convert-lora makes of it";
+  }
+  if (has("config.json")) {
+    return fmt::format(
+        "the folder of a Hugging Face model, of which lora convert {} makes a GGUF to train and look into; "
+        "its "
+        ".safetensors can be looked into one by one",
+        path);
+  }
+  return "a folder, and not that of a Hugging Face model or LoRA (no config.json, no adapter_config.json); "
+         "give a "
+         "file";
 }
 
 std::string as_text(const std::string& path, const Trainable& t) {
@@ -64,6 +85,7 @@ int inspect_command(const std::vector<std::string>& args) {
     print(help_page(line));
     return 0;
   }
+  if (is_directory(file)) fail("{}: {}", file, folder_is(file));
   if (json) {
     const std::optional<Trainable> family = trainable(file);
     describe_as_json(file, family ? as_json(*family) : nlohmann::ordered_json(), print_json);

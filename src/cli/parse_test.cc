@@ -156,6 +156,7 @@ TEST(ParseFlags, RanksByNameOfTensor) {
   Finetune f;
   f.parse({"--rank", "attn_qkv=8,ffn_up=0", "--rank-wo", "2", "--rank", "ffn_up=3"});
   EXPECT_EQ(f.options.ranks, (Ranks{{"attn_qkv", 8}, {"attn_output", 2}, {"ffn_up", 3}}));
+  EXPECT_THAT(f.options.ranks_by_name, testing::ElementsAre("attn_qkv", "ffn_up"));
   EXPECT_FALSE(f.options.lora_r);
   for (const char* wrong :
        {"attn_q=", "=3", "attn_q=3,", "attn_q=3,,ffn_up=1", "attn_q=3,attn_q=4", "attn_q=-1", "x", ""}) {

@@ -110,14 +110,14 @@ int quantize_command(const std::vector<std::string>& args) {
 
   const Clock::time_point begin = Clock::now();
   QuantizeResult result;
+  Fallbacks fallbacks;
   {
     Progress progress;
     QuantizeEvents events;
     events.say = [&](std::string_view text) { progress.say(text); };
     events.on_tensor = [&](const QuantizedTensor& tensor, uint64_t done, uint64_t total) {
       if (verbose || options.dry_run) progress.say(line_of(tensor));
-      if (tensor.to != tensor.wanted)
-        progress.say(fallback_of(tensor.name, tensor.shape, tensor.wanted, tensor.to));
+      if (tensor.to != tensor.wanted) fallbacks.add(tensor.shape, tensor.wanted, tensor.to);
       progress.bytes(done, total);
     };
     events.should_stop = [] { return stop_signal() != 0; };
@@ -128,7 +128,7 @@ int quantize_command(const std::vector<std::string>& args) {
     return 128 + stop_signal();
   }
   const double s = std::max(1e-9, seconds_since(begin));
-  put(stderr, fallback_summary(result.n_fallbacks));
+  for (const std::string& text : fallbacks.lines()) put(stderr, text + "\n");
   put(stderr,
       fmt::format("{:.2f} MB ({:.2f} bits per weight) -> {:.2f} MB ({:.2f} bits per weight)",
                   double(result.bytes_before) / kMega, bits_per_weight(result.bytes_before, result.n_weights),

@@ -6,6 +6,7 @@
 #include <functional>
 #include <set>
 
+#include "arch/blocks.h"
 #include "arch/config.h"
 #include "base/ascii.h"
 #include "base/buffer.h"
@@ -200,7 +201,7 @@ void expect_loadable(const GgufWriter& keys, std::span<const PlannedTensor> plan
   for (int64_t i = 0; i < model.n_layer; ++i) {
     for_each_part(config.architecture->layer(model, i), Visit{each, fmt::format("blk.{}.", i)});
   }
-  Visit{each, ""}.parts("output_norm", model.norms_have_bias);
+  if (const NormSpec last = norm(model, "output_norm"); !last.tensor.empty()) Visit{each, ""}(last);
   if (model.output_has_bias) expect("output.bias");
 }
 
@@ -211,6 +212,17 @@ std::vector<std::string> convert_types() {
   for (const OutType& row : kOutTypes) types.emplace_back(row.name);
   types.emplace_back("auto");
   return types;
+}
+
+std::vector<std::string_view> convert_classes() {
+  std::set<std::string_view> classes;
+  for (const Architecture* row : architectures()) {
+    if (!row->hf) continue;
+    for (const HfClass& one : row->hf->classes) {
+      if (one.why_not.empty()) classes.insert(one.name);
+    }
+  }
+  return {classes.begin(), classes.end()};
 }
 
 ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events) {

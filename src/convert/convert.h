@@ -40,6 +40,9 @@ struct ConvertResult {
 // What --outtype may be.
 std::vector<std::string> convert_types();
 
+// What "architectures" of a config.json may be.
+std::vector<std::string_view> convert_classes();
+
 // Error for anything in the folder that cannot be converted; then there is no file, whole or half.
 ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events);
 

@@ -133,9 +133,23 @@ bool needs_base(const Adapter& adapter) {
   });
 }
 
-void write_folder(const Read& read, const ConvertLoraOptions& options, Type type,
+// What PEFT finds the model by: what a PEFT folder says, else its repository at Hugging Face or the folder
+// that --base is. "" where nothing tells: the name that a GGUF has is for people.
+std::string base_for_peft(const Read& read, const ConvertLoraOptions& options) {
+  const std::string& named = read.adapter.base_model;
+  if (is_directory(options.input) || named.find('/') != named.npos) return named;
+  if (read.base && read.base->config) return folder_of(read.base->path);
+  for (const char* key : {"general.source.repo_url", "general.repo_url"}) {
+    if (!read.base || !read.base->gguf) break;
+    if (std::string found = hf_repository(read.base->gguf->get_string(key).value_or("")); !found.empty())
+      return found;
+  }
+  return "";
+}
+
+void write_folder(Read& read, const ConvertLoraOptions& options, Type type,
                   const std::function<void(std::string_view)>& say) {
-  const Adapter& adapter = read.adapter;
+  Adapter& adapter = read.adapter;
   if (!read.base && needs_base(adapter)) {
     ask_for_base(options, adapter.base_model, "the number of heads, by which rows of q and k are ordered,");
   }
@@ -150,6 +164,14 @@ void write_folder(const Read& read, const ConvertLoraOptions& options, Type type
   }
   if (!adapter.facts.empty())
     say("the notes on the training that the adapter holds are not in the PEFT folder");
+  adapter.base_model = base_for_peft(read, options);
+  if (adapter.base_model.empty()) {
+    say(fmt::format(
+        "{}/adapter_config.json: base_model_name_or_path is left empty, since no file names the model's "
+        "repository at Hugging Face: PeftModel.from_pretrained(model, FOLDER) needs none, others want it "
+        "there",
+        options.to_peft));
+  }
   if (read.base && read.base->config && read.base->config->is_part) {
     say(fmt::format(
         "{}: {} holds more than its language model: modules are named as in that alone (model.layers...)",

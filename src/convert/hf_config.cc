@@ -96,23 +96,21 @@ void find_class(const json& root, const std::string& path, HfConfig& config) {
   if (const auto within = text ? class_of(*text) : std::nullopt;
       within && find_row(*within, type, path, config))
     return;
-  std::string known, types;
+  std::string types;
   for (const Architecture* row : architectures()) {
     if (!row->hf) continue;
     for (const HfClass& one : row->hf->classes) {
-      const auto add = [](std::string& list, std::string_view entry) {
-        const std::string more = fmt::format("{}{}", list.empty() ? "" : ", ", entry);
-        if (!list.ends_with(more)) list += more;
-      };
-      if (one.name == *name) add(types, one.model_type);
-      if (one.why_not.empty()) add(known, one.name);
+      const std::string more = fmt::format("{}{}", types.empty() ? "" : ", ", one.model_type);
+      if (one.name == *name && !types.ends_with(more)) types += more;
     }
   }
   if (!types.empty()) {
     fail("{}: architecture '{}': a language model of model_type '{}' is not supported (known: {})", path,
          printable(*name), printable(type), types);
   }
-  fail("{}: architecture '{}' is not supported (known: {})", path, printable(*name), known);
+  const std::string foreign = what_is_foreign(text ? *text : root, *name);
+  fail("{}: architecture '{}' is not supported{} (lora convert --help lists those that are)", path,
+       printable(*name), foreign.empty() ? "" : ": it has " + foreign);
 }
 
 void read_numbers(const json& object, const std::string& prefix, HfConfig& config) {

@@ -1,5 +1,7 @@
 #include "convert/hf_unheld.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/printable.h"
 #include "convert/json_file.h"
@@ -142,7 +144,35 @@ struct Checker {
   }
 };
 
+struct Foreign {
+  std::string_view what;
+  std::vector<const char*> keys;  // any of them
+};
+
 }  // namespace
+
+std::string what_is_foreign(const json& root, std::string_view hf_class) {
+  if (json_bool(root, "is_encoder_decoder").value_or(false)) return "an encoder beside its decoder";
+  std::string what;
+  for (const Foreign& row :
+       {Foreign{"mixtures of experts",
+                {"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts",
+                 "num_experts_per_tok"}},
+        Foreign{"state-space layers (Mamba)", {"mamba_d_state", "ssm_cfg", "state_size", "ssm_state_size"}},
+        Foreign{"linear attention", {"linear_num_value_heads", "linear_attn_config"}},
+        Foreign{"short convolutions", {"conv_L_cache"}},
+        Foreign{"recurrent layers", {"rwkv_version", "lru_width", "head_size_a"}},
+        Foreign{"latent attention", {"kv_lora_rank"}}}) {
+    const bool has_any = std::ranges::any_of(row.keys, [&](const char* key) {
+      return json_field(root, key) && (json_field(root, key)->is_object() || json_number(root, key) > 0.0);
+    });
+    if (has_any) what += fmt::format("{}{}", what.empty() ? "" : ", ", row.what);
+  }
+  const bool generates = hf_class.ends_with("ForCausalLM") || hf_class.ends_with("LMHeadModel") ||
+                         hf_class.ends_with("ForConditionalGeneration");
+  if (what.empty() && !generates) what = "another output than the next token";
+  return what;
+}
 
 std::vector<std::string> check_unheld(const json& root, const HfConfig& config) {
   std::vector<std::string> lines;

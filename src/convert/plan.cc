@@ -16,8 +16,9 @@ namespace {
 
 // What files hold beside the weights: rotary tables that are computed, scales of activations.
 bool is_beside(std::string_view name) {
-  for (const std::string_view end : {".rotary_emb.inv_freq", ".masked_bias", ".attn.bias", ".input_scale",
-                                     ".output_scale", ".k_scale", ".v_scale", ".activation_scale"}) {
+  for (const std::string_view end :
+       {".rotary_emb.inv_freq", ".masked_bias", ".attn.bias", ".attention.bias", ".input_scale",
+        ".output_scale", ".k_scale", ".v_scale", ".activation_scale"}) {
     if (name.ends_with(end)) return true;
   }
   return false;

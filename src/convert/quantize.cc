@@ -101,7 +101,6 @@ QuantizeResult quantize(const QuantizeOptions& options, const QuantizeEvents& ev
     }
     done += record.bytes_before;
     result.bytes_after += record.bytes_after;
-    result.n_fallbacks += to != wanted;
     if (events.on_tensor) events.on_tensor(record, done, result.bytes_before);
     if (events.should_stop && events.should_stop()) {
       result.stopped = true;

@@ -45,7 +45,6 @@ struct QuantizeEvents {
 struct QuantizeResult {
   uint64_t bytes_before = 0, bytes_after = 0;  // of the tensors
   int64_t n_weights = 0;
-  int64_t n_fallbacks = 0;
   bool stopped = false;  // by should_stop: nothing was written
 };
 

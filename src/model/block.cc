@@ -10,10 +10,11 @@ bool adds_plainly(const Branch& branch) {
   return !branch.after && branch.scale == 1;
 }
 
-void bodies_forward(float* y, bool adds, const BodyInput& in, const Branch& branch,
+void bodies_forward(float* y, bool adds, const float* x, int64_t n_embd, const Branch& branch,
                     const std::vector<BodyKept>& kept, const Tokens& tokens, const KvCache* cache,
                     NnContext& nn) {
   for (size_t i = 0; i < branch.bodies.size(); ++i) {
+    const BodyInput in(x, branch.before_body(i), tokens.n_tokens, n_embd);
     std::visit(
         [&](const auto& body) {
           using Kept = decltype(take_kept(nn.arena, body, 0, Pass::losses));
@@ -53,12 +54,11 @@ void layer_forward(float* y, const float* x, int64_t n_embd, const Layer& layer,
   if (y != x) copy(y, x, size, nn.pool);
   for (const Branch& branch : layer.branches) {
     const ArenaScope scope(nn.arena);
-    const BodyInput in(y, branch.before, n, n_embd);
     // Bodies that read the stream one after the other must not see what the first one adds.
     const bool plain = adds_plainly(branch) && branch.bodies.size() == 1;
     float* sum = plain ? y : nn.arena.take<float>(size);
     const auto kept = take_all(branch, n, cache ? Pass::generation : Pass::losses, nn);
-    bodies_forward(sum, plain, in, branch, kept, tokens, cache, nn);
+    bodies_forward(sum, plain, y, n_embd, branch, kept, tokens, cache, nn);
     if (!plain) add_sum(y, sum, n_embd, branch, n, nn);
   }
 }
@@ -75,13 +75,12 @@ LayerKept layer_forward_keeping(float* y, const float* x, int64_t n_embd, const 
     float* sum = branch.after ? nn.arena.take<float>(size) : nullptr;
     float* out = is_last ? y : nn.arena.take<float>(size);
     now.sum = sum;
-    const BodyInput in(x, branch.before, n, n_embd);
     const ArenaScope scope(nn.arena);
     // Two bodies' outputs are summed before the stream, as layer_forward does: the bits are the same.
     const bool plain = adds_plainly(branch) && branch.bodies.size() == 1;
     if (!sum && !plain && out) sum = nn.arena.take<float>(size);
     if (out && out != x) copy(out, x, size, nn.pool);
-    bodies_forward(plain ? out : sum, plain, in, branch, now.bodies, tokens, nullptr, nn);
+    bodies_forward(plain ? out : sum, plain, x, n_embd, branch, now.bodies, tokens, nullptr, nn);
     if (!plain && out) add_sum(out, sum, n_embd, branch, n, nn);
     x = out;
     kept.branches.push_back(std::move(now));
@@ -95,7 +94,6 @@ void layer_backward(float* dx, int64_t n_embd, const Layer& layer, const LayerKe
   for (size_t i = layer.branches.size(); i-- > 0;) {
     const Branch& branch = layer.branches[i];
     const BranchKept& now = kept.branches[i];
-    const BodyInput in(now.x, branch.before, n, n_embd);
     const bool needs = needs_dx || i > 0;
     if (i + 1 < layer.branches.size()) nn.arena.release(kept.branches[i + 1].begin);
     const ArenaScope scope(nn.arena);
@@ -111,6 +109,7 @@ void layer_backward(float* dx, int64_t n_embd, const Layer& layer, const LayerKe
       dy = dsum;
     }
     for (size_t k = branch.bodies.size(); k-- > 0;) {
+      const BodyInput in(now.x, branch.before_body(k), n, n_embd);
       std::visit(
           [&](const auto& body) {
             using Kept = decltype(take_kept(nn.arena, body, 0, Pass::losses));

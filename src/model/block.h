@@ -25,6 +25,9 @@ struct Branch {
   std::vector<Body> bodies;
   Norm after;
   float scale = 1;
+  Norm before_second;  // none: the second body reads through `before`, too
+
+  const Norm& before_body(size_t i) const { return i > 0 && before_second ? before_second : before; }
 };
 
 struct Layer {
@@ -68,8 +71,9 @@ void for_each_attention(const Layer& layer, const Visit& visit) {
 template <class L, class Visit>
 void for_each_norm(L& layer, const Visit& visit) {
   for (auto& branch : layer.branches) {
-    if (branch.before) visit(branch.before);
-    if (branch.after) visit(branch.after);
+    for (auto* norm : {&branch.before, &branch.before_second, &branch.after}) {
+      if (*norm && !norm->tensor.empty()) visit(*norm);
+    }
   }
 }
 

@@ -105,6 +105,11 @@ Norm build_norm(const NormSpec& spec, const std::string& prefix, float eps, Tens
   norm.kind = spec.kind;
   norm.tensor = spec.tensor;
   norm.eps = eps;
+  if (spec.tensor.empty()) {
+    norm.gain = Buffer<float>(spec.n);
+    std::ranges::fill(norm.gain.span(), 1.0f);
+    return norm;
+  }
   norm.gain = *source.vector(name + ".weight", spec.n, true);
   if (spec.kind != NormKind::layer) return norm;
   if (auto bias = source.vector(name + ".bias", spec.n, spec.has_bias)) norm.bias = std::move(*bias);
@@ -125,7 +130,11 @@ Layer build_layer(const LayerSpec& spec, int64_t i, const ModelConfig& config, T
   for_each_part(spec, Rows{builder.n_rows});
   Layer layer;
   for (const BranchSpec& branch : spec) {
-    Branch built{builder.norm(branch.before), {}, builder.norm(branch.after), branch.scale};
+    Branch built{builder.norm(branch.before),
+                 {},
+                 builder.norm(branch.after),
+                 branch.scale,
+                 builder.norm(branch.before_second)};
     for (const BodySpec& body : branch.bodies) built.bodies.push_back(std::visit(builder, body));
     layer.branches.push_back(std::move(built));
   }

@@ -53,10 +53,10 @@ class ModelReference {
     }
     for (const Layer& layer : model_.layers) {
       for (const Branch& branch : layer.branches) {
-        const Values read = normed(x, branch.before);
         Values sum(x.size());
-        for (const Body& body : branch.bodies) {
-          const Values y = std::visit([&](const auto& b) { return forward(b, read); }, body);
+        for (size_t k = 0; k < branch.bodies.size(); ++k) {
+          const Values read = normed(x, branch.before_body(k));
+          const Values y = std::visit([&](const auto& b) { return forward(b, read); }, branch.bodies[k]);
           for (size_t i = 0; i < sum.size(); ++i) sum[i] += y[i];
         }
         sum = normed(sum, branch.after);

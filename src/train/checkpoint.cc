@@ -254,7 +254,8 @@ std::string run_id(Settings settings) {
   return fmt::format("{:016x}", h);
 }
 
-void expect_fits(const Settings& checkpoint, const std::string& path, const Settings& run) {
+void expect_fits(const Settings& checkpoint, const std::string& path, const Settings& run,
+                 const std::function<std::string(std::string_view)>& typed) {
   const auto value_in = [](const Settings& list, const std::string& name) {
     const auto found = std::ranges::find_if(list, [&](const auto& entry) { return entry.first == name; });
     return found == list.end() ? std::string("(none)") : found->second;
@@ -278,7 +279,7 @@ void expect_fits(const Settings& checkpoint, const std::string& path, const Sett
       fail("{}: {} differs: {} than this run was begun with; {}", path, name,
            name == "model" ? "--model-base is another file" : "--train-data is another text", kWaysOut);
     }
-    fail("{}: {} differs: {} in the checkpoint, {} now; {}", path, printable(name), printable(then),
+    fail("{}: {} differs: {} in the checkpoint, {} now; {}", path, printable(typed(name)), printable(then),
          printable(now), kWaysOut);
   }
 }

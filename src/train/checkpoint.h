@@ -21,6 +21,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -92,8 +93,13 @@ inline constexpr std::string_view kWaysOut =
     "beside them";
 
 // Error naming the first setting in which a checkpoint differs from a run, with both values and the ways out.
-// While the data is not read yet, the run's settings may lack it.
-void expect_fits(const Settings& checkpoint, const std::string& path, const Settings& run);
+// While the data is not read yet, the run's settings may lack it. `typed`: what the run's user calls a
+// setting.
+void expect_fits(
+    const Settings& checkpoint, const std::string& path, const Settings& run,
+    const std::function<std::string(std::string_view setting)>& typed = [](std::string_view setting) {
+      return std::string(setting);
+    });
 // The same for tensors and ranks.
 void expect_fits(const Checkpoint& checkpoint, const std::string& path, const LoraParameters& parameters);
 

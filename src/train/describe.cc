@@ -5,6 +5,7 @@
 #include <set>
 #include <tuple>
 
+#include "arch/hf.h"
 #include "base/file.h"
 #include "base/machine.h"
 #include "base/plural.h"
@@ -178,8 +179,8 @@ void describe_resume(Lines& lines, const Setup& s) {
   const std::optional<std::string>& named = s.options.checkpoint_in;
   const std::string path = named.value_or(kDefaultCheckpointIn);
   if (!s.resumed) {
-    lines.push_back(
-        fmt::format("{}resume: no file {}, training starts from scratch", named ? "warning: " : "", path));
+    lines.push_back(fmt::format("{}resume: no file {}, training starts from scratch",
+                                named ? "warning: " : "", fmt::join(s.resume.looked_for, " or ")));
     return;
   }
   // The one that was found in place of the one that was named, or of the default.
@@ -251,13 +252,20 @@ void describe_lora(Lines& lines, const Setup& s) {
       lines.push_back(
           fmt::format("warning: {}: llama.cpp and its relatives apply this part wrongly to models that "
                       "use one matrix as embedding and output, as this one does",
-                      rank_flag_of(name)));
+                      rank_flag_of(s.options, name)));
+    }
+    if (s.model.tied && name == "token_embd" && s.model.config.architecture->hf->always_tied) {
+      lines.push_back(fmt::format(
+          "warning: {}: nor can lora export-lora merge this part: {} models have no output matrix "
+          "of their own, and this one changes nothing of the output",
+          rank_flag_of(s.options, name), s.model.config.architecture->name));
     }
     if (!name.ends_with("_norm")) continue;
     lines.push_back(fmt::format(
         "warning: {}: kept in checkpoints only, from which lora export-lora "
         "merges them; the adapter file leaves norms out, since other programs do not apply them{}",
-        rank_flag_of(name), rank > 1 ? "; a norm is a vector, so more than rank 1 gains nothing" : ""));
+        rank_flag_of(s.options, name),
+        rank > 1 ? "; a norm is a vector, so more than rank 1 gains nothing" : ""));
   }
   if (s.parameters.rslora)
     lines.push_back("lora: scale alpha / sqrt(rank), folded into what is stored (--rslora)");

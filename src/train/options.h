@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -93,6 +94,9 @@ struct FinetuneOptions {
   std::optional<int64_t> lora_r;     // unset: kDefaultLoraR, or what lora_init has
   std::optional<double> lora_alpha;  // unset: kDefaultLoraAlpha, or what lora_init has
   Ranks ranks;  // by name of tensor; of the other linear layers of a block lora_r, 0 of the rest
+  // Those of `ranks` that messages call --rank TENSOR, as they were given, in place of --rank-wq and the
+  // like.
+  std::set<std::string, std::less<>> ranks_by_name;
   double lora_dropout = 0;
   bool rslora = false;                                                  // scale = alpha / sqrt(rank)
   std::optional<double> rope_freq_base, rope_freq_scale, norm_rms_eps;  // unset: the model's

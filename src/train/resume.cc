@@ -9,6 +9,7 @@
 #include "base/same_file.h"
 #include "train/metrics.h"
 #include "train/outputs.h"
+#include "train/run.h"
 
 namespace lora {
 namespace {
@@ -36,12 +37,15 @@ std::vector<std::string> numbered(const FinetuneOptions& options, const std::str
 
 Resume find_checkpoint(const FinetuneOptions& options) {
   const std::string named = options.checkpoint_in.value_or(kDefaultCheckpointIn);
-  if (named.empty()) return {"", true};
+  if (named.empty()) return {.overwrites = true};
   if (options.checkpoint_in && file_exists(named)) return {named};
-  if (options.checkpoint_in && options.only_write_lora) return {};  // no other's adapter was asked for
+  if (options.checkpoint_in && options.only_write_lora)  // no other's adapter was asked for
+    return {.looked_for = {named}};
   const std::string own = latest(options, options.checkpoint_out);
   if (holds_something(own)) return {own};
-  return {file_exists(named) ? named : ""};
+  if (file_exists(named)) return {named};
+  if (options.checkpoint_in || own.empty()) return {.looked_for = {named}};
+  return {.looked_for = {own, named}};
 }
 
 std::vector<std::string> files_of(const FinetuneOptions& options, const std::string& name) {
@@ -77,7 +81,7 @@ std::string expect_own_files(const FinetuneOptions& options, const std::string& 
     // Numbered ones beside a latest one of this run are older, or left of a run that it was begun over.
     if (same_file(path, checkpoint) || (has_latest && path != own)) continue;
     const CheckpointHead head = read_found(options, path, read_checkpoint_head);
-    expect_fits(head.settings, path, run);
+    expect_fits(head.settings, path, run, typed_names(options));
     if (head.iteration > iteration && line.empty()) {
       line = fmt::format(
           "note: {} is further on, at iteration {}; what is younger than iteration {} will be written over",

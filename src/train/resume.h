@@ -18,8 +18,9 @@
 namespace lora {
 
 struct Resume {
-  std::string path;         // the checkpoint to go on from; empty: the run begins
-  bool overwrites = false;  // begun anew by --checkpoint-in ''
+  std::string path = {};                     // the checkpoint to go on from; empty: the run begins
+  bool overwrites = false;                   // begun anew by --checkpoint-in ''
+  std::vector<std::string> looked_for = {};  // where none of them is there
 };
 Resume find_checkpoint(const FinetuneOptions& options);
 

@@ -92,10 +92,24 @@ Ranks ranks_of(const FinetuneOptions& options, const Model& model) {
   const auto check = [](const std::string& flag, int64_t rank) {
     if (rank < 0 || rank > kMaxLoraRank) fail("{}: {} is not from 0 to {}", flag, rank, kMaxLoraRank);
   };
-  for (const auto& [tensor, rank] : options.ranks) check(rank_flag_of(tensor), rank);
+  const auto flag_of = [&](std::string_view tensor) { return rank_flag_of(options, tensor); };
+  for (const auto& [tensor, rank] : options.ranks) check(flag_of(tensor), rank);
   const int64_t otherwise = options.lora_r.value_or(kDefaultLoraR);
   check("--lora-r", otherwise);
-  return ranks_of(model, options.ranks, otherwise);
+  return ranks_of(model, options.ranks, otherwise, flag_of);
+}
+
+std::string rank_flag_of(const FinetuneOptions& options, std::string_view tensor) {
+  return options.ranks_by_name.contains(tensor) ? fmt::format("--rank {}", tensor) : rank_flag_of(tensor);
+}
+
+std::function<std::string(std::string_view)> typed_names(const FinetuneOptions& options) {
+  return [&](std::string_view setting) {
+    for (const RankFlag& row : rank_flags()) {
+      if (rank_flag_of(row.tensor) == setting) return rank_flag_of(options, row.tensor);
+    }
+    return std::string(setting);
+  };
 }
 
 FinetuneOptions with_data_files(const FinetuneOptions& options, const Say& say) {
@@ -169,13 +183,13 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
     found.insert(name);
     const auto given = options.ranks.find(name);
     if (given != options.ranks.end()) {
-      expect_rank(options, rank_flag_of(name), given->second, pair.rank);
+      expect_rank(options, rank_flag_of(options, name), given->second, pair.rank);
     } else if (pair.base.starts_with("blk.")) {  // lora_r does not speak of the embedding and the head
       expect_rank(options, "--lora-r", options.lora_r, pair.rank);
     }
   }
   for (const auto& [name, rank] : options.ranks) {
-    if (!found.contains(name)) expect_rank(options, rank_flag_of(name), rank, 0);
+    if (!found.contains(name)) expect_rank(options, rank_flag_of(options, name), rank, 0);
   }
   return make_parameters(adapter, options.rslora);
 }
@@ -301,8 +315,10 @@ Settings changeable_settings(const FinetuneOptions& o, GemmInput input) {
 void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoint, const std::string& path) {
   const auto expect = [&](const std::string& name, const std::string& asked) {
     const std::string found = setting(checkpoint, name);
-    if (found != asked)
-      fail("{}: {} differs: {} in the checkpoint, {} was asked for", path, name, found, asked);
+    if (found != asked) {
+      fail("{}: {} differs: {} in the checkpoint, {} was asked for", path, typed_names(options)(name), found,
+           asked);
+    }
   };
   for (const auto& [name, rank] : options.ranks) {
     const std::string flag = rank_flag_of(name);

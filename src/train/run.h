@@ -2,6 +2,7 @@
 // plan of a step. Each is a function of the options and the files alone.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -17,6 +18,11 @@ namespace lora {
 // Of each tensor what the options give, of the other linear layers of a block lora_r, else 4. Error for ranks
 // out of range, and for tensors that the model does not have.
 Ranks ranks_of(const FinetuneOptions& options, const Model& model);
+
+// What the rank of a tensor was given by: "--rank-wq", "--rank attn_q".
+std::string rank_flag_of(const FinetuneOptions& options, std::string_view tensor);
+// What these options call a setting of a checkpoint, where ranks are rank_flag_of(tensor).
+std::function<std::string(std::string_view setting)> typed_names(const FinetuneOptions& options);
 
 // A fresh adapter, or lora_init's. Error if lora_init disagrees with a rank or alpha given beside it, or if
 // the fresh one is beyond the memory budget; then nothing was allocated.

@@ -83,7 +83,7 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
   // How the same file is written down depends on its templates, and on this program's version.
   if (!data.report().chat_templates.empty())
     settings.emplace_back("conversations", fmt::format("{:016x}", data.token_hash()));
-  if (resumed) expect_fits(resumed_settings_, resume.path, settings);
+  if (resumed) expect_fits(resumed_settings_, resume.path, settings, typed_names(options));
 
   const int64_t n_ctx_train = model.config.n_ctx_train;
   expect_whole(options, data.report(), "--train-data", n_ctx_train);
@@ -134,7 +134,7 @@ void Setup::prepare_parameters(bool is_dated, const Say& say) {
   settings = run_settings(options, model, parameters);
   settings.emplace_back("--seed", std::to_string(state.seed));
   if (checkpoint) {
-    expect_fits(checkpoint->settings, resume.path, settings);
+    expect_fits(checkpoint->settings, resume.path, settings, typed_names(options));
     expect_fits(*checkpoint, resume.path, parameters);
     resumed_settings_ = std::move(checkpoint->settings);
     state = std::move(checkpoint->state);

@@ -128,6 +128,7 @@ std::vector<Case> numbers() {
        kFinetune + Args{"--rank-wq", "0", "--rank-wk", "0", "--rank-wv", "0", "--rank-wo", "0", "--rank-w1",
                         "0", "--rank-w2", "0", "--rank-w3", "0"},
        kFailed, "nothing would be trained"},
+      {"NoRankAtAll", nothing, kFinetune + Args{"--lora-r", "0"}, kFailed, "nothing would be trained"},
       {"PredictHuge", nothing, kGenerate + Args{"-n", huge, "-c", "16"}, kWorks, "ended: "},
       {"UnknownKernelSet", nothing, kEval, kFailed, "LORA_ISA=abacus", {{"LORA_ISA", "abacus"}}},
   };
@@ -138,7 +139,7 @@ std::vector<Case> numbers() {
   wrong("ThreadsNone", kFinetune, "--threads", "0");
   wrong("ThreadsNegative", kEval, "--threads", "-1");
   wrong("ThreadsTooMany", kGenerate, "--threads", "100000");
-  wrong("RankNone", kFinetune, "--lora-r", "0");
+  wrong("RankBelowNone", kFinetune, "--lora-r", "-1");
   wrong("RankTooHigh", kFinetune, "--lora-r", "100000");
   wrong("RankOfAKindTooHigh", kFinetune, "--rank-w2", "100000");
   wrong("BatchNone", kFinetune, "--batch", "0");

@@ -64,7 +64,9 @@ std::vector<Case> bad_models() {
                      b.make,
                      {"inspect", "bad.gguf"},
                      b.inspect_works ? kWorks : kFailed,
-                     b.inspect_works ? "general.architecture" : b.says});
+                     b.inspect_works      ? "general.architecture"
+                     : b.name == "Folder" ? "bad.gguf: a folder, and not that of a Hugging Face model"
+                                          : b.says});
   }
   return cases;
 }

@@ -116,6 +116,47 @@ TEST(ConvertLora, TheFileSaysWhatItIs) {
   EXPECT_EQ(file.tensor("blk.0.ffn_up.weight.lora_b").ne[1], 768);
 }
 
+const ordered_json kTinyConfig = {{"architectures", {"LlamaForCausalLM"}},
+                                  {"hidden_size", 256},
+                                  {"intermediate_size", 768},
+                                  {"num_hidden_layers", 6},
+                                  {"num_attention_heads", 8},
+                                  {"num_key_value_heads", 4},
+                                  {"vocab_size", 4096},
+                                  {"max_position_embeddings", 512}};
+
+// A GGUF's name of its base is for people; PEFT loads by repository or folder.
+TEST(ConvertLora, PeftIsToldTheModelsRepository) {
+  LoraFolder folder;
+  folder.peft.config["base_model_name_or_path"] = "tiny";
+  ASSERT_EQ(folder.convert({"-o", "a.gguf"}).status, 0);
+  const auto name = [&](const std::string& base) {
+    const RunResult run = folder.lora({"convert-lora", "a.gguf", "--base", base, "--to-peft", "out-" + base});
+    EXPECT_EQ(run.status, 0) << run.err;
+    const auto config = ordered_json::parse(folder.read("out-" + base + "/adapter_config.json"));
+    EXPECT_EQ(run.err.find("base_model_name_or_path is left empty") != run.err.npos,
+              config["base_model_name_or_path"].is_null());
+    return config["base_model_name_or_path"];
+  };
+  EXPECT_TRUE(name("model.gguf").is_null());
+  const Gguf model = Gguf::open(kBundledModel);
+  GgufWriter writer;
+  for (const auto& [key, value] : model.values()) writer.set(key, value);
+  writer.set_string("general.base_model.0.repo_url", "https://huggingface.co/someone/parent");
+  writer.set_string("general.source.repo_url", "https://huggingface.co/someone/tiny");
+  for (const GgufTensor& t : model.tensors())
+    writer.add_tensor(t.name, t.type, {t.ne, t.ne + t.n_dims}, t.data);
+  writer.write(folder.at("known.gguf"));
+  EXPECT_EQ(name("known.gguf"), "someone/tiny");
+  std::filesystem::create_directories(folder.at("hf"));
+  folder.write("hf/config.json", kTinyConfig.dump());
+  EXPECT_EQ(name("hf"), "hf");
+  folder.peft.config["base_model_name_or_path"] = "someone/else";
+  ASSERT_EQ(folder.convert({"-o", "a.gguf"}).status, 0);
+  std::filesystem::remove_all(folder.at("out-model.gguf"));
+  EXPECT_EQ(name("model.gguf"), "someone/else");
+}
+
 TEST(ConvertLora, F16IsHalfTheSize) {
   const LoraFolder folder;
   ASSERT_EQ(folder.convert({"--outtype=F16"}).status, 0);
@@ -125,15 +166,6 @@ TEST(ConvertLora, F16IsHalfTheSize) {
   const Adapter adapter = folder.converted("peft-lora-F16.gguf");
   for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(adapter.find("blk.0.ffn_up.weight")->a[i], a[i], 0x1p-12);
 }
-
-const ordered_json kTinyConfig = {{"architectures", {"LlamaForCausalLM"}},
-                                  {"hidden_size", 256},
-                                  {"intermediate_size", 768},
-                                  {"num_hidden_layers", 6},
-                                  {"num_attention_heads", 8},
-                                  {"num_key_value_heads", 4},
-                                  {"vocab_size", 4096},
-                                  {"max_position_embeddings", 512}};
 
 // A folder's config.json does as well as the GGUF: given, beside the adapter, or where the adapter says.
 TEST(ConvertLora, TheBaseMayBeAFolderWithAConfig) {

@@ -21,6 +21,19 @@ class Inspect : public testing::Test {
   }
 };
 
+TEST_F(Inspect, AFolderIsToldWhatItIs) {
+  for (const auto& [file, what] :
+       {std::pair("peft/adapter_config.json",
+                  "a folder with a LoRA of PEFT or MLX, which --lora takes as it is"),
+        {"hf/config.json", "the folder of a Hugging Face model, of which lora convert hf makes a GGUF"},
+        {"other/text.txt", "a folder, and not that of a Hugging Face model or LoRA"}}) {
+    const std::string path = std::string(file).substr(0, std::string(file).find('/'));
+    std::filesystem::create_directories(folder.at(path));
+    folder.write(file, "{}");
+    expect_error(folder.lora({"inspect", path}), 1, path + ": " + what);
+  }
+}
+
 TEST_F(Inspect, DescribesAModel) {
   const json model = described("model.gguf");
   EXPECT_EQ(model["format"], "gguf");

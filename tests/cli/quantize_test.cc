@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli_test.h"
+#include "tiny_models.h"
 
 namespace lora::test {
 namespace {
@@ -65,6 +66,16 @@ TEST_F(Quantize, ReportsEveryTensorOnRequest) {
     }
   }
   EXPECT_EQ(lines_of(verbose.err).size(), 57u + 1);
+}
+
+TEST_F(Quantize, TypesThatDoNotDivideRowsAreSaidOncePerKind) {
+  const TinyModel written(*find_architecture("qwen2"), folder.at("narrow.gguf"), {.type = Type::Q8_0});
+  const RunResult run =
+      folder.lora({"quantize", "narrow.gguf", "small.gguf", "Q4_K_S", "--allow-requantize", "--pure"});
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_EQ(lines_of(run.err).size(), 2u + 1) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("Q5_0 in place of Q4_K for 27 tensors: 256 does not divide rows of 64\n"));
+  EXPECT_THAT(run.err, HasSubstr("Q5_0 in place of Q4_K for 10 tensors: 256 does not divide rows of 96\n"));
 }
 
 TEST_F(Quantize, FlagsChooseTypes) {

@@ -248,6 +248,17 @@ TEST_F(Survival, AMissingCheckpointThatWasNamedIsSaid) {
               testing::HasSubstr("warning: resume: no file typo.gguf, training starts from scratch\n"));
 }
 
+TEST_F(Survival, CheckpointsThatWereLookedForAreNamed) {
+  const Args finetune = {"finetune", "-m",    "model.gguf", "--train-data", "text.txt", "--sample-start",
+                         "<s>",      "--ctx", "32",         "--batch",      "2",        "--adam-iter",
+                         "1"};
+  const auto said = [&](const Args& more) { return folder.lora(finetune + more).err; };
+  EXPECT_THAT(said({"--checkpoint-out", "mine-ITERATION.gguf", "--lora-out", ""}),
+              testing::HasSubstr("resume: no file mine-LATEST.gguf or checkpoint.gguf, training starts"));
+  EXPECT_THAT(said({"--checkpoint-out", "", "--lora-out", ""}),
+              testing::HasSubstr("resume: no file checkpoint.gguf, training starts"));
+}
+
 // One row of the embedding is not a number: samples without its token train as ever, the first with it ends
 // the run.
 TEST_F(Survival, ALossThatIsNotANumberStopsTheRunAndNamesTheSample) {

@@ -7,6 +7,7 @@
 #include <regex>
 
 #include "cli_test.h"
+#include "tiny_models.h"
 
 namespace lora::test {
 namespace {
@@ -180,6 +181,40 @@ TEST_F(Training, HeldOutTextIsReportedAsTheTrainingText) {
   const RunResult result =
       run({"--adam-iter", "1", "--sample-start", "<s>", "--val-data", "held.txt", "--allow-cut"});
   EXPECT_THAT(result.err, HasSubstr("warning: held out: --sample-start: '<s>' does not occur in held.txt"));
+}
+
+TEST_F(Training, RanksAreCalledAsTheyWereTyped) {
+  const auto refused = [&](const Args& more, const char* what) {
+    expect_error(folder.lora(kFinetune + more), 1, what);
+  };
+  refused({"--rank", "attn_q=2,ffn_dwn=2"}, "--rank ffn_dwn: model.gguf has no such tensor");
+  run({"--adam-iter", "1", "--lora-r", "0", "--rank", "attn_q=2", "--rank-wk", "3", "--checkpoint-out",
+       "c.gguf", "--lora-out", "l.gguf"});
+  const Gguf trained = Gguf::open(folder.at("l.gguf"));
+  for (const GgufTensor& t : trained.tensors())
+    EXPECT_THAT(t.name, testing::AnyOf(HasSubstr(".attn_q."), HasSubstr(".attn_k."))) << "--lora-r 0";
+  EXPECT_EQ(trained.tensor("blk.0.attn_q.weight.lora_a").ne[1], 2);
+  refused({"--checkpoint-in", "c.gguf", "--lora-r", "0", "--rank", "attn_q=4", "--rank-wk", "3"},
+          "c.gguf: --rank attn_q differs: 2 in the checkpoint, 4 now");
+  refused({"--checkpoint-in", "c.gguf", "--lora-r", "0", "--rank", "attn_q=2", "--rank-wk", "4"},
+          "c.gguf: --rank-wk differs: 3 in the checkpoint, 4 now");
+  refused({"--only-write-lora", "--checkpoint-in", "c.gguf", "--rank", "attn_q=4"},
+          "c.gguf: --rank attn_q differs: 2 in the checkpoint, 4 was asked for");
+  refused({"--lora-init", "l.gguf", "--rank", "attn_q=5"},
+          "--rank attn_q: 5 was asked for, l.gguf has rank 2");
+  refused({"--lora-init", "l.gguf", "--rank-wq", "5"}, "--rank-wq: 5 was asked for, l.gguf has rank 2");
+}
+
+TEST_F(Training, AnEmbeddingThatCannotBeMergedIsSaidBefore) {
+  const Gguf vocabulary = Gguf::open(kBundledModel);
+  const TinyModel gemma(*find_architecture("gemma2"), folder.at("gemma.gguf"), {.vocabulary = &vocabulary});
+  const RunResult result = run({"-m", "gemma.gguf", "--adam-iter", "1", "--lora-r", "0", "--rank",
+                                "token_embd=2", "--lora-out", "l.gguf"});
+  EXPECT_THAT(result.err,
+              HasSubstr("warning: --rank token_embd: nor can lora export-lora merge this part: gemma2"));
+  expect_error(
+      folder.lora({"export-lora", "--model-base", "gemma.gguf", "--lora", "l.gguf", "-o", "merged.gguf"}), 1,
+      "an adapter on it cannot be merged");
 }
 
 TEST_F(Training, NormsStayInTheCheckpointAndItIsSaid) {

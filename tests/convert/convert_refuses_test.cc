@@ -52,7 +52,21 @@ TEST(ConvertRefuses, ConfigurationsThatLie) {
               HasSubstr("long_factor: 16 numbers for 32"));
   EXPECT_THAT(Broken("llama2").config_error("architectures", {"MambaForCausalLM"}),
               AllOf(HasSubstr("'MambaForCausalLM' is not supported"),
-                    HasSubstr("known: BaiChuanForCausalLM, "), HasSubstr(" LlamaForCausalLM, ")));
+                    HasSubstr("(lora convert --help lists those that are)")));
+  for (const auto& [key, value, what] :
+       {std::tuple("num_local_experts", nlohmann::json(8), "mixtures of experts"),
+        {"state_size", 16, "state-space layers (Mamba)"},
+        {"kv_lora_rank", 512, "latent attention"},
+        {"is_encoder_decoder", true, "an encoder beside its decoder"}}) {
+    const Broken foreign("llama2");
+    auto config = nlohmann::json::parse(foreign.folder.read("hf/config.json"));
+    config["architectures"] = {"StrangeForCausalLM"};
+    config[key] = value;
+    foreign.folder.write("hf/config.json", config.dump());
+    EXPECT_THAT(foreign.error(), HasSubstr(std::string("is not supported: it has ") + what));
+  }
+  EXPECT_THAT(Broken("llama2").config_error("architectures", {"LlamaForSequenceClassification"}),
+              HasSubstr("it has another output than the next token"));
   EXPECT_THAT(Broken("llama2").config_error("rope_scaling", {{"type", "magic"}}),
               HasSubstr("'magic' is not supported"));
   EXPECT_THAT(Broken("llama2").config_error("quantization_config", {{"quant_method", "gptq"}}),

@@ -92,7 +92,7 @@ TEST_P(EveryFamily, IsConvertedAndLoads) {
   EXPECT_EQ(n_from, n_to);
   const Model loaded = load_model(converted.folder.at("out.gguf"));
   EXPECT_EQ(loaded.config.head_dim, 16);
-  EXPECT_EQ(loaded.config.n_head_kv, 2);
+  EXPECT_EQ(loaded.config.n_head_kv, config_of(model).n_head_kv);
   EXPECT_FLOAT_EQ(loaded.config.norm_eps, 1e-5f);
 }
 
@@ -242,6 +242,7 @@ TEST(FamilyConfigs, WhatGgufComputesOtherwiseIsRefused) {
   EXPECT_THAT(refused("baichuan", "architectures", {"BaichuanForCausalLM"}),
               HasSubstr("Baichuan 2 norms the rows"));
   EXPECT_THAT(refused("minicpm", "num_experts", 8), HasSubstr("no experts"));
+  EXPECT_THAT(refused("olmo", "clip_qkv", 8.0), HasSubstr("clips queries, keys and values"));
   EXPECT_THAT(refused("ernie4_5", "use_bias", true), HasSubstr("without biases"));
   EXPECT_THAT(refused("starcoder2", "use_bias", false), HasSubstr("use_bias: false"));
   EXPECT_THAT(refused("smollm3", "no_rope_layers", {1, 0}), HasSubstr("no_rope_layers: 0 in layer 1"));
@@ -263,6 +264,16 @@ TEST(FamilyConfigs, Keys) {
   EXPECT_FLOAT_EQ(float(*turned.get_float("hunyuan-dense.rope.freq_base")),
                   float(1e4 * std::pow(1000.0, 16 / 14.0)));
   EXPECT_EQ(Converted(family_named("falcon")).convert().get_int("falcon.feed_forward_length"), 96);
+  HfModel stretched = family_named("minicpm");
+  const std::vector<double> factors(8, 1.5);
+  stretched.config["rope_scaling"] = {{"rope_type", "longrope"},
+                                      {"short_factor", factors},
+                                      {"long_factor", factors},
+                                      {"original_max_position_embeddings", 128}};
+  const Gguf longer = Converted(stretched).convert();
+  EXPECT_EQ(longer.get_int("minicpm.rope.scaling.original_context_length"), 128);
+  EXPECT_FLOAT_EQ(float(*longer.get_float("minicpm.rope.scaling.attn_factor")),
+                  float(std::sqrt(1 + std::log(4.0) / std::log(128.0))));
   EXPECT_EQ(Converted(family_named("stablelm")).convert().get_int("stablelm.rope.dimension_count"), 4);
   HfModel command = family_named("command-r");
   command.config["model_max_length"] = 2048;

@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Writes families/NAME.safetensors beside it: what PyTorch computes of a tiny model of each family, in f32.
+
+Needs torch, transformers (5.x) and safetensors (Debian sid: python3-torch, python3-transformers). The models' numbers are
+not stored: value i of the tensor called NAME is
+
+    h = fnv1a(NAME) + i * 0x9e3779b9;  h ^= h >> 16;  h *= 0x85ebca6b;  h ^= h >> 13;  h *= 0xc2b2ae35;  h ^= h >> 16
+    center + size * (2 * (h >> 8) / 2^24 - 1)                                   (h in 32 bits, the rest in f64, then f32)
+
+Each file has ids (2, T) int32, base_logits of row 0 (T, vocabulary), base_loss; with a pair on every linear layer of the
+blocks (init.P.lora_a (r, n_in), .lora_b (n_out, r) by the rule above; scale alpha / r, alpha = 8) loss and grad.P.lora_a/b,
+and where every P is one tensor of GGUF curve.loss of ten AdamW steps (lr 1e-3, no decay). The loss is the mean over all
+next-token targets of both rows. Metadata: "config", a config.json; "tensors", {NAME: [shape, center, size]}.
+"""
+import json
+import pathlib
+import sys
+
+import numpy
+import torch
+from safetensors.torch import save_file
+from torch.func import functional_call
+from transformers import AutoConfig, AutoModelForCausalLM
+
+RANK, ALPHA, LENGTH, VOCAB = 2, 8, 16, 320
+EMBD, FF, HEADS, KV, DIM, LAYERS = 32, 48, 4, 2, 8, 2
+SIZES = dict(hidden_size=EMBD, intermediate_size=FF, num_hidden_layers=LAYERS, num_attention_heads=HEADS, vocab_size=VOCAB,
+             max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+GROUPED = dict(SIZES, num_key_value_heads=KV)
+
+
+def numbers(name, shape, center, size):
+    h = 0x811c9dc5
+    for byte in name.encode():
+        h = (h ^ byte) * 0x01000193 & 0xffffffff
+    n = int(numpy.prod(shape))
+    with numpy.errstate(over="ignore"):
+        h = numpy.uint32(h) + numpy.arange(n, dtype=numpy.uint32) * numpy.uint32(0x9e3779b9)
+        for shift, factor in ((16, 0x85ebca6b), (13, 0xc2b2ae35)):
+            h = (h ^ h >> numpy.uint32(shift)) * numpy.uint32(factor)
+        h ^= h >> numpy.uint32(16)
+    u = (h >> numpy.uint32(8)).astype(numpy.float64) / 2.0**24
+    return torch.from_numpy((center + size * (2 * u - 1)).astype(numpy.float32).reshape(shape))
+
+
+# InternLM 2's names, and those of Llama's class, which computes it here.
+INTERNLM2 = (("tok_embeddings", "embed_tokens"), ("attention_norm", "input_layernorm"), ("ffn_norm", "post_attention_layernorm"),
+             ("attention.wo", "self_attn.o_proj"), ("feed_forward.w1", "mlp.gate_proj"), ("feed_forward.w3", "mlp.up_proj"),
+             ("feed_forward.w2", "mlp.down_proj"), ("output.weight", "lm_head.weight"))
+
+
+def packed_heads(weights):
+    """InternLM 2's wqkv: for each key/value head its query heads, then k, then v."""
+    of_class = {}
+    for name, w in weights.items():
+        for own, llamas in INTERNLM2:
+            name = name.replace(own, llamas)
+        if "attention.wqkv" in name:
+            packs = w.reshape(KV, HEADS // KV + 2, DIM, EMBD)
+            for part, rows in (("q", packs[:, :-2]), ("k", packs[:, -2]), ("v", packs[:, -1])):
+                of_class[name.replace("attention.wqkv", f"self_attn.{part}_proj")] = rows.reshape(-1, EMBD)
+        else:
+            of_class[name] = w
+    return of_class
+
+
+def below_one_another(weights):
+    """Baichuan's W_pack: q, k, v."""
+    of_class = {}
+    for name, w in weights.items():
+        if "W_pack" in name:
+            for part, rows in zip("qkv", w.reshape(3, EMBD, EMBD)):
+                of_class[name.replace("W_pack", f"{part}_proj")] = rows
+        else:
+            of_class[name] = w
+    return of_class
+
+
+LLAMA = dict(GROUPED, rms_norm_eps=1e-5, hidden_act="silu", tie_word_embeddings=False)
+MINICPM = dict(scale_emb=12, scale_depth=1.4, dim_model_base=16)
+# Of each the configuration of the class that computes it, and config.json where that is another's: models that transformers
+# has no class for are computed by Llama's or Granite's, with their weights renamed (OF_CLASS).
+FAMILIES = {
+    "arcee": (dict(GROUPED, model_type="arcee", rms_norm_eps=1e-5, head_dim=DIM, tie_word_embeddings=False),),
+    "ernie4_5": (dict(GROUPED, model_type="ernie4_5", head_dim=16, rms_norm_eps=1e-5, use_bias=False),),
+    "falcon": (dict(SIZES, model_type="falcon", new_decoder_architecture=True, num_kv_heads=KV,
+                    num_ln_in_parallel_attn=1, ffn_hidden_size=FF, bias=False, alibi=False, parallel_attn=True),),
+    "gptneox": (dict(SIZES, model_type="gpt_neox", rotary_pct=0.5, use_parallel_residual=True, tie_word_embeddings=False),),
+    "gptneox-serial": (dict(SIZES, model_type="gpt_neox", rotary_pct=0.25, use_parallel_residual=False,
+                            tie_word_embeddings=False),),
+    "hunyuan-dense": (dict(GROUPED, model_type="hunyuan_v1_dense", head_dim=16, rms_norm_eps=1e-5, use_qk_norm=True,
+                           tie_word_embeddings=True),),
+    "nemotron": (dict(GROUPED, model_type="nemotron", head_dim=DIM, partial_rotary_factor=0.5, norm_eps=1e-5,
+                      tie_word_embeddings=False),),
+    "olmo": (dict(GROUPED, model_type="olmo", clip_qkv=None, tie_word_embeddings=False),),
+    "phi2": (dict(SIZES, model_type="phi", partial_rotary_factor=0.5, hidden_act="gelu_new", tie_word_embeddings=False),),
+    "stablelm": (dict(GROUPED, model_type="stablelm", partial_rotary_factor=0.25, use_qkv_bias=True, layer_norm_eps=1e-5,
+                      tie_word_embeddings=False),),
+    "baichuan": (dict(LLAMA, model_type="llama", num_key_value_heads=HEADS),
+                 dict(SIZES, architectures=["BaiChuanForCausalLM"], model_type="baichuan", rms_norm_eps=1e-5,
+                      hidden_act="silu", tie_word_embeddings=False)),
+    "internlm2": (dict(LLAMA, model_type="llama"),
+                  dict(LLAMA, architectures=["InternLM2ForCausalLM"], model_type="internlm2", bias=False)),
+    "minicpm": (dict(LLAMA, model_type="granite", embedding_multiplier=12.0, residual_multiplier=1.4 / LAYERS**0.5,
+                     logits_scaling=EMBD / 16, attention_multiplier=DIM**-0.5, tie_word_embeddings=True),
+                dict(LLAMA, architectures=["MiniCPMForCausalLM"], model_type="minicpm", tie_word_embeddings=True, **MINICPM)),
+}
+OF_CLASS = {"baichuan": below_one_another, "internlm2": packed_heads}
+
+
+def own_names(name, shapes):
+    """Names and shapes as the family has them, from the class's."""
+    if name not in OF_CLASS:
+        return shapes
+    own = {}
+    for tensor, shape in shapes.items():
+        if name == "internlm2":
+            for theirs, llamas in INTERNLM2:
+                tensor = tensor.replace(llamas, theirs)
+        pack = "attention.wqkv" if name == "internlm2" else "self_attn.W_pack"
+        kv = KV if name == "internlm2" else HEADS
+        if "q_proj" in tensor:
+            own[tensor.replace("self_attn.q_proj", pack)] = ((HEADS + 2 * kv) * DIM, EMBD)
+        elif "k_proj" not in tensor and "v_proj" not in tensor:
+            own[tensor] = shape
+    return own
+
+
+def make(name, folder):
+    config_of_class, *other = FAMILIES[name]
+    config = AutoConfig.for_model(**config_of_class)
+    config._attn_implementation = "eager"
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
+    shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
+    linears = {n + ".weight" for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    tensors = {}
+    for tensor, shape in own_names(name, shapes).items():
+        is_norm = len(shape) == 1 and not tensor.endswith(".bias")
+        center = 0 if not is_norm or name == "nemotron" else 1
+        size = 0.5 if len(shape) == 1 else 1 if "embed" in tensor else 2 / shape[1]**0.5
+        if name == "minicpm" and "embed" in tensor:
+            size = 0.2  # the output, too
+        tensors[tensor] = (shape, center, size)
+    base = {n: numbers(n, *rule) for n, rule in tensors.items()}
+    to_class = OF_CLASS.get(name, lambda weights: weights)
+    in_blocks = {n for n in linears if any(c.isdigit() for c in n.split("."))}
+    own_linears = sorted(n for n in own_names(name, {n: shapes[n] for n in in_blocks}))
+    rng = numpy.random.default_rng(1)
+    ids = torch.from_numpy(rng.integers(3, VOCAB, (2, LENGTH)).astype(numpy.int64))
+
+    def run(weights):
+        logits = functional_call(model, to_class(weights), (ids,)).logits
+        return logits, torch.nn.functional.cross_entropy(logits[:, :-1].reshape(-1, VOCAB), ids[:, 1:].reshape(-1))
+
+    adapters = {}
+    for p in own_linears:
+        n_out, n_in = tensors[p][0]
+        adapters[f"{p}.lora_a"] = numbers(f"init.{p}.lora_a", (RANK, n_in), 0, 1 / n_in**0.5).requires_grad_()
+        adapters[f"{p}.lora_b"] = numbers(f"init.{p}.lora_b", (n_out, RANK), 0, 0.2).requires_grad_()
+
+    def adapted():
+        weights = dict(base)
+        for p in own_linears:
+            weights[p] = base[p] + ALPHA / RANK * (adapters[f"{p}.lora_b"] @ adapters[f"{p}.lora_a"])
+        return run(weights)[1]
+
+    with torch.no_grad():
+        logits, loss = run(base)
+    result = {"ids": ids.to(torch.int32), "base_logits": logits[0], "base_loss": loss.reshape(1)}
+    loss = adapted()
+    loss.backward()
+    result["loss"] = loss.detach().reshape(1)
+    for p, value in adapters.items():
+        result[f"grad.{p}"] = value.grad.clone()
+    if name not in OF_CLASS:
+        optimizer = torch.optim.AdamW(adapters.values(), lr=1e-3, weight_decay=0)
+        curve = []
+        for _ in range(10):
+            optimizer.zero_grad()
+            loss = adapted()
+            loss.backward()
+            curve.append(loss.item())
+            optimizer.step()
+        result["curve.loss"] = torch.tensor(curve)
+    stated = other[0] if other else dict(config.to_dict(), architectures=[type(model).__name__])
+    save_file({n: t.contiguous() for n, t in result.items()}, folder / f"{name}.safetensors",
+              {"config": json.dumps(stated, sort_keys=True), "tensors": json.dumps(tensors)})
+    print(name, "loss", float(result["base_loss"]), "->", float(result["loss"]))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    folder = pathlib.Path(__file__).parent / "families"
+    folder.mkdir(exist_ok=True)
+    for family in sys.argv[1:] or FAMILIES:
+        make(family, folder)
