@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/buffer.h"
@@ -29,6 +30,9 @@ struct SyntheticShape {
 std::span<const SyntheticShape> synthetic_shapes();
 // Error that lists the known names.
 const SyntheticShape& find_synthetic_shape(std::string_view name);
+
+// The keys of a file of that shape.
+std::vector<std::pair<std::string, GgufValue>> synthetic_keys(const SyntheticShape& shape);
 
 struct SyntheticModel {
   Model model;  // model.gguf is empty
