@@ -2,11 +2,10 @@
 // weights in F16, for measuring how fast files are read and written, and an adapter for the matrices of its
 // layers. The model is written piece by piece.
 //
-// random_model FILE N_LAYERS SHAPE TYPE [N_VOCAB]: as `lora bench --synthetic SHAPE --type TYPE` has it in
-// memory, for other programs.
+// random_model FILE N_LAYERS SHAPE TYPE VOCABULARY: as `lora bench --synthetic SHAPE --type TYPE` has it in
+// memory, with the vocabulary of a GGUF, for other programs.
 #include <fmt/format.h>
 
-#include <cctype>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -112,10 +111,11 @@ void write_random_model(const std::string& path, int64_t n_layers) {
 }
 
 void write_synthetic(const std::string& path, int64_t n_layers, std::string_view name, std::string_view type,
-                     int64_t n_vocab) {
+                     const std::string& vocabulary_path) {
+  const Gguf vocabulary = Gguf::open(vocabulary_path);
   SyntheticShape shape = find_synthetic_shape(name);
   shape.n_layer = n_layers;
-  if (n_vocab > 0) shape.n_vocab = n_vocab;
+  shape.n_vocab = int64_t(vocabulary.get_strings("tokenizer.ggml.tokens")->size());
   ThreadPool pool(physical_cores());
   const SyntheticModel synthetic = make_synthetic(shape, type, pool);
   const Model& model = synthetic.model;
@@ -123,7 +123,9 @@ void write_synthetic(const std::string& path, int64_t n_layers, std::string_view
   GgufWriter writer;
   for (const auto& [key, value] : synthetic_keys(shape)) writer.set(key, value);
   writer.set_u32(fmt::format("{}.vocab_size", shape.architecture), uint32_t(shape.n_vocab));
-  writer.set_string("tokenizer.ggml.model", "none");
+  for (const auto& [key, value] : vocabulary.values()) {
+    if (key.starts_with("tokenizer.")) writer.set(key, value);
+  }
   struct Tensor {
     std::string name;
     Type type;
@@ -207,11 +209,11 @@ int main(int argc, char** argv) try {
   if (argc < 2) {
     fmt::print(stderr,
                "usage: random_model FILE [N_LAYERS [ADAPTER RANK]]\n"
-               "       random_model FILE N_LAYERS SHAPE TYPE [N_VOCAB]\n");
+               "       random_model FILE N_LAYERS SHAPE TYPE VOCABULARY\n");
     return 2;
   }
-  if (argc > 4 && !std::isdigit(static_cast<unsigned char>(*argv[4]))) {
-    lora::write_synthetic(argv[1], std::atoll(argv[2]), argv[3], argv[4], argc > 5 ? std::atoll(argv[5]) : 0);
+  if (argc > 5) {
+    lora::write_synthetic(argv[1], std::atoll(argv[2]), argv[3], argv[4], argv[5]);
     return 0;
   }
   lora::write_random_model(argv[1], argc > 2 ? std::atoll(argv[2]) : 28);

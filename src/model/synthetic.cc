@@ -56,7 +56,10 @@ constexpr SyntheticShape kShapes[] = {
      150000,
      "gpt-oss",
      64,
-     {{"expert_count", 32}, {"expert_used_count", 4}, {"attention.sliding_window", 128}}},
+     {{"expert_count", 32},
+      {"expert_used_count", 4},
+      {"expert_feed_forward_length", 2880},
+      {"attention.sliding_window", 128}}},
     {"mixtral-8x7b",
      32,
      4096,
@@ -199,7 +202,8 @@ std::vector<std::pair<std::string, GgufValue>> synthetic_keys(const SyntheticSha
   for (const SyntheticShape::Key& key : shape.keys) {
     if (!key.name.empty()) add_size(key.name, key.value);
   }
-  add("rope.freq_base", shape.rope_freq_base, GgufValueType::f64);
+  add("rope.freq_base", shape.rope_freq_base, GgufValueType::f32);
+  add(norm_eps_key(*find_architecture(shape.architecture)), 1e-5, GgufValueType::f32);
   return keys;
 }
 
