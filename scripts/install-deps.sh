@@ -11,7 +11,7 @@ build_packages=(
 )
 [[ ${1:-} == print ]] && { printf '%s\n' "${build_packages[@]}"; exit 0; }
 arm64_packages=(g++-aarch64-linux-gnu qemu-user debootstrap fakeroot)
-format_packages=(clang-format)
+format_packages=(clang-format git)  # git lists the sources
 tidy_packages=(clang-tidy)
 fuzz_packages=(clang libclang-rt-dev)
 # Ubuntu 22.04 has the runtime of libFuzzer and the sanitizers in clang's own packages.

@@ -26,6 +26,7 @@ struct TinyOptions {
   // What llama.cpp computes too: heads as wide as the stream, turned as a whole; windows in the families to
   // which it gives them.
   bool for_llama_cpp = false;
+  bool experts = false;  // in families that do not always have them
 };
 
 class TinyModel {
@@ -86,6 +87,7 @@ class TinyModel {
       set_size("attention.sliding_window", 5);
     if (!options_.for_llama_cpp || std::string_view(architecture.name).starts_with("gemma"))
       set_number("rope.freq_base_swa", 12);
+    if (options_.experts || !is_whole()) set_experts();
     // What the family has a place for; others refuse the key.
     for (const auto& [name, value] : {std::pair<const char*, double>{"attn_logit_softcapping", 2},
                                       {"final_logit_softcapping", 3},
@@ -95,11 +97,27 @@ class TinyModel {
                                       {"residual_scale", 0.6},
                                       {"logit_scale", 0.7}}) {
       set_number(name, value);
-      try {
-        config_of_keys(Gguf::of_values("keys", keys_), n_vocab_);
-      } catch (const Error&) {
-        keys_.pop_back();
-      }
+      if (!is_whole()) keys_.pop_back();
+    }
+  }
+
+  bool is_whole() const {
+    try {
+      config_of_keys(Gguf::of_values("keys", keys_), n_vocab_);
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
+  void set_experts() {
+    for (const auto& [name, value] :
+         {std::pair<const char*, int64_t>{"expert_count", 6},
+          {"expert_used_count", 3},
+          {"expert_feed_forward_length", options_.type == Type::F32 ? 20 : 32},
+          {"expert_shared_feed_forward_length", options_.type == Type::F32 ? 12 : 64},
+          {"leading_dense_block_count", 1}}) {
+      set_size(name, value);
     }
   }
 
@@ -118,17 +136,23 @@ class TinyModel {
       std::map<std::string_view, LinearSpec>& whole;
       const std::string& prefix;
       void operator()(const NormSpec& norm) const { self.add_norm(norm, prefix); }
+      void operator()(const VectorSpec& vector) const {
+        self.add_vector(prefix + std::string(vector.tensor), vector.n, 0, 0.3f);
+      }
       void operator()(const LinearSpec& part) const {
         LinearSpec& all = whole[part.tensor];
         all.n_in = part.n_in;
         all.n_out = std::max(all.n_out, part.first_row + part.n_out);
         all.has_bias |= part.has_bias;
+        all.n_slices = part.n_slices;
       }
     };
     for_each_part(layer, Visit{*this, whole, prefix});
     for (const auto& [tensor, spec] : whole) {
-      add_matrix(prefix + std::string(tensor), spec.n_out, spec.n_in, 2 / std::sqrt(float(spec.n_in)));
-      if (spec.has_bias) add_vector(prefix + std::string(tensor) + ".bias", spec.n_out, 0, 0.3f);
+      add_matrix(prefix + std::string(tensor), spec.n_out, spec.n_in, 2 / std::sqrt(float(spec.n_in)),
+                 spec.n_slices);
+      if (spec.has_bias)
+        add_vector(prefix + std::string(tensor) + ".bias", spec.n_out, 0, 0.3f, spec.n_slices);
     }
   }
 
@@ -147,17 +171,20 @@ class TinyModel {
     return values;
   }
 
-  void add_vector(const std::string& name, int64_t n, float center, float size) {
-    writer_.add_tensor(name, Type::F32, {n}, std::as_bytes(std::span(random(name, n, center, size))));
+  void add_vector(const std::string& name, int64_t n, float center, float size, int64_t n_slices = 1) {
+    std::vector<int64_t> ne = {n};
+    if (n_slices > 1) ne.push_back(n_slices);
+    writer_.add_tensor(name, Type::F32, ne,
+                       std::as_bytes(std::span(random(name, n * n_slices, center, size))));
   }
 
-  void add_matrix(const std::string& name, int64_t n_out, int64_t n_in, float size) {
-    const std::vector<float>& values = random(name, n_out * n_in, 0, size);
+  void add_matrix(const std::string& name, int64_t n_out, int64_t n_in, float size, int64_t n_slices = 1) {
+    const int64_t n = n_out * n_in * n_slices;
+    const std::vector<float>& values = random(name, n, 0, size);
     const TypeTraits& t = traits(options_.type);
-    std::vector<std::byte>& bytes =
-        encoded_.emplace_back(size_t(n_out * n_in / t.block_size * t.block_bytes));
-    t.encode(bytes.data(), values.data(), n_out * n_in, nullptr);
-    writer_.add_tensor(name + ".weight", options_.type, {n_in, n_out}, bytes);
+    std::vector<std::byte>& bytes = encoded_.emplace_back(size_t(n / t.block_size * t.block_bytes));
+    t.encode(bytes.data(), values.data(), n, nullptr);
+    writer_.add_tensor(name + ".weight", options_.type, lora_ne(n_in, n_out, n_slices), bytes);
   }
 
   static constexpr int64_t kHeads = 6;
@@ -171,19 +198,47 @@ class TinyModel {
   std::list<std::vector<std::byte>> encoded_;
 };
 
+// Whether models of the family may be mixtures, but need not.
+inline bool may_have_experts(const Architecture& architecture) {
+  const auto n_experts = [&](int64_t n) {
+    std::vector<std::pair<std::string, GgufValue>> keys;
+    const std::string name(architecture.name);
+    keys.emplace_back("general.architecture", GgufValue{GgufValueType::string, {}, name});
+    for (const auto& [key, value] : {std::pair<const char*, uint64_t>{"block_count", 2},
+                                     {"embedding_length", 64},
+                                     {"feed_forward_length", 64},
+                                     {"attention.head_count", 4},
+                                     {"context_length", 64},
+                                     {"expert_count", uint64_t(n)},
+                                     {"expert_used_count", 2}}) {
+      keys.emplace_back(name + "." + key, GgufValue{GgufValueType::u32, {}, value});
+    }
+    try {
+      return config_of_keys(Gguf::of_values("keys", keys), 300).experts.router.n_expert;
+    } catch (const Error&) {
+      return int64_t{-1};
+    }
+  };
+  return n_experts(0) == 0 && n_experts(4) == 4;
+}
+
 // A pair on every linear layer of every block, and with `ends` on the embedding and the output; B is not
 // zero.
 inline LoraParameters all_pairs(const Model& model, bool ends = true) {
   std::vector<LoraParameters::Pair> pairs;
-  const auto add = [&](const std::string& tensor, int64_t n_in, int64_t n_out) {
-    pairs.push_back({tensor, n_in, n_out, int64_t(1 + pairs.size() % 3), 0, 0});
+  const auto add = [&](const std::string& tensor, int64_t n_in, int64_t n_out, int64_t n_slices = 1) {
+    pairs.push_back({tensor, n_in, n_out, int64_t(1 + pairs.size() % 3), 0, 0, n_slices});
   };
   for (int64_t i = 0; i < model.config.n_layer; ++i) {
     for (const std::string_view name : block_tensors(model)) {
       const std::string tensor = fmt::format("blk.{}.{}.weight", i, name);
-      int64_t n_in = 0, n_out = 0;
-      for (const Linear* linear : model.find_linears(tensor)) n_in = linear->n_in(), n_out += linear->n_out();
-      if (n_out > 0) add(tensor, n_in, n_out);
+      int64_t n_in = 0, n_out = 0, n_slices = 1;
+      for (const Linear* linear : model.find_linears(tensor)) {
+        n_in = linear->n_in();
+        n_slices = linear->n_slices;
+        if (linear->slice == 0) n_out += linear->n_out();
+      }
+      if (n_out > 0) add(tensor, n_in, n_out, n_slices);
     }
   }
   if (ends) add("token_embd.weight", model.config.n_vocab, model.config.n_embd);

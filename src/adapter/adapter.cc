@@ -1,6 +1,7 @@
 #include "adapter/adapter.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -17,6 +18,12 @@ std::string architecture_of(const Gguf& base) {
 }
 
 }  // namespace
+
+std::vector<int64_t> lora_ne(int64_t n_cols, int64_t n_rows, int64_t n_slices) {
+  std::vector<int64_t> ne = {n_cols, n_rows};
+  if (n_slices > 1) ne.push_back(n_slices);
+  return ne;
+}
 
 float Adapter::scale(const LoraPair& pair) const {
   return alpha != 0 ? alpha / float(pair.rank) : 1.0f;
@@ -79,9 +86,9 @@ void check_adapter(const Adapter& adapter, const std::string& path, const Gguf& 
 
 std::optional<PairShape> pair_shape(const Gguf& base, std::string_view tensor) {
   const GgufTensor* found = base.find_tensor(tensor);
-  if (found == nullptr || found->n_dims > 2) return std::nullopt;
+  if (found == nullptr || found->ne[3] > 1) return std::nullopt;
   if (tensor == kTokenEmbedding) return PairShape{found->ne[1], found->ne[0]};
-  return PairShape{found->ne[0], found->ne[1]};
+  return PairShape{found->ne[0], found->ne[1], found->ne[2]};
 }
 
 void check_pair(const LoraPair& pair, const std::optional<PairShape>& shape, const std::string& path,
@@ -90,13 +97,15 @@ void check_pair(const LoraPair& pair, const std::optional<PairShape>& shape, con
     fail("{}: tensor {}: the model {} has no such tensor: an adapter for another model?", path,
          printable(pair.base), base_path);
   }
-  if (pair.n_in == shape->n_in && pair.n_out == shape->n_out) return;
+  if (pair.n_in == shape->n_in && pair.n_out == shape->n_out && pair.n_slices == shape->n_slices) return;
   const bool flipped = pair.base == kTokenEmbedding;  // as the base file has it
-  fail(
-      "{}: tensor {}: expected a pair for {} x {} as in the model {}, found {} x {}: an adapter for another "
-      "model?",
-      path, printable(pair.base), flipped ? shape->n_out : shape->n_in, flipped ? shape->n_in : shape->n_out,
-      base_path, flipped ? pair.n_out : pair.n_in, flipped ? pair.n_in : pair.n_out);
+  const auto text = [&](int64_t n_in, int64_t n_out, int64_t n_slices) {
+    if (flipped) std::swap(n_in, n_out);
+    return fmt::format("{} x {}{}", n_in, n_out, n_slices > 1 ? fmt::format(" x {}", n_slices) : "");
+  };
+  fail("{}: tensor {}: expected a pair for {} as in the model {}, found {}: an adapter for another model?",
+       path, printable(pair.base), text(shape->n_in, shape->n_out, shape->n_slices), base_path,
+       text(pair.n_in, pair.n_out, pair.n_slices));
 }
 
 }  // namespace lora

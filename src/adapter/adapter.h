@@ -23,12 +23,17 @@ namespace lora {
 // token_embd.weight is seen as the map from a one-hot token to its embedding: n_in = n_vocab,
 // n_out = n_embd, and row v of the table (n_vocab, n_embd) gains scale * B a[:, v]. Its table in the
 // base file is thus W^T: all other base tensors have ne = {n_in, n_out}, this one {n_out, n_in}.
+//
+// A tensor that is a stack of matrices (experts) has a pair for each of them, one behind the other.
 struct LoraPair {
   std::string base;  // "blk.0.attn_q.weight"
   int64_t n_in = 0, n_out = 0, rank = 0;
-  std::vector<float> a;  // (rank, n_in)
-  std::vector<float> b;  // (n_out, rank)
+  std::vector<float> a;  // (n_slices, rank, n_in)
+  std::vector<float> b;  // (n_slices, n_out, rank)
+  int64_t n_slices = 1;
 };
+// The shape in GGUF of one half of a pair.
+std::vector<int64_t> lora_ne(int64_t n_cols, int64_t n_rows, int64_t n_slices);
 
 struct Adapter {
   std::string architecture;  // general.architecture of the base; "" where the file does not say (ggla)
@@ -70,7 +75,7 @@ void check_adapter(const Adapter& adapter, const std::string& path, const Gguf& 
 
 // The sizes of a pair's base tensor.
 struct PairShape {
-  int64_t n_in = 0, n_out = 0;
+  int64_t n_in = 0, n_out = 0, n_slices = 1;
 };
 // nullopt if the model has no such matrix.
 std::optional<PairShape> pair_shape(const Gguf& base, std::string_view tensor);
@@ -81,7 +86,8 @@ void check_pair(const LoraPair& pair, const std::optional<PairShape>& shape, con
 // Adapter GGUF, as llama.cpp loads it:
 //   general.type "adapter", adapter.type "lora", adapter.lora.alpha (f32), general.architecture,
 //   general.name, general.base_model.0.name, lora_cpp.* (f32 rope_freq_base and rope_freq_scale, facts),
-//   tensors BASE.lora_a ne = {n_in, rank} and BASE.lora_b ne = {rank, n_out};
+//   tensors BASE.lora_a ne = {n_in, rank} and BASE.lora_b ne = {rank, n_out}, of stacks of matrices with
+//   their number as third dimension;
 //   token_embd.weight has its A flipped: ne = {rank, n_vocab}, and B ne = {rank, n_embd}.
 // Tensors are written in F32 or F16, finite values only; every type that decodes is read. The bytes are a
 // function of the adapter alone.

@@ -50,9 +50,10 @@ LoraHalf read_half(const GgufTensor& tensor, const std::string& path) {
     fail("{}: tensor {}: expected a name that ends in .lora_a or .lora_b", path, half.tensor);
   }
   half.base = tensor.name.substr(0, tensor.name.size() - std::string_view(".lora_a").size());
-  if (tensor.ne[2] != 1 || tensor.ne[3] != 1) {
-    fail("{}: tensor {}: expected a matrix, found {}", path, half.tensor, tensor.shape());
+  if (tensor.ne[3] != 1 || tensor.ne[2] < 1) {
+    fail("{}: tensor {}: expected a matrix or a stack of some, found {}", path, half.tensor, tensor.shape());
   }
+  half.n_slices = tensor.ne[2];
   const TypeTraits& type = traits(tensor.type);
   if (type.decode == nullptr) {
     fail("{}: tensor {}: expected numbers of a floating or quantized type, found {}", path, half.tensor,
@@ -63,7 +64,7 @@ LoraHalf read_half(const GgufTensor& tensor, const std::string& path) {
   check_not_empty(half, path);
   half.values.resize(size_t(tensor.n_elements()));
   type.decode(half.values.data(), tensor.data.data(), tensor.n_elements());
-  if (half.base == kTokenEmbedding && !half.is_b) {
+  if (half.base == kTokenEmbedding && !half.is_b && half.n_slices == 1) {
     half.values = transposed(half.values, half.n_rows, half.n_cols);
     std::swap(half.n_rows, half.n_cols);
   }
@@ -153,9 +154,9 @@ void write_adapter_gguf(const Adapter& adapter, const std::string& path, Type ty
       embedding_a = transposed(pair.a, pair.rank, pair.n_in);
       add(pair.base + ".lora_a", {pair.rank, pair.n_in}, embedding_a);
     } else {
-      add(pair.base + ".lora_a", {pair.n_in, pair.rank}, pair.a);
+      add(pair.base + ".lora_a", lora_ne(pair.n_in, pair.rank, pair.n_slices), pair.a);
     }
-    add(pair.base + ".lora_b", {pair.rank, pair.n_out}, pair.b);
+    add(pair.base + ".lora_b", lora_ne(pair.rank, pair.n_out, pair.n_slices), pair.b);
   }
   writer.write(path);
 }

@@ -235,7 +235,7 @@ TEST(AdapterGgufErrors, UnknownTensorName) {
 TEST(AdapterGgufErrors, ThreeDimensions) {
   HandWritten hand;
   hand.a_ne = {8, 2, 2};
-  EXPECT_THAT(error_in(hand), HasSubstr("lora_a: expected a matrix, found 8 x 2 x 2"));
+  EXPECT_THAT(error_in(hand), HasSubstr("lora_b: expected 2 matrices as in"));
 }
 TEST(AdapterGgufErrors, IntegerTensor) {
   HandWritten hand;

@@ -49,12 +49,16 @@ void pair_up(Adapter& adapter, std::vector<LoraHalf> halves, const std::string& 
       fail("{}: tensor {}: expected the rank of {}, which is {}, found {}", path, b->tensor, a->tensor,
            a->n_rows, b->n_cols);
     }
+    if (a->n_slices != b->n_slices) {
+      fail("{}: tensor {}: expected {} matrices as in {}, found {}", path, b->tensor, a->n_slices, a->tensor,
+           b->n_slices);
+    }
     if (base.ends_with("_norm.weight")) {
       adapter.ignored.push_back(base);
       continue;
     }
     adapter.pairs.push_back(
-        {base, a->n_cols, b->n_rows, a->n_rows, std::move(a->values), std::move(b->values)});
+        {base, a->n_cols, b->n_rows, a->n_rows, std::move(a->values), std::move(b->values), a->n_slices});
   }
 }
 

@@ -19,7 +19,8 @@ struct LoraHalf {
   std::string tensor;  // its name in the file, printable, for messages
   bool is_b = false;
   int64_t n_rows = 0, n_cols = 0;
-  std::vector<float> values;  // (n_rows, n_cols): a is (rank, n_in), b is (n_out, rank)
+  std::vector<float> values;  // (n_slices, n_rows, n_cols): a is (rank, n_in), b is (n_out, rank)
+  int64_t n_slices = 1;
 };
 
 // Error naming the tensor if it has no row or no column. Readers ask before they walk over a shape: beside a

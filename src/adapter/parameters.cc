@@ -15,23 +15,30 @@ namespace {
 // Where the model computes with a tensor: the adapters there, and which of the tensor's rows they change.
 struct Place {
   std::vector<LoraView>* loras;
-  int64_t first_row;
+  int64_t first_row = 0, slice = 0;
 };
 std::vector<Place> places_of(Model& model, std::string_view tensor) {
   if (tensor == kTokenEmbedding) return {{&model.embedding.loras, 0}};
   std::vector<Place> places;
-  for (Linear* linear : model.find_linears(tensor)) places.push_back({&linear->loras, linear->first_row});
+  for (Linear* linear : model.find_linears(tensor))
+    places.push_back({&linear->loras, linear->first_row, linear->slice});
   if (places.empty())
     fail("{}: tensor {}: not one that an adapter can change here", model.gguf.path(), tensor);
   return places;
 }
 
-// Parts of a fused tensor share A, and have the rows of B that are theirs.
-void attach_pair(Model& model, std::string_view tensor, const LoraView& whole) {
+// Parts of a fused tensor share A, and have the rows of B that are theirs; matrices of a stack have their own
+// A and B. n_in, n_out: of a whole matrix.
+void attach_pair(Model& model, std::string_view tensor, int64_t n_in, int64_t n_out, const LoraView& whole) {
   for (const Place& place : places_of(model, tensor)) {
     LoraView part = whole;
-    part.b += place.first_row * whole.rank;
-    if (part.db) part.db += place.first_row * whole.rank;
+    const int64_t a = place.slice * whole.rank * n_in;
+    const int64_t b = (place.slice * n_out + place.first_row) * whole.rank;
+    part.a += a;
+    part.b += b;
+    if (part.da) part.da += a;
+    if (part.db) part.db += b;
+    if (place.slice > 0) part.stream = stream_id(fmt::format("{} {}", tensor, place.slice));
     place.loras->push_back(part);
   }
 }
@@ -53,21 +60,25 @@ std::vector<std::string_view> in_order(const Ranks& ranks) {
   return names;
 }
 
-// n_in and n_out of a tensor that can be trained; nullopt if the model has none of that name.
-std::optional<std::pair<int64_t, int64_t>> trained_shape(const Model& model, const std::string& tensor) {
+// Of a tensor that can be trained; nullopt if the model has none of that name.
+std::optional<PairShape> trained_shape(const Model& model, const std::string& tensor) {
   const MatrixView& table = model.embedding.table;
-  if (tensor == kTokenEmbedding) return std::pair{table.n_rows, table.n_cols};
-  if (const Norm* norm = model.find_norm(tensor)) return std::pair{norm->n(), int64_t{1}};
-  int64_t n_in = 0, n_out = 0;
-  for (const Linear* linear : model.find_linears(tensor)) n_in = linear->n_in(), n_out += linear->n_out();
-  return n_out > 0 ? std::optional(std::pair{n_in, n_out}) : std::nullopt;
+  if (tensor == kTokenEmbedding) return PairShape{table.n_rows, table.n_cols};
+  if (const Norm* norm = model.find_norm(tensor)) return PairShape{norm->n(), 1};
+  PairShape shape;
+  for (const Linear* linear : model.find_linears(tensor)) {
+    shape.n_in = linear->n_in();
+    shape.n_slices = linear->n_slices;
+    if (linear->slice == 0) shape.n_out += linear->n_out();
+  }
+  return shape.n_out > 0 ? std::optional(shape) : std::nullopt;
 }
 
 std::vector<LoraParameters::Pair> pairs_of(const Model& model, std::string_view name, int64_t rank) {
   std::vector<LoraParameters::Pair> pairs;
   const auto add = [&](const std::string& tensor) {
     if (const auto shape = trained_shape(model, tensor))
-      pairs.push_back({tensor, shape->first, shape->second, rank, 0, 0});
+      pairs.push_back({tensor, shape->n_in, shape->n_out, rank, 0, 0, shape->n_slices});
   };
   add(fmt::format("{}.weight", name));
   for (int64_t layer = 0; layer < model.config.n_layer; ++layer)
@@ -130,8 +141,9 @@ Ranks ranks_of(const Model& model, const Ranks& given, int64_t otherwise,
                const std::function<std::string(std::string_view)>& flag_of) {
   Ranks ranks = given;
   std::string has;
+  const std::vector<std::string_view> routed = routed_tensors(model);
   for (const std::string_view name : block_tensors(model)) {
-    ranks.emplace(name, otherwise);
+    ranks.emplace(name, std::ranges::find(routed, name) == routed.end() ? otherwise : 0);
     has += fmt::format("{}{}", has.empty() ? "" : ", ", name);
   }
   for (const auto& [name, rank] : given) {
@@ -192,7 +204,7 @@ LoraParameters make_parameters(const Model& model, const Ranks& ranks, float alp
 LoraParameters make_parameters(const Adapter& adapter, bool rslora) {
   std::vector<LoraParameters::Pair> pairs;
   for (const LoraPair& pair : adapter.pairs) {
-    pairs.push_back({pair.base, pair.n_in, pair.n_out, pair.rank, 0, 0});
+    pairs.push_back({pair.base, pair.n_in, pair.n_out, pair.rank, 0, 0, pair.n_slices});
   }
   LoraParameters parameters = make_parameters(std::move(pairs), adapter.alpha, rslora);
   for (size_t i = 0; i < adapter.pairs.size(); ++i) {
@@ -209,7 +221,7 @@ LoraParameters make_parameters(const Adapter& adapter, bool rslora) {
 void attach(Model& model, LoraParameters& parameters) {
   for (const auto& pair : parameters.pairs) {
     if (pair.is_norm()) continue;
-    attach_pair(model, pair.base,
+    attach_pair(model, pair.base, pair.n_in, pair.n_out,
                 {&parameters.values[pair.a], &parameters.values[pair.b], pair.rank, parameters.scale(pair),
                  &parameters.gradients[pair.a], &parameters.gradients[pair.b], parameters.dropout,
                  stream_id(pair.base)});
@@ -231,7 +243,7 @@ Attached::~Attached() {
 void attach(Model& model, const Adapter& adapter, float user_scale) {
   for (const LoraPair& pair : adapter.pairs) {
     attach_pair(
-        model, pair.base,
+        model, pair.base, pair.n_in, pair.n_out,
         {pair.a.data(), pair.b.data(), pair.rank, user_scale * adapter.scale(pair), nullptr, nullptr});
   }
 }
@@ -244,8 +256,13 @@ Adapter to_adapter(const LoraParameters& parameters, const Model& model) {
     if (pair.is_norm()) continue;
     const float* a = &parameters.values[pair.a];
     const float* b = &parameters.values[pair.b];
-    adapter.pairs.push_back(
-        {pair.base, pair.n_in, pair.n_out, pair.rank, {a, a + pair.a_size()}, {b, b + pair.b_size()}});
+    adapter.pairs.push_back({pair.base,
+                             pair.n_in,
+                             pair.n_out,
+                             pair.rank,
+                             {a, a + pair.a_size()},
+                             {b, b + pair.b_size()},
+                             pair.n_slices});
     if (parameters.rslora) fold_scale(adapter, adapter.pairs.back(), double(parameters.scale(pair)));
   }
   adapter.base_model = model.gguf.get_string("general.name").value_or("");

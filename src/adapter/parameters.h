@@ -31,8 +31,9 @@ std::span<const RankFlag> rank_flags();
 // "--rank-wq" of "attn_q", "--rank attn_qkv" of what has no such spelling.
 std::string rank_flag_of(std::string_view tensor);
 
-// Those given, and `otherwise` for every other linear layer of the model's blocks. Error for a name that the
-// model has none of, with those that it has. `flag_of`: what messages call the rank of a tensor.
+// Those given, and `otherwise` for every other linear layer of the model's blocks but routers and experts.
+// Error for a name that the model has none of, with those that it has. `flag_of`: what messages call the rank
+// of a tensor.
 Ranks ranks_of(const Model& model, const Ranks& given, int64_t otherwise,
                const std::function<std::string(std::string_view tensor)>& flag_of = rank_flag_of);
 
@@ -42,10 +43,11 @@ struct LoraParameters {
   struct Pair {
     std::string base;  // "blk.0.attn_q.weight"
     int64_t n_in, n_out, rank;
-    int64_t a, b;  // where A (rank, n_in) and B (n_out, rank) begin
+    int64_t a, b;          // where A (n_slices, rank, n_in) and B (n_slices, n_out, rank) begin
+    int64_t n_slices = 1;  // of a tensor that is a stack of matrices, a pair each
 
-    int64_t a_size() const { return rank * n_in; }
-    int64_t b_size() const { return n_out * rank; }
+    int64_t a_size() const { return n_slices * rank * n_in; }
+    int64_t b_size() const { return n_slices * n_out * rank; }
     bool is_norm() const { return base.ends_with("_norm.weight"); }
   };
   std::vector<Pair> pairs;

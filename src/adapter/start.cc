@@ -102,6 +102,8 @@ Projection first_columns_part(const std::vector<float>& w, int64_t n_out, int64_
 void make_plain(LoraPair& pair, LoraStart start, double scale, const BaseWeight& weight_of, ThreadPool& pool,
                 const std::string& path) {
   if (start == LoraStart::plain || pair.base == kTokenEmbedding) return;
+  if (pair.n_slices > 1)
+    fail("{}: tensor {}: a start from the weights of experts is not supported", path, printable(pair.base));
   if (scale == 0) fail("{}: tensor {}: a start is not defined where alpha is 0", path, printable(pair.base));
   const std::vector<float> w = weight_of(pair.base);
   if (int64_t(w.size()) != pair.n_out * pair.n_in) {

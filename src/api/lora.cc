@@ -124,8 +124,8 @@ std::vector<TrainedTensor> LanguageModel::trained_tensors() {
       result.push_back({pair.base + suffix, rows, cols, p.values.span().subspan(begin, n),
                         p.gradients.span().subspan(begin, n)});
     };
-    add(".lora_a", pair.rank, pair.n_in, pair.a);
-    add(".lora_b", pair.n_out, pair.rank, pair.b);
+    add(".lora_a", pair.n_slices * pair.rank, pair.n_in, pair.a);
+    add(".lora_b", pair.n_slices * pair.n_out, pair.rank, pair.b);
   }
   return result;
 }

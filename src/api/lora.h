@@ -54,7 +54,8 @@ struct ContinuationOptions {
   uint64_t seed = 1;
 };
 
-// One matrix of the trained adapter; row-major, A (rank, n_in) or B (n_out, rank).
+// One matrix of the trained adapter; row-major, A (rank, n_in) or B (n_out, rank); of experts, those of
+// all, one below the other.
 struct TrainedTensor {
   std::string name;  // "blk.0.attn_q.weight.lora_a"
   int64_t n_rows, n_cols;

@@ -44,6 +44,13 @@ AttentionSpec head_normed_attention(const ModelConfig& c, int64_t i) {
   return a;
 }
 
+AttentionSpec row_normed_attention(const ModelConfig& c, int64_t i) {
+  AttentionSpec a = attention(c, i);
+  a.q_norm = norm(c, "attn_q_norm", c.n_embd_q());
+  a.k_norm = norm(c, "attn_k_norm", c.n_embd_kv());
+  return a;
+}
+
 AttentionSpec with_biases(AttentionSpec a, bool qkv, bool output) {
   a.q.has_bias = a.k.has_bias = a.v.has_bias = qkv;
   a.o.has_bias = output;
@@ -69,11 +76,61 @@ MlpSpec plain_mlp(const ModelConfig& c, Activation activation, bool has_bias) {
   };
 }
 
-LayerSpec pre_norm_layer(const ModelConfig& c, AttentionSpec attention, MlpSpec mlp) {
+ExpertsSpec experts(const ModelConfig& c, Activation activation) {
+  const int64_t n = c.experts.router.n_expert, n_ff = c.experts.n_ff;
+  return {
+      .router = {.tensor = "ffn_gate_inp", .n_out = n, .n_in = c.n_embd},
+      .choice_bias = {},
+      .expert = {.gate = {.tensor = "ffn_gate_exps", .n_out = n_ff, .n_in = c.n_embd, .n_slices = n},
+                 .up = {.tensor = "ffn_up_exps", .n_out = n_ff, .n_in = c.n_embd, .n_slices = n},
+                 .down = {.tensor = "ffn_down_exps", .n_out = c.n_embd, .n_in = n_ff, .n_slices = n},
+                 .activation = activation},
+      .form = c.experts.router,
+  };
+}
+
+MlpSpec shared_expert(const ModelConfig& c, Activation activation) {
+  const int64_t n_ff = c.experts.n_ff_shared;
+  return {
+      .gate = {.tensor = "ffn_gate_shexp", .n_out = n_ff, .n_in = c.n_embd},
+      .up = {.tensor = "ffn_up_shexp", .n_out = n_ff, .n_in = c.n_embd},
+      .down = {.tensor = "ffn_down_shexp", .n_out = c.n_embd, .n_in = n_ff},
+      .activation = activation,
+  };
+}
+
+ExpertsSpec gated_shared_expert(const ModelConfig& c, Activation activation) {
+  return {
+      .router = {.tensor = "ffn_gate_inp_shexp", .n_out = 1, .n_in = c.n_embd},
+      .choice_bias = {},
+      .expert = shared_expert(c, activation),
+      .form = {.n_expert = 1, .n_used = 1, .gating = Gating::sigmoid},
+  };
+}
+
+Bodies mlp_or_experts(const ModelConfig& c, int64_t i, Activation activation) {
+  if (c.experts.router.n_expert == 0 || i < c.experts.n_layer_dense) return {gated_mlp(c, activation)};
+  Bodies bodies = {experts(c, activation)};
+  if (c.experts.n_ff_shared > 0) bodies.emplace_back(shared_expert(c, activation));
+  return bodies;
+}
+
+void read_granite_factors(const Keys& keys, ModelConfig& c) {
+  c.attention_scale = float(keys.positive_or("attention.scale", double(c.attention_scale)));
+  c.embedding_scale = float(keys.positive_or("embedding_scale", 1));
+  c.residual_scale = float(keys.positive_or("residual_scale", 1));
+  c.logit_scale = float(1 / keys.positive_or("logit_scale", 1));
+}
+
+LayerSpec pre_norm_layer(const ModelConfig& c, AttentionSpec attention, Bodies mlp) {
   return {
       {.before = norm(c, "attn_norm"), .bodies = {std::move(attention)}, .scale = c.residual_scale},
-      {.before = norm(c, "ffn_norm"), .bodies = {std::move(mlp)}, .scale = c.residual_scale},
+      {.before = norm(c, "ffn_norm"), .bodies = std::move(mlp), .scale = c.residual_scale},
   };
+}
+
+LayerSpec pre_norm_layer(const ModelConfig& c, AttentionSpec attention, MlpSpec mlp) {
+  return pre_norm_layer(c, std::move(attention), Bodies{std::move(mlp)});
 }
 
 LayerSpec sandwich_layer(const ModelConfig& c, AttentionSpec attention, MlpSpec mlp) {

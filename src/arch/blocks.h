@@ -4,6 +4,7 @@
 
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "arch/config.h"
 #include "arch/spec.h"
@@ -18,6 +19,8 @@ NormSpec norm(const ModelConfig& config, std::string_view tensor, int64_t n = 0)
 AttentionSpec attention(const ModelConfig& config, int64_t i);
 // The same, with attn_q_norm and attn_k_norm on each head.
 AttentionSpec head_normed_attention(const ModelConfig& config, int64_t i);
+// The same, with those over all heads of a row together.
+AttentionSpec row_normed_attention(const ModelConfig& config, int64_t i);
 // Whether q, k and v, and the output, must have biases.
 AttentionSpec with_biases(AttentionSpec attention, bool qkv, bool output);
 
@@ -26,7 +29,21 @@ MlpSpec gated_mlp(const ModelConfig& config, Activation activation);
 // down(activation(up x)), with biases or without.
 MlpSpec plain_mlp(const ModelConfig& config, Activation activation, bool has_bias);
 
+// A mixture: ffn_gate_inp chooses among the experts of ffn_gate_exps, ffn_up_exps and ffn_down_exps.
+ExpertsSpec experts(const ModelConfig& config, Activation activation);
+// What every token goes through beside them: ffn_gate_shexp, ffn_up_shexp and ffn_down_shexp; and the same as
+// much as ffn_gate_inp_shexp lets it, which is a mixture of one.
+MlpSpec shared_expert(const ModelConfig& config, Activation activation);
+ExpertsSpec gated_shared_expert(const ModelConfig& config, Activation activation);
+// One MLP, or in layers of a mixture the experts and what is shared.
+using Bodies = std::vector<BodySpec>;
+Bodies mlp_or_experts(const ModelConfig& config, int64_t i, Activation activation);
+
+// Factors on scores, embeddings, residual branches and logits, as Granite's files have them.
+void read_granite_factors(const Keys& keys, ModelConfig& config);
+
 // Branches that read the stream through attn_norm and ffn_norm.
+LayerSpec pre_norm_layer(const ModelConfig& config, AttentionSpec attention, Bodies mlp);
 LayerSpec pre_norm_layer(const ModelConfig& config, AttentionSpec attention, MlpSpec mlp);
 // The same, with post_attention_norm and post_ffw_norm behind the bodies.
 LayerSpec sandwich_layer(const ModelConfig& config, AttentionSpec attention, MlpSpec mlp);

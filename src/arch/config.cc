@@ -61,6 +61,7 @@ RopeParameters read_rope(const Keys& keys, const ModelConfig& config, const Conf
   rope.yarn_ext_factor = keys.number_or("rope.scaling.yarn_ext_factor", 1);
   rope.yarn_beta_fast = keys.positive_or("rope.scaling.yarn_beta_fast", 32);
   rope.yarn_beta_slow = keys.positive_or("rope.scaling.yarn_beta_slow", 1);
+  rope.yarn_truncate = keys.gguf.get_bool(keys.key("rope.scaling.yarn_truncate")).value_or(true);
   rope.yarn_log_multiplier = keys.number_or("rope.scaling.yarn_log_multiplier", 0);
   rope.n_ctx_orig = keys.size("rope.scaling.original_context_length").value_or(config.n_ctx_train);
   if (overrides.rope_freq_base) rope.freq_base = *overrides.rope_freq_base;
@@ -159,6 +160,45 @@ void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t 
   config.windowed.assign(of_layers.begin(), of_layers.end());
 }
 
+void read_experts(const Keys& keys, ModelConfig& config, Gating gating, bool normalize, Mixture mixture) {
+  constexpr int64_t kMost = 4096;  // what a file says is allocated
+  RouterForm& r = config.experts.router;
+  r.n_expert = keys.gguf.get_int(keys.key("expert_count")).value_or(0);
+  if (r.n_expert == 0 && mixture == Mixture::where_the_file_has_one) return;
+  if (r.n_expert == 0) fail("{}: {}: missing", keys.gguf.path(), keys.key("expert_count"));
+  if (r.n_expert < 0 || r.n_expert > kMost) keys.makes_no_sense("expert_count", r.n_expert);
+  r.n_used = keys.required_size("expert_used_count");
+  r.n_group = keys.size("expert_group_count").value_or(1);
+  r.n_group_used = keys.size("expert_group_used_count").value_or(r.n_group);
+  if (r.n_expert % r.n_group != 0) keys.makes_no_sense("expert_group_count", r.n_group);
+  if (r.n_group_used > r.n_group) keys.makes_no_sense("expert_group_used_count", r.n_group_used);
+  if (r.n_used > r.n_expert / r.n_group * r.n_group_used) keys.makes_no_sense("expert_used_count", r.n_used);
+  r.gating = gating;
+  const int64_t function = keys.gguf.get_int(keys.key("expert_gating_func")).value_or(0);
+  constexpr int64_t kSigmoid = 2, kSoftmaxOfChosen = 3;  // 1: softmax
+  if (function < 0 || function > kSoftmaxOfChosen) keys.makes_no_sense("expert_gating_func", function);
+  if (function != 0) r.gating = function == kSigmoid ? Gating::sigmoid : Gating::softmax;
+  r.normalize =
+      keys.gguf.get_bool(keys.key("expert_weights_norm")).value_or(normalize || function == kSoftmaxOfChosen);
+  r.scale = float(keys.positive_or("expert_weights_scale", 1));
+  config.experts.n_ff = keys.size("expert_feed_forward_length").value_or(config.n_ff);
+  config.experts.n_ff_shared =
+      keys.size("expert_shared_feed_forward_length")
+          .value_or(keys.gguf.get_int(keys.key("expert_shared_count")).value_or(0) * config.experts.n_ff);
+  config.experts.n_layer_dense = keys.gguf.get_int(keys.key("leading_dense_block_count")).value_or(0);
+}
+
+void skip_last_layers(const Keys& keys, ModelConfig& config) {
+  const std::string_view name = "nextn_predict_layers";
+  const int64_t n = keys.gguf.get_int(keys.key(name)).value_or(0);
+  if (n == 0) return;
+  if (n < 0 || n >= config.n_layer) keys.makes_no_sense(name, n);
+  config.n_layer -= n;
+  config.n_layer_skipped = n;
+  config.notes.push_back(fmt::format("{}: {}: the last {} not computed with, as in llama.cpp", keys.key(name),
+                                     n, n == 1 ? "block is" : "blocks are"));
+}
+
 std::string_view norm_eps_key(const Architecture& architecture) {
   return architecture.norm == NormKind::layer ? "attention.layer_norm_epsilon"
                                               : "attention.layer_norm_rms_epsilon";
@@ -200,15 +240,17 @@ ModelConfig config_of_keys(const Gguf& gguf, int64_t n_vocab, const ConfigOverri
     fail("{}: {}: {} differs from the key length {}, which is not supported", gguf.path(),
          keys.key("attention.value_length"), value_length, config.head_dim);
   }
-  if (keys.gguf.get_int(keys.key("expert_count")).value_or(0) != 0) {
-    fail("{}: {}: mixture-of-experts models are not supported", gguf.path(), keys.key("expert_count"));
-  }
   config.norm_eps = float(keys.positive_or(norm_eps_key(*config.architecture), 1e-5));
   if (overrides.norm_eps) config.norm_eps = float(*overrides.norm_eps);
   config.attention_scale = float(1 / std::sqrt(double(config.head_dim)));
   config.fused_qkv = gguf.find_tensor("blk.0.attn_qkv.weight") != nullptr;
   config.rope = read_rope(keys, config, overrides);
   if (config.architecture->read) config.architecture->read(keys, config);
+  if (const int64_t n = gguf.get_int(keys.prefix + ".expert_count").value_or(0);
+      n != 0 && config.experts.router.n_expert == 0) {
+    fail("{}: {}: {} experts are not supported for architecture {}", gguf.path(), keys.key("expert_count"), n,
+         config.architecture->name);
+  }
   look_at_the_rest(keys, config);
   return config;
 }

@@ -9,18 +9,30 @@
 #include "arch/architecture.h"
 #include "gguf/gguf.h"
 #include "kernels/rope/rope.h"
+#include "nn/router.h"
 
 namespace lora {
 
+// What a mixture's layers have in place of one MLP.
+struct ExpertsConfig {
+  RouterForm router;          // no experts: 0 of them
+  int64_t n_ff = 0;           // of one expert
+  int64_t n_ff_shared = 0;    // of the MLP that every token goes through as well; 0: there is none
+  int64_t n_layer_dense = 0;  // so many first layers have one MLP
+};
+
 struct ModelConfig {
   const Architecture* architecture = nullptr;
-  int64_t n_layer = 0, n_embd = 0, n_ff = 0, n_vocab = 0;
+  int64_t n_layer = 0;          // that are computed
+  int64_t n_layer_skipped = 0;  // behind them in the file, for predicting several tokens at once
+  int64_t n_embd = 0, n_ff = 0, n_vocab = 0;
   int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
   int64_t n_ctx_train = 0;  // the context it was trained with
   float norm_eps = 1e-5f;
   bool norms_have_bias = false, output_has_bias = false;  // the file must have them
   bool norms_have_gain = true;                            // else they are 1, and no tensors
   bool parallel_residual = false;  // of families that have both: attention and MLP stand side by side
+  bool has_head_norms = false;     // of queries and keys, where the family leaves it open
   bool has_rope = true;            // positions are told
   RopeParameters rope;
   std::optional<RopeParameters> rope_swa;  // of layers with a window, where theirs differs
@@ -36,6 +48,8 @@ struct ModelConfig {
   float embedding_scale = 1, residual_scale = 1;
   float logit_scale = 1;    // logits are multiplied by it,
   float logit_softcap = 0;  // then capped like scores
+
+  ExpertsConfig experts;
 
   // Queries at position p are multiplied by 1 + scale ln(floor(p / length) + 1).
   float temperature_scale = 0;
@@ -64,6 +78,15 @@ std::string_view norm_eps_key(const Architecture& architecture);
 // every period-th; period 0: in all. Where the file has attention.sliding_window_pattern, that says which
 // layers, or the period.
 void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t standard = 0);
+
+// The same: how many experts of what size. Where the file does not say how they are weighted, as given.
+enum class Mixture { always, where_the_file_has_one };
+void read_experts(const Keys& keys, ModelConfig& config, Gating gating, bool normalize,
+                  Mixture mixture = Mixture::always);
+
+// The same: the last nextn_predict_layers blocks are left out. They predict tokens further on, for programs
+// that guess ahead.
+void skip_last_layers(const Keys& keys, ModelConfig& config);
 
 // Error naming the file and key for an unknown architecture (the known ones are listed), a missing
 // key, or a value that makes no sense.

@@ -6,10 +6,7 @@ namespace lora {
 namespace {
 
 void read(const Keys& keys, ModelConfig& c) {
-  c.attention_scale = float(keys.positive_or("attention.scale", double(c.attention_scale)));
-  c.embedding_scale = float(keys.positive_or("embedding_scale", 1));
-  c.residual_scale = float(keys.positive_or("residual_scale", 1));
-  c.logit_scale = float(1 / keys.positive_or("logit_scale", 1));
+  read_granite_factors(keys, c);
   c.has_rope = keys.gguf.get_bool(keys.key("rope.scaling.finetuned")).value_or(true);
 }
 

@@ -1,5 +1,6 @@
 // Llama 1, 2 and 3, Mistral, TinyLlama, SmolLM, OpenLLaMA: RMSNorm before attention and MLP, rotary
-// pairs that lie side by side (conversion permutes q and k so), SwiGLU, grouped key/value heads.
+// pairs that lie side by side (conversion permutes q and k so), SwiGLU, grouped key/value heads. Mixtral:
+// with experts.
 #include "arch/blocks.h"
 #include "arch/hf_modules.h"
 
@@ -26,10 +27,16 @@ constexpr HfFamily kHf = {
 
 extern const Architecture kLlama = {
     .name = "llama",
-    .models = "Llama 1, 2 and 3, Mistral, TinyLlama, SmolLM, OpenLLaMA",
+    .models = "Llama 1, 2 and 3, Mistral, Mixtral, TinyLlama, SmolLM, OpenLLaMA",
     .rope_style = RopeStyle::interleaved,
-    .layer = [](const ModelConfig& c,
-                int64_t i) { return pre_norm_layer(c, attention(c, i), gated_mlp(c, Activation::silu)); },
+    .read =
+        [](const Keys& keys, ModelConfig& c) {
+          read_experts(keys, c, Gating::softmax, true, Mixture::where_the_file_has_one);
+        },
+    .layer =
+        [](const ModelConfig& c, int64_t i) {
+          return pre_norm_layer(c, attention(c, i), mlp_or_experts(c, i, Activation::silu));
+        },
     .hf = &kHf,
 };
 

@@ -15,13 +15,6 @@ void read(const Keys& keys, ModelConfig& c) {
                               .freq_base = keys.positive_or("rope.freq_base_swa", c.rope.freq_base)};
 }
 
-LayerSpec layer(const ModelConfig& c, int64_t i) {
-  AttentionSpec a = attention(c, i);
-  a.q_norm = norm(c, "attn_q_norm", c.n_embd_q());
-  a.k_norm = norm(c, "attn_k_norm", c.n_embd_kv());
-  return post_norm_layer(c, std::move(a), gated_mlp(c, Activation::silu));
-}
-
 constexpr HfModule kRowNorms[] = {
     {"self_attn.q_norm", "attn_q_norm", Dim::none, Dim::heads},
     {"self_attn.k_norm", "attn_k_norm", Dim::none, Dim::kv_heads},
@@ -41,7 +34,10 @@ extern const Architecture kOlmo2 = {
     .name = "olmo2",
     .models = "OLMo 2 and 3",
     .read = read,
-    .layer = layer,
+    .layer =
+        [](const ModelConfig& c, int64_t i) {
+          return post_norm_layer(c, row_normed_attention(c, i), gated_mlp(c, Activation::silu));
+        },
     .hf = &kHf,
 };
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "nn/attention.h"
+#include "nn/experts.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 
@@ -33,12 +34,20 @@ struct LinearSpec {
   std::string_view tensor;  // empty: there is none
   int64_t n_out = 0, n_in = 0, first_row = 0;
   bool has_bias = false;  // the file must have one; others may
+  int64_t n_slices = 1;   // a stack of so many matrices, an expert each
+};
+
+// A whole tensor of n numbers, with its ".weight" or ".bias".
+struct VectorSpec {
+  std::string_view tensor;  // empty: there is none
+  int64_t n = 0;
 };
 
 struct AttentionSpec {
   LinearSpec q, k, v, o;
   NormSpec q_norm, k_norm;  // of each head or of the whole row, by their length
   AttentionForm form;
+  VectorSpec sinks = {};  // a score each head gives to nothing
 };
 
 struct MlpSpec {
@@ -46,7 +55,14 @@ struct MlpSpec {
   Activation activation = Activation::silu;
 };
 
-using BodySpec = std::variant<AttentionSpec, MlpSpec>;
+struct ExpertsSpec {
+  LinearSpec router;
+  VectorSpec choice_bias;  // added to the router's scores where experts are chosen, but not to their weights
+  MlpSpec expert;          // one of them; its tensors are stacks
+  RouterForm form;
+};
+
+using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec>;
 
 struct BranchSpec {
   NormSpec before;
@@ -58,7 +74,8 @@ struct BranchSpec {
 
 using LayerSpec = std::vector<BranchSpec>;
 
-// Calls visit(LinearSpec) and visit(NormSpec) for all that a layer has, in the order in which they compute.
+// Calls visit(LinearSpec), visit(NormSpec) and visit(VectorSpec) for all that a layer has, in the order in
+// which they compute.
 template <class Visit>
 void for_each_part(const LayerSpec& layer, const Visit& visit) {
   const auto norm = [&](const NormSpec& spec) {
@@ -67,22 +84,32 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
   const auto linear = [&](const LinearSpec& spec) {
     if (!spec.tensor.empty()) visit(spec);
   };
+  const auto vector = [&](const VectorSpec& spec) {
+    if (!spec.tensor.empty()) visit(spec);
+  };
   struct EachBody {
     decltype(norm)& each_norm;
     decltype(linear)& each_linear;
+    decltype(vector)& each_vector;
     void operator()(const AttentionSpec& a) const {
       for (const LinearSpec* spec : {&a.q, &a.k, &a.v}) each_linear(*spec);
       for (const NormSpec* spec : {&a.q_norm, &a.k_norm}) each_norm(*spec);
+      each_vector(a.sinks);
       each_linear(a.o);
     }
     void operator()(const MlpSpec& m) const {
       for (const LinearSpec* spec : {&m.gate, &m.up, &m.down}) each_linear(*spec);
     }
+    void operator()(const ExpertsSpec& e) const {
+      each_linear(e.router);
+      each_vector(e.choice_bias);
+      (*this)(e.expert);
+    }
   };
   for (const BranchSpec& branch : layer) {
     norm(branch.before);
     norm(branch.before_second);
-    for (const BodySpec& body : branch.bodies) std::visit(EachBody{norm, linear}, body);
+    for (const BodySpec& body : branch.bodies) std::visit(EachBody{norm, linear, vector}, body);
     norm(branch.after);
   }
 }

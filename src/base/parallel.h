@@ -5,6 +5,7 @@
 // thread count. Workers spin for some microseconds between loops and then sleep.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -15,6 +16,24 @@
 #include <vector>
 
 namespace lora {
+
+// The tasks of several pieces of work, numbered through, for one loop over all.
+class GroupedTasks {
+ public:
+  void add(int64_t n_tasks) { ends_.push_back(total() + n_tasks); }
+  int64_t total() const { return ends_.empty() ? 0 : ends_.back(); }
+  struct Place {
+    size_t group;
+    int64_t task;  // of the group
+  };
+  Place operator[](int64_t task) const {
+    const auto group = size_t(std::upper_bound(ends_.begin(), ends_.end(), task) - ends_.begin());
+    return {group, task - (group == 0 ? 0 : ends_[group - 1])};
+  }
+
+ private:
+  std::vector<int64_t> ends_;
+};
 
 class ThreadPool {
  public:

@@ -204,6 +204,7 @@ int bench_command(const std::vector<std::string>& args) {
                  {"n_layer", n_layer},
                  {"n_layer_whole", bench.n_layer_whole()},
                  {"n_weights", bench.n_weights()},
+                 {"n_active_weights", int64_t(bench.active().n_weights)},
                  {"weight_bytes", bench.weight_bytes()},
                  {"isa", lora::name(isa())},
                  {"precision", bench.input == GemmInput::bf16 ? "bf16" : "f32"},
@@ -215,9 +216,13 @@ int bench_command(const std::vector<std::string>& args) {
     print_json(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     return 0;
   }
+  const double n_active = bench.active().n_weights;
+  const std::string active = n_active < 0.99 * double(bench.n_weights())
+                                 ? fmt::format(" ({:.2f} a token)", n_active / 1e9)
+                                 : "";
   std::string text =
-      row("model", fmt::format("{}, {} of {} layers, {}: {:.2f} billion weights, {}", name, n_layer,
-                               bench.n_layer_whole(), bench.types(), double(bench.n_weights()) / 1e9,
+      row("model", fmt::format("{}, {} of {} layers, {}: {:.2f} billion weights{}, {}", name, n_layer,
+                               bench.n_layer_whole(), bench.types(), double(bench.n_weights()) / 1e9, active,
                                format_size(uint64_t(bench.weight_bytes())))) +
       row("compute", fmt::format("{} kernels, {} inputs, {} threads", lora::name(isa()),
                                  bench.input == GemmInput::bf16 ? "bf16" : "f32", bench.pool.size()));

@@ -45,8 +45,9 @@ void add_change(Merged& merged, const std::string& path, const std::string& base
   }
   if (!std::isfinite(float(scale))) fail("{}: a scale of {:g} is beyond what F32 holds", path, scale);
   if (scale == 0 || all_zero(a) || all_zero(b)) return;
-  LowRank change{b.data(), rank, 1, a.data(), rank, float(scale)};
+  LowRank change{b.data(), rank, 1, a.data(), rank, float(scale), n_out};
   if (base == kTokenEmbedding) {  // the table is (n_vocab, n_embd) = (n_in, n_out)
+    change.rows_per_slice = 0;
     change.left = a.data(), change.row_stride = 1, change.rank_stride = n_in;
     change.right = merged.transposed.emplace_back(transposed({b.begin(), b.end()}, n_out, rank)).data();
   }
@@ -69,7 +70,7 @@ void check_checkpoint(const Checkpoint& checkpoint, const std::string& path, con
   Adapter shapes;
   shapes.architecture = checkpoint.architecture;
   for (const auto& pair : checkpoint.parameters.pairs) {
-    shapes.pairs.push_back({pair.base, pair.n_in, pair.n_out, pair.rank, {}, {}});
+    shapes.pairs.push_back({pair.base, pair.n_in, pair.n_out, pair.rank, {}, {}, pair.n_slices});
   }
   check_adapter(shapes, path, base);
 }

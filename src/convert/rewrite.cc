@@ -21,15 +21,17 @@ void add_low_rank(const LowRank& change, int64_t row, float* __restrict values, 
   constexpr int64_t kAtOnce = 4;
   const float* left = change.left + row * change.row_stride;
   const auto factor = [&](int64_t k) { return change.scale * left[k * change.rank_stride]; };
+  const int64_t slice = change.rows_per_slice > 0 ? row / change.rows_per_slice : 0;
+  const float* right = change.right + slice * change.rank * n;
   int64_t k = 0;
   for (; k + kAtOnce <= change.rank; k += kAtOnce) {
     const float f0 = factor(k), f1 = factor(k + 1), f2 = factor(k + 2), f3 = factor(k + 3);
-    const float *r0 = change.right + k * n, *r1 = r0 + n, *r2 = r1 + n, *r3 = r2 + n;
+    const float *r0 = right + k * n, *r1 = r0 + n, *r2 = r1 + n, *r3 = r2 + n;
     for (int64_t i = 0; i < n; ++i) values[i] += (f0 * r0[i] + f1 * r1[i]) + (f2 * r2[i] + f3 * r3[i]);
   }
   for (; k < change.rank; ++k) {
     const float f = factor(k);
-    const float* r = change.right + k * n;
+    const float* r = right + k * n;
     for (int64_t i = 0; i < n; ++i) values[i] += f * r[i];
   }
 }

@@ -20,9 +20,10 @@ namespace lora {
 struct LowRank {
   const float* left = nullptr;  // (n_rows, rank): element (i, k) at i * row_stride + k * rank_stride
   int64_t row_stride = 0, rank_stride = 0;
-  const float* right = nullptr;  // (rank, n_cols)
+  const float* right = nullptr;  // (rank, n_cols), of each slice
   int64_t rank = 0;
   float scale = 1;
+  int64_t rows_per_slice = 0;  // of a stack of matrices, each with a `right` of its own; 0: it is one matrix
 };
 
 // What becomes of one tensor.

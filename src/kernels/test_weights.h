@@ -34,15 +34,35 @@ struct HalfField {
   float value;
 };
 inline constexpr HalfField kHalfFields[] = {
-    {Type::Q4_0, 0, 0.1f},    {Type::Q4_1, 0, 0.1f},      {Type::Q4_1, 2, -0.7f},
-    {Type::Q5_0, 0, 0.05f},   {Type::Q5_1, 0, 0.05f},     {Type::Q5_1, 2, -0.8f},
-    {Type::Q8_0, 0, 0.01f},   {Type::Q2_K, 80, 0.02f},    {Type::Q2_K, 82, 0.03f},
-    {Type::Q3_K, 108, 0.01f}, {Type::Q4_K, 0, 0.001f},    {Type::Q4_K, 2, 0.01f},
-    {Type::Q5_K, 0, 0.0005f}, {Type::Q5_K, 2, 0.01f},     {Type::Q6_K, 208, 0.0005f},
-    {Type::IQ4_NL, 0, 0.01f}, {Type::IQ4_XS, 0, 0.0004f},
+    {Type::Q4_0, 0, 0.1f},      {Type::Q4_1, 0, 0.1f},      {Type::Q4_1, 2, -0.7f},
+    {Type::Q5_0, 0, 0.05f},     {Type::Q5_1, 0, 0.05f},     {Type::Q5_1, 2, -0.8f},
+    {Type::Q8_0, 0, 0.01f},     {Type::Q2_K, 80, 0.02f},    {Type::Q2_K, 82, 0.03f},
+    {Type::Q3_K, 108, 0.01f},   {Type::Q4_K, 0, 0.001f},    {Type::Q4_K, 2, 0.01f},
+    {Type::Q5_K, 0, 0.0005f},   {Type::Q5_K, 2, 0.01f},     {Type::Q6_K, 208, 0.0005f},
+    {Type::IQ4_NL, 0, 0.01f},   {Type::IQ4_XS, 0, 0.0004f}, {Type::IQ1_S, 0, 0.06f},
+    {Type::IQ2_XXS, 0, 0.006f}, {Type::IQ2_XS, 0, 0.006f},  {Type::IQ2_S, 0, 0.006f},
+    {Type::IQ3_XXS, 0, 0.002f}, {Type::IQ3_S, 0, 0.002f},   {Type::TQ1_0, 52, 0.5f},
+    {Type::TQ2_0, 64, 0.5f},
 };
 
-// Random bits for the codes, and a sane f16 scale where the format keeps one.
+// Gives a block sane scales. at: from -1 to 1, where in the range of them.
+inline void set_scales(Type type, std::byte* block, float at) {
+  const auto half = [&](float value) { return to_f16(value * (1.5f + at)); };
+  for (const HalfField& field : kHalfFields) {
+    if (field.type != type) continue;
+    const f16 value = half(field.value);
+    std::memcpy(block + field.at, &value, sizeof value);
+  }
+  if (type == Type::MXFP4) block[0] = std::byte(at < 0 ? 123 : 124);
+  for (int group = 0; type == Type::NVFP4 && group < 4; ++group)
+    block[group] = std::byte(28 + group + int(4 * at));
+  for (int i = 0; type == Type::IQ1_M && i < 4; ++i) {  // a nibble of the scale in every other byte
+    std::byte& high = block[48 + 2 * i + 1];
+    high = (high & std::byte{15}) | std::byte(half(0.06f).bits >> 4 * i & 15) << 4;
+  }
+}
+
+// Random bits for the codes, and a sane scale where the format keeps one.
 inline Weights random_weights(Type type, int64_t n_rows, int64_t n_cols, uint64_t stream) {
   Weights w;
   w.view = {type, nullptr, n_rows, n_cols};
@@ -56,9 +76,7 @@ inline Weights random_weights(Type type, int64_t n_rows, int64_t n_cols, uint64_
     if (type == Type::F32) put(at, value);
     if (type == Type::F16) put(at, to_f16(value));
     if (type == Type::BF16) put(at, to_bf16(value));
-    for (const HalfField& field : kHalfFields) {
-      if (field.type == type) put(at + field.at, to_f16(field.value * (1.5f + value)));
-    }
+    set_scales(type, &w.bytes[at], value);
   }
   w.view.data = w.bytes.data();
   std::vector<float> row(static_cast<size_t>(n_cols));

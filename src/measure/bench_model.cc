@@ -59,6 +59,21 @@ int64_t BenchModel::weight_bytes() const {
   return n;
 }
 
+BenchModel::Active BenchModel::active() const {
+  Active active{};
+  const auto add = [&](const MatrixView& w, double share) {
+    active.n_weights += share * double(w.n_rows * w.n_cols);
+    active.n_bytes += share * double(w.n_rows * w.row_bytes());
+  };
+  for (const Layer& layer : model().layers) {
+    for (const Branch& branch : layer.branches) {
+      for_each_share(branch, [&](const Linear& linear, LinearRole, double share) { add(linear.w, share); });
+    }
+  }
+  add(model().output.w, 1);
+  return active;
+}
+
 std::string BenchModel::types() const {
   std::map<Type, int64_t> bytes;
   for (const MatrixView* w : weights()) bytes[w->type] += w->n_rows * w->row_bytes();

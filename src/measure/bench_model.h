@@ -33,9 +33,14 @@ class BenchModel {
   Model& model() { return synthetic_.model; }
   const Model& model() const { return synthetic_.model; }
 
-  std::vector<const MatrixView*> weights() const;  // that every token is multiplied with: linear layers, head
+  std::vector<const MatrixView*> weights() const;  // of linear layers and head
   int64_t n_weights() const;
   int64_t weight_bytes() const;
+  // The same of what one token is multiplied with: all of it, but of experts those it is sent to.
+  struct Active {
+    double n_weights, n_bytes;
+  };
+  Active active() const;
   std::string types() const;  // "Q4_K, Q6_K", the one with most bytes first
   int64_t n_layer_whole() const { return n_layer_whole_; }
   const std::vector<std::string>& replaced_types() const { return synthetic_.replaced; }

@@ -26,8 +26,9 @@ GenerationSpeed measure_generation(BenchModel& bench, const BenchOptions& option
   for (int64_t t = 0; t < options.n_prompt; ++t) prompt.push_back(token(t));
 
   const int64_t n_head = model.output.n_in() * model.output.n_out();
-  result.prompt_flop = 2.0 * (double(bench.n_weights() - n_head) * double(result.n_prompt) + double(n_head));
-  result.weight_bytes = bench.weight_bytes();
+  result.prompt_flop =
+      2.0 * ((bench.active().n_weights - double(n_head)) * double(result.n_prompt) + double(n_head));
+  result.weight_bytes = int64_t(bench.active().n_bytes);
   result.cache_bytes = int64_t(Decoder::cache_bytes(model, decoding));
 
   expect_memory(fmt::format("the keys and values of {} tokens", n_ctx),

@@ -35,21 +35,16 @@ struct RandomBatch {
   std::vector<AttentionSegment> segments;
 };
 
-int64_t n_weights(const Linear& linear) {
-  return linear.w.n_rows * linear.w.n_cols;
+double n_weights(const Linear& linear) {
+  return double(linear.w.n_rows * linear.w.n_cols);
 }
 
-int64_t n_weights(const Branch& branch, std::optional<LinearRole> of = {}) {
-  int64_t n = 0;
-  for (const Body& body : branch.bodies) {
-    std::visit(
-        [&](const auto& b) {
-          for_each_linear(b, [&](const Linear& linear, LinearRole role) {
-            if (!of || role == *of) n += n_weights(linear);
-          });
-        },
-        body);
-  }
+// That one token meets.
+double n_weights(const Branch& branch, std::optional<LinearRole> of = {}) {
+  double n = 0;
+  for_each_share(branch, [&](const Linear& linear, LinearRole role, double share) {
+    if (!of || role == *of) n += share * n_weights(linear);
+  });
   return n;
 }
 
@@ -57,18 +52,18 @@ int64_t n_weights(const Branch& branch, std::optional<LinearRole> of = {}) {
 // the last layer and without the last product of each; back, without the first layer's input, which nothing
 // needs.
 double executed_flop_per_token(const Model& model, const StepPlan& plan) {
-  int64_t n = 2 * n_weights(model.output);
+  double n = 2 * n_weights(model.output);
   const int64_t n_layer = model.config.n_layer;
   for (int64_t i = 0; i < n_layer; ++i) {
     const std::vector<Branch>& branches = model.layers[size_t(i)].branches;
-    int64_t all = 0;
+    double all = 0;
     for (const Branch& branch : branches) all += n_weights(branch);
     n += 2 * all;
     if (i == 0) n -= n_weights(branches.front(), LinearRole::reads_input);
     if (i < plan.n_kept || i == n_layer - 1) continue;
     n += all - (branches.back().after ? 0 : n_weights(branches.back(), LinearRole::writes_output));
   }
-  return 2.0 * double(n);
+  return 2 * n;
 }
 
 }  // namespace
@@ -84,7 +79,7 @@ TrainingSpeed measure_training(BenchModel& bench, const BenchOptions& options,
   result.lora_bytes = parameters.memory_bytes();
   result.plan = make_plan(o, model, o.n_ctx, {0, result.lora_bytes}, bench.input, bench.pool.size());
   result.n_tokens = o.n_batch * o.n_ctx;
-  result.useful_flop = 4.0 * double(bench.n_weights()) * double(result.n_tokens);
+  result.useful_flop = 4.0 * bench.active().n_weights * double(result.n_tokens);
   result.executed_flop = executed_flop_per_token(model, result.plan) * double(result.n_tokens);
 
   const RandomBatch batch(o.n_batch, o.n_ctx, model.config.n_vocab);

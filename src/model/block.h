@@ -12,12 +12,13 @@
 #include <vector>
 
 #include "nn/attention.h"
+#include "nn/experts.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 
 namespace lora {
 
-using Body = std::variant<Attention, Mlp>;
+using Body = std::variant<Attention, Mlp, Experts>;
 
 struct Branch {
   Norm before;
@@ -44,6 +45,19 @@ void for_each_linear(L& layer, const Visit& visit) {
   }
 }
 
+// visit(Linear, LinearRole, share): the part of the tokens that meet it, less than 1 of experts.
+template <class Visit>
+void for_each_share(const Branch& branch, const Visit& visit) {
+  for (const Body& body : branch.bodies) {
+    const auto* experts = std::get_if<Experts>(&body);
+    const double used = experts ? double(experts->form.n_used) / double(experts->form.n_expert) : 1;
+    const auto each = [&](const Linear& linear, LinearRole role) {
+      visit(linear, role, role == LinearRole::routes ? 1 : used);
+    };
+    std::visit([&](const auto& b) { for_each_linear(b, each); }, body);
+  }
+}
+
 template <class Visit>
 void for_each_attention(const Layer& layer, const Visit& visit) {
   for (const Branch& branch : layer.branches) {
@@ -63,7 +77,7 @@ void for_each_norm(L& layer, const Visit& visit) {
   }
 }
 
-using BodyKept = std::variant<AttentionKept, MlpKept>;
+using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "base/error.h"
 
@@ -22,30 +23,79 @@ struct Builder {
   }
   Norm norm(const NormSpec& part) const { return build_norm(part, prefix, config.norm_eps, source); }
 
+  const float* vector(const VectorSpec& part) const {
+    if (part.tensor.empty()) return nullptr;
+    biases.push_back(*source.vector(prefix + std::string(part.tensor), part.n, true));
+    return biases.back().data();
+  }
+
   Body operator()(const AttentionSpec& a) const {
-    return Attention{linear(a.q),    linear(a.k),    linear(a.v), linear(a.o),
-                     norm(a.q_norm), norm(a.k_norm), a.form};
+    Attention attention{linear(a.q),    linear(a.k),    linear(a.v), linear(a.o),
+                        norm(a.q_norm), norm(a.k_norm), a.form};
+    attention.form.shape.sinks = vector(a.sinks);
+    return attention;
   }
   Body operator()(const MlpSpec& m) const {
     return Mlp{linear(m.gate), linear(m.up), linear(m.down), m.activation};
   }
+  Body operator()(const ExpertsSpec& e) const {
+    const auto stack = [&](const LinearSpec& part) {
+      return part.tensor.empty() ? std::vector<Linear>(size_t(e.form.n_expert))
+                                 : build_linears(part, prefix, n_rows.at(part.tensor), source, biases);
+    };
+    std::vector<Linear> gate = stack(e.expert.gate), up = stack(e.expert.up), down = stack(e.expert.down);
+    Experts experts{.router = linear(e.router),
+                    .choice_bias = vector(e.choice_bias),
+                    .experts = {},
+                    .down_bias = {},
+                    .form = e.form};
+    for (size_t i = 0; i < up.size(); ++i) {
+      // Outside of the layer, since it counts by the expert's weight.
+      if (const float* bias = std::exchange(down[i].bias, nullptr)) experts.down_bias.push_back(bias);
+      experts.experts.push_back(
+          {std::move(gate[i]), std::move(up[i]), std::move(down[i]), e.expert.activation});
+    }
+    return experts;
+  }
 };
+
+// The tensor of one slice of a stack, in files that have each for itself: "ffn_up.3" of "ffn_up_exps".
+std::string slice_name(std::string_view stack, int64_t slice) {
+  constexpr std::string_view kEnd = "_exps";
+  if (!stack.ends_with(kEnd)) return {};
+  return fmt::format("{}.{}", stack.substr(0, stack.size() - kEnd.size()), slice);
+}
 
 }  // namespace
 
+std::vector<Linear> build_linears(const LinearSpec& spec, const std::string& prefix, int64_t n_rows,
+                                  TensorSource& source, std::vector<Buffer<float>>& biases) {
+  const std::string name = prefix + std::string(spec.tensor);
+  const bool is_apart = spec.n_slices > 1 && !source.has(name + ".weight") &&
+                        source.has(prefix + slice_name(spec.tensor, 0) + ".weight");
+  const MatrixView whole =
+      is_apart ? MatrixView() : source.matrix(name + ".weight", n_rows, spec.n_in, spec.n_slices);
+  auto bias = is_apart ? std::nullopt : source.vector(name + ".bias", n_rows, spec.has_bias, spec.n_slices);
+  std::vector<Linear> linears;
+  for (int64_t i = 0; i < spec.n_slices; ++i) {
+    Linear& linear = linears.emplace_back();
+    const MatrixView slice =
+        is_apart ? source.matrix(prefix + slice_name(spec.tensor, i) + ".weight", n_rows, spec.n_in)
+                 : whole.rows(i * n_rows, n_rows);
+    linear.w = slice.rows(spec.first_row, spec.n_out);
+    linear.tensor = spec.tensor;
+    linear.first_row = spec.first_row;
+    linear.slice = i;
+    linear.n_slices = spec.n_slices;
+    if (bias) linear.bias = bias->data() + i * n_rows + spec.first_row;
+  }
+  if (bias) biases.push_back(std::move(*bias));
+  return linears;
+}
+
 Linear build_linear(const LinearSpec& spec, const std::string& prefix, int64_t n_rows, TensorSource& source,
                     std::vector<Buffer<float>>& biases) {
-  const std::string name = prefix + std::string(spec.tensor);
-  const MatrixView whole = source.matrix(name + ".weight", n_rows, spec.n_in);
-  Linear linear;
-  linear.w = whole.rows(spec.first_row, spec.n_out);
-  linear.tensor = spec.tensor;
-  linear.first_row = spec.first_row;
-  if (auto bias = source.vector(name + ".bias", n_rows, spec.has_bias)) {
-    linear.bias = bias->data() + spec.first_row;
-    biases.push_back(std::move(*bias));
-  }
-  return linear;
+  return std::move(build_linears(spec, prefix, n_rows, source, biases).front());
 }
 
 Norm build_norm(const NormSpec& spec, const std::string& prefix, float eps, TensorSource& source) {
@@ -72,6 +122,7 @@ Layer build_layer(const LayerSpec& spec, int64_t i, const ModelConfig& config, T
   struct Rows {
     std::map<std::string_view, int64_t>& n_rows;
     void operator()(const NormSpec&) const {}
+    void operator()(const VectorSpec&) const {}
     void operator()(const LinearSpec& part) const {
       n_rows[part.tensor] = std::max(n_rows[part.tensor], part.first_row + part.n_out);
     }

@@ -16,16 +16,22 @@ namespace lora {
 class TensorSource {
  public:
   virtual ~TensorSource() = default;
-  // Error if it is not there, or has another shape.
-  virtual MatrixView matrix(const std::string& name, int64_t n_out, int64_t n_in) = 0;
-  // Decoded. nullopt, or with `required` an error, if it is not there.
-  virtual std::optional<Buffer<float>> vector(const std::string& name, int64_t n, bool required) = 0;
+  virtual bool has(const std::string& name) const = 0;
+  // n_slices matrices, one below the other. Error if it is not there, or has another shape.
+  virtual MatrixView matrix(const std::string& name, int64_t n_out, int64_t n_in, int64_t n_slices = 1) = 0;
+  // n_slices vectors of n, decoded. nullopt, or with `required` an error, if it is not there.
+  virtual std::optional<Buffer<float>> vector(const std::string& name, int64_t n, bool required,
+                                              int64_t n_slices = 1) = 0;
 };
 
-// Biases are added to `biases`, which linear layers refer to. Error as the source gives it.
+// Biases (and sinks) are added to `biases`, which layers refer to. Error as the source gives it.
 Layer build_layer(const LayerSpec& spec, int64_t i, const ModelConfig& config, TensorSource& source,
                   std::vector<Buffer<float>>& biases);
-// `prefix`: "blk.3.", or nothing. `n_rows`: of the whole tensor.
+// `prefix`: "blk.3.", or nothing. `n_rows`: of the whole tensor, or of a slice. A tensor that is a stack
+// gives as many layers; where the file has none of its name, its slices may be tensors of their own
+// ("blk.3.ffn_up.0.weight" for "ffn_up_exps", as files of early 2024 have them).
+std::vector<Linear> build_linears(const LinearSpec& spec, const std::string& prefix, int64_t n_rows,
+                                  TensorSource& source, std::vector<Buffer<float>>& biases);
 Linear build_linear(const LinearSpec& spec, const std::string& prefix, int64_t n_rows, TensorSource& source,
                     std::vector<Buffer<float>>& biases);
 Norm build_norm(const NormSpec& spec, const std::string& prefix, float eps, TensorSource& source);

@@ -42,8 +42,8 @@ MatrixView cache_shape(const Layer& layer, const DecoderOptions& options) {
   return view;
 }
 
-// As many tokens as can be at once, and a few, which take another way through linear layers; each as the last
-// of the context.
+// As many tokens as can be at once, a few, and one, which take other ways through linear layers; each as the
+// last of the context.
 int64_t arena_bytes(const Model& model, const DecoderOptions& options, int n_threads) {
   const std::vector<RopeTable> ropes(2);
   float logits = 0;
@@ -60,7 +60,7 @@ int64_t arena_bytes(const Model& model, const DecoderOptions& options, int n_thr
         },
         gemm_input(options.precision), dot_input(options.precision), n_threads);
   };
-  return std::max(bytes(batch_of(options)), bytes(std::min(batch_of(options), kDotTokens)));
+  return std::max({bytes(batch_of(options)), bytes(std::min(batch_of(options), kDotTokens)), bytes(1)});
 }
 
 }  // namespace

@@ -26,11 +26,14 @@ class FileTensors : public TensorSource {
  public:
   explicit FileTensors(const Gguf& gguf) : gguf_(gguf) {}
 
-  MatrixView matrix(const std::string& name, int64_t n_out, int64_t n_in) override {
+  bool has(const std::string& name) const override { return gguf_.find_tensor(name) != nullptr; }
+
+  MatrixView matrix(const std::string& name, int64_t n_out, int64_t n_in, int64_t n_slices) override {
     const GgufTensor* tensor = find(name);
     if (!tensor) missing(name);
-    if (tensor->ne[0] != n_in || tensor->ne[1] != n_out || tensor->n_elements() != n_in * n_out) {
-      fail("{}: tensor {}: expected {} x {}, found {}", gguf_.path(), name, n_in, n_out, tensor->shape());
+    if (tensor->ne[0] != n_in || tensor->ne[1] != n_out || tensor->ne[2] != n_slices || tensor->ne[3] != 1) {
+      fail("{}: tensor {}: expected {} x {}{}, found {}", gguf_.path(), name, n_in, n_out,
+           n_slices > 1 ? fmt::format(" x {}", n_slices) : "", tensor->shape());
     }
     if (!traits(tensor->type).decode) {
       fail("{}: tensor {}: type {} holds no weights", gguf_.path(), name, traits(tensor->type).name);
@@ -38,13 +41,16 @@ class FileTensors : public TensorSource {
     return tensor->matrix();
   }
 
-  std::optional<Buffer<float>> vector(const std::string& name, int64_t n, bool required) override {
+  std::optional<Buffer<float>> vector(const std::string& name, int64_t n, bool required,
+                                      int64_t n_slices) override {
     if (!find(name)) {
       if (required) missing(name);
       return std::nullopt;
     }
-    Buffer<float> values(n);
-    decode_row(values.data(), matrix(name, 1, n), 0, 0, n);
+    // As a matrix of so many rows, whatever the number of its dimensions.
+    MatrixView rows = matrix(name, n_slices, n, 1);
+    Buffer<float> values(n * n_slices);
+    for (int64_t i = 0; i < n_slices; ++i) decode_row(values.data() + i * n, rows, i, 0, n);
     return values;
   }
 
@@ -119,6 +125,17 @@ std::vector<std::string_view> block_tensors(const Model& model) {
   return names;
 }
 
+std::vector<std::string_view> routed_tensors(const Model& model) {
+  std::vector<std::string_view> names;
+  for (const Layer& layer : model.layers) {
+    for_each_linear(layer, [&](const Linear& linear, LinearRole role) {
+      const bool is_routed = role == LinearRole::routes || linear.n_slices > 1;
+      if (is_routed && std::ranges::find(names, linear.tensor) == names.end()) names.push_back(linear.tensor);
+    });
+  }
+  return names;
+}
+
 std::vector<RopeTable> make_rope_tables(const ModelConfig& config, int64_t n_positions) {
   std::vector<RopeTable> tables;
   tables.push_back(make_rope_table(config.rope, n_positions));
@@ -158,7 +175,14 @@ Model load_model(const std::string& path, const ConfigOverrides& overrides) {
   const ModelConfig& config = model.config;
   FileTensors source(model.gguf);
   build_model(model, model.gguf.find_tensor(kOutputTensor) == nullptr, source);
+  const auto is_skipped = [&](std::string_view name) {
+    if (!name.starts_with("blk.")) return false;
+    name.remove_prefix(4);
+    const auto i = take_number<int64_t>(name);
+    return i && *i >= config.n_layer && *i < config.n_layer + config.n_layer_skipped;
+  };
   for (const GgufTensor& tensor : model.gguf.tensors()) {
+    if (is_skipped(tensor.name)) continue;
     if (!source.was_asked_for(tensor.name) && !is_redundant(tensor.name)) {
       fail("{}: tensor {}: not known for architecture {}", path, tensor.name, config.architecture->name);
     }

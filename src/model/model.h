@@ -46,6 +46,8 @@ struct Model {
 // Names of the tensors that blocks' linear layers are rows of ("attn_q"), each once, in the order in which
 // they compute.
 std::vector<std::string_view> block_tensors(const Model& model);
+// Which of them are routers and experts: adapters leave those alone unless they are asked for.
+std::vector<std::string_view> routed_tensors(const Model& model);
 
 // Embedding, layers, norm and output of model.config, from tensors of any origin. `tied`: the embedding's
 // table is the output.

@@ -187,7 +187,7 @@ TEST(Model, RefusesWhatItDoesNotUnderstandByName) {
   EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_u32("llama.embedding_length", 128); }, all),
               HasSubstr("expected"));
   EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_u32("llama.expert_count", 8); }, all),
-              HasSubstr("mixture-of-experts"));
+              HasSubstr("llama.expert_used_count: missing"));
   EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_string("llama.rope.scaling.type", "mystery"); }, all),
               HasSubstr("mystery"));
   // Keys that other families compute with: refused, unless the value is what this one computes.

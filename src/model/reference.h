@@ -2,9 +2,12 @@
 // walks over: what that one is compared with, and in double what backward passes are differentiated against.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/activation/activation_reference.h"
@@ -173,6 +176,64 @@ class ModelReference {
     gated_forward_reference<T>(product.data(), mlp.has_gate() ? gate.data() : up.data(),
                                mlp.has_gate() ? up.data() : nullptr, int64_t(up.size()), mlp.activation);
     return apply(mlp.down, product);
+  }
+
+  // Every expert computes every token, and counts as much as the token's router says.
+  Values forward(const Experts& e, const Values& x) const {
+    const auto n_expert = size_t(e.form.n_expert);
+    const Values weights = routed(apply(e.router, x), e);
+    Values sum;
+    for (size_t k = 0; k < n_expert; ++k) {
+      const Values y = forward(e.experts[k], x);
+      const size_t n_embd = y.size() / size_t(n_tokens());
+      sum.resize(y.size());
+      for (size_t i = 0; i < y.size(); ++i) {
+        const T bias = e.down_bias.empty() ? T(0) : T(e.down_bias[k][i % n_embd]);
+        sum[i] += weights[i / n_embd * n_expert + k] * (y[i] + bias);
+      }
+    }
+    return sum;
+  }
+
+  // From logits (n_tokens, n_expert) to weights, 0 of experts that were not chosen.
+  Values routed(const Values& logits, const Experts& e) const {
+    const RouterForm& form = e.form;
+    const auto n_expert = size_t(form.n_expert), group_size = n_expert / size_t(form.n_group);
+    Values weights(logits.size());
+    for (size_t t = 0; t < size_t(n_tokens()); ++t) {
+      std::vector<T> p(logits.begin() + std::ptrdiff_t(t * n_expert),
+                       logits.begin() + std::ptrdiff_t((t + 1) * n_expert));
+      T all = 0;
+      for (T& v : p) all += v = form.gating == Gating::sigmoid ? 1 / (1 + std::exp(-v)) : std::exp(v);
+      for (T& v : p) v /= form.gating == Gating::sigmoid ? T(1) : all;
+      std::vector<T> ranked = p;
+      for (size_t k = 0; k < n_expert && e.choice_bias; ++k) ranked[k] += T(e.choice_bias[k]);
+      std::vector<size_t> order(n_expert);
+      for (size_t k = 0; k < n_expert; ++k) order[k] = k;
+      const auto better = [&](size_t i, size_t j) { return ranked[i] > ranked[j]; };
+      std::stable_sort(order.begin(), order.end(), better);
+      if (form.n_group > 1) {
+        std::vector<std::pair<T, size_t>> groups;  // less the two best experts' sum, to sort ascending
+        for (size_t g = 0; g < size_t(form.n_group); ++g) {
+          std::vector<T> of_group(ranked.begin() + std::ptrdiff_t(g * group_size),
+                                  ranked.begin() + std::ptrdiff_t((g + 1) * group_size));
+          std::sort(of_group.begin(), of_group.end(), std::greater<T>());
+          groups.emplace_back(-(of_group[0] + (group_size > 1 ? of_group[1] : T(0))), g);
+        }
+        std::sort(groups.begin(), groups.end());
+        groups.resize(size_t(form.n_group_used));
+        std::erase_if(order, [&](size_t k) {
+          return std::none_of(groups.begin(), groups.end(),
+                              [&](const auto& group) { return group.second == k / group_size; });
+        });
+      }
+      order.resize(size_t(form.n_used));
+      T sum = 0;
+      for (const size_t k : order) sum += p[k];
+      for (const size_t k : order)
+        weights[t * n_expert + k] = T(form.scale) * p[k] / (form.normalize ? sum : T(1));
+    }
+    return weights;
   }
 
   const Model& model_;

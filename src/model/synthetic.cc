@@ -32,6 +32,43 @@ constexpr SyntheticShape kShapes[] = {
     {"gemma3-4b", 34, 2560, 10240, 8, 4, 262208, 131072, 1e6, "gemma3", 256},
     {"phi4-mini", 32, 3072, 8192, 24, 8, 200064, 131072, 10000, "phi3", 128, {{"rope.dimension_count", 96}}},
     {"starcoder2-3b", 30, 3072, 12288, 24, 2, 49152, 16384, 999999, "starcoder2"},
+    // Qwen3 30B-A3B, gpt-oss 20B, Mixtral 8x7B: mixtures.
+    {"qwen3-30b-a3b",
+     48,
+     2048,
+     6144,
+     32,
+     4,
+     151936,
+     40960,
+     1e6,
+     "qwen3moe",
+     128,
+     {{"expert_count", 128}, {"expert_used_count", 8}, {"expert_feed_forward_length", 768}}},
+    {"gpt-oss-20b",
+     24,
+     2880,
+     2880,
+     64,
+     8,
+     201088,
+     131072,
+     150000,
+     "gpt-oss",
+     64,
+     {{"expert_count", 32}, {"expert_used_count", 4}, {"attention.sliding_window", 128}}},
+    {"mixtral-8x7b",
+     32,
+     4096,
+     14336,
+     32,
+     8,
+     32000,
+     32768,
+     1e6,
+     "llama",
+     0,
+     {{"expert_count", 8}, {"expert_used_count", 2}}},
     {"command-r7b", 32, 4096, 14336, 32, 8, 256000, 8192, 50000, "cohere2"},
 };
 
@@ -44,9 +81,12 @@ struct Mix {
 
   // `tensor`: its whole name.
   Type of(std::string_view tensor, int64_t n_layer) const {
+    if (tensor.ends_with(".ffn_gate_inp.weight")) return Type::F32;
     if (!is_q4_k_m) return all;
     if (tensor == "output.weight") return Type::Q6_K;
-    if (!tensor.ends_with(".attn_v.weight") && !tensor.ends_with(".ffn_down.weight")) return all;
+    if (!tensor.ends_with(".attn_v.weight") && !tensor.ends_with(".ffn_down.weight") &&
+        !tensor.ends_with(".ffn_down_exps.weight"))
+      return all;
     tensor.remove_prefix(std::string_view("blk.").size());
     return has_more_bits(take_number<int64_t>(tensor).value_or(0), n_layer) ? Type::Q6_K : all;
   }
@@ -98,17 +138,20 @@ class Shapes : public TensorSource {
   Shapes(const Mix& mix, int64_t n_layer, std::vector<std::string>& replaced)
       : mix_(mix), n_layer_(n_layer), replaced_(replaced) {}
 
-  MatrixView matrix(const std::string& name, int64_t n_out, int64_t n_in) override {
+  bool has(const std::string&) const override { return true; }
+
+  MatrixView matrix(const std::string& name, int64_t n_out, int64_t n_in, int64_t n_slices) override {
     const Type wanted = mix_.of(name, n_layer_), type = type_for_rows(wanted, n_in);
     const std::string line =
         fmt::format("{} in place of {} (rows of {})", traits(type).name, traits(wanted).name, n_in);
     if (type != wanted && std::ranges::find(replaced_, line) == replaced_.end()) replaced_.push_back(line);
-    return {type, nullptr, n_out, n_in};
+    return {type, nullptr, n_out * n_slices, n_in};
   }
 
-  std::optional<Buffer<float>> vector(const std::string& name, int64_t n, bool required) override {
+  std::optional<Buffer<float>> vector(const std::string& name, int64_t n, bool required,
+                                      int64_t n_slices) override {
     if (!required) return std::nullopt;
-    Buffer<float> values(n);
+    Buffer<float> values(n * n_slices);
     std::ranges::fill(values.span(), name.ends_with(".bias") ? 0.0f : 1.0f);
     return values;
   }

@@ -23,7 +23,7 @@ struct SyntheticShape {
   struct Key {
     std::string_view name;  // behind "ARCHITECTURE."; empty: none
     int64_t value;
-  } keys[2] = {};  // of the family's own
+  } keys[3] = {};  // of the family's own
 };
 
 std::span<const SyntheticShape> synthetic_shapes();

@@ -13,8 +13,12 @@ Trainable what_can_be_trained(const std::string& path, const Gguf& gguf) {
   if (const Architecture* found = find_architecture(result.architecture)) result.models = found->models;
   try {
     const Model model = load_model(path);
-    for (const std::string_view name : block_tensors(model)) result.linear_layers.emplace_back(name);
-    result.others = {"token_embd"};
+    const std::vector<std::string_view> routed = routed_tensors(model);
+    for (const std::string_view name : block_tensors(model)) {
+      const bool is_routed = std::ranges::find(routed, name) != routed.end();
+      (is_routed ? result.others : result.linear_layers).emplace_back(name);
+    }
+    result.others.emplace_back("token_embd");
     if (!model.tied) result.others.emplace_back("output");
     for (const Layer& layer : model.layers) {
       for_each_norm(layer, [&](const Norm& norm) {

@@ -14,7 +14,7 @@ struct Trainable {
   std::string_view models;                 // that the family has; empty if it is not one of those built in
   std::string refused;                     // why the file cannot be trained or run here; empty: it can
   std::vector<std::string> linear_layers;  // of its blocks, by name of tensor, as --rank takes them
-  std::vector<std::string> others;         // beside these: embedding, output, norms
+  std::vector<std::string> others;         // beside these: routers and experts, embedding, output, norms
 };
 
 // Of a GGUF that says it is a model.

@@ -12,20 +12,65 @@
 namespace lora {
 namespace {
 
+using Groups = std::span<const LinearGroup>;
+
 int64_t rank_sum(const Linear& layer) {
   int64_t sum = 0;
   for (const LoraView& lora : layer.loras) sum += lora.rank;
   return sum;
 }
 
-PackedTokens pack_x(const float* x, int64_t n_tokens, int64_t n_cols, float scale, NnContext& nn) {
-  auto* storage = nn.arena.take<std::byte>(packed_bytes(nn.input, n_tokens, n_cols));
-  return pack_forward(storage, x, n_tokens, n_cols, scale, nn.input, nn.pool);
+// A group each.
+using Packed = std::vector<PackedTokens>;
+
+Packed pack_x(std::span<const TokenRows> groups, int64_t n_cols, float scale, const GroupSize& size,
+              NnContext& nn) {
+  Packed packed(groups.size());
+  auto* storage = nn.arena.take<std::byte>(grouped_packed_bytes(nn.input, size.n_padded_rows, n_cols));
+  pack_forward(packed.data(), storage, groups, n_cols, scale, nn.input, nn.pool);
+  return packed;
 }
 
-PackedTokens pack_dy(const float* dy, int64_t n_tokens, int64_t n_cols, float scale, NnContext& nn) {
-  auto* storage = nn.arena.take<std::byte>(packed_bytes(nn.input, n_tokens, n_cols));
-  return pack_gradient(storage, dy, n_tokens, n_cols, scale, nn.input, nn.pool);
+Packed pack_dy(std::span<const TokenRows> groups, int64_t n_cols, float scale, const GroupSize& size,
+               NnContext& nn) {
+  Packed packed(groups.size());
+  auto* storage = nn.arena.take<std::byte>(grouped_packed_bytes(nn.input, size.n_padded_rows, n_cols));
+  pack_gradient(packed.data(), storage, groups, n_cols, scale, nn.input, nn.pool);
+  return packed;
+}
+
+// Rows one behind the other, as those who cannot read by index want them.
+std::vector<TokenRows> gathered(std::span<const TokenRows> groups, int64_t n_cols, const GroupSize& size,
+                                NnContext& nn) {
+  if (!groups[0].index) return {groups.begin(), groups.end()};
+  std::vector<TokenRows> result;
+  float* to = nn.arena.take<float>(size.n_rows * n_cols);
+  for (const TokenRows& group : groups) {
+    nn.pool.for_range(group.n_rows, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) std::copy_n(group.row(r, n_cols), n_cols, to + r * n_cols);
+    });
+    result.push_back({to, nullptr, group.n_rows});
+    to += group.n_rows * n_cols;
+  }
+  return result;
+}
+
+std::vector<TokenRows> x_of(Groups groups) {
+  std::vector<TokenRows> x;
+  for (const LinearGroup& group : groups) x.push_back(group.x);
+  return x;
+}
+
+// Places for arrays of n_cols per row, of each group its own.
+std::vector<float*> places(Arena& arena, std::span<const TokenRows> groups, int64_t n_cols,
+                           const GroupSize& size) {
+  std::vector<float*> result;
+  float* at = arena.take<float>(size.n_rows * n_cols);
+  for (const TokenRows& group : groups) {
+    result.push_back(at);
+    at += group.n_rows * n_cols;
+  }
+  return result;
 }
 
 std::optional<DropoutMask> dropout_of(const LoraView& lora, const NnContext& nn) {
@@ -57,83 +102,117 @@ bool wants_integers(std::span<const LinearOutput> outputs, int64_t n_tokens, con
 }
 
 // The weights' own part, in 8-bit integers.
-void forward_integers(std::span<const LinearOutput> outputs, const float* x, int64_t n_tokens,
-                      NnContext& nn) {
+void forward_integers(Groups groups, const GroupSize& size, NnContext& nn) {
   const ArenaScope scope(nn.arena);
-  const int64_t n_in = outputs[0].layer->n_in();
-  auto* storage = nn.arena.take<std::byte>(int8_tokens_bytes(n_tokens, n_in));
-  const Int8Tokens rounded = round_tokens(storage, x, n_tokens, n_in, nn.pool);
-  for (const LinearOutput& out : outputs) {
-    if (out.y) gemm_int8(out.y, out.layer->w, rounded, out.accumulate, nn.scratch, nn.pool);
+  const int64_t n_in = groups[0].outputs[0].layer->n_in();
+  const std::vector<TokenRows> x = gathered(x_of(groups), n_in, size, nn);
+  auto* storage = nn.arena.take<std::byte>(int8_tokens_bytes(size.n_rows, n_in));
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const Int8Tokens rounded = round_tokens(storage, x[g].x, x[g].n_rows, n_in, nn.pool);
+    for (const LinearOutput& out : groups[g].outputs) {
+      if (out.y) gemm_int8(out.y, out.layer->w, rounded, out.accumulate, nn.scratch, nn.pool);
+    }
   }
 }
 
 // Weights are read once and multiplied as they come, nothing is packed; what reads x goes in one loop.
 // Without `whole`, only what adapters add.
-void forward_few(std::span<const LinearOutput> outputs, const float* x, int64_t n_tokens, bool whole,
-                 NnContext& nn) {
+void forward_few(Groups groups, const GroupSize& size, bool whole, NnContext& nn) {
   struct Low {
     const LinearOutput* out;
     const LoraView* lora;
-    float* xa;  // (n_tokens, rank)
+    float* xa;  // (n_rows, rank)
+    int64_t n_rows;
   };
-  std::vector<DotProduct> products;
+  const int64_t n_in = groups[0].outputs[0].layer->n_in();
+  const std::vector<TokenRows> x = gathered(x_of(groups), n_in, size, nn);
+  std::vector<std::vector<DotProduct>> products(groups.size());
   std::vector<Low> lows;
-  for (const LinearOutput& out : outputs) {
-    if (out.y && whole) products.push_back({out.y, out.layer->w, out.accumulate});
-    float* xa = out.xa ? out.xa : nn.arena.take<float>(xa_size(*out.layer, n_tokens));
-    for (const LoraView& lora : out.layer->loras) {
-      products.push_back({xa, f32_matrix(lora.a, lora.rank, out.layer->n_in())});
-      lows.push_back({&out, &lora, xa});
-      xa += n_tokens * lora.rank;
+  for (size_t i = 0; i < groups[0].outputs.size(); ++i) {
+    std::vector<float*> taken;
+    if (!groups[0].outputs[i].xa) taken = places(nn.arena, x, rank_sum(*groups[0].outputs[i].layer), size);
+    for (size_t g = 0; g < groups.size(); ++g) {
+      const LinearOutput& out = groups[g].outputs[i];
+      if (out.y && whole) products[g].push_back({out.y, out.layer->w, out.accumulate});
+      float* xa = out.xa ? out.xa : taken[g];
+      for (const LoraView& lora : out.layer->loras) {
+        products[g].push_back({xa, f32_matrix(lora.a, lora.rank, n_in)});
+        lows.push_back({&out, &lora, xa, x[g].n_rows});
+        xa += x[g].n_rows * lora.rank;
+      }
     }
   }
-  auto* scratch = nn.arena.take<std::byte>(dot_scratch_bytes(n_tokens, outputs[0].layer->n_in()));
-  dot_rows(products, x, n_tokens, nn.dot, scratch, nn.pool);
+  std::vector<DotGroup> dots;
+  for (size_t g = 0; g < groups.size(); ++g) dots.push_back({products[g], x[g].x, x[g].n_rows});
+  dot_rows(dots, nn.dot, nn.arena.take<std::byte>(dot_scratch_bytes(size.n_rows, n_in)), nn.pool);
   for (const Low& low : lows) {
     if (!low.out->y) continue;
     const ArenaScope scope(nn.arena);
-    const int64_t n = n_tokens * low.lora->rank;
+    const int64_t n = low.n_rows * low.lora->rank;
     float* scaled = nn.arena.take<float>(n);
     for (int64_t i = 0; i < n && !nn.pool.is_dry(); ++i) scaled[i] = low.xa[i] * low.lora->scale;
     const DotProduct up = {low.out->y, f32_matrix(low.lora->b, low.out->layer->n_out(), low.lora->rank),
                            true};
-    dot_rows({&up, 1}, scaled, n_tokens, DotInput::f32, nullptr, nn.pool);
+    dot_rows({&up, 1}, scaled, low.n_rows, DotInput::f32, nullptr, nn.pool);
   }
 }
 
-// xa = (D x) A^T.
-void dropped_down(float* xa, const float* x, const LoraView& lora, const DropoutMask& mask, int64_t n_in,
-                  int64_t n_tokens, NnContext& nn) {
-  const ArenaScope scope(nn.arena);
-  float* dropped = nn.arena.take<float>(n_tokens * n_in);
-  dropout_apply(dropped, x, n_tokens, n_in, mask, false, nn.pool);
-  const GemmTerm down = {pack_x(dropped, n_tokens, n_in, 1.0f, nn), f32_matrix(lora.a, lora.rank, n_in)};
-  gemm_forward(xa, {&down, 1}, false, nn.input, nn.scratch, nn.pool);
+// Products of every group with its own terms.
+std::vector<GemmProduct> products_of(std::span<float* const> outs,
+                                     const std::vector<std::vector<GemmTerm>>& terms) {
+  std::vector<GemmProduct> products;
+  for (size_t g = 0; g < terms.size(); ++g) products.push_back({outs[g], terms[g]});
+  return products;
 }
 
-// Without `whole`, only what adapters add.
-void forward_many(const LinearOutput& out, const PackedTokens& packed_x, const float* x, int64_t n_tokens,
-                  bool whole, NnContext& nn) {
+// Of the i-th outputs. Without `whole`, only what adapters add.
+void forward_many(Groups groups, size_t i, std::span<const PackedTokens> packed_x,
+                  std::span<const TokenRows> x, const GroupSize& size, bool whole, NnContext& nn) {
   const ArenaScope scope(nn.arena);
-  const Linear& layer = *out.layer;
-  float* xa = out.xa ? out.xa : nn.arena.take<float>(xa_size(layer, n_tokens));
-  std::vector<GemmTerm> terms;
-  if (whole) terms.push_back({packed_x, layer.w});
-  for (const LoraView& lora : layer.loras) {
+  const auto layer = [&](size_t g) -> const Linear& { return *groups[g].outputs[i].layer; };
+  const int64_t n_in = layer(0).n_in(), n_out = layer(0).n_out();
+  std::vector<float*> xa, y;
+  if (!groups[0].outputs[i].xa) xa = places(nn.arena, x, rank_sum(layer(0)), size);
+  std::vector<std::vector<GemmTerm>> terms(groups.size());
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (groups[g].outputs[i].xa) xa.push_back(groups[g].outputs[i].xa);
+    y.push_back(groups[g].outputs[i].y);
+    if (whole) terms[g].push_back({packed_x[g], layer(g).w});
+  }
+  for (size_t k = 0; k < layer(0).loras.size(); ++k) {
     const ProfileScope part(nn.profile, Part::lora);
-    if (const auto mask = dropout_of(lora, nn)) {
-      dropped_down(xa, x, lora, *mask, layer.n_in(), n_tokens, nn);
-    } else {
-      const GemmTerm down = {packed_x, f32_matrix(lora.a, lora.rank, layer.n_in())};
-      gemm_forward(xa, {&down, 1}, false, nn.input, nn.scratch, nn.pool);
+    const int64_t rank = layer(0).loras[k].rank;
+    std::vector<TokenRows> low;
+    {
+      const ArenaScope dropped_scope(nn.arena);
+      std::vector<TokenRows> read(x.begin(), x.end());
+      const bool drops = dropout_of(layer(0).loras[k], nn).has_value();
+      if (drops) {
+        const std::vector<float*> dropped = places(nn.arena, x, n_in, size);
+        for (size_t g = 0; g < groups.size(); ++g) {
+          dropout_apply(dropped[g], x[g].x, x[g].n_rows, n_in, *dropout_of(layer(g).loras[k], nn), false,
+                        nn.pool);
+          read[g].x = dropped[g];
+        }
+      }
+      const Packed packed_dropped = drops ? pack_x(read, n_in, 1.0f, size, nn) : Packed();
+      std::vector<std::vector<GemmTerm>> downs;
+      for (size_t g = 0; g < groups.size(); ++g) {
+        downs.push_back(
+            {{drops ? packed_dropped[g] : packed_x[g], f32_matrix(layer(g).loras[k].a, rank, n_in)}});
+      }
+      gemm_forward(products_of(xa, downs), false, nn.input, nn.scratch, nn.pool);
     }
-    terms.push_back(
-        {pack_x(xa, n_tokens, lora.rank, lora.scale, nn), f32_matrix(lora.b, layer.n_out(), lora.rank)});
-    xa += n_tokens * lora.rank;
+    for (size_t g = 0; g < groups.size(); ++g) low.push_back({xa[g], nullptr, x[g].n_rows});
+    const Packed packed_low = pack_x(low, rank, layer(0).loras[k].scale, size, nn);
+    for (size_t g = 0; g < groups.size(); ++g) {
+      terms[g].push_back({packed_low[g], f32_matrix(layer(g).loras[k].b, n_out, rank)});
+      xa[g] += x[g].n_rows * rank;
+    }
   }
-  if (!out.y || terms.empty()) return;
-  gemm_forward(out.y, terms, out.accumulate || !whole, nn.input, nn.scratch, nn.pool);
+  if (!y[0] || terms[0].empty()) return;
+  gemm_forward(products_of(y, terms), groups[0].outputs[i].accumulate || !whole, nn.input, nn.scratch,
+               nn.pool);
 }
 
 }  // namespace
@@ -143,72 +222,119 @@ int64_t xa_size(const Linear& layer, int64_t n_tokens) {
 }
 
 void linear_forward(std::span<const LinearOutput> outputs, const float* x, int64_t n_tokens, NnContext& nn) {
+  const LinearGroup group = {outputs, {x, nullptr, n_tokens}};
+  linear_forward({&group, 1}, {n_tokens, n_tokens, padded_rows(nn.input, n_tokens)}, nn);
+}
+
+void linear_forward(Groups groups, const GroupSize& size, NnContext& nn) {
   const ProfileScope part(nn.profile, Part::gemm_forward);
   const ArenaScope scope(nn.arena);
-  const bool integers = wants_integers(outputs, n_tokens, nn);
-  if (integers) forward_integers(outputs, x, n_tokens, nn);
+  const std::span<const LinearOutput> outputs = groups[0].outputs;
+  const int64_t n_in = outputs[0].layer->n_in();
+  const bool integers = wants_integers(outputs, size.n_tokens, nn), drop = drops(outputs, nn);
+  if (integers) forward_integers(groups, size, nn);
   const bool done = integers && std::ranges::all_of(outputs, [](const LinearOutput& out) {
                       return out.layer->loras.empty();
                     });
-  if (!done && n_tokens <= kDotTokens && !drops(outputs, nn)) {
-    forward_few(outputs, x, n_tokens, !integers, nn);
+  if (!done && size.n_tokens <= kDotTokens && !drop) {
+    forward_few(groups, size, !integers, nn);
   } else if (!done) {
-    const PackedTokens packed_x = pack_x(x, n_tokens, outputs[0].layer->n_in(), 1.0f, nn);
-    for (const LinearOutput& out : outputs) forward_many(out, packed_x, x, n_tokens, !integers, nn);
+    std::vector<TokenRows> x = x_of(groups);
+    if (drop) x = gathered(x, n_in, size, nn);
+    const Packed packed_x = pack_x(x, n_in, 1.0f, size, nn);
+    for (size_t i = 0; i < outputs.size(); ++i) forward_many(groups, i, packed_x, x, size, !integers, nn);
   }
-  for (const LinearOutput& out : outputs) {
-    if (nn.observe) nn.observe(*out.layer, x, n_tokens);
-    if (out.y && out.layer->bias) add_bias(out, n_tokens, nn.pool);
+  const std::vector<TokenRows> seen = nn.observe ? gathered(x_of(groups), n_in, size, nn) : x_of(groups);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (const LinearOutput& out : groups[g].outputs) {
+      if (nn.observe) nn.observe(*out.layer, seen[g].x, seen[g].n_rows);
+      if (out.y && out.layer->bias) add_bias(out, seen[g].n_rows, nn.pool);
+    }
   }
 }
 
 void linear_backward(float* dx, std::span<const LinearGradient> layers, const float* x, int64_t n_tokens,
                      NnContext& nn) {
+  const LinearGroupGradient group = {dx, layers, {x, nullptr, n_tokens}};
+  linear_backward({&group, 1}, {n_tokens, n_tokens, padded_rows(nn.input, n_tokens)}, nn);
+}
+
+void linear_backward(std::span<const LinearGroupGradient> groups, const GroupSize& size, NnContext& nn) {
   const ProfileScope part(nn.profile, Part::gemm_input_gradient);
   const ArenaScope scope(nn.arena);
-  std::vector<GemmTerm> terms;
-  std::vector<std::pair<GemmTerm, DropoutMask>> masked;
-  for (const LinearGradient& gradient : layers) {
-    const Linear& layer = *gradient.layer;
-    const PackedTokens dy = pack_dy(gradient.dy, n_tokens, layer.n_out(), 1.0f, nn);
-    terms.push_back({dy, layer.w});
-    const float* xa = gradient.xa;
-    for (const LoraView& lora : layer.loras) {
+  const size_t n_groups = groups.size();
+  std::vector<TokenRows> x;
+  std::vector<float*> dx;
+  for (const LinearGroupGradient& group : groups) x.push_back(group.x), dx.push_back(group.dx);
+  const bool is_trained = std::ranges::any_of(groups[0].layers, [](const LinearGradient& gradient) {
+    return std::ranges::any_of(gradient.layer->loras, [](const LoraView& lora) { return lora.da; });
+  });
+  const int64_t n_in = groups[0].layers[0].layer->n_in();
+  if (is_trained) x = gathered(x, n_in, size, nn);
+
+  std::vector<std::vector<GemmTerm>> terms(n_groups);
+  struct Masked {
+    std::vector<std::vector<GemmTerm>> downs;
+    std::vector<DropoutMask> masks;
+  };
+  std::vector<Masked> masked;
+  for (size_t i = 0; i < groups[0].layers.size(); ++i) {
+    const auto layer = [&](size_t g) -> const Linear& { return *groups[g].layers[i].layer; };
+    const int64_t n_out = layer(0).n_out();
+    std::vector<TokenRows> dy;
+    std::vector<const float*> xa;
+    for (const LinearGroupGradient& group : groups) {
+      dy.push_back({group.layers[i].dy, group.dy_index, group.x.n_rows});
+      xa.push_back(group.layers[i].xa);
+    }
+    const Packed packed_dy = pack_dy(dy, n_out, 1.0f, size, nn);
+    if (is_trained) dy = gathered(dy, n_out, size, nn);
+    for (size_t g = 0; g < n_groups; ++g) terms[g].push_back({packed_dy[g], layer(g).w});
+    for (size_t k = 0; k < layer(0).loras.size(); ++k) {
       const ProfileScope lora_part(nn.profile, Part::lora);
-      float* dxa = nn.arena.take<float>(n_tokens * lora.rank);  // dy B
-      const GemmTerm up = {dy, f32_matrix(lora.b, layer.n_out(), lora.rank)};
-      gemm_input_gradient(dxa, {&up, 1}, false, nn.input, nn.scratch, nn.pool);
-      const auto mask = dropout_of(lora, nn);
-      if (lora.da) {
-        const ArenaScope dropped_scope(nn.arena);
-        const float* lora_x = x;
-        if (mask) {
-          float* dropped = nn.arena.take<float>(n_tokens * layer.n_in());
-          dropout_apply(dropped, x, n_tokens, layer.n_in(), *mask, false, nn.pool);
-          lora_x = dropped;
-        }
-        gemm_weight_gradient(lora.da, dxa, lora_x, n_tokens, lora.rank, layer.n_in(), lora.scale, nn.pool);
-        gemm_weight_gradient(lora.db, gradient.dy, xa, n_tokens, layer.n_out(), lora.rank, lora.scale,
-                             nn.pool);
+      const int64_t rank = layer(0).loras[k].rank;
+      const std::vector<float*> dxa = places(nn.arena, x, rank, size);  // dy B
+      std::vector<std::vector<GemmTerm>> ups;
+      std::vector<TokenRows> low;
+      for (size_t g = 0; g < n_groups; ++g) {
+        ups.push_back({{packed_dy[g], f32_matrix(layer(g).loras[k].b, n_out, rank)}});
+        low.push_back({dxa[g], nullptr, x[g].n_rows});
       }
-      xa += n_tokens * lora.rank;
-      if (!dx) continue;
-      const GemmTerm down = {pack_dy(dxa, n_tokens, lora.rank, lora.scale, nn),
-                             f32_matrix(lora.a, lora.rank, layer.n_in())};
-      if (mask) {
-        masked.emplace_back(down, *mask);
-      } else {
-        terms.push_back(down);
+      gemm_input_gradient(products_of(dxa, ups), false, nn.input, nn.scratch, nn.pool);
+      const bool has_mask = dropout_of(layer(0).loras[k], nn).has_value();
+      if (layer(0).loras[k].da) {
+        const ArenaScope dropped_scope(nn.arena);
+        float* dropped = has_mask ? nn.arena.take<float>(size.n_rows * n_in) : nullptr;
+        for (size_t g = 0; g < n_groups; ++g) {
+          const LoraView& lora = layer(g).loras[k];
+          const float* lora_x = x[g].x;
+          if (has_mask) {
+            dropout_apply(dropped, lora_x, x[g].n_rows, n_in, *dropout_of(lora, nn), false, nn.pool);
+            lora_x = dropped;
+          }
+          gemm_weight_gradient(lora.da, dxa[g], lora_x, x[g].n_rows, rank, n_in, lora.scale, nn.pool);
+          gemm_weight_gradient(lora.db, dy[g].x, xa[g], x[g].n_rows, n_out, rank, lora.scale, nn.pool);
+        }
+      }
+      for (size_t g = 0; g < n_groups; ++g) xa[g] += x[g].n_rows * rank;
+      if (!dx[0]) continue;
+      const Packed packed_low = pack_dy(low, rank, layer(0).loras[k].scale, size, nn);
+      if (has_mask) masked.push_back({std::vector<std::vector<GemmTerm>>(n_groups), {}});
+      for (size_t g = 0; g < n_groups; ++g) {
+        const GemmTerm down = {packed_low[g], f32_matrix(layer(g).loras[k].a, rank, n_in)};
+        (has_mask ? masked.back().downs[g] : terms[g]).push_back(down);
+        if (has_mask) masked.back().masks.push_back(*dropout_of(layer(g).loras[k], nn));
       }
     }
   }
-  if (!dx) return;
-  gemm_input_gradient(dx, terms, false, nn.input, nn.scratch, nn.pool);
-  for (const auto& [down, mask] : masked) {
+  if (!dx[0]) return;
+  gemm_input_gradient(products_of(dx, terms), false, nn.input, nn.scratch, nn.pool);
+  for (const auto& [downs, masks] : masked) {
     const ArenaScope dropped_scope(nn.arena);
-    float* part_of_dx = nn.arena.take<float>(n_tokens * down.w.n_cols);
-    gemm_input_gradient(part_of_dx, {&down, 1}, false, nn.input, nn.scratch, nn.pool);
-    dropout_apply(dx, part_of_dx, n_tokens, down.w.n_cols, mask, true, nn.pool);
+    const std::vector<float*> part_of_dx = places(nn.arena, x, n_in, size);
+    gemm_input_gradient(products_of(part_of_dx, downs), false, nn.input, nn.scratch, nn.pool);
+    for (size_t g = 0; g < n_groups; ++g)
+      dropout_apply(dx[g], part_of_dx[g], x[g].n_rows, n_in, masks[g], true, nn.pool);
   }
 }
 

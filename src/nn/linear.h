@@ -8,7 +8,8 @@
 // (kernels/dropout): dA = scale (dy B)^T (D x), and its part of dx is D times it.
 //
 // W is quantized, in the mapped file, and frozen; A and B are f32. Layers that read the same input
-// (q, k, v; gate, up) go through one call, which packs that input once.
+// (q, k, v; gate, up) go through one call, which packs that input once; and so do layers of which each has
+// its own rows of the input (experts), in the same parallel loops.
 #pragma once
 
 #include <cstdint>
@@ -35,9 +36,10 @@ struct LoraView {
 struct Linear {
   MatrixView w;                 // (n_out, n_in)
   std::string_view tensor;      // "blk.N." tensor ".weight"; or the whole name
-  int64_t first_row = 0;        // of the tensor, which may hold other layers' rows, too
+  int64_t first_row = 0;        // of the tensor, or of its slice: which may hold other layers' rows, too
   const float* bias = nullptr;  // (n_out), or none
-  std::vector<LoraView> loras;
+  std::vector<LoraView> loras = {};
+  int64_t slice = 0, n_slices = 1;  // where the tensor is a stack of matrices
 
   int64_t n_in() const { return w.n_cols; }
   int64_t n_out() const { return w.n_rows; }
@@ -68,5 +70,28 @@ void linear_backward(float* dx, std::span<const LinearGradient> layers, const fl
 
 // Values of xa for one layer.
 int64_t xa_size(const Linear& layer, int64_t n_tokens);
+
+// How many rows go through a grouped call: memory is taken for as many, whatever the groups have.
+struct GroupSize {
+  int64_t n_tokens;       // of the whole call; few go another way
+  int64_t n_rows;         // of all groups, at most
+  int64_t n_padded_rows;  // of all groups, each with its padding (padded_rows()), at most
+};
+
+// Some rows, and the layers that read them. All groups have as many outputs, of the same shapes and ranks.
+struct LinearGroup {
+  std::span<const LinearOutput> outputs;
+  TokenRows x;
+};
+void linear_forward(std::span<const LinearGroup> groups, const GroupSize& size, NnContext& nn);
+
+// dy of `layers`: rows as in dy_index, or one after the other.
+struct LinearGroupGradient {
+  float* dx;  // (x.n_rows, n_in), or nullptr in all groups
+  std::span<const LinearGradient> layers;
+  TokenRows x;  // looked at where adapters are trained
+  const int32_t* dy_index = nullptr;
+};
+void linear_backward(std::span<const LinearGroupGradient> groups, const GroupSize& size, NnContext& nn);
 
 }  // namespace lora

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "quant/formats.h"
 #include "quant/golden_blocks.h"
 #include "quant/types.h"
 
@@ -103,6 +104,86 @@ TEST(DecodeF16, CoversEveryFiniteValueInfinityAndNan) {
       const double expected =
           exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
       ASSERT_EQ(values[i], float(sign * expected)) << i;
+    }
+  }
+}
+
+// A block's values; what it does not name is zero.
+template <class Block>
+std::vector<float> decoded(Type type, const Block& block) {
+  std::vector<float> values(size_t(traits(type).block_size));
+  traits(type).decode(values.data(), reinterpret_cast<const std::byte*>(&block), int64_t(values.size()));
+  return values;
+}
+
+TEST(DecodeMxfp4, EveryScaleIsAPowerOfTwo) {
+  for (int e = 0; e < 256; ++e) {
+    BlockMXFP4 block{uint8_t(e), {}};
+    for (int j = 0; j < 16; ++j) block.qs[j] = uint8_t(j * 17);
+    const std::vector<float> values = decoded(Type::MXFP4, block);
+    for (size_t j = 0; j < 16; ++j) {
+      const double expected = std::ldexp(fp4_values[j], e - 128);
+      ASSERT_EQ(values[j], float(expected)) << e;  // beyond F32, an infinity
+      ASSERT_EQ(values[j + 16], float(expected)) << e;
+      ASSERT_EQ(std::signbit(values[j]), expected < 0) << e;
+    }
+  }
+}
+
+TEST(DecodeNvfp4, EveryScaleIsAFloatOfEightBits) {
+  for (int d = 0; d < 256; ++d) {
+    const BlockNVFP4 block{{0, uint8_t(d), 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0, 0x21}};
+    const int exponent = d >> 3 & 15, fraction = d & 7;
+    const double scale = exponent == 0 ? std::ldexp(fraction, -10) : std::ldexp(8 + fraction, exponent - 11);
+    const std::vector<float> values = decoded(Type::NVFP4, block);
+    EXPECT_EQ(values[16], d == 0x7f ? 0 : float(scale)) << d;
+    EXPECT_EQ(values[24], d == 0x7f ? 0 : float(2 * scale)) << d;
+  }
+}
+
+// All that a file may hold, also what no quantizer writes.
+TEST(DecodeTernary, AllBytesAreDigits) {
+  for (int byte = 0; byte < 256; ++byte) {
+    BlockTQ1_0 block{{uint8_t(byte)}, {uint8_t(byte)}, to_f16(1)};
+    const std::vector<float> values = decoded(Type::TQ1_0, block);
+    // The digits of a number of five that stands for 256 / 243 of it, rounded up.
+    const int number = byte * 243 / 256, powers[] = {81, 27, 9, 3, 1};
+    for (size_t k = 0; k < 5; ++k) {
+      ASSERT_EQ(values[k * 32], float(number / powers[k] % 3 - 1)) << byte << ' ' << k;
+      if (k < 4) {
+        ASSERT_EQ(values[240 + k * 4], values[k * 32]);
+      }
+    }
+  }
+  BlockTQ2_0 block{{0xe4}, to_f16(2)};
+  const std::vector<float> values = decoded(Type::TQ2_0, block);
+  for (size_t s = 0; s < 4; ++s) EXPECT_EQ(values[s * 32], 2 * (float(s) - 1));
+}
+
+template <class Words>
+void expect_book(const Words& words, const char* name, int factor) {
+  const GoldenFile file("iq-grids.safetensors");
+  const std::vector<int8_t> points = file.read<int8_t>(name);
+  ASSERT_EQ(points.size(), sizeof words) << name;
+  const auto* bytes = reinterpret_cast<const int8_t*>(words.data());
+  for (size_t i = 0; i < points.size(); ++i) ASSERT_EQ(bytes[i], points[i] * factor) << name << ' ' << i;
+}
+
+TEST(IqGrids, AreTheBooksOfTheFormats) {
+  expect_book(iq2_xxs_grid, "iq2_xxs", 1);
+  expect_book(iq2_xs_grid, "iq2_xs", 1);
+  expect_book(iq2_s_grid, "iq2_s", 1);
+  expect_book(iq3_xxs_grid, "iq3_xxs", 1);
+  expect_book(iq3_s_grid, "iq3_s", 1);
+  expect_book(iq1_grid, "iq1_s", 8);
+  expect_book(iq1_grid, "iq1_m", 8);
+  const std::vector<uint8_t> signs = GoldenFile("iq-grids.safetensors").read<uint8_t>("ksigns");
+  ASSERT_EQ(signs.size(), 128u);
+  for (uint32_t i = 0; i < 128; ++i) {
+    for (int l = 0; l < 4; ++l) {
+      const uint32_t others = ~(127u << 7 * l);  // the bits of a scale too
+      ASSERT_EQ(even_signs(i << 7 * l), uint32_t{signs[i]} << 8 * l);
+      ASSERT_EQ(even_signs(others | i << 7 * l) >> 8 * l & 255, signs[i]);
     }
   }
 }

@@ -27,14 +27,25 @@ enum class Type : uint32_t {
   Q4_K = 12,
   Q5_K = 13,
   Q6_K = 14,
+  IQ2_XXS = 16,
+  IQ2_XS = 17,
+  IQ3_XXS = 18,
+  IQ1_S = 19,
   IQ4_NL = 20,
+  IQ3_S = 21,
+  IQ2_S = 22,
   IQ4_XS = 23,
   I8 = 24,
   I16 = 25,
   I32 = 26,
   I64 = 27,
   F64 = 28,
+  IQ1_M = 29,
   BF16 = 30,
+  TQ1_0 = 34,
+  TQ2_0 = 35,
+  MXFP4 = 39,
+  NVFP4 = 40,
 };
 
 struct TypeTraits {
@@ -46,7 +57,8 @@ struct TypeTraits {
   // which a model's weights never have.
   void (*decode)(float* values, const std::byte* blocks, int64_t n);
   // Encodes n finite values (a multiple of block_size), such that the sum of squared errors, each times its
-  // value's importance (n positive numbers; nullptr: all the same), is small. nullptr where decode is.
+  // value's importance (n positive numbers; nullptr: all the same), is small. nullptr where decode is, and
+  // for types that are only read.
   void (*encode)(std::byte* blocks, const float* values, int64_t n, const float* importance);
 };
 

@@ -31,9 +31,9 @@ template <class Parameters, class Lbfgs, class Body>
 void for_each_array(Parameters& p, Lbfgs& lbfgs, bool moments, const Body& body) {
   for (const auto& pair : p.pairs) {
     const auto both = [&](auto& buffer, const char* suffix) {
-      body(pair.base + ".lora_a" + suffix, std::vector<int64_t>{pair.n_in, pair.rank},
+      body(pair.base + ".lora_a" + suffix, lora_ne(pair.n_in, pair.rank, pair.n_slices),
            buffer.data() + pair.a);
-      body(pair.base + ".lora_b" + suffix, std::vector<int64_t>{pair.rank, pair.n_out},
+      body(pair.base + ".lora_b" + suffix, lora_ne(pair.rank, pair.n_out, pair.n_slices),
            buffer.data() + pair.b);
     };
     both(p.values, "");
@@ -118,11 +118,12 @@ std::vector<LoraParameters::Pair> parse_pairs(const Gguf& gguf) {
     if (!a.name.ends_with(kA)) continue;
     const std::string base = a.name.substr(0, a.name.size() - kA.size());
     const GgufTensor& b = gguf.tensor(base + ".lora_b");
-    if (a.ne[1] != b.ne[0] || a.n_elements() < 1 || b.n_elements() < 1) {
+    if (a.ne[1] != b.ne[0] || a.ne[2] != b.ne[2] || a.ne[3] != 1 || b.ne[3] != 1 || a.n_elements() < 1 ||
+        b.n_elements() < 1) {
       fail("{}: tensor {}: {} does not fit its other half, {}", gguf.path(), printable(a.name), a.shape(),
            b.shape());
     }
-    pairs.push_back({base, a.ne[0], b.ne[1], a.ne[1], 0, 0});
+    pairs.push_back({base, a.ne[0], b.ne[1], a.ne[1], 0, 0, a.ne[2]});
   }
   if (pairs.empty()) fail("{}: no adapter in it", gguf.path());
   return pairs;
@@ -288,7 +289,8 @@ void expect_fits(const Checkpoint& checkpoint, const std::string& path, const Lo
     const auto shape = [&](const LoraParameters& p) {
       if (i >= p.pairs.size()) return std::string("none");
       const auto& pair = p.pairs[i];
-      return fmt::format("{} of rank {} ({} x {})", printable(pair.base), pair.rank, pair.n_in, pair.n_out);
+      return fmt::format("{} of rank {} ({} x {}{})", printable(pair.base), pair.rank, pair.n_in, pair.n_out,
+                         pair.n_slices > 1 ? fmt::format(" x {}", pair.n_slices) : "");
     };
     const std::string then = shape(checkpoint.parameters), now = shape(parameters);
     if (then != now)

@@ -239,6 +239,14 @@ void describe_lora(Lines& lines, const Setup& s) {
                               fmt::join(ranks, " or "), s.parameters.alpha, s.state.seed));
   Ranks trained;
   for (const auto& pair : s.parameters.pairs) trained[std::string(part_name(pair.base))] = pair.rank;
+  std::vector<std::string_view> left = routed_tensors(s.model);
+  std::erase_if(left, [&](std::string_view name) { return trained.contains(name); });
+  if (!left.empty()) {
+    lines.push_back(
+        fmt::format("lora: routers and experts are trained where asked for only; left as they are: "
+                    "{} (--rank {}={} trains one)",
+                    fmt::join(left, ", "), left.back(), *ranks.rbegin()));
+  }
   for (const auto& [name, rank] : trained) {
     if (s.model.tied && (name == "token_embd" || name == "output")) {
       lines.push_back(

@@ -27,7 +27,7 @@ void ForwardOf(float* y, const float* gate, const float* up, int64_t n) {
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) {
     V y_i = A::Value(d, hn::LoadU(d, gate + i));
-    if constexpr (kGated) y_i = hn::Mul(y_i, hn::LoadU(d, up + i));
+    if constexpr (kGated) y_i = hn::Mul(y_i, UpOf<A>(d, hn::LoadU(d, up + i)));
     hn::StoreU(y_i, d, y + i);
   }
   if (i < n) {
@@ -48,8 +48,8 @@ void BackwardOf(float* dgate, float* dup, const float* dy, const float* gate, co
     V slope, dy_i = hn::LoadU(d, dy + i);
     const V value = A::ValueAndSlope(d, hn::LoadU(d, gate + i), slope);
     if constexpr (kGated) {
-      const V dy_u = hn::Mul(dy_i, hn::LoadU(d, up + i));
-      hn::StoreU(hn::Mul(dy_i, value), d, dup + i);
+      const V u = hn::LoadU(d, up + i), dy_u = hn::Mul(dy_i, UpOf<A>(d, u));
+      hn::StoreU(UpSlopeOf<A>(d, hn::Mul(dy_i, value), u), d, dup + i);
       dy_i = dy_u;
     }
     hn::StoreU(hn::Mul(dy_i, slope), d, dgate + i);
@@ -65,8 +65,10 @@ void BackwardOf(float* dgate, float* dup, const float* dy, const float* gate, co
   }
 }
 
-#define LORA_FOR_EACH_ACTIVATION(X) \
-  X(silu, Silu) X(gelu, Gelu) X(gelu_tanh, GeluTanh) X(relu, Relu) X(relu_squared, ReluSquared)
+#define LORA_FOR_EACH_ACTIVATION(X)                                               \
+  X(silu, Silu)                                                                   \
+  X(gelu, Gelu) X(gelu_tanh, GeluTanh) X(relu, Relu) X(relu_squared, ReluSquared) \
+      X(silu_clamped, SiluClamped)
 
 // Without `up`: not gated.
 void Forward(float* y, const float* gate, const float* up, int64_t n, Activation activation) {

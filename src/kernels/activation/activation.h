@@ -6,6 +6,9 @@
 //   gelu_tanh     x (1 + tanh(u)) / 2,   u = sqrt(2 / pi) (x + 0.044715 x^3)
 //   relu          max(x, 0)
 //   relu_squared  max(x, 0)^2
+//   silu_clamped  x s,   s = 1 / (1 + exp(-1.702 x)) with x = min(gate, 7); up becomes min(max(up, -7), 7) +
+//   1
+//                 (gpt-oss; only with a gate)
 //
 // Element by element over n f32 numbers, so any output may be the same array as any input (partly overlapping
 // arrays are not allowed), and an element's bits depend on its inputs alone.
@@ -17,7 +20,7 @@
 
 namespace lora {
 
-enum class Activation { silu, gelu, gelu_tanh, relu, relu_squared };
+enum class Activation { silu, gelu, gelu_tanh, relu, relu_squared, silu_clamped };
 
 // y = act(gate) * up
 void gated_forward(float* y,           // (n)
@@ -27,6 +30,7 @@ void gated_forward(float* y,           // (n)
 
 //   dgate = dy * up * act'(gate),   dup = dy * act(gate)
 //
+// where silu_clamped has its own up, and no slope beyond its bounds.
 // Both are overwritten; they must differ.
 void gated_backward(float* dgate,       // (n)
                     float* dup,         // (n)

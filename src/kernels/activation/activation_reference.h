@@ -18,9 +18,16 @@ T gelu_tanh_argument(T x) {
   return T(2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi) * (x + T(0.044715) * x * x * x);
 }
 
+// Of silu_clamped.
+inline constexpr double kClampedSlope = 1.702, kClampedMost = 7;
+
 template <class T>
 T activation_value(T x, Activation activation) {
   switch (activation) {
+    case Activation::silu_clamped: {
+      const T g = x > T(kClampedMost) ? T(kClampedMost) : x;
+      return g / (1 + std::exp(-T(kClampedSlope) * g));
+    }
     case Activation::silu:
       return x / (1 + std::exp(-x));
     case Activation::gelu:
@@ -38,6 +45,11 @@ T activation_value(T x, Activation activation) {
 template <class T>
 T activation_slope(T x, Activation activation) {
   switch (activation) {
+    case Activation::silu_clamped: {
+      if (x > T(kClampedMost)) return T(0);
+      const T s = 1 / (1 + std::exp(-T(kClampedSlope) * x));
+      return s * (1 + T(kClampedSlope) * x * (1 - s));
+    }
     case Activation::silu: {
       const T s = 1 / (1 + std::exp(-x));
       return s * (1 + x * (1 - s));
@@ -59,10 +71,22 @@ T activation_slope(T x, Activation activation) {
   return T(1);
 }
 
+// What the gated value is multiplied with, and its slope.
+template <class T>
+T up_value(T u, Activation activation) {
+  if (activation != Activation::silu_clamped) return u;
+  return std::min(std::max(u, -T(kClampedMost)), T(kClampedMost)) + 1;
+}
+template <class T>
+T up_slope(T u, Activation activation) {
+  return activation == Activation::silu_clamped && std::fabs(u) > T(kClampedMost) ? T(0) : T(1);
+}
+
 // Without `up`: not gated.
 template <class T>
 void gated_forward_reference(T* y, const T* gate, const T* up, int64_t n, Activation activation) {
-  for (int64_t i = 0; i < n; ++i) y[i] = activation_value(gate[i], activation) * (up ? up[i] : T(1));
+  for (int64_t i = 0; i < n; ++i)
+    y[i] = activation_value(gate[i], activation) * (up ? up_value(up[i], activation) : T(1));
 }
 
 // Without `up`: not gated, and no dup.
@@ -71,8 +95,8 @@ void gated_backward_reference(T* dgate, T* dup, const T* dy, const T* gate, cons
                               Activation activation) {
   for (int64_t i = 0; i < n; ++i) {
     const T g = gate[i], u = up ? up[i] : T(1), dy_i = dy[i];
-    dgate[i] = dy_i * u * activation_slope(g, activation);
-    if (up) dup[i] = dy_i * activation_value(g, activation);
+    dgate[i] = dy_i * (up ? up_value(u, activation) : T(1)) * activation_slope(g, activation);
+    if (up) dup[i] = dy_i * activation_value(g, activation) * up_slope(u, activation);
   }
 }
 

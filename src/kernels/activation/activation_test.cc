@@ -21,7 +21,8 @@ constexpr Named kActivations[] = {{"silu", Activation::silu},
                                   {"gelu", Activation::gelu},
                                   {"gelu_tanh", Activation::gelu_tanh},
                                   {"relu", Activation::relu},
-                                  {"relu_squared", Activation::relu_squared}};
+                                  {"relu_squared", Activation::relu_squared},
+                                  {"silu_clamped", Activation::silu_clamped}};
 
 class Activations : public testing::TestWithParam<Named> {};
 INSTANTIATE_TEST_SUITE_P(All, Activations, testing::ValuesIn(kActivations),
@@ -33,6 +34,7 @@ INSTANTIATE_TEST_SUITE_P(All, Activations, testing::ValuesIn(kActivations),
 constexpr double kTiny = 1e-35;
 double share(double x, Activation a) {
   if (a == Activation::gelu_tanh) return (8 + 4 * std::abs(gelu_tanh_argument(x))) * kEpsilon;
+  if (a == Activation::silu_clamped) return (8 + 4 * std::abs(x)) * kEpsilon;
   if (a == Activation::gelu && isa() == Isa::scalar) return (8 + x * x) * kEpsilon;
   return 8 * kEpsilon;
 }
@@ -42,6 +44,7 @@ double value_error(double x, Activation a) {
 // A slope is a sum of two parts that cancel near the minimum: the error is relative to the larger.
 double slope_error(double x, Activation a) {
   double part = std::abs(activation_slope(x, a));
+  if (a == Activation::silu_clamped) part = (1 + 2 * std::abs(x)) / (1 + std::exp(-kClampedSlope * x));
   if (a == Activation::silu) part = (1 + std::abs(x)) / (1 + std::exp(-x));
   if (a == Activation::gelu || a == Activation::gelu_tanh) part += activation_value(x, a) / (x == 0 ? 1 : x);
   return share(x, a) * part + kTiny;
@@ -51,15 +54,17 @@ double slope_error(double x, Activation a) {
 TEST_P(Activations, MatchReference) {
   const Activation a = GetParam().activation;
   ThreadPool pool(2);
+  const bool clamped = a == Activation::silu_clamped;
+  const float most_up = clamped ? 10 : 1;  // of what errors are multiplied with, and one more
   for (int64_t n : kLengths) {
-    Misaligned gate(numbers(n, 1, 20)), up(numbers(n, 2)), dy(numbers(n, 3));
+    Misaligned gate(numbers(n, 1, 20)), up(numbers(n, 2, most_up)), dy(numbers(n, 3));
     Misaligned y(zeros(n)), dgate(y), dup(y), y_plain(y), dx(y);
     gated_forward(y.data(), gate.data(), up.data(), n, a, pool);
     gated_backward(dgate.data(), dup.data(), dy.data(), gate.data(), up.data(), n, a, pool);
     activation_forward(y_plain.data(), gate.data(), n, a, pool);
     activation_backward(dx.data(), dy.data(), gate.data(), n, a, pool);
 
-    const auto g64 = cast<double>(numbers(n, 1, 20)), u64 = cast<double>(numbers(n, 2)),
+    const auto g64 = cast<double>(numbers(n, 1, 20)), u64 = cast<double>(numbers(n, 2, most_up)),
                dy64 = cast<double>(numbers(n, 3));
     auto want = zeros<double>(n), want_dgate = want, want_dup = want, want_plain = want, want_dx = want;
     const double* none = nullptr;
@@ -68,8 +73,9 @@ TEST_P(Activations, MatchReference) {
     gated_forward_reference(want_plain.data(), g64.data(), none, n, a);
     gated_backward_reference(want_dx.data(), want_dx.data(), dy64.data(), g64.data(), none, n, a);
     const std::string what = "n " + std::to_string(n);
-    const auto value = [&](int64_t i) { return value_error(g64[size_t(i)], a); };
-    const auto slope = [&](int64_t i) { return slope_error(g64[size_t(i)], a); };
+    const double factor = clamped ? 8 : 1;
+    const auto value = [&](int64_t i) { return factor * value_error(g64[size_t(i)], a); };
+    const auto slope = [&](int64_t i) { return factor * slope_error(g64[size_t(i)], a); };
     test::expect_close(y, want, value, what + " y");
     test::expect_close(dup, want_dup, value, what + " dup");
     test::expect_close(dgate, want_dgate, slope, what + " dgate");
@@ -128,9 +134,31 @@ TEST_P(Activations, ExtremeInputsStayFinite) {
                  pool);
   for (size_t i = 0; i < gate.size(); ++i) {
     const float positive = std::max(gate[i], 0.0f), value = squared ? positive * positive : positive;
+    if (a == Activation::silu_clamped) {  // at most 7, and up is 2
+      EXPECT_NEAR(y[i], 2 * activation_value(double(gate[i]), a), 1e-5) << gate[i];
+      EXPECT_NEAR(dup[i], activation_value(double(gate[i]), a), 1e-5) << gate[i];
+      EXPECT_NEAR(dgate[i], 0, 1e-30) << gate[i];
+      continue;
+    }
     EXPECT_NEAR(y[i], value, 1e-30) << gate[i];
     EXPECT_NEAR(dup[i], value, 1e-30) << gate[i];
     EXPECT_NEAR(dgate[i], squared ? 2 * positive : positive > 0, 1e-30) << gate[i];
+  }
+}
+
+// gpt-oss: up is clamped on both sides and then one more, and has no slope beyond.
+TEST(Activation, ClampedUp) {
+  ThreadPool pool(1);
+  const std::vector<float> gate(5, 3.0f), up = {-9, -7, 2, 7, 9}, ones(5, 1.0f);
+  std::vector<float> y(5), dgate(5), dup(5);
+  gated_forward(y.data(), gate.data(), up.data(), 5, Activation::silu_clamped, pool);
+  gated_backward(dgate.data(), dup.data(), ones.data(), gate.data(), up.data(), 5, Activation::silu_clamped,
+                 pool);
+  const double value = 3 / (1 + std::exp(-1.702 * 3));
+  const double factors[] = {-6, -6, 3, 8, 8};
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_NEAR(y[i], value * factors[i], 1e-5);
+    EXPECT_NEAR(dup[i], i == 0 || i == 4 ? 0 : value, 1e-5);
   }
 }
 

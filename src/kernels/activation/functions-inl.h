@@ -118,6 +118,50 @@ struct ReluSquared {
   }
 };
 
+// Clamped from above; what it is multiplied with is clamped on both sides, and one more.
+struct SiluClamped {
+  static constexpr float kSlope = 1.702f, kMost = 7;
+  // As std::min, which keeps NaN.
+  static HWY_INLINE V Below(D d, V x) {
+    const V most = hn::Set(d, kMost);
+    return hn::IfThenElse(hn::Gt(x, most), most, x);
+  }
+  static HWY_INLINE V Value(D d, V x) {
+    const V g = Below(d, x);
+    return hn::Mul(g, Logistic(d, hn::Mul(g, hn::Set(d, kSlope))).s);
+  }
+  static HWY_INLINE V ValueAndSlope(D d, V x, V& slope) {
+    const V g = Below(d, x), steep = hn::Mul(g, hn::Set(d, kSlope));
+    const Logistic at(d, steep);
+    slope = hn::Mul(at.s, hn::MulAdd(steep, at.other, hn::Set(d, 1.0f)));
+    slope = hn::IfThenZeroElse(hn::Gt(x, hn::Set(d, kMost)), slope);
+    return hn::Mul(g, at.s);
+  }
+  static HWY_INLINE V Up(D d, V u) { return hn::Add(Within(d, u, kMost), hn::Set(d, 1.0f)); }
+  // dup, where u has any influence.
+  static HWY_INLINE V UpSlope(D d, V dup, V u) {
+    return hn::IfThenZeroElse(hn::Gt(hn::Abs(u), hn::Set(d, kMost)), dup);
+  }
+};
+
+// What other activations do not change.
+template <class A>
+HWY_INLINE V UpOf(D d, V u) {
+  if constexpr (requires { A::Up(d, u); }) {
+    return A::Up(d, u);
+  } else {
+    return u;
+  }
+}
+template <class A>
+HWY_INLINE V UpSlopeOf(D d, V dup, V u) {
+  if constexpr (requires { A::UpSlope(d, dup, u); }) {
+    return A::UpSlope(d, dup, u);
+  } else {
+    return dup;
+  }
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace lora

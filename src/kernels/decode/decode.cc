@@ -56,8 +56,18 @@ namespace lora {
 
 HWY_EXPORT(Find);
 
+namespace {
+
+F32Decoder find_f32_decoder(Type type) {
+  if (isa() == Isa::scalar) return traits(type).decode;
+  const F32Decoder by_codes = avx2_decoder(type);
+  return by_codes ? by_codes : HWY_DYNAMIC_DISPATCH(Find)(type);
+}
+
+}  // namespace
+
 RowDecoder::RowDecoder(const MatrixView& matrix)
-    : decode_(isa() == Isa::scalar ? traits(matrix.type).decode : HWY_DYNAMIC_DISPATCH(Find)(matrix.type)),
+    : decode_(find_f32_decoder(matrix.type)),
       decode_bf16_(has_avx512_bf16() ? avx512_bf16_decoder(matrix.type) : nullptr),
       data_(matrix.data),
       row_bytes_(matrix.row_bytes()),

@@ -1,11 +1,11 @@
-// Weights to f32 or bf16 with the vectors of the kernel set in use. The decoding itself is quant/'s, compiled
-// once more for each set, so the bits are the same as decode_row's (f16 is the processor's own
-// conversion, which makes signalling NaNs quiet).
+// Weights to f32 or bf16 with the vectors of the kernel set in use: by way of their codes (decode_codes.h) on
+// x86, elsewhere as quant/ does, compiled once more for the set. The bits are the same as decode_row's (f16
+// is the processor's own conversion, which makes signalling NaNs quiet).
 #pragma once
 
 #include <cstdint>
 
-#include "kernels/decode/decode_bf16.h"
+#include "kernels/decode/decode_codes.h"
 #include "quant/types.h"
 
 namespace lora {
@@ -56,7 +56,7 @@ class RowDecoder {
     }
   }
 
-  void (*decode_)(float* values, const std::byte* blocks, int64_t n);
+  F32Decoder decode_;
   Bf16Decoder decode_bf16_;  // or nullptr
   const std::byte* data_;
   int64_t row_bytes_, block_size_, block_bytes_;

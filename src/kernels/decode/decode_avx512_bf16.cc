@@ -1,11 +1,12 @@
 // Weights straight to bf16 with AVX512-BF16: codes as in products of integers, then one multiplication and
 // one rounding for 32 values at a time. The numbers that are rounded are decode_row's, bit for bit.
-#include "kernels/decode/decode_bf16.h"
+#include "kernels/decode/decode_codes.h"
 
 #if defined(__x86_64__)
 #include <hwy/base.h>
 #include <immintrin.h>
 
+#include <array>
 #include <bit>
 #include <cstring>
 #include <type_traits>
@@ -20,6 +21,7 @@ namespace {
 
 using V = __m256i;
 using I = __m256i;
+using Value = bf16;
 
 // Nothing is multiplied in integers here.
 inline I multiply_sum(V a, V) {
@@ -30,10 +32,7 @@ inline I multiply_sum(V a, V) {
 // After the vectors it computes with.
 #include "kernels/dot/int8_types-inl.h"
 
-template <class T>
-__m512 floats(V codes, int half) {
-  if constexpr (requires { T::offset; }) codes = subtract(codes, int8_t(T::offset));
-  const __m128i bytes = half == 0 ? _mm256_castsi256_si128(codes) : _mm256_extracti128_si256(codes, 1);
+inline __m512 floats(__m128i bytes) {
   // Masked by all ones: without a mask GCC 12 warns of what is not so.
   return _mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi8_epi32(0xffff, bytes));
 }
@@ -43,67 +42,22 @@ inline void store_bf16(bf16* out, __m512 low, __m512 high) {
 }
 
 template <class T>
-void decode_blocks(bf16* out, const std::byte* blocks, int64_t n) {
-  using Block = typename T::Block;
-  for (int64_t first = 0; first < n / 32; first += 8) {
-    const int count = int(std::min<int64_t>(8, n / 32 - first));
-    const std::byte* at = blocks + first * int64_t(sizeof(Block));
-    alignas(32) float scales[8], sums[8];
-    store_floats(scales, strided_halves(at, sizeof(Block), count));
-    if constexpr (requires(Block b) { b.m; }) {
-      store_floats(sums, strided_halves(at + offsetof(Block, m), sizeof(Block), count));
-    }
-    for (int i = 0; i < count; ++i) {
-      const V codes = T::codes(block_at<Block>(at + i * int(sizeof(Block))));
-      const __m512 scale = _mm512_set1_ps(scales[i]);
-      __m512 low = _mm512_mul_ps(floats<T>(codes, 0), scale),
-             high = _mm512_mul_ps(floats<T>(codes, 1), scale);
-      if constexpr (requires(Block b) { b.m; }) {
-        const __m512 m = _mm512_set1_ps(sums[i]);
-        low = _mm512_add_ps(low, m);
-        high = _mm512_add_ps(high, m);
-      }
-      store_bf16(out + (first + i) * 32, low, high);
-    }
+V signed_codes(V codes);
+
+template <class T, bool adds>
+void store_values(bf16* out, V codes, float s0, float s1, float a0, float a1) {
+  codes = signed_codes<T>(codes);
+  __m512 low = _mm512_mul_ps(floats(_mm256_castsi256_si128(codes)), _mm512_set1_ps(s0));
+  __m512 high = _mm512_mul_ps(floats(_mm256_extracti128_si256(codes, 1)), _mm512_set1_ps(s1));
+  if constexpr (adds) {
+    low = _mm512_add_ps(low, _mm512_set1_ps(a0));
+    high = _mm512_add_ps(high, _mm512_set1_ps(a1));
   }
+  store_bf16(out, low, high);
 }
 
-template <class T>
-void decode_k_blocks(bf16* out, const std::byte* blocks, int64_t n) {
-  using Block = typename T::Block;
-  constexpr bool has_minimums = requires(Block b) {
-    b.dmin;
-  };
-  constexpr int per_32 = has_groups_of_16<T> ? 2 : 1;
-  for (int64_t i = 0; i < n / k_block_size; ++i, out += k_block_size) {
-    const auto& b = block_at<Block>(blocks + i * int64_t(sizeof(Block)));
-    alignas(32) float scales[16], minimums[16];
-    if constexpr (has_groups_of_16<T>) {
-      for (int h = 0; h < 2; ++h) {
-        store_floats(scales + 8 * h, T::scales(b, h));
-        if constexpr (has_minimums) store_floats(minimums + 8 * h, T::minimums(b, h));
-      }
-    } else {
-      store_floats(scales, T::scales(b));
-      if constexpr (has_minimums) store_floats(minimums, T::minimums(b));
-    }
-    const auto decode = [&]<int g>(std::integral_constant<int, g>) {
-      const V codes = T::template codes<g>(b);
-      constexpr int first = g * per_32, second = first + per_32 - 1;
-      __m512 low = _mm512_mul_ps(floats<T>(codes, 0), _mm512_set1_ps(scales[first]));
-      __m512 high = _mm512_mul_ps(floats<T>(codes, 1), _mm512_set1_ps(scales[second]));
-      if constexpr (has_minimums) {
-        low = _mm512_sub_ps(low, _mm512_set1_ps(minimums[first]));
-        high = _mm512_sub_ps(high, _mm512_set1_ps(minimums[second]));
-      }
-      store_bf16(out + g * 32, low, high);
-    };
-    [&]<int... g>(std::integer_sequence<int, g...>) {
-      (decode(std::integral_constant<int, g>{}), ...);
-    }
-    (std::make_integer_sequence<int, 8>{});
-  }
-}
+// After what it stores with.
+#include "kernels/decode/decode_codes-inl.h"
 
 // n floats of any kind: load(i, mask) gives 16 of them.
 template <class Load>
@@ -133,13 +87,7 @@ void decode_f16(bf16* out, const std::byte* floats, int64_t n) {
 Bf16Decoder avx512_bf16_decoder(Type type) {
   if (type == Type::F32) return decode_f32;
   if (type == Type::F16) return decode_f16;
-  return find_int8_type(type, []<class T>(T) -> Bf16Decoder {
-    if constexpr (is_k<T>) {
-      return decode_k_blocks<T>;
-    } else {
-      return decode_blocks<T>;
-    }
-  });
+  return find_decoder(type);
 }
 
 }  // namespace lora

@@ -210,22 +210,26 @@ int64_t dot_scratch_bytes(int64_t n_tokens, int64_t n_in) {
   return n_tokens * bytes_per_token(n_in);
 }
 
-void dot_rows(std::span<const DotProduct> products, const float* x, int64_t n_tokens, DotInput input,
-              std::byte* scratch, ThreadPool& pool) {
-  if (products.empty() || pool.is_dry()) return;  // rounding is not the pool's
-  const int64_t n_in = products[0].w.n_cols;
+void dot_rows(std::span<const DotGroup> groups, DotInput input, std::byte* scratch, ThreadPool& pool) {
+  if (groups.empty() || groups[0].products.empty() || pool.is_dry()) return;  // rounding is not the pool's
+  const int64_t n_in = groups[0].products[0].w.n_cols;
   std::vector<Kernel> kernels;
-  std::vector<int64_t> ends;  // rows of the products up to this one
-  Tokens tokens{x, {}, n_tokens};
+  std::vector<const Tokens*> reads;  // what each product multiplies
+  std::vector<Tokens> tokens;        // of the groups
+  std::vector<int64_t> ends;         // rows of the products up to this one
+  tokens.reserve(groups.size());
   int64_t n_rows = 0, bytes = 0;
-  for (const DotProduct& product : products) {
-    kernels.emplace_back(product, input);
-    ends.push_back(n_rows += product.w.n_rows);
-    bytes += product.w.n_rows * product.w.row_bytes();
-  }
-  if (std::any_of(kernels.begin(), kernels.end(), [](const Kernel& k) { return k.wants_rounded(); })) {
-    for (int64_t t = 0; t < n_tokens; ++t) {
-      tokens.rounded.push_back(rounded_row(scratch + t * bytes_per_token(n_in), x + t * n_in, n_in));
+  for (const DotGroup& group : groups) {
+    Tokens& of_group = tokens.emplace_back(Tokens{group.x, {}, group.n_tokens});
+    bool wants_rounded = false;
+    for (const DotProduct& product : group.products) {
+      wants_rounded |= kernels.emplace_back(product, input).wants_rounded();
+      reads.push_back(&of_group);
+      ends.push_back(n_rows += product.w.n_rows);
+      bytes += product.w.n_rows * product.w.row_bytes();
+    }
+    for (int64_t t = 0; t < group.n_tokens && wants_rounded; ++t, scratch += bytes_per_token(n_in)) {
+      of_group.rounded.push_back(rounded_row(scratch, group.x + t * n_in, n_in));
     }
   }
   constexpr int64_t kPieceBytes = 128 << 10;  // some 5 us of reading
@@ -235,10 +239,16 @@ void dot_rows(std::span<const DotProduct> products, const float* x, int64_t n_to
     for (int64_t row = n_rows * piece / n_pieces; row < end;) {
       const auto at = size_t(std::upper_bound(ends.begin(), ends.end(), row) - ends.begin());
       const int64_t first = ends[at] - kernels[at].n_rows(), stop = std::min(end, ends[at]);
-      kernels[at](tokens, row - first, stop - first);
+      kernels[at](*reads[at], row - first, stop - first);
       row = stop;
     }
   });
+}
+
+void dot_rows(std::span<const DotProduct> products, const float* x, int64_t n_tokens, DotInput input,
+              std::byte* scratch, ThreadPool& pool) {
+  const DotGroup group = {products, x, n_tokens};
+  dot_rows({&group, 1}, input, scratch, pool);
 }
 
 }  // namespace lora

@@ -32,11 +32,20 @@ struct DotProduct {
   bool accumulate = false;
 };
 
-// Bytes that dot_rows() needs beside its operands.
+// Products that read the same activations.
+struct DotGroup {
+  std::span<const DotProduct> products;
+  const float* x;  // (n_tokens, n_in)
+  int64_t n_tokens;
+};
+
+// Bytes that dot_rows() needs beside its operands; n_tokens: of all groups.
 int64_t dot_scratch_bytes(int64_t n_tokens, int64_t n_in);
 
 // x: (n_tokens, n_in), 1 <= n_tokens <= kDotTokens; all weights have n_in columns.
 void dot_rows(std::span<const DotProduct> products, const float* x, int64_t n_tokens, DotInput input,
               std::byte* scratch, ThreadPool& pool);
+// The same for several groups in one loop, each of at most kDotTokens.
+void dot_rows(std::span<const DotGroup> groups, DotInput input, std::byte* scratch, ThreadPool& pool);
 
 }  // namespace lora

@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/machine.h"
 #include "kernels/dot/dot_reference.h"
 #include "kernels/dot/int8.h"
 #include "kernels/dot/int8_reference.h"
@@ -96,14 +97,9 @@ TEST(Dot, IntegersAgreeAtTheEndsOfTheirRange) {
     for (int bits : {0x00, 0xff, 0x80, 0x7f}) {
       for (float x : {1.0f, -1.0f}) {
         Case c = make_case(type.type, 1, 3, 512, 5, DotInput::int8);
-        for (size_t at = 0; at < c.w.bytes.size(); ++at) {
-          const size_t in_block = at % size_t(type.block_bytes);
-          const auto is_half = [&](const HalfField& f) {
-            return f.type == type.type && (in_block == f.at || in_block == f.at + 1);
-          };
-          if (std::none_of(std::begin(kHalfFields), std::end(kHalfFields), is_half))
-            c.w.bytes[at] = std::byte(bits);
-        }
+        std::fill(c.w.bytes.begin(), c.w.bytes.end(), std::byte(bits));
+        for (size_t at = 0; at < c.w.bytes.size(); at += size_t(type.block_bytes))
+          set_scales(type.type, &c.w.bytes[at], 0.25f);
         c.x.assign(c.x.size(), x);
         for (int64_t o = 0; o < 3; ++o) {
           std::vector<float> w(512);
@@ -117,6 +113,36 @@ TEST(Dot, IntegersAgreeAtTheEndsOfTheirRange) {
     }
   }
 }
+
+#if defined(__x86_64__)
+// Sums of codes are exact, and what is done with them is the same: so are the bits, whichever the CPU
+// prefers.
+TEST(Dot, IntegersOfAllX86FilesGiveTheSameBits) {
+  const CpuFeatures& cpu = cpu_features();
+  if (!cpu.avx2) return;
+  std::vector<Int8Dot (*)(Type)> files = {avx2_int8_dot};
+  if (cpu.avx_vnni) files.push_back(avx_vnni_int8_dot);
+  if (cpu.avx512 && cpu.avx512_vnni) files.push_back(avx512_vnni_int8_dot);
+  int n_types = 0;
+  for (const TypeTraits& type : all_types()) {
+    if (!avx2_int8_dot(type.type)) continue;
+    ++n_types;
+    for (const int64_t n : {int64_t{256}, int64_t{1024}, 1024 + type.block_size}) {
+      const Weights w = random_weights(type.type, 3, n, 11);
+      const Rounded x(numbers((n + 255) / 256 * 256, 12));
+      for (int64_t o = 0; o < 3; ++o) {
+        const Int8Row row = {x.q.data(), x.d.data(), x.sums.data(), x.sums16.data()};
+        const auto values = cast<double>(x.values);
+        const double want = dot_reference(values.data(), &w.values[size_t(o * n)], n);
+        const float first = files[0](type.type)(w.view.row(o), row, n);
+        EXPECT_NEAR(first, want, 1e-6 * double(n)) << type.name;
+        for (const auto file : files) EXPECT_EQ(file(type.type)(w.view.row(o), row, n), first) << type.name;
+      }
+    }
+  }
+  EXPECT_GE(n_types, 23);
+}
+#endif
 
 TEST(Dot, ProductsOfOneCallAreThoseOfMany) {
   ThreadPool pool(3);

@@ -6,6 +6,7 @@
 #include <hwy/base.h>
 #include <immintrin.h>
 
+#include <array>
 #include <bit>
 #include <cstring>
 #include <type_traits>

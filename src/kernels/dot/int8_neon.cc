@@ -5,6 +5,7 @@
 #include <arm_neon.h>
 #include <hwy/base.h>
 
+#include <array>
 #include <bit>
 #include <cstring>
 #include <type_traits>
@@ -100,13 +101,42 @@ inline V nibbles(const void* p) {
   return {vandq_u8(v, vdupq_n_u8(15)), vshrq_n_u8(v, 4)};
 }
 
-inline V spread(uint32_t word) {
+// Byte i is all ones where bit i of the word is set, else 0.
+inline V mask_of(uint32_t word) {
   const uint8x16_t own = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201));
-  const auto spread16 = [&](uint32_t w) {
-    const uint8x16_t bytes = vcombine_u8(vdup_n_u8(uint8_t(w)), vdup_n_u8(uint8_t(w >> 8)));
-    return vandq_u8(vtstq_u8(bytes, own), vdupq_n_u8(16));
+  const auto of_16 = [&](uint32_t w) {
+    return vtstq_u8(vcombine_u8(vdup_n_u8(uint8_t(w)), vdup_n_u8(uint8_t(w >> 8))), own);
   };
-  return {spread16(word), spread16(word >> 16)};
+  return {of_16(word), of_16(word >> 16)};
+}
+inline V spread(uint32_t word) {
+  const V mask = mask_of(word);
+  return {vandq_u8(mask.a, vdupq_n_u8(16)), vandq_u8(mask.b, vdupq_n_u8(16))};
+}
+inline V negate_where(V v, uint32_t word) {
+  const V mask = mask_of(word);
+  return {vsubq_u8(veorq_u8(v.a, mask.a), mask.a), vsubq_u8(veorq_u8(v.b, mask.b), mask.b)};
+}
+
+inline V words(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
+  return {vcombine_u8(vcreate_u8(a), vcreate_u8(b)), vcombine_u8(vcreate_u8(c), vcreate_u8(d))};
+}
+inline V swap_middle(V v) {
+  const uint64x2_t a = vreinterpretq_u64_u8(v.a), b = vreinterpretq_u64_u8(v.b);
+  return {vreinterpretq_u8_u64(vzip1q_u64(a, b)), vreinterpretq_u8_u64(vzip2q_u64(a, b))};
+}
+inline V plus_bytes(V x, V y) {
+  return {vaddq_u8(x.a, y.a), vaddq_u8(x.b, y.b)};
+}
+
+inline V digits_of_3(V v, V powers) {
+  // 3 x >> 8 is 1 from 86 on and 2 from 171 on.
+  const auto digits = [](uint8x16_t x, uint8x16_t power) {
+    const uint8x16_t low = vmulq_u8(x, power);
+    const uint8x16_t minus = vaddq_u8(vcgtq_u8(low, vdupq_n_u8(85)), vcgtq_u8(low, vdupq_n_u8(170)));
+    return vsubq_u8(vdupq_n_u8(0), minus);
+  };
+  return {digits(v.a, powers.a), digits(v.b, powers.b)};
 }
 
 inline V lookup(const int8_t table[16], V v) {
@@ -149,6 +179,31 @@ inline F bytes_to_floats(uint64_t u) {
 inline F signed_bytes_to_floats(uint64_t u) {
   const int16x8_t wide = vmovl_s8(vcreate_s8(u));
   return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(wide)))};
+}
+
+inline F powers_of_two(uint64_t exponents) {
+  // As mxfp4_scale().
+  const uint16x8_t wide = vmovl_u8(vcreate_u8(exponents));
+  const auto power = [](uint32x4_t e) {
+    const uint32x4_t normal = vshlq_n_u32(vsubq_u32(e, vdupq_n_u32(1)), 23);
+    const uint32x4_t denormal = vshlq_u32(vdupq_n_u32(0x00200000), vreinterpretq_s32_u32(e));
+    return vreinterpretq_f32_u32(vbslq_u32(vcltq_u32(e, vdupq_n_u32(2)), denormal, normal));
+  };
+  return {power(vmovl_u16(vget_low_u16(wide))), power(vmovl_u16(vget_high_u16(wide)))};
+}
+inline F floats_of_8_bits(uint64_t bytes) {
+  // As nvfp4_scale().
+  const uint16x8_t wide = vmovl_u8(vcreate_u8(bytes));
+  const auto value = [](uint32x4_t byte) {
+    const uint32x4_t rest = vandq_u32(byte, vdupq_n_u32(0x7f)), bits = vshlq_n_u32(rest, 20);
+    const uint32x4_t normal = vaddq_u32(bits, vdupq_n_u32(119u << 23));
+    const float32x4_t small =
+        vsubq_f32(vreinterpretq_f32_u32(vaddq_u32(bits, vdupq_n_u32(120u << 23))), vdupq_n_f32(0x1p-7f));
+    const uint32x4_t either =
+        vbslq_u32(vcltq_u32(rest, vdupq_n_u32(8)), vreinterpretq_u32_f32(small), normal);
+    return vreinterpretq_f32_u32(vbicq_u32(either, vceqq_u32(byte, vdupq_n_u32(0x7f))));
+  };
+  return {value(vmovl_u16(vget_low_u16(wide))), value(vmovl_u16(vget_high_u16(wide)))};
 }
 
 // After the vectors it computes with.

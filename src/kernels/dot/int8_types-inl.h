@@ -5,10 +5,17 @@
 //   load, nibbles      32 bytes; 16 bytes whose low nibbles come first, then the high ones
 //   bits<s>(v, m)      (v >> s) & m in each byte; s < 0 shifts to the left
 //   spread(word)       byte i is 16 where bit i of the word is set, else 0
+//   negate_where(v, word)     byte i is negated where bit i of the word is set
+//   words(a, b, c, d)  four times eight bytes
+//   swap_middle(v)     of four times eight bytes, the second and the third change places
+//   plus_bytes(a, b), subtract(v, byte)
 //   lookup(t, v)       t[v] for v < 16
+//   digits_of_3(v, p)  (the low 8 bits of v p) 3 >> 8 in each byte: 0, 1 or 2
 //   dot(a, x)          lane i: the sum of four products; a unsigned, at most 127
 //   dot_signed(a, x)   the same; a signed
 //   halves_to_floats(lo, hi)  eight 16-bit floats, the first in the low bits
+//   powers_of_two(word)       2^(byte - 128) for eight bytes
+//   floats_of_8_bits(word)    nvfp4_scale() of eight bytes
 //   fields<n>(word)    lane i: n bits of the word from bit n i
 //   lane<g>(f)         f[g] in all lanes
 //   halves<g>(f)       f[2 g] in the first four lanes, f[2 g + 1] in the others
@@ -85,6 +92,16 @@ inline F strided_halves(const std::byte* p, int64_t stride, int count) {
   return halves_to_floats(words[0], words[1]);
 }
 
+// Their scales; formats whose blocks do not begin with one in 16 bits have their own.
+template <class T>
+F scales_of(const std::byte* blocks, int count) {
+  if constexpr (requires { T::scales(blocks, count); }) {
+    return T::scales(blocks, count);
+  } else {
+    return strided_halves(blocks, sizeof(typename T::Block), count);
+  }
+}
+
 // Eight blocks (or the last `count`), whose scales are converted and applied together.
 template <class T>
 struct EightBlocks {
@@ -97,7 +114,7 @@ struct EightBlocks {
   template <int... i>
   void add(int64_t first, int count, std::integer_sequence<int, i...>) {
     const std::byte* at = row + first * int64_t(sizeof(Block));
-    const F d = multiply(strided_halves(at, sizeof(Block), count), load_floats(x.d + first));
+    const F d_w = scales_of<T>(at, count), d = multiply(d_w, load_floats(x.d + first));
     const auto add_block = [&]<int k>(std::integral_constant<int, k>) {
       const F products = to_floats(
           dot_codes<T>(T::codes(block_at<Block>(at + k * int(sizeof(Block)))), load(x.q + (first + k) * 32)));
@@ -105,7 +122,6 @@ struct EightBlocks {
     };
     (add_block(std::integral_constant<int, i>{}), ...);
     if constexpr (requires { T::offset; }) {
-      const F d_w = strided_halves(at, sizeof(Block), count);
       minimums =
           multiply_add(multiply(d_w, broadcast(float(-T::offset))), load_floats(x.sums + first), minimums);
     }
@@ -245,6 +261,8 @@ struct DotQ6_K {
   }
 };
 
+#include "kernels/dot/int8_iq-inl.h"
+
 template <class T>
 constexpr bool is_k = requires(const typename T::Block& b) {
   T::template codes<0>(b);
@@ -255,11 +273,32 @@ constexpr bool has_groups_of_16 = requires(typename T::Block b) {
 };
 
 template <class T>
+F with_offset(F scales) {
+  return multiply(scales, broadcast(float(T::offset)));
+}
+
+template <class T>
 F minimums_of(const typename T::Block& b, int h) {
   if constexpr (requires { T::offset; }) {
-    return multiply(T::scales(b, h), broadcast(float(T::offset)));
+    return with_offset<T>(T::scales(b, h));
   } else {
     return T::minimums(b, h);
+  }
+}
+
+// Calls each(block, i) for the i-th of those that n values take. In the last one, what a row that ends within
+// it does not have is zero.
+template <class T, class Each>
+void for_k_blocks(const std::byte* row, int64_t n, const Each& each) {
+  using Block = typename T::Block;
+  const int64_t n_blocks = n / k_block_size;
+  for (int64_t i = 0; i < n_blocks; ++i) each(block_at<Block>(row + i * int64_t(sizeof(Block))), i);
+  if constexpr (requires { T::part_values; }) {
+    const int64_t n_parts = n % k_block_size / T::part_values;
+    if (n_parts == 0) return;
+    Block last{};
+    std::memcpy(&last, row + n_blocks * int64_t(sizeof(Block)), size_t(n_parts) * sizeof(typename T::Part));
+    each(last, n_blocks);
   }
 }
 
@@ -267,21 +306,24 @@ template <class T>
 float dot_k_blocks(const std::byte* row, const Int8Row& x, int64_t n) {
   using Block = typename T::Block;
   F sums[2] = {zero(), zero()}, minimums = zero();
-  for (int64_t i = 0; i < n / k_block_size; ++i) {
-    const std::byte* at = row + i * int64_t(sizeof(Block));
-    const auto& b = block_at<Block>(at);
-    prefetch(at, sizeof(Block));
+  for_k_blocks<T>(row, n, [&](const Block& b, int64_t i) {
+    prefetch(row + i * int64_t(sizeof(Block)), sizeof(Block));
     const int8_t* q = x.q + i * k_block_size;
     const F d = load_floats(x.d + i * 8);
     F scales[2];
     if constexpr (has_groups_of_16<T>) {
       scales[0] = multiply(T::scales(b, 0), low_twice(d));
       scales[1] = multiply(T::scales(b, 1), high_twice(d));
-      minimums = multiply_add(minimums_of<T>(b, 0), load_floats(x.sums16 + i * 16), minimums);
-      minimums = multiply_add(minimums_of<T>(b, 1), load_floats(x.sums16 + i * 16 + 8), minimums);
+      if constexpr (!requires { T::is_signed; }) {
+        minimums = multiply_add(minimums_of<T>(b, 0), load_floats(x.sums16 + i * 16), minimums);
+        minimums = multiply_add(minimums_of<T>(b, 1), load_floats(x.sums16 + i * 16 + 8), minimums);
+      }
     } else {
-      scales[0] = multiply(T::scales(b), d);
-      if constexpr (requires { T::minimums(b); }) {
+      const F own = T::scales(b);
+      scales[0] = multiply(own, d);
+      if constexpr (requires { T::offset; }) {
+        minimums = multiply_add(with_offset<T>(own), load_floats(x.sums + i * 8), minimums);
+      } else if constexpr (requires { T::minimums(b); }) {
         minimums = multiply_add(T::minimums(b), load_floats(x.sums + i * 8), minimums);
       }
     }
@@ -297,7 +339,7 @@ float dot_k_blocks(const std::byte* row, const Int8Row& x, int64_t n) {
       (add(std::integral_constant<int, g>{}), ...);
     }
     (std::make_integer_sequence<int, 8>{});
-  }
+  });
   return sum_of(plus(sums[0], sums[1])) - sum_of(minimums);
 }
 
@@ -320,6 +362,17 @@ auto find_int8_type(Type type, const Found& found) {
     LORA_CASE(Q5_K)
     LORA_CASE(Q6_K)
     LORA_CASE(IQ4_XS)
+    LORA_CASE(IQ1_S)
+    LORA_CASE(IQ1_M)
+    LORA_CASE(IQ2_XXS)
+    LORA_CASE(IQ2_XS)
+    LORA_CASE(IQ2_S)
+    LORA_CASE(IQ3_XXS)
+    LORA_CASE(IQ3_S)
+    LORA_CASE(TQ1_0)
+    LORA_CASE(TQ2_0)
+    LORA_CASE(MXFP4)
+    LORA_CASE(NVFP4)
 #undef LORA_CASE
     default:
       return decltype(found(DotQ8_0{})){};

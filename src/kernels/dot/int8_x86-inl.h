@@ -85,13 +85,41 @@ inline V nibbles(const void* p) {
   return _mm256_and_si256(_mm256_srlv_epi64(twice, _mm256_setr_epi64x(0, 0, 4, 4)), _mm256_set1_epi8(15));
 }
 
-inline V spread(uint32_t word) {
+// Byte i is all ones where bit i of the word is set, else 0.
+inline V mask_of(uint32_t word) {
   // Byte i gets byte i / 8 of the word, then keeps its own bit.
   const V bytes =
       _mm256_shuffle_epi8(_mm256_set1_epi32(int(word)),
                           _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
   const V own = _mm256_set1_epi64x(int64_t(0x8040201008040201));
-  return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(bytes, own), own), _mm256_set1_epi8(16));
+  return _mm256_cmpeq_epi8(_mm256_and_si256(bytes, own), own);
+}
+inline V spread(uint32_t word) {
+  return _mm256_and_si256(mask_of(word), _mm256_set1_epi8(16));
+}
+inline V negate_where(V v, uint32_t word) {
+  const V mask = mask_of(word);
+  return _mm256_sub_epi8(_mm256_xor_si256(v, mask), mask);
+}
+
+inline V words(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
+  return _mm256_set_epi64x(int64_t(d), int64_t(c), int64_t(b), int64_t(a));
+}
+inline V swap_middle(V v) {
+  return _mm256_permute4x64_epi64(v, 0xd8);
+}
+inline V plus_bytes(V a, V b) {
+  return _mm256_add_epi8(a, b);
+}
+
+inline V digits_of_3(V v, V powers) {
+  // Of 16 bits, first the low byte, then the high one.
+  const V three = _mm256_set1_epi16(3), low_byte = _mm256_set1_epi16(0xff);
+  const V low = _mm256_and_si256(_mm256_mullo_epi16(v, powers), low_byte);
+  const V high =
+      _mm256_and_si256(_mm256_mullo_epi16(_mm256_srli_epi16(v, 8), _mm256_srli_epi16(powers, 8)), low_byte);
+  return _mm256_or_si256(_mm256_srli_epi16(_mm256_mullo_epi16(low, three), 8),
+                         _mm256_andnot_si256(low_byte, _mm256_mullo_epi16(high, three)));
 }
 
 inline V lookup(const int8_t table[16], V v) {
@@ -126,4 +154,28 @@ inline F bytes_to_floats(uint64_t u) {
 }
 inline F signed_bytes_to_floats(uint64_t u) {
   return to_floats(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128(int64_t(u))));
+}
+
+inline I eight_bytes(uint64_t u) {
+  return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(int64_t(u)));
+}
+inline F powers_of_two(uint64_t exponents) {
+  // As mxfp4_scale().
+  const I e = eight_bytes(exponents);
+  const I normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+  const I denormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
+  const I is_denormal = _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e);
+  return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, denormal, is_denormal));
+}
+inline F floats_of_8_bits(uint64_t bytes) {
+  // As nvfp4_scale().
+  const I byte = eight_bytes(bytes), rest = _mm256_and_si256(byte, _mm256_set1_epi32(0x7f));
+  const I bits = _mm256_slli_epi32(rest, 20);
+  const F normal = _mm256_castsi256_ps(_mm256_add_epi32(bits, _mm256_set1_epi32(119 << 23)));
+  const F small = _mm256_sub_ps(_mm256_castsi256_ps(_mm256_add_epi32(bits, _mm256_set1_epi32(120 << 23))),
+                                _mm256_set1_ps(0x1p-7f));
+  const I is_small = _mm256_cmpgt_epi32(_mm256_set1_epi32(8), rest);
+  const I is_none = _mm256_cmpeq_epi32(byte, _mm256_set1_epi32(0x7f));
+  return _mm256_andnot_ps(_mm256_castsi256_ps(is_none),
+                          _mm256_blendv_ps(normal, small, _mm256_castsi256_ps(is_small)));
 }

@@ -8,7 +8,7 @@ namespace lora {
 
 using Encoder = decltype(TypeTraits::encode);
 
-// Error for a type that holds no weights.
+// Error for a type that holds no weights, or that is only read.
 Encoder find_encoder(Type type);
 
 }  // namespace lora

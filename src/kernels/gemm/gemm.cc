@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "base/half.h"
 #include "base/large_pages.h"
@@ -108,12 +109,34 @@ void store_row(float* out, const float* sums, int64_t n, bool accumulate) {
   }
 }
 
+// The tasks of all products. A product gets as many as its part of all tokens is.
+struct AllSlabs {
+  std::vector<Slabs> of;
+  GroupedTasks tasks;
+
+  template <class Make>
+  AllSlabs(std::span<const GemmProduct> products, int n_threads, const Make& make) {
+    int64_t n_tokens = 0;
+    for (const GemmProduct& product : products) n_tokens += product.terms[0].x.n_tokens;
+    for (const GemmProduct& product : products) {
+      const int64_t share = ceil_div(n_threads * product.terms[0].x.n_tokens, std::max<int64_t>(1, n_tokens));
+      of.push_back(make(product.terms, int(std::max<int64_t>(1, share))));
+      tasks.add(of.back().n_other * of.back().n_token_slabs);
+    }
+  }
+};
+
 template <class T>
-void forward(float* y, std::span<const GemmTerm> terms, bool accumulate, const MicroKernel& kernel,
+void forward(std::span<const GemmProduct> products, bool accumulate, const MicroKernel& kernel,
              GemmScratch& scratch, ThreadPool& pool) {
-  const int64_t n_tokens = terms[0].x.n_tokens, n_out = terms[0].w.n_rows;
-  const Slabs slabs(n_tokens, kernel.nr, n_out, kernel.mr, pool.size());
-  pool.run(slabs.n_other * slabs.n_token_slabs, [&](int64_t task, int worker) {
+  const AllSlabs all(products, pool.size(), [&](std::span<const GemmTerm> terms, int n_threads) {
+    return Slabs(terms[0].x.n_tokens, kernel.nr, terms[0].w.n_rows, kernel.mr, n_threads);
+  });
+  pool.run(all.tasks.total(), [&](int64_t number, int worker) {
+    const auto [which, task] = all.tasks[number];
+    const auto& [y, terms] = products[which];
+    const Slabs& slabs = all.of[which];
+    const int64_t n_tokens = terms[0].x.n_tokens, n_out = terms[0].w.n_rows;
     const Parts p = parts(scratch, worker);
     const UnitGuard guard(kernel);
     const int64_t o0 = task % slabs.n_other * slabs.other, rows = std::min(slabs.other, n_out - o0);
@@ -147,11 +170,16 @@ void forward(float* y, std::span<const GemmTerm> terms, bool accumulate, const M
 }
 
 template <class T>
-void input_gradient(float* dx, std::span<const GemmTerm> terms, bool accumulate, const MicroKernel& kernel,
+void input_gradient(std::span<const GemmProduct> products, bool accumulate, const MicroKernel& kernel,
                     GemmScratch& scratch, ThreadPool& pool) {
-  const int64_t n_tokens = terms[0].x.n_tokens, n_in = terms[0].w.n_cols;
-  const Slabs slabs(n_tokens, kernel.mr, n_in, column_step(terms, kernel.nr), pool.size());
-  pool.run(slabs.n_other * slabs.n_token_slabs, [&](int64_t task, int worker) {
+  const AllSlabs all(products, pool.size(), [&](std::span<const GemmTerm> terms, int n_threads) {
+    return Slabs(terms[0].x.n_tokens, kernel.mr, terms[0].w.n_cols, column_step(terms, kernel.nr), n_threads);
+  });
+  pool.run(all.tasks.total(), [&](int64_t number, int worker) {
+    const auto [which, task] = all.tasks[number];
+    const auto& [dx, terms] = products[which];
+    const Slabs& slabs = all.of[which];
+    const int64_t n_tokens = terms[0].x.n_tokens, n_in = terms[0].w.n_cols;
     const Parts p = parts(scratch, worker);
     const UnitGuard guard(kernel);
     const int64_t i0 = task % slabs.n_other * slabs.other, columns = std::min(slabs.other, n_in - i0);
@@ -180,33 +208,64 @@ void input_gradient(float* dx, std::span<const GemmTerm> terms, bool accumulate,
   });
 }
 
-template <class T>
-PackedTokens pack_right(std::byte* storage, const float* x, int64_t n_tokens, int64_t n_cols, float scale,
-                        const MicroKernel& kernel, ThreadPool& pool) {
-  const int64_t nr = kernel.nr, k_padded = round_up(n_cols, kernel.k_step);
-  pool.run(ceil_div(n_tokens, nr), [&](int64_t panel, int) {
-    pack_panel(reinterpret_cast<T*>(storage) + panel * nr * k_padded, x + panel * nr * n_cols, n_cols,
-               n_tokens - panel * nr, n_cols, k_padded, nr, scale);
-  });
-  return {storage, n_tokens, n_cols};
+// Of a row in either packing, at most.
+int64_t packed_row_bytes(GemmInput input, int64_t n_cols) {
+  const MicroKernel& kernel = micro_kernel(input);
+  const int64_t k_padded = round_up(n_cols, kernel.k_step), ldl = std::min<int64_t>(kernel.kc, k_padded);
+  return round_up(k_padded, ldl) * (input == GemmInput::f32 ? 4 : 2);
+}
+
+// Groups' places in the storage, one behind the other.
+void place_groups(PackedTokens* packed, std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
+                  GemmInput input) {
+  const int64_t row_bytes = packed_row_bytes(input, n_cols);
+  for (const TokenRows& group : groups) {
+    *packed++ = {storage, group.n_rows, n_cols};
+    storage += padded_rows(input, group.n_rows) * row_bytes;
+  }
 }
 
 template <class T>
-PackedTokens pack_left(std::byte* storage, const float* dy, int64_t n_tokens, int64_t n_cols, float scale,
-                       const MicroKernel& kernel, ThreadPool& pool) {
-  const int64_t padded_tokens = round_up(n_tokens, kernel.mr);
+void pack_right(const PackedTokens* packed, std::span<const TokenRows> groups, float scale,
+                const MicroKernel& kernel, ThreadPool& pool) {
+  const int64_t nr = kernel.nr, n_cols = packed->n_cols, k_padded = round_up(n_cols, kernel.k_step);
+  GroupedTasks panels;
+  for (const TokenRows& group : groups) panels.add(ceil_div(group.n_rows, nr));
+  pool.run(panels.total(), [&](int64_t task, int) {
+    const auto [which, panel] = panels[task];
+    const TokenRows& group = groups[which];
+    const int64_t n_rows = std::min(nr, group.n_rows - panel * nr);
+    const float* rows[kMaxNr];
+    for (int64_t r = 0; r < n_rows; ++r) rows[r] = group.row(panel * nr + r, n_cols);
+    auto* out = reinterpret_cast<T*>(const_cast<std::byte*>(packed[which].data));
+    pack_panel(out + panel * nr * k_padded, rows, n_rows, n_cols, k_padded, nr, scale);
+  });
+}
+
+template <class T>
+void pack_left(const PackedTokens* packed, std::span<const TokenRows> groups, float scale,
+               const MicroKernel& kernel, ThreadPool& pool) {
+  constexpr int64_t kRows = 8;
+  const int64_t n_cols = packed->n_cols;
   const int64_t k_padded = round_up(n_cols, kernel.k_step), ldl = std::min<int64_t>(kernel.kc, k_padded);
-  pool.for_range(padded_tokens, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      for (int64_t k0 = 0; k0 < k_padded; k0 += ldl) {
-        T* out = reinterpret_cast<T*>(storage) + k0 * padded_tokens + t * ldl;
-        const int64_t valid = t < n_tokens ? std::clamp<int64_t>(n_cols - k0, 0, ldl) : 0;
-        if (valid > 0) scale_row(out, dy + t * n_cols + k0, valid, scale);
-        std::fill(out + valid, out + ldl, T{});
+  GroupedTasks pieces;
+  for (const TokenRows& group : groups) pieces.add(ceil_div(round_up(group.n_rows, kernel.mr), kRows));
+  pool.for_range(pieces.total(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; ++at) {
+      const auto [which, piece] = pieces[at];
+      const TokenRows& group = groups[which];
+      const int64_t padded_tokens = round_up(group.n_rows, kernel.mr);
+      auto* to = reinterpret_cast<T*>(const_cast<std::byte*>(packed[which].data));
+      for (int64_t t = piece * kRows; t < std::min((piece + 1) * kRows, padded_tokens); ++t) {
+        for (int64_t k0 = 0; k0 < k_padded; k0 += ldl) {
+          T* out = to + k0 * padded_tokens + t * ldl;
+          const int64_t valid = t < group.n_rows ? std::clamp<int64_t>(n_cols - k0, 0, ldl) : 0;
+          if (valid > 0) scale_row(out, group.row(t, n_cols) + k0, valid, scale);
+          std::fill(out + valid, out + ldl, T{});
+        }
       }
     }
   });
-  return {storage, n_tokens, n_cols};
 }
 
 }  // namespace
@@ -244,38 +303,69 @@ int64_t GemmScratch::bytes_per_worker() {
   return 2 * kWeightBytes + kSumBytes + kRowBytes;
 }
 
+int64_t padded_rows(GemmInput input, int64_t n_rows) {
+  const MicroKernel& kernel = micro_kernel(input);
+  return std::max(round_up(n_rows, kernel.nr), round_up(n_rows, kernel.mr));
+}
+
+int64_t grouped_packed_bytes(GemmInput input, int64_t n_padded_rows, int64_t n_cols) {
+  return n_padded_rows * packed_row_bytes(input, n_cols);
+}
+
+void pack_forward(PackedTokens* packed, std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
+                  float scale, GemmInput input, ThreadPool& pool) {
+  const MicroKernel& kernel = micro_kernel(input);
+  place_groups(packed, storage, groups, n_cols, input);
+  const auto pack = input == GemmInput::f32 ? pack_right<float> : pack_right<bf16>;
+  pack(packed, groups, scale, kernel, pool);
+}
+
+void pack_gradient(PackedTokens* packed, std::byte* storage, std::span<const TokenRows> groups,
+                   int64_t n_cols, float scale, GemmInput input, ThreadPool& pool) {
+  const MicroKernel& kernel = micro_kernel(input);
+  place_groups(packed, storage, groups, n_cols, input);
+  const auto pack = input == GemmInput::f32 ? pack_left<float> : pack_left<bf16>;
+  pack(packed, groups, scale, kernel, pool);
+}
+
 PackedTokens pack_forward(std::byte* storage, const float* x, int64_t n_tokens, int64_t n_cols, float scale,
                           GemmInput input, ThreadPool& pool) {
-  const MicroKernel& kernel = micro_kernel(input);
-  return input == GemmInput::f32 ? pack_right<float>(storage, x, n_tokens, n_cols, scale, kernel, pool)
-                                 : pack_right<bf16>(storage, x, n_tokens, n_cols, scale, kernel, pool);
+  PackedTokens packed;
+  const TokenRows rows = {x, nullptr, n_tokens};
+  pack_forward(&packed, storage, {&rows, 1}, n_cols, scale, input, pool);
+  return packed;
 }
 
 PackedTokens pack_gradient(std::byte* storage, const float* dy, int64_t n_tokens, int64_t n_cols, float scale,
                            GemmInput input, ThreadPool& pool) {
-  const MicroKernel& kernel = micro_kernel(input);
-  return input == GemmInput::f32 ? pack_left<float>(storage, dy, n_tokens, n_cols, scale, kernel, pool)
-                                 : pack_left<bf16>(storage, dy, n_tokens, n_cols, scale, kernel, pool);
+  PackedTokens packed;
+  const TokenRows rows = {dy, nullptr, n_tokens};
+  pack_gradient(&packed, storage, {&rows, 1}, n_cols, scale, input, pool);
+  return packed;
+}
+
+void gemm_forward(std::span<const GemmProduct> products, bool accumulate, GemmInput input,
+                  GemmScratch& scratch, ThreadPool& pool) {
+  const auto multiply = input == GemmInput::f32 ? forward<float> : forward<bf16>;
+  multiply(products, accumulate, micro_kernel(input), scratch, pool);
+}
+
+void gemm_input_gradient(std::span<const GemmProduct> products, bool accumulate, GemmInput input,
+                         GemmScratch& scratch, ThreadPool& pool) {
+  const auto multiply = input == GemmInput::f32 ? input_gradient<float> : input_gradient<bf16>;
+  multiply(products, accumulate, micro_kernel(input), scratch, pool);
 }
 
 void gemm_forward(float* y, std::span<const GemmTerm> terms, bool accumulate, GemmInput input,
                   GemmScratch& scratch, ThreadPool& pool) {
-  const MicroKernel& kernel = micro_kernel(input);
-  if (input == GemmInput::f32) {
-    forward<float>(y, terms, accumulate, kernel, scratch, pool);
-  } else {
-    forward<bf16>(y, terms, accumulate, kernel, scratch, pool);
-  }
+  const GemmProduct product = {y, terms};
+  gemm_forward({&product, 1}, accumulate, input, scratch, pool);
 }
 
 void gemm_input_gradient(float* dx, std::span<const GemmTerm> terms, bool accumulate, GemmInput input,
                          GemmScratch& scratch, ThreadPool& pool) {
-  const MicroKernel& kernel = micro_kernel(input);
-  if (input == GemmInput::f32) {
-    input_gradient<float>(dx, terms, accumulate, kernel, scratch, pool);
-  } else {
-    input_gradient<bf16>(dx, terms, accumulate, kernel, scratch, pool);
-  }
+  const GemmProduct product = {dx, terms};
+  gemm_input_gradient({&product, 1}, accumulate, input, scratch, pool);
 }
 
 }  // namespace lora

@@ -54,6 +54,24 @@ PackedTokens pack_forward(std::byte* storage, const float* x, int64_t n_tokens, 
 PackedTokens pack_gradient(std::byte* storage, const float* dy, int64_t n_tokens, int64_t n_cols, float scale,
                            GemmInput input, ThreadPool& pool);
 
+// Rows of x for one packing: the first n_rows, or with an index rows index[0], index[1] and so on.
+struct TokenRows {
+  const float* x;  // (.., n_cols)
+  const int32_t* index = nullptr;
+  int64_t n_rows = 0;
+
+  const float* row(int64_t r, int64_t n_cols) const { return x + (index ? index[r] : r) * n_cols; }
+};
+
+// The same for several groups of rows in one loop, each packed by itself: `packed` receives one for each.
+// storage: as grouped_packed_bytes() says for as many rows as padded_rows() of all groups add up to.
+int64_t padded_rows(GemmInput input, int64_t n_rows);
+int64_t grouped_packed_bytes(GemmInput input, int64_t n_padded_rows, int64_t n_cols);
+void pack_forward(PackedTokens* packed, std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
+                  float scale, GemmInput input, ThreadPool& pool);
+void pack_gradient(PackedTokens* packed, std::byte* storage, std::span<const TokenRows> groups,
+                   int64_t n_cols, float scale, GemmInput input, ThreadPool& pool);
+
 struct GemmTerm {
   PackedTokens x;  // packed by pack_forward or pack_gradient
   MatrixView w;    // (n_out, n_in)
@@ -76,6 +94,16 @@ void gemm_forward(float* y, std::span<const GemmTerm> terms, bool accumulate, Ge
 
 // dx (n_tokens, n_in) = or += the sum over terms. All terms share n_tokens and n_in.
 void gemm_input_gradient(float* dx, std::span<const GemmTerm> terms, bool accumulate, GemmInput input,
+                         GemmScratch& scratch, ThreadPool& pool);
+
+// Several products in one loop, so that none waits for another: experts, each with its own tokens.
+struct GemmProduct {
+  float* out;  // y or dx
+  std::span<const GemmTerm> terms;
+};
+void gemm_forward(std::span<const GemmProduct> products, bool accumulate, GemmInput input,
+                  GemmScratch& scratch, ThreadPool& pool);
+void gemm_input_gradient(std::span<const GemmProduct> products, bool accumulate, GemmInput input,
                          GemmScratch& scratch, ThreadPool& pool);
 
 // dw (n_out, n_in) += scale * sum_t dy[t][o] x[t][i].  dy: (n_tokens, n_out), x: (n_tokens, n_in), f32.

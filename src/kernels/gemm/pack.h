@@ -27,10 +27,10 @@ void scale_row_avx512_bf16(bf16* out, const float* x, int64_t n, float scale);
 void transpose(uint32_t* out, int64_t ld_out, const uint32_t* in, int64_t ld_in, int64_t n_rows,
                int64_t n_cols);
 
-// One panel of a right operand whose lanes are rows of `from`, `row` floats apart, times scale:
-// [k_padded / pair][nr][pair]. Rows from n_rows on and columns from n_cols on are zero.
+// One panel of a right operand whose lanes are the n_rows rows of `from`, times scale: [k_padded /
+// pair][nr][pair]. Lanes from n_rows on and columns from n_cols on are zero.
 template <class T>
-void pack_panel(T* out, const float* from, int64_t row, int64_t n_rows, int64_t n_cols, int64_t k_padded,
+void pack_panel(T* out, const float* const* from, int64_t n_rows, int64_t n_cols, int64_t k_padded,
                 int64_t nr, float scale) {
   // 32 bits at a time: a float, or a pair of bf16 that stays together.
   constexpr int64_t kColumns = 256, kPerWord = 4 / int64_t(sizeof(T));
@@ -40,7 +40,7 @@ void pack_panel(T* out, const float* from, int64_t row, int64_t n_rows, int64_t 
     for (int64_t lane = 0; lane < nr; ++lane) {
       const int64_t valid = lane < n_rows ? std::clamp<int64_t>(n_cols - k0, 0, k) : 0;
       T* to = rows + lane * kColumns;
-      if (valid > 0) scale_row(to, from + lane * row + k0, valid, scale);
+      if (valid > 0) scale_row(to, from[lane] + k0, valid, scale);
       std::fill(to + valid, to + k, T{});
     }
     transpose(reinterpret_cast<uint32_t*>(out + k0 * nr), nr, reinterpret_cast<const uint32_t*>(rows),

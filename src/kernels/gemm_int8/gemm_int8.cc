@@ -162,7 +162,8 @@ bool prefers_int8_gemm(Type type, int64_t n_tokens) {
 
 int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_in) {
   const int64_t per_32 = 32 + 3 * int64_t(sizeof(int16_t)) + 5 * int64_t(sizeof(float));
-  return round_up(n_tokens, std::max(1, tile_width(n_tokens))) * (n_in / 32) * per_32;
+  const int64_t n_with_zeros = n_tokens + ceil_div(n_tokens, kInt8TileTokens);  // at most one a tile
+  return n_with_zeros * (n_in / 32) * per_32;
 }
 
 Int8Tokens round_tokens(std::byte* storage, const float* x, int64_t n_tokens, int64_t n_in,

@@ -12,6 +12,7 @@
 #include "base/machine.h"
 #include "kernels/dot/int8.h"
 #include "kernels/gemm/gemm_reference.h"
+#include "kernels/gemm_int8/int8_codes.h"
 #include "kernels/isa.h"
 #include "kernels/test_weights.h"
 
@@ -71,6 +72,38 @@ TEST(GemmInt8Types, AreThoseOfSingleTokens) {
   }
 }
 
+#if defined(__x86_64__)
+// Of every file, also those that the CPU does not prefer: codes with their scales are the weights.
+TEST(Int8Codes, AreTheWeights) {
+  const CpuFeatures& cpu = cpu_features();
+  if (!cpu.avx2) return;
+  std::vector<Int8Codes (*)(Type)> files = {avx2_int8_codes};
+  if (cpu.avx_vnni) files.push_back(avx_vnni_int8_codes);
+  if (cpu.avx512 && cpu.avx512_vnni) files.push_back(avx512_vnni_int8_codes);
+  for (const TypeTraits& type : all_types()) {
+    if (!avx2_int8_dot(type.type)) continue;
+    const int64_t n = 512 + (type.block_size < 256 ? type.block_size : 0);
+    const Weights w = random_weights(type.type, 1, n, 21);
+    for (const auto file : files) {
+      const Int8Codes format = file(type.type);
+      ASSERT_NE(format.unpack, nullptr) << type.name;
+      std::vector<uint8_t> codes(size_t(n) + 1, 123);
+      std::vector<float> scales(size_t(n / format.group) + 1, 123), minimums(scales);
+      format.unpack(codes.data(), scales.data(), minimums.data(), w.bytes.data(), n);
+      for (size_t i = 0; i < size_t(n); ++i) {
+        const int code = format.max_code == 0 ? int8_t(codes[i]) : codes[i];
+        const size_t g = i / size_t(format.group);
+        const float value = scales[g] * float(code - format.offset);
+        ASSERT_LE(code, format.max_code == 0 ? 127 : format.max_code);
+        ASSERT_EQ(format.has_minimums ? value - minimums[g] : value, float(w.values[i])) << type.name << i;
+      }
+      EXPECT_EQ(codes.back(), 123) << type.name << ": written past the end";
+      EXPECT_EQ(scales.back(), 123.0f) << type.name << ": written past the end";
+    }
+  }
+}
+#endif
+
 // Codes without offsets and minimums are larger than the values that they make: each counts as 4 largest
 // weights, and as signed codes stored with 128 added, as 16.
 void expect_products(const Weights& w, const std::vector<float>& x, bool accumulate, ThreadPool& pool) {
@@ -90,7 +123,7 @@ TEST_F(GemmInt8, AgreesWithTheReference) {
   ThreadPool pool(2);
   uint64_t stream = 100;
   for (const Type type : types()) {
-    for (int64_t n_in : {32, 96, 256, 512, 800, 2304, 3072}) {
+    for (int64_t n_in : {32, 96, 192, 256, 512, 800, 1088, 2304, 3072}) {
       if (n_in % traits(type).block_size != 0) continue;
       for (int64_t n_out : {1, 15, 16, 83}) {
         const Weights w = random_weights(type, n_out, n_in, ++stream);
@@ -108,15 +141,9 @@ TEST_F(GemmInt8, AgreesAtTheEndsOfTheRange) {
     for (int bits : {0x00, 0xff, 0x80, 0x7f}) {
       for (float x : {1.0f, -1.0f}) {
         Weights w = random_weights(type, 3, 512, 5);
-        const int64_t block_bytes = traits(type).block_bytes;
-        for (size_t at = 0; at < w.bytes.size(); ++at) {
-          const size_t in_block = at % size_t(block_bytes);
-          const auto is_half = [&](const HalfField& f) {
-            return f.type == type && (in_block == f.at || in_block == f.at + 1);
-          };
-          if (std::none_of(std::begin(kHalfFields), std::end(kHalfFields), is_half))
-            w.bytes[at] = std::byte(bits);
-        }
+        std::fill(w.bytes.begin(), w.bytes.end(), std::byte(bits));
+        for (size_t at = 0; at < w.bytes.size(); at += size_t(traits(type).block_bytes))
+          set_scales(type, &w.bytes[at], 0.25f);
         for (int64_t r = 0; r < 3; ++r) {
           std::vector<float> row(512);
           decode_row(row.data(), w.view, r, 0, 512);

@@ -123,8 +123,11 @@ RopeTable make_rope_table(const RopeParameters& p, int64_t n_positions) {
   // clamped as if they counted components: so does llama.cpp.
   double first = 0, last = 0, magnitude = p.yarn_attn_factor;
   if (p.yarn) {
-    first = std::max(0.0, std::floor(pair_with_turns(p, p.yarn_beta_fast)));
-    last = std::min(double(p.n_rot - 1), std::ceil(pair_with_turns(p, p.yarn_beta_slow)));
+    first = pair_with_turns(p, p.yarn_beta_fast);
+    last = pair_with_turns(p, p.yarn_beta_slow);
+    if (p.yarn_truncate) first = std::floor(first), last = std::ceil(last);
+    first = std::max(0.0, first);
+    last = std::min(double(p.n_rot - 1), last);
     if (p.yarn_ext_factor != 0) {
       const double log_scale = 0.1 * std::log(1 / p.freq_scale);
       const double all = 1 + p.yarn_log_multiplier * log_scale;

@@ -38,6 +38,7 @@ struct RopeParameters {
   // With m other than 0, cos and sin are divided by 1 + 0.1 m ln(1 / freq_scale) (DeepSeek's mscale_all_dim).
   double yarn_log_multiplier = 0;
   double yarn_beta_fast = 32, yarn_beta_slow = 1;  // turns over n_ctx_orig at which the ramp begins, ends
+  bool yarn_truncate = true;                       // whole pairs are where the ramp begins and ends
   int64_t n_ctx_orig = 0;                          // context the model was first trained with
 };
 
