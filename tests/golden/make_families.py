@@ -8,8 +8,8 @@ not stored: value i of the tensor called NAME is
     center + size * (2 * (h >> 8) / 2^24 - 1)                                   (h in 32 bits, the rest in f64, then f32)
 
 Each file has ids (2, T) int32, base_logits of row 0 (T, vocabulary), base_loss; with a pair on every linear layer of the
-blocks (init.P.lora_a (r, n_in), .lora_b (n_out, r) by the rule above; scale alpha / r, alpha = 8) loss and grad.P.lora_a/b,
-and where every P is one tensor of GGUF curve.loss of ten AdamW steps (lr 1e-3, no decay). The loss is the mean over all
+blocks (init.P.lora_a (r, n_in), .lora_b (n_out, r) by the rule above; scale alpha / r, alpha = 8) loss, grad.P.lora_a/b
+and curve.loss of ten AdamW steps (lr 1e-3, no decay). The loss is the mean over all
 next-token targets of both rows. Metadata: "config", a config.json; "tensors", {NAME: [shape, center, size]}.
 """
 import json
@@ -172,16 +172,15 @@ def make(name, folder):
     result["loss"] = loss.detach().reshape(1)
     for p, value in adapters.items():
         result[f"grad.{p}"] = value.grad.clone()
-    if name not in OF_CLASS:
-        optimizer = torch.optim.AdamW(adapters.values(), lr=1e-3, weight_decay=0)
-        curve = []
-        for _ in range(10):
-            optimizer.zero_grad()
-            loss = adapted()
-            loss.backward()
-            curve.append(loss.item())
-            optimizer.step()
-        result["curve.loss"] = torch.tensor(curve)
+    optimizer = torch.optim.AdamW(adapters.values(), lr=1e-3, weight_decay=0)
+    curve = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = adapted()
+        loss.backward()
+        curve.append(loss.item())
+        optimizer.step()
+    result["curve.loss"] = torch.tensor(curve)
     stated = other[0] if other else dict(config.to_dict(), architectures=[type(model).__name__])
     save_file({n: t.contiguous() for n, t in result.items()}, folder / f"{name}.safetensors",
               {"config": json.dumps(stated, sort_keys=True), "tensors": json.dumps(tensors)})
