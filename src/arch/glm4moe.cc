@@ -6,7 +6,7 @@ namespace lora {
 namespace {
 
 void read(const Keys& keys, ModelConfig& c) {
-  read_experts(keys, c, Gating::sigmoid, true);
+  read_experts(keys, c, Gating::sigmoid, false);
   skip_last_layers(keys, c);
   c.has_head_norms = keys.gguf.find_tensor("blk.0.attn_q_norm.weight") != nullptr;
 }
