@@ -67,7 +67,8 @@ class TinyModel {
                        GgufValue{GgufValueType::string, {}, std::string(architecture.name)});
     keys_.emplace_back("general.name", GgufValue{GgufValueType::string, {}, std::string("a tiny model")});
     // llama.cpp takes a row of keys to be as long as one of queries.
-    const bool norms_whole_rows = options_.for_llama_cpp && architecture.name == "olmoe";
+    const bool norms_whole_rows =
+        options_.for_llama_cpp && (architecture.name == "olmoe" || architecture.name == "dots1");
     for (const auto& [name, value] : {std::pair<const char*, int64_t>{"block_count", n_layer_},
                                       {"embedding_length", n_embd_},
                                       {"feed_forward_length", n_ff_},
@@ -115,23 +116,27 @@ class TinyModel {
   }
 
   void set_experts(const Architecture& architecture) {
-    const bool f32 = options_.type == Type::F32;
+    using Names = std::set<std::string_view>;
+    const std::string_view name = architecture.name;
+    const int64_t n_ff = options_.type == Type::F32 ? 20 : 32;
     set_size("expert_count", 6);
     set_size("expert_used_count", 3);
-    // llama.cpp knows dense layers in front, and how many shared experts there are, in one family only; a
-    // size of experts and of shared ones in others.
-    const std::set<std::string_view> dense_size = {"granitemoe", "llama", "olmoe"},
-                                     shares = {"granitemoe", "qwen2moe"};
-    if (!options_.for_llama_cpp || !dense_size.contains(architecture.name))
-      set_size("expert_feed_forward_length", f32 ? 20 : 32);
-    if (architecture.name == "glm4moe") {
-      set_size("leading_dense_block_count", 1);
+    // What llama.cpp reads: a size of experts in all but these families; dense layers in front, and how many
+    // shared experts there are, in some; their size in others.
+    if (!options_.for_llama_cpp || !Names{"granitemoe", "llama", "olmoe"}.contains(name))
+      set_size("expert_feed_forward_length", name == "hunyuan-moe" ? n_ff_ : n_ff);
+    const bool by_count = Names{"bailingmoe", "dots1", "ernie4_5-moe", "glm4moe"}.contains(name);
+    const bool by_size = Names{"ernie4_5-moe", "granitemoe", "hunyuan-moe", "qwen2moe"}.contains(name);
+    if (by_count) {
+      set_size("leading_dense_block_count", name == "bailingmoe" ? 0 : 1);
       set_size("expert_shared_count", 1);
-      set_number("expert_weights_scale", 1.5);
+      set_number("expert_weights_scale", name == "ernie4_5-moe" ? 1 : 1.5);
       keys_.emplace_back(prefix_ + "expert_weights_norm", GgufValue{GgufValueType::boolean, {}, true});
-    } else if (!options_.for_llama_cpp || shares.contains(architecture.name)) {
-      set_size("expert_shared_feed_forward_length", f32 ? 12 : 64);
     }
+    if (by_size || (!by_count && !options_.for_llama_cpp))
+      set_size("expert_shared_feed_forward_length", n_ff + (n_ff % 32 == 0 ? 32 : 12));
+    if (name == "dots1") set_size("expert_gating_func", 2);
+    if (name == "ernie4_5-moe") set_size("interleave_moe_layer_step", options_.for_llama_cpp ? 1 : 2);
   }
 
   void set_vocabulary(const Gguf& vocabulary) {
