@@ -364,6 +364,18 @@ TEST_P(Family, AnAdapterComesBackFromItsFile) {
   }
 }
 
+TEST(PositionTable, EndsTheContext) {
+  const test::ScratchFile file("positions.gguf");
+  const TinyModel written(*find_architecture("gpt2"), file.path);
+  const Model model = load_model(file.path);
+  const char* what =
+      "a context of 513 tokens: gpt2 models have a table of positions, and this one's ends at 512";
+  plan_step(model, 512, 512, 0, true, GemmInput::f32, 2);
+  EXPECT_EQ(test::error_of([&] { plan_step(model, 600, 513, 0, true, GemmInput::f32, 2); }), what);
+  ThreadPool pool(2);
+  EXPECT_EQ(test::error_of([&] { Decoder(model, {.n_ctx = 513}, pool); }), what);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Family, testing::ValuesIn(cases()), [](const auto& test) {
   std::string name(test.param.architecture->name);
   if (test.param.experts) name += "_with_experts";

@@ -44,6 +44,7 @@ class TinyModel {
     const ModelConfig config = config_of_keys(Gguf::of_values(path, keys_), n_vocab_);
     for (const auto& [key, value] : keys_) writer_.set(key, value);
     add_matrix("token_embd", n_vocab_, config.n_embd, 1);
+    if (config.has_position_table) add_matrix("position_embd", config.n_ctx_train, config.n_embd, 1);
     for (int64_t i = 0; i < config.n_layer; ++i) add_layer(config.architecture->layer(config, i), i);
     add_norm(norm(config, "output_norm"), "");
     // What llama.cpp wants: these have no output matrix, and one a bias of it.
@@ -104,6 +105,8 @@ class TinyModel {
       set_number(name, value);
       if (!is_whole()) keys_.pop_back();
     }
+    keys_.emplace_back(prefix_ + "use_parallel_residual", GgufValue{GgufValueType::boolean, {}, true});
+    if (!is_whole()) keys_.pop_back();
   }
 
   bool is_whole() const {

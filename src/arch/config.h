@@ -33,9 +33,10 @@ struct ModelConfig {
   float norm_eps = 1e-5f;
   bool norms_have_bias = false, output_has_bias = false;  // the file must have them
   bool norms_have_gain = true;                            // else they are 1, and no tensors
-  bool parallel_residual = false;  // of families that have both: attention and MLP stand side by side
-  bool has_head_norms = false;     // of queries and keys, where the family leaves it open
-  bool has_rope = true;            // positions are told
+  bool parallel_residual = false;   // of families that have both: attention and MLP stand side by side
+  bool has_head_norms = false;      // of queries and keys, where the family leaves it open
+  bool has_rope = true;             // positions are told by turning heads
+  bool has_position_table = false;  // or by rows of a table, added to the embedding: n_ctx_train of them
   RopeParameters rope;
   std::optional<RopeParameters> rope_swa;  // of layers with a window, where theirs differs
 

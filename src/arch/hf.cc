@@ -101,6 +101,8 @@ int64_t HfConfig::size(Dim dim) const {
       return (n_head + 2 * n_head_kv) * head_dim;
     case Dim::head:
       return head_dim;
+    case Dim::ctx:
+      return n_ctx;
   }
   return 0;
 }

@@ -171,6 +171,7 @@ Source source_of(const PlannedTensor& tensor, const HfConfig& config, const HfWe
   }
   source.path = weights.path_of(*tensor.hf);
   source.rows = tensor.rows;
+  source.transposed = tensor.transposed;
   source.add = tensor.add;
   return source;
 }
@@ -203,6 +204,7 @@ void expect_loadable(const GgufWriter& keys, std::span<const PlannedTensor> plan
   }
   if (const NormSpec last = norm(model, "output_norm"); !last.tensor.empty()) Visit{each, ""}(last);
   if (model.output_has_bias) expect("output.bias");
+  if (model.has_position_table) expect("position_embd.weight");
 }
 
 }  // namespace

@@ -51,6 +51,8 @@ const char* keys_of(Dim dim) {
       return "(num_attention_heads + 2 num_key_value_heads) x head_dim";
     case Dim::head:
       return "head_dim";
+    case Dim::ctx:
+      return "max_position_embeddings";
     default:
       return "";
   }
@@ -97,12 +99,18 @@ struct Planner {
     tensor.n_cols = is_bias && module.n_out != Dim::none ? 1 : config.size(module.n_in);
     const Dim hf_rows_of = module.of_hf == Rows::all ? module.n_out : Dim::qkv;
     std::vector<int64_t> expected = {config.size(hf_rows_of), tensor.n_cols};
+    tensor.transposed = module.transposed && tensor.is_matrix;
+    if (tensor.transposed) std::swap(expected[0], expected[1]);
     if (!tensor.is_matrix) expected = {config.size(hf_rows_of) * tensor.n_cols};
     if (tensor.hf->shape != expected) {
       const Dim rows = module.n_out == Dim::none ? module.n_in : hf_rows_of;
       fail("{}: tensor '{}': expected {} as {} has it ({}{}), found {}", weights.path_of(*tensor.hf),
            printable(tensor.hf_name), shape_text(expected), config.path, keys_of(rows),
            tensor.is_matrix ? fmt::format(", {}", keys_of(module.n_in)) : "", shape_text(tensor.hf->shape));
+    }
+    if (tensor.transposed && tensor.hf->dtype.starts_with("F8")) {
+      fail("{}: tensor '{}': FP8 values are not supported where a matrix has a column for each output",
+           weights.path_of(*tensor.hf), printable(tensor.hf_name));
     }
     if (tensor.is_matrix && why_kept(tensor.name, 2).empty()) {
       const bool divides = tensor.n_cols % traits(matrix_type).block_size == 0;

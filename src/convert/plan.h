@@ -23,6 +23,7 @@ struct PlannedTensor {
   const HfTensor* hf = nullptr;
   const HfTensor* scale = nullptr;  // of FP8 values
   std::vector<int64_t> rows{};      // of `hf`, one for each row; empty: they stay
+  bool transposed = false;          // a column of `hf` for each row
   float add = 0;
   std::vector<float> values{};
 

@@ -81,7 +81,9 @@ Source make_source(SafeTensor tensor, int64_t n_rows, int64_t n_cols, const Safe
 }
 
 std::string_view Source::plain_type() const {
-  return add == 0 && scales.empty() && !fp8_table(tensor.dtype) ? std::string_view(tensor.dtype) : "";
+  return add == 0 && !transposed && scales.empty() && !fp8_table(tensor.dtype)
+             ? std::string_view(tensor.dtype)
+             : "";
 }
 
 const std::byte* Source::row_bytes(int64_t row) const {
@@ -90,6 +92,13 @@ const std::byte* Source::row_bytes(int64_t row) const {
 }
 
 void Source::read_row(int64_t row, float* values) const {
+  if (transposed) {
+    const int64_t n = int64_t(tensor.n_elements()) / n_cols, size = dtype_bytes(tensor.dtype);
+    const auto decode = find_type(tensor.dtype)->decode;
+    for (int64_t i = 0; i < n_cols; ++i)
+      decode(values + i, tensor.data.data() + (i * n + row_of_tensor(row)) * size, 1);
+    return;
+  }
   const std::byte* bytes = row_bytes(row);
   if (const Table* table = fp8_table(tensor.dtype)) {
     for (int64_t i = 0; i < n_cols; ++i) values[i] = (*table)[size_t(bytes[i])];

@@ -15,6 +15,7 @@ struct Source {
   std::string path;  // of the file it lies in, for messages; "": of none
   int64_t n_rows = 1, n_cols = 1;
   std::vector<int64_t> rows;  // of `tensor`, one for each row; empty: they stay
+  bool transposed = false;    // `tensor` is (n_cols, n_rows)
   float add = 0;              // to every value
 
   // Of an FP8 tensor: value (r, c) is multiplied by scales[r / block_rows, c / block_cols].

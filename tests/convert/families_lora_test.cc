@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "adapter/adapter.h"
+#include "adapter/pairs.h"
 #include "adapter/peft_test_files.h"
 #include "arch/hf.h"
 #include "convert/convert_lora.h"
@@ -55,13 +56,28 @@ struct Adapted {
   }
   explicit Adapted(std::string_view family) : Adapted(*find_architecture(family)) {}
 
+  // Hugging Face may have a column of a matrix for each output.
+  bool is_transposed(const std::string& module) const {
+    for (const auto& modules : find_architecture(model.architecture)->hf->layer) {
+      for (const HfModule& m : modules) {
+        if (m.transposed && module.ends_with(m.hf)) return true;
+      }
+    }
+    return false;
+  }
   void add(const std::string& module, int64_t rank = kRank) {
     HfStored& weight = merged.tensors.at(module + ".weight");
-    const int64_t n_out = weight.shape[0], n_in = weight.shape[1];
+    int64_t n_out = weight.shape[0], n_in = weight.shape[1];
     const std::string name = "base_model.model." + module;
+    const bool turned = is_transposed(module);
+    if (turned) {
+      weight.values = transposed(weight.values, n_out, n_in);
+      std::swap(n_out, n_in);
+    }
     peft.pair(name, n_in, n_out, rank);
     add_product(weight.values, n_out, n_in, PeftFiles::a_of(name, rank * n_in),
                 PeftFiles::b_of(name, n_out * rank), rank, kScale);
+    if (turned) weight.values = transposed(weight.values, n_out, n_in);
     weight.bytes.assign(reinterpret_cast<const char*>(weight.values.data()),
                         weight.values.size() * sizeof(float));
   }
@@ -121,10 +137,12 @@ class EveryFamilysLora : public testing::TestWithParam<const Architecture*> {};
 TEST_P(EveryFamilysLora, AddsTheSameThereAndBack) {
   Adapted adapted(*GetParam());
   std::vector<std::string> modules;
-  const std::string_view embedding = GetParam()->hf->root.front().hf;
+  const auto roots = GetParam()->hf->root;
   for (const auto& [name, stored] : adapted.model.tensors) {
     const std::string module = name.substr(0, name.rfind('.'));
-    if (stored.shape.size() == 2 && !module.ends_with(embedding)) modules.push_back(module);
+    const bool is_table = std::ranges::any_of(
+        roots.first(roots.size() - 1), [&](const HfModule& root) { return module.ends_with(root.hf); });
+    if (stored.shape.size() == 2 && !is_table) modules.push_back(module);
   }
   for (const std::string& module : modules) adapted.add(module);
   for (const std::string base : {"out.gguf", "hf"}) {

@@ -42,14 +42,14 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer) {
   const bool is_tied = family.always_tied;
   model.config = {{"architectures", {family.classes.begin()->name}},
                   {"model_type", family.classes.begin()->model_type},
-                  {"hidden_size", 64},
-                  {"intermediate_size", 96},
-                  {"num_hidden_layers", n_layer},
-                  {"num_attention_heads", 4},
+                  {family.sizes.n_embd, 64},
+                  {family.sizes.n_ff, 96},
+                  {family.sizes.n_layer, n_layer},
+                  {family.sizes.n_head, 4},
                   {"num_key_value_heads", 2},
                   {"head_dim", 16},
                   {"vocab_size", byte_level_tokenizer()["model"]["vocab"].size() + 3},
-                  {"max_position_embeddings", 512},
+                  {family.sizes.n_ctx, 512},
                   {"tie_word_embeddings", is_tied},
                   {family.norm_eps, 1e-5},
                   {family.computed.activation_key, family.computed.activation}};
@@ -75,8 +75,9 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer) {
     const int64_t n_rows = config.size(module.of_hf == Rows::all ? module.n_out : Dim::qkv);
     const bool is_vector = module.n_out == Dim::none;
     const double mean = is_vector && !family.norms_lack_one ? 1 : 0;
-    model.tensors[name + ".weight"] =
-        is_vector ? numbers(name, {n_in}, mean) : numbers(name, {n_rows, n_in}, 0);
+    model.tensors[name + ".weight"] = is_vector           ? numbers(name, {n_in}, mean)
+                                      : module.transposed ? numbers(name, {n_in, n_rows}, 0)
+                                                          : numbers(name, {n_rows, n_in}, 0);
     if (module.may_have_bias)
       model.tensors[name + ".bias"] = numbers(name + ".bias", {is_vector ? n_in : n_rows}, 0);
   };
