@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""pytorch.py [--model NAME] [--layers N] [--ctx N] [--threads N] [--steps N]: the training step of `lora bench
+"""pytorch.py [--model NAME] [--layers N] [--ctx N] [--threads N] [--steps N] [--dtype T]: the training step of `lora bench
 --synthetic NAME --layers N --ctx N --batch 1`, for comparison, with random weights and tokens. llama-3b is plain PyTorch:
 bf16 weights, adapters of rank 4 on all seven linear layers, AdamW; prints the shortest step without and with
 checkpointing. qwen3-30b-a3b, gpt-oss-20b and mixtral-8x7b are transformers' own classes, adapters of rank 4 on attention,
-in bf16 and in f32, without checkpointing."""
+without checkpointing."""
 import argparse
 import time
 
@@ -115,12 +115,11 @@ def main():
     for name, default in (("layers", 4), ("ctx", 256), ("threads", 2), ("steps", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--model", choices=["llama-3b", *MIXTURES], default="llama-3b")
+    parser.add_argument("--dtype", choices=["bf16", "f32"], default="bf16", help="of a mixture's weights")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.model in MIXTURES:
-        for dtype in (BF16, torch.float32):
-            measure_mixture(args, dtype)
-        return
+        return measure_mixture(args, BF16 if args.dtype == "bf16" else torch.float32)
     blocks = torch.nn.ModuleList(Block() for _ in range(args.layers))
     embedding, head = weight(N_VOCAB, N_EMBD), weight(N_VOCAB, N_EMBD)
     dim = N_EMBD // N_HEAD
