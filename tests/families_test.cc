@@ -319,7 +319,7 @@ TEST_P(Family, QuantizedWeightsGenerateNearly) {
     return std::vector<float>(last.begin(), last.end());
   };
   const std::vector<float> want = logits(Precision::f32);
-  EXPECT_LT(relative_difference(logits(Precision::automatic), std::span<const float>(want)), 0.15);
+  EXPECT_LT(relative_difference(logits(Precision::automatic), std::span<const float>(want)), 0.2);
 }
 
 TEST_P(Family, WhatWasPlannedIsTaken) {

@@ -1,8 +1,5 @@
 #include "adapter/peft_config.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -220,35 +217,15 @@ T first_match(const std::vector<std::pair<ModulePattern, T>>& patterns, std::str
 
 }  // namespace
 
-struct ModulePattern::Code {
-  pcre2_code* code;
-  explicit Code(pcre2_code* compiled) : code(compiled) {}
-  ~Code() { pcre2_code_free(code); }
-  Code(const Code&) = delete;
-  Code& operator=(const Code&) = delete;
-};
-
 ModulePattern::ModulePattern(std::string key, const std::string& path) : key_(std::move(key)), path_(path) {
-  const std::string pattern = "(?:.*\\.)?(?:" + key_ + ")$";
-  int error = 0;
-  PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                   PCRE2_ANCHORED, &error, &offset, nullptr);
-  if (code == nullptr) fail("{}: pattern \"{}\": not a regular expression", path_, printable(key_));
-  code_ = std::make_shared<Code>(code);
+  pattern_ = Pattern::compile("(?:.*\\.)?(?:" + key_ + ")$", {.at_start = true});
+  if (!pattern_) fail("{}: pattern \"{}\": not a regular expression", path_, printable(key_));
 }
 
 bool ModulePattern::matches(std::string_view module) const {
-  using Context = std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)>;
-  using Data = std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)>;
-  const Context context(pcre2_match_context_create(nullptr), pcre2_match_context_free);
-  const Data data(pcre2_match_data_create(1, nullptr), pcre2_match_data_free);
-  pcre2_set_match_limit(context.get(), 100000);
-  const int found = pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(module.data()), module.size(), 0, 0,
-                                data.get(), context.get());
-  if (found < 0 && found != PCRE2_ERROR_NOMATCH)
-    fail("{}: pattern \"{}\": too costly to match", path_, printable(key_));
-  return found >= 0;
+  const std::optional<bool> found = pattern_->matches(module);
+  if (!found) fail("{}: pattern \"{}\": too costly to match", path_, printable(key_));
+  return *found;
 }
 
 int64_t PeftConfig::rank(std::string_view module) const {

@@ -2,13 +2,14 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "adapter/adapter.h"
+#include "base/pattern.h"
 
 namespace lora {
 
@@ -21,9 +22,8 @@ class ModulePattern {
   bool matches(std::string_view module) const;
 
  private:
-  struct Code;
   std::string key_, path_;
-  std::shared_ptr<const Code> code_;
+  std::optional<Pattern> pattern_;
 };
 
 // What init_lora_weights says that A and B began with, as far as it counts after the training.

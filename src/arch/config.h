@@ -18,7 +18,9 @@ struct ExpertsConfig {
   RouterForm router;          // no experts: 0 of them
   int64_t n_ff = 0;           // of one expert
   int64_t n_ff_shared = 0;    // of the MLP that every token goes through as well; 0: there is none
-  int64_t n_layer_dense = 0;  // so many first layers have one MLP
+  int64_t n_layer_dense = 0;  // so many first layers have one MLP,
+  int64_t period = 1;         // and behind them all but every n-th
+  bool has_choice_bias = false;
 };
 
 struct ModelConfig {
@@ -85,6 +87,9 @@ void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t 
 enum class Mixture { always, where_the_file_has_one };
 void read_experts(const Keys& keys, ModelConfig& config, Gating gating, bool normalize,
                   Mixture mixture = Mixture::always);
+
+// Whether the file has biases for the choice of experts, where the family leaves it open.
+bool has_choice_bias(const Keys& keys, const ModelConfig& config);
 
 // The same: the last nextn_predict_layers blocks are left out. They predict tokens further on, for programs
 // that guess ahead.

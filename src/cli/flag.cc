@@ -208,8 +208,10 @@ Setting mix(const Mix*& target, bool or_keep) {
   return {[&target, or_keep](const Values& v) {
             target = find_mix(v.at(0));
             if (target || (or_keep && lower_case(v[0]) == "keep")) return;
-            throw BadValue(fmt::format("expected {}one of {}, found '{}'", or_keep ? "keep or " : "",
-                                       fmt::join(mix_names(), " "), v[0]));
+            const TypeTraits* type = find_type(v[0]);
+            throw BadValue(fmt::format(
+                "expected {}one of {}, found '{}'{}", or_keep ? "keep or " : "", fmt::join(mix_names(), " "),
+                v[0], type && type->decode && !type->encode ? ", which is read, not written" : ""));
           },
           [or_keep] { return std::string(or_keep ? "keep" : ""); }};
 }

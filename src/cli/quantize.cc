@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "base/printable.h"
 #include "base/signals.h"
 #include "base/timing.h"
@@ -20,19 +21,26 @@ namespace {
 
 constexpr double kMega = 1e6;
 
+// What `read` makes of a value; its Error is that of the flag.
+template <class Read>
+std::function<void(const std::vector<std::string>&)> reading(const Read& read) {
+  return [read](const std::vector<std::string>& v) {
+    try {
+      read(v.at(0));
+    } catch (const Error& e) {
+      throw BadValue(e.what());
+    }
+  };
+}
+
 Setting weight_type(std::optional<Type>& target) {
-  return {[&target](const std::vector<std::string>& v) {
-            const TypeTraits* type = find_type(v.at(0));
-            if (!type || !type->encode) {
-              std::vector<std::string_view> names;
-              for (const TypeTraits& t : all_types()) {
-                if (t.encode) names.push_back(t.name);
-              }
-              throw BadValue(fmt::format("expected one of {}, found '{}'", fmt::join(names, " "), v[0]));
-            }
-            target = type->type;
-          },
+  return {reading([&target](const std::string& name) { target = encodable_type(name); }),
           [&target] { return target ? std::string(traits(*target).name) : ""; }};
+}
+
+Setting tensor_types(TensorTypes& target) {
+  return {reading([&target](const std::string& text) { target.add(text); }), [] { return std::string(); }, 1,
+          true};
 }
 
 CommandLine command_line(QuantizeOptions& o, bool& verbose) {
@@ -61,6 +69,10 @@ CommandLine command_line(QuantizeOptions& o, bool& verbose) {
           weight_type(o.output_tensor_type)},
          {"--token-embedding-type", "T", "", "type of token_embd.weight and per_layer_token_embd.weight",
           weight_type(o.token_embedding_type)},
+         {"--tensor-type", "PATTERN=T", "",
+          "type of the tensors in whose names this regular expression is found (ffn_down_exps=q6_k); may be "
+          "repeated, the first that matches holds",
+          tensor_types(o.tensor_types)},
          {"--allow-requantize", "", "", "also of tensors that are quantized already, at a loss",
           turn(o.allow_requantize)}}},
        {"Report",

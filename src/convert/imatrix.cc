@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/file_kind.h"
+#include "base/plural.h"
 #include "base/printable.h"
 #include "gguf/gguf.h"
 
@@ -132,18 +133,44 @@ void write_imatrix(const Imatrix& imatrix, const std::string& path) {
   writer.write(path);
 }
 
-std::vector<float> column_weights(const ImatrixEntry& entry) {
+std::vector<float> column_weights(const ImatrixEntry& entry, int64_t n_cols) {
   std::vector<float> weights(entry.sums.size(), 1.0f);
-  const size_t n_cols = entry.counts.empty() ? 0 : entry.sums.size() / entry.counts.size();
-  for (size_t begin = 0; begin < weights.size(); begin += n_cols) {
+  const auto n = size_t(n_cols);
+  for (size_t begin = 0; begin < weights.size(); begin += n) {
     double sum = 0;
-    for (size_t c = 0; c < n_cols; ++c) sum += entry.sums[begin + c];
-    const double mean = sum / double(n_cols);
+    for (size_t c = 0; c < n; ++c) sum += entry.sums[begin + c];
+    const double mean = sum / double(n);
     if (!(mean > 0)) continue;
-    for (size_t c = 0; c < n_cols; ++c)
+    for (size_t c = 0; c < n; ++c)
       weights[begin + c] = float(std::max(double(entry.sums[begin + c]) / mean, 1e-3));
   }
   return weights;
+}
+
+std::vector<int64_t> unreached_experts(const ImatrixEntry& entry, int64_t n_cols) {
+  std::vector<int64_t> experts;
+  for (int64_t e = 0; e < int64_t(entry.sums.size()) / n_cols; ++e) {
+    const auto begin = entry.sums.begin() + e * n_cols;
+    if (std::all_of(begin, begin + n_cols, [](float sum) { return sum == 0; })) experts.push_back(e);
+  }
+  return experts;
+}
+
+std::string experts_text(const std::vector<std::pair<std::string_view, std::vector<int64_t>>>& unreached) {
+  constexpr size_t kMostLayers = 16, kMostExperts = 8;
+  std::vector<std::string> shown;
+  for (const auto& [name, experts] : unreached) {
+    std::vector<std::string> numbers;
+    for (const int64_t e : experts) numbers.push_back(std::to_string(e));
+    const size_t in_layer = name.starts_with("blk.") ? name.find('.', 4) : name.npos;
+    std::string text =
+        fmt::format("{}: {} {}", printable(name.substr(0, in_layer)),
+                    experts.size() == 1 ? "expert" : "experts", list_of(numbers, kMostExperts));
+    if (std::ranges::find(shown, text) == shown.end()) shown.push_back(std::move(text));
+  }
+  std::string text;
+  for (size_t i = 0; i < std::min(kMostLayers, shown.size()); ++i) text += (i > 0 ? "; " : "") + shown[i];
+  return text + and_more(shown.size() - std::min(kMostLayers, shown.size()));
 }
 
 }  // namespace lora

@@ -16,6 +16,8 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace lora {
@@ -40,8 +42,15 @@ Imatrix parse_imatrix(std::span<const std::byte> bytes, const std::string& path)
 
 void write_imatrix(const Imatrix& imatrix, const std::string& path);
 
-// Weights for an encoder, (n_experts, n_cols): means of squares relative to their average over the expert's
-// columns, at least a thousandth, since no column is worth nothing. All 1 for an expert that saw no token.
-std::vector<float> column_weights(const ImatrixEntry& entry);
+// Weights for an encoder, (n_experts, n_cols) or (n_cols): means of squares relative to their average over
+// the expert's n_cols columns, at least a thousandth, since no column is worth nothing. All 1 for an expert
+// that saw no token.
+std::vector<float> column_weights(const ImatrixEntry& entry, int64_t n_cols);
+
+// The experts whose n_cols columns no number went into; of a matrix that is not stacked it is the 0th.
+std::vector<int64_t> unreached_experts(const ImatrixEntry& entry, int64_t n_cols);
+// "blk.1: experts 2, 5; blk.3: expert 0", from stacked tensors' names and their unreached experts: tensors of
+// a layer that lack the same are named once. "" without any.
+std::string experts_text(const std::vector<std::pair<std::string_view, std::vector<int64_t>>>& unreached);
 
 }  // namespace lora

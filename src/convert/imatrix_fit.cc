@@ -24,17 +24,6 @@ void check_columns(const std::string& path, const GgufTensor& tensor, const Imat
        text(n / n_counts, n_counts), text(n_cols, n_experts));
 }
 
-// Rows of columns that no number went into.
-size_t n_empty_rows(const ImatrixEntry& entry) {
-  const size_t n_cols = entry.sums.size() / entry.counts.size();
-  size_t n = 0;
-  for (size_t begin = 0; begin < entry.sums.size(); begin += n_cols) {
-    n += std::all_of(entry.sums.begin() + int64_t(begin), entry.sums.begin() + int64_t(begin + n_cols),
-                     [](float sum) { return sum == 0; });
-  }
-  return n;
-}
-
 void compare_names(const Imatrix& imatrix, const std::string& path, const Gguf& model,
                    const std::function<void(std::string_view)>& say) {
   const std::string name = model.get_string("general.name").value_or("");
@@ -69,8 +58,9 @@ std::vector<const ImatrixEntry*> fit_imatrix(const Imatrix& imatrix, const std::
                                              const std::function<void(std::string_view)>& say) {
   check_entries(imatrix, path, model, say);
   std::vector<const ImatrixEntry*> fitted(choices.size());
-  std::vector<std::string_view> without, unseen;
-  size_t n_weighted = 0, n_unseen_rows = 0;
+  std::vector<std::string_view> without, unreached;
+  std::vector<std::pair<std::string_view, std::vector<int64_t>>> without_experts;
+  size_t n_weighted = 0;
   for (size_t i = 0; i < choices.size(); ++i) {
     const GgufTensor& tensor = model.tensors()[i];
     const auto found = imatrix.entries.find(tensor.name);
@@ -82,9 +72,12 @@ std::vector<const ImatrixEntry*> fit_imatrix(const Imatrix& imatrix, const std::
       continue;
     }
     fitted[i] = &found->second;
-    if (const size_t n = n_empty_rows(found->second)) {
-      unseen.push_back(tensor.name);
-      n_unseen_rows += n;
+    std::vector<int64_t> experts = unreached_experts(found->second, tensor.ne[0]);
+    if (experts.empty()) continue;
+    if (tensor.ne[2] > 1) {
+      without_experts.emplace_back(tensor.name, std::move(experts));
+    } else {
+      unreached.push_back(tensor.name);
     }
   }
   compare_names(imatrix, path, model, say);
@@ -99,10 +92,13 @@ std::vector<const ImatrixEntry*> fit_imatrix(const Imatrix& imatrix, const std::
     say(fmt::format("{}: no entry for {} of {} tensors, which are quantized without: {}", path,
                     without.size(), n_weighted, some_of(without)));
   }
-  if (!unseen.empty()) {
-    say(fmt::format("{}: its text did not reach {} of {}, quantized without: {}", path,
-                    count_of(int64_t(n_unseen_rows), "expert or matrix", "experts or matrices"),
-                    count_of(int64_t(unseen.size()), "tensor"), some_of(unseen)));
+  if (!unreached.empty()) {
+    say(fmt::format("{}: its text did not reach {}, quantized without: {}", path,
+                    count_of(int64_t(unreached.size()), "tensor"), some_of(unreached)));
+  }
+  if (!without_experts.empty()) {
+    say(fmt::format("{}: no token of its text went to these experts, quantized without: {}", path,
+                    experts_text(without_experts)));
   }
   return fitted;
 }

@@ -141,8 +141,22 @@ TEST(Imatrix, AGgufThatIsNoneIsRefused) {
 }
 
 TEST(Imatrix, ColumnWeightsAreRelativeToTheMeanAndNeverZero) {
-  const auto weights = column_weights({{2, 0, 4, 2, 0, 0, 0, 0}, {3, 0}});
-  EXPECT_THAT(weights, ElementsAre(1, 1e-3f, 2, 1, 1, 1, 1, 1));
+  const std::vector<float> sums = {2, 0, 4, 2, 0, 0, 0, 0};
+  EXPECT_THAT(column_weights({sums, {3, 0}}, 4), ElementsAre(1, 1e-3f, 2, 1, 1, 1, 1, 1));
+  // One count for all experts, as older files have it.
+  EXPECT_EQ(column_weights({sums, {3}}, 4), column_weights({sums, {3, 0}}, 4));
+}
+
+TEST(Imatrix, ExpertsThatNoTokenReachedAreNamed) {
+  const ImatrixEntry entry = {{1, 0, 0, 0, 0, 0, 0, 1}, {3}};
+  EXPECT_THAT(unreached_experts(entry, 2), ElementsAre(1, 2));
+  EXPECT_THAT(unreached_experts(entry, 8), ElementsAre());
+  EXPECT_EQ(experts_text({}), "");
+  EXPECT_EQ(experts_text({{"blk.2.ffn_gate_exps.weight", {1, 2}},
+                          {"blk.2.ffn_up_exps.weight", {1, 2}},
+                          {"blk.2.ffn_down_exps.weight", {0}},
+                          {"blk.10.ffn_up_exps.weight", {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}}}),
+            "blk.2: experts 1, 2; blk.2: expert 0; blk.10: experts 0, 1, 2, 3, 4, 5, 6, 7 and 2 more");
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "convert/kept.h"
 #include "generate/session.h"
 #include "gguf/part_name.h"
+#include "quant/choice.h"
 #include "train/checkpoint.h"
 
 namespace lora {
@@ -154,6 +155,7 @@ struct Plan {
   std::string name;
   Type to, wanted;
   std::span<const LowRank> changes;
+  bool only_read = false;  // its own type is, so that it is stored in another
 };
 
 std::vector<Plan> plan_of(const Gguf& base, const Merged& merged, const MergeOptions& options,
@@ -167,10 +169,13 @@ std::vector<Plan> plan_of(const Gguf& base, const Merged& merged, const MergeOpt
     if (const auto found = merged.changes.find(tensor.name); found != merged.changes.end()) {
       row.changes = found->second;
       if (options.mix) row.to = choices[i].type, row.wanted = choices[i].wanted;
-      for (const Type type : {tensor.type, row.to}) {
-        if (traits(type).encode) continue;
+      if (!traits(tensor.type).decode) {
         fail("{}: tensor '{}': {} values, which an adapter cannot change", options.base,
-             printable(tensor.name), traits(type).name);
+             printable(tensor.name), traits(tensor.type).name);
+      }
+      if (row.to == tensor.type && !traits(tensor.type).encode) {
+        row.to = row.wanted = type_to_write(tensor.type, tensor.ne[0]);
+        row.only_read = true;
       }
     }
     plan.push_back(std::move(row));
@@ -203,6 +208,23 @@ void widen(std::optional<Type>& type, Type at_least) {
   if (!type || bytes(at_least) > bytes(*type)) type = at_least;
 }
 
+// Changed tensors of a type that is only read, by the type that they are stored in.
+struct Rewritten {
+  std::string_view first;  // its name
+  int64_t n = 0;
+  RewriteSums sums;
+};
+using RewrittenTypes = std::map<std::pair<Type, Type>, Rewritten>;
+
+void say_rewritten(const RewrittenTypes& rewritten, const MergeEvents& events) {
+  for (const auto& [types, row] : rewritten) {
+    events.say(fmt::format("{}{}: {} is only read here; stored as {}, which rounds by {:.2f}% of the weights",
+                           printable(row.first), row.n > 1 ? fmt::format(" and {} more", row.n - 1) : "",
+                           traits(types.first).name, traits(types.second).name,
+                           100 * row.sums.relative_error()));
+  }
+}
+
 }  // namespace
 
 MergeResult merge(const MergeOptions& options, const MergeEvents& events) {
@@ -233,6 +255,7 @@ MergeResult merge(const MergeOptions& options, const MergeEvents& events) {
   TensorRewriter rewriter(options.base, options.threads);
   GgufOutput out(writer, options.out);
   std::optional<Type> widest;  // of the changed tensors that a mix has a type for
+  RewrittenTypes rewritten;
   uint64_t done = 0;
   for (size_t i = 0; i < plan.size(); ++i) {
     const Plan& row = plan[i];
@@ -244,6 +267,11 @@ MergeResult merge(const MergeOptions& options, const MergeEvents& events) {
       result.sums.add(record.sums);
       ++result.n_changed;
       result.n_fallbacks += row.to != row.wanted;
+      if (row.only_read) {
+        Rewritten& of_types = rewritten[{row.tensor->type, row.to}];
+        if (of_types.n++ == 0) of_types.first = row.name;
+        of_types.sums.add(record.sums);
+      }
       const bool lossy = record.sums.kept() < kKept;
       result.n_lossy += lossy;
       if (why_kept(*row.tensor).empty()) {
@@ -259,6 +287,7 @@ MergeResult merge(const MergeOptions& options, const MergeEvents& events) {
       return result;
     }
   }
+  say_rewritten(rewritten, events);
   if (result.advice) widen(result.advice, *widest);
   out.commit();
   return result;

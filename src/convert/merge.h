@@ -2,8 +2,9 @@
 //
 //   W' = W + sum_j user_scale_j * scale_j * B_j A_j
 //
-// A changed tensor is decoded, summed in f32 and encoded again, in its own type or another; all other tensors
-// and the metadata are copied. Memory: the adapters, and what convert/rewrite.h says.
+// A changed tensor is decoded, summed in f32 and encoded again, in its own type, where that is only read in
+// the nearest that is written (quant/choice.h), or in another one; all other tensors and the metadata are
+// copied. Memory: the adapters, and what convert/rewrite.h says.
 #pragma once
 
 #include <cstdint>

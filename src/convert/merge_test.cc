@@ -58,7 +58,7 @@ TEST(Merge, AnEmbeddingThatMustStayTiedIsRefused) {
 // Every type: what is stored is the encoding of the sum, what is reported is what a plain loop finds.
 TEST(Merge, StoresTheEncodedSumAndReportsItsError) {
   for (const Type type : {Type::F32, Type::F16, Type::BF16, Type::Q8_0, Type::Q4_0, Type::Q4_K, Type::Q6_K,
-                          Type::Q2_K, Type::IQ4_XS}) {
+                          Type::Q2_K, Type::IQ4_XS, Type::MXFP4, Type::TQ2_0}) {
     const Fixture f({.type = type});
     const std::vector<LoraFile> loras = two_adapters(f, true);
     std::map<std::string, RewriteSums, std::less<>> reported;
@@ -121,6 +121,42 @@ TEST(Merge, StoresTheEncodedSumAndReportsItsError) {
       EXPECT_EQ(merged.values()[i].first, base.values()[i].first);
       EXPECT_EQ(merged.values()[i].second.value, base.values()[i].second.value) << base.values()[i].first;
     }
+  }
+}
+
+// A changed tensor of a type that is only read gets the nearest type that is written; what that costs is said
+// once for each of such types. Tensors without a change stay as they are.
+TEST(Merge, WhatIsOnlyReadIsStoredInTheNearestTypeAndSaid) {
+  for (const auto& [type, stored] : {std::pair{Type::IQ2_XXS, Type::Q2_K}, {Type::IQ3_S, Type::Q3_K}}) {
+    const Fixture f({.type = type});
+    std::vector<std::string> said;
+    MergeEvents events;
+    events.say = [&](std::string_view line) { said.emplace_back(line); };
+    const MergeResult result = merge(f.options(two_adapters(f, true)), events);
+    EXPECT_EQ(result.n_fallbacks, 0);
+    ASSERT_EQ(said.size(), 1u);
+    EXPECT_EQ(said[0],
+              fmt::format("token_embd.weight and 4 more: {} is only read here; stored as {}, which rounds by "
+                          "{:.2f}% of the weights",
+                          traits(type).name, traits(stored).name, 100 * result.sums.relative_error()));
+    EXPECT_GT(result.sums.relative_error(), 0.05);
+    EXPECT_LT(result.sums.relative_error(), 0.5);
+    const Gguf base = Gguf::open(f.base), merged = Gguf::open(f.out);
+    int n_changed = 0;
+    for (const GgufTensor& before : base.tensors()) {
+      const GgufTensor& after = merged.tensor(before.name);
+      const bool changed = !same_bytes(before, after);
+      n_changed += changed;
+      EXPECT_EQ(after.type, changed ? stored : before.type) << before.name;
+    }
+    EXPECT_EQ(n_changed, 5);
+
+    said.clear();
+    MergeOptions o = f.options(two_adapters(f, true));
+    o.mix = find_mix("Q8_0");
+    merge(o, events);
+    EXPECT_THAT(said, testing::IsEmpty());
+    EXPECT_EQ(Gguf::open(f.out).tensor("blk.0.attn_q.weight").type, Type::Q8_0);
   }
 }
 

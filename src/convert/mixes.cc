@@ -8,6 +8,7 @@
 
 #include "base/ascii.h"
 #include "base/error.h"
+#include "base/printable.h"
 #include "convert/kept.h"
 #include "quant/choice.h"
 
@@ -82,7 +83,8 @@ struct Mix {
   Type base;
   // Of each list the first rule that holds.
   Rule attn_v[2] = {}, ffn_down[2] = {}, attn_output = {};
-  bool few_bits = false;  // with 8 experts, attn_output is worth Q5_K
+  bool few_bits = false;               // with 8 experts, attn_output is worth Q5_K
+  std::optional<Type> embedding = {};  // of token_embd; else the base
 };
 
 namespace {
@@ -135,6 +137,9 @@ constexpr Mix kMixes[] = {
      {{Where::first_8th, Type::Q5_K, When::without_importance}},
      {},
      true},
+    {"TQ1_0", 36, Type::TQ1_0, {}, {}, {}, false, Type::Q4_K},
+    {"TQ2_0", 37, Type::TQ2_0, {}, {}, {}, false, Type::Q4_K},
+    {"MXFP4", 38, Type::MXFP4},
     {"F16", 1, Type::F16},
     {"BF16", 32, Type::BF16},
     {"F32", 0, Type::F32},
@@ -227,6 +232,15 @@ Type attention_value_type(const Mix& mix, int64_t i, const Facts& facts) {
   return is_70b && (type == Type::Q3_K || type == Type::Q4_K) ? Type::Q5_K : type;
 }
 
+// The row of --tensor-type that a tensor's type comes from; nullptr: from none.
+const TensorType* deciding_row(const MixOptions& options, const GgufTensor& tensor) {
+  const Part part = part_of(tensor.name);
+  const bool has_own_flag = part == Part::output
+                                ? options.output_tensor_type || options.leave_output_tensor
+                                : part == Part::embedding && options.token_embedding_type.has_value();
+  return has_own_flag || !why_kept(tensor).empty() ? nullptr : options.tensor_types.find(tensor.name);
+}
+
 // Chooses tensor by tensor, in counting order.
 class Chooser {
  public:
@@ -235,6 +249,8 @@ class Chooser {
 
   Type wanted(const GgufTensor& tensor) {
     if (!why_kept(tensor).empty()) return tensor.type;
+    // Such a tensor is not counted among those of its part, as in llama.cpp.
+    if (const TensorType* row = deciding_row(options_, tensor)) return row->type;
     const Part part = part_of(tensor.name);
     if (part == Part::output && options_.leave_output_tensor) return tensor.type;
     if (part == Part::embedding && options_.token_embedding_type) return *options_.token_embedding_type;
@@ -263,6 +279,8 @@ class Chooser {
         const Rule rules[] = {mix_.attn_output};
         return upgraded(mix_.base, rules, 0, facts_.n_layers, facts_);
       }
+      case Part::embedding:
+        return mix_.embedding.value_or(mix_.base);
       default:
         return mix_.base;
     }
@@ -312,7 +330,7 @@ std::vector<TensorChoice> choose_types(const Gguf& model, const Mix& mix, const 
 std::vector<std::string> options_without_effect(const Gguf& model, const MixOptions& options) {
   const bool has_output = model.find_tensor(kOutput);
   std::vector<std::string> lines;
-  const auto say = [&](const char* flag, std::string_view why) {
+  const auto say = [&](std::string_view flag, std::string_view why) {
     lines.push_back(fmt::format("{}: without effect: {}", flag, why));
   };
   constexpr std::string_view tied = "the model has no output.weight, token_embd.weight does its work";
@@ -327,6 +345,16 @@ std::vector<std::string> options_without_effect(const Gguf& model, const MixOpti
   const auto is_embedding = [](const GgufTensor& t) { return part_of(t.name) == Part::embedding; };
   if (options.token_embedding_type && std::ranges::none_of(model.tensors(), is_embedding))
     say("--token-embedding-type", "the model has no token_embd.weight");
+  for (const TensorType& row : options.tensor_types.rows()) {
+    const auto is_named = [&](const GgufTensor& t) { return row.names(t.name); };
+    const auto is_decided = [&](const GgufTensor& t) { return deciding_row(options, t) == &row; };
+    const std::string flag = fmt::format("--tensor-type {}", printable(row.text));
+    if (std::ranges::none_of(model.tensors(), is_named)) {
+      say(flag, "no tensor has such a name");
+    } else if (std::ranges::none_of(model.tensors(), is_decided)) {
+      say(flag, "tensors of such names keep their type, or have it from another flag");
+    }
+  }
   return lines;
 }
 

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "convert/tensor_types.h"
 #include "gguf/gguf.h"
 #include "quant/types.h"
 
@@ -29,6 +30,7 @@ struct MixOptions {
   // Of output.weight, or where there is none, of the embedding's table, which does its work.
   std::optional<Type> output_tensor_type = {};
   std::optional<Type> token_embedding_type = {};
+  TensorTypes tensor_types = {};  // of tensors whose names match, but for those that the two above are of
   bool has_importance = false;
 };
 

@@ -12,6 +12,7 @@
 #include <sstream>
 #include <string>
 
+#include "base/error.h"
 #include "convert/kept.h"
 #include "convert/test_models.h"
 
@@ -93,6 +94,20 @@ TEST(Mixes, ATiedTableIsTheOutput) {
   EXPECT_EQ(types_of({}, "Q8_0").at("output.weight"), Type::Q8_0);
 }
 
+TEST(Mixes, ModelsOfThreeValuesKeepTheirEmbeddingInFourBits) {
+  for (const auto& [name, type] : {std::pair{"TQ1_0", Type::TQ1_0}, {"TQ2_0", Type::TQ2_0}}) {
+    const Types types = types_of({}, name);
+    EXPECT_EQ(types.at("token_embd.weight"), Type::Q4_K);
+    EXPECT_EQ(types.at("output.weight"), Type::Q6_K);
+    EXPECT_EQ(types.at("blk.0.ffn_down.weight"), type);
+    EXPECT_EQ(types.at("blk.0.attn_v.weight"), type);
+    EXPECT_EQ(types_of({.tied = true}, name).at("token_embd.weight"), Type::Q6_K);
+    EXPECT_EQ(types_of({}, name, {.pure = true}).at("token_embd.weight"), type);
+    const ModelShape narrow = {.n_embd = 96, .n_ff = 288, .n_head = 4, .n_head_kv = 4};
+    EXPECT_EQ(types_of(narrow, name).at("blk.1.ffn_up.weight"), Type::Q4_0);
+  }
+}
+
 TEST(Mixes, OptionsOverrule) {
   EXPECT_EQ(types_of({}, "Q4_K_M", {.pure = true}).at("output.weight"), Type::Q4_K);
   EXPECT_EQ(types_of({}, "Q4_K_M", {.leave_output_tensor = true}).at("output.weight"), Type::F32);
@@ -103,6 +118,70 @@ TEST(Mixes, OptionsOverrule) {
   EXPECT_EQ(types_of({.n_layers = 16}, "Q4_0", {.has_importance = true}).at("blk.1.ffn_down.weight"),
             Type::Q4_1);
   EXPECT_EQ(types_of({.n_layers = 16}, "Q4_0").at("blk.1.ffn_down.weight"), Type::Q4_0);
+}
+
+TEST(Mixes, TypesByNameOverrule) {
+  TensorTypes by_name;
+  by_name.add("blk\\.0\\.ffn=F16");
+  by_name.add("FFN_up|attn_v=q8_0");  // any case, and behind the first
+  by_name.add("token_embd|output\\.weight|norm=bf16");
+  const MixOptions options = {.tensor_types = by_name};
+  const Types types = types_of({}, "Q4_K_M", options);
+  EXPECT_EQ(types.at("blk.0.ffn_up.weight"), Type::F16);
+  EXPECT_EQ(types.at("blk.0.ffn_down.weight"), Type::F16);
+  EXPECT_EQ(types.at("blk.1.ffn_up.weight"), Type::Q8_0);
+  EXPECT_EQ(types.at("blk.1.attn_v.weight"), Type::Q8_0);
+  EXPECT_EQ(types.at("blk.1.attn_q.weight"), Type::Q4_K);
+  EXPECT_EQ(types.at("token_embd.weight"), Type::BF16);
+  EXPECT_EQ(types.at("output.weight"), Type::BF16);
+  EXPECT_EQ(types.at("blk.0.attn_norm.weight"), Type::F32);
+  EXPECT_EQ(types_of({}, "F32", options).at("blk.1.ffn_up.weight"), Type::Q8_0);
+  const MixOptions pure = {.pure = true, .tensor_types = by_name};
+  EXPECT_EQ(types_of({}, "Q4_K_M", pure).at("blk.1.ffn_up.weight"), Type::Q8_0);
+  // Flags of their own come first.
+  const MixOptions more = {
+      .output_tensor_type = Type::Q5_K, .token_embedding_type = Type::Q6_K, .tensor_types = by_name};
+  EXPECT_EQ(types_of({}, "Q4_K_M", more).at("token_embd.weight"), Type::Q6_K);
+  EXPECT_EQ(types_of({}, "Q4_K_M", more).at("output.weight"), Type::Q5_K);
+  EXPECT_EQ(types_of({.tied = true}, "Q4_K_M", {.output_tensor_type = Type::Q5_K, .tensor_types = by_name})
+                .at("token_embd.weight"),
+            Type::BF16);
+  // What does not fit falls back.
+  const ModelShape odd = {.n_embd = 40, .n_ff = 100, .n_head = 4, .n_head_kv = 4};
+  EXPECT_EQ(types_of(odd, "F32", options).at("blk.1.ffn_up.weight"), Type::F16);
+}
+
+TEST(Mixes, ATypeByNameThatHasNoEffectIsSaid) {
+  MixOptions options = {.token_embedding_type = Type::Q8_0};
+  for (const char* text :
+       {"attn_q=q8_0", "attn_[qk]=q6_k", "attn_q\\.=q4_0", "expert=q8_0", "ffn_norm=q8_0", "token_embd=q4_0"})
+    options.tensor_types.add(text);
+  const TemporaryFolder folder;
+  const Gguf model = Gguf::open(TestModel({}).write(folder.at("model.gguf")));
+  using testing::StartsWith;
+  EXPECT_THAT(
+      options_without_effect(model, options),
+      testing::ElementsAre(StartsWith("--tensor-type attn_q\\.=q4_0: without effect: tensors of such"),
+                           "--tensor-type expert=q8_0: without effect: no tensor has such a name",
+                           StartsWith("--tensor-type ffn_norm=q8_0: without effect: tensors of such"),
+                           StartsWith("--tensor-type token_embd=q4_0: without effect: tensors of")));
+  const auto error_of = [](const char* text) -> std::string {
+    try {
+      TensorTypes().add(text);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "no error";
+  };
+  for (const char* bad : {"", "=", "=q8_0", "attn_q"})
+    EXPECT_THAT(error_of(bad), StartsWith("expected PATTERN=TYPE, found")) << bad;
+  EXPECT_EQ(error_of("(=q8_0"), "expected PATTERN=TYPE, '(' is no regular expression");
+  EXPECT_THAT(error_of("a="), StartsWith("expected one of F32 F16"));
+  EXPECT_THAT(error_of("a=i32"), testing::EndsWith("found 'i32'"));
+  EXPECT_EQ(error_of("(?=a)b=q8_0"), "no error");
+  TensorTypes slow;
+  slow.add("(a+)+$=q8_0");
+  EXPECT_THROW(slow.find(std::string(40, 'a') + "b"), Error);
 }
 
 TEST(Mixes, RowsThatABlockDoesNotDivideFallBack) {

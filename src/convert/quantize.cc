@@ -51,8 +51,12 @@ QuantizeResult quantize(const QuantizeOptions& options, const QuantizeEvents& ev
   }
   std::optional<Imatrix> imatrix;
   if (!options.imatrix.empty()) imatrix = read_imatrix(options.imatrix);
-  const MixOptions mix_options = {options.pure, options.leave_output_tensor, options.output_tensor_type,
-                                  options.token_embedding_type, imatrix.has_value()};
+  const MixOptions mix_options = {options.pure,
+                                  options.leave_output_tensor,
+                                  options.output_tensor_type,
+                                  options.token_embedding_type,
+                                  options.tensor_types,
+                                  imatrix.has_value()};
   const std::vector<TensorChoice> choices = choose_types(model, *options.mix, mix_options);
   const auto say = [&](std::string_view line) {
     if (events.say) events.say(line);

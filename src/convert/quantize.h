@@ -19,6 +19,7 @@ struct QuantizeOptions {
   bool allow_requantize = false;  // of tensors that are quantized already
   bool pure = false, leave_output_tensor = false;
   std::optional<Type> output_tensor_type = {}, token_embedding_type = {};
+  TensorTypes tensor_types = {};
   std::string imatrix = {};     // importance of columns; "": none
   bool dry_run = false;         // nothing is encoded or written
   bool measure_errors = false;  // decodes what it encoded

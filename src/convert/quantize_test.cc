@@ -362,8 +362,11 @@ TEST(Quantize, WhatAnImatrixLacksIsSaid) {
       said(imatrix, "Q4_K_S"),
       ElementsAre(HasSubstr("1 of 15 entries are of no tensor of " + in + ": blk.7.attn_q.weight: they"),
                   HasSubstr("no entry for 4 of 16"),
-                  HasSubstr("did not reach 1 expert or matrix of 1 tensor, quantized without: "
-                            "blk.1.ffn_up_exps.weight")));
+                  HasSubstr("went to these experts, quantized without: blk.1: expert 2")));
+  std::fill(imatrix.entries["blk.1.attn_k.weight"].sums.begin(),
+            imatrix.entries["blk.1.attn_k.weight"].sums.end(), 0.0f);
+  EXPECT_THAT(said(imatrix, "Q4_K_S"),
+              testing::Contains(HasSubstr("did not reach 1 tensor, quantized without: blk.1.attn_k.weight")));
   EXPECT_EQ(read_imatrix(options.imatrix).model, "");
 }
 

@@ -93,7 +93,7 @@ RewriteSums TensorRewriter::rewrite(const GgufTensor& tensor, const Rewrite& how
   const int64_t rows_at_once = std::max<int64_t>(1, kPieceValues / n_cols);
   const int64_t n_pieces = (n_rows + rows_at_once - 1) / rows_at_once;
   const std::vector<float> weights =  // (n_experts or 1, n_cols), or none
-      how.importance ? column_weights(*how.importance) : std::vector<float>();
+      how.importance ? column_weights(*how.importance, n_cols) : std::vector<float>();
   std::vector<RewriteSums> sums(how.measure ? size_t(n_pieces) : 0);
 
   pool_.run(n_pieces, [&](int64_t piece, int worker) {

@@ -1,6 +1,7 @@
 #include "gguf/describe.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/file_kind.h"
+#include "base/numbers.h"
 #include "base/printable.h"
 #include "gguf/gguf.h"
 #include "gguf/gguf_format.h"
@@ -42,6 +44,7 @@ struct Description {
   uint64_t file_bytes = 0;
   std::vector<MetadataLine> metadata{};
   std::vector<TensorLine> tensors{};
+  std::optional<int64_t> active_parameters{};
 
   int64_t parameters() const {
     int64_t sum = 0;
@@ -112,6 +115,43 @@ std::string type_text(const GgufValue& value) {
   return fmt::format("{}[{}]", value_type_name(value.element_type), array_size(value));
 }
 
+// Of one of a layer's experts or of all: "blk.0.ffn_up_exps.weight", in older files "blk.0.ffn_up.7.weight".
+bool is_of_experts(std::string_view name) {
+  if (name.find("_exps.") != name.npos) return true;
+  for (const std::string_view part : {".ffn_gate.", ".ffn_up.", ".ffn_down."}) {
+    const size_t at = name.find(part);
+    if (at != name.npos && at + part.size() < name.size() && '0' <= name[at + part.size()] &&
+        name[at + part.size()] <= '9')
+      return true;
+  }
+  return false;
+}
+
+// What a token meets of a mixture of experts: of each layer those that are used, and not the layers behind
+// the last that guess at tokens further on. nullopt of other files.
+std::optional<int64_t> active_parameters(const Gguf& gguf) {
+  const auto* arch = gguf.find("general.architecture");
+  const auto* prefix = arch ? std::get_if<std::string>(&arch->value) : nullptr;
+  const auto count = [&](const char* key) -> int64_t {
+    const GgufValue* value = prefix ? gguf.find(*prefix + key) : nullptr;
+    const auto* n = value ? std::get_if<uint64_t>(&value->value) : nullptr;
+    return n ? int64_t(std::min<uint64_t>(*n, INT32_MAX)) : 0;
+  };
+  const int64_t n_expert = count(".expert_count"), n_used = count(".expert_used_count");
+  if (n_expert < 2 || n_used < 1 || n_used > n_expert) return std::nullopt;
+  const int64_t n_layer = count(".block_count") - count(".nextn_predict_layers");
+  int64_t all = 0, of_experts = 0;
+  for (const GgufTensor& tensor : gguf.tensors()) {
+    std::string_view name = tensor.name;
+    if (name.starts_with("blk.")) {
+      name.remove_prefix(4);
+      if (const auto layer = take_number<int64_t>(name); layer && *layer >= n_layer) continue;
+    }
+    (is_of_experts(tensor.name) ? of_experts : all) += tensor.n_elements();
+  }
+  return all + of_experts / n_expert * n_used;
+}
+
 Description describe_gguf(const std::string& path) {
   Description d{.gguf = Gguf::open(path), .format = "gguf"};
   d.version = d.gguf->version();
@@ -124,6 +164,7 @@ Description describe_gguf(const std::string& path) {
                          int64_t(tensor.data.size()),
                          tensor.n_elements()});
   }
+  d.active_parameters = active_parameters(*d.gguf);
   return d;
 }
 
@@ -276,6 +317,8 @@ std::string describe_as_text(const std::string& path) {
     text += fmt::format(", {}, {:.3f} bits per weight", size_text(uint64_t(d.tensor_bytes())),
                         8.0 * double(d.tensor_bytes()) / double(d.parameters()));
   }
+  if (d.active_parameters)
+    text += fmt::format("\nactive: {} parameters for each token", *d.active_parameters);
   return text + "\n";
 }
 
@@ -316,6 +359,7 @@ void describe_as_json(const std::string& path, const ordered_json& last,
       {"tensors", [&] { out.list("[]", d.tensors.size(), put_tensor); }},
       {"parameters", [&] { out.value(d.parameters()); }},
       {"bits_per_weight", [&] { out.value(bits); }}};
+  if (d.active_parameters) fields.emplace_back("active_parameters", [&] { out.value(*d.active_parameters); });
   for (const auto& [key, value] : last.items())
     fields.emplace_back(key, [&, json = value] { out.value(json); });
   put_fields(fields);

@@ -50,6 +50,7 @@ TEST(Describe, JsonHoldsEverything) {
   EXPECT_EQ(j.at("file_bytes"), file.content().size());
   EXPECT_EQ(j.at("parameters"), 128);
   EXPECT_EQ(j.at("bits_per_weight"), (256 + 68) * 8 / 128.0);
+  EXPECT_FALSE(j.contains("active_parameters"));
   const json& metadata = j.at("metadata");
   EXPECT_EQ(metadata.size(), 8u);
   EXPECT_EQ(metadata.at("general.architecture"), "llama");
@@ -79,6 +80,41 @@ TEST(Describe, TextIsAlignedAbbreviatedAndPrintable) {
   EXPECT_THAT(text, HasSubstr("  token_embd.weight  F32   32 x 2  256 bytes\n"));
   EXPECT_THAT(text, HasSubstr("  output.weight      Q8_0  32 x 2  68 bytes\n"));
   EXPECT_THAT(text, HasSubstr("total: 128 parameters, 324 bytes, 20.250 bits per weight\n"));
+}
+
+// Of 4 experts 2 are used: 1000 parameters beside them, 2 of 4 x 64 of each kind.
+TEST(Describe, AMixtureHasActiveParameters) {
+  const ScratchFile file("mixture.gguf");
+  const std::vector<float> zeros(1000);
+  const auto bytes = [&](size_t n) { return std::as_bytes(std::span(zeros).first(n)); };
+  const auto described = [&](int64_t n_used, bool is_old) {
+    GgufWriter writer;
+    writer.set_string("general.architecture", "some");
+    writer.set_u32("some.block_count", 2);
+    writer.set_u32("some.nextn_predict_layers", 1);
+    writer.set_u32("some.expert_count", 4);
+    writer.set_u32("some.expert_used_count", uint32_t(n_used));
+    writer.add_tensor("output.weight", Type::F32, {100, 8}, bytes(800));
+    writer.add_tensor("blk.0.ffn_up_shexp.weight", Type::F32, {100, 2}, bytes(200));
+    for (const char* kind : {"up", "gate"}) {
+      if (!is_old) {
+        writer.add_tensor(fmt::format("blk.0.ffn_{}_exps.weight", kind), Type::F32, {8, 8, 4}, bytes(256));
+        continue;
+      }
+      for (int i = 0; i < 4; ++i)
+        writer.add_tensor(fmt::format("blk.0.ffn_{}.{}.weight", kind, i), Type::F32, {8, 8}, bytes(64));
+    }
+    writer.add_tensor("blk.1.ffn_up.weight", Type::F32, {100, 1}, bytes(100));  // guesses at tokens
+    writer.write(file.path);
+    return json::parse(json_of(file.path));
+  };
+  for (const bool is_old : {false, true}) {
+    EXPECT_EQ(described(2, is_old).at("parameters"), 1612);
+    EXPECT_EQ(described(2, is_old).at("active_parameters"), 1256);
+    EXPECT_THAT(describe_as_text(file.path), HasSubstr("\nactive: 1256 parameters for each token\n"));
+    EXPECT_EQ(described(4, is_old).at("active_parameters"), 1512);
+  }
+  EXPECT_FALSE(described(5, false).contains("active_parameters"));
 }
 
 TEST(Describe, SafetensorsFilesAreToldByTheirContents) {

@@ -20,7 +20,8 @@ struct Format {
   size_t scale;                                 // where the block's f16 scale lies
   size_t minimum = 0;                           // and its minimum; 0: the format has none
   float middle = 0;                             // minimum / scale
-  void (*pair_up)(std::byte* block) = nullptr;  // makes each group's minimum equal to its scale
+  void (*prepare)(std::byte* block) = nullptr;  // makes random bits what files hold, with a mean of 0
+  void (*put_scale)(std::byte* block, f16 d) = nullptr;  // where it does not lie in one piece
 };
 
 // k_scales.h: every minimum's bits lie four bytes after its scale's, or in the other nibble.
@@ -50,7 +51,55 @@ constexpr Format kFormats[] = {
     {Type::Q6_K, offsetof(BlockQ6_K, d)},
     {Type::IQ4_NL, offsetof(BlockIQ4_NL, d)},
     {Type::IQ4_XS, offsetof(BlockIQ4_XS, d)},
+    {Type::IQ1_S, offsetof(BlockIQ1_S, d)},
+    {Type::IQ1_M, 0, 0, 0, nullptr,
+     [](std::byte* block, f16 d) {
+       uint8_t* scales = reinterpret_cast<uint8_t*>(block) + offsetof(BlockIQ1_M, scales);
+       for (int i = 0; i < 4; ++i)
+         scales[2 * i + 1] = uint8_t((scales[2 * i + 1] & 15) | (d.bits >> 4 * i & 15) << 4);
+     }},
+    {Type::IQ2_XXS, offsetof(BlockIQ2_XXS, d)},
+    {Type::IQ2_XS, offsetof(BlockIQ2_XS, d)},
+    {Type::IQ2_S, offsetof(BlockIQ2_S, d)},
+    {Type::IQ3_XXS, offsetof(BlockIQ3_XXS, d)},
+    {Type::IQ3_S, offsetof(BlockIQ3_S, d)},
+    {Type::TQ1_0, offsetof(BlockTQ1_0, d)},
+    {Type::TQ2_0, offsetof(BlockTQ2_0, d), 0, 0,
+     [](std::byte* block) {
+       for (size_t i = 0; i < sizeof(BlockTQ2_0::qs); ++i) {  // 3, which is none, becomes 1
+         const auto q = uint8_t(block[i]);
+         block[i] = std::byte(q & ~((q & q << 1) & 0xaa));
+       }
+     }},
 };
+
+// Scales of other forms. Where they are few numbers apart, the lower and the upper one take turns so that the
+// mean square is that of the scale asked for.
+struct CoarseScale {
+  Type type;
+  float (*decode)(uint8_t scale);
+  size_t n;      // scales, one behind the other at the block's beginning
+  uint8_t last;  // up to which they ascend
+};
+constexpr CoarseScale kCoarseScales[] = {
+    {Type::MXFP4, [](uint8_t e) { return mxfp4_scale(e); }, 1, 254},
+    {Type::NVFP4, [](uint8_t d) { return nvfp4_scale(d); }, 4, 0x7e},
+};
+
+void put_coarse(std::vector<std::byte>& bytes, const CoarseScale& format, int64_t block_bytes, float scale) {
+  uint8_t low = 0;
+  while (low + 1 < format.last && format.decode(uint8_t(low + 1)) <= scale) ++low;
+  const float a = format.decode(low), b = format.decode(uint8_t(low + 1));
+  const double share = (double(scale) * scale - double(a) * a) / (double(b) * b - double(a) * a);
+  double owed = 0;
+  for (auto block = bytes.begin(); block != bytes.end(); block += block_bytes) {
+    for (size_t i = 0; i < format.n; ++i) {
+      owed += share;
+      block[int64_t(i)] = std::byte(owed >= 1 ? low + 1 : low);
+      owed -= owed >= 1;
+    }
+  }
+}
 
 double root_mean_square(const TypeTraits& t, const std::vector<std::byte>& blocks, int64_t n) {
   std::vector<float> values(static_cast<size_t>(n));
@@ -84,23 +133,35 @@ std::vector<std::byte> random_blocks(Type type, int64_t n_values, float deviatio
   if (type == Type::BF16) fill_floats<bf16>(bytes, deviation, to_bf16);
   if (t.block_size == 1) return bytes;
 
-  const auto* format = std::ranges::find(kFormats, type, &Format::type);
-  if (format == std::end(kFormats)) fail("type {}: random blocks are not written for it", t.name);
   for (size_t i = 0; i < bytes.size(); i += 8) {
     const uint64_t bits = random_bits(0, Purpose::bench, uint64_t(type), i);
     std::memcpy(&bytes[i], &bits, std::min<size_t>(8, bytes.size() - i));
   }
+  const auto rms = [&] { return float(root_mean_square(t, bytes, n_values)); };
+  if (const auto* coarse = std::ranges::find(kCoarseScales, type, &CoarseScale::type);
+      coarse != std::end(kCoarseScales)) {
+    put_coarse(bytes, *coarse, t.block_bytes, 1);
+    put_coarse(bytes, *coarse, t.block_bytes, deviation / rms());
+    return bytes;
+  }
+
+  const auto* format = std::ranges::find(kFormats, type, &Format::type);
+  if (format == std::end(kFormats)) fail("type {}: random blocks are not written for it", t.name);
   const auto set_scales = [&](float scale) {
     for (auto block = bytes.begin(); block != bytes.end(); block += t.block_bytes) {
+      if (format->put_scale) {
+        format->put_scale(&*block, to_f16(scale));
+        continue;
+      }
       put(&block[int64_t(format->scale)], to_f16(scale));
       if (format->minimum) put(&block[int64_t(format->minimum)], to_f16(scale * format->middle));
     }
   };
-  if (format->pair_up) {
-    for (size_t i = 0; i < bytes.size(); i += size_t(t.block_bytes)) format->pair_up(&bytes[i]);
+  if (format->prepare) {
+    for (size_t i = 0; i < bytes.size(); i += size_t(t.block_bytes)) format->prepare(&bytes[i]);
   }
   set_scales(1);
-  set_scales(deviation / float(root_mean_square(t, bytes, n_values)));
+  set_scales(deviation / rms());
   return bytes;
 }
 

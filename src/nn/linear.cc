@@ -105,13 +105,14 @@ bool wants_integers(std::span<const LinearOutput> outputs, int64_t n_tokens, con
 void forward_integers(Groups groups, const GroupSize& size, NnContext& nn) {
   const ArenaScope scope(nn.arena);
   const int64_t n_in = groups[0].outputs[0].layer->n_in();
-  const std::vector<TokenRows> x = gathered(x_of(groups), n_in, size, nn);
   auto* storage = nn.arena.take<std::byte>(int8_tokens_bytes(size.n_rows, n_in));
-  for (size_t g = 0; g < groups.size(); ++g) {
-    const Int8Tokens rounded = round_tokens(storage, x[g].x, x[g].n_rows, n_in, nn.pool);
-    for (const LinearOutput& out : groups[g].outputs) {
-      if (out.y) gemm_int8(out.y, out.layer->w, rounded, out.accumulate, nn.scratch, nn.pool);
-    }
+  const std::vector<Int8Tokens> rounded = round_tokens(storage, x_of(groups), n_in, nn.pool);
+  for (size_t i = 0; i < groups[0].outputs.size(); ++i) {
+    if (!groups[0].outputs[i].y) continue;
+    std::vector<Int8Product> products;
+    for (size_t g = 0; g < groups.size(); ++g)
+      products.push_back({groups[g].outputs[i].y, groups[g].outputs[i].layer->w, &rounded[g]});
+    gemm_int8(products, groups[0].outputs[i].accumulate, nn.scratch, nn.pool);
   }
 }
 

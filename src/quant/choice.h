@@ -17,4 +17,8 @@ constexpr bool has_more_bits(int64_t layer, int64_t n_layers) {
 // them a type of smaller blocks, or F16.
 Type type_for_rows(Type type, int64_t n_cols);
 
+// What rows that are of `type` are stored as when their values change: itself, or where it is only read the
+// type next to it in bits per weight that has an encoder, and no fewer bits.
+Type type_to_write(Type type, int64_t n_cols);
+
 }  // namespace lora

@@ -66,5 +66,21 @@ TEST(Choice, TheFirstAndLastEighthAndEveryThirdLayerHaveMoreBits) {
   EXPECT_EQ(layers(3), "446");
 }
 
+TEST(Choice, WhatIsOnlyReadIsWrittenInNoFewerBits) {
+  const auto bits = [](const TypeTraits& t) { return double(t.block_bytes) / double(t.block_size); };
+  for (const TypeTraits& type : all_types()) {
+    if (!type.decode) continue;
+    const TypeTraits& written = traits(type_to_write(type.type, 5 * type.block_size));
+    EXPECT_NE(written.encode, nullptr) << type.name;
+    EXPECT_EQ(5 * type.block_size % written.block_size, 0) << type.name;
+    EXPECT_GE(bits(written), bits(type)) << type.name;
+    if (type.encode) {
+      EXPECT_EQ(written.type, type.type);
+    } else {
+      EXPECT_LT(bits(written), 1.7 * bits(type)) << type.name;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lora

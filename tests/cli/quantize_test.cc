@@ -40,7 +40,7 @@ class Quantize : public testing::Test {
 TEST_F(Quantize, MakesASmallerModelThatStillWorks) {
   folder.write("text.txt", ship_sentences(" "));
   const double before = perplexity("f32.gguf");
-  for (const char* type : {"Q8_0", "Q4_K_M", "q5_1"}) {
+  for (const char* type : {"Q8_0", "Q4_K_M", "q5_1", "mxfp4"}) {
     const RunResult run = folder.lora({"quantize", "f32.gguf", "small.gguf", type, "2"});
     EXPECT_EQ(run.status, 0) << run.err;
     EXPECT_EQ(run.out, "");
@@ -92,6 +92,14 @@ TEST_F(Quantize, FlagsChooseTypes) {
   ASSERT_EQ(folder.lora({"quantize", "f32.gguf", "c.gguf", "Q4_K_M", "--pure"}).status, 0);
   EXPECT_EQ(types("c.gguf")["output.weight"], "Q4_K");
   EXPECT_EQ(types("c.gguf")["blk.2.attn_v.weight"], "Q4_K");
+  const RunResult by_name =
+      folder.lora({"quantize", "f32.gguf", "d.gguf", "Q4_K_M", "--tensor-type", "ffn_up=q8_0",
+                   "--tensor-type", "blk\\.[0-2]\\.attn_v=F16", "--tensor-type=exps=q8_0"});
+  EXPECT_EQ(by_name.status, 0);
+  EXPECT_THAT(by_name.err, HasSubstr("--tensor-type exps=q8_0: without effect: no tensor has such a name\n"));
+  EXPECT_EQ(types("d.gguf")["blk.5.ffn_up.weight"], "Q8_0");
+  EXPECT_EQ(types("d.gguf")["blk.2.attn_v.weight"], "F16");
+  EXPECT_NE(types("d.gguf")["blk.3.attn_v.weight"], "F16");
 }
 
 TEST_F(Quantize, WrongUseIsOneLineAndLeavesNothing) {
@@ -102,10 +110,16 @@ TEST_F(Quantize, WrongUseIsOneLineAndLeavesNothing) {
   refused(2, {}, "IN: required");
   refused(2, {"f32.gguf", "o.gguf"}, "TYPE: required");
   refused(2, {"f32.gguf", "o.gguf", "Q4_K"}, "TYPE: expected one of Q4_0");
+  refused(2, {"f32.gguf", "o.gguf", "iq2_xs"}, "found 'iq2_xs', which is read, not written");
   refused(2, {"f32.gguf", "o.gguf", "Q4_0", "many"}, "--threads: expected a whole number");
   refused(2, {"f32.gguf", "o.gguf", "Q4_0", "2", "5"}, "'5': unexpected argument");
   refused(2, {"f32.gguf", "o.gguf", "Q4_0", "--output-tensor-type", "I32"},
           "--output-tensor-type: expected one of");
+  refused(2, {"f32.gguf", "o.gguf", "Q4_0", "--tensor-type", "attn_q"},
+          "--tensor-type: expected PATTERN=TYPE, found 'attn_q'");
+  refused(2, {"f32.gguf", "o.gguf", "Q4_0", "--tensor-type", "attn_q=Q9"},
+          "--tensor-type: expected one of F32");
+  refused(2, {"f32.gguf", "o.gguf", "Q4_0", "--token-embedding-type", "NVFP4"}, "is read, not written");
   refused(2, {"f32.gguf", "o.gguf", "Q4_0", "--purr"}, "did you mean --pure");
   refused(1, {"model.gguf", "o.gguf", "Q4_0"}, "--allow-requantize");
   refused(1, {"f32.gguf", "f32.gguf", "Q4_0"}, "f32.gguf: the output would replace");

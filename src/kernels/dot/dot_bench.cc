@@ -13,11 +13,12 @@
 namespace lora {
 namespace {
 
-// More than a cache holds; written to, for else all its pages would be one.
+// More than a cache holds; written to, for else all its pages would be one. As scales of any form these bytes
+// are no denormal numbers, which take a processor longer.
 const Buffer<std::byte>& storage() {
   static const Buffer<std::byte> bytes = [] {
     Buffer<std::byte> result(256 << 20);
-    std::fill_n(result.data(), result.size(), std::byte(1));
+    std::fill_n(result.data(), result.size(), std::byte(0x33));
     return result;
   }();
   return bytes;
@@ -49,7 +50,8 @@ void dot(benchmark::State& state, Type type, DotInput input) {
   };
   constexpr Shape shapes[] = {{3200, 3200}, {8640, 3200},  {3200, 8640},
                               {4096, 4096}, {11008, 4096}, {4096, 11008}};
-  for (const Type type : {Type::F16, Type::BF16, Type::Q8_0, Type::Q6_K, Type::Q5_0, Type::Q4_K}) {
+  for (const Type type : {Type::F16, Type::BF16, Type::Q8_0, Type::Q6_K, Type::Q5_0, Type::Q4_K, Type::MXFP4,
+                          Type::IQ3_S, Type::IQ2_XXS, Type::IQ1_M, Type::TQ2_0, Type::TQ1_0}) {
     for (const Shape& shape : shapes) {
       if (shape.n_in % traits(type).block_size != 0) continue;
       for (const DotInput input : {DotInput::f32, DotInput::int8}) {

@@ -43,7 +43,7 @@ TEST_P(Gemm, ForwardAndInputGradientAgreeWithTheReference) {
   for (int threads : {1, 3}) {
     ThreadPool pool(threads);
     GemmScratch scratch(threads);
-    for (Type type : {Type::F32, Type::F16, Type::BF16, Type::Q8_0, Type::Q6_K}) {
+    for (Type type : {Type::F32, Type::F16, Type::BF16, Type::Q8_0, Type::Q6_K, Type::NVFP4}) {
       for (Shape s : kShapes) {
         const int64_t block = traits(type).block_size;
         s.n_in = (s.n_in + block - 1) / block * block;
@@ -110,6 +110,69 @@ TEST_P(Gemm, SumsTerms) {
                              k);
     }
     expect_close_sums(y, want, magnitude, n_in + rank, fmt::format("rank {}", rank));
+  }
+}
+
+// Experts: each with its own weights and its own rows of one array, in one loop; the bits are those of each
+// alone.
+TEST_P(Gemm, GroupsAreAsEachAlone) {
+  const GemmInput input = GetParam();
+  const int64_t n_out = 70, n_in = 288, n_x = 90;
+  const auto x = numbers(n_x * n_in, 3), dy = numbers(n_x * n_out, 4);
+  const std::vector<std::vector<int32_t>> rows = {
+      {5}, {0, 2, 3, 89, 7}, std::vector<int32_t>(40, 11), {8, 9}};
+  std::vector<Weights> weights;
+  std::vector<TokenRows> of_x, of_dy;
+  int64_t n_rows = 0, n_padded = 0;
+  for (const auto& index : rows) {
+    weights.push_back(random_weights(Type::Q8_0, n_out, n_in, 10 + weights.size()));
+    of_x.push_back({x.data(), index.data(), int64_t(index.size())});
+    of_dy.push_back({dy.data(), index.data(), int64_t(index.size())});
+    n_rows += int64_t(index.size());
+    n_padded += padded_rows(input, int64_t(index.size()));
+  }
+  const auto alone = [&](const float* from, const std::vector<int32_t>& index, int64_t n) {
+    std::vector<float> gathered;
+    for (const int32_t row : index) gathered.insert(gathered.end(), from + row * n, from + (row + 1) * n);
+    return gathered;
+  };
+  for (const int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    GemmScratch scratch(threads);
+    std::vector<float> y(size_t(n_rows * n_out)), dx(size_t(n_rows * n_in));
+    Buffer<std::byte> s1(grouped_packed_bytes(input, n_padded, n_in));
+    Buffer<std::byte> s2(grouped_packed_bytes(input, n_padded, n_out));
+    std::vector<PackedTokens> packed_x(4), packed_dy(4);
+    pack_forward(packed_x.data(), s1.data(), of_x, n_in, 0.5f, input, pool);
+    pack_gradient(packed_dy.data(), s2.data(), of_dy, n_out, 0.5f, input, pool);
+    std::vector<GemmTerm> forward, backward;
+    for (size_t g = 0; g < 4; ++g) {
+      forward.push_back({packed_x[g], weights[g].view});
+      backward.push_back({packed_dy[g], weights[g].view});
+    }
+    std::vector<GemmProduct> ys, dxs;
+    int64_t row = 0;
+    for (size_t g = 0; g < 4; row += int64_t(rows[g++].size())) {
+      ys.push_back({y.data() + row * n_out, {&forward[g], 1}});
+      dxs.push_back({dx.data() + row * n_in, {&backward[g], 1}});
+    }
+    gemm_forward(ys, false, input, scratch, pool);
+    gemm_input_gradient(dxs, false, input, scratch, pool);
+    row = 0;
+    for (size_t g = 0; g < 4; row += int64_t(rows[g++].size())) {
+      const auto n = int64_t(rows[g].size());
+      const auto own_x = alone(x.data(), rows[g], n_in), own_dy = alone(dy.data(), rows[g], n_out);
+      Buffer<std::byte> storage(packed_bytes(input, n, std::max(n_in, n_out)));
+      std::vector<float> own_y(size_t(n * n_out)), own_dx(size_t(n * n_in));
+      const GemmTerm f = {pack_forward(storage.data(), own_x.data(), n, n_in, 0.5f, input, pool),
+                          weights[g].view};
+      gemm_forward(own_y.data(), {&f, 1}, false, input, scratch, pool);
+      const GemmTerm b = {pack_gradient(storage.data(), own_dy.data(), n, n_out, 0.5f, input, pool),
+                          weights[g].view};
+      gemm_input_gradient(own_dx.data(), {&b, 1}, false, input, scratch, pool);
+      EXPECT_TRUE(std::equal(own_y.begin(), own_y.end(), y.begin() + row * n_out)) << g;
+      EXPECT_TRUE(std::equal(own_dx.begin(), own_dx.end(), dx.begin() + row * n_in)) << g;
+    }
   }
 }
 

@@ -130,26 +130,51 @@ void unpack(Block& block, const MatrixView& w, const Int8Codes& format, int64_t 
   if (format.has_minimums) turn(block.minimums, block.rows_minimums, n_groups);
 }
 
-// The sums of activations as products with a weight of this format use them.
-void start(const Int8Tokens& x, const Int8Codes& format, ThreadPool& pool) {
+// The sums of activations as products with a weight of this format use them: of tile `tile`.
+void start(const Int8Tokens& x, const Int8Codes& format, int64_t tile) {
   const int64_t width = x.width, n = x.n_in / format.group * width;
-  const int16_t* all_sums = format.group == 16 ? x.sums16 : x.sums32;
-  pool.for_range(ceil_div(x.n_tokens, width), 8, [&](int64_t begin, int64_t end) {
-    for (int64_t tile = begin; tile < end; ++tile) {
-      const int16_t* sums = all_sums + tile * n;
-      HWY_DYNAMIC_DISPATCH(Starts)(x.starts + tile * n, sums, format.offset, n);
-      if (!format.has_minimums) continue;
-      const float* d = x.d + tile * (x.n_in / 32) * width;
-      if (format.group == 32) {
-        HWY_DYNAMIC_DISPATCH(Products)(x.products + tile * n, sums, d, n);
+  const int16_t* sums = (format.group == 16 ? x.sums16 : x.sums32) + tile * n;
+  HWY_DYNAMIC_DISPATCH(Starts)(x.starts + tile * n, sums, format.offset, n);
+  if (!format.has_minimums) return;
+  const float* d = x.d + tile * (x.n_in / 32) * width;
+  if (format.group == 32) {
+    HWY_DYNAMIC_DISPATCH(Products)(x.products + tile * n, sums, d, n);
+  } else {
+    for (int64_t g = 0; g < n / width; ++g) {
+      HWY_DYNAMIC_DISPATCH(Products)
+      (x.products + tile * n + g * width, sums + g * width, d + g / 2 * width, width);
+    }
+  }
+}
+
+int64_t n_tiles(const Int8Tokens& x) {
+  return ceil_div(x.n_tokens, x.width);
+}
+
+// Tile `tile` of the rows.
+void round_tile(const Int8Tokens& to, const TokenRows& from, int64_t tile) {
+  constexpr int64_t kColumns = 1024;
+  const int64_t width = to.width, n_in = to.n_in, groups_before = tile * width * (n_in / 32);
+  for (int64_t i0 = 0; i0 < n_in; i0 += kColumns) {
+    const int64_t n = std::min(kColumns, n_in - i0), at = groups_before + i0 / 32 * width;
+    alignas(64) int8_t rows[kInt8TileTokens * kColumns];
+    for (int64_t i = 0; i < width; ++i) {
+      const int64_t t = tile * width + i;
+      if (t < from.n_rows) {
+        HWY_DYNAMIC_DISPATCH(RoundToken)
+        (rows + i * n, to.d + at + i, to.sums16 + 2 * at + i, to.sums32 + at + i, width,
+         from.row(t, n_in) + i0, n);
       } else {
-        for (int64_t g = 0; g < n / width; ++g) {
-          HWY_DYNAMIC_DISPATCH(Products)
-          (x.products + tile * n + g * width, sums + g * width, d + g / 2 * width, width);
+        std::fill_n(rows + i * n, n, int8_t{0});
+        for (int64_t g = 0; g < n / 32; ++g) {
+          to.d[at + g * width + i] = 0;
+          to.sums32[at + g * width + i] = 0;
+          to.sums16[2 * at + 2 * g * width + i] = to.sums16[2 * at + (2 * g + 1) * width + i] = 0;
         }
       }
     }
-  });
+    transpose(words(to.q + 32 * at), width, words(rows), n / 4, width, n / 4);
+  }
 }
 
 }  // namespace
@@ -162,63 +187,67 @@ bool prefers_int8_gemm(Type type, int64_t n_tokens) {
 
 int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_in) {
   const int64_t per_32 = 32 + 3 * int64_t(sizeof(int16_t)) + 5 * int64_t(sizeof(float));
-  const int64_t n_with_zeros = n_tokens + ceil_div(n_tokens, kInt8TileTokens);  // at most one a tile
-  return n_with_zeros * (n_in / 32) * per_32;
+  // Zeros are at most one less than a group has tiles, so however many groups there are, they are these; and
+  // each group is followed by two bytes at most.
+  const int64_t n_with_zeros = n_tokens + ceil_div(n_tokens, kInt8TileTokens);
+  return n_with_zeros * (n_in / 32) * per_32 + 2 * n_tokens;
 }
 
-Int8Tokens round_tokens(std::byte* storage, const float* x, int64_t n_tokens, int64_t n_in,
-                        ThreadPool& pool) {
-  const int64_t width = tile_width(n_tokens), n_groups = round_up(n_tokens, width) * (n_in / 32);
-  Int8Tokens result{};
-  result.width = int(width);
-  result.n_tokens = n_tokens;
-  result.n_in = n_in;
-  const auto take = [&]<class T>(T*& p, int64_t n) {
-    p = reinterpret_cast<T*>(storage);
-    storage += n * int64_t(sizeof(T));
-  };
-  take(result.d, n_groups);
-  take(result.products, 2 * n_groups);
-  take(result.starts, 2 * n_groups);
-  take(result.q, 32 * n_groups);  // before the 16-bit sums: it is written by words
-  take(result.sums16, 2 * n_groups);
-  take(result.sums32, n_groups);
-  pool.run(ceil_div(n_tokens, width), [&](int64_t tile, int) {
-    constexpr int64_t kColumns = 1024;
-    const int64_t groups_before = tile * width * (n_in / 32);
-    for (int64_t i0 = 0; i0 < n_in; i0 += kColumns) {
-      const int64_t n = std::min(kColumns, n_in - i0), at = groups_before + i0 / 32 * width;
-      alignas(64) int8_t rows[kInt8TileTokens * kColumns];
-      for (int64_t i = 0; i < width; ++i) {
-        const int64_t t = tile * width + i;
-        if (t < n_tokens) {
-          HWY_DYNAMIC_DISPATCH(RoundToken)
-          (rows + i * n, result.d + at + i, result.sums16 + 2 * at + i, result.sums32 + at + i, width,
-           x + t * n_in + i0, n);
-        } else {
-          std::fill_n(rows + i * n, n, int8_t{0});
-          for (int64_t g = 0; g < n / 32; ++g) {
-            result.d[at + g * width + i] = 0;
-            result.sums32[at + g * width + i] = 0;
-            result.sums16[2 * at + 2 * g * width + i] = result.sums16[2 * at + (2 * g + 1) * width + i] = 0;
-          }
-        }
-      }
-      transpose(words(result.q + 32 * at), width, words(rows), n / 4, width, n / 4);
-    }
+std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRows> groups, int64_t n_in,
+                                     ThreadPool& pool) {
+  std::vector<Int8Tokens> result;
+  GroupedTasks tiles;
+  for (const TokenRows& group : groups) {
+    const int64_t width = tile_width(group.n_rows), n_groups = round_up(group.n_rows, width) * (n_in / 32);
+    Int8Tokens& tokens = result.emplace_back();
+    tokens.width = int(width);
+    tokens.n_tokens = group.n_rows;
+    tokens.n_in = n_in;
+    const auto take = [&]<class T>(T*& p, int64_t n) {
+      p = reinterpret_cast<T*>(storage);
+      storage += n * int64_t(sizeof(T));
+    };
+    take(tokens.d, n_groups);
+    take(tokens.products, 2 * n_groups);
+    take(tokens.starts, 2 * n_groups);
+    take(tokens.q, 32 * n_groups);  // before the 16-bit sums: it is written by words
+    take(tokens.sums16, 2 * n_groups);
+    take(tokens.sums32, n_groups);
+    storage += n_groups % 2 * 2;  // floats of the next group lie as floats do
+    tiles.add(n_tiles(tokens));
+  }
+  pool.run(tiles.total(), [&](int64_t number, int) {
+    const auto [group, tile] = tiles[number];
+    round_tile(result[group], groups[group], tile);
   });
   return result;
 }
 
-void gemm_int8(float* y, const MatrixView& w, const Int8Tokens& x, bool accumulate, GemmScratch& scratch,
+void gemm_int8(std::span<const Int8Product> products, bool accumulate, GemmScratch& scratch,
                ThreadPool& pool) {
   const auto [codes_of, multiply_tile] = kernel();
-  const Int8Codes format = codes_of(w.type);
-  const Cut cut(x.n_tokens, x.n_in);
+  const Int8Codes format = codes_of(products[0].w.type);
   if (int64_t(sizeof(Block)) > GemmScratch::bytes_per_worker()) fail("gemm_int8: scratch is too small");
-  start(x, format, pool);
-  const int64_t token_slab = Cut::kTokens / x.width * x.width, n_slabs = ceil_div(w.n_rows, cut.rows);
-  pool.run(n_slabs * ceil_div(x.n_tokens, token_slab), [&](int64_t task, int worker) {
+  GroupedTasks tiles, slabs;
+  const auto token_slab_of = [](const Int8Tokens& x) { return Cut::kTokens / x.width * x.width; };
+  for (const Int8Product& product : products) {
+    const Int8Tokens& x = *product.x;
+    tiles.add(n_tiles(x));
+    slabs.add(ceil_div(product.w.n_rows, Cut(x.n_tokens, x.n_in).rows) *
+              ceil_div(x.n_tokens, token_slab_of(x)));
+  }
+  pool.for_range(tiles.total(), 8, [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; ++at) {
+      const auto [which, tile] = tiles[at];
+      start(*products[which].x, format, tile);
+    }
+  });
+  pool.run(slabs.total(), [&](int64_t number, int worker) {
+    const auto [which, task] = slabs[number];
+    const auto& [y, w, tokens] = products[which];
+    const Int8Tokens& x = *tokens;
+    const Cut cut(x.n_tokens, x.n_in);
+    const int64_t token_slab = token_slab_of(x), n_slabs = ceil_div(w.n_rows, cut.rows);
     auto& block = *reinterpret_cast<Block*>(scratch.worker(worker));
     const int64_t o0 = task % n_slabs * cut.rows, n_rows = std::min(cut.rows, w.n_rows - o0);
     const int64_t t0 = task / n_slabs * token_slab, n_tokens = std::min(token_slab, x.n_tokens - t0);

@@ -11,6 +11,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "base/parallel.h"
 #include "kernels/gemm/gemm.h"
@@ -34,14 +36,21 @@ struct Int8Tokens {
   int64_t n_tokens, n_in;
 };
 
-// Bytes of storage that round_tokens() needs.
+// Bytes of storage that round_tokens() needs; n_tokens: of all groups.
 int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_in);
 
-// x: (n_tokens, n_in), n_in a multiple of 32.
-Int8Tokens round_tokens(std::byte* storage, const float* x, int64_t n_tokens, int64_t n_in, ThreadPool& pool);
+// Rows of n_in values, a multiple of 32; each group by itself, for all in one loop.
+std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRows> groups, int64_t n_in,
+                                     ThreadPool& pool);
 
 // y: (x.n_tokens, w.n_rows); w has x.n_in columns and a type that has such a product.
-void gemm_int8(float* y, const MatrixView& w, const Int8Tokens& x, bool accumulate, GemmScratch& scratch,
+struct Int8Product {
+  float* y;
+  MatrixView w;
+  const Int8Tokens* x;
+};
+// All in one loop; weights of one type.
+void gemm_int8(std::span<const Int8Product> products, bool accumulate, GemmScratch& scratch,
                ThreadPool& pool);
 
 }  // namespace lora

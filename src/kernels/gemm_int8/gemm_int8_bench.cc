@@ -13,8 +13,8 @@ namespace {
 void product(benchmark::State& state, Type type) {
   const int64_t n_tokens = state.range(0), n_out = state.range(1), n_in = state.range(2);
   MatrixView w = {type, nullptr, n_out, n_in};
-  const std::vector<std::byte> bytes(
-      size_t(n_out * w.row_bytes()));  // zeros: the time does not depend on values
+  // The time does not depend on values, but for scales that are denormal: zeros are one in MXFP4.
+  const std::vector<std::byte> bytes(size_t(n_out * w.row_bytes()), std::byte(0x33));
   w.data = bytes.data();
   ThreadPool pool(1);
   GemmScratch scratch(1);
@@ -22,14 +22,17 @@ void product(benchmark::State& state, Type type) {
   std::vector<float> y(size_t(n_tokens * n_out));
   std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_tokens, n_in)));
   const double s = bench::run(state, [&] {
-    gemm_int8(y.data(), w, round_tokens(storage.data(), x.data(), n_tokens, n_in, pool), false, scratch,
-              pool);
+    const TokenRows rows = {x.data(), nullptr, n_tokens};
+    const Int8Tokens rounded = round_tokens(storage.data(), {&rows, 1}, n_in, pool)[0];
+    const Int8Product one = {y.data(), w, &rounded};
+    gemm_int8({&one, 1}, false, scratch, pool);
   });
   bench::report_flops(state, s, GemmInput::bf16, 2.0 * double(n_tokens) * double(n_out) * double(n_in));
 }
 
 [[maybe_unused]] const bool registered = [] {
-  for (const Type type : {Type::Q8_0, Type::Q6_K, Type::Q5_0, Type::Q4_K, Type::Q4_0}) {
+  for (const Type type : {Type::Q8_0, Type::Q6_K, Type::Q5_0, Type::Q4_K, Type::Q4_0, Type::MXFP4,
+                          Type::IQ2_XXS, Type::TQ1_0}) {
     if (!prefers_int8_gemm(type, 512)) continue;
     for (const int64_t n_tokens : {8, 64, 512}) {
       for (const int64_t n : {3200, 4096}) {

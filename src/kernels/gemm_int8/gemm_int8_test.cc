@@ -28,8 +28,10 @@ std::vector<float> run(const Weights& w, const std::vector<float>& x, bool accum
   std::vector<float> y(size_t(n_tokens * w.view.n_rows), kBefore);
   std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_tokens, n_in)));
   GemmScratch scratch(pool.size());
-  gemm_int8(y.data(), w.view, round_tokens(storage.data(), x.data(), n_tokens, n_in, pool), accumulate,
-            scratch, pool);
+  const TokenRows rows = {x.data(), nullptr, n_tokens};
+  const std::vector<Int8Tokens> tokens = round_tokens(storage.data(), {&rows, 1}, n_in, pool);
+  const Int8Product product = {y.data(), w.view, &tokens[0]};
+  gemm_int8({&product, 1}, accumulate, scratch, pool);
   return y;
 }
 
@@ -37,7 +39,8 @@ std::vector<double> rounded(const std::vector<float>& x, int64_t n_in) {
   ThreadPool pool(1);
   const int64_t n_tokens = int64_t(x.size()) / n_in;
   std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_tokens, n_in)));
-  const Int8Tokens tokens = round_tokens(storage.data(), x.data(), n_tokens, n_in, pool);
+  const TokenRows rows = {x.data(), nullptr, n_tokens};
+  const Int8Tokens tokens = round_tokens(storage.data(), {&rows, 1}, n_in, pool)[0];
   std::vector<double> values(x.size());
   for (int64_t t = 0; t < n_tokens; ++t) {
     const int64_t tile = t / tokens.width * tokens.width * n_in, lane = t % tokens.width;
@@ -117,6 +120,39 @@ void expect_products(const Weights& w, const std::vector<float>& x, bool accumul
   for (double& v : want) v += accumulate ? kBefore : 0;
   expect_close_sums(run(w, x, accumulate, pool), want, magnitude, n_in,
                     fmt::format("{} {}x{}x{}", traits(w.view.type).name, n_tokens, n_out, n_in));
+}
+
+// Experts: each with its own weights and rows, in one loop; the bits are those of each alone.
+TEST_F(GemmInt8, GroupsAreAsEachAlone) {
+  ThreadPool pool(2);
+  GemmScratch scratch(2);
+  const int64_t n_out = 70, n_in = 512;
+  const auto x = numbers(60 * n_in, 3);
+  const std::vector<std::vector<int32_t>> rows = {{5}, {0, 2, 3, 59, 7, 7, 8}, std::vector<int32_t>(40, 11)};
+  std::vector<TokenRows> groups;
+  std::vector<Weights> weights;
+  int64_t n_rows = 0;
+  for (const auto& index : rows) {
+    groups.push_back({x.data(), index.data(), int64_t(index.size())});
+    weights.push_back(random_weights(Type::Q4_K, n_out, n_in, 10 + weights.size()));
+    n_rows += int64_t(index.size());
+  }
+  std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_rows, n_in)));
+  const std::vector<Int8Tokens> tokens = round_tokens(storage.data(), groups, n_in, pool);
+  std::vector<float> y(size_t(n_rows * n_out));
+  std::vector<Int8Product> products;
+  int64_t row = 0;
+  for (size_t g = 0; g < 3; row += int64_t(rows[g++].size()))
+    products.push_back({y.data() + row * n_out, weights[g].view, &tokens[g]});
+  gemm_int8(products, false, scratch, pool);
+  row = 0;
+  for (size_t g = 0; g < 3; row += int64_t(rows[g++].size())) {
+    std::vector<float> own;
+    for (const int32_t at : rows[g])
+      own.insert(own.end(), &x[size_t(at * n_in)], &x[size_t(at * n_in)] + n_in);
+    const std::vector<float> want = run(weights[g], own, false, pool);
+    EXPECT_TRUE(std::equal(want.begin(), want.end(), y.begin() + row * n_out)) << g;
+  }
 }
 
 TEST_F(GemmInt8, AgreesWithTheReference) {
