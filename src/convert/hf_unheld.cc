@@ -184,7 +184,7 @@ std::vector<std::string> check_unheld(const json& root, const HfConfig& config) 
   checker.check_window(lines);
   checker.check_scales();
   if (config.rope.type == "dynamic") {
-    lines.push_back(
+    lines.emplace_back(
         "rope_scaling: dynamic scaling cannot be written to GGUF; the model is converted without it");
   }
   return lines;

@@ -200,7 +200,7 @@ std::vector<Corruption> corrupt_tensors() {
       {"TypeUnknown", tensor([](TensorInfo& t) { t.type = 0x7fffffff; }), named + " has type id 2147483647"},
       {"TypeRemovedFromGgml", tensor([](TensorInfo& t) { t.type = 4; }),
        named + " has type id 4, expected one of F32"},
-      {"TypeNotSupported", tensor([](TensorInfo& t) { t.type = 16; }), named + " has type id 16"},
+      {"TypeNotSupported", tensor([](TensorInfo& t) { t.type = 31; }), named + " has type id 31"},
       {"OffsetUnaligned", tensor([](TensorInfo& t) { t.offset = 16, t.data_bytes = 64; }),
        named + " has offset 16, expected a multiple of 32"},
       {"OffsetBeyondTheFile", tensor([](TensorInfo& t) { t.offset = 64; }),

@@ -1,5 +1,6 @@
 #include "nn/elementwise.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace lora {
@@ -13,6 +14,10 @@ void copy(float* to, const float* from, int64_t n, ThreadPool& pool) {
   pool.for_range(n, kGrain, [&](int64_t begin, int64_t end) {
     std::memcpy(to + begin, from + begin, size_t(end - begin) * sizeof(float));
   });
+}
+
+void set_zero(float* to, int64_t n, ThreadPool& pool) {
+  pool.for_range(n, kGrain, [&](int64_t begin, int64_t end) { std::fill(to + begin, to + end, 0.0f); });
 }
 
 void add(float* to, const float* from, float scale, int64_t n, ThreadPool& pool) {

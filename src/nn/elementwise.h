@@ -9,6 +9,8 @@ namespace lora {
 
 void copy(float* to, const float* from, int64_t n, ThreadPool& pool);
 
+void set_zero(float* to, int64_t n, ThreadPool& pool);
+
 // to += scale * from
 void add(float* to, const float* from, float scale, int64_t n, ThreadPool& pool);
 

@@ -255,7 +255,7 @@ void body_forward(float* y, bool add, const BodyInput& in, const Experts& e, con
   }
   route(kept.routing, e.form, e.choice_bias, nn.pool);
   const Call call(e, kept, n, nn);
-  if (y && !add) multiply(y, y, 0, n * call.n_embd(), nn.pool);
+  if (y && !add) set_zero(y, n * call.n_embd(), nn.pool);
   float* product = nn.arena.take<float>(call.most_rows() * call.n_ff());
   float* out = y ? nn.arena.take<float>(call.most_rows() * call.n_embd()) : nullptr;
   call.for_each_chunk([&](const Call::Chunk& chunk) {

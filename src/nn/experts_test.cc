@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "base/random.h"
@@ -51,7 +52,10 @@ struct Mixture {
     const Norm none;
     const BodyInput in(x.data(), none, n, kEmbd);
     const ExpertsKept kept = take_kept(arena, experts, n, Pass::gradients);
-    Passed passed{std::vector<float>(x.size(), 9), std::vector<float>(x.size()), {}};
+    // What stands in y before is not looked at.
+    Passed passed{std::vector<float>(x.size(), std::numeric_limits<float>::quiet_NaN()),
+                  std::vector<float>(x.size()),
+                  {}};
     const Tokens tokens{n, nullptr, {}, {}};
     body_forward(passed.y.data(), false, in, experts, kept, tokens, nullptr, nn);
     for (int64_t e = 0; e < kExperts; ++e)
