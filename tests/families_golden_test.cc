@@ -385,7 +385,7 @@ TEST_P(MadeFamilyGolden, FromOurConversion) {
 INSTANTIATE_TEST_SUITE_P(All, MadeFamilyGolden,
                          testing::Values("arcee", "baichuan", "ernie4_5", "falcon", "gpt2", "gptneox",
                                          "gptneox-serial", "hunyuan-dense", "internlm2", "minicpm",
-                                         "nemotron", "olmo", "phi2", "stablelm"),
+                                         "nemotron", "olmo", "olmo-clip", "phi2", "stablelm"),
                          test_name);
 
 }  // namespace

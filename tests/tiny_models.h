@@ -95,7 +95,8 @@ class TinyModel {
       set_number("rope.freq_base_swa", 12);
     if (options_.experts || !is_whole()) set_experts(architecture);
     // What the family has a place for; others refuse the key.
-    for (const auto& [name, value] : {std::pair<const char*, double>{"attn_logit_softcapping", 2},
+    for (const auto& [name, value] : {std::pair<const char*, double>{"attention.clamp_kqv", 0.8},
+                                      {"attn_logit_softcapping", 2},
                                       {"final_logit_softcapping", 3},
                                       {"attention.scale", 0.4},
                                       {"attention.temperature_scale", 0.3},

@@ -32,6 +32,7 @@ AttentionSpec attention(const ModelConfig& c, int64_t i) {
   a.form.shape.softcap = c.attention_softcap;
   a.form.rope_style = c.architecture->rope_style;
   a.form.rope = !c.has_rope ? -1 : has_window && c.rope_swa ? 1 : 0;
+  a.form.clamp = c.attention_clamp;
   a.form.temperature_scale = c.temperature_scale;
   a.form.temperature_length = c.temperature_length;
   return a;

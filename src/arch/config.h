@@ -41,6 +41,7 @@ struct ModelConfig {
   std::optional<RopeParameters> rope_swa;  // of layers with a window, where theirs differs
 
   float attention_scale = 0;    // of scores
+  float attention_clamp = 0;    // of queries, keys and values; 0: they are not clamped
   float attention_softcap = 0;  // scores become c tanh(score / c); 0: they do not
   int64_t window = 0;           // keys that a token sees in layers with a window, its own included
   std::vector<bool> windowed;   // which layers have it; empty: none

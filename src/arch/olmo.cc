@@ -1,12 +1,14 @@
-// OLMo 1: as Llama, with LayerNorm without gains. (Models that clip queries, keys and values: not here.)
+// OLMo 1: as Llama, with LayerNorm without gains; some models clamp queries, keys and values.
 #include "arch/blocks.h"
 #include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
 
-void read(const Keys&, ModelConfig& c) {
+void read(const Keys& keys, ModelConfig& c) {
   c.norms_have_gain = false;
+  if (keys.number("attention.clamp_kqv"))
+    c.attention_clamp = float(keys.positive_or("attention.clamp_kqv", 0));
 }
 
 constexpr HfModule kRoot[] = {hf::kRoot[0], hf::kRoot[2]};
@@ -18,7 +20,7 @@ constexpr HfFamily kHf = {
     .norm_eps = "layer_norm_eps",
     .reorders_heads = true,
     .defaults = {.norm_eps = 1e-5},
-    .refused = {{"clip_qkv", true, "is not supported where it clips queries, keys and values"}},
+    .numbers = {{"clip_qkv", "attention.clamp_kqv"}},
     .writes_n_rot = true,
 };
 

@@ -142,6 +142,13 @@ class ModelReference {
     return y;
   }
 
+  Values clamped(Values x, float most) const {
+    for (T& v : x) {
+      if (most > 0) v = std::clamp(v, T(-most), T(most));
+    }
+    return x;
+  }
+
   Values turned(Values x, const Norm& norm, int64_t n_head, bool is_query, const AttentionForm& form) const {
     if (!form.norm_after_rope) x = normed(x, norm);
     if (form.rope >= 0) {
@@ -160,9 +167,9 @@ class ModelReference {
 
   Values forward(const Attention& a, const Values& x) const {
     const AttentionShape& shape = a.form.shape;
-    const Values q = turned(apply(a.q, x), a.q_norm, shape.n_head, true, a.form);
-    const Values k = turned(apply(a.k, x), a.k_norm, shape.n_head_kv, false, a.form);
-    const Values v = apply(a.v, x);
+    const Values q = turned(clamped(apply(a.q, x), a.form.clamp), a.q_norm, shape.n_head, true, a.form);
+    const Values k = turned(clamped(apply(a.k, x), a.form.clamp), a.k_norm, shape.n_head_kv, false, a.form);
+    const Values v = clamped(apply(a.v, x), a.form.clamp);
     Values out(q.size());
     for (const AttentionSegment& segment : segments_) {
       for (int64_t head = 0; head < shape.n_head; ++head) {

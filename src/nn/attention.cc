@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/attention/cache.h"
+#include "nn/elementwise.h"
 
 namespace lora {
 namespace {
@@ -62,24 +63,32 @@ struct Turn {
 
   // What Wq or Wk gave, in place, as far as it is kept: as its norm reads it, or turned where it has none.
   void prepare(float* x) const {
+    if (form.clamp > 0) return;
     if (!norm || form.norm_after_rope) rope(x, false);
     if (!norm) temper(x);
   }
 
   // What the scores are made of, from what is kept: that itself where it has no norm. to may be kept.
   float* turned(float* to, float* kept) const {
-    if (!norm) return kept;
-    norm_forward(to, kept, norm, n_normed(), nn.pool);
+    if (!changes()) return kept;
+    if (form.clamp > 0) {
+      clamp(to, kept, form.clamp, size(), nn.pool);
+    } else {
+      norm_forward(to, kept, norm, n_normed(), nn.pool);
+    }
     if (!form.norm_after_rope) rope(to, false);
     temper(to);
     return to;
   }
-  float* turned(float* kept) const { return turned(norm ? nn.arena.take<float>(size()) : kept, kept); }
+  float* turned(float* kept) const { return turned(changes() ? nn.arena.take<float>(size()) : kept, kept); }
+  // Whether more than a turn lies between what is kept and what scores are made of.
+  bool changes() const { return norm || form.clamp > 0; }
 
   // From d, the gradient of turned(), that of what Wq or Wk gave: in d, or where it has a norm in `place`.
   float* backward(float* d, float* place, const float* kept) const {
     temper(d);
     if (!norm || !form.norm_after_rope) rope(d, true);
+    if (form.clamp > 0) clamp_backward(d, kept, form.clamp, size(), nn.pool);
     if (!norm) return d;
     norm_backward(place, d, kept, norm, n_normed(), false, nn.pool);
     if (form.norm_after_rope) rope(place, true);
@@ -125,6 +134,7 @@ void body_forward(float* y, bool add, const BodyInput& in, const Attention& a, c
   const Turn q_turn = query(a, tokens, nn), k_turn = key(a, tokens, nn);
   q_turn.prepare(kept.q);
   k_turn.prepare(kept.k);
+  if (a.form.clamp > 0) clamp(kept.v, kept.v, a.form.clamp, n * a.v.n_out(), nn.pool);
   {
     const ArenaScope scope(nn.arena);
     const bool keeps = kept.pass == Pass::gradients;  // what is not turned, next to what is
@@ -161,6 +171,7 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const Attent
     attention_backward(dq, dk, dv, dout, kept.out, kept.lse, q, k, kept.v, tokens.segments, a.form.shape,
                        nn.input, scratch(a.form.shape, longest(tokens.segments), true, nn), nn.pool);
   }
+  if (a.form.clamp > 0) clamp_backward(dv, kept.v, a.form.clamp, n * a.v.n_out(), nn.pool);
   dq = q_turn.backward(dq, q, kept.q);
   dk = k_turn.backward(dk, k, kept.k);
   const float* normed = in.normed(nn);

@@ -2,7 +2,8 @@
 //
 //   y = Wo attention(turn(Wq n), turn(Wk n), Wv n)
 //
-// turn: a norm of queries and keys where there is one, and the rotary embedding.
+// turn: a norm of queries and keys where there is one, and the rotary embedding. Without norms, what Wq, Wk
+// and Wv give may be clamped first.
 #pragma once
 
 #include <concepts>
@@ -19,6 +20,7 @@ struct AttentionForm {
   RopeStyle rope_style = RopeStyle::halves;
   int rope = 0;                  // which of Tokens::ropes; < 0: positions are not told
   bool norm_after_rope = false;  // of queries and keys
+  float clamp = 0;               // queries, keys and values lie from -clamp to clamp; 0: anywhere
   // Queries at position p are multiplied by 1 + scale ln(floor(p / length) + 1).
   float temperature_scale = 0;
   int64_t temperature_length = 0;
@@ -33,7 +35,7 @@ struct Attention {
 // What the backward pass needs; out is overwritten by it.
 struct AttentionKept {
   Pass pass;
-  float* q = nullptr;    // (n_tokens, n_head * head_dim), rotated; where it has a norm, as Wq gave it
+  float* q = nullptr;    // (n_tokens, n_head * head_dim), rotated; with a norm or clamped, as Wq gave it
   float* k = nullptr;    // (n_tokens, n_head_kv * head_dim), so too
   float* v = nullptr;    // (n_tokens, n_head_kv * head_dim)
   float* out = nullptr;  // (n_tokens, n_head * head_dim), before Wo

@@ -32,4 +32,18 @@ void multiply(float* to, const float* from, float scale, int64_t n, ThreadPool& 
   });
 }
 
+void clamp(float* to, const float* from, float most, int64_t n, ThreadPool& pool) {
+  pool.for_range(n, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to[i] = from[i] > most ? most : from[i] < -most ? -most : from[i];
+  });
+}
+
+void clamp_backward(float* d, const float* from, float most, int64_t n, ThreadPool& pool) {
+  pool.for_range(n, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (from[i] >= most || from[i] <= -most) d[i] = 0;
+    }
+  });
+}
+
 }  // namespace lora

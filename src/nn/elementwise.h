@@ -17,4 +17,9 @@ void add(float* to, const float* from, float scale, int64_t n, ThreadPool& pool)
 // to = scale * from; may be the same.
 void multiply(float* to, const float* from, float scale, int64_t n, ThreadPool& pool);
 
+// to = from, from -most to most; may be the same.
+void clamp(float* to, const float* from, float most, int64_t n, ThreadPool& pool);
+// The gradient of that: d becomes 0 where `from`, or what it became, is at a bound or beyond.
+void clamp_backward(float* d, const float* from, float most, int64_t n, ThreadPool& pool);
+
 }  // namespace lora

@@ -242,7 +242,6 @@ TEST(FamilyConfigs, WhatGgufComputesOtherwiseIsRefused) {
   EXPECT_THAT(refused("baichuan", "architectures", {"BaichuanForCausalLM"}),
               HasSubstr("Baichuan 2 norms the rows"));
   EXPECT_THAT(refused("minicpm", "num_experts", 8), HasSubstr("no experts"));
-  EXPECT_THAT(refused("olmo", "clip_qkv", 8.0), HasSubstr("clips queries, keys and values"));
   EXPECT_THAT(refused("ernie4_5", "use_bias", true), HasSubstr("without biases"));
   EXPECT_THAT(refused("starcoder2", "use_bias", false), HasSubstr("use_bias: false"));
   EXPECT_THAT(refused("smollm3", "no_rope_layers", {1, 0}), HasSubstr("no_rope_layers: 0 in layer 1"));

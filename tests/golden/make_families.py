@@ -96,6 +96,7 @@ FAMILIES = {
     "nemotron": (dict(GROUPED, model_type="nemotron", head_dim=DIM, partial_rotary_factor=0.5, norm_eps=1e-5,
                       tie_word_embeddings=False),),
     "olmo": (dict(GROUPED, model_type="olmo", clip_qkv=None, tie_word_embeddings=False),),
+    "olmo-clip": (dict(GROUPED, model_type="olmo", clip_qkv=0.8, tie_word_embeddings=False),),
     "phi2": (dict(SIZES, model_type="phi", partial_rotary_factor=0.5, hidden_act="gelu_new", tie_word_embeddings=False),),
     "stablelm": (dict(GROUPED, model_type="stablelm", partial_rotary_factor=0.25, use_qkv_bias=True, layer_norm_eps=1e-5,
                       tie_word_embeddings=False),),
