@@ -84,9 +84,22 @@ void check_adapter(const Adapter& adapter, const std::string& path, const Gguf& 
   }
 }
 
+std::string tensor_of_slice(std::string_view stack, int64_t slice) {
+  constexpr std::string_view kEnd = "_exps.weight";
+  if (!stack.ends_with(kEnd)) return "";
+  return fmt::format("{}.{}.weight", stack.substr(0, stack.size() - kEnd.size()), slice);
+}
+
 std::optional<PairShape> pair_shape(const Gguf& base, std::string_view tensor) {
   const GgufTensor* found = base.find_tensor(tensor);
-  if (found == nullptr || found->ne[3] > 1) return std::nullopt;
+  if (found == nullptr) {
+    const GgufTensor* first = base.find_tensor(tensor_of_slice(tensor, 0));
+    if (first == nullptr) return std::nullopt;
+    PairShape shape{first->ne[0], first->ne[1]};
+    while (base.find_tensor(tensor_of_slice(tensor, shape.n_slices))) ++shape.n_slices;
+    return shape;
+  }
+  if (found->ne[3] > 1) return std::nullopt;
   if (tensor == kTokenEmbedding) return PairShape{found->ne[1], found->ne[0]};
   return PairShape{found->ne[0], found->ne[1], found->ne[2]};
 }

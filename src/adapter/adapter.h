@@ -73,11 +73,15 @@ Adapter read_adapter(const std::string& path, const Gguf& base, const AdapterRea
 // for messages.
 void check_adapter(const Adapter& adapter, const std::string& path, const Gguf& base);
 
+// The tensor of one of a stack's matrices, in files that have each for itself: "blk.0.ffn_up.3.weight" of
+// "blk.0.ffn_up_exps.weight"; "" of other names.
+std::string tensor_of_slice(std::string_view stack, int64_t slice);
+
 // The sizes of a pair's base tensor.
 struct PairShape {
   int64_t n_in = 0, n_out = 0, n_slices = 1;
 };
-// nullopt if the model has no such matrix.
+// nullopt if the model has no such matrix; of a stack also where the file has its matrices one by one.
 std::optional<PairShape> pair_shape(const Gguf& base, std::string_view tensor);
 // Error unless the pair fits. `base_path` is for messages.
 void check_pair(const LoraPair& pair, const std::optional<PairShape>& shape, const std::string& path,
@@ -122,7 +126,9 @@ struct PeftBase {
   int64_t n_head = 0, n_head_kv = 0;  // needed where rows are reordered (arch/hf.h)
   bool is_tied = false;               // the embedding's table is the output, too
   int64_t n_vocab = 0;                // rows of the embedding; 0 if unknown
-  BaseWeight weight{};                // for LoRAs that start from the base's weights (start.h)
+  // The sizes of a tensor, needed for stacks of experts' matrices.
+  std::function<std::optional<PairShape>(std::string_view tensor)> shape{};
+  BaseWeight weight{};  // for LoRAs that start from the base's weights (start.h)
 };
 PeftBase peft_base(const Gguf& base);  // which must outlive it
 
@@ -153,7 +159,8 @@ std::vector<std::string> peft_files(const std::string& folder);
 // A PEFT folder's two files, into a folder that is there. Both are whole on the disk before either gets its
 // name; only a rename that fails after the first, or a crash between the two, can leave one of them new.
 // Ranks and scales that differ between tensors become patterns; A and B stay as they are but for the order of
-// rows. Tensors that are one module at Hugging Face become one pair; `say` gets a line where ranks add up.
+// rows. Tensors that are one module at Hugging Face become one pair, stacks of experts' matrices LoRAs on
+// parameters (peft_experts.h); `say` gets a line where ranks add up.
 // `n_layer` is the model's, 0 if unknown. Error if the architecture's module names are not known, or a tensor
 // has none.
 void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_layer,

@@ -5,6 +5,7 @@
 #include "adapter/adapter.h"
 #include "adapter/pairs.h"
 #include "adapter/peft_config.h"
+#include "adapter/peft_experts_read.h"
 #include "adapter/peft_names.h"
 #include "adapter/pieces.h"
 #include "adapter/start.h"
@@ -71,6 +72,7 @@ struct FolderReader {
   std::map<std::string, std::string> module_of{};  // by base tensor: "model.layers.0.self_attn.q_proj"
   // Pairs of some rows of a tensor, until they are joined: BASE#PART.
   std::map<std::string, PeftTarget> piece_of{};
+  PeftExperts experts{path, config, base};
   std::string part_of_module{};  // a module that GGUF has as several tensors
 
   void add(const SafeTensor& tensor) {
@@ -87,13 +89,16 @@ struct FolderReader {
     std::string module = tensor.name.substr(0, tensor.name.size() - ending->text.size());
     module.erase(0, format.wrapper.size());
     const std::vector<PeftTarget> targets = peft_targets(base.architecture, module);
-    if (targets.empty()) {
+    const std::string stack = config.is_mlx ? mlx_stack(base.architecture, module) : "";
+    const bool is_parameter = targets.empty() && stack.empty() && experts.find_parameters(module);
+    if (targets.empty() && stack.empty() && !is_parameter) {
       return leave_out(left_out, path, what,
                        fmt::format("architecture {} has no such module: an adapter for another model?",
                                    printable(base.architecture)));
     }
-    if (tensor.shape.size() != 2) {
-      fail("{}: {}: expected 2 dimensions, found {}", path, what, tensor.shape.size());
+    const size_t n_dims = tensor.shape.size();
+    if (n_dims != 2 && (stack.empty() || n_dims != 3)) {
+      fail("{}: {}: expected 2 dimensions, found {}", path, what, n_dims);
     }
     if (config.is_mlx && base.is_tied && targets.front().base == kTokenEmbedding) {
       return leave_out(left_out, path, what,
@@ -103,19 +108,38 @@ struct FolderReader {
     LoraHalf half;
     half.tensor = printable(tensor.name);
     half.is_b = ending->is_b;
-    half.n_rows = tensor.shape[0];
-    half.n_cols = tensor.shape[1];
+    half.n_rows = tensor.shape[n_dims - 2];
+    half.n_cols = tensor.shape[n_dims - 1];
+    if (n_dims == 3) half.n_slices = tensor.shape[0];
     check_not_empty(half, path);
     try {
       half.values = tensor.to_f32();
     } catch (const Error& e) {
       fail("{}: {}", path, e.what());
     }
+    if (!stack.empty()) return add_stack(std::move(half), stack, module);
+    if (is_parameter) {
+      half.base = module;
+      halves.push_back(std::move(half));
+      return;
+    }
     if (format.transposed) {
       half.values = transposed(half.values, half.n_rows, half.n_cols);
       std::swap(half.n_rows, half.n_cols);
     }
     for (const PeftTarget& target : targets) add_half(half, target, module, what);
+  }
+
+  // MLX's stacks lie as ours do.
+  void add_stack(LoraHalf half, const std::string& stack, const std::string& module) {
+    const int64_t rank = config.rank(module);
+    if (half.n_slices == 1 && !half.is_b && half.n_rows % rank == 0) {
+      half.n_slices = half.n_rows / rank;
+      half.n_rows = rank;
+    }
+    half.base = stack;
+    module_of[stack] = module;
+    halves.push_back(std::move(half));
   }
 
   void add_half(LoraHalf half, const PeftTarget& target, const std::string& module, const std::string& what) {
@@ -132,6 +156,7 @@ struct FolderReader {
       half.base += fmt::format("#{}", int(target.module->of_gguf));
       piece_of[half.base] = target;
     }
+    if (target.expert >= 0) half.base = experts.add(target);
     module_of[half.base] = module;
     halves.push_back(std::move(half));
   }
@@ -159,8 +184,8 @@ struct FolderReader {
         whole.push_back(std::move(pair));
         continue;
       }
-      const auto& [base_name, module] = found->second;
-      const auto [first, n_out] = place_of(pair, module->of_gguf);
+      const std::string& base_name = found->second.base;
+      const auto [first, n_out] = place_of(pair, found->second.module->of_gguf);
       const auto [size, is_new] = sizes.try_emplace(base_name, n_out);
       if (size->second != n_out || (!is_new && pieces[base_name].front().pair->n_in != pair.n_in))
         fail("{}: module {}: does not fit the others of {}", path, printable(module_of[pair.base]),
@@ -190,6 +215,7 @@ struct FolderReader {
   void take_start_out(Adapter& adapter) {
     if (config.start == LoraStart::plain) return;
     const char* name = config.start == LoraStart::pissa ? "pissa" : "olora";
+    if (!experts.empty()) fail("{}: init_lora_weights: {}: not supported on experts", path, name);
     if (!piece_of.empty() || !part_of_module.empty()) {
       fail(
           "{}: init_lora_weights: {}: module {} is not one tensor of the model but rows of one, or several, "
@@ -226,6 +252,7 @@ struct FolderReader {
     adapter.base_model = config.base_model;
     pair_up(adapter, std::move(halves), path);
     for (const LoraPair& pair : adapter.pairs) {
+      if (experts.is_parameter(pair.base)) continue;
       const std::string& module = module_of[pair.base];
       if (pair.rank != config.rank(module)) {
         fail("{}: module {}: expected rank {} as in adapter_config.json, found {}", path, printable(module),
@@ -234,6 +261,7 @@ struct FolderReader {
     }
     take_start_out(adapter);
     join_pieces(adapter);
+    experts.finish(adapter, module_of);
     set_scales(adapter, [&](const LoraPair& pair) { return config.scale(module_of[pair.base]); });
     return adapter;
   }
@@ -286,6 +314,7 @@ PeftBase peft_base(const Gguf& base) {
   result.n_head_kv = base.get_int(result.architecture + ".attention.head_count_kv").value_or(*n_head);
   result.is_tied = base.find_tensor("output.weight") == nullptr;
   if (const auto embedding = pair_shape(base, kTokenEmbedding)) result.n_vocab = embedding->n_in;
+  result.shape = [&base](std::string_view name) { return pair_shape(base, name); };
   result.weight = [&base](std::string_view name) {
     const GgufTensor* tensor = base.find_tensor(name);
     if (tensor == nullptr) fail("{}: tensor {}: missing", base.path(), printable(name));

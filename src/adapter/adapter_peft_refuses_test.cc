@@ -54,7 +54,7 @@ TEST(AdapterPeftErrors, SettingsThatAreNotKnownAreRefusedOrLeftOut) {
 
 TEST(AdapterPeftErrors, NewMethodsOfPeftAreRefusedByName) {
   for (const char* key : {"use_bdlora", "arrow_config", "monteclora_config", "kasa_config", "megatron_config",
-                          "ensure_weight_tying", "enable_lora", "target_parameters"}) {
+                          "ensure_weight_tying", "enable_lora"}) {
     PeftFolder peft;
     peft.pair(layer("mlp.up_proj"), 8, 6, 2);
     peft.config[key] = ordered_json{{"n", 1}};

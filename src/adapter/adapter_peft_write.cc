@@ -7,6 +7,7 @@
 
 #include "adapter/adapter.h"
 #include "adapter/pairs.h"
+#include "adapter/peft_experts.h"
 #include "adapter/peft_names.h"
 #include "adapter/pieces.h"
 #include "base/error.h"
@@ -21,39 +22,60 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Module {
-  PeftModule peft;
-  const LoraPair* pair;
+  std::string name;                // "model.layers.0.self_attn.q_proj"; of a parameter, its path
+  const LoraPair* pair = nullptr;  // as PEFT has it
+  int64_t rank = 0;                // as adapter_config.json has it
+  std::string wrapper = {};        // of a parameter: the module that its tensors are named after
 };
 
-// "q_proj" of "model.layers.0.self_attn.q_proj": what target_modules and patterns usually say.
-std::string last_part(const std::string& module) {
-  return module.substr(module.rfind('.') + 1);
+// What target_modules and patterns say for the modules of all layers: "q_proj" of
+// "model.layers.0.self_attn.q_proj"; more of the name where experts' modules end so, too, and of parameters.
+std::string short_name(const Module& module, const HfFamily& family) {
+  const auto behind_dot = [&](size_t end) { return module.name.rfind('.', end) + 1; };
+  size_t at = behind_dot(module.name.npos);
+  const std::string last = fmt::format(".{}", module.name.substr(at));
+  bool is_of_experts = !module.wrapper.empty();
+  for_each_layer_module(family, [&](const HfModule& m) {
+    is_of_experts = is_of_experts || (m.stack == Stack::each && m.hf.ends_with(last));
+  });
+  if (is_of_experts && at > 1) at = behind_dot(at - 2);
+  return module.name.substr(at);
 }
 
-// One key per module, or per last part where all modules that end so agree.
-Json pattern(const std::vector<Module>& modules, int64_t r) {
+// Whether Hugging Face has a column of its matrix for each output.
+bool is_transposed(const Module& module, const HfFamily& family) {
+  bool result = false;
+  for_each_layer_module(family, [&](const HfModule& m) {
+    result = result || (m.transposed && module.name.ends_with(fmt::format(".{}", m.hf)));
+  });
+  return result;
+}
+
+// One key per module, or per short name where all modules that are called so agree.
+Json pattern(const std::vector<Module>& modules, const HfFamily& family, int64_t r) {
   std::map<std::string, std::set<int64_t>> ranks;
-  for (const Module& m : modules) ranks[last_part(m.peft.name)].insert(m.pair->rank);
+  for (const Module& m : modules) ranks[short_name(m, family)].insert(m.rank);
   Json result = Json::object();
   for (const Module& m : modules) {
-    if (m.pair->rank == r) continue;
-    const std::string part = last_part(m.peft.name);
-    result[ranks[part].size() == 1 ? part : m.peft.name] = m.pair->rank;
+    if (m.rank == r) continue;
+    const std::string part = short_name(m, family);
+    result[ranks[part].size() == 1 ? part : m.name] = m.rank;
   }
   return result;
 }
 
-// A last part stands for the modules of all layers, so it may only be used where each has its pair.
-Json target_modules(const std::vector<Module>& modules, int64_t n_layer) {
+// A short name stands for the modules of all layers, so it may only be used where each has its pair.
+Json targets(const std::vector<Module>& modules, const HfFamily& family, int64_t n_layer, bool parameters) {
   std::map<std::string, int64_t> counts;
-  for (const Module& m : modules) ++counts[last_part(m.peft.name)];
+  for (const Module& m : modules) ++counts[short_name(m, family)];
   std::set<std::string> result;
   for (const Module& m : modules) {
-    const std::string part = last_part(m.peft.name);
-    const bool is_root = m.peft.name.find(".layers.") == std::string::npos;
-    result.insert(is_root || counts[part] == n_layer ? part : m.peft.name);
+    if (m.wrapper.empty() == parameters) continue;
+    const std::string part = short_name(m, family);
+    const bool is_root = m.name.find(".layers.") == std::string::npos;
+    result.insert(is_root || counts[part] == n_layer ? part : m.name);
   }
-  return result;
+  return result.empty() ? Json::array() : Json(result);
 }
 
 Json number(float value) {
@@ -62,12 +84,14 @@ Json number(float value) {
 }
 
 Json config_of(const Adapter& adapter, const std::vector<Module>& modules, int64_t n_layer) {
+  const HfFamily& family = *find_hf_family(adapter.architecture)->hf;
   std::map<int64_t, size_t> counts;
   int64_t r = 0;
   for (const Module& m : modules) {
-    if (++counts[m.pair->rank] > counts[r]) r = m.pair->rank;
+    if (++counts[m.rank] > counts[r]) r = m.rank;
   }
-  const Json ranks = pattern(modules, r);
+  const Json ranks = pattern(modules, family, r);
+  const Json parameters = targets(modules, family, n_layer, true);
   // An alpha of 0 means a scale of 1, so alpha is each tensor's rank.
   const bool is_one = adapter.alpha == 0;
   return {{"peft_type", "LORA"},
@@ -77,10 +101,11 @@ Json config_of(const Adapter& adapter, const std::vector<Module>& modules, int64
           {"lora_alpha", is_one ? Json(r) : number(adapter.alpha)},
           {"rank_pattern", ranks},
           {"alpha_pattern", is_one ? ranks : Json::object()},
-          {"target_modules", target_modules(modules, n_layer)},
+          {"target_modules", targets(modules, family, n_layer, false)},
+          {"target_parameters", parameters.empty() ? Json() : parameters},
           {"bias", "none"},
           {"fan_in_fan_out",
-           std::ranges::any_of(modules, [](const Module& m) { return m.peft.module->transposed; })},
+           std::ranges::any_of(modules, [&](const Module& m) { return is_transposed(m, family); })},
           {"inference_mode", true},
           {"lora_dropout", 0.0},
           {"modules_to_save", Json()},
@@ -88,63 +113,110 @@ Json config_of(const Adapter& adapter, const std::vector<Module>& modules, int64
           {"use_rslora", false}};
 }
 
-// The modules with their pairs, rows in Hugging Face's order; tensors that are one module there are joined.
-std::vector<Module> modules_of(const Adapter& adapter, const PeftBase& base, const std::string& folder,
-                               std::deque<LoraPair>& moved,
-                               const std::function<void(std::string_view)>& say) {
-  std::vector<Module> modules;
-  std::map<std::string, std::vector<Piece>> pieces;
-  std::map<std::string, size_t> place;  // in `modules`
-  for (const LoraPair& pair : adapter.pairs) {
-    const auto module = peft_module(adapter.architecture, pair.base);
-    if (!module) {
+// Several tensors of an adapter that are one module, or parameter, at Hugging Face.
+struct Parts {
+  size_t place = 0;  // in the list of modules
+  int64_t n_out = 0;
+  std::vector<Piece> pieces;
+};
+
+// Puts together what PEFT has for an adapter's pairs: rows in Hugging Face's order, tensors that are one
+// module there joined.
+struct Writer {
+  const Adapter& adapter;
+  const PeftBase& base;
+  const std::string& folder;
+  std::deque<LoraPair>& moved;  // pairs that are not the adapter's as they stand
+  std::vector<Module> modules{};
+  std::map<std::string, Parts> parts{};
+
+  void add(const LoraPair& pair) {
+    const auto parameter = pair.n_slices > 1 ? peft_parameter(adapter.architecture, pair.base) : std::nullopt;
+    const auto module = parameter ? std::nullopt : peft_module(adapter.architecture, pair.base);
+    if (parameter) return add_parameter(pair, *parameter);
+    if (!module || pair.n_slices > 1) {
       fail("{}: tensor {}: architecture {} has no module for it at Hugging Face", folder,
            printable(pair.base), adapter.architecture);
     }
     std::vector<int64_t> rows =
         peft_rows(adapter.architecture, *module->module, pair.n_out, false, {base.n_head, base.n_head_kv},
                   fmt::format("{}: tensor {}", folder, printable(pair.base)));
-    if (module->module->of_hf == Rows::all) {
-      modules.push_back({*module, &pair});
-      if (rows.empty()) continue;
+    const Rows of_hf = module->module->of_hf;
+    if (of_hf == Rows::all) {
+      modules.push_back({module->name, &pair, pair.rank});
+      if (rows.empty()) return;
       LoraPair& own = moved.emplace_back(pair);
       own.b = scatter_rows(pair.b, pair.rank, rows);
       modules.back().pair = &own;
-      continue;
+      return;
     }
-    std::vector<Piece>& list = pieces[module->name];
-    if (list.empty()) {
-      place[module->name] = modules.size();
-      modules.push_back({*module, nullptr});
-    }
-    list.push_back({&pair, std::move(rows), double(adapter.scale(pair))});
+    const int64_t n_head = of_hf == Rows::q ? base.n_head : base.n_head_kv;
+    const int64_t n_out =
+        is_half(of_hf) ? 2 * pair.n_out : (base.n_head + 2 * base.n_head_kv) * (pair.n_out / n_head);
+    add_part(module->name, "", pair, std::move(rows), n_out);
   }
-  std::vector<std::string> stacked;
-  for (const auto& [name, list] : pieces) {
-    const LoraPair& first = *list.front().pair;
-    const bool is_q = modules[place[name]].peft.module->of_hf == Rows::q;
-    const int64_t dim = first.n_out / (is_q ? base.n_head : base.n_head_kv);
-    const int64_t n_out = (base.n_head + 2 * base.n_head_kv) * dim;
-    for (const Piece& piece : list) {
-      if (piece.pair->n_in == first.n_in && std::ranges::max(piece.rows) < n_out) continue;
+
+  void add_parameter(const LoraPair& pair, const PeftParameter& parameter) {
+    const auto part = std::ranges::find(parameter.parts, pair.base, &PeftTarget::base);
+    add_part(parameter.path(), parameter.module, pair, rows_of_part(*part->module, pair.n_out),
+             int64_t(parameter.parts.size()) * pair.n_out);
+  }
+
+  void add_part(const std::string& name, const std::string& wrapper, const LoraPair& pair,
+                std::vector<int64_t> rows, int64_t n_out) {
+    Parts& whole = parts[name];
+    if (whole.pieces.empty()) {
+      whole.place = modules.size();
+      whole.n_out = n_out;
+      modules.push_back({name, nullptr, 0, wrapper});
+    }
+    const LoraPair& first = whole.pieces.empty() ? pair : *whole.pieces.front().pair;
+    if (pair.n_in != first.n_in || pair.n_slices != first.n_slices || n_out != whole.n_out) {
       fail("{}: tensor {}: does not fit {}, with which it is one module at Hugging Face", folder,
-           printable(piece.pair->base), printable(first.base));
+           printable(pair.base), printable(first.base));
     }
-    Joined joined = join(first.base, list, n_out);
-    if (joined.is_stacked) stacked.push_back(name);
-    LoraPair& whole = moved.emplace_back(std::move(joined.pair));
-    const double wanted = adapter.alpha == 0 ? 1 : double(adapter.alpha) / double(whole.rank);
-    if (joined.scale != wanted) {
-      for (float& value : whole.b) value = float(double(value) * (joined.scale / wanted));
+    whole.pieces.push_back({&pair, std::move(rows), double(adapter.scale(pair))});
+  }
+
+  void finish(const std::function<void(std::string_view)>& say) {
+    std::vector<std::string> stacked;
+    for (const auto& [name, whole] : parts) {
+      Joined joined = join(whole.pieces.front().pair->base, whole.pieces, whole.n_out);
+      if (joined.is_stacked) stacked.push_back(name);
+      Module& module = modules[whole.place];
+      module.rank = joined.pair.rank;
+      const double wanted = adapter.alpha == 0 ? 1 : double(adapter.alpha) / double(module.rank);
+      if (joined.scale != wanted) {
+        for (float& value : joined.pair.b) value = float(double(value) * (joined.scale / wanted));
+      }
+      module.pair =
+          &moved.emplace_back(module.wrapper.empty() ? std::move(joined.pair) : parameter_pair(joined.pair));
     }
-    modules[place[name]].pair = &whole;
+    wrap_parameters();
+    if (!stacked.empty() && say) {
+      say(fmt::format("{} {} at Hugging Face what the adapter has apart: joined, their ranks add up",
+                      list_of(stacked, 3), stacked.size() == 1 ? "is" : "are"));
+    }
   }
-  if (!stacked.empty() && say) {
-    say(fmt::format("{} {} at Hugging Face what the adapter has apart: joined, their ranks add up",
-                    list_of(stacked, 3), stacked.size() == 1 ? "is" : "are"));
+
+  // Parameters of one module wrap it in their order, the last one outermost.
+  void wrap_parameters() {
+    std::map<std::string, std::vector<Module*>> by_wrapper;
+    for (Module& m : modules) {
+      if (!m.wrapper.empty()) by_wrapper[m.wrapper].push_back(&m);
+    }
+    for (auto& [wrapper, inner] : by_wrapper) {
+      std::string name = wrapper;
+      const std::vector<PeftParameter> all = peft_parameters(adapter.architecture, wrapper);
+      for (auto parameter = all.rbegin(); parameter != all.rend(); ++parameter) {
+        const auto found = std::ranges::find(inner, parameter->path(), &Module::name);
+        if (found == inner.end()) continue;
+        (*found)->wrapper = name;
+        name += ".base_layer";
+      }
+    }
   }
-  return modules;
-}
+};
 
 }  // namespace
 
@@ -157,14 +229,18 @@ void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_
                         const std::function<void(std::string_view)>& say) {
   check_peft_knows(folder, adapter.architecture);
   std::deque<LoraPair> moved;  // whose rows are Hugging Face's
-  const std::vector<Module> modules = modules_of(adapter, base, folder, moved, say);
+  Writer writer{adapter, base, folder, moved};
+  for (const LoraPair& pair : adapter.pairs) writer.add(pair);
+  writer.finish(say);
   std::vector<SafeTensor> tensors;
   std::deque<std::vector<std::byte>> bytes;  // that the tensors refer to
-  for (const auto& [module, pair] : modules) {
+  for (const Module& module : writer.modules) {
+    const LoraPair* pair = module.pair;
     const bool is_embedding = pair->base == kTokenEmbedding;
     const auto add = [&](const char* half, const std::vector<float>& values, std::vector<int64_t> shape) {
       const std::string name =
-          fmt::format("base_model.model.{}.lora_{}{}", module.name, is_embedding ? "embedding_" : "", half) +
+          fmt::format("base_model.model.{}.lora_{}{}", module.wrapper.empty() ? module.name : module.wrapper,
+                      is_embedding ? "embedding_" : "", half) +
           (is_embedding ? "" : ".weight");
       bytes.push_back(encode_matrix(values, type, folder, name));
       tensors.push_back({name, std::string(traits(type).name), std::move(shape), bytes.back()});
@@ -173,7 +249,7 @@ void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_
     add("B", pair->b, {pair->n_out, pair->rank});
   }
   const std::string config =
-      config_of(adapter, modules, n_layer).dump(2, ' ', false, Json::error_handler_t::replace);
+      config_of(adapter, writer.modules, n_layer).dump(2, ' ', false, Json::error_handler_t::replace);
   const std::vector<std::string> paths = peft_files(folder);
   AtomicFile weights(paths[0]), settings(paths[1]);
   write_safetensors(weights, tensors, {{"format", "pt"}});

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <csignal>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "adapter/adapter.h"
 #include "adapter/adapter_test_util.h"
@@ -81,15 +82,16 @@ TEST_F(RoundTrip, OfEveryArchitecture) {
   for (const Architecture* row : architectures()) {
     if (!row->hf) continue;
     peft = {};
-    for (const auto& modules : row->hf->layer) {
-      for (const HfModule& module : modules) {
-        const bool is_first = module.of_hf == Rows::all || module.of_hf == Rows::q;  // of a tensor of several
-        if (module.n_out == Dim::none || module.of_gguf != Rows::all || !is_first) continue;
-        const std::string layer = fmt::format("base_model.model.{}{}1.", row->hf->prefix, row->hf->layers);
-        peft.pair(layer + std::string(module.hf), 6, module.of_hf == Rows::all && !module.grouped ? 24 : 32,
-                  2);
-      }
-    }
+    std::set<std::string_view> tensors;  // that have a module already
+    for_each_layer_module(*row->hf, [&](const HfModule& module) {
+      const bool is_first =
+          module.of_hf == Rows::all || module.of_hf == Rows::q || module.of_hf == Rows::gate;  // of several
+      const bool is_matrix = module.n_out != Dim::none && module.n_in != Dim::none;
+      if (!is_matrix || module.of_gguf != Rows::all || !is_first || module.stack != Stack::none) return;
+      if (!tensors.insert(module.gguf).second) return;
+      const std::string layer = fmt::format("base_model.model.{}{}1.", row->hf->prefix, row->hf->layers);
+      peft.pair(layer + std::string(module.hf), 6, module.of_hf == Rows::all && !module.grouped ? 24 : 32, 2);
+    });
     run({std::string(row->name), 4, 2});
     EXPECT_EQ(adapter.architecture, row->name);
     expect_same_tensors(first, second);

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/file_kind.h"
 #include "base/json_depth.h"
+#include "base/numbers.h"
 #include "base/printable.h"
 
 namespace lora {
@@ -31,7 +32,6 @@ constexpr Refused kRefused[] = {
     {"bias", "adapters with biases are not supported"},
     {"lora_bias", "adapters with biases are not supported"},
     {"trainable_token_indices", "trained token rows beside the LoRA are not supported"},
-    {"target_parameters", "LoRA on bare parameters is not supported"},
     {"layer_replication", "replicated layers are not supported", false},
     {"alora_invocation_tokens", "activated LoRA is not supported", false},
     {"use_qalora", "QALoRA is not supported", false},
@@ -64,6 +64,7 @@ constexpr const char* kOthers[] = {
     "megatron_core",
     "merge_weights",
     "peft_version",
+    "target_parameters",
     "qalora_group_size",
     "revision",
     "runtime_config",
@@ -127,6 +128,15 @@ const Json& required(const Json& object, const std::string& path, const char* ke
 std::string string_or_empty(const Json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+// "0.19.1": 0, 19
+std::optional<std::pair<int64_t, int64_t>> version_of(std::string_view text) {
+  const auto major = take_number<int32_t>(text);
+  if (!major || !text.starts_with('.')) return std::nullopt;
+  text.remove_prefix(1);
+  const auto minor = take_number<int32_t>(text);
+  return minor ? std::optional(std::pair<int64_t, int64_t>(*major, *minor)) : std::nullopt;
 }
 
 LoraStart start_of(const Json& value, const std::string& path) {
@@ -277,6 +287,7 @@ PeftConfig parse_peft_config(std::string_view text, const std::string& path, std
   result.rank_pattern = patterns<int64_t>(config, path, "rank_pattern", positive_integer);
   result.alpha_pattern = patterns<double>(config, path, "alpha_pattern", number);
   result.base_model = string_or_empty(config, "base_model_name_or_path");
+  result.peft_version = version_of(string_or_empty(config, "peft_version"));
   if (const auto init = config.find("init_lora_weights"); init != config.end()) {
     result.start = start_of(*init, path);
   }

@@ -42,6 +42,7 @@ struct PeftConfig {
   std::vector<std::pair<ModulePattern, double>> alpha_pattern;
   std::string base_model;  // base_model_name_or_path; "model" in MLX
   LoraStart start = LoraStart::plain;
+  std::optional<std::pair<int64_t, int64_t>> peft_version;  // that wrote it: 0, 19
 
   // For a module's name without "base_model.model.", e.g. "model.layers.0.self_attn.q_proj".
   int64_t rank(std::string_view module) const;

@@ -1,6 +1,7 @@
 #include "adapter/peft_names.h"
 
 #include <algorithm>
+#include <numeric>
 #include <span>
 
 #include "base/error.h"
@@ -16,38 +17,59 @@ bool remove_prefix(std::string_view& text, std::string_view prefix) {
   return true;
 }
 
+// What stands before the layers: nothing where the adapter sits on a model without a head, more where the
+// model also sees.
+void remove_model(std::string_view& module) {
+  for (const std::string_view prefix : hf::kPrefixes) {
+    if (remove_prefix(module, prefix)) break;
+  }
+}
+
+// The number that stands in a module's name for the pattern's #; -1 if the pattern has none. nullopt if it is
+// another name.
+std::optional<int64_t> expert_of(std::string_view pattern, std::string_view module) {
+  const size_t at = pattern.find('#');
+  if (at == pattern.npos) return module == pattern ? std::optional<int64_t>(-1) : std::nullopt;
+  if (!remove_prefix(module, pattern.substr(0, at))) return std::nullopt;
+  const auto expert = take_number<uint16_t>(module);
+  return expert && module == pattern.substr(at + 1) ? std::optional<int64_t>(*expert) : std::nullopt;
+}
+
 }  // namespace
+
+std::optional<PeftInLayer> peft_in_layer(const HfFamily& family, std::string_view module) {
+  remove_model(module);
+  if (!remove_prefix(module, family.layers)) return std::nullopt;
+  const auto layer = take_number<uint32_t>(module);
+  if (!layer || !remove_prefix(module, ".")) return std::nullopt;
+  return PeftInLayer{*layer, module};
+}
 
 std::vector<PeftTarget> peft_targets(std::string_view architecture, std::string_view module) {
   const Architecture* arch = find_hf_family(architecture);
   if (arch == nullptr) return {};
   const HfFamily& family = *arch->hf;
-  // What stands before the layers: nothing where the adapter sits on a model without a head, more where the
-  // model also sees.
-  for (const std::string_view prefix : hf::kPrefixes) {
-    if (remove_prefix(module, prefix)) break;
-  }
   std::vector<PeftTarget> targets;
-  const auto look_in = [&](std::span<const HfModule> modules, const std::string& layer) {
-    for (const HfModule& m : modules) {
-      if (m.hf == module && m.n_out != Dim::none)
-        targets.push_back({fmt::format("{}{}.weight", layer, m.gguf), &m});
-    }
+  const auto look_at = [&](const HfModule& m, const std::string& layer) {
+    if (m.n_out == Dim::none || (m.stack != Stack::none && m.stack != Stack::each)) return;
+    const auto expert = expert_of(m.hf, module);
+    if (expert) targets.push_back({fmt::format("{}{}.weight", layer, m.gguf), &m, *expert});
   };
-  if (!remove_prefix(module, family.layers)) {
-    look_in(family.root, "");
-    return targets;
+  if (const auto in_layer = peft_in_layer(family, module)) {
+    module = in_layer->module;
+    const std::string layer = fmt::format("blk.{}.", in_layer->layer);
+    for_each_layer_module(family, [&](const HfModule& m) { look_at(m, layer); });
+  } else {
+    remove_model(module);
+    for (const HfModule& m : family.root) look_at(m, "");
   }
-  const auto layer = take_number<uint32_t>(module);
-  if (!layer || !remove_prefix(module, ".")) return {};
-  for (const auto& modules : family.layer) look_in(modules, fmt::format("blk.{}.", *layer));
   return targets;
 }
 
 std::optional<PeftModule> peft_module(std::string_view architecture, std::string_view base) {
   const Architecture* arch = find_hf_family(architecture);
   const auto place = arch ? find_hf_matrix(*arch->hf, base) : std::nullopt;
-  if (!place) return std::nullopt;
+  if (!place || place->module->stack != Stack::none) return std::nullopt;
   const HfFamily& family = *arch->hf;
   const bool is_output = place->module == &family.root.back();
   const std::string layer = place->layer ? fmt::format("{}{}.", family.layers, *place->layer) : "";
@@ -65,9 +87,20 @@ void check_peft_knows(const std::string& path, std::string_view architecture) {
        printable(architecture), known);
 }
 
+std::vector<int64_t> rows_of_part(const HfModule& module, int64_t n) {
+  if (is_half(module.of_hf)) return hf_half(module, n);
+  std::vector<int64_t> rows(static_cast<size_t>(n));
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  return rows;
+}
+
 std::vector<int64_t> peft_rows(std::string_view architecture, const HfModule& module, int64_t n_rows,
                                bool all_of_hf, const PeftHeads& heads, const std::string& what) {
   const HfFamily& family = *find_hf_family(architecture)->hf;
+  if (is_half(module.of_hf)) {
+    if (all_of_hf && n_rows % 2 != 0) fail("{}: expected gate and up, found {} rows", what, n_rows);
+    return hf_half(module, all_of_hf ? n_rows / 2 : n_rows);
+  }
   if (!needs_head_counts(family, module)) return {};
   const bool is_pack =
       (all_of_hf && module.of_hf != Rows::all) || (module.of_hf == Rows::all && module.grouped);

@@ -16,7 +16,15 @@ namespace lora {
 struct PeftTarget {
   std::string base;  // "blk.0.attn_q.weight"
   const HfModule* module = nullptr;
+  int64_t expert = -1;  // of the tensor's matrices; none: it is one
 };
+// A module's name behind that of its layer, "model.layers.3.": nullopt outside of layers.
+struct PeftInLayer {
+  uint32_t layer = 0;
+  std::string_view module;
+};
+std::optional<PeftInLayer> peft_in_layer(const HfFamily& family, std::string_view module);
+
 // Of a module's name without "base_model.model.", e.g. "model.layers.0.self_attn.q_proj"; none if the
 // architecture has no such module.
 std::vector<PeftTarget> peft_targets(std::string_view architecture, std::string_view module);
@@ -30,6 +38,9 @@ std::optional<PeftModule> peft_module(std::string_view architecture, std::string
 
 // Error naming `path` and the architectures that are known, unless this is one.
 void check_peft_knows(const std::string& path, std::string_view architecture);
+
+// Of gate or up, n rows, the rows of both together; of others all.
+std::vector<int64_t> rows_of_part(const HfModule& module, int64_t n);
 
 // The row of the module at Hugging Face that each row of the GGUF tensor is; empty: the same. `n_rows` are
 // the GGUF tensor's (or with all_of_hf, the module's). Error naming `what` if the heads do not divide them.

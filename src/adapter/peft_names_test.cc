@@ -60,17 +60,16 @@ TEST(PeftNames, OfEveryArchitecture) {
   }
   for (const Architecture* row : architectures()) {
     if (!row->hf) continue;
-    for (const auto& modules : row->hf->layer) {
-      for (const HfModule& m : modules) {
-        if (m.n_out == Dim::none || m.of_gguf != Rows::all) continue;
-        const std::string tensor = fmt::format("blk.3.{}.weight", m.gguf);
-        const auto module = peft_module(row->name, tensor);
-        ASSERT_TRUE(module) << row->name << " " << tensor;
-        const auto targets = peft_targets(row->name, module->name);
-        EXPECT_TRUE(std::ranges::any_of(targets, [&](const PeftTarget& t) { return t.base == tensor; }))
-            << tensor;
-      }
-    }
+    for_each_layer_module(*row->hf, [&](const HfModule& m) {
+      const bool is_matrix = m.n_out != Dim::none && m.n_in != Dim::none && m.stack == Stack::none;
+      if (!is_matrix || m.of_gguf != Rows::all) return;
+      const std::string tensor = fmt::format("blk.3.{}.weight", m.gguf);
+      const auto module = peft_module(row->name, tensor);
+      ASSERT_TRUE(module) << row->name << " " << tensor;
+      const auto targets = peft_targets(row->name, module->name);
+      EXPECT_TRUE(std::ranges::any_of(targets, [&](const PeftTarget& t) { return t.base == tensor; }))
+          << tensor;
+    });
   }
   const auto packed = peft_targets("internlm2", "model.layers.7.attention.wqkv");
   ASSERT_EQ(packed.size(), 3u);

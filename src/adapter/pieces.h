@@ -23,7 +23,8 @@ struct Joined {
   bool is_stacked = false;  // the ranks add up; else all have the same A
 };
 // Where all have the same A, theirs is the whole's, and B has the rows of each. Else the A lie below one
-// another, and B has a block for each. Rows that no piece has are zero.
+// another, and B has a block for each. Rows that no piece has are zero. Of stacks, matrix by matrix; the
+// pieces have equally many.
 Joined join(const std::string& base, std::span<const Piece> pieces, int64_t n_out);
 
 }  // namespace lora

@@ -1,6 +1,8 @@
 // GLM-4.5, 4.6 and 4.5 Air: norms of heads where the file has them, part of a head turned, a dense first
 // layer, experts chosen by a sigmoid and a bias that does not weigh them, and a shared one.
 #include "arch/blocks.h"
+#include "arch/hf_config.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
@@ -20,6 +22,66 @@ LayerSpec layer(const ModelConfig& c, int64_t i) {
   return layer;
 }
 
+constexpr HfModule kNorms[] = {
+    {"input_layernorm", "attn_norm", Dim::none, Dim::embd},
+    {"post_attention_layernorm", "post_attention_norm", Dim::none, Dim::embd},
+    {.hf = "self_attn.q_norm", .gguf = "attn_q_norm", .n_in = Dim::head, .may_be_absent = true},
+    {.hf = "self_attn.k_norm", .gguf = "attn_k_norm", .n_in = Dim::head, .may_be_absent = true},
+};
+constexpr HfModule kRouterAndShared[] = {
+    {"mlp.gate", "ffn_gate_inp", Dim::experts, Dim::embd},
+    {.hf = "mlp.gate.e_score_correction_bias",
+     .gguf = "exp_probs_b",
+     .n_in = Dim::experts,
+     .hf_end = "",
+     .gguf_end = ".bias"},
+    {"mlp.shared_experts.gate_proj", "ffn_gate_shexp", Dim::shared_ff, Dim::embd},
+    {"mlp.shared_experts.up_proj", "ffn_up_shexp", Dim::shared_ff, Dim::embd},
+    {"mlp.shared_experts.down_proj", "ffn_down_shexp", Dim::embd, Dim::shared_ff},
+};
+// Programs that do not guess ahead skip these layers.
+constexpr HfModule kAhead[] = {
+    {"eh_proj", "nextn.eh_proj", Dim::embd, Dim::two_embd},
+    {.hf = "embed_tokens",
+     .gguf = "nextn.embed_tokens",
+     .n_out = Dim::vocab,
+     .n_in = Dim::embd,
+     .may_be_absent = true},
+    {"enorm", "nextn.enorm", Dim::none, Dim::embd},
+    {"hnorm", "nextn.hnorm", Dim::none, Dim::embd},
+    {.hf = "shared_head.head",
+     .gguf = "nextn.shared_head_head",
+     .n_out = Dim::vocab,
+     .n_in = Dim::embd,
+     .may_be_absent = true},
+    {"shared_head.norm", "nextn.shared_head_norm", Dim::none, Dim::embd},
+};
+
+void write_keys(GgufWriter& writer, const HfConfig& config) {
+  constexpr uint32_t kSigmoid = 2;
+  writer.set_u32("glm4moe.expert_gating_func", kSigmoid);
+  writer.set_bool("glm4moe.expert_weights_norm", config.number("norm_topk_prob").value_or(1) != 0);
+}
+
+constexpr HfFamily kHf = {
+    .classes = {{.name = "Glm4MoeForCausalLM", .has_experts = true}},
+    .layer = {kNorms, hf::kAttention},
+    .dense = {hf::kMlp},
+    .experts = {kRouterAndShared, hf::kExperts, hf::kStackedExperts},
+    .ahead = kAhead,
+    .head_dim = 128,
+    .computed = {.partial_rotary = true},
+    .defaults = {.rotary_part = 0.5, .norm_eps = 1e-5},
+    .numbers = {{"routed_scaling_factor", "expert_weights_scale", 1}},
+    .counts = {{"moe_intermediate_size", "expert_feed_forward_length"},
+               {"n_shared_experts", "expert_shared_count"},
+               {"first_k_dense_replace", "leading_dense_block_count"},
+               {"n_group", "expert_group_count"},
+               {"topk_group", "expert_group_used_count"}},
+    .writes_n_rot = true,
+    .write_keys = write_keys,
+};
+
 }  // namespace
 
 extern const Architecture kGlm4Moe = {
@@ -27,6 +89,7 @@ extern const Architecture kGlm4Moe = {
     .models = "GLM-4.5, 4.6 and 4.5 Air",
     .read = read,
     .layer = layer,
+    .hf = &kHf,
 };
 
 }  // namespace lora

@@ -1,7 +1,48 @@
 // Granite 3 with experts: as Granite, with experts in place of the MLP, and a shared one in some.
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
+namespace {
+
+constexpr auto kExperts = hf::stacked_experts(
+    "block_sparse_moe.input_linear", "block_sparse_moe.output_linear", ".weight", Stack::whole, false);
+constexpr HfModule kRouter[] = {{"block_sparse_moe.router.layer", "ffn_gate_inp", Dim::experts, Dim::embd}};
+constexpr HfModule kShared[] = {
+    {.hf = "shared_mlp.input_linear",
+     .gguf = "ffn_gate_shexp",
+     .n_out = Dim::shared_ff,
+     .n_in = Dim::embd,
+     .of_hf = Rows::gate,
+     .may_be_absent = true},
+    {.hf = "shared_mlp.input_linear",
+     .gguf = "ffn_up_shexp",
+     .n_out = Dim::shared_ff,
+     .n_in = Dim::embd,
+     .of_hf = Rows::up,
+     .may_be_absent = true},
+    {.hf = "shared_mlp.output_linear",
+     .gguf = "ffn_down_shexp",
+     .n_out = Dim::embd,
+     .n_in = Dim::shared_ff,
+     .may_be_absent = true},
+};
+
+constexpr HfFamily kHf = {
+    .classes = {{.name = "GraniteMoeForCausalLM", .has_experts = true},
+                {.name = "GraniteMoeSharedForCausalLM", .has_experts = true}},
+    .layer = {hf::kTwoNorms, hf::kUnbiasedAttention},
+    .experts = {kRouter, kExperts, kShared},
+    .reorders_heads = true,
+    .numbers = {{"attention_multiplier", "attention.scale", 1},
+                {"embedding_multiplier", "embedding_scale", 1},
+                {"residual_multiplier", "residual_scale", 1},
+                {"logits_scaling", "logit_scale", 1}},
+    .counts = {{"shared_intermediate_size", "expert_shared_feed_forward_length"}},
+    .writes_n_rot = true,
+};
+
+}  // namespace
 
 extern const Architecture kGraniteMoe = {
     .name = "granitemoe",
@@ -16,6 +57,7 @@ extern const Architecture kGraniteMoe = {
         [](const ModelConfig& c, int64_t i) {
           return pre_norm_layer(c, attention(c, i), mlp_or_experts(c, i, Activation::silu));
         },
+    .hf = &kHf,
 };
 
 }  // namespace lora

@@ -1,11 +1,19 @@
 #include "arch/hf.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "arch/hf_config.h"
 #include "base/numbers.h"
 
 namespace lora {
+
+std::string hf_numbered(std::string_view name, int64_t expert) {
+  const size_t at = name.find('#');
+  if (at == name.npos) return std::string(name);
+  return fmt::format("{}{}{}", name.substr(0, at), expert, name.substr(at + 1));
+}
 
 const Architecture* find_hf_family(std::string_view architecture) {
   const Architecture* row = find_architecture(architecture);
@@ -17,27 +25,33 @@ std::optional<HfPlace> find_hf_matrix(const HfFamily& family, std::string_view g
   if (!gguf_tensor.ends_with(suffix)) return std::nullopt;
   gguf_tensor.remove_suffix(suffix.size());
   HfPlace place;
-  const auto look_in = [&](std::span<const HfModule> modules) {
-    for (const HfModule& module : modules) {
-      const bool is_whole = module.n_out != Dim::none && module.of_gguf == Rows::all;
-      if (module.gguf == gguf_tensor && is_whole) place.module = &module;
-    }
+  const auto look_at = [&](const HfModule& module) {
+    const bool is_matrix = module.n_out != Dim::none && module.n_in != Dim::none;
+    const bool is_whole = is_matrix && module.of_gguf == Rows::all;
+    if (module.gguf == gguf_tensor && is_whole && !place.module) place.module = &module;
   };
   if (gguf_tensor.starts_with(prefix)) {
     gguf_tensor.remove_prefix(prefix.size());
     place.layer = take_number<uint32_t>(gguf_tensor);
     if (!place.layer || !gguf_tensor.starts_with('.')) return std::nullopt;
     gguf_tensor.remove_prefix(1);
-    for (const auto& modules : family.layer) look_in(modules);
+    for_each_layer_module(family, look_at);
   } else {
-    look_in(family.root);
+    for (const HfModule& module : family.root) look_at(module);
   }
   return place.module ? std::optional(place) : std::nullopt;
 }
 
 bool needs_head_counts(const HfFamily& family, const HfModule& module) {
-  return (family.reorders_heads && module.order != RowOrder::as_is) || module.of_hf != Rows::all ||
-         module.grouped;
+  return (family.reorders_heads && module.order != RowOrder::as_is) ||
+         (module.of_hf != Rows::all && !is_half(module.of_hf)) || module.grouped;
+}
+
+std::vector<int64_t> hf_half(const HfModule& module, int64_t n) {
+  std::vector<int64_t> rows;
+  const int64_t second = module.of_hf == Rows::up;
+  for (int64_t r = 0; r < n; ++r) rows.push_back(module.in_turn ? 2 * r + second : second * n + r);
+  return rows;
 }
 
 std::vector<int64_t> hf_rows(const HfFamily& family, const HfModule& module, const HeadCounts& counts) {
@@ -46,8 +60,8 @@ std::vector<int64_t> hf_rows(const HfFamily& family, const HfModule& module, con
   const int64_t n_group = counts.n_head / counts.n_head_kv;  // q heads of each k, v head
   const bool reorders = family.reorders_heads && module.order != RowOrder::as_is;
   std::vector<int64_t> rows;
-  // Head `head` of a matrix that begins at row `first` of Hugging Face's; of q, or the first or second behind
-  // it.
+  // Head `head` of a matrix that begins at row `first` of Hugging Face's; of q, or the first or second
+  // behind it.
   const auto append = [&](int64_t n_rows, int64_t first, bool is_q, int64_t behind) {
     for (int64_t r = 0; r < n_rows; ++r) {
       const int64_t row = reorders ? hf_row(r, dim) : r, head = row / dim;
@@ -76,17 +90,26 @@ std::vector<int64_t> hf_rows(const HfFamily& family, const HfModule& module, con
       break;
     case Rows::gate:
     case Rows::up:
-      break;  // no family has these as rows of Hugging Face's tensor and not of GGUF's
+      break;  // hf_half
   }
   return rows;
+}
+
+bool HfConfig::reads_mxfp4() const {
+  bool reads = false;
+  for_each_layer_module(*architecture->hf, [&](const HfModule& m) { reads |= m.stack == Stack::mxfp4; });
+  return reads;
 }
 
 int64_t HfConfig::size(Dim dim) const {
   switch (dim) {
     case Dim::none:
+    case Dim::one:
       return 1;
     case Dim::embd:
       return n_embd;
+    case Dim::two_embd:
+      return 2 * n_embd;
     case Dim::vocab:
       return n_vocab;
     case Dim::ff:
@@ -103,6 +126,14 @@ int64_t HfConfig::size(Dim dim) const {
       return head_dim;
     case Dim::ctx:
       return n_ctx;
+    case Dim::n_head:
+      return n_head;
+    case Dim::experts:
+      return n_expert;
+    case Dim::expert_ff:
+      return n_expert_ff;
+    case Dim::shared_ff:
+      return n_shared_ff;
   }
   return 0;
 }

@@ -36,15 +36,21 @@ class HfList {
 // What a tensor's dimension is of.
 enum class Dim {
   none,
-  embd,      // hidden_size
-  vocab,     // vocab_size
-  ff,        // intermediate_size
-  two_ff,    // gate and up in one matrix
-  heads,     // num_attention_heads x head_dim
-  kv_heads,  // num_key_value_heads x head_dim
-  qkv,       // q, k and v in one matrix
-  head,      // head_dim
-  ctx,       // max_position_embeddings
+  one,
+  embd,       // hidden_size
+  two_embd,   // twice that
+  vocab,      // vocab_size
+  ff,         // intermediate_size
+  two_ff,     // gate and up in one matrix
+  heads,      // num_attention_heads x head_dim
+  kv_heads,   // num_key_value_heads x head_dim
+  qkv,        // q, k and v in one matrix
+  head,       // head_dim
+  n_head,     // num_attention_heads
+  experts,    // how many a layer has
+  expert_ff,  // intermediate_size of one of them
+  shared_ff,  // and of what every token goes through beside them
+  ctx,        // max_position_embeddings
 };
 
 // Whose head count says how a tensor's rows are reordered: Hugging Face rotates element j of a head with
@@ -53,6 +59,18 @@ enum class RowOrder { as_is, heads, kv_heads };
 
 // Which rows of a tensor that holds several matrices: q, k and v, or gate and up.
 enum class Rows { all, q, k, v, gate, up };
+constexpr bool is_half(Rows rows) {
+  return rows == Rows::gate || rows == Rows::up;
+}
+
+// How Hugging Face has the matrices of a layer's experts, which GGUF stacks in one tensor.
+enum class Stack {
+  none,     // it is one matrix
+  each,     // in a module each, whose number stands in the name for #
+  whole,    // in a tensor (n_expert, n_out, n_in)
+  columns,  // in a tensor (n_expert, n_in, n_out), to be multiplied from the left
+  mxfp4,    // in blocks of 32 values of a row: NAME_blocks (n_expert, n_out, n_in / 32, 16) and NAME_scales
+};
 
 struct HfModule {
   std::string_view hf;    // in a layer: behind "layers.N."
@@ -65,6 +83,11 @@ struct HfModule {
   Rows of_gguf = Rows::all;  // else: other models of the family have this module, for these rows of GGUF's
   bool transposed = false;   // HF has a column for each row of GGUF's
   bool grouped = false;      // HF's rows of q, k, v: for each k, v head its q heads, then k, then v
+  Stack stack = Stack::none;
+  bool in_turn = false;  // HF's rows of gate and up alternate
+  bool may_be_absent = false;
+  // What follows the names, in Hugging Face's tensor and in GGUF's.
+  std::string_view hf_end = ".weight", gguf_end = ".weight";
 };
 
 struct HfClass {
@@ -72,6 +95,7 @@ struct HfClass {
   bool window_by_default = false;    // has a sliding_window that use_sliding_window says nothing of
   std::string_view model_type = {};  // of the language model; empty: any
   std::string_view why_not = {};     // why such a model is not converted
+  bool has_experts = false;
 };
 
 // What programs compute for an architecture of GGUF, whatever config.json says; conversion compares the two
@@ -115,6 +139,12 @@ struct HfNumber {
   std::optional<double> otherwise = std::nullopt;  // what the class has by default; none: no key
 };
 
+// A count of config.json that is a key of GGUF, where it is there.
+struct HfCount {
+  const char* hf;
+  std::string_view gguf;  // behind "NAME."
+};
+
 // A switch of config.json (or a count, which is on above 0) and the position that cannot be converted.
 struct HfRefused {
   const char* key;
@@ -134,8 +164,13 @@ inline constexpr HfModule kRoot[] = {
 struct HfConfig;
 
 struct HfFamily {
-  HfList<HfClass, 8> classes{};
+  HfList<HfClass, 9> classes{};
   HfList<std::span<const HfModule>, 5> layer{};
+  // Of layers without and with experts, and of those behind the last that predict further tokens. Where two
+  // modules are for one tensor of GGUF, the weights have either.
+  HfList<std::span<const HfModule>, 4> dense{};
+  HfList<std::span<const HfModule>, 4> experts{};
+  std::span<const HfModule> ahead{};
   std::span<const HfModule> root = hf::kRoot;              // embedding, the norm behind the layers, output
   std::string_view prefix = "model.", layers = "layers.";  // of modules' names
   const char* norm_eps = "rms_norm_eps";
@@ -150,6 +185,7 @@ struct HfFamily {
   HfComputed computed{};
   HfDefaults defaults{};
   HfList<HfNumber, 4> numbers{};
+  HfList<HfCount, 6> counts{};
   HfList<HfRefused, 4> refused{};
   // rope.dimension_count, attention.sliding_window_pattern, rope.scaling.yarn_log_multiplier
   bool writes_n_rot = false, writes_pattern = false, writes_log_multiplier = false;
@@ -157,6 +193,22 @@ struct HfFamily {
   void (*read)(HfConfig& config) = nullptr;
   void (*write_keys)(GgufWriter& writer, const HfConfig& config) = nullptr;  // beside those above
 };
+
+// Calls visit(HfModule) for all that a family's layers may have.
+template <class Visit>
+void for_each_layer_module(const HfFamily& family, const Visit& visit) {
+  const auto each = [&](const auto& lists) {
+    for (const std::span<const HfModule> modules : lists) {
+      for (const HfModule& module : modules) visit(module);
+    }
+  };
+  each(family.layer);
+  each(family.dense);
+  each(family.experts);
+}
+
+// A module's name with the number of an expert for its #.
+std::string hf_numbered(std::string_view name, int64_t expert);
 
 // A family whose modules are known; nullptr for any other name.
 const Architecture* find_hf_family(std::string_view architecture);
@@ -173,7 +225,9 @@ struct HeadCounts {
 };
 // The row of Hugging Face's tensor that each row of GGUF's is; empty: the same.
 std::vector<int64_t> hf_rows(const HfFamily& family, const HfModule& module, const HeadCounts& counts);
-// Whether that depends on how many heads there are.
+// The same of gate or up, of n rows, which are halves of Hugging Face's.
+std::vector<int64_t> hf_half(const HfModule& module, int64_t n);
+// Whether hf_rows depends on how many heads there are.
 bool needs_head_counts(const HfFamily& family, const HfModule& module);
 
 // In GGUF's order of rows, row r of a matrix of heads of `head_dim` rows is Hugging Face's row:

@@ -35,6 +35,10 @@ struct HfConfig {
   int64_t n_layer = 0, n_embd = 0, n_ff = 0, n_vocab = 0, n_ctx = 0;
   int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
   bool states_head_dim = false;
+  int64_t n_expert = 0, n_expert_used = 0;   // of a layer, 0: it is no mixture
+  int64_t n_expert_ff = 0, n_shared_ff = 0;  // intermediate_size of one, and of what all tokens go through
+  int64_t n_dense = 0;                       // so many first layers have no experts
+  int64_t n_ahead = 0;                       // layers behind the last that predict further tokens
   double norm_eps = 1e-6;
   double rotary_part = 1;    // partial_rotary_factor
   std::optional<bool> tied;  // tie_word_embeddings
@@ -52,6 +56,8 @@ struct HfConfig {
   std::string unreadable_quantization;   // what quantized the weights, where that cannot be read
 
   int64_t size(Dim dim) const;
+  bool reads_mxfp4() const;
+  bool has_experts(int64_t layer) const { return n_expert > 0 && layer >= n_dense; }
   HeadCounts head_counts() const { return {n_head, n_head_kv, head_dim}; }
   std::optional<double> number(std::string_view key) const {
     const auto found = numbers.find(key);

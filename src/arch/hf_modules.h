@@ -64,6 +64,11 @@ inline constexpr HfModule kPostNorms[] = {
 };
 // One, before attention and MLP side by side.
 inline constexpr HfModule kOneNorm[] = {{"input_layernorm", "attn_norm", Dim::none, Dim::embd}};
+// Of queries and keys over all heads together.
+inline constexpr HfModule kRowNorms[] = {
+    {"self_attn.q_norm", "attn_q_norm", Dim::none, Dim::heads},
+    {"self_attn.k_norm", "attn_k_norm", Dim::none, Dim::kv_heads},
+};
 // Before and after attention and MLP.
 inline constexpr HfModule kFourNorms[] = {
     {"input_layernorm", "attn_norm", Dim::none, Dim::embd},
@@ -78,6 +83,50 @@ constexpr std::array<HfModule, n> with_biases(const HfModule (&modules)[n], bool
   for (size_t i = 0; i < n; ++i) result[i] = modules[i], result[i].may_have_bias = may_have;
   return result;
 }
+// Experts in a module each.
+inline constexpr HfModule kExperts[] = {
+    {.hf = "mlp.experts.#.gate_proj",
+     .gguf = "ffn_gate_exps",
+     .n_out = Dim::expert_ff,
+     .n_in = Dim::embd,
+     .stack = Stack::each},
+    {.hf = "mlp.experts.#.up_proj",
+     .gguf = "ffn_up_exps",
+     .n_out = Dim::expert_ff,
+     .n_in = Dim::embd,
+     .stack = Stack::each},
+    {.hf = "mlp.experts.#.down_proj",
+     .gguf = "ffn_down_exps",
+     .n_out = Dim::embd,
+     .n_in = Dim::expert_ff,
+     .stack = Stack::each},
+};
+// In one tensor each for gate and up and for down: with these names and what follows them.
+constexpr std::array<HfModule, 3> stacked_experts(std::string_view gate_up, std::string_view down,
+                                                  std::string_view end, Stack stack, bool in_turn) {
+  HfModule gate = {.hf = gate_up,
+                   .gguf = "ffn_gate_exps",
+                   .n_out = Dim::expert_ff,
+                   .n_in = Dim::embd,
+                   .of_hf = Rows::gate,
+                   .stack = stack,
+                   .in_turn = in_turn,
+                   .hf_end = end};
+  HfModule up = gate;
+  up.gguf = "ffn_up_exps", up.of_hf = Rows::up;
+  return {gate,
+          up,
+          {.hf = down,
+           .gguf = "ffn_down_exps",
+           .n_out = Dim::embd,
+           .n_in = Dim::expert_ff,
+           .stack = stack,
+           .hf_end = end}};
+}
+// As version 5 of Hugging Face's library has them in memory.
+inline constexpr auto kStackedExperts =
+    stacked_experts("mlp.experts.gate_up_proj", "mlp.experts.down_proj", "", Stack::whole, false);
+inline constexpr HfModule kRouter[] = {{"mlp.gate", "ffn_gate_inp", Dim::experts, Dim::embd}};
 inline constexpr auto kUnbiasedAttention = with_biases(kAttention, false);
 inline constexpr auto kBiasedAttention = with_biases(kAttention);
 inline constexpr auto kBiasedMlp = with_biases(kMlp);

@@ -8,16 +8,38 @@ namespace lora {
 
 namespace {
 
+constexpr HfModule kExperts[] = {
+    {"block_sparse_moe.gate", "ffn_gate_inp", Dim::experts, Dim::embd},
+    {.hf = "block_sparse_moe.experts.#.w1",
+     .gguf = "ffn_gate_exps",
+     .n_out = Dim::expert_ff,
+     .n_in = Dim::embd,
+     .stack = Stack::each},
+    {.hf = "block_sparse_moe.experts.#.w3",
+     .gguf = "ffn_up_exps",
+     .n_out = Dim::expert_ff,
+     .n_in = Dim::embd,
+     .stack = Stack::each},
+    {.hf = "block_sparse_moe.experts.#.w2",
+     .gguf = "ffn_down_exps",
+     .n_out = Dim::embd,
+     .n_in = Dim::expert_ff,
+     .stack = Stack::each},
+};
+
 constexpr HfFamily kHf = {
     .classes = {{"LlamaForCausalLM"},
                 {"LLaMAForCausalLM"},
                 {"MistralForCausalLM", true},
+                {.name = "MixtralForCausalLM", .window_by_default = true, .has_experts = true},
                 {"Mistral3ForConditionalGeneration", true, "mistral"},
                 {"LlavaForConditionalGeneration", false, "llama"},
                 {"LlavaForConditionalGeneration", true, "mistral"},
                 {"Idefics3ForConditionalGeneration", false, "llama"},
                 {"SmolVLMForConditionalGeneration", false, "llama"}},
-    .layer = {hf::kTwoNorms, hf::kBiasedAttention, hf::kBiasedMlp},
+    .layer = {hf::kTwoNorms, hf::kBiasedAttention},
+    .dense = {hf::kBiasedMlp},
+    .experts = {kExperts, hf::kRouter, hf::kStackedExperts},
     .reorders_heads = true,
     .computed = {.rope_freqs = true},
     .writes_n_rot = true,

@@ -15,14 +15,9 @@ void read(const Keys& keys, ModelConfig& c) {
                               .freq_base = keys.positive_or("rope.freq_base_swa", c.rope.freq_base)};
 }
 
-constexpr HfModule kRowNorms[] = {
-    {"self_attn.q_norm", "attn_q_norm", Dim::none, Dim::heads},
-    {"self_attn.k_norm", "attn_k_norm", Dim::none, Dim::kv_heads},
-};
-
 constexpr HfFamily kHf = {
     .classes = {{"Olmo2ForCausalLM"}, {"Olmo3ForCausalLM", true}},
-    .layer = {hf::kPostNorms, hf::kAttention, kRowNorms, hf::kMlp},
+    .layer = {hf::kPostNorms, hf::kAttention, hf::kRowNorms, hf::kMlp},
     .computed = {.window_period = kWindowPeriod},
     .defaults = {.norm_eps = 1e-5},
     .writes_pattern = true,

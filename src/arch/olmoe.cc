@@ -1,7 +1,20 @@
 // OLMoE: queries and keys are normed over all heads together; experts whose weights do not sum up to one.
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
+namespace {
+
+constexpr HfFamily kHf = {
+    .classes = {{.name = "OlmoeForCausalLM", .has_experts = true}},
+    .layer = {hf::kTwoNorms, hf::kUnbiasedAttention, hf::kRowNorms},
+    .experts = {hf::kRouter, hf::kExperts, hf::kStackedExperts},
+    .defaults = {.norm_eps = 1e-5},
+    .refused = {{"norm_topk_prob", true, "does not make the experts' weights sum up to one"},
+                {"clip_qkv", true, "does not clip queries, keys and values"}},
+};
+
+}  // namespace
 
 extern const Architecture kOlmoe = {
     .name = "olmoe",
@@ -11,6 +24,7 @@ extern const Architecture kOlmoe = {
         [](const ModelConfig& c, int64_t i) {
           return pre_norm_layer(c, row_normed_attention(c, i), mlp_or_experts(c, i, Activation::silu));
         },
+    .hf = &kHf,
 };
 
 }  // namespace lora

@@ -1,6 +1,7 @@
 // Qwen 1.5 and 2 with experts: as Qwen 2, with experts whose weights do not sum up to one, and a shared one
 // that every token lets through as much as it wants.
 #include "arch/blocks.h"
+#include "arch/hf_modules.h"
 
 namespace lora {
 namespace {
@@ -11,6 +12,22 @@ LayerSpec layer(const ModelConfig& c, int64_t i) {
   return pre_norm_layer(c, with_biases(attention(c, i), true, false), std::move(mlp));
 }
 
+constexpr HfModule kShared[] = {
+    {"mlp.shared_expert.gate_proj", "ffn_gate_shexp", Dim::shared_ff, Dim::embd},
+    {"mlp.shared_expert.up_proj", "ffn_up_shexp", Dim::shared_ff, Dim::embd},
+    {"mlp.shared_expert.down_proj", "ffn_down_shexp", Dim::embd, Dim::shared_ff},
+    {"mlp.shared_expert_gate", "ffn_gate_inp_shexp", Dim::one, Dim::embd},
+};
+
+constexpr HfFamily kHf = {
+    .classes = {{.name = "Qwen2MoeForCausalLM", .has_experts = true}},
+    .layer = {hf::kTwoNorms, hf::kAttention},
+    .experts = {hf::kRouter, hf::kExperts, hf::kStackedExperts, kShared},
+    .counts = {{"moe_intermediate_size", "expert_feed_forward_length"},
+               {"shared_expert_intermediate_size", "expert_shared_feed_forward_length"}},
+    .refused = {{"norm_topk_prob", true, "does not make the experts' weights sum up to one"}},
+};
+
 }  // namespace
 
 extern const Architecture kQwen2Moe = {
@@ -18,6 +35,7 @@ extern const Architecture kQwen2Moe = {
     .models = "Qwen 1.5 and 2 with experts",
     .read = [](const Keys& keys, ModelConfig& c) { read_experts(keys, c, Gating::softmax, false); },
     .layer = layer,
+    .hf = &kHf,
 };
 
 }  // namespace lora

@@ -81,9 +81,11 @@ class TensorWriter {
   TensorWriter(ThreadPool& pool, const ConvertEvents& events, uint64_t total)
       : pool_(pool), events_(events), total_(total), scratch_(size_t(pool.size())) {}
 
-  void write(const PlannedTensor& tensor, const Source& source, GgufOutput& output, size_t index) {
+  // The slice-th of its matrices.
+  void write(const PlannedTensor& tensor, int64_t slice, const Source& source, GgufOutput& output,
+             size_t index) {
     const int64_t rows = tensor.n_rows, cols = tensor.n_cols;
-    const int64_t row_bytes = tensor.bytes() / rows;
+    const int64_t row_bytes = tensor.bytes() / (rows * tensor.n_slices);
     const int64_t piece = std::max<int64_t>(1, kPieceBytes / (cols * int64_t{sizeof(float)}));
     const bool copies = source.plain_type() == traits(tensor.type).name;
     pool_.run((rows + piece - 1) / piece, [&](int64_t task, int worker) {
@@ -96,7 +98,7 @@ class TensorWriter {
       } else {
         bytes = compute(tensor, source, begin, end, row_bytes, copies, scratch_[size_t(worker)]);
       }
-      output.write(index, uint64_t(begin * row_bytes), bytes);
+      output.write(index, uint64_t((slice * rows + begin) * row_bytes), bytes);
       done_ += bytes.size();
       if (worker == 0) events_.on_progress(done_, total_);
     });
@@ -115,31 +117,37 @@ class TensorWriter {
                                             int64_t end, int64_t row_bytes, bool copies, Scratch& scratch) {
     scratch.bytes.resize(size_t((end - begin) * row_bytes));
     std::byte* out = scratch.bytes.data();
-    scratch.values.resize(size_t(source.n_cols));
-    for (int64_t row = begin; row < end; ++row, out += row_bytes) {
-      if (copies) {
-        std::copy_n(source.row_bytes(row), row_bytes, out);
-        continue;
-      }
-      source.read_row(row, scratch.values.data());
-      naming(tensor, source, [&] { encode_values(tensor.type, out, scratch.values.data(), source.n_cols); });
+    if (tensor.stack == Stack::mxfp4) {
+      naming(source, [&] {
+        for (int64_t row = begin; row < end; ++row, out += row_bytes) source.repack_mxfp4(row, out);
+      });
+      return scratch.bytes;
     }
-    if (copies) expect_finite_in(tensor, source, scratch.bytes);
+    if (copies) {
+      for (int64_t row = begin; row < end; ++row, out += row_bytes)
+        std::copy_n(source.row_bytes(row), row_bytes, out);
+      expect_finite_in(tensor, source, scratch.bytes);
+      return scratch.bytes;
+    }
+    const int64_t n = (end - begin) * source.n_cols;
+    scratch.values.resize(size_t(n));
+    source.read_rows(begin, end, scratch.values.data());
+    naming(source, [&] { encode_values(tensor.type, out, scratch.values.data(), n); });
     return scratch.bytes;
   }
 
   static void expect_finite_in(const PlannedTensor& tensor, const Source& source,
                                std::span<const std::byte> bytes) {
-    naming(tensor, source, [&] { expect_finite(tensor.type, bytes); });
+    naming(source, [&] { expect_finite(tensor.type, bytes); });
   }
 
   template <class Work>
-  static void naming(const PlannedTensor& tensor, const Source& source, const Work& work) {
+  static void naming(const Source& source, const Work& work) {
     try {
       work();
     } catch (const Error& e) {
-      fail("{}{}tensor '{}': {}", source.path, source.path.empty() ? "" : ": ",
-           printable(tensor.hf_name.empty() ? tensor.name : tensor.hf_name), e.what());
+      fail("{}{}tensor '{}': {}", source.path, source.path.empty() ? "" : ": ", printable(source.tensor.name),
+           e.what());
     }
   }
 
@@ -150,29 +158,48 @@ class TensorWriter {
   std::vector<Scratch> scratch_;
 };
 
-Source source_of(const PlannedTensor& tensor, const HfConfig& config, const HfWeights& weights,
-                 std::vector<std::byte>& buffer) {
+// The tensor read last: of a stack in one tensor it is that of every slice.
+struct Loaded {
+  const HfTensor* of = nullptr;
+  SafeTensor tensor;
+  std::vector<std::byte> buffer{};
+
+  const SafeTensor& load(const HfWeights& weights, const HfTensor* hf) {
+    if (of != hf) tensor = weights.load(*hf, buffer);
+    of = hf;
+    return tensor;
+  }
+};
+
+Source source_of(const PlannedTensor& tensor, int64_t slice, const HfConfig& config, const HfWeights& weights,
+                 Loaded& loaded, Loaded& scales) {
   Source source;
-  if (!tensor.hf) {
+  if (tensor.sources.empty()) {
     source.tensor = {tensor.name, "F32", {tensor.n_cols}, std::as_bytes(std::span(tensor.values))};
     source.n_cols = tensor.n_cols;
     return source;
   }
+  const PlannedSource& planned = tensor.source(slice);
   try {
-    std::vector<std::byte> scale_bytes;
-    std::optional<SafeTensor> scale;
-    if (tensor.scale) scale = weights.load(*tensor.scale, scale_bytes);
-    SafeTensor loaded = weights.load(*tensor.hf, buffer);
-    const int64_t n_rows = tensor.is_matrix && !tensor.rows.empty() ? loaded.shape[0] : tensor.n_rows;
-    source =
-        make_source(std::move(loaded), n_rows, tensor.n_cols, scale ? &*scale : nullptr, config.fp8_block);
+    const SafeTensor* scale = planned.scale ? &scales.load(weights, planned.scale) : nullptr;
+    SafeTensor one = loaded.load(weights, planned.hf);
+    const bool is_stacked = tensor.stack != Stack::none && tensor.stack != Stack::each;
+    if (is_stacked) one = slice_of(one, slice);
+    if (tensor.stack == Stack::mxfp4) {
+      source.tensor = std::move(one);
+      source.block_scales = slice_of(*scale, slice);
+      source.n_rows = tensor.n_rows, source.n_cols = tensor.n_cols;
+    } else {
+      source = make_source(std::move(one), tensor.n_hf_rows, tensor.n_cols, scale, config.fp8_block);
+    }
   } catch (const Error& e) {
-    fail("{}: {}", weights.path_of(*tensor.hf), e.what());
+    fail("{}: {}", weights.path_of(*planned.hf), e.what());
   }
-  source.path = weights.path_of(*tensor.hf);
+  source.path = weights.path_of(*planned.hf);
   source.rows = tensor.rows;
-  source.transposed = tensor.transposed;
   source.add = tensor.add;
+  source.is_transposed = tensor.by_columns;
+  source.n_tensor_rows = tensor.n_hf_rows;
   return source;
 }
 
@@ -240,12 +267,14 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
   if (!options.vocab_only) {
     check_weights_are_readable(config);
     weights = HfWeights::open(options.folder, events.say);
-    expect_plain_weights(*weights);
+    expect_plain_weights(*weights, config.reads_mxfp4());
     type = &choose_type(options.outtype, *weights);
     trust_weights(config, *weights, events.say);
     plan = plan_tensors(config, *weights, type->type, events.say);
     const auto n_unscaled = std::count_if(plan.begin(), plan.end(), [](const PlannedTensor& tensor) {
-      return tensor.hf && tensor.hf->dtype.starts_with("F8") && !tensor.scale;
+      return std::ranges::any_of(tensor.sources, [](const PlannedSource& source) {
+        return source.hf->dtype.starts_with("F8") && !source.scale;
+      });
     });
     if (n_unscaled > 0) {
       events.say(
@@ -256,7 +285,8 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
   result.n_vocab = config.n_vocab;
   uint64_t total = 0;
   for (const PlannedTensor& tensor : plan) {
-    n_parameters += tensor.n_rows * tensor.n_cols;
+    // Of one expert's matrices, but all of their biases, as llama.cpp counts.
+    n_parameters += tensor.n_rows * tensor.n_cols * (tensor.is_matrix ? 1 : tensor.n_slices);
     total += uint64_t(tensor.bytes());
   }
   const std::string name = last_part_of(options.folder, "model");
@@ -282,7 +312,7 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
   std::deque<GgufOutput> outputs;
   ThreadPool pool(options.n_threads > 0 ? options.n_threads : physical_cores());
   TensorWriter writer(pool, events, total);
-  std::vector<std::byte> buffer;
+  Loaded loaded, scales;
   for (size_t part = 0; part < parts.size(); ++part) {
     GgufWriter head = part == 0 ? keys : GgufWriter();
     if (parts.size() > 1) {
@@ -294,8 +324,12 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
     outputs.emplace_back(head, result.files[part]);
     for (size_t i = 0; i < parts[part].size() && !events.should_stop(); ++i) {
       const PlannedTensor& tensor = plan[parts[part][i]];
-      writer.write(tensor, source_of(tensor, config, *weights, buffer), outputs.back(), i);
-      if (tensor.hf) weights->release(*tensor.hf);
+      for (int64_t slice = 0; slice < tensor.n_slices && !events.should_stop(); ++slice) {
+        writer.write(tensor, slice, source_of(tensor, slice, config, *weights, loaded, scales),
+                     outputs.back(), i);
+        if (tensor.sources.size() > 1) weights->release(*tensor.source(slice).hf);
+      }
+      if (tensor.sources.size() == 1) weights->release(*tensor.sources.front().hf);
     }
     if (events.should_stop()) {
       result.stopped = true;

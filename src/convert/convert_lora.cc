@@ -54,6 +54,7 @@ Read read_input(const ConvertLoraOptions& options, std::vector<LeftOut>* left_ou
       if (!read.base) ask_for_base(options, config.base_model, "the architecture");
       PeftBase facts = read.base->facts;
       facts.weight = read.base->weight();
+      facts.shape = [&base = *read.base](std::string_view tensor) { return base.shape(tensor); };
       read.adapter = read_adapter_peft(options.input, config, facts, left_out, {options.n_threads, say});
       break;
     }

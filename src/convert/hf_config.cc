@@ -1,7 +1,10 @@
 #include "convert/hf_config.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -234,6 +237,7 @@ void read_quantization(const json& root, HfConfig& config) {
         "tell");
     return;
   }
+  if (method == "mxfp4" && config.reads_mxfp4()) return;
   if (method != "fp8" && method != "fbgemm_fp8" && method != "compressed-tensors") {
     config.unreadable_quantization = method;
     return;
@@ -248,6 +252,35 @@ void read_quantization(const json& root, HfConfig& config) {
     }
     config.fp8_block[i] = (*block)[i].get<int64_t>();
   }
+}
+
+// Where the class has experts.
+void read_experts(const Fields& fields, HfConfig& config) {
+  if (!config.hf_class->has_experts) return;
+  constexpr const char* kNames[] = {"num_experts", "num_local_experts", "n_routed_experts"};
+  for (const char* name : kNames) {
+    if (config.n_expert == 0) config.n_expert = fields.size(name).value_or(0);
+  }
+  constexpr int64_t kMost = 4096;
+  if (config.n_expert == 0) fail("{}: {}: missing", fields.path, fmt::join(kNames, ", "));
+  if (config.n_expert > kMost) fail("{}: {} experts make no sense", fields.path, config.n_expert);
+  config.n_expert_used = fields.required_size("num_experts_per_tok");
+  if (config.n_expert_used > config.n_expert) {
+    fail("{}: num_experts_per_tok: {} of {} experts make no sense", fields.path, config.n_expert_used,
+         config.n_expert);
+  }
+  config.n_expert_ff = fields.size("moe_intermediate_size").value_or(config.n_ff);
+  const HfFamily& family = *config.architecture->hf;
+  for (const HfCount& row : family.counts) {  // which are numbers that make sense
+    const int64_t n = json_integer(fields.object, row.hf).value_or(0);
+    if (row.gguf == "expert_shared_feed_forward_length") config.n_shared_ff = n;
+    if (row.gguf == "expert_shared_count") config.n_shared_ff = std::min(n, kMost) * config.n_expert_ff;
+    if (row.gguf == "leading_dense_block_count") config.n_dense = n;
+  }
+  if (family.ahead.empty()) return;
+  config.n_ahead = json_integer(fields.object, "num_nextn_predict_layers").value_or(0);
+  if (config.n_ahead < 0 || config.n_ahead > kMost)
+    fail("{}: num_nextn_predict_layers: {} makes no sense", fields.path, config.n_ahead);
 }
 
 }  // namespace
@@ -272,6 +305,12 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
     if (field && !field->is_number())
       fail("{}: {}: {} makes no sense", path, row.hf, printable(field->dump()));
   }
+  for (const HfCount& row : family.counts) {
+    const json* field = json_field(root, row.hf);
+    const auto value = json_integer(root, row.hf);
+    if (field && (!value || *value < 0 || *value > INT32_MAX))
+      fail("{}: {}: {} makes no sense", path, row.hf, printable(field->dump()));
+  }
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (const json* object = json_field(root, key); object && object->is_object())
       read_numbers(*object, "rope.", config);
@@ -288,6 +327,7 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   if (!head_dim && family.head_dim > 0) head_dim = family.head_dim;
   config.states_head_dim = head_dim.has_value();
   config.head_dim = head_dim.value_or(config.n_embd / config.n_head);
+  read_experts(fields, config);
   config.norm_eps = fields.positive(family.norm_eps).value_or(defaults.norm_eps);
   config.rope = read_rope(root, path, defaults);
   config.rotary_part = config.rope.rotary_part.value_or(defaults.rotary_part);
@@ -309,7 +349,7 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   if (!(config.rotary_part > 0) || config.rotary_part > 1)
     fail("{}: partial_rotary_factor: {} makes no sense", path, config.rotary_part);
   config.tied = json_bool(root, "tie_word_embeddings");
-  config.sliding_window = fields.size("sliding_window");
+  if (json_integer(root, "sliding_window") != 0) config.sliding_window = fields.size("sliding_window");
   if (!config.sliding_window) config.sliding_window = defaults.sliding_window;
   config.attn_softcap = fields.positive("attn_logit_softcapping");
   config.final_softcap = fields.positive("final_logit_softcapping");

@@ -46,6 +46,15 @@ void trust_weights(HfConfig& config, const HfWeights& weights, const Say& say) {
     config.n_vocab = embedding->shape[0];
   }
   trust_output(config, weights, embedding, say);
+  const std::string ahead = fmt::format("{}{}{}.", prefix, family.layers, config.n_layer);
+  if (config.n_ahead > 0 && std::ranges::none_of(weights.tensors(), [&](const auto& entry) {
+        return entry.first.starts_with(ahead);
+      })) {
+    say(fmt::format(
+        "num_nextn_predict_layers: {}, but the weights have no {}: the model is converted without",
+        config.n_ahead, ahead + "*"));
+    config.n_ahead = 0;
+  }
   for (const auto& [key, stated, part] : {std::tuple("attention_bias", config.attention_bias, "self_attn"),
                                           std::tuple("mlp_bias", config.mlp_bias, "mlp")}) {
     const std::string begin = fmt::format("{}{}0.{}.", prefix, family.layers, part);

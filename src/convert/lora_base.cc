@@ -35,7 +35,8 @@ std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
   const auto place = find_hf_matrix(*config->architecture->hf, tensor);
   if (!place || (place->layer && *place->layer >= config->n_layer)) return std::nullopt;
   if (facts.is_tied && place->module == &config->architecture->hf->root.back()) return std::nullopt;
-  const PairShape shape = {config->size(place->module->n_in), config->size(place->module->n_out)};
+  const PairShape shape = {config->size(place->module->n_in), config->size(place->module->n_out),
+                           place->module->stack == Stack::none ? 1 : config->n_expert};
   return tensor == kTokenEmbedding ? PairShape{shape.n_out, shape.n_in} : shape;
 }
 
@@ -96,7 +97,8 @@ LoraBase open_lora_base(const std::string& path) {
   if (gguf.get_string("general.type") == "adapter")
     fail("{}: holds a LoRA, not the model it belongs to", path);
   base.facts = peft_base(gguf);
-  base.facts.weight = nullptr;  // it refers to where the file's table lies now
+  base.facts.weight = nullptr;  // they refer to where the file's table lies now
+  base.facts.shape = nullptr;
   base.n_layer = gguf.get_int(base.facts.architecture + ".block_count").value_or(0);
   if (const auto embedding = pair_shape(gguf, kTokenEmbedding)) base.n_vocab = embedding->n_in;
   return base;

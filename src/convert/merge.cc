@@ -36,9 +36,11 @@ bool all_zero(std::span<const float> values) {
 }
 
 // One pair's part in `changes`; a pair without effect has none, so that its tensor stays as it is.
-// a: (rank, n_in), b: (n_out, rank).
-void add_change(Merged& merged, const std::string& path, const std::string& base, int64_t n_in, int64_t n_out,
-                int64_t rank, std::span<const float> a, std::span<const float> b, double scale) {
+// a: (n_slices, rank, n_in), b: (n_slices, n_out, rank). Of a stack that `model` has as a tensor for each
+// matrix, each of these is changed.
+void add_change(Merged& merged, const Gguf& model, const std::string& path, const std::string& base,
+                int64_t n_in, int64_t n_out, int64_t rank, std::span<const float> a, std::span<const float> b,
+                double scale) {
   for (const std::span<const float> half : {a, b}) {
     if (!std::ranges::all_of(half, [](float v) { return std::isfinite(v); })) {
       fail("{}: tensor {}: holds a value that is not finite: the adapter is damaged", path, printable(base));
@@ -46,6 +48,16 @@ void add_change(Merged& merged, const std::string& path, const std::string& base
   }
   if (!std::isfinite(float(scale))) fail("{}: a scale of {:g} is beyond what F32 holds", path, scale);
   if (scale == 0 || all_zero(a) || all_zero(b)) return;
+  if (const auto n_slices = int64_t(b.size()) / (n_out * rank); n_slices > 1 && !model.find_tensor(base)) {
+    for (int64_t i = 0; i < n_slices; ++i) {
+      const auto slice = [&](std::span<const float> all, int64_t n) {
+        return all.subspan(size_t(i * n), size_t(n));
+      };
+      add_change(merged, model, path, tensor_of_slice(base, i), n_in, n_out, rank, slice(a, rank * n_in),
+                 slice(b, n_out * rank), scale);
+    }
+    return;
+  }
   LowRank change{b.data(), rank, 1, a.data(), rank, float(scale), n_out};
   if (base == kTokenEmbedding) {  // the table is (n_vocab, n_embd) = (n_in, n_out)
     change.rows_per_slice = 0;
@@ -60,7 +72,7 @@ void read_adapters(Merged& merged, const MergeOptions& options, const Gguf& base
     const Adapter& adapter =
         merged.adapters.emplace_back(read_adapter(file.path, base, {options.threads, events.say}));
     for (const LoraPair& pair : adapter.pairs) {
-      add_change(merged, file.path, pair.base, pair.n_in, pair.n_out, pair.rank, pair.a, pair.b,
+      add_change(merged, base, file.path, pair.base, pair.n_in, pair.n_out, pair.rank, pair.a, pair.b,
                  file.scale * double(adapter.scale(pair)));
     }
   }
@@ -108,7 +120,7 @@ void read_checkpoint_into(Merged& merged, const MergeOptions& options, const Ggu
     }
   }
   for (const auto& pair : p.pairs) {
-    add_change(merged, path, pair.base, pair.n_in, pair.n_out, pair.rank,
+    add_change(merged, base, path, pair.base, pair.n_in, pair.n_out, pair.rank,
                {&p.values[pair.a], size_t(pair.a_size())}, {&p.values[pair.b], size_t(pair.b_size())},
                double(p.scale(pair)));
   }

@@ -32,6 +32,72 @@ TEST(Merge, LogitsAreThoseOfAdaptersBesideTheModel) {
   }
 }
 
+// A model in which each expert's matrices are tensors of their own, as the first files of mixtures have them.
+std::string write_apart(const ModelShape& shape, const std::string& path) {
+  const TestModel stacked(shape);
+  GgufWriter writer = stacked.keys;
+  for (const auto& t : stacked.tensors) {
+    if (t.ne.size() < 3) {
+      writer.add_tensor(t.name, t.type, t.ne, t.data);
+      continue;
+    }
+    const size_t bytes = t.data.size() / size_t(t.ne[2]);
+    for (int64_t i = 0; i < t.ne[2]; ++i)
+      writer.add_tensor(tensor_of_slice(t.name, i), t.type, {t.ne[0], t.ne[1]},
+                        std::span(t.data).subspan(size_t(i) * bytes, bytes));
+  }
+  writer.write(path);
+  return path;
+}
+
+TEST(Merge, StacksOfExpertsAreChangedMatrixByMatrix) {
+  for (const Type type : {Type::F32, Type::Q8_0}) {
+    const ModelShape shape = {.n_expert = 3, .type = type};
+    Fixture f(shape);
+    Adapter adapter;
+    adapter.architecture = "llama";
+    adapter.alpha = 4;
+    for (const auto& [name, n_in, n_out] : {std::tuple("blk.1.ffn_up_exps.weight", 256, 512),
+                                            std::tuple("blk.0.ffn_down_exps.weight", 512, 256)}) {
+      LoraPair pair{name, n_in, n_out, 2, {}, {}, 3};
+      for (int64_t i = 0; i < 3 * 2 * n_in; ++i)
+        pair.a.push_back(random_uniform(5, Purpose::test, stream_id(name), uint64_t(i)) - 0.5f);
+      for (int64_t i = 0; i < 3 * n_out * 2; ++i)
+        pair.b.push_back(random_uniform(6, Purpose::test, stream_id(name), uint64_t(i)) - 0.5f);
+      std::fill_n(pair.b.begin() + n_out * 2, n_out * 2, 0.0f);  // the second expert stays
+      adapter.pairs.push_back(std::move(pair));
+    }
+    write_adapter_gguf(adapter, f.folder.at("lora.gguf"));
+    const std::vector<LoraFile> lora = {{f.folder.at("lora.gguf"), 1.5}};
+    merge(f.options(lora), {});
+    const std::string apart = write_apart(shape, f.folder.at("apart.gguf"));
+    MergeOptions of_apart = f.options(lora);
+    of_apart.base = apart, of_apart.out = f.folder.at("apart-out.gguf");
+    const MergeResult result = merge(of_apart, {});
+    EXPECT_EQ(result.n_changed, 4) << "matrices whose change is not zero";
+    const Gguf base = Gguf::open(f.base), whole = Gguf::open(f.out), one_by_one = Gguf::open(of_apart.out);
+    for (const LoraPair& pair : adapter.pairs) {
+      const std::vector<float> before = values_of(base.tensor(pair.base)),
+                               after = values_of(whole.tensor(pair.base));
+      const int64_t n = pair.n_in * pair.n_out;
+      for (int64_t e = 0; e < 3; ++e) {
+        const std::vector<float> own = values_of(one_by_one.tensor(tensor_of_slice(pair.base, e)));
+        ASSERT_TRUE(std::equal(own.begin(), own.end(), after.begin() + e * n)) << pair.base << e;
+        for (int64_t i = 0; i < n; i += 97) {
+          double sum = 0;
+          for (int64_t r = 0; r < 2; ++r)
+            sum += double(pair.b[size_t((e * pair.n_out + i / pair.n_in) * 2 + r)]) *
+                   double(pair.a[size_t((e * 2 + r) * pair.n_in + i % pair.n_in)]);
+          const auto at = size_t(e * n + i);
+          ASSERT_NEAR(after[at], double(before[at]) + 1.5 * 2 * sum, type == Type::F32 ? 1e-5 : 0.02);
+        }
+      }
+    }
+    EXPECT_LT(difference(logits_of(f.out, {}), logits_of(f.base, lora)), type == Type::F32 ? 1e-5 : 0.05);
+    EXPECT_LT(difference(logits_of(apart, lora), logits_of(f.base, lora)), 1e-6);
+  }
+}
+
 TEST(Merge, ATiedOutputKeepsTheEmbeddingAsItWas) {
   const Fixture f({.tied = true});
   const std::string adapter = f.adapter("a.gguf", {"token_embd.weight"}, 2);

@@ -41,6 +41,8 @@ void set_scaling_keys(GgufWriter& writer, const HfConfig& config, const std::str
     writer.set_string(scaling + "type", "yarn");
     writer.set_f32(scaling + "factor", float(rope.factor));
     writer.set_u32(scaling + "original_context_length", uint32_t(rope.n_ctx_orig.value_or(config.n_ctx)));
+    if (const auto truncate = config.number("rope.truncate"))
+      writer.set_bool(scaling + "yarn_truncate", *truncate != 0);
     if (rope.beta_fast) writer.set_f32(scaling + "yarn_beta_fast", float(*rope.beta_fast));
     if (rope.beta_slow) writer.set_f32(scaling + "yarn_beta_slow", float(*rope.beta_slow));
     // Programs multiply by 0.1 ln(factor) + 1 unasked, and divide by the same of the multiplier, where there
@@ -93,7 +95,8 @@ void set_general_keys(GgufWriter& writer, const HfConfig& config, const std::str
   writer.set_string("general.architecture", std::string(config.architecture->name));
   writer.set_string("general.type", "model");
   writer.set_string("general.name", name);
-  if (n_parameters > 0) writer.set_string("general.size_label", size_label(n_parameters));
+  const std::string experts = config.n_expert > 0 ? fmt::format("{}x", config.n_expert) : "";
+  if (n_parameters > 0) writer.set_string("general.size_label", experts + size_label(n_parameters));
   writer.set_u32("general.file_type", file_type);
   writer.set_u32("general.quantization_version", 2);
 }
@@ -101,9 +104,12 @@ void set_general_keys(GgufWriter& writer, const HfConfig& config, const std::str
 void set_architecture_keys(GgufWriter& writer, const HfConfig& config) {
   const std::string prefix = std::string(config.architecture->name) + ".";
   const std::pair<const char*, int64_t> sizes[] = {
-      {"block_count", config.n_layer},         {"context_length", config.n_ctx},
-      {"embedding_length", config.n_embd},     {"feed_forward_length", config.n_ff},
-      {"attention.head_count", config.n_head}, {"attention.head_count_kv", config.n_head_kv},
+      {"block_count", config.n_layer + config.n_ahead},
+      {"context_length", config.n_ctx},
+      {"embedding_length", config.n_embd},
+      {"feed_forward_length", config.n_ff},
+      {"attention.head_count", config.n_head},
+      {"attention.head_count_kv", config.n_head_kv},
       {"vocab_size", config.n_vocab},
   };
   for (const auto& [key, value] : sizes) writer.set_u32(prefix + key, uint32_t(value));
@@ -120,6 +126,16 @@ void set_architecture_keys(GgufWriter& writer, const HfConfig& config) {
     const auto value = config.number(row.hf);
     if (value || row.otherwise)
       writer.set_f32(prefix + std::string(row.gguf), float(value ? *value : *row.otherwise));
+  }
+  if (config.n_expert > 0) {
+    writer.set_u32(prefix + "expert_count", uint32_t(config.n_expert));
+    writer.set_u32(prefix + "expert_used_count", uint32_t(config.n_expert_used));
+  }
+  if (config.n_ahead > 0) writer.set_u32(prefix + "nextn_predict_layers", uint32_t(config.n_ahead));
+  for (const HfCount& row : family.counts) {
+    const auto value = config.number(row.hf);
+    const bool is_none = value == 0.0 && row.gguf.ends_with("_length");
+    if (value && !is_none) writer.set_u32(prefix + std::string(row.gguf), uint32_t(*value));
   }
   if (family.write_keys) family.write_keys(writer, config);
   if (family.computed.window_period > 0) set_window_keys(writer, config, prefix);

@@ -85,6 +85,7 @@ struct Mix {
   Rule attn_v[2] = {}, ffn_down[2] = {}, attn_output = {};
   bool few_bits = false;               // with 8 experts, attn_output is worth Q5_K
   std::optional<Type> embedding = {};  // of token_embd; else the base
+  std::optional<Type> unstacked = {};  // of all but stacks of experts' matrices, which get the base
 };
 
 namespace {
@@ -140,6 +141,7 @@ constexpr Mix kMixes[] = {
     {"TQ1_0", 36, Type::TQ1_0, {}, {}, {}, false, Type::Q4_K},
     {"TQ2_0", 37, Type::TQ2_0, {}, {}, {}, false, Type::Q4_K},
     {"MXFP4", 38, Type::MXFP4},
+    {.name = "MXFP4_MOE", .file_type = 38, .base = Type::MXFP4, .unstacked = Type::Q8_0},
     {"F16", 1, Type::F16},
     {"BF16", 32, Type::BF16},
     {"F32", 0, Type::F32},
@@ -257,6 +259,7 @@ class Chooser {
     const bool is_output = part == Part::output || (facts_.tied && part == Part::embedding);
     if (is_output && options_.output_tensor_type) return *options_.output_tensor_type;
     if (options_.pure || !is_block_type(mix_.base)) return mix_.base;
+    if (mix_.unstacked) return tensor.ne[2] > 1 ? mix_.base : *mix_.unstacked;
     if (is_output) return mix_.base == Type::Q8_0 ? Type::Q8_0 : Type::Q6_K;
     return mixed(part, tensor.name);
   }

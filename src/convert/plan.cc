@@ -1,6 +1,7 @@
 #include "convert/plan.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "base/error.h"
@@ -53,6 +54,14 @@ const char* keys_of(Dim dim) {
       return "head_dim";
     case Dim::ctx:
       return "max_position_embeddings";
+    case Dim::n_head:
+      return "num_attention_heads";
+    case Dim::experts:
+      return "number of experts";
+    case Dim::expert_ff:
+      return "intermediate_size of an expert";
+    case Dim::shared_ff:
+      return "intermediate_size of shared experts";
     default:
       return "";
   }
@@ -68,7 +77,8 @@ struct Planner {
   Type matrix_type;
   std::string prefix{};  // of the layers' names: "model."
   std::vector<PlannedTensor> plan{};
-  std::set<std::string, std::less<>> used{};
+  std::set<std::string, std::less<>> used{};     // of Hugging Face's tensors
+  std::set<std::string, std::less<>> planned{};  // of GGUF's
 
   void find_prefix() {
     const HfFamily& family = *config.architecture->hf;
@@ -86,52 +96,132 @@ struct Planner {
     return tensor;
   }
 
+  // The tensors at Hugging Face that a tensor comes from, the first of them none if there is none.
+  std::vector<PlannedSource> sources_of(const HfModule& module, const std::string& hf, std::string_view end) {
+    std::vector<PlannedSource> sources;
+    const int64_t n = module.stack == Stack::each ? config.n_expert : 1;
+    for (int64_t i = 0; i < n; ++i) {
+      const std::string name = hf_numbered(hf, i);
+      PlannedSource& source = sources.emplace_back();
+      source.hf_name = fmt::format("{}{}", name, module.stack == Stack::mxfp4 ? "_blocks" : end);
+      source.hf = use(source.hf_name);
+      if (!source.hf && i > 0) fail("{}: tensor '{}' is missing in the weights", config.path, source.hf_name);
+      if (!source.hf) break;
+      if (module.stack == Stack::mxfp4) {
+        source.scale = use(name + "_scales");
+        if (!source.scale) fail("{}: tensor '{}_scales' is missing in the weights", config.path, name);
+      } else if (source.hf->dtype.starts_with("F8")) {
+        for (const char* scale : {".weight_scale_inv", ".weight_scale"}) {
+          if (!source.scale) source.scale = use(name + scale);
+        }
+      }
+    }
+    return sources;
+  }
+
+  // As a slice's tensor at Hugging Face has it, of a stack in one tensor with the experts before.
+  static std::vector<int64_t> hf_shape(const PlannedTensor& tensor) {
+    std::vector<int64_t> shape = {tensor.n_hf_rows, tensor.n_cols};
+    if (!tensor.is_matrix) shape = {tensor.n_hf_rows * tensor.n_cols};
+    if (tensor.by_columns) shape = {tensor.n_cols, tensor.n_hf_rows};
+    if (tensor.stack == Stack::mxfp4) shape = {tensor.n_hf_rows, tensor.n_cols / 32, 16};
+    if (tensor.stack != Stack::none && tensor.stack != Stack::each)
+      shape.insert(shape.begin(), tensor.n_slices);
+    return shape;
+  }
+
   // False if there is no such tensor.
-  bool add(const HfModule& module, const std::string& hf, const std::string& gguf, std::string_view part) {
+  bool add(const HfModule& module, const std::string& hf, const std::string& gguf, bool is_bias) {
     PlannedTensor tensor;
-    tensor.hf_name = hf + std::string(part);
-    tensor.hf = use(tensor.hf_name);
-    if (!tensor.hf) return false;
-    const bool is_bias = part == ".bias";
-    tensor.name = gguf + std::string(part);
-    tensor.is_matrix = module.n_out != Dim::none && !is_bias;
+    const std::string_view hf_end = is_bias ? ".bias" : module.hf_end;
+    tensor.name = fmt::format("{}{}", gguf, is_bias ? ".bias" : module.gguf_end);
+    tensor.stack = module.stack;
+    tensor.n_slices = module.stack == Stack::none ? 1 : config.n_expert;
+    tensor.is_matrix = module.n_out != Dim::none && module.n_in != Dim::none && !is_bias;
+    tensor.by_columns = tensor.is_matrix && (module.transposed || module.stack == Stack::columns);
     tensor.n_rows = config.size(module.n_out);
     tensor.n_cols = is_bias && module.n_out != Dim::none ? 1 : config.size(module.n_in);
-    const Dim hf_rows_of = module.of_hf == Rows::all ? module.n_out : Dim::qkv;
-    std::vector<int64_t> expected = {config.size(hf_rows_of), tensor.n_cols};
-    tensor.transposed = module.transposed && tensor.is_matrix;
-    if (tensor.transposed) std::swap(expected[0], expected[1]);
-    if (!tensor.is_matrix) expected = {config.size(hf_rows_of) * tensor.n_cols};
-    if (tensor.hf->shape != expected) {
-      const Dim rows = module.n_out == Dim::none ? module.n_in : hf_rows_of;
-      fail("{}: tensor '{}': expected {} as {} has it ({}{}), found {}", weights.path_of(*tensor.hf),
-           printable(tensor.hf_name), shape_text(expected), config.path, keys_of(rows),
-           tensor.is_matrix ? fmt::format(", {}", keys_of(module.n_in)) : "", shape_text(tensor.hf->shape));
+    const HfFamily& family = *config.architecture->hf;
+    if (is_half(module.of_hf)) {
+      tensor.rows = hf_half(module, tensor.n_rows);
+      tensor.n_hf_rows = 2 * tensor.n_rows;
+    } else {
+      if (module.n_out != Dim::none) tensor.rows = hf_rows(family, module, config.head_counts());
+      tensor.n_hf_rows = module.of_hf == Rows::all ? tensor.n_rows : config.size(Dim::qkv);
     }
-    if (tensor.transposed && tensor.hf->dtype.starts_with("F8")) {
+    tensor.sources = sources_of(module, hf, hf_end);
+    if (!tensor.sources.front().hf) return false;
+    for (const PlannedSource& source : tensor.sources) check_shape(module, tensor, source);
+    if (const HfTensor& first = *tensor.sources.front().hf;
+        tensor.by_columns && first.dtype.starts_with("F8")) {
       fail("{}: tensor '{}': FP8 values are not supported where a matrix has a column for each output",
-           weights.path_of(*tensor.hf), printable(tensor.hf_name));
+           weights.path_of(first), printable(tensor.sources.front().hf_name));
     }
-    if (tensor.is_matrix && why_kept(tensor.name, 2).empty()) {
+    if (tensor.stack == Stack::mxfp4) {
+      tensor.type = Type::MXFP4;
+    } else if (tensor.is_matrix && why_kept(tensor.name, 2).empty()) {
       const bool divides = tensor.n_cols % traits(matrix_type).block_size == 0;
       tensor.type = divides ? matrix_type : Type::F16;
     }
-    if (tensor.is_matrix) {
-      for (const char* scale : {".weight_scale_inv", ".weight_scale"}) {
-        if (!tensor.scale && tensor.hf->dtype.starts_with("F8")) tensor.scale = use(hf + scale);
-      }
-    }
-    const HfFamily& family = *config.architecture->hf;
-    if (module.n_out != Dim::none) tensor.rows = hf_rows(family, module, config.head_counts());
     if (family.norms_lack_one && module.n_out == Dim::none && !is_bias) tensor.add = 1;
+    planned.insert(tensor.name);
     plan.push_back(std::move(tensor));
     return true;
   }
 
+  void check_shape(const HfModule& module, const PlannedTensor& tensor, const PlannedSource& source) const {
+    const std::vector<int64_t> expected = hf_shape(tensor);
+    if (source.hf->shape != expected) {
+      const Dim rows = module.n_out == Dim::none                            ? module.n_in
+                       : module.of_hf == Rows::all || is_half(module.of_hf) ? module.n_out
+                                                                            : Dim::qkv;
+      fail("{}: tensor '{}': expected {} as {} has it ({}{}), found {}", weights.path_of(*source.hf),
+           printable(source.hf_name), shape_text(expected), config.path, keys_of(rows),
+           tensor.is_matrix ? fmt::format(", {}", keys_of(module.n_in)) : "", shape_text(source.hf->shape));
+    }
+    if (tensor.stack != Stack::mxfp4) return;
+    const std::vector<int64_t> scales(expected.begin(), expected.end() - 1);
+    if (source.scale->shape != scales || tensor.n_cols % 32 != 0 || source.hf->dtype != "U8" ||
+        source.scale->dtype != "U8") {
+      fail("{}: tensor '{}': not MXFP4 blocks, with a scale each ({} {}, scales {} {})",
+           weights.path_of(*source.hf), printable(source.hf_name), source.hf->dtype,
+           shape_text(source.hf->shape), source.scale->dtype, shape_text(source.scale->shape));
+    }
+  }
+
+  // False if the weights have no such module.
+  bool take(const HfModule& module, const std::string& hf, const std::string& gguf) {
+    if (!add(module, hf, gguf, false)) return false;
+    if (module.may_have_bias) add(module, hf, gguf, true);
+    return true;
+  }
   void require(const HfModule& module, const std::string& hf, const std::string& gguf) {
-    if (!add(module, hf, gguf, ".weight"))
-      fail("{}: tensor '{}.weight' is missing in the weights", config.path, hf);
-    if (module.may_have_bias) add(module, hf, gguf, ".bias");
+    if (!take(module, hf, gguf)) {
+      fail("{}: tensor '{}{}' is missing in the weights", config.path, hf_numbered(hf, 0), module.hf_end);
+    }
+  }
+
+  // Of all that the lists name, tensors of GGUF that several are for from the first that the weights have.
+  template <class Lists>
+  void layer(const Lists& lists, int64_t i) {
+    const HfFamily& family = *config.architecture->hf;
+    const std::string hf = fmt::format("{}{}{}.", prefix, family.layers, i), gguf = fmt::format("blk.{}.", i);
+    const auto each = [&](const auto& visit) {
+      for (const std::span<const HfModule> modules : lists) {
+        for (const HfModule& module : modules) {
+          if (module.of_gguf != Rows::all) continue;  // another way to have it, of adapters
+          const std::string name = gguf + std::string(module.gguf);
+          if (!planned.contains(name + std::string(module.gguf_end)))
+            visit(module, hf + std::string(module.hf), name);
+        }
+      }
+    };
+    each([&](const HfModule& module, const std::string& from, const std::string& to) {
+      take(module, from, to);
+    });
+    each([&](const HfModule& module, const std::string& from, const std::string& to) {
+      if (!module.may_be_absent) require(module, from, to);
+    });
   }
 
   void root(const HfModule& module) {
@@ -186,8 +276,10 @@ struct Planner {
 }  // namespace
 
 std::vector<int64_t> PlannedTensor::ne() const {
-  if (is_matrix) return {n_cols, n_rows};
-  return {n_rows * n_cols};  // a bias has rows of one value, so that they can be reordered
+  std::vector<int64_t> shape = {n_cols, n_rows};
+  if (!is_matrix) shape = {n_rows * n_cols};  // a bias has rows of one value, so that they can be reordered
+  if (stack != Stack::none) shape.push_back(n_slices);
+  return shape;
 }
 
 int64_t PlannedTensor::bytes() const {
@@ -213,14 +305,10 @@ std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights&
     fail("{}: num_hidden_layers: {} layers, but {} tensors", config.path, config.n_layer,
          weights.tensors().size());
   }
-  for (int64_t layer = 0; layer < config.n_layer; ++layer) {
-    for (const auto& modules : family.layer) {
-      for (const HfModule& module : modules) {
-        if (module.of_gguf != Rows::all) continue;  // another way to have it, of adapters
-        planner.require(module, fmt::format("{}{}{}.{}", planner.prefix, family.layers, layer, module.hf),
-                        fmt::format("blk.{}.{}", layer, module.gguf));
-      }
-    }
+  for (int64_t i = 0; i < config.n_layer + config.n_ahead; ++i) {
+    planner.layer(family.layer, i);
+    planner.layer(config.has_experts(i) ? family.experts : family.dense, i);
+    if (i >= config.n_layer) planner.layer(std::array{family.ahead}, i);
   }
   for (const HfModule& module : roots.subspan(1)) planner.root(module);
   planner.check_leftovers(say);

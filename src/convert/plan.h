@@ -14,19 +14,28 @@
 
 namespace lora {
 
+// Where a tensor, or a matrix of a stack, comes from.
+struct PlannedSource {
+  std::string hf_name;
+  const HfTensor* hf = nullptr;
+  const HfTensor* scale = nullptr;  // of FP8 values, of MXFP4 blocks
+};
+
 struct PlannedTensor {
   std::string name;
   Type type = Type::F32;
-  int64_t n_rows = 1, n_cols = 1;
-  bool is_matrix = false;  // vectors have one dimension in GGUF, and stay F32
-  std::string hf_name;     // "": `values` are the tensor
-  const HfTensor* hf = nullptr;
-  const HfTensor* scale = nullptr;  // of FP8 values
-  std::vector<int64_t> rows{};      // of `hf`, one for each row; empty: they stay
-  bool transposed = false;          // a column of `hf` for each row
+  int64_t n_rows = 1, n_cols = 1;  // of each slice
+  bool is_matrix = false;          // vectors have one dimension in GGUF, and stay F32
+  int64_t n_slices = 1;            // of a stack of matrices, or of vectors
+  Stack stack = Stack::none;
+  bool by_columns = false;               // a column of `hf` for each row
+  std::vector<PlannedSource> sources{};  // one, or one for each slice; none: `values` are the tensor
+  std::vector<int64_t> rows{};           // of a slice of `hf`, one for each row; empty: they stay
+  int64_t n_hf_rows = 1;                 // of a slice of `hf`
   float add = 0;
   std::vector<float> values{};
 
+  const PlannedSource& source(int64_t slice) const { return sources[sources.size() > 1 ? size_t(slice) : 0]; }
   std::vector<int64_t> ne() const;
   int64_t bytes() const;
 };

@@ -9,6 +9,8 @@
 namespace lora {
 namespace {
 
+constexpr std::string_view kMxfp4 = "mxfp4";
+
 struct Method {
   std::string_view name;         // as people write it
   std::string_view config_name;  // quantization_config's quant_method
@@ -28,7 +30,7 @@ constexpr Method kMethods[] = {
     {"compressed-tensors", "compressed-tensors", {".weight_packed"}},
     {"NVFP4 (ModelOpt)", "modelopt", {".weight_scale_2"}},
     {"NVFP4 (ModelOpt)", "modelopt_fp4", {}},
-    {"MXFP4", "mxfp4", {"_blocks", "_scales"}},
+    {"MXFP4", kMxfp4, {"_blocks", "_scales"}},
     {"MLX", "mlx", {".weight", ".scales", ".biases"}},
     {"HQQ", "hqq", {".W_q"}},
     {"EETQ", "eetq", {".weight_scales"}},
@@ -69,11 +71,12 @@ std::string_view quantization_method(std::string_view config_name) {
   return config_name;
 }
 
-void expect_plain_weights(const HfWeights& weights) {
+void expect_plain_weights(const HfWeights& weights, bool reads_mxfp4) {
   for (const auto& [name, tensor] : weights.tensors()) {
     for (const Method& method : kMethods) {
       const std::string_view first = method.endings[0];
       if (first.empty() || !name.ends_with(first)) continue;
+      if (reads_mxfp4 && method.config_name == kMxfp4) continue;
       const std::string_view module = std::string_view(name).substr(0, name.size() - first.size());
       if (has_all(weights, module, method)) refuse(weights, name, method.name);
     }

@@ -1,5 +1,6 @@
 #include "convert/source.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -80,8 +81,16 @@ Source make_source(SafeTensor tensor, int64_t n_rows, int64_t n_cols, const Safe
   return source;
 }
 
+SafeTensor slice_of(const SafeTensor& tensor, int64_t slice) {
+  SafeTensor one = tensor;
+  const size_t bytes = tensor.data.size() / size_t(tensor.shape.front());
+  one.shape.erase(one.shape.begin());
+  one.data = tensor.data.subspan(size_t(slice) * bytes, bytes);
+  return one;
+}
+
 std::string_view Source::plain_type() const {
-  return add == 0 && !transposed && scales.empty() && !fp8_table(tensor.dtype)
+  return add == 0 && !is_transposed && scales.empty() && !fp8_table(tensor.dtype)
              ? std::string_view(tensor.dtype)
              : "";
 }
@@ -91,14 +100,48 @@ const std::byte* Source::row_bytes(int64_t row) const {
   return tensor.data.data() + from * n_cols * dtype_bytes(tensor.dtype);
 }
 
-void Source::read_row(int64_t row, float* values) const {
-  if (transposed) {
-    const int64_t n = int64_t(tensor.n_elements()) / n_cols, size = dtype_bytes(tensor.dtype);
-    const auto decode = find_type(tensor.dtype)->decode;
-    for (int64_t i = 0; i < n_cols; ++i)
-      decode(values + i, tensor.data.data() + (i * n + row_of_tensor(row)) * size, 1);
-    return;
+void Source::read_rows(int64_t begin, int64_t end, float* values) const {
+  if (is_transposed) return read_columns(begin, end, values);
+  for (int64_t row = begin; row < end; ++row) read_row(row, values + (row - begin) * n_cols);
+}
+
+// The rows lie side by side in each of the tensor's: those between the first and the last are read together.
+void Source::read_columns(int64_t begin, int64_t end, float* values) const {
+  int64_t first = row_of_tensor(begin), last = first;
+  for (int64_t row = begin; row < end; ++row) {
+    first = std::min(first, row_of_tensor(row));
+    last = std::max(last, row_of_tensor(row));
   }
+  const auto decode = find_type(tensor.dtype)->decode;
+  const int64_t size = dtype_bytes(tensor.dtype);
+  std::vector<float> side_by_side(size_t(last - first + 1));
+  for (int64_t c = 0; c < n_cols; ++c) {
+    decode(side_by_side.data(), tensor.data.data() + (c * n_tensor_rows + first) * size, last - first + 1);
+    for (int64_t row = begin; row < end; ++row)
+      values[(row - begin) * n_cols + c] = side_by_side[size_t(row_of_tensor(row) - first)];
+  }
+  if (add != 0) std::for_each(values, values + (end - begin) * n_cols, [&](float& v) { v += add; });
+}
+
+// Of 32 values Hugging Face's bytes hold neighbours, the first in the low bits; GGUF's the i-th and the
+// (i + 16)-th.
+void Source::repack_mxfp4(int64_t row, std::byte* blocks) const {
+  constexpr int64_t kBytes = 16;
+  const int64_t n_blocks = n_cols / 32, from = row_of_tensor(row);
+  const std::byte* exponents = block_scales.data.data() + from * n_blocks;
+  const std::byte* pairs = tensor.data.data() + from * n_blocks * kBytes;
+  const auto nibble = [&](int64_t i) {
+    const std::byte pair = pairs[i / 2];
+    return i % 2 == 0 ? pair & std::byte{15} : pair >> 4;
+  };
+  for (int64_t block = 0; block < n_blocks; ++block, pairs += kBytes) {
+    if (exponents[block] == std::byte{255}) fail("a block's scale is not a number: the file is damaged");
+    *blocks++ = exponents[block];
+    for (int64_t i = 0; i < kBytes; ++i) *blocks++ = nibble(i) | nibble(i + kBytes) << 4;
+  }
+}
+
+void Source::read_row(int64_t row, float* values) const {
   const std::byte* bytes = row_bytes(row);
   if (const Table* table = fp8_table(tensor.dtype)) {
     for (int64_t i = 0; i < n_cols; ++i) values[i] = (*table)[size_t(bytes[i])];

@@ -12,10 +12,12 @@ namespace lora {
 
 struct Source {
   SafeTensor tensor;
-  std::string path;  // of the file it lies in, for messages; "": of none
+  SafeTensor block_scales;     // of `tensor`, if that is of MXFP4 blocks
+  bool is_transposed = false;  // `tensor` is (n_cols, n_tensor_rows)
+  int64_t n_tensor_rows = 1;   // if it is
+  std::string path;            // of the file it lies in, for messages; "": of none
   int64_t n_rows = 1, n_cols = 1;
   std::vector<int64_t> rows;  // of `tensor`, one for each row; empty: they stay
-  bool transposed = false;    // `tensor` is (n_cols, n_rows)
   float add = 0;              // to every value
 
   // Of an FP8 tensor: value (r, c) is multiplied by scales[r / block_rows, c / block_cols].
@@ -26,8 +28,17 @@ struct Source {
   std::string_view plain_type() const;
   int64_t row_of_tensor(int64_t row) const { return rows.empty() ? row : rows[size_t(row)]; }
   const std::byte* row_bytes(int64_t row) const;  // of a plain type
+  void read_rows(int64_t begin, int64_t end, float* values) const;
+  // GGUF's MXFP4 blocks of a row, from tensor and block_scales.
+  void repack_mxfp4(int64_t row, std::byte* blocks) const;
+
+ private:
   void read_row(int64_t row, float* values) const;
+  void read_columns(int64_t begin, int64_t end, float* values) const;
 };
+
+// The slice-th of n in a tensor whose first dimension is the slices.
+SafeTensor slice_of(const SafeTensor& tensor, int64_t slice);
 
 // `scale` is the FP8 tensor's weight_scale or weight_scale_inv: one number, one per row, or one per block of
 // `block` rows and columns. Error naming the tensor if dtype or scale cannot be used.

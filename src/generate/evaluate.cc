@@ -59,12 +59,16 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
   expect_memory(fmt::format("windows of {} tokens", options.n_ctx), uint64_t(plan.total_bytes()),
                 "a smaller --ctx-size needs less");
   Step step(session.model, plan, session.input, session.pool);
-  std::map<const std::byte*, std::string_view> names;
+  std::map<const std::byte*, ObservedMatrix> matrices;
   if (events.on_input) {
-    for (const GgufTensor& tensor : session.model.gguf.tensors()) names[tensor.data.data()] = tensor.name;
+    for (const GgufTensor& tensor : session.model.gguf.tensors()) {
+      const size_t bytes = tensor.data.size() / size_t(tensor.ne[2]);
+      for (int64_t i = 0; i < tensor.ne[2]; ++i)
+        matrices[tensor.data.data() + size_t(i) * bytes] = {tensor.name, i, tensor.ne[2]};
+    }
     step.observe([&](const Linear& layer, const float* x, int64_t n) {
       if (layer.first_row > 0) return;  // a fused tensor's first rows have shown what all of it reads
-      events.on_input(names.at(layer.w.data), x, n, layer.n_in());
+      events.on_input(matrices.at(layer.w.data), x, n, layer.n_in());
     });
   }
 

@@ -22,14 +22,21 @@ struct EvalResult {
   bool stopped = false;   // by should_stop: the figures are of the windows done
 };
 
+// A matrix of the model: a tensor, or one of those that it is a stack of.
+struct ObservedMatrix {
+  std::string_view tensor;
+  int64_t slice = 0, n_slices = 1;
+};
+
 struct EvalEvents {
   std::function<void(std::string_view line)> say;
   std::function<void(const Gguf& model)> on_open;
   // After every few windows (they are computed together): how many are done, the figures so far.
   std::function<void(int64_t window, int64_t n_windows, const EvalResult& so_far)> on_window;
   std::function<bool()> should_stop;
-  // What goes into the multiplication with a tensor, by name. x: (n_tokens, n_cols).
-  std::function<void(std::string_view tensor, const float* x, int64_t n_tokens, int64_t n_cols)> on_input;
+  // What goes into the multiplication with a matrix. x: (n_tokens, n_cols).
+  std::function<void(const ObservedMatrix& matrix, const float* x, int64_t n_tokens, int64_t n_cols)>
+      on_input;
 };
 
 // Throws Error naming the file or option at fault, also for a text without a single target token.

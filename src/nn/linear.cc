@@ -216,6 +216,15 @@ void forward_many(Groups groups, size_t i, std::span<const PackedTokens> packed_
                nn.pool);
 }
 
+// Watching is no part of a plan: what is gathered for it lies outside of the arena.
+void show(const LinearGroup& group, int64_t n_in, NnContext& nn) {
+  const TokenRows& x = group.x;
+  std::vector<float> rows(x.index ? size_t(x.n_rows * n_in) : 0);
+  for (int64_t r = 0; x.index && r < x.n_rows; ++r)
+    std::copy_n(x.row(r, n_in), n_in, &rows[size_t(r * n_in)]);
+  for (const LinearOutput& out : group.outputs) nn.observe(*out.layer, x.index ? rows.data() : x.x, x.n_rows);
+}
+
 }  // namespace
 
 int64_t xa_size(const Linear& layer, int64_t n_tokens) {
@@ -245,11 +254,10 @@ void linear_forward(Groups groups, const GroupSize& size, NnContext& nn) {
     const Packed packed_x = pack_x(x, n_in, 1.0f, size, nn);
     for (size_t i = 0; i < outputs.size(); ++i) forward_many(groups, i, packed_x, x, size, !integers, nn);
   }
-  const std::vector<TokenRows> seen = nn.observe ? gathered(x_of(groups), n_in, size, nn) : x_of(groups);
-  for (size_t g = 0; g < groups.size(); ++g) {
-    for (const LinearOutput& out : groups[g].outputs) {
-      if (nn.observe) nn.observe(*out.layer, seen[g].x, seen[g].n_rows);
-      if (out.y && out.layer->bias) add_bias(out, seen[g].n_rows, nn.pool);
+  for (const LinearGroup& group : groups) {
+    if (nn.observe) show(group, n_in, nn);
+    for (const LinearOutput& out : group.outputs) {
+      if (out.y && out.layer->bias) add_bias(out, group.x.n_rows, nn.pool);
     }
   }
 }

@@ -21,18 +21,14 @@ std::pair<std::string, RowOrder> hf_name(const Architecture& architecture, const
     layer = "layers." + part.substr(4, dot - 3);
     part = part.substr(dot + 1);
   }
-  const auto find = [&](std::span<const HfModule> modules) -> std::pair<std::string, RowOrder> {
-    for (const HfModule& m : modules) {
-      if (m.gguf != part) continue;
-      const std::string model = m.hf == "lm_head" ? "" : "model.";
-      return {model + layer + std::string(m.hf) + std::string(weight), m.order};
-    }
-    return {};
+  std::pair<std::string, RowOrder> found;
+  const auto look_at = [&](const HfModule& m) {
+    if (m.gguf != part || !found.first.empty()) return;
+    const std::string model = m.hf == "lm_head" ? "" : "model.";
+    found = {model + layer + std::string(m.hf) + std::string(weight), m.order};
   };
-  auto found = find(hf::kRoot);
-  for (const auto& modules : architecture.hf->layer) {
-    if (found.first.empty()) found = find(modules);
-  }
+  for (const HfModule& m : hf::kRoot) look_at(m);
+  for_each_layer_module(*architecture.hf, look_at);
   if (found.first.empty()) fail("{}: not a tensor of a {} model", name, architecture.name);
   return found;
 }

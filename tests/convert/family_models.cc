@@ -1,5 +1,10 @@
 #include "family_models.h"
 
+#include <algorithm>
+#include <set>
+#include <string>
+#include <utility>
+
 #include "arch/hf.h"
 #include "base/random.h"
 #include "convert/hf_config.h"
@@ -34,14 +39,17 @@ HfConfig config_of(const HfModel& model) {
   return parse_hf_config(model.config.dump(), model.name + "/config.json");
 }
 
-HfModel family_model(const Architecture& architecture, int64_t n_layer) {
+HfModel family_model(const Architecture& architecture, int64_t n_layer, std::string_view hf_class,
+                     int64_t n_expert_ff) {
   const HfFamily& family = *architecture.hf;
   HfModel model;
   model.name = model.architecture = architecture.name;
   model.byte_level = true;
   const bool is_tied = family.always_tied;
-  model.config = {{"architectures", {family.classes.begin()->name}},
-                  {"model_type", family.classes.begin()->model_type},
+  const HfClass& as = hf_class.empty() ? *family.classes.begin()
+                                       : *std::ranges::find(family.classes, hf_class, &HfClass::name);
+  model.config = {{"architectures", {as.name}},
+                  {"model_type", as.model_type},
                   {family.sizes.n_embd, 64},
                   {family.sizes.n_ff, 96},
                   {family.sizes.n_layer, n_layer},
@@ -58,6 +66,18 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer) {
     model.config["attn_logit_softcapping"] = 20.0;
     model.config["final_logit_softcapping"] = 10.0;
   }
+  if (as.has_experts) {
+    model.config["num_experts"] = 4;
+    model.config["num_experts_per_tok"] = 2;
+    for (const HfCount& row : family.counts) {
+      if (row.hf == std::string("moe_intermediate_size")) model.config[row.hf] = n_expert_ff;
+    }
+    model.config["shared_expert_intermediate_size"] = 32;
+    model.config["shared_intermediate_size"] = 32;
+    model.config["n_shared_experts"] = 1;
+    model.config["first_k_dense_replace"] = 1;
+    model.config["norm_topk_prob"] = family.refused.empty();
+  }
   // MiniCPM's factors.
   model.config["scale_emb"] = 12;
   model.config["scale_depth"] = 1.4;
@@ -69,28 +89,43 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer) {
   model.config["ffn_hidden_size"] = 96;
 
   const HfConfig config = config_of(model);
-  const auto add = [&](const HfModule& module, const std::string& name) {
-    if (module.of_gguf != Rows::all) return;
-    const int64_t n_in = config.size(module.n_in);
-    const int64_t n_rows = config.size(module.of_hf == Rows::all ? module.n_out : Dim::qkv);
-    const bool is_vector = module.n_out == Dim::none;
-    const double mean = is_vector && !family.norms_lack_one ? 1 : 0;
-    model.tensors[name + ".weight"] = is_vector           ? numbers(name, {n_in}, mean)
-                                      : module.transposed ? numbers(name, {n_in, n_rows}, 0)
-                                                          : numbers(name, {n_rows, n_in}, 0);
+  // Of modules that are another way to have a tensor, the first.
+  std::set<std::string> added;
+  const auto add_one = [&](const HfModule& module, const std::string& name) {
+    const bool is_half = lora::is_half(module.of_hf);
+    const int64_t n_rows = is_half ? 2 * config.size(module.n_out)
+                                   : config.size(module.of_hf == Rows::all ? module.n_out : Dim::qkv);
+    const bool is_vector = module.n_out == Dim::none || module.n_in == Dim::none;
+    std::vector<int64_t> shape = {n_rows, config.size(module.n_in)};
+    if (is_vector) shape = {module.n_out == Dim::none ? config.size(module.n_in) : n_rows};
+    if (!is_vector && (module.stack == Stack::columns || module.transposed)) std::swap(shape[0], shape[1]);
+    if (module.stack == Stack::columns || module.stack == Stack::whole)
+      shape.insert(shape.begin(), config.n_expert);
+    const bool is_norm = is_vector && module.hf_end == ".weight";
+    model.tensors[name + std::string(module.hf_end)] =
+        numbers(name, shape, is_norm && !family.norms_lack_one ? 1 : 0);
     if (module.may_have_bias)
-      model.tensors[name + ".bias"] = numbers(name + ".bias", {is_vector ? n_in : n_rows}, 0);
+      model.tensors[name + ".bias"] = numbers(name + ".bias", {is_vector ? shape[0] : n_rows}, 0);
+  };
+  const auto add = [&](const HfModule& module, const std::string& before, const std::string& gguf) {
+    if (module.of_gguf != Rows::all) return;
+    if (!added.insert(gguf + std::string(module.gguf) + std::string(module.gguf_end)).second) return;
+    for (int64_t i = 0; i < (module.stack == Stack::each ? config.n_expert : 1); ++i)
+      add_one(module, before + hf_numbered(module.hf, i));
   };
   for (const HfModule& module : family.root) {
     const bool is_output = &module == &family.root.back();
-    if (!is_output || !is_tied)
-      add(module, std::string(is_output ? "" : family.prefix) + std::string(module.hf));
+    if (!is_output || !is_tied) add(module, std::string(is_output ? "" : family.prefix), "");
   }
   for (int64_t layer = 0; layer < config.n_layer; ++layer) {
-    for (const auto& modules : family.layer) {
-      for (const HfModule& module : modules)
-        add(module, fmt::format("{}{}{}.{}", family.prefix, family.layers, layer, module.hf));
-    }
+    const std::string before = fmt::format("{}{}{}.", family.prefix, family.layers, layer);
+    const auto add_all = [&](const auto& lists) {
+      for (const auto& modules : lists) {
+        for (const HfModule& module : modules) add(module, before, fmt::format("blk.{}.", layer));
+      }
+    };
+    add_all(family.layer);
+    add_all(config.has_experts(layer) ? family.experts : family.dense);
   }
   return model;
 }
