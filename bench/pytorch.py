@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""pytorch.py [--layers N] [--ctx N] [--threads N] [--steps N]: the training step of `lora bench --synthetic llama-3b
---layers 4 --ctx 256 --batch 1` in plain PyTorch, for comparison: bf16 weights, adapters of rank 4 on all seven linear
-layers, AdamW; random weights and tokens. Prints the shortest step without and with checkpointing."""
+"""pytorch.py [--model NAME] [--layers N] [--ctx N] [--threads N] [--steps N]: the training step of `lora bench
+--synthetic NAME --layers N --ctx N --batch 1`, for comparison, with random weights and tokens. llama-3b is plain PyTorch:
+bf16 weights, adapters of rank 4 on all seven linear layers, AdamW; prints the shortest step without and with
+checkpointing. qwen3-30b-a3b, gpt-oss-20b and mixtral-8x7b are transformers' own classes, adapters of rank 4 on attention,
+in bf16 and in f32, without checkpointing."""
 import argparse
 import time
 
@@ -52,12 +54,73 @@ class Block(torch.nn.Module):
         return x + self.down(F.silu(self.gate(n)) * self.up(n))
 
 
+# What `lora bench --synthetic` has, as transformers' configurations.
+MIXTURES = {
+    "qwen3-30b-a3b": ("Qwen3Moe", dict(
+        hidden_size=2048, num_attention_heads=32, num_key_value_heads=4, head_dim=128, num_experts=128,
+        num_experts_per_tok=8, moe_intermediate_size=768, intermediate_size=6144, norm_topk_prob=True, vocab_size=151936)),
+    "gpt-oss-20b": ("GptOss", dict(
+        hidden_size=2880, num_attention_heads=64, num_key_value_heads=8, head_dim=64, num_local_experts=32,
+        num_experts_per_tok=4, intermediate_size=2880, sliding_window=128, vocab_size=201088)),
+    "mixtral-8x7b": ("Mixtral", dict(
+        hidden_size=4096, num_attention_heads=32, num_key_value_heads=8, num_local_experts=8, num_experts_per_tok=2,
+        intermediate_size=14336, vocab_size=32000)),
+}
+
+
+class Adapted(torch.nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+        self.a = torch.nn.Parameter(torch.randn(RANK, layer.in_features, dtype=torch.float32) * 0.02)
+        self.b = torch.nn.Parameter(torch.zeros(layer.out_features, RANK, dtype=torch.float32))
+
+    def forward(self, x):
+        return self.layer(x) + F.linear(F.linear(x, self.a.to(x.dtype)), self.b.to(x.dtype)) * SCALE
+
+
+def measure(what, step, steps):
+    times = []
+    for _ in range(steps + 1):  # the first warms up
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    print(f"PyTorch {torch.__version__}, {what}: {min(times[1:]):.2f} s/step", flush=True)
+
+
+def measure_mixture(args, dtype):
+    import transformers
+    name, sizes = MIXTURES[args.model]
+    config = getattr(transformers, f"{name}Config")(num_hidden_layers=args.layers, tie_word_embeddings=False, **sizes)
+    torch.set_default_dtype(dtype)
+    with torch.no_grad():
+        model = getattr(transformers, f"{name}ForCausalLM")(config)
+    model.requires_grad_(False)
+    for layer in model.model.layers:
+        for projection in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            setattr(layer.self_attn, projection, Adapted(getattr(layer.self_attn, projection)))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    ids = torch.randint(0, sizes["vocab_size"], (1, args.ctx))
+
+    def step():
+        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    measure(f"transformers {transformers.__version__}, {str(dtype).removeprefix('torch.')}", step, args.steps)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default in (("layers", 4), ("ctx", 256), ("threads", 2), ("steps", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--model", choices=["llama-3b", *MIXTURES], default="llama-3b")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.model in MIXTURES:
+        for dtype in (BF16, torch.float32):
+            measure_mixture(args, dtype)
+        return
     blocks = torch.nn.ModuleList(Block() for _ in range(args.layers))
     embedding, head = weight(N_VOCAB, N_EMBD), weight(N_VOCAB, N_EMBD)
     dim = N_EMBD // N_HEAD
@@ -75,13 +138,7 @@ def main():
         optimizer.zero_grad()
 
     for checkpointing in (False, True):
-        times = []
-        for _ in range(args.steps + 1):  # the first warms up
-            start = time.perf_counter()
-            step(checkpointing)
-            times.append(time.perf_counter() - start)
-        print(f"PyTorch {torch.__version__}, {'with' if checkpointing else 'no'} checkpointing: "
-              f"{min(times[1:]):.2f} s/step", flush=True)
+        measure(f"{'with' if checkpointing else 'no'} checkpointing", lambda: step(checkpointing), args.steps)
 
 
 main()

@@ -1,6 +1,9 @@
 // random_model FILE [N_LAYERS [ADAPTER RANK]]: a model of the shape of Llama 3.2 3B (28 layers) with random
 // weights in F16, for measuring how fast files are read and written, and an adapter for the matrices of its
 // layers. The model is written piece by piece.
+//
+// random_model FILE N_LAYERS SHAPE TYPE VOCABULARY: as `lora bench --synthetic SHAPE --type TYPE` has it in
+// memory, with the vocabulary of a GGUF, for other programs.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -9,13 +12,18 @@
 #include <exception>
 #include <span>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
+#include "adapter/adapter.h"
 #include "base/machine.h"
 #include "base/parallel.h"
 #include "base/random.h"
 #include "gguf/gguf.h"
+#include "model/synthetic.h"
 
 namespace lora {
 namespace {
@@ -102,13 +110,111 @@ void write_random_model(const std::string& path, int64_t n_layers) {
   out.commit();
 }
 
+void write_synthetic(const std::string& path, int64_t n_layers, std::string_view name, std::string_view type,
+                     const std::string& vocabulary_path) {
+  const Gguf vocabulary = Gguf::open(vocabulary_path);
+  SyntheticShape shape = find_synthetic_shape(name);
+  shape.n_layer = n_layers;
+  shape.n_vocab = int64_t(vocabulary.get_strings("tokenizer.ggml.tokens")->size());
+  ThreadPool pool(physical_cores());
+  const SyntheticModel synthetic = make_synthetic(shape, type, pool);
+  const Model& model = synthetic.model;
+
+  GgufWriter writer;
+  for (const auto& [key, value] : synthetic_keys(shape)) writer.set(key, value);
+  writer.set_u32(fmt::format("{}.vocab_size", shape.architecture), uint32_t(shape.n_vocab));
+  for (const auto& [key, value] : vocabulary.values()) {
+    if (key.starts_with("tokenizer.")) writer.set(key, value);
+  }
+  struct Tensor {
+    std::string name;
+    Type type;
+    std::vector<int64_t> ne;
+    std::vector<std::span<const std::byte>> parts;
+  };
+  std::vector<Tensor> tensors;
+  const auto tensor = [&](const std::string& called) -> Tensor& {
+    for (Tensor& t : tensors) {
+      if (t.name == called) return t;
+    }
+    return tensors.emplace_back(Tensor{called, Type::F32, {}, {}});
+  };
+  const auto add_vector = [&](const std::string& called, const float* values, int64_t n, int64_t n_slices) {
+    Tensor& t = tensor(called);
+    t.ne = lora_ne(n, n_slices, 1);
+    if (n_slices == 1) t.ne.pop_back();
+    t.parts.push_back(std::as_bytes(std::span(values, size_t(n))));
+  };
+  const auto add_linear = [&](const std::string& prefix, const Linear& linear, const float* bias) {
+    Tensor& t = tensor(fmt::format("{}{}.weight", prefix, linear.tensor));
+    t.type = linear.w.type;
+    t.ne = lora_ne(linear.n_in(), linear.first_row + linear.n_out(), linear.n_slices);
+    t.parts.push_back({linear.w.data, size_t(linear.n_out() * linear.w.row_bytes())});
+    if (bias)
+      add_vector(fmt::format("{}{}.bias", prefix, linear.tensor), bias, linear.n_out(), linear.n_slices);
+  };
+  const auto add_norm = [&](const std::string& prefix, const Norm& norm) {
+    if (norm) add_vector(fmt::format("{}{}.weight", prefix, norm.tensor), norm.gain.data(), norm.n(), 1);
+  };
+  const MatrixView& table = model.embedding.table;
+  tensors.push_back({"token_embd.weight",
+                     table.type,
+                     {table.n_cols, table.n_rows},
+                     {{table.data, size_t(table.n_rows * table.row_bytes())}}});
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    const std::string prefix = fmt::format("blk.{}.", i);
+    for (const Branch& branch : model.layers[i].branches) {
+      add_norm(prefix, branch.before);
+      add_norm(prefix, branch.after);
+      for (const Body& body : branch.bodies) {
+        if (const auto* attention = std::get_if<Attention>(&body)) {
+          add_norm(prefix, attention->q_norm);
+          add_norm(prefix, attention->k_norm);
+          if (const float* sinks = attention->form.shape.sinks)
+            add_vector(prefix + "attn_sinks.weight", sinks, attention->form.shape.n_head, 1);
+        }
+        std::visit(
+            [&](const auto& b) {
+              for_each_linear(b, [&](const Linear& linear, LinearRole) {
+                const float* bias = linear.bias;
+                if constexpr (std::is_same_v<std::decay_t<decltype(b)>, Experts>) {
+                  const bool is_down = linear.tensor == b.experts.front().down.tensor;
+                  if (is_down && !b.down_bias.empty()) bias = b.down_bias[size_t(linear.slice)];
+                }
+                add_linear(prefix, linear, bias);
+              });
+            },
+            body);
+      }
+    }
+  }
+  add_norm("", model.output_norm);
+  add_linear("", model.output, model.output.bias);
+  for (Tensor& t : tensors) writer.declare_tensor(t.name, t.type, t.ne);
+  GgufOutput out(writer, path);
+  for (size_t t = 0; t < tensors.size(); ++t) {
+    uint64_t at = 0;
+    for (const auto& part : tensors[t].parts) {
+      out.write(t, at, part);
+      at += part.size();
+    }
+  }
+  out.commit();
+}
+
 }  // namespace
 }  // namespace lora
 
 int main(int argc, char** argv) try {
   if (argc < 2) {
-    fmt::print(stderr, "usage: random_model FILE [N_LAYERS [ADAPTER RANK]]\n");
+    fmt::print(stderr,
+               "usage: random_model FILE [N_LAYERS [ADAPTER RANK]]\n"
+               "       random_model FILE N_LAYERS SHAPE TYPE VOCABULARY\n");
     return 2;
+  }
+  if (argc > 5) {
+    lora::write_synthetic(argv[1], std::atoll(argv[2]), argv[3], argv[4], argv[5]);
+    return 0;
   }
   lora::write_random_model(argv[1], argc > 2 ? std::atoll(argv[2]) : 28);
   if (argc > 4) lora::write_random_adapter(argv[3], argv[1], std::atoll(argv[4]));

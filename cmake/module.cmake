@@ -16,13 +16,37 @@ if(LORA_SANITIZE)
   target_link_options(lora_flags INTERFACE -fsanitize=${LORA_SANITIZE})
 endif()
 
+# Headers that most sources include are read once for all (precompiled): a third of what compiling would take. A compiler
+# cache would not cache what uses them, and needs them less. They are of use only where flags agree, so that there is
+# a set per kind of target. nlohmann/json.hpp costs each source a quarter of a second more, used or not.
+set(common_headers <algorithm> <atomic> <condition_variable> <functional> <map> <memory> <mutex> <optional> <set> <span>
+  <string> <thread> <variant> <vector> <fmt/format.h>)
+set(precompile ON)
+if(CMAKE_CXX_COMPILER_LAUNCHER OR LORA_SANITIZE)
+  set(precompile OFF)
+endif()
+if(precompile)
+  add_library(module_headers OBJECT ${CMAKE_CURRENT_LIST_DIR}/headers.cc)
+  target_link_libraries(module_headers PRIVATE lora_flags fmt::fmt)
+  target_precompile_headers(module_headers PRIVATE ${common_headers})
+endif()
+
 set_property(GLOBAL PROPERTY LORA_MODULES "")
 
+# OPTIONS are compiler options of its own in a release build.
 function(lora_module name)
-  cmake_parse_arguments(arg "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS;PRIVATE_DEPS;OPTIONS" ${ARGN})
   add_library(lora_${name} STATIC ${arg_SOURCES})
   target_include_directories(lora_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(lora_${name} PUBLIC lora_flags ${arg_DEPS} PRIVATE ${arg_PRIVATE_DEPS})
+  if(arg_OPTIONS)
+    target_compile_options(lora_${name} PRIVATE "$<$<CONFIG:Release>:${arg_OPTIONS}>")
+  endif()
+  if(precompile AND arg_OPTIONS)
+    target_precompile_headers(lora_${name} PRIVATE ${common_headers})
+  elseif(precompile)
+    target_precompile_headers(lora_${name} REUSE_FROM module_headers)
+  endif()
   set_property(GLOBAL APPEND PROPERTY LORA_MODULES lora_${name})
 endfunction()
 
@@ -34,24 +58,31 @@ function(lora_time_limit seconds)
   set_tests_properties(${ARGN} PROPERTIES TIMEOUT ${seconds})
 endfunction()
 
-# What test sources are compiled with. They take more than half of a build's time and hardly any of the tests', so
-# they are not optimized as the program is, and GoogleTest is read once for all (a compiler cache would not cache what
-# uses precompiled headers, and needs them less).
-function(lora_test_settings name)
-  target_link_libraries(${name} PRIVATE fmt::fmt GTest::gtest GTest::gmock)
-  target_compile_definitions(${name} PRIVATE
-    LORA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORA_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared"
-    LORA_PROGRAM="$<TARGET_FILE:lora>" LORA_INSTRUMENTED=${instrumented})
+# What the compiling of tests is told. It takes about half of a build's time and hardly any of the tests', so they are
+# not optimized as the program is.
+function(lora_test_options name)
   # GCC 12 sees overruns in std::string at -O1 that are none.
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1> $<$<CONFIG:Release>:-Wno-array-bounds>)
 endfunction()
-if(LORA_TESTS AND NOT CMAKE_CXX_COMPILER_LAUNCHER AND NOT LORA_SANITIZE)
-  add_executable(test_headers ${CMAKE_CURRENT_LIST_DIR}/test_headers.cc)  # as tests are compiled: -fPIE
-  target_link_libraries(test_headers PRIVATE lora_flags nlohmann_json::nlohmann_json)
-  lora_test_settings(test_headers)
-  target_precompile_headers(test_headers PRIVATE
-    <algorithm> <filesystem> <fstream> <functional> <map> <optional> <string> <vector>
-    <fmt/format.h> <gmock/gmock.h> <nlohmann/json.hpp>)
+
+function(lora_test_settings name)
+  target_link_libraries(${name} PRIVATE fmt::fmt GTest::gtest GTest::gmock)
+  lora_test_options(${name})
+  target_compile_definitions(${name} PRIVATE
+    LORA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORA_SHARED_DIR="${PROJECT_SOURCE_DIR}/../shared"
+    LORA_PROGRAM="$<TARGET_FILE:lora>" LORA_INSTRUMENTED=${instrumented})
+endfunction()
+
+# test_json_headers are for the tests that have nlohmann_json::nlohmann_json among their DEPS.
+if(LORA_TESTS AND precompile)
+  foreach(headers test_headers test_json_headers)
+    add_executable(${headers} ${CMAKE_CURRENT_LIST_DIR}/headers.cc)  # as tests are compiled: -fPIE
+    target_link_libraries(${headers} PRIVATE lora_flags)
+    lora_test_settings(${headers})
+    target_precompile_headers(${headers} PRIVATE ${common_headers} <filesystem> <fstream> <gmock/gmock.h>)
+  endforeach()
+  target_link_libraries(test_json_headers PRIVATE nlohmann_json::nlohmann_json)
+  target_precompile_headers(test_json_headers PRIVATE <nlohmann/json.hpp>)
 endif()
 
 # lora_test(NAME SOURCES ... DEPS ... LABELS ... [TIMEOUT s]): a GoogleTest program.
@@ -74,7 +105,9 @@ function(lora_test name)
     add_dependencies(parser_tests ${name})
   endif()
   lora_test_settings(${name})
-  if(TARGET test_headers)
+  if(precompile AND "nlohmann_json::nlohmann_json" IN_LIST arg_DEPS)
+    target_precompile_headers(${name} REUSE_FROM test_json_headers)
+  elseif(precompile)
     target_precompile_headers(${name} REUSE_FROM test_headers)
   endif()
   if("per_isa" IN_LIST arg_LABELS)
@@ -92,12 +125,16 @@ function(lora_test name)
 endfunction()
 
 # lora_bench(NAME SOURCES ... DEPS ...): a Google Benchmark program, run by `make bench`.
+if(LORA_BENCH)
+  add_library(bench_main STATIC ${PROJECT_SOURCE_DIR}/bench/main.cc)
+  target_link_libraries(bench_main PUBLIC lora_flags benchmark::benchmark)
+endif()
 function(lora_bench name)
   if(NOT LORA_BENCH)
     return()
   endif()
   cmake_parse_arguments(arg "" "" "SOURCES;DEPS" ${ARGN})
-  add_executable(${name} ${arg_SOURCES} ${PROJECT_SOURCE_DIR}/bench/main.cc)
-  target_link_libraries(${name} PRIVATE ${arg_DEPS} benchmark::benchmark)
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_DEPS} bench_main)
   set_property(GLOBAL APPEND PROPERTY LORA_BENCHES ${name})
 endfunction()

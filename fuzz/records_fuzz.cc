@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "chat/built_in.h"
+#include "chat/conversation.h"
 #include "chat/training_text.h"
 #include "data/record_file.h"
 #include "data/sillytavern.h"

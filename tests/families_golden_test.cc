@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "adapter/pairs.h"
 #include "adapter/parameters.h"
 #include "convert/convert.h"
 #include "convert/converted.h"
@@ -292,7 +293,7 @@ class MadeReference : public Reference {
     model.config = nlohmann::ordered_json::parse(golden.metadata().at("config"));
     model.byte_level = true;
     for (const auto& [name, rule] : rules_.items()) {
-      const Matrix m = weight(name);
+      const Matrix m = stored(name);
       model.tensors[name] = {"F32", m.shape, {}, m.values};
       model.tensors[name].bytes.assign(reinterpret_cast<const char*>(m.values.data()),
                                        m.values.size() * sizeof(float));
@@ -301,9 +302,15 @@ class MadeReference : public Reference {
   }
 
  private:
+  // As Hugging Face has it; weight() has a row for each output.
+  Matrix stored(const std::string& name) const {
+    const auto& rule = rules_.at(name);
+    return numbers(name, rule[0].get<std::vector<int64_t>>(), rule[1], rule[2]);
+  }
   Matrix weight(const std::string& parameter) const override {
-    const auto& rule = rules_.at(parameter);
-    return numbers(parameter, rule[0].get<std::vector<int64_t>>(), rule[1], rule[2]);
+    const Matrix m = stored(parameter);
+    if (!rules_.at(parameter)[3].get<bool>()) return m;
+    return {{m.n_cols(), m.n_rows()}, transposed(m.values, m.n_rows(), m.n_cols())};
   }
   Matrix initial(const std::string& half) const override {
     const SafeTensor& gradient = golden.tensor("grad" + half.substr(half.find('.')));
@@ -376,7 +383,7 @@ TEST_P(MadeFamilyGolden, FromOurConversion) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, MadeFamilyGolden,
-                         testing::Values("arcee", "baichuan", "ernie4_5", "falcon", "gptneox",
+                         testing::Values("arcee", "baichuan", "ernie4_5", "falcon", "gpt2", "gptneox",
                                          "gptneox-serial", "hunyuan-dense", "internlm2", "minicpm",
                                          "nemotron", "olmo", "phi2", "stablelm"),
                          test_name);

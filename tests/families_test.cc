@@ -319,7 +319,7 @@ TEST_P(Family, QuantizedWeightsGenerateNearly) {
     return std::vector<float>(last.begin(), last.end());
   };
   const std::vector<float> want = logits(Precision::f32);
-  EXPECT_LT(relative_difference(logits(Precision::automatic), std::span<const float>(want)), 0.15);
+  EXPECT_LT(relative_difference(logits(Precision::automatic), std::span<const float>(want)), 0.2);
 }
 
 TEST_P(Family, WhatWasPlannedIsTaken) {
@@ -362,6 +362,18 @@ TEST_P(Family, AnAdapterComesBackFromItsFile) {
     EXPECT_EQ(found->a, pair.a);
     EXPECT_EQ(found->b, pair.b);
   }
+}
+
+TEST(PositionTable, EndsTheContext) {
+  const test::ScratchFile file("positions.gguf");
+  const TinyModel written(*find_architecture("gpt2"), file.path);
+  const Model model = load_model(file.path);
+  const char* what =
+      "a context of 513 tokens: gpt2 models have a table of positions, and this one's ends at 512";
+  plan_step(model, 512, 512, 0, true, GemmInput::f32, 2);
+  EXPECT_EQ(test::error_of([&] { plan_step(model, 600, 513, 0, true, GemmInput::f32, 2); }), what);
+  ThreadPool pool(2);
+  EXPECT_EQ(test::error_of([&] { Decoder(model, {.n_ctx = 513}, pool); }), what);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Family, testing::ValuesIn(cases()), [](const auto& test) {

@@ -27,6 +27,7 @@ struct TinyOptions {
   // which it gives them.
   bool for_llama_cpp = false;
   bool experts = false;  // in families that do not always have them
+  uint64_t seed = 5;
 };
 
 class TinyModel {
@@ -43,6 +44,7 @@ class TinyModel {
     const ModelConfig config = config_of_keys(Gguf::of_values(path, keys_), n_vocab_);
     for (const auto& [key, value] : keys_) writer_.set(key, value);
     add_matrix("token_embd", n_vocab_, config.n_embd, 1);
+    if (config.has_position_table) add_matrix("position_embd", config.n_ctx_train, config.n_embd, 1);
     for (int64_t i = 0; i < config.n_layer; ++i) add_layer(config.architecture->layer(config, i), i);
     add_norm(norm(config, "output_norm"), "");
     // What llama.cpp wants: these have no output matrix, and one a bias of it.
@@ -65,11 +67,14 @@ class TinyModel {
     keys_.emplace_back("general.architecture",
                        GgufValue{GgufValueType::string, {}, std::string(architecture.name)});
     keys_.emplace_back("general.name", GgufValue{GgufValueType::string, {}, std::string("a tiny model")});
+    // llama.cpp takes a row of keys to be as long as one of queries.
+    const bool norms_whole_rows =
+        options_.for_llama_cpp && (architecture.name == "olmoe" || architecture.name == "dots1");
     for (const auto& [name, value] : {std::pair<const char*, int64_t>{"block_count", n_layer_},
                                       {"embedding_length", n_embd_},
                                       {"feed_forward_length", n_ff_},
                                       {"attention.head_count", kHeads},
-                                      {"attention.head_count_kv", 2},
+                                      {"attention.head_count_kv", norms_whole_rows ? kHeads : 2},
                                       {"attention.key_length", head_dim_},
                                       {"attention.value_length", head_dim_},
                                       {"context_length", 512},
@@ -78,6 +83,7 @@ class TinyModel {
                                       {"rope.scaling.original_context_length", 4}}) {
       set_size(name, value);
     }
+    if (architecture.name == "gptneox") writer_.set_bool(prefix_ + "use_parallel_residual", true);
     set_number(norm_eps_key(architecture), 1e-3);
     set_number("rope.freq_base", 30);
     // llama.cpp leaves Phi-3's window out, gives EXAONE 4 one where it has 64 layers, and knows a rotary base
@@ -87,7 +93,7 @@ class TinyModel {
       set_size("attention.sliding_window", 5);
     if (!options_.for_llama_cpp || std::string_view(architecture.name).starts_with("gemma"))
       set_number("rope.freq_base_swa", 12);
-    if (options_.experts || !is_whole()) set_experts();
+    if (options_.experts || !is_whole()) set_experts(architecture);
     // What the family has a place for; others refuse the key.
     for (const auto& [name, value] : {std::pair<const char*, double>{"attn_logit_softcapping", 2},
                                       {"final_logit_softcapping", 3},
@@ -99,6 +105,8 @@ class TinyModel {
       set_number(name, value);
       if (!is_whole()) keys_.pop_back();
     }
+    keys_.emplace_back(prefix_ + "use_parallel_residual", GgufValue{GgufValueType::boolean, {}, true});
+    if (!is_whole()) keys_.pop_back();
   }
 
   bool is_whole() const {
@@ -110,15 +118,28 @@ class TinyModel {
     }
   }
 
-  void set_experts() {
-    for (const auto& [name, value] :
-         {std::pair<const char*, int64_t>{"expert_count", 6},
-          {"expert_used_count", 3},
-          {"expert_feed_forward_length", options_.type == Type::F32 ? 20 : 32},
-          {"expert_shared_feed_forward_length", options_.type == Type::F32 ? 12 : 64},
-          {"leading_dense_block_count", 1}}) {
-      set_size(name, value);
+  void set_experts(const Architecture& architecture) {
+    using Names = std::set<std::string_view>;
+    const std::string_view name = architecture.name;
+    const int64_t n_ff = options_.type == Type::F32 ? 20 : 32;
+    set_size("expert_count", 6);
+    set_size("expert_used_count", 3);
+    // What llama.cpp reads: a size of experts in all but these families; dense layers in front, and how many
+    // shared experts there are, in some; their size in others.
+    if (!options_.for_llama_cpp || !Names{"granitemoe", "llama", "olmoe"}.contains(name))
+      set_size("expert_feed_forward_length", name == "hunyuan-moe" ? n_ff_ : n_ff);
+    const bool by_count = Names{"bailingmoe", "dots1", "ernie4_5-moe", "glm4moe"}.contains(name);
+    const bool by_size = Names{"ernie4_5-moe", "granitemoe", "hunyuan-moe", "qwen2moe"}.contains(name);
+    if (by_count) {
+      set_size("leading_dense_block_count", name == "bailingmoe" ? 0 : 1);
+      set_size("expert_shared_count", 1);
+      set_number("expert_weights_scale", name == "ernie4_5-moe" ? 1 : 1.5);
+      keys_.emplace_back(prefix_ + "expert_weights_norm", GgufValue{GgufValueType::boolean, {}, true});
     }
+    if (by_size || (!by_count && !options_.for_llama_cpp))
+      set_size("expert_shared_feed_forward_length", n_ff + (n_ff % 32 == 0 ? 32 : 12));
+    if (name == "dots1") set_size("expert_gating_func", 2);
+    if (name == "ernie4_5-moe") set_size("interleave_moe_layer_step", options_.for_llama_cpp ? 1 : 2);
   }
 
   void set_vocabulary(const Gguf& vocabulary) {
@@ -165,7 +186,7 @@ class TinyModel {
   std::vector<float>& random(const std::string& name, int64_t n, float center, float size) {
     std::vector<float>& values = stored_.emplace_back(size_t(n));
     for (int64_t i = 0; i < n; ++i) {
-      const double u = random_uniform(5, Purpose::test, stream_id(name), uint64_t(i));
+      const double u = random_uniform(options_.seed, Purpose::test, stream_id(name), uint64_t(i));
       values[size_t(i)] = float(double(center) + double(size) * (2 * u - 1));
     }
     return values;

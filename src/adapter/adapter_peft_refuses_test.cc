@@ -21,7 +21,7 @@ TEST(AdapterPeftErrors, WhatIsNotPlainLoraIsRefusedByName) {
   const std::vector<std::pair<std::string, ordered_json>> settings = {
       {"use_dora", true},   {"modules_to_save", {"lm_head"}}, {"bias", "all"},
       {"lora_bias", true},  {"layer_replication", {{0, 1}}},  {"trainable_token_indices", {1, 2}},
-      {"use_qalora", true}, {"fan_in_fan_out", true},         {"alora_invocation_tokens", {5}},
+      {"use_qalora", true}, {"alora_invocation_tokens", {5}},
   };
   for (const auto& [key, value] : settings) {
     PeftFolder peft;
@@ -86,7 +86,7 @@ TEST(AdapterPeftErrors, WeightsBesideTheAdapterAreRefusedOrLeftOut) {
 
 // What by itself would be another adapter is refused in any case.
 TEST(AdapterPeftErrors, SomeSettingsCannotBeLeftOut) {
-  for (const char* key : {"layer_replication", "alora_invocation_tokens", "use_qalora", "fan_in_fan_out"}) {
+  for (const char* key : {"layer_replication", "alora_invocation_tokens", "use_qalora"}) {
     PeftFolder peft;
     peft.pair(layer("mlp.up_proj"), 8, 6, 2);
     peft.config[key] = {1};

@@ -35,7 +35,6 @@ constexpr Refused kRefused[] = {
     {"layer_replication", "replicated layers are not supported", false},
     {"alora_invocation_tokens", "activated LoRA is not supported", false},
     {"use_qalora", "QALoRA is not supported", false},
-    {"fan_in_fan_out", "transposed weights are not supported", false},
     {"ensure_weight_tying", "an embedding's LoRA that the output shares is not supported"},
     {"use_bdlora", "block-diagonal LoRA is not supported", false},
     {"arrow_config", "LoRAs that are routed between are not supported", false},
@@ -47,6 +46,7 @@ constexpr Refused kRefused[] = {
 
 // Settings that are read below, that the tensors themselves answer, or that are of the training alone.
 constexpr const char* kOthers[] = {
+    "fan_in_fan_out",  // how the model's own weights lie; A and B are the same
     "peft_type",
     "r",
     "lora_alpha",

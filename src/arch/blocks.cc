@@ -80,7 +80,7 @@ ExpertsSpec experts(const ModelConfig& c, Activation activation) {
   const int64_t n = c.experts.router.n_expert, n_ff = c.experts.n_ff;
   return {
       .router = {.tensor = "ffn_gate_inp", .n_out = n, .n_in = c.n_embd},
-      .choice_bias = {},
+      .choice_bias = {c.experts.has_choice_bias ? "exp_probs_b.bias" : "", n},
       .expert = {.gate = {.tensor = "ffn_gate_exps", .n_out = n_ff, .n_in = c.n_embd, .n_slices = n},
                  .up = {.tensor = "ffn_up_exps", .n_out = n_ff, .n_in = c.n_embd, .n_slices = n},
                  .down = {.tensor = "ffn_down_exps", .n_out = c.n_embd, .n_in = n_ff, .n_slices = n},
@@ -109,7 +109,8 @@ ExpertsSpec gated_shared_expert(const ModelConfig& c, Activation activation) {
 }
 
 Bodies mlp_or_experts(const ModelConfig& c, int64_t i, Activation activation) {
-  if (c.experts.router.n_expert == 0 || i < c.experts.n_layer_dense) return {gated_mlp(c, activation)};
+  const bool is_dense = i < c.experts.n_layer_dense || (i + 1) % c.experts.period != 0;
+  if (c.experts.router.n_expert == 0 || is_dense) return {gated_mlp(c, activation)};
   Bodies bodies = {experts(c, activation)};
   if (c.experts.n_ff_shared > 0) bodies.emplace_back(shared_expert(c, activation));
   return bodies;

@@ -188,6 +188,11 @@ void read_experts(const Keys& keys, ModelConfig& config, Gating gating, bool nor
   config.experts.n_layer_dense = keys.gguf.get_int(keys.key("leading_dense_block_count")).value_or(0);
 }
 
+bool has_choice_bias(const Keys& keys, const ModelConfig& config) {
+  const std::string name = fmt::format("blk.{}.exp_probs_b.bias", config.n_layer - 1);
+  return keys.gguf.find_tensor(name) != nullptr;
+}
+
 void skip_last_layers(const Keys& keys, ModelConfig& config) {
   const std::string_view name = "nextn_predict_layers";
   const int64_t n = keys.gguf.get_int(keys.key(name)).value_or(0);

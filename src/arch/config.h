@@ -18,7 +18,9 @@ struct ExpertsConfig {
   RouterForm router;          // no experts: 0 of them
   int64_t n_ff = 0;           // of one expert
   int64_t n_ff_shared = 0;    // of the MLP that every token goes through as well; 0: there is none
-  int64_t n_layer_dense = 0;  // so many first layers have one MLP
+  int64_t n_layer_dense = 0;  // so many first layers have one MLP,
+  int64_t period = 1;         // and behind them all but every n-th
+  bool has_choice_bias = false;
 };
 
 struct ModelConfig {
@@ -30,10 +32,11 @@ struct ModelConfig {
   int64_t n_ctx_train = 0;  // the context it was trained with
   float norm_eps = 1e-5f;
   bool norms_have_bias = false, output_has_bias = false;  // the file must have them
-  bool norms_have_gain = true;     // else they are 1, and no tensors
-  bool parallel_residual = false;  // of families that have both: attention and MLP stand side by side
-  bool has_head_norms = false;     // of queries and keys, where the family leaves it open
-  bool has_rope = true;            // positions are told
+  bool norms_have_gain = true;                            // else they are 1, and no tensors
+  bool parallel_residual = false;   // of families that have both: attention and MLP stand side by side
+  bool has_head_norms = false;      // of queries and keys, where the family leaves it open
+  bool has_rope = true;             // positions are told by turning heads
+  bool has_position_table = false;  // or by rows of a table, added to the embedding: n_ctx_train of them
   RopeParameters rope;
   std::optional<RopeParameters> rope_swa;  // of layers with a window, where theirs differs
 
@@ -83,6 +86,9 @@ void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t 
 enum class Mixture { always, where_the_file_has_one };
 void read_experts(const Keys& keys, ModelConfig& config, Gating gating, bool normalize,
                   Mixture mixture = Mixture::always);
+
+// Whether the file has biases for the choice of experts, where the family leaves it open.
+bool has_choice_bias(const Keys& keys, const ModelConfig& config);
 
 // The same: the last nextn_predict_layers blocks are left out. They predict tokens further on, for programs
 // that guess ahead.

@@ -8,17 +8,16 @@ namespace lora {
 namespace {
 
 void read(const Keys& keys, ModelConfig& c) {
-  read_experts(keys, c, Gating::sigmoid, true);
+  read_experts(keys, c, Gating::sigmoid, false);
+  c.experts.has_choice_bias = true;
   skip_last_layers(keys, c);
   c.has_head_norms = keys.gguf.find_tensor("blk.0.attn_q_norm.weight") != nullptr;
 }
 
 LayerSpec layer(const ModelConfig& c, int64_t i) {
   AttentionSpec a = c.has_head_norms ? head_normed_attention(c, i) : attention(c, i);
-  Bodies mlp = mlp_or_experts(c, i, Activation::silu);
-  if (auto* experts = std::get_if<ExpertsSpec>(&mlp.front()))
-    experts->choice_bias = {"exp_probs_b.bias", c.experts.router.n_expert};
-  LayerSpec layer = pre_norm_layer(c, with_biases(std::move(a), true, false), std::move(mlp));
+  LayerSpec layer =
+      pre_norm_layer(c, with_biases(std::move(a), true, false), mlp_or_experts(c, i, Activation::silu));
   layer[1].before = norm(c, "post_attention_norm");
   return layer;
 }

@@ -132,6 +132,8 @@ int64_t HfConfig::size(Dim dim) const {
       return n_expert_ff;
     case Dim::shared_ff:
       return n_shared_ff;
+    case Dim::ctx:
+      return n_ctx;
   }
   return 0;
 }

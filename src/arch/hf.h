@@ -47,6 +47,7 @@ enum class Dim {
   qkv,        // q, k and v in one matrix
   head,       // head_dim
   n_head,     // num_attention_heads
+  ctx,        // max_position_embeddings
   experts,    // how many a layer has
   expert_ff,  // intermediate_size of one of them
   shared_ff,  // and of what every token goes through beside them
@@ -80,6 +81,7 @@ struct HfModule {
   bool may_have_bias = false;
   Rows of_hf = Rows::all;    // the rows of Hugging Face's tensor that GGUF has as this one
   Rows of_gguf = Rows::all;  // else: other models of the family have this module, for these rows of GGUF's
+  bool transposed = false;   // HF has a column for each row of GGUF's
   bool grouped = false;      // HF's rows of q, k, v: for each k, v head its q heads, then k, then v
   Stack stack = Stack::none;
   bool in_turn = false;  // HF's rows of gate and up alternate
@@ -122,6 +124,12 @@ struct HfDefaults {
   std::optional<double> local_theta = std::nullopt;  // rope_local_base_freq
   double rotary_part = 1;                            // partial_rotary_factor
   double norm_eps = 1e-6;
+};
+
+// What config.json calls the sizes.
+struct HfSizes {
+  const char *n_layer = "num_hidden_layers", *n_embd = "hidden_size", *n_ff = "intermediate_size",
+             *n_head = "num_attention_heads", *n_ctx = "max_position_embeddings";
 };
 
 // A number of config.json that is a key of GGUF.
@@ -167,11 +175,13 @@ struct HfFamily {
   std::string_view prefix = "model.", layers = "layers.";  // of modules' names
   const char* norm_eps = "rms_norm_eps";
   bool reorders_heads = false;   // RowOrder counts
+  bool has_rope = true;          // positions are told by turning heads
   int64_t head_dim = 0;          // where config.json does not say; 0: hidden_size over the heads
   bool norms_lack_one = false;   // norms multiply by 1 + weight; GGUF holds the sum
   bool always_tied = false;      // llama.cpp takes no output.weight: the token embedding is the output
   bool tied_by_default = false;  // where tie_word_embeddings is not there
   bool no_space_prefix = false;  // its tokenizer puts no space before a text, whatever tokenizer.model says
+  HfSizes sizes{};
   HfComputed computed{};
   HfDefaults defaults{};
   HfList<HfNumber, 4> numbers{};

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "chat/chat_template.h"
+#include "chat/conversation.h"
 #include "chat/training_text.h"
 
 namespace lora {

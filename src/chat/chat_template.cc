@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/printable.h"
 #include "chat/built_in.h"
+#include "chat/conversation.h"
 #include "chat/words.h"
 
 namespace lora {
@@ -143,9 +144,11 @@ jinja::Rendered ChatTemplate::render(Value messages, const Value& tools, bool ad
   };
   if (!tokens_.unk.empty()) variables.push_back({"unk_token", Value(tokens_.unk)});
   if (!tokens_.pad.empty()) variables.push_back({"pad_token", Value(tokens_.pad)});
-  for (const auto& [name, value] : settings_.variables.items()) {
-    const bool is_set = std::ranges::any_of(variables, [&](const auto& v) { return v.name == name; });
-    if (!is_set) variables.push_back({name, jinja::from_json(value)});
+  if (settings_.variables) {
+    for (const auto& [name, value] : settings_.variables->items()) {
+      const bool is_set = std::ranges::any_of(variables, [&](const auto& v) { return v.name == name; });
+      if (!is_set) variables.push_back({name, jinja::from_json(value)});
+    }
   }
   return template_->render(variables, settings_.now, beginnings);
 }

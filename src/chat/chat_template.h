@@ -8,22 +8,25 @@
 
 #include <array>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "chat/conversation.h"
 #include "template/template.h"
 #include "tokenizer/tokenizer.h"
 
 namespace lora {
 
+struct ChatMessage;  // chat/conversation.h
+struct Conversation;
+
 // What templates may ask for beside the conversation.
 struct ChatSettings {
-  nlohmann::ordered_json variables = nullptr;  // by name, as enable_thinking; null: none
-  jinja::Date now{};                           // of strftime_now
+  std::shared_ptr<const nlohmann::ordered_json> variables;  // by name, as enable_thinking; null: none
+  jinja::Date now{};                                        // of strftime_now
 };
 
 // What a conversation needs that a template does not take as it is, found by trying.

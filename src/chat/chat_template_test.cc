@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "chat/conversation.h"
 #include "tokenizer/test_vocabularies.h"
 
 namespace lora {

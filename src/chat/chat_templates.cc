@@ -5,6 +5,7 @@
 #include "base/printable.h"
 #include "chat/built_in.h"
 #include "chat/chat_template.h"
+#include "chat/conversation.h"
 
 namespace lora {
 namespace {

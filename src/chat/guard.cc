@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "chat/conversation.h"
 #include "chat/words.h"
 
 namespace lora {

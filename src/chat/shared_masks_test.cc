@@ -19,7 +19,7 @@ ChatTemplate template_of(const std::string& file, ordered_json variables = nullp
   return {file,
           MappedFile(kFolder + file).text(),
           {"<s>", "</s>", "", ""},
-          {std::move(variables), {2026, 11, 28, 12, 0, 0}}};
+          {std::make_shared<ordered_json>(std::move(variables)), {2026, 11, 28, 12, 0, 0}}};
 }
 
 // From the question on, "Hi": what stands before it is the template's own system message.

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "chat/conversation.h"
 #include "chat/guard.h"
 #include "chat/words.h"
 

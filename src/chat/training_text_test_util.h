@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "chat/conversation.h"
 #include "chat/training_text.h"
 
 namespace lora::test {

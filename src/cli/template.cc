@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/printable.h"
 #include "base/terminal.h"
+#include "chat/conversation.h"
 #include "chat/training_text.h"
 #include "cli/commands.h"
 #include "cli/help.h"
@@ -137,7 +138,7 @@ int template_command(const std::vector<std::string>& args) {
   }
   if (file.empty() == model.empty()) throw UsageError("FILE: expected FILE.jinja or --model, one of the two");
   ordered_json variables = messages.empty() ? short_conversation() : read_variables(messages);
-  const ChatSettings settings = {variables, day.value_or(local_time())};
+  const ChatSettings settings = {std::make_shared<ordered_json>(variables), day.value_or(local_time())};
   std::optional<ChatTemplate> chat;
   if (model.empty()) {
     const auto token = [&](const char* name, const char* otherwise) {

@@ -197,9 +197,8 @@ Source source_of(const PlannedTensor& tensor, int64_t slice, const HfConfig& con
   }
   source.path = weights.path_of(*planned.hf);
   source.rows = tensor.rows;
+  source.transposed = tensor.transposed;
   source.add = tensor.add;
-  source.is_transposed = tensor.stack == Stack::columns && tensor.is_matrix;
-  source.n_tensor_rows = tensor.n_hf_rows;
   return source;
 }
 
@@ -231,6 +230,7 @@ void expect_loadable(const GgufWriter& keys, std::span<const PlannedTensor> plan
   }
   if (const NormSpec last = norm(model, "output_norm"); !last.tensor.empty()) Visit{each, ""}(last);
   if (model.output_has_bias) expect("output.bias");
+  if (model.has_position_table) expect("position_embd.weight");
 }
 
 }  // namespace

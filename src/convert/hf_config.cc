@@ -315,14 +315,14 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
     if (const json* object = json_field(root, key); object && object->is_object())
       read_numbers(*object, "rope.", config);
   }
-  config.n_layer = fields.required_size("num_hidden_layers");
-  config.n_embd = fields.required_size("hidden_size");
-  config.n_ff = fields.size("intermediate_size").value_or(0);
+  config.n_layer = fields.required_size(family.sizes.n_layer);
+  config.n_embd = fields.required_size(family.sizes.n_embd);
+  config.n_ff = fields.size(family.sizes.n_ff).value_or(0);
   config.n_vocab = fields.required_size("vocab_size", defaults.n_vocab);
-  config.n_head = fields.required_size("num_attention_heads", defaults.n_head);
+  config.n_head = fields.required_size(family.sizes.n_head, defaults.n_head);
   config.n_head_kv = fields.size("num_key_value_heads")
                          .value_or(defaults.n_head_kv > 0 ? defaults.n_head_kv : config.n_head);
-  config.n_ctx = fields.size("max_position_embeddings").value_or(defaults.n_ctx);
+  config.n_ctx = fields.size(family.sizes.n_ctx).value_or(defaults.n_ctx);
   auto head_dim = fields.size("head_dim");
   if (!head_dim && family.head_dim > 0) head_dim = family.head_dim;
   config.states_head_dim = head_dim.has_value();
@@ -333,7 +333,7 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   config.rotary_part = config.rope.rotary_part.value_or(defaults.rotary_part);
   if (family.read) family.read(config);
   for (const auto& [key, value] :
-       {std::pair("intermediate_size", config.n_ff), std::pair("max_position_embeddings", config.n_ctx)}) {
+       {std::pair(family.sizes.n_ff, config.n_ff), std::pair(family.sizes.n_ctx, config.n_ctx)}) {
     if (value < 1) fail("{}: {}: missing", path, key);
   }
   if (config.n_head_kv < 1 || config.n_head % config.n_head_kv != 0) {

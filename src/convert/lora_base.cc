@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "adapter/pairs.h"
 #include "adapter/peft_names.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -57,9 +58,14 @@ BaseWeight LoraBase::weight() const {
     }
     std::vector<std::byte> buffer;
     std::vector<float> values = weights.load(*found, buffer).to_f32();
+    int64_t n_rows = found->shape[0], n_cols = found->shape[1];
+    if (module->module->transposed) {
+      values = transposed(values, n_rows, n_cols);
+      std::swap(n_rows, n_cols);
+    }
     return gather_rows(
-        values, found->shape[1],
-        peft_rows(facts.architecture, *module->module, found->shape[0], true, {facts.n_head, facts.n_head_kv},
+        values, n_cols,
+        peft_rows(facts.architecture, *module->module, n_rows, true, {facts.n_head, facts.n_head_kv},
                   fmt::format("{}: tensor {}", folder, printable(tensor))));
   };
 }

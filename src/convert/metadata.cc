@@ -114,7 +114,7 @@ void set_architecture_keys(GgufWriter& writer, const HfConfig& config) {
   };
   for (const auto& [key, value] : sizes) writer.set_u32(prefix + key, uint32_t(value));
   writer.set_f32(prefix + std::string(norm_eps_key(*config.architecture)), float(config.norm_eps));
-  writer.set_f32(prefix + "rope.freq_base", float(config.rope.theta));
+  if (config.architecture->hf->has_rope) writer.set_f32(prefix + "rope.freq_base", float(config.rope.theta));
   if (config.states_head_dim) {
     writer.set_u32(prefix + "attention.key_length", uint32_t(config.head_dim));
     writer.set_u32(prefix + "attention.value_length", uint32_t(config.head_dim));

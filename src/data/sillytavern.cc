@@ -9,6 +9,7 @@
 #include "data/cutter.h"
 #include "data/record.h"
 #include "data/record_fields.h"
+#include "data/record_file.h"
 #include "data/record_json.h"
 #include "data/text_file.h"
 

@@ -11,7 +11,6 @@
 // which hold no names. Chats of other programs are refused by their name.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -20,9 +19,11 @@
 
 #include "data/character_card.h"
 #include "data/macros.h"
-#include "data/record_file.h"
 
 namespace lora {
+
+struct Record;            // data/record.h
+enum class RecordFormat;  // data/record_file.h
 
 struct TavernOptions {
   bool names = false;  // "NAME: " before each message, but for empty ones and /sys

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "data/data_test_util.h"
+#include "data/record_file.h"
 
 namespace lora {
 namespace {

@@ -17,6 +17,12 @@ std::vector<Token> end_tokens(const ChatTemplate& chat, const Tokenizer& tokeniz
                                                                   : std::vector<Token>{token};
 }
 
+std::shared_ptr<const nlohmann::ordered_json> variables_of(const GenerateOptions& options) {
+  if (!options.enable_thinking) return nullptr;
+  return std::make_shared<nlohmann::ordered_json>(
+      nlohmann::ordered_json{{"enable_thinking", *options.enable_thinking}});
+}
+
 }  // namespace
 
 Chat::Chat(const GenerateOptions& options, const std::function<void(std::string_view)>& say)
@@ -24,11 +30,8 @@ Chat::Chat(const GenerateOptions& options, const std::function<void(std::string_
       say_(say),
       session_(options, say),
       n_ctx_(context_of(options, session_.model)),
-      templates_(
-          options.chat_template, session_.tokenizer, options.model,
-          {options.enable_thinking ? nlohmann::ordered_json{{"enable_thinking", *options.enable_thinking}}
-                                   : nlohmann::ordered_json(),
-           options.date.value_or(local_time())}),
+      templates_(options.chat_template, session_.tokenizer, options.model,
+                 {variables_of(options), options.date.value_or(local_time())}),
       seed_(options.seed < 0 ? entropy_seed() : uint64_t(options.seed)),
       sampler_{options.sampler, seed_},
       decoder_((warn_about_context(session_, n_ctx_, say), expect_decoder_memory(session_, n_ctx_),

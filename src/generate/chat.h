@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "chat/chat_template.h"
+#include "chat/conversation.h"
 #include "generate/generate.h"
 #include "generate/session.h"
 

@@ -83,6 +83,12 @@ void visit_block_of(M& model, std::string_view tensor, const Visit& visit) {
   visit(model.layers[*i], tensor.substr(1));
 }
 
+void check_positions(const ModelConfig& config, int64_t n) {
+  if (!config.has_position_table || n <= config.n_ctx_train) return;
+  fail("a context of {} tokens: {} models have a table of positions, and this one's ends at {}", n,
+       config.architecture->name, config.n_ctx_train);
+}
+
 }  // namespace
 
 std::vector<const Linear*> Model::find_linears(std::string_view tensor) const {
@@ -137,6 +143,7 @@ std::vector<std::string_view> routed_tensors(const Model& model) {
 }
 
 std::vector<RopeTable> make_rope_tables(const ModelConfig& config, int64_t n_positions) {
+  check_positions(config, n_positions);
   std::vector<RopeTable> tables;
   tables.push_back(make_rope_table(config.rope, n_positions));
   if (config.rope_swa) tables.push_back(make_rope_table(*config.rope_swa, n_positions));
@@ -144,6 +151,7 @@ std::vector<RopeTable> make_rope_tables(const ModelConfig& config, int64_t n_pos
 }
 
 int64_t rope_table_bytes(const ModelConfig& config, int64_t n_positions) {
+  check_positions(config, n_positions);
   const auto bytes = [&](const RopeParameters& rope) {
     return 2 * Arena::size_of<float>(n_positions * rope.n_rot / 2);
   };
@@ -154,6 +162,12 @@ void build_model(Model& model, bool tied, TensorSource& source) {
   const ModelConfig& c = model.config;
   model.embedding.table = source.matrix("token_embd.weight", c.n_vocab, c.n_embd);
   model.embedding.factor = c.embedding_scale;
+  if (c.has_position_table) {
+    const MatrixView table = source.matrix("position_embd.weight", c.n_ctx_train, c.n_embd);
+    model.embedding.positions = Buffer<float>(c.n_ctx_train * c.n_embd);
+    for (int64_t p = 0; p < c.n_ctx_train; ++p)
+      decode_row(&model.embedding.positions[p * c.n_embd], table, p, 0, c.n_embd);
+  }
   for (int64_t i = 0; i < c.n_layer; ++i) {
     model.layers.push_back(build_layer(c.architecture->layer(c, i), i, c, source, model.biases));
   }

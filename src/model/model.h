@@ -53,7 +53,7 @@ std::vector<std::string_view> routed_tensors(const Model& model);
 // table is the output.
 void build_model(Model& model, bool tied, TensorSource& source);
 
-// Rotary tables, as layers refer to them by number.
+// Rotary tables, as layers refer to them by number. Error for positions beyond a model's table of them.
 std::vector<RopeTable> make_rope_tables(const ModelConfig& config, int64_t n_positions);
 int64_t rope_table_bytes(const ModelConfig& config, int64_t n_positions);
 

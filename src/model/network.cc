@@ -31,7 +31,7 @@ void head_gradients(float* x, double* losses, const Network& network, std::span<
 void network_forward(float* x, const Network& network, const NetworkTokens& t,
                      std::span<const KvCache> caches) {
   NnContext& nn = network.nn;
-  embedding_forward(x, network.model.embedding, t.ids, nn.pool);
+  embedding_forward(x, network.model.embedding, t.ids, t.positions, nn.pool);
   for (size_t i = 0; i < network.layers.size(); ++i) {
     before_layer(network);
     layer_forward(x, x, network.n_embd(), network.layers[i], tokens_of(network, t),
@@ -64,7 +64,7 @@ void network_gradients(double* losses, const Network& network, const NetworkToke
     kept[size_t(i)] =
         layer_forward_keeping(y, inputs[size_t(i)], n_embd, network.layers[size_t(i)], tokens, nn);
   };
-  embedding_forward(inputs[0], embedding, t.ids, nn.pool);
+  embedding_forward(inputs[0], embedding, t.ids, t.positions, nn.pool);
   for (int64_t i = 0; i < n_layer; ++i) {
     before_layer(network);
     float* y = inputs[size_t(i) + 1];
@@ -80,7 +80,7 @@ void network_gradients(double* losses, const Network& network, const NetworkToke
   for (int64_t i = n_layer - 1; i >= 0; --i) {
     before_layer(network);
     if (i == 0) {
-      embedding_forward(first_again, embedding, t.ids, nn.pool);
+      embedding_forward(first_again, embedding, t.ids, t.positions, nn.pool);
       inputs[0] = first_again;
     }
     if (i >= n_kept && i < n_layer - 1) keep(i, nullptr);

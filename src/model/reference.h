@@ -41,7 +41,8 @@ class ModelReference {
   // (n_tokens, n_vocab)
   Values logits(std::span<const int32_t> ids) const {
     Values x;
-    for (const int32_t id : ids) {
+    for (size_t t = 0; t < ids.size(); ++t) {
+      const int32_t id = ids[t];
       Values row = decoded(model_.embedding.table.rows(id, 1));
       for (const LoraView& lora : model_.embedding.loras) {
         for (int64_t k = 0; k < lora.rank; ++k) {
@@ -49,7 +50,11 @@ class ModelReference {
           for (size_t e = 0; e < row.size(); ++e) row[e] += low * value(lora.b + int64_t(e) * lora.rank + k);
         }
       }
-      for (const T v : row) x.push_back(T(model_.embedding.factor) * v);
+      const Buffer<float>& table = model_.embedding.positions;
+      for (size_t e = 0; e < row.size(); ++e) {
+        const int64_t at = positions_[t] * int64_t(row.size()) + int64_t(e);
+        x.push_back(T(model_.embedding.factor) * row[e] + (table.size() > 0 ? T(table[at]) : T(0)));
+      }
     }
     for (const Layer& layer : model_.layers) {
       for (const Branch& branch : layer.branches) {

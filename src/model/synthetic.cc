@@ -56,7 +56,10 @@ constexpr SyntheticShape kShapes[] = {
      150000,
      "gpt-oss",
      64,
-     {{"expert_count", 32}, {"expert_used_count", 4}, {"attention.sliding_window", 128}}},
+     {{"expert_count", 32},
+      {"expert_used_count", 4},
+      {"expert_feed_forward_length", 2880},
+      {"attention.sliding_window", 128}}},
     {"mixtral-8x7b",
      32,
      4096,
@@ -102,30 +105,6 @@ Mix find_mix(std::string_view name) {
     if (t.decode) known += fmt::format("{}, ", t.name);
   }
   fail("type {}: unknown (known: {}{})", name, known, mix);
-}
-
-// As a file with these keys gives it, so that a family's own options are as it reads them.
-ModelConfig config_of(const SyntheticShape& shape) {
-  std::vector<std::pair<std::string, GgufValue>> keys;
-  const auto add = [&](std::string_view name, auto value, GgufValueType type) {
-    keys.emplace_back(fmt::format("{}.{}", shape.architecture, name), GgufValue{type, {}, value});
-  };
-  const auto add_size = [&](std::string_view name, int64_t n) { add(name, uint64_t(n), GgufValueType::u32); };
-  keys.emplace_back("general.architecture",
-                    GgufValue{GgufValueType::string, {}, std::string(shape.architecture)});
-  add_size("block_count", shape.n_layer);
-  add_size("embedding_length", shape.n_embd);
-  add_size("feed_forward_length", shape.n_ff);
-  add_size("attention.head_count", shape.n_head);
-  add_size("attention.head_count_kv", shape.n_head_kv);
-  add_size("context_length", shape.n_ctx_train);
-  if (shape.head_dim > 0) add_size("attention.key_length", shape.head_dim);
-  if (shape.head_dim > 0) add_size("attention.value_length", shape.head_dim);
-  for (const SyntheticShape::Key& key : shape.keys) {
-    if (!key.name.empty()) add_size(key.name, key.value);
-  }
-  add("rope.freq_base", shape.rope_freq_base, GgufValueType::f64);
-  return config_of_keys(Gguf::of_values(std::string(shape.name), std::move(keys)), shape.n_vocab);
 }
 
 int64_t bytes_of(const MatrixView& w) {
@@ -204,11 +183,37 @@ const SyntheticShape& find_synthetic_shape(std::string_view name) {
   fail("synthetic model {}: unknown (known: {})", name, known);
 }
 
+std::vector<std::pair<std::string, GgufValue>> synthetic_keys(const SyntheticShape& shape) {
+  std::vector<std::pair<std::string, GgufValue>> keys;
+  const auto add = [&](std::string_view name, auto value, GgufValueType type) {
+    keys.emplace_back(fmt::format("{}.{}", shape.architecture, name), GgufValue{type, {}, value});
+  };
+  const auto add_size = [&](std::string_view name, int64_t n) { add(name, uint64_t(n), GgufValueType::u32); };
+  keys.emplace_back("general.architecture",
+                    GgufValue{GgufValueType::string, {}, std::string(shape.architecture)});
+  add_size("block_count", shape.n_layer);
+  add_size("embedding_length", shape.n_embd);
+  add_size("feed_forward_length", shape.n_ff);
+  add_size("attention.head_count", shape.n_head);
+  add_size("attention.head_count_kv", shape.n_head_kv);
+  add_size("context_length", shape.n_ctx_train);
+  if (shape.head_dim > 0) add_size("attention.key_length", shape.head_dim);
+  if (shape.head_dim > 0) add_size("attention.value_length", shape.head_dim);
+  for (const SyntheticShape::Key& key : shape.keys) {
+    if (!key.name.empty()) add_size(key.name, key.value);
+  }
+  add("rope.freq_base", shape.rope_freq_base, GgufValueType::f32);
+  add(norm_eps_key(*find_architecture(shape.architecture)), 1e-5, GgufValueType::f32);
+  return keys;
+}
+
 SyntheticModel make_synthetic(const SyntheticShape& shape, std::string_view type, ThreadPool& pool) {
   const Mix mix = find_mix(type);
   SyntheticModel result;
   Model& model = result.model;
-  model.config = config_of(shape);
+  // As a file with these keys gives it, so that a family's own options are as it reads them.
+  model.config =
+      config_of_keys(Gguf::of_values(std::string(shape.name), synthetic_keys(shape)), shape.n_vocab);
   const ModelConfig& config = model.config;
 
   Shapes shapes(mix, config.n_layer, result.replaced);

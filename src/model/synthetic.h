@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/buffer.h"
@@ -23,12 +24,15 @@ struct SyntheticShape {
   struct Key {
     std::string_view name;  // behind "ARCHITECTURE."; empty: none
     int64_t value;
-  } keys[3] = {};  // of the family's own
+  } keys[4] = {};  // of the family's own
 };
 
 std::span<const SyntheticShape> synthetic_shapes();
 // Error that lists the known names.
 const SyntheticShape& find_synthetic_shape(std::string_view name);
+
+// The keys of a file of that shape.
+std::vector<std::pair<std::string, GgufValue>> synthetic_keys(const SyntheticShape& shape);
 
 struct SyntheticModel {
   Model model;  // model.gguf is empty

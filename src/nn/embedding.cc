@@ -15,7 +15,8 @@ int64_t filled_up(int64_t rank) {
 
 }  // namespace
 
-void embedding_forward(float* x, const Embedding& embedding, std::span<const int32_t> ids, ThreadPool& pool) {
+void embedding_forward(float* x, const Embedding& embedding, std::span<const int32_t> ids,
+                       std::span<const int32_t> positions, ThreadPool& pool) {
   const int64_t n_embd = embedding.table.n_cols, n_vocab = embedding.table.n_rows;
   pool.for_range(int64_t(ids.size()), 8, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
@@ -28,6 +29,9 @@ void embedding_forward(float* x, const Embedding& embedding, std::span<const int
         }
       }
       for (int64_t e = 0; e < n_embd && embedding.factor != 1; ++e) row[e] *= embedding.factor;
+      if (embedding.positions.size() == 0) continue;
+      const float* position = &embedding.positions[positions[size_t(t)] * n_embd];
+      for (int64_t e = 0; e < n_embd; ++e) row[e] += position[e];
     }
   });
 }

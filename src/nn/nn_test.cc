@@ -273,7 +273,7 @@ TEST(Embedding, ForwardAndAdapterGradientsAgreeWithTheReference) {
       const Embedding embedding{f32_matrix(table.data(), n_vocab, n_embd), layer.linear.loras};
       ThreadPool pool(n_threads);
       std::vector<float> x(size_t(n * n_embd));
-      embedding_forward(x.data(), embedding, ids, pool);
+      embedding_forward(x.data(), embedding, ids, {}, pool);
       EXPECT_LT(relative_difference(x, linear_forward_reference(r, hot, n)), kTolerance);
 
       GemmScratch scratch(n_threads);

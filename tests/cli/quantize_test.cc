@@ -40,7 +40,7 @@ class Quantize : public testing::Test {
 TEST_F(Quantize, MakesASmallerModelThatStillWorks) {
   folder.write("text.txt", ship_sentences(" "));
   const double before = perplexity("f32.gguf");
-  for (const char* type : {"Q8_0", "Q4_K_M", "q5_1"}) {
+  for (const char* type : {"Q8_0", "Q4_K_M", "q5_1", "mxfp4"}) {
     const RunResult run = folder.lora({"quantize", "f32.gguf", "small.gguf", type, "2"});
     EXPECT_EQ(run.status, 0) << run.err;
     EXPECT_EQ(run.out, "");
@@ -110,6 +110,7 @@ TEST_F(Quantize, WrongUseIsOneLineAndLeavesNothing) {
   refused(2, {}, "IN: required");
   refused(2, {"f32.gguf", "o.gguf"}, "TYPE: required");
   refused(2, {"f32.gguf", "o.gguf", "Q4_K"}, "TYPE: expected one of Q4_0");
+  refused(2, {"f32.gguf", "o.gguf", "iq2_xs"}, "found 'iq2_xs', which is read, not written");
   refused(2, {"f32.gguf", "o.gguf", "Q4_0", "many"}, "--threads: expected a whole number");
   refused(2, {"f32.gguf", "o.gguf", "Q4_0", "2", "5"}, "'5': unexpected argument");
   refused(2, {"f32.gguf", "o.gguf", "Q4_0", "--output-tensor-type", "I32"},
@@ -118,6 +119,7 @@ TEST_F(Quantize, WrongUseIsOneLineAndLeavesNothing) {
           "--tensor-type: expected PATTERN=TYPE, found 'attn_q'");
   refused(2, {"f32.gguf", "o.gguf", "Q4_0", "--tensor-type", "attn_q=Q9"},
           "--tensor-type: expected one of F32");
+  refused(2, {"f32.gguf", "o.gguf", "Q4_0", "--token-embedding-type", "NVFP4"}, "is read, not written");
   refused(2, {"f32.gguf", "o.gguf", "Q4_0", "--purr"}, "did you mean --pure");
   refused(1, {"model.gguf", "o.gguf", "Q4_0"}, "--allow-requantize");
   refused(1, {"f32.gguf", "f32.gguf", "Q4_0"}, "f32.gguf: the output would replace");

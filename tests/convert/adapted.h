@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "adapter/adapter.h"
+#include "adapter/pairs.h"
 #include "adapter/peft_test_files.h"
 #include "convert/convert_lora.h"
 #include "converted.h"
@@ -61,13 +62,27 @@ struct Adapted {
   explicit Adapted(const Architecture& family) : Adapted(family_model(family)) {}
   explicit Adapted(std::string_view family) : Adapted(*find_architecture(family)) {}
 
+  // Hugging Face may have a column of a matrix for each output.
+  bool is_transposed(const std::string& module) const {
+    bool found = false;
+    for_each_layer_module(*find_architecture(model.architecture)->hf, [&](const HfModule& m) {
+      found = found || (m.transposed && module.ends_with(m.hf));
+    });
+    return found;
+  }
   void add(const std::string& module, int64_t rank = kRank) {
     HfStored& weight = merged.tensors.at(module + ".weight");
-    const int64_t n_out = weight.shape[0], n_in = weight.shape[1];
+    int64_t n_out = weight.shape[0], n_in = weight.shape[1];
     const std::string name = "base_model.model." + module;
+    const bool turned = is_transposed(module);
+    if (turned) {
+      weight.values = transposed(weight.values, n_out, n_in);
+      std::swap(n_out, n_in);
+    }
     peft.pair(name, n_in, n_out, rank);
     add_product(weight.values, n_out, n_in, PeftFiles::a_of(name, rank * n_in),
                 PeftFiles::b_of(name, n_out * rank), rank, kScale);
+    if (turned) weight.values = transposed(weight.values, n_out, n_in);
     weight.bytes.assign(reinterpret_cast<const char*>(weight.values.data()),
                         weight.values.size() * sizeof(float));
   }

@@ -146,10 +146,15 @@ TEST(ConvertRefuses, AnotherActivationOfWhateverClass) {
     for (const HfClass& hf_class : row->hf->classes) {
       if (!hf_class.why_not.empty()) continue;
       nlohmann::json config = {{"architectures", {hf_class.name}}, {computed.activation_key, "relu"}};
-      for (const char* key : {"num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size",
-                              "num_attention_heads", "max_position_embeddings"})
+      const HfSizes& sizes = row->hf->sizes;
+      for (const char* key :
+           {sizes.n_layer, sizes.n_embd, sizes.n_ff, "vocab_size", sizes.n_head, sizes.n_ctx})
         config[key] = 8;
       config["head_dim"] = 8;
+      if (hf_class.has_experts) {
+        config["num_experts"] = config["num_experts_per_tok"] = 8;
+        config["norm_topk_prob"] = row->hf->refused.empty();  // as each wants it
+      }
       config["model_type"] = hf_class.model_type;
       try {
         parse_hf_config(config.dump(), "config.json");

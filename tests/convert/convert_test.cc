@@ -52,12 +52,10 @@ TEST_P(EveryModel, ValuesAreTheFoldersOwn) {
     }
   };
   for (int64_t layer = 0; layer < model.number("num_hidden_layers"); ++layer) {
-    for (const auto& modules : arch.layer) {
-      for (const HfModule& module : modules) {
-        expect(module, fmt::format("model.layers.{}.{}", layer, module.hf),
-               fmt::format("blk.{}.{}", layer, module.gguf));
-      }
-    }
+    for_each_layer_module(arch, [&](const HfModule& module) {
+      expect(module, fmt::format("model.layers.{}.{}", layer, module.hf),
+             fmt::format("blk.{}.{}", layer, module.gguf));
+    });
   }
   for (const HfModule& module : hf::kRoot) {
     expect(module, (module.hf == "lm_head" ? "" : "model.") + std::string(module.hf),

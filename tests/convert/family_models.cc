@@ -50,14 +50,14 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
                                        : *std::ranges::find(family.classes, hf_class, &HfClass::name);
   model.config = {{"architectures", {as.name}},
                   {"model_type", as.model_type},
-                  {"hidden_size", 64},
-                  {"intermediate_size", 96},
-                  {"num_hidden_layers", n_layer},
-                  {"num_attention_heads", 4},
+                  {family.sizes.n_embd, 64},
+                  {family.sizes.n_ff, 96},
+                  {family.sizes.n_layer, n_layer},
+                  {family.sizes.n_head, 4},
                   {"num_key_value_heads", 2},
                   {"head_dim", 16},
                   {"vocab_size", byte_level_tokenizer()["model"]["vocab"].size() + 3},
-                  {"max_position_embeddings", 512},
+                  {family.sizes.n_ctx, 512},
                   {"tie_word_embeddings", is_tied},
                   {family.norm_eps, 1e-5},
                   {family.computed.activation_key, family.computed.activation}};
@@ -98,7 +98,7 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
     const bool is_vector = module.n_out == Dim::none || module.n_in == Dim::none;
     std::vector<int64_t> shape = {n_rows, config.size(module.n_in)};
     if (is_vector) shape = {module.n_out == Dim::none ? config.size(module.n_in) : n_rows};
-    if (module.stack == Stack::columns) std::swap(shape[0], shape[1]);
+    if (module.stack == Stack::columns || module.transposed) std::swap(shape[0], shape[1]);
     if (module.stack == Stack::columns || module.stack == Stack::whole)
       shape.insert(shape.begin(), config.n_expert);
     const bool is_norm = is_vector && module.hf_end == ".weight";

@@ -8,9 +8,10 @@ not stored: value i of the tensor called NAME is
     center + size * (2 * (h >> 8) / 2^24 - 1)                                   (h in 32 bits, the rest in f64, then f32)
 
 Each file has ids (2, T) int32, base_logits of row 0 (T, vocabulary), base_loss; with a pair on every linear layer of the
-blocks (init.P.lora_a (r, n_in), .lora_b (n_out, r) by the rule above; scale alpha / r, alpha = 8) loss and grad.P.lora_a/b,
-and where every P is one tensor of GGUF curve.loss of ten AdamW steps (lr 1e-3, no decay). The loss is the mean over all
-next-token targets of both rows. Metadata: "config", a config.json; "tensors", {NAME: [shape, center, size]}.
+blocks (init.P.lora_a (r, n_in), .lora_b (n_out, r) by the rule above; scale alpha / r, alpha = 8) loss, grad.P.lora_a/b
+and curve.loss of ten AdamW steps (lr 1e-3, no decay). The loss is the mean over all
+next-token targets of both rows. Metadata: "config", a config.json; "tensors", {NAME: [shape, center, size, whether
+it has a column for each output]}.
 """
 import json
 import pathlib
@@ -85,6 +86,8 @@ FAMILIES = {
     "ernie4_5": (dict(GROUPED, model_type="ernie4_5", head_dim=16, rms_norm_eps=1e-5, use_bias=False),),
     "falcon": (dict(SIZES, model_type="falcon", new_decoder_architecture=True, num_kv_heads=KV,
                     num_ln_in_parallel_attn=1, ffn_hidden_size=FF, bias=False, alibi=False, parallel_attn=True),),
+    "gpt2": (dict(model_type="gpt2", n_layer=LAYERS, n_embd=EMBD, n_head=HEADS, n_inner=FF, n_positions=64, vocab_size=VOCAB,
+                  bos_token_id=1, eos_token_id=2),),
     "gptneox": (dict(SIZES, model_type="gpt_neox", rotary_pct=0.5, use_parallel_residual=True, tie_word_embeddings=False),),
     "gptneox-serial": (dict(SIZES, model_type="gpt_neox", rotary_pct=0.25, use_parallel_residual=False,
                             tie_word_embeddings=False),),
@@ -132,16 +135,18 @@ def make(name, folder):
     config._attn_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
     shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
-    linears = {n + ".weight" for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    turned = {n + ".weight" for n, m in model.named_modules() if type(m).__name__ == "Conv1D"}
+    linears = {n + ".weight" for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)} | turned
     tensors = {}
     for tensor, shape in own_names(name, shapes).items():
         is_norm = len(shape) == 1 and not tensor.endswith(".bias")
         center = 0 if not is_norm or name == "nemotron" else 1
-        size = 0.5 if len(shape) == 1 else 1 if "embed" in tensor else 2 / shape[1]**0.5
+        is_table = any(part in tensor for part in ("embed", "wte", "wpe"))
+        size = 0.5 if len(shape) == 1 else 1 if is_table else 2 / shape[0 if tensor in turned else 1]**0.5
         if name == "minicpm" and "embed" in tensor:
             size = 0.2  # the output, too
-        tensors[tensor] = (shape, center, size)
-    base = {n: numbers(n, *rule) for n, rule in tensors.items()}
+        tensors[tensor] = (shape, center, size, tensor in turned)
+    base = {n: numbers(n, *rule[:3]) for n, rule in tensors.items()}
     to_class = OF_CLASS.get(name, lambda weights: weights)
     in_blocks = {n for n in linears if any(c.isdigit() for c in n.split("."))}
     own_linears = sorted(n for n in own_names(name, {n: shapes[n] for n in in_blocks}))
@@ -154,14 +159,15 @@ def make(name, folder):
 
     adapters = {}
     for p in own_linears:
-        n_out, n_in = tensors[p][0]
+        n_out, n_in = reversed(tensors[p][0]) if p in turned else tensors[p][0]
         adapters[f"{p}.lora_a"] = numbers(f"init.{p}.lora_a", (RANK, n_in), 0, 1 / n_in**0.5).requires_grad_()
         adapters[f"{p}.lora_b"] = numbers(f"init.{p}.lora_b", (n_out, RANK), 0, 0.2).requires_grad_()
 
     def adapted():
         weights = dict(base)
         for p in own_linears:
-            weights[p] = base[p] + ALPHA / RANK * (adapters[f"{p}.lora_b"] @ adapters[f"{p}.lora_a"])
+            delta = ALPHA / RANK * (adapters[f"{p}.lora_b"] @ adapters[f"{p}.lora_a"])
+            weights[p] = base[p] + (delta.T if p in turned else delta)
         return run(weights)[1]
 
     with torch.no_grad():
@@ -172,16 +178,15 @@ def make(name, folder):
     result["loss"] = loss.detach().reshape(1)
     for p, value in adapters.items():
         result[f"grad.{p}"] = value.grad.clone()
-    if name not in OF_CLASS:
-        optimizer = torch.optim.AdamW(adapters.values(), lr=1e-3, weight_decay=0)
-        curve = []
-        for _ in range(10):
-            optimizer.zero_grad()
-            loss = adapted()
-            loss.backward()
-            curve.append(loss.item())
-            optimizer.step()
-        result["curve.loss"] = torch.tensor(curve)
+    optimizer = torch.optim.AdamW(adapters.values(), lr=1e-3, weight_decay=0)
+    curve = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = adapted()
+        loss.backward()
+        curve.append(loss.item())
+        optimizer.step()
+    result["curve.loss"] = torch.tensor(curve)
     stated = other[0] if other else dict(config.to_dict(), architectures=[type(model).__name__])
     save_file({n: t.contiguous() for n, t in result.items()}, folder / f"{name}.safetensors",
               {"config": json.dumps(stated, sort_keys=True), "tensors": json.dumps(tensors)})

@@ -13,13 +13,20 @@ const messages = [
 const replies = messages.filter((m) => m.role === "assistant");
 const [lora, templates, ...pairs] = process.argv.slice(2);
 writeFileSync("chat.jsonl", JSON.stringify({messages}) + "\n");
+const references = new Map(); // read once each: the largest have 260,000 tokens
+function reference_of(name) {
+  const read = (json) => JSON.parse(readFileSync(`${name}/${json}`, "utf8"));
+  if (!references.has(name)) {
+    references.set(name, TokenizerLoader.fromPreTrained({
+      tokenizerJSON: read("tokenizer.json"), tokenizerConfig: read("tokenizer_config.json")
+    }));
+  }
+  return references.get(name);
+}
 let failures = 0;
 for (const pair of pairs) {
   const [name, file] = pair.split("=");
-  const read = (json) => JSON.parse(readFileSync(`${name}/${json}`, "utf8"));
-  const reference = TokenizerLoader.fromPreTrained({
-    tokenizerJSON: read("tokenizer.json"), tokenizerConfig: read("tokenizer_config.json")
-  });
+  const reference = reference_of(name);
   const path = `${templates}/${file}.jinja`;
   const chosen = file === "own" ? {} : {chat_template: readFileSync(path, "utf8")};
   const flags = ["--date", "2024-07-26", "--chat-template", file === "own" ? "auto" : path];

@@ -1,5 +1,6 @@
 // make_families VOCABULARY.gguf FOLDER: FOLDER/NAME.gguf of each model family that is built in, tiny and
-// random, with that file's tokens; and NAME.lora, an adapter on all of its blocks.
+// random (with experts, too, where it may have them), with that file's tokens; and NAME.lora, an adapter on
+// all of its blocks.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -15,12 +16,21 @@ int main(int argc, char** argv) try {
     return 2;
   }
   const Gguf vocabulary = Gguf::open(argv[1]);
-  for (const Architecture* architecture : architectures()) {
-    const std::string name = fmt::format("{}/{}", argv[2], architecture->name);
-    const test::TinyModel written(*architecture, name + ".gguf",
-                                  {.vocabulary = &vocabulary, .for_llama_cpp = true});
+  const auto make = [&](const Architecture& architecture, bool experts) {
+    const std::string name =
+        fmt::format("{}/{}{}", argv[2], architecture.name, experts ? "-with-experts" : "");
+    // With the usual numbers Llama's router finds a token's third and fourth expert equal to six digits, and
+    // which one is chosen is up to the last bits.
+    const uint64_t seed = experts ? 6 : 5;
+    const test::TinyModel written(
+        architecture, name + ".gguf",
+        {.vocabulary = &vocabulary, .for_llama_cpp = true, .experts = experts, .seed = seed});
     const Model model = load_model(name + ".gguf");
     write_adapter_gguf(to_adapter(test::all_pairs(model, false), model), name + ".lora");
+  };
+  for (const Architecture* architecture : architectures()) {
+    make(*architecture, false);
+    if (test::may_have_experts(*architecture)) make(*architecture, true);
   }
 } catch (const std::exception& error) {
   fmt::print(stderr, "{}\n", error.what());

@@ -18,7 +18,7 @@ if [[ ! -f $original ]]; then
   original=$work/original.gguf
   "$lora" quantize "$root/models/tiny-q8_0.gguf" "$original" F32 --allow-requantize
 fi
-for type in Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ4_NL IQ4_XS F16 BF16; do
+for type in Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ4_NL IQ4_XS TQ1_0 TQ2_0 MXFP4 F16 BF16; do
   "$lora" quantize "$original" "$models/$type.gguf" $type
 done
 head -c 2000 "$root/examples/demo/heldout.txt" >"$models/text.txt"

@@ -60,7 +60,7 @@ namespace {
 
 F32Decoder find_f32_decoder(Type type) {
   if (isa() == Isa::scalar) return traits(type).decode;
-  const F32Decoder by_codes = avx2_decoder(type);
+  const F32Decoder by_codes = isa() == Isa::neon ? neon_decoder(type) : avx2_decoder(type);
   return by_codes ? by_codes : HWY_DYNAMIC_DISPATCH(Find)(type);
 }
 

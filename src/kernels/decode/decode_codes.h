@@ -17,6 +17,7 @@ using Bf16Decoder = void (*)(bf16* values, const std::byte* blocks, int64_t n);
 
 // A file each. nullptr for types without one, and where the build is for another processor.
 F32Decoder avx2_decoder(Type type);
+F32Decoder neon_decoder(Type type);
 Bf16Decoder avx512_bf16_decoder(Type type);
 
 }  // namespace lora

@@ -13,11 +13,12 @@
 namespace lora {
 namespace {
 
-// More than a cache holds; written to, for else all its pages would be one.
+// More than a cache holds; written to, for else all its pages would be one. As scales of any form these bytes
+// are no denormal numbers, which take a processor longer.
 const Buffer<std::byte>& storage() {
   static const Buffer<std::byte> bytes = [] {
     Buffer<std::byte> result(256 << 20);
-    std::fill_n(result.data(), result.size(), std::byte(1));
+    std::fill_n(result.data(), result.size(), std::byte(0x33));
     return result;
   }();
   return bytes;

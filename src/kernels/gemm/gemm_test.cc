@@ -43,7 +43,7 @@ TEST_P(Gemm, ForwardAndInputGradientAgreeWithTheReference) {
   for (int threads : {1, 3}) {
     ThreadPool pool(threads);
     GemmScratch scratch(threads);
-    for (Type type : {Type::F32, Type::F16, Type::BF16, Type::Q8_0, Type::Q6_K}) {
+    for (Type type : {Type::F32, Type::F16, Type::BF16, Type::Q8_0, Type::Q6_K, Type::NVFP4}) {
       for (Shape s : kShapes) {
         const int64_t block = traits(type).block_size;
         s.n_in = (s.n_in + block - 1) / block * block;

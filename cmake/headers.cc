@@ -1,0 +1,2 @@
+// Stands for the sources that its target's headers are precompiled for (module.cmake).
+int main() {}

@@ -1,2 +1,0 @@
-// Its headers are precompiled for all tests (module.cmake).
-int main() {}
