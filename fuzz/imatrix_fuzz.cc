@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const auto& [name, entry] : imatrix.entries) {
       if (name.empty() || entry.sums.empty() || entry.counts.empty()) __builtin_trap();
       if (entry.sums.size() % entry.counts.size() != 0) __builtin_trap();
-      for (const float w : lora::column_weights(entry)) {
+      for (const float w : lora::column_weights(entry, int64_t(entry.sums.size() / entry.counts.size()))) {
         if (!(w > 0)) __builtin_trap();
       }
     }

@@ -26,6 +26,7 @@ struct Module {
   const LoraPair* pair = nullptr;  // as PEFT has it
   int64_t rank = 0;                // as adapter_config.json has it
   std::string wrapper = {};        // of a parameter: the module that its tensors are named after
+  bool transposed = false;         // its weight has a column for each output
 };
 
 // What target_modules and patterns say for the modules of all layers: "q_proj" of
@@ -40,15 +41,6 @@ std::string short_name(const Module& module, const HfFamily& family) {
   });
   if (is_of_experts && at > 1) at = behind_dot(at - 2);
   return module.name.substr(at);
-}
-
-// Whether Hugging Face has a column of its matrix for each output.
-bool is_transposed(const Module& module, const HfFamily& family) {
-  bool result = false;
-  for_each_layer_module(family, [&](const HfModule& m) {
-    result = result || (m.transposed && module.name.ends_with(fmt::format(".{}", m.hf)));
-  });
-  return result;
 }
 
 // One key per module, or per short name where all modules that are called so agree.
@@ -104,8 +96,7 @@ Json config_of(const Adapter& adapter, const std::vector<Module>& modules, int64
           {"target_modules", targets(modules, family, n_layer, false)},
           {"target_parameters", parameters.empty() ? Json() : parameters},
           {"bias", "none"},
-          {"fan_in_fan_out",
-           std::ranges::any_of(modules, [&](const Module& m) { return is_transposed(m, family); })},
+          {"fan_in_fan_out", std::ranges::any_of(modules, [](const Module& m) { return m.transposed; })},
           {"inference_mode", true},
           {"lora_dropout", 0.0},
           {"modules_to_save", Json()},
@@ -143,7 +134,7 @@ struct Writer {
                   fmt::format("{}: tensor {}", folder, printable(pair.base)));
     const Rows of_hf = module->module->of_hf;
     if (of_hf == Rows::all) {
-      modules.push_back({module->name, &pair, pair.rank});
+      modules.push_back({module->name, &pair, pair.rank, "", module->module->transposed});
       if (rows.empty()) return;
       LoraPair& own = moved.emplace_back(pair);
       own.b = scatter_rows(pair.b, pair.rank, rows);
@@ -168,7 +159,7 @@ struct Writer {
     if (whole.pieces.empty()) {
       whole.place = modules.size();
       whole.n_out = n_out;
-      modules.push_back({name, nullptr, 0, wrapper});
+      modules.push_back({name, nullptr, 0, wrapper, false});
     }
     const LoraPair& first = whole.pieces.empty() ? pair : *whole.pieces.front().pair;
     if (pair.n_in != first.n_in || pair.n_slices != first.n_slices || n_out != whole.n_out) {

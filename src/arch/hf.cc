@@ -124,8 +124,6 @@ int64_t HfConfig::size(Dim dim) const {
       return (n_head + 2 * n_head_kv) * head_dim;
     case Dim::head:
       return head_dim;
-    case Dim::ctx:
-      return n_ctx;
     case Dim::n_head:
       return n_head;
     case Dim::experts:
@@ -134,6 +132,8 @@ int64_t HfConfig::size(Dim dim) const {
       return n_expert_ff;
     case Dim::shared_ff:
       return n_shared_ff;
+    case Dim::ctx:
+      return n_ctx;
   }
   return 0;
 }

@@ -47,10 +47,10 @@ enum class Dim {
   qkv,        // q, k and v in one matrix
   head,       // head_dim
   n_head,     // num_attention_heads
+  ctx,        // max_position_embeddings
   experts,    // how many a layer has
   expert_ff,  // intermediate_size of one of them
   shared_ff,  // and of what every token goes through beside them
-  ctx,        // max_position_embeddings
 };
 
 // Whose head count says how a tensor's rows are reordered: Hugging Face rotates element j of a head with

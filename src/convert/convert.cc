@@ -197,9 +197,8 @@ Source source_of(const PlannedTensor& tensor, int64_t slice, const HfConfig& con
   }
   source.path = weights.path_of(*planned.hf);
   source.rows = tensor.rows;
+  source.transposed = tensor.transposed;
   source.add = tensor.add;
-  source.is_transposed = tensor.by_columns;
-  source.n_tensor_rows = tensor.n_hf_rows;
   return source;
 }
 

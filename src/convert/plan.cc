@@ -52,8 +52,6 @@ const char* keys_of(Dim dim) {
       return "(num_attention_heads + 2 num_key_value_heads) x head_dim";
     case Dim::head:
       return "head_dim";
-    case Dim::ctx:
-      return "max_position_embeddings";
     case Dim::n_head:
       return "num_attention_heads";
     case Dim::experts:
@@ -62,6 +60,8 @@ const char* keys_of(Dim dim) {
       return "intermediate_size of an expert";
     case Dim::shared_ff:
       return "intermediate_size of shared experts";
+    case Dim::ctx:
+      return "max_position_embeddings";
     default:
       return "";
   }
@@ -123,7 +123,7 @@ struct Planner {
   static std::vector<int64_t> hf_shape(const PlannedTensor& tensor) {
     std::vector<int64_t> shape = {tensor.n_hf_rows, tensor.n_cols};
     if (!tensor.is_matrix) shape = {tensor.n_hf_rows * tensor.n_cols};
-    if (tensor.by_columns) shape = {tensor.n_cols, tensor.n_hf_rows};
+    if (tensor.transposed) std::swap(shape[0], shape[1]);
     if (tensor.stack == Stack::mxfp4) shape = {tensor.n_hf_rows, tensor.n_cols / 32, 16};
     if (tensor.stack != Stack::none && tensor.stack != Stack::each)
       shape.insert(shape.begin(), tensor.n_slices);
@@ -138,7 +138,7 @@ struct Planner {
     tensor.stack = module.stack;
     tensor.n_slices = module.stack == Stack::none ? 1 : config.n_expert;
     tensor.is_matrix = module.n_out != Dim::none && module.n_in != Dim::none && !is_bias;
-    tensor.by_columns = tensor.is_matrix && (module.transposed || module.stack == Stack::columns);
+    tensor.transposed = (module.transposed || module.stack == Stack::columns) && tensor.is_matrix;
     tensor.n_rows = config.size(module.n_out);
     tensor.n_cols = is_bias && module.n_out != Dim::none ? 1 : config.size(module.n_in);
     const HfFamily& family = *config.architecture->hf;
@@ -152,11 +152,6 @@ struct Planner {
     tensor.sources = sources_of(module, hf, hf_end);
     if (!tensor.sources.front().hf) return false;
     for (const PlannedSource& source : tensor.sources) check_shape(module, tensor, source);
-    if (const HfTensor& first = *tensor.sources.front().hf;
-        tensor.by_columns && first.dtype.starts_with("F8")) {
-      fail("{}: tensor '{}': FP8 values are not supported where a matrix has a column for each output",
-           weights.path_of(first), printable(tensor.sources.front().hf_name));
-    }
     if (tensor.stack == Stack::mxfp4) {
       tensor.type = Type::MXFP4;
     } else if (tensor.is_matrix && why_kept(tensor.name, 2).empty()) {
@@ -178,6 +173,10 @@ struct Planner {
       fail("{}: tensor '{}': expected {} as {} has it ({}{}), found {}", weights.path_of(*source.hf),
            printable(source.hf_name), shape_text(expected), config.path, keys_of(rows),
            tensor.is_matrix ? fmt::format(", {}", keys_of(module.n_in)) : "", shape_text(source.hf->shape));
+    }
+    if (tensor.transposed && source.hf->dtype.starts_with("F8")) {
+      fail("{}: tensor '{}': FP8 values are not supported where a matrix has a column for each output",
+           weights.path_of(*source.hf), printable(source.hf_name));
     }
     if (tensor.stack != Stack::mxfp4) return;
     const std::vector<int64_t> scales(expected.begin(), expected.end() - 1);

@@ -28,10 +28,10 @@ struct PlannedTensor {
   bool is_matrix = false;          // vectors have one dimension in GGUF, and stay F32
   int64_t n_slices = 1;            // of a stack of matrices, or of vectors
   Stack stack = Stack::none;
-  bool by_columns = false;               // a column of `hf` for each row
   std::vector<PlannedSource> sources{};  // one, or one for each slice; none: `values` are the tensor
   std::vector<int64_t> rows{};           // of a slice of `hf`, one for each row; empty: they stay
   int64_t n_hf_rows = 1;                 // of a slice of `hf`
+  bool transposed = false;               // which has a column for each row
   float add = 0;
   std::vector<float> values{};
 

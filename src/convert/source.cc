@@ -90,7 +90,7 @@ SafeTensor slice_of(const SafeTensor& tensor, int64_t slice) {
 }
 
 std::string_view Source::plain_type() const {
-  return add == 0 && !is_transposed && scales.empty() && !fp8_table(tensor.dtype)
+  return add == 0 && !transposed && scales.empty() && !fp8_table(tensor.dtype)
              ? std::string_view(tensor.dtype)
              : "";
 }
@@ -101,7 +101,7 @@ const std::byte* Source::row_bytes(int64_t row) const {
 }
 
 void Source::read_rows(int64_t begin, int64_t end, float* values) const {
-  if (is_transposed) return read_columns(begin, end, values);
+  if (transposed) return read_columns(begin, end, values);
   for (int64_t row = begin; row < end; ++row) read_row(row, values + (row - begin) * n_cols);
 }
 
@@ -113,7 +113,7 @@ void Source::read_columns(int64_t begin, int64_t end, float* values) const {
     last = std::max(last, row_of_tensor(row));
   }
   const auto decode = find_type(tensor.dtype)->decode;
-  const int64_t size = dtype_bytes(tensor.dtype);
+  const int64_t size = dtype_bytes(tensor.dtype), n_tensor_rows = int64_t(tensor.n_elements()) / n_cols;
   std::vector<float> side_by_side(size_t(last - first + 1));
   for (int64_t c = 0; c < n_cols; ++c) {
     decode(side_by_side.data(), tensor.data.data() + (c * n_tensor_rows + first) * size, last - first + 1);

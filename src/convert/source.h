@@ -12,12 +12,11 @@ namespace lora {
 
 struct Source {
   SafeTensor tensor;
-  SafeTensor block_scales;     // of `tensor`, if that is of MXFP4 blocks
-  bool is_transposed = false;  // `tensor` is (n_cols, n_tensor_rows)
-  int64_t n_tensor_rows = 1;   // if it is
-  std::string path;            // of the file it lies in, for messages; "": of none
+  SafeTensor block_scales;  // of `tensor`, if that is of MXFP4 blocks
+  std::string path;         // of the file it lies in, for messages; "": of none
   int64_t n_rows = 1, n_cols = 1;
   std::vector<int64_t> rows;  // of `tensor`, one for each row; empty: they stay
+  bool transposed = false;    // `tensor` has a column for each row
   float add = 0;              // to every value
 
   // Of an FP8 tensor: value (r, c) is multiplied by scales[r / block_rows, c / block_cols].

@@ -11,7 +11,6 @@
 #include "adapter/adapter.h"
 #include "adapter/pairs.h"
 #include "adapter/peft_test_files.h"
-#include "arch/hf.h"
 #include "convert/convert_lora.h"
 #include "converted.h"
 #include "family_models.h"
@@ -65,12 +64,11 @@ struct Adapted {
 
   // Hugging Face may have a column of a matrix for each output.
   bool is_transposed(const std::string& module) const {
-    for (const auto& modules : find_architecture(model.architecture)->hf->layer) {
-      for (const HfModule& m : modules) {
-        if (m.transposed && module.ends_with(m.hf)) return true;
-      }
-    }
-    return false;
+    bool found = false;
+    for_each_layer_module(*find_architecture(model.architecture)->hf, [&](const HfModule& m) {
+      found = found || (m.transposed && module.ends_with(m.hf));
+    });
+    return found;
   }
   void add(const std::string& module, int64_t rank = kRank) {
     HfStored& weight = merged.tensors.at(module + ".weight");

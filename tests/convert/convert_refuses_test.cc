@@ -151,8 +151,10 @@ TEST(ConvertRefuses, AnotherActivationOfWhateverClass) {
            {sizes.n_layer, sizes.n_embd, sizes.n_ff, "vocab_size", sizes.n_head, sizes.n_ctx})
         config[key] = 8;
       config["head_dim"] = 8;
-      config["num_experts"] = config["num_experts_per_tok"] = 8;
-      config["norm_topk_prob"] = row->hf->refused.empty();  // as each family with experts wants it
+      if (hf_class.has_experts) {
+        config["num_experts"] = config["num_experts_per_tok"] = 8;
+        config["norm_topk_prob"] = row->hf->refused.empty();  // as each wants it
+      }
       config["model_type"] = hf_class.model_type;
       try {
         parse_hf_config(config.dump(), "config.json");

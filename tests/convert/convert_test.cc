@@ -52,16 +52,10 @@ TEST_P(EveryModel, ValuesAreTheFoldersOwn) {
     }
   };
   for (int64_t layer = 0; layer < model.number("num_hidden_layers"); ++layer) {
-    const auto expect_all = [&](const auto& lists) {
-      for (const std::span<const HfModule> modules : lists) {
-        for (const HfModule& module : modules) {
-          expect(module, fmt::format("model.layers.{}.{}", layer, module.hf),
-                 fmt::format("blk.{}.{}", layer, module.gguf));
-        }
-      }
-    };
-    expect_all(arch.layer);
-    expect_all(arch.dense);
+    for_each_layer_module(arch, [&](const HfModule& module) {
+      expect(module, fmt::format("model.layers.{}.{}", layer, module.hf),
+             fmt::format("blk.{}.{}", layer, module.gguf));
+    });
   }
   for (const HfModule& module : hf::kRoot) {
     expect(module, (module.hf == "lm_head" ? "" : "model.") + std::string(module.hf),

@@ -26,10 +26,10 @@ TEST_P(EveryFamilysLora, AddsTheSameThereAndBack) {
   const auto roots = GetParam()->hf->root;
   for (const auto& [name, stored] : adapted.model.tensors) {
     const std::string module = name.substr(0, name.rfind('.'));
-    const bool is_matrix = stored.shape.size() == 2 && name.ends_with(".weight");
-    const bool is_expert = name.find(".experts.") != name.npos;  // below
     const bool is_table = std::ranges::any_of(
         roots.first(roots.size() - 1), [&](const HfModule& root) { return module.ends_with(root.hf); });
+    const bool is_matrix = stored.shape.size() == 2 && name.ends_with(".weight");
+    const bool is_expert = name.find(".experts.") != name.npos;  // experts_lora_test.cc
     if (is_matrix && !is_expert && !is_table) modules.push_back(module);
   }
   for (const std::string& module : modules) adapted.add(module);

@@ -98,7 +98,7 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
     const bool is_vector = module.n_out == Dim::none || module.n_in == Dim::none;
     std::vector<int64_t> shape = {n_rows, config.size(module.n_in)};
     if (is_vector) shape = {module.n_out == Dim::none ? config.size(module.n_in) : n_rows};
-    if (!is_vector && (module.stack == Stack::columns || module.transposed)) std::swap(shape[0], shape[1]);
+    if (module.stack == Stack::columns || module.transposed) std::swap(shape[0], shape[1]);
     if (module.stack == Stack::columns || module.stack == Stack::whole)
       shape.insert(shape.begin(), config.n_expert);
     const bool is_norm = is_vector && module.hf_end == ".weight";
