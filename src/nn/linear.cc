@@ -23,19 +23,14 @@ int64_t rank_sum(const Linear& layer) {
 // A group each.
 using Packed = std::vector<PackedTokens>;
 
-Packed pack_x(std::span<const TokenRows> groups, int64_t n_cols, float scale, const GroupSize& size,
-              NnContext& nn) {
+// As pack_forward() or pack_gradient() does.
+using Pack = void(PackedTokens* packed, std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
+                  float scale, GemmInput input, ThreadPool& pool);
+Packed packed_by(Pack* pack, std::span<const TokenRows> groups, int64_t n_cols, float scale,
+                 const GroupSize& size, NnContext& nn) {
   Packed packed(groups.size());
   auto* storage = nn.arena.take<std::byte>(grouped_packed_bytes(nn.input, size.n_padded_rows, n_cols));
-  pack_forward(packed.data(), storage, groups, n_cols, scale, nn.input, nn.pool);
-  return packed;
-}
-
-Packed pack_dy(std::span<const TokenRows> groups, int64_t n_cols, float scale, const GroupSize& size,
-               NnContext& nn) {
-  Packed packed(groups.size());
-  auto* storage = nn.arena.take<std::byte>(grouped_packed_bytes(nn.input, size.n_padded_rows, n_cols));
-  pack_gradient(packed.data(), storage, groups, n_cols, scale, nn.input, nn.pool);
+  pack(packed.data(), storage, groups, n_cols, scale, nn.input, nn.pool);
   return packed;
 }
 
@@ -196,7 +191,7 @@ void forward_many(Groups groups, size_t i, std::span<const PackedTokens> packed_
           read[g].x = dropped[g];
         }
       }
-      const Packed packed_dropped = drops ? pack_x(read, n_in, 1.0f, size, nn) : Packed();
+      const Packed packed_dropped = drops ? packed_by(pack_forward, read, n_in, 1.0f, size, nn) : Packed();
       std::vector<std::vector<GemmTerm>> downs;
       for (size_t g = 0; g < groups.size(); ++g) {
         downs.push_back(
@@ -205,7 +200,7 @@ void forward_many(Groups groups, size_t i, std::span<const PackedTokens> packed_
       gemm_forward(products_of(xa, downs), false, nn.input, nn.scratch, nn.pool);
     }
     for (size_t g = 0; g < groups.size(); ++g) low.push_back({xa[g], nullptr, x[g].n_rows});
-    const Packed packed_low = pack_x(low, rank, layer(0).loras[k].scale, size, nn);
+    const Packed packed_low = packed_by(pack_forward, low, rank, layer(0).loras[k].scale, size, nn);
     for (size_t g = 0; g < groups.size(); ++g) {
       terms[g].push_back({packed_low[g], f32_matrix(layer(g).loras[k].b, n_out, rank)});
       xa[g] += x[g].n_rows * rank;
@@ -251,7 +246,7 @@ void linear_forward(Groups groups, const GroupSize& size, NnContext& nn) {
   } else if (!done) {
     std::vector<TokenRows> x = x_of(groups);
     if (drop) x = gathered(x, n_in, size, nn);
-    const Packed packed_x = pack_x(x, n_in, 1.0f, size, nn);
+    const Packed packed_x = packed_by(pack_forward, x, n_in, 1.0f, size, nn);
     for (size_t i = 0; i < outputs.size(); ++i) forward_many(groups, i, packed_x, x, size, !integers, nn);
   }
   for (const LinearGroup& group : groups) {
@@ -296,7 +291,7 @@ void linear_backward(std::span<const LinearGroupGradient> groups, const GroupSiz
       dy.push_back({group.layers[i].dy, group.dy_index, group.x.n_rows});
       xa.push_back(group.layers[i].xa);
     }
-    const Packed packed_dy = pack_dy(dy, n_out, 1.0f, size, nn);
+    const Packed packed_dy = packed_by(pack_gradient, dy, n_out, 1.0f, size, nn);
     if (is_trained) dy = gathered(dy, n_out, size, nn);
     for (size_t g = 0; g < n_groups; ++g) terms[g].push_back({packed_dy[g], layer(g).w});
     for (size_t k = 0; k < layer(0).loras.size(); ++k) {
@@ -327,7 +322,7 @@ void linear_backward(std::span<const LinearGroupGradient> groups, const GroupSiz
       }
       for (size_t g = 0; g < n_groups; ++g) xa[g] += x[g].n_rows * rank;
       if (!dx[0]) continue;
-      const Packed packed_low = pack_dy(low, rank, layer(0).loras[k].scale, size, nn);
+      const Packed packed_low = packed_by(pack_gradient, low, rank, layer(0).loras[k].scale, size, nn);
       if (has_mask) masked.push_back({std::vector<std::vector<GemmTerm>>(n_groups), {}});
       for (size_t g = 0; g < n_groups; ++g) {
         const GemmTerm down = {packed_low[g], f32_matrix(layer(g).loras[k].a, rank, n_in)};
