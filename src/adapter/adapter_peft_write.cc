@@ -7,6 +7,7 @@
 
 #include "adapter/adapter.h"
 #include "adapter/pairs.h"
+#include "adapter/parameters.h"
 #include "adapter/peft_experts.h"
 #include "adapter/peft_names.h"
 #include "adapter/pieces.h"
@@ -128,6 +129,13 @@ struct Writer {
     if (!module || pair.n_slices > 1) {
       fail("{}: tensor {}: architecture {} has no module for it at Hugging Face", folder,
            printable(pair.base), adapter.architecture);
+    }
+    if (module->module->is_router) {
+      fail(
+          "{}: tensor {}: a router, which transformers keep as a parameter that PEFT cannot adapt; train "
+          "without "
+          "--rank {} to take the LoRA there",
+          folder, printable(pair.base), part_name(pair.base));
     }
     std::vector<int64_t> rows =
         peft_rows(adapter.architecture, *module->module, pair.n_out, false, {base.n_head, base.n_head_kv},

@@ -7,7 +7,7 @@ namespace {
 
 constexpr HfFamily kHf = {
     .classes = {{"ArceeForCausalLM"}},
-    .layer = {hf::kTwoNorms, hf::kBiasedAttention, hf::kBiasedPlainMlp},
+    .layer = {hf::kTwoNorms, hf::kUnbiasedAttention, hf::kPlainMlp},
     .reorders_heads = true,
     .computed = {.activation = "relu2"},
     .defaults = {.norm_eps = 1e-5},

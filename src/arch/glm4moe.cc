@@ -29,7 +29,7 @@ constexpr HfModule kNorms[] = {
     {.hf = "self_attn.k_norm", .gguf = "attn_k_norm", .n_in = Dim::head, .may_be_absent = true},
 };
 constexpr HfModule kRouterAndShared[] = {
-    {"mlp.gate", "ffn_gate_inp", Dim::experts, Dim::embd},
+    {.hf = "mlp.gate", .gguf = "ffn_gate_inp", .n_out = Dim::experts, .n_in = Dim::embd, .is_router = true},
     {.hf = "mlp.gate.e_score_correction_bias",
      .gguf = "exp_probs_b",
      .n_in = Dim::experts,

@@ -34,7 +34,12 @@ constexpr auto kExperts =
 constexpr auto kBlocks =
     hf::stacked_experts("mlp.experts.gate_up_proj", "mlp.experts.down_proj", "", Stack::mxfp4, true);
 constexpr HfModule kRouterAndBiases[] = {
-    {"mlp.router", "ffn_gate_inp", Dim::experts, Dim::embd, RowOrder::as_is, true},
+    {.hf = "mlp.router",
+     .gguf = "ffn_gate_inp",
+     .n_out = Dim::experts,
+     .n_in = Dim::embd,
+     .may_have_bias = true,
+     .is_router = true},
     {.hf = "mlp.experts.gate_up_proj_bias",
      .gguf = "ffn_gate_exps",
      .n_out = Dim::expert_ff,

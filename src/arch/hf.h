@@ -86,6 +86,7 @@ struct HfModule {
   Stack stack = Stack::none;
   bool in_turn = false;  // HF's rows of gate and up alternate
   bool may_be_absent = false;
+  bool is_router = false;  // a parameter of a module that PEFT adapts no more, where it is one
   // What follows the names, in Hugging Face's tensor and in GGUF's.
   std::string_view hf_end = ".weight", gguf_end = ".weight";
 };

@@ -126,7 +126,8 @@ constexpr std::array<HfModule, 3> stacked_experts(std::string_view gate_up, std:
 // As version 5 of Hugging Face's library has them in memory.
 inline constexpr auto kStackedExperts =
     stacked_experts("mlp.experts.gate_up_proj", "mlp.experts.down_proj", "", Stack::whole, false);
-inline constexpr HfModule kRouter[] = {{"mlp.gate", "ffn_gate_inp", Dim::experts, Dim::embd}};
+inline constexpr HfModule kRouter[] = {
+    {.hf = "mlp.gate", .gguf = "ffn_gate_inp", .n_out = Dim::experts, .n_in = Dim::embd, .is_router = true}};
 inline constexpr auto kUnbiasedAttention = with_biases(kAttention, false);
 inline constexpr auto kBiasedAttention = with_biases(kAttention);
 inline constexpr auto kBiasedMlp = with_biases(kMlp);

@@ -9,7 +9,11 @@ namespace lora {
 namespace {
 
 constexpr HfModule kExperts[] = {
-    {"block_sparse_moe.gate", "ffn_gate_inp", Dim::experts, Dim::embd},
+    {.hf = "block_sparse_moe.gate",
+     .gguf = "ffn_gate_inp",
+     .n_out = Dim::experts,
+     .n_in = Dim::embd,
+     .is_router = true},
     {.hf = "block_sparse_moe.experts.#.w1",
      .gguf = "ffn_gate_exps",
      .n_out = Dim::expert_ff,

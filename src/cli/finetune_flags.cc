@@ -146,7 +146,7 @@ FlagGroup lora_flags(FinetuneOptions& o) {
            "rank by name of tensor, as lora inspect lists them (attn_q, attn_qkv, ffn_up); 0: none; N alone "
            "is "
            "--lora-r; the flags below are other spellings",
-           ranks(o).or_else("--lora-r for every linear layer of a block")},
+           ranks(o).or_else("--lora-r for every linear layer of a block, but 0 for routers and experts")},
           {"--rank-wq", "N", "", "rank of the query tensors; 0: none", rank(o, "wq").or_else("--lora-r")},
           {"--rank-wk", "N", "", "rank of the key tensors; 0: none", rank(o, "wk").or_else("--lora-r")},
           {"--rank-wv", "N", "", "rank of the value tensors; 0: none", rank(o, "wv").or_else("--lora-r")},

@@ -120,6 +120,17 @@ struct Checker {
         *config.sliding_window, config.architecture->name));
   }
 
+  // GGUF has no place for layers without experts between others; where the weights have none for them, that
+  // is an error later.
+  void check_dense_layers(std::vector<std::string>& lines) const {
+    if (config.architecture->hf->experts.empty()) return;
+    const json* layers = json_field(root, "mlp_only_layers");
+    const bool names_some = layers && layers->is_array() && !layers->empty();
+    if (!names_some && json_number(root, "decoder_sparse_step").value_or(1) <= 1) return;
+    lines.push_back(fmt::format("{}: what the weights say counts: all layers have experts",
+                                names_some ? "mlp_only_layers" : "decoder_sparse_step"));
+  }
+
   // What attention is scaled by, and how it and the output are capped.
   void check_scales() const {
     if (!held.query_scalar) return;
@@ -183,6 +194,7 @@ std::vector<std::string> check_unheld(const json& root, const HfConfig& config) 
   checker.check_no_rope();
   checker.check_window(lines);
   checker.check_scales();
+  checker.check_dense_layers(lines);
   if (config.rope.type == "dynamic") {
     lines.emplace_back(
         "rope_scaling: dynamic scaling cannot be written to GGUF; the model is converted without it");

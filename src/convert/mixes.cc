@@ -330,7 +330,8 @@ std::vector<TensorChoice> choose_types(const Gguf& model, const Mix& mix, const 
   return choices;
 }
 
-std::vector<std::string> options_without_effect(const Gguf& model, const MixOptions& options) {
+std::vector<std::string> options_without_effect(const Gguf& model, const Mix& mix,
+                                                const MixOptions& options) {
   const bool has_output = model.find_tensor(kOutput);
   std::vector<std::string> lines;
   const auto say = [&](std::string_view flag, std::string_view why) {
@@ -348,6 +349,11 @@ std::vector<std::string> options_without_effect(const Gguf& model, const MixOpti
   const auto is_embedding = [](const GgufTensor& t) { return part_of(t.name) == Part::embedding; };
   if (options.token_embedding_type && std::ranges::none_of(model.tensors(), is_embedding))
     say("--token-embedding-type", "the model has no token_embd.weight");
+  const auto is_stack = [](const GgufTensor& t) { return t.ne[2] > 1; };
+  if (mix.unstacked && std::ranges::none_of(model.tensors(), is_stack)) {
+    lines.push_back(fmt::format("{}: the model has no stacks of experts, so that all of it becomes {}",
+                                mix.name, traits(*mix.unstacked).name));
+  }
   for (const TensorType& row : options.tensor_types.rows()) {
     const auto is_named = [&](const GgufTensor& t) { return row.names(t.name); };
     const auto is_decided = [&](const GgufTensor& t) { return deciding_row(options, t) == &row; };

@@ -44,6 +44,6 @@ struct TensorChoice {
 std::vector<TensorChoice> choose_types(const Gguf& model, const Mix& mix, const MixOptions& options);
 
 // A line for each of the options that find nothing in the model to act on.
-std::vector<std::string> options_without_effect(const Gguf& model, const MixOptions& options);
+std::vector<std::string> options_without_effect(const Gguf& model, const Mix& mix, const MixOptions& options);
 
 }  // namespace lora

@@ -160,11 +160,14 @@ TEST(Mixes, ATypeByNameThatHasNoEffectIsSaid) {
   const Gguf model = Gguf::open(TestModel({}).write(folder.at("model.gguf")));
   using testing::StartsWith;
   EXPECT_THAT(
-      options_without_effect(model, options),
+      options_without_effect(model, *find_mix("Q4_K_M"), options),
       testing::ElementsAre(StartsWith("--tensor-type attn_q\\.=q4_0: without effect: tensors of such"),
                            "--tensor-type expert=q8_0: without effect: no tensor has such a name",
                            StartsWith("--tensor-type ffn_norm=q8_0: without effect: tensors of such"),
                            StartsWith("--tensor-type token_embd=q4_0: without effect: tensors of")));
+  EXPECT_THAT(
+      options_without_effect(model, *find_mix("MXFP4_MOE"), {}),
+      testing::ElementsAre("MXFP4_MOE: the model has no stacks of experts, so that all of it becomes Q8_0"));
   const auto error_of = [](const char* text) -> std::string {
     try {
       TensorTypes().add(text);
@@ -403,7 +406,7 @@ TEST(Mixes, OptionsOfATiedModelActOnTheTableOrSayThatTheyDoNot) {
               Type::Q8_0);
   }
   const auto lines = [](const NamedTensors& tensors, const MixOptions& options) {
-    return options_without_effect(Gguf::open(tensors.path), options);
+    return options_without_effect(Gguf::open(tensors.path), *find_mix("Q4_K_M"), options);
   };
   using testing::ElementsAre;
   using testing::IsEmpty;

@@ -61,7 +61,7 @@ QuantizeResult quantize(const QuantizeOptions& options, const QuantizeEvents& ev
   const auto say = [&](std::string_view line) {
     if (events.say) events.say(line);
   };
-  for (const std::string& line : options_without_effect(model, mix_options)) say(line);
+  for (const std::string& line : options_without_effect(model, *options.mix, mix_options)) say(line);
   std::vector<const ImatrixEntry*> importance(choices.size());
   if (imatrix) importance = fit_imatrix(*imatrix, options.imatrix, model, choices, say);
 

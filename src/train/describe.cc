@@ -242,10 +242,12 @@ void describe_lora(Lines& lines, const Setup& s) {
   std::vector<std::string_view> left = routed_tensors(s.model);
   std::erase_if(left, [&](std::string_view name) { return trained.contains(name); });
   if (!left.empty()) {
+    const bool has_down = std::ranges::find(left, "ffn_down_exps") != left.end();
+    const std::string_view one = has_down ? "ffn_down_exps" : left.front();
     lines.push_back(
         fmt::format("lora: routers and experts are trained where asked for only; left as they are: "
                     "{} (--rank {}={} trains one)",
-                    fmt::join(left, ", "), left.back(), *ranks.rbegin()));
+                    fmt::join(left, ", "), one, *ranks.rbegin()));
   }
   for (const auto& [name, rank] : trained) {
     if (s.model.tied && (name == "token_embd" || name == "output")) {

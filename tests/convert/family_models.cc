@@ -54,7 +54,8 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
                   {family.sizes.n_ff, 96},
                   {family.sizes.n_layer, n_layer},
                   {family.sizes.n_head, 4},
-                  {"num_key_value_heads", 2},
+                  // llama.cpp takes a row of OLMoE's keys to be as long as one of queries.
+                  {"num_key_value_heads", architecture.name == "olmoe" ? 4 : 2},
                   {"head_dim", 16},
                   {"vocab_size", byte_level_tokenizer()["model"]["vocab"].size() + 3},
                   {family.sizes.n_ctx, 512},

@@ -18,16 +18,15 @@ namespace {
 constexpr int kRank = 4;
 constexpr float kScale = 0.25f;
 
-// Adds scale x B A to the matrix and A and B to the files.
-void adapt(const std::string& module, HfStored& matrix, PeftFiles& peft) {
+// Adds scale x B A to the matrix and A and B to the files. `transposed`: the matrix is (n_in, n_out).
+void adapt(const std::string& module, HfStored& matrix, PeftFiles& peft, bool transposed) {
   const int64_t n_rows = matrix.shape[0], n_cols = matrix.shape[1];
   const std::string name = "base_model.model." + module;
-  // A weight is (n_out, n_in); an embedding is (n_in, n_out).
-  const bool flips = module.ends_with("embed_tokens");
+  const bool is_embedding = module.ends_with("embed_tokens"), flips = is_embedding || transposed;
   const int64_t n_in = flips ? n_rows : n_cols, n_out = flips ? n_cols : n_rows;
   const std::vector<float> a = peft.a_of(name, kRank * n_in), b = peft.b_of(name, n_out * kRank);
-  peft.tensor(name + (flips ? ".lora_embedding_A" : ".lora_A.weight"), {kRank, n_in}, a);
-  peft.tensor(name + (flips ? ".lora_embedding_B" : ".lora_B.weight"), {n_out, kRank}, b);
+  peft.tensor(name + (is_embedding ? ".lora_embedding_A" : ".lora_A.weight"), {kRank, n_in}, a);
+  peft.tensor(name + (is_embedding ? ".lora_embedding_B" : ".lora_B.weight"), {n_out, kRank}, b);
   for (int64_t row = 0; row < n_rows; ++row) {
     for (int64_t col = 0; col < n_cols; ++col) {
       const int64_t in = flips ? row : col, out = flips ? col : row;
@@ -38,8 +37,8 @@ void adapt(const std::string& module, HfStored& matrix, PeftFiles& peft) {
   }
 }
 
-// Writes the LoRA and returns the model with it. `but`: not on modules whose names end so.
-HfModel adapted(HfModel model, const std::string& folder, std::string_view but = "-") {
+// Writes the LoRA and returns the model with it; of a family not on its tables.
+HfModel adapted(HfModel model, const std::string& folder, const HfFamily* family = nullptr) {
   PeftFiles peft;
   peft.config = plain_config(kRank, kRank * double(kScale));
   const bool is_tied = !model.tensors.contains("lm_head.weight");
@@ -47,8 +46,16 @@ HfModel adapted(HfModel model, const std::string& folder, std::string_view but =
     if (!name.ends_with(".weight") || tensor.shape.size() != 2) continue;
     const std::string module = name.substr(0, name.size() - std::string(".weight").size());
     // Of a matrix that is the output too, PEFT and llama.cpp adapt the embedding alone.
-    if (module.ends_with(but) || (is_tied && module.ends_with("embed_tokens"))) continue;
-    adapt(module, tensor, peft);
+    if (is_tied && module.ends_with("embed_tokens")) continue;
+    bool is_table = false, transposed = false;
+    if (family) {
+      for (const HfModule& root : family->root.first(family->root.size() - 1))
+        is_table = is_table || module.ends_with(root.hf);
+      for_each_layer_module(*family, [&](const HfModule& m) {
+        transposed = transposed || (m.transposed && module.ends_with(m.hf));
+      });
+    }
+    if (!is_table) adapt(module, tensor, peft, transposed);
   }
   std::filesystem::create_directories(folder);
   peft.write(folder);
@@ -78,7 +85,7 @@ int main(int argc, char** argv) {
     const HfModel model = family_model(*family, family->name == "baichuan" ? 32 : 2);
     const std::string folder = std::string(argv[3]) + "/" + model.name + "/model";
     write_hf_folder(model, folder, argv[1]);
-    adapted(model, folder + "/peft", family->hf->root.front().hf);
+    adapted(model, folder + "/peft", family->hf);
   }
   return 0;
 }
