@@ -217,9 +217,8 @@ int bench_command(const std::vector<std::string>& args) {
     return 0;
   }
   const double n_active = bench.active().n_weights;
-  const std::string active = n_active < 0.99 * double(bench.n_weights())
-                                 ? fmt::format(" ({:.2f} a token)", n_active / 1e9)
-                                 : "";
+  const std::string active =
+      n_active < 0.99 * double(bench.n_weights()) ? fmt::format(" ({:.2f} a token)", n_active / 1e9) : "";
   std::string text =
       row("model", fmt::format("{}, {} of {} layers, {}: {:.2f} billion weights{}, {}", name, n_layer,
                                bench.n_layer_whole(), bench.types(), double(bench.n_weights()) / 1e9, active,

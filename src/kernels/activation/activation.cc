@@ -65,10 +65,9 @@ void BackwardOf(float* dgate, float* dup, const float* dy, const float* gate, co
   }
 }
 
-#define LORA_FOR_EACH_ACTIVATION(X)                                               \
-  X(silu, Silu)                                                                   \
-  X(gelu, Gelu) X(gelu_tanh, GeluTanh) X(relu, Relu) X(relu_squared, ReluSquared) \
-      X(silu_clamped, SiluClamped)
+#define LORA_FOR_EACH_ACTIVATION(X) \
+  X(silu, Silu)                     \
+  X(gelu, Gelu) X(gelu_tanh, GeluTanh) X(relu, Relu) X(relu_squared, ReluSquared) X(silu_clamped, SiluClamped)
 
 // Without `up`: not gated.
 void Forward(float* y, const float* gate, const float* up, int64_t n, Activation activation) {
