@@ -293,6 +293,26 @@ TEST(Merge, AdviceIsNoLessThanTheWidestTypeThatChanges) {
   EXPECT_EQ(advice({"blk.0.attn_q.weight", "blk.0.attn_k.weight"}, Type::F32), std::nullopt);
 }
 
+// Encoding what was decoded changes values in most types: experts without a LoRA are copied.
+TEST(Merge, RowsThatNoAdapterChangesKeepTheirBytes) {
+  for (const Type type : {Type::Q2_K, Type::Q4_K, Type::IQ4_XS}) {
+    const Fixture f({.n_expert = 3, .type = type});
+    const std::string name = "blk.1.ffn_up_exps.weight";
+    Adapter adapter;
+    adapter.architecture = "llama";
+    LoraPair pair{name, 256, 512, 1, std::vector<float>(3 * 256, 0.1f), std::vector<float>(3 * 512), 3};
+    std::fill_n(pair.b.begin() + 2 * 512, 512, 0.5f);  // the third expert
+    adapter.pairs.push_back(std::move(pair));
+    write_adapter_gguf(adapter, f.folder.at("lora.gguf"));
+    EXPECT_EQ(merge(f.options({{f.folder.at("lora.gguf")}}), {}).n_changed, 1);
+    const Gguf base = Gguf::open(f.base), merged = Gguf::open(f.out);
+    const auto before = base.tensor(name).data, after = merged.tensor(name).data;
+    const size_t two = before.size() / 3 * 2;
+    EXPECT_TRUE(std::ranges::equal(before.first(two), after.first(two))) << traits(type).name;
+    EXPECT_FALSE(std::ranges::equal(before.subspan(two), after.subspan(two))) << traits(type).name;
+  }
+}
+
 TEST(Merge, AnAdapterWithoutEffectChangesNoByte) {
   const Fixture f({.type = Type::Q4_K});
   Adapter fresh = make_adapter(Gguf::open(f.base), {"blk.0.attn_k.weight"}, 4, 1);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "base/error.h"
@@ -17,6 +18,14 @@ namespace {
 constexpr int64_t kPieceValues = 1 << 16;
 
 // Adds scale * (row of left) right to n values of the row. The sum over the rank has a fixed order.
+bool changes_row(const LowRank& change, int64_t row) {
+  const float* left = change.left + row * change.row_stride;
+  for (int64_t k = 0; k < change.rank; ++k) {
+    if (left[k * change.rank_stride] != 0) return true;
+  }
+  return false;
+}
+
 void add_low_rank(const LowRank& change, int64_t row, float* __restrict values, int64_t n) {
   constexpr int64_t kAtOnce = 4;
   const float* left = change.left + row * change.row_stride;
@@ -128,6 +137,13 @@ RewriteSums TensorRewriter::rewrite(const GgufTensor& tensor, const Rewrite& how
       }();
       fail("{}: tensor '{}', rows {} to {}: {}", path_, printable(tensor.name), begin, begin + n - 1,
            overflown ? "the sum with the adapters is not finite" : e.what());
+    }
+    // Rows that no adapter changes, as those of experts without one, keep their bytes where they keep their
+    // type.
+    for (int64_t r = 0; r < n && how.to == tensor.type && !how.changes.empty(); ++r) {
+      const bool is_changed = std::ranges::any_of(
+          how.changes, [&](const LowRank& change) { return changes_row(change, begin + r); });
+      if (!is_changed) std::memcpy(b.blocks.data() + r * row_bytes, matrix.row(begin + r), size_t(row_bytes));
     }
     out.write(index, uint64_t(begin * row_bytes), b.blocks);
     if (!how.measure) return;

@@ -11,6 +11,7 @@ namespace lora {
 namespace {
 
 constexpr float kLeast = -std::numeric_limits<float>::infinity();
+constexpr float kLeastSum = 1e-20f;  // so that nothing is divided by 0 where all sigmoids are
 
 void to_probabilities(float* p, int64_t n, Gating gating) {
   if (gating == Gating::sigmoid) {
@@ -56,6 +57,17 @@ void choose(int32_t* chosen, float* ranked, const RouterForm& form) {
   std::sort(chosen, chosen + form.n_used);
 }
 
+float chosen_sum(const float* p, const int32_t* chosen, int64_t n_used) {
+  float sum = kLeastSum;
+  for (int64_t j = 0; j < n_used; ++j) sum += p[chosen[j]];
+  return sum;
+}
+
+// Of weights, from the sum of the chosen p.
+float factor_of(float sum, const RouterForm& form) {
+  return form.normalize ? form.scale / sum : form.scale;
+}
+
 }  // namespace
 
 Routing take_routing(Arena& arena, const RouterForm& form, int64_t n_tokens) {
@@ -78,15 +90,13 @@ void route(const Routing& r, const RouterForm& form, const float* choice_bias, T
     std::vector<float> ranked(static_cast<size_t>(n_expert));
     for (int64_t t = begin; t < end; ++t) {
       float* p = r.scores + t * n_expert;
-      for (int64_t e = 0; e < n_expert; ++e)
-        p[e] = std::isnan(p[e]) ? std::numeric_limits<float>::lowest() : p[e];
       to_probabilities(p, n_expert, form.gating);
       for (int64_t e = 0; e < n_expert; ++e) ranked[size_t(e)] = p[e] + (choice_bias ? choice_bias[e] : 0);
+      const bool is_finite = std::ranges::all_of(ranked, [](float v) { return std::isfinite(v); });
       int32_t* chosen = r.rows + t * n_used;
       choose(chosen, ranked.data(), form);
-      float sum = 0;
-      for (int64_t j = 0; j < n_used; ++j) sum += p[chosen[j]];
-      const float factor = form.normalize ? form.scale / sum : form.scale;
+      float factor = factor_of(chosen_sum(p, chosen, n_used), form);
+      if (!is_finite) factor = std::numeric_limits<float>::quiet_NaN();
       for (int64_t j = 0; j < n_used; ++j) r.weights[t * n_used + j] = p[chosen[j]] * factor;
     }
   });
@@ -117,14 +127,14 @@ void route_backward(float* dlogits, const float* dweights, const Routing& r, con
         const int32_t row = r.rows[t * n_used + j];
         return std::upper_bound(r.begins, r.begins + n_expert + 1, row) - r.begins - 1;
       };
-      float sum = 0, mean = 0;
+      float sum = kLeastSum, mean = 0;
       for (int64_t j = 0; j < n_used; ++j) {
         const float of_p = p[expert(j)];
         sum += of_p;
         mean += dweights[t * n_used + j] * of_p;
       }
       mean = form.normalize ? mean / sum : 0;
-      const float factor = form.normalize ? form.scale / sum : form.scale;
+      const float factor = factor_of(sum, form);
       float along = 0;
       for (int64_t j = 0; j < n_used; ++j) {
         const int64_t e = expert(j);

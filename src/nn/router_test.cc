@@ -102,12 +102,24 @@ TEST(Router, OnlyTheBestGroupsAreChosenFrom) {
   for (const int64_t e : {0, 1, 3}) EXPECT_THAT(r.tokens_of(e), ElementsAre(0));
 }
 
-TEST(Router, WhatIsNoNumberIsChosenLastAndNeverTwice) {
+TEST(Router, WhatIsNotFiniteIsNoAnswerAndNoExpertIsChosenTwice) {
   const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
   const Routed r({.n_expert = 3, .n_used = 2}, {nan, 1, 2, nan, nan, nan, inf, inf, 0, -inf, -inf, -inf});
-  EXPECT_THAT(r.tokens_of(0), testing::Not(testing::Contains(0)));
   EXPECT_EQ(r.routing.begins[3], 8);
-  for (int64_t t = 0; t < 4; ++t) EXPECT_LT(r.routing.rows[2 * t], r.routing.rows[2 * t + 1]) << t;
+  for (int64_t t = 0; t < 4; ++t) {
+    EXPECT_LT(r.routing.rows[2 * t], r.routing.rows[2 * t + 1]) << t;
+    EXPECT_TRUE(std::isnan(r.weights(t)[0]) && std::isnan(r.weights(t)[1])) << t;
+  }
+  for (const float wrong : {nan, inf, -inf}) {  // also of an expert that is not chosen
+    const float bias[] = {0, 0, wrong};
+    EXPECT_TRUE(std::isnan(Routed({.n_expert = 3, .n_used = 1}, {5, 1, 1}, bias).weights(0)[0])) << wrong;
+  }
+}
+
+TEST(Router, SigmoidsThatAreAllZeroAreNotDividedBy) {
+  const Routed r({.n_expert = 3, .n_used = 2, .gating = Gating::sigmoid, .normalize = true},
+                 {-1e4f, -1e4f, -1e4f});
+  EXPECT_EQ(r.weights(0), (std::vector<float>{0, 0}));
 }
 
 TEST(Router, ThreadsChangeNothing) {
