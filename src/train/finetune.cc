@@ -212,13 +212,16 @@ class Run {
 
   void expect_finite(const IterationRecord& record, const SampleLoss& samples) const {
     if (std::isfinite(record.loss) && std::isfinite(record.grad_norm)) return;
+    std::string_view advice;
+    if (record.iter == 1) {
+      advice = "; no step was made before, so the model is damaged";
+    } else if (options_.optimizer == Optimizer::adam) {
+      advice = "; where the loss grew before, go back further, with a smaller --adam-alpha or --adam-gclip 1";
+    }
     fail(
         "iteration {}: the loss is {} and its gradient's norm {} in {} (in file order): the step is not "
         "applied; {}{}",
-        record.iter, std::abs(record.loss), record.grad_norm, samples.blame(), last_good(),
-        options_.optimizer == Optimizer::adam
-            ? "; where the loss grew before, go back further, with a smaller --adam-alpha or --adam-gclip 1"
-            : "");
+        record.iter, std::abs(record.loss), std::abs(record.grad_norm), samples.blame(), last_good(), advice);
   }
 
   void adam_update(const IterationRecord& record) {
