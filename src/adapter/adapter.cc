@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/file_kind.h"
 #include "base/printable.h"
+#include "model/build.h"
 
 namespace lora {
 namespace {
@@ -82,12 +83,6 @@ void check_adapter(const Adapter& adapter, const std::string& path, const Gguf& 
     }
     check_pair(pair, pair_shape(base, pair.base), path, base.path());
   }
-}
-
-std::string tensor_of_slice(std::string_view stack, int64_t slice) {
-  constexpr std::string_view kEnd = "_exps.weight";
-  if (!stack.ends_with(kEnd)) return "";
-  return fmt::format("{}.{}.weight", stack.substr(0, stack.size() - kEnd.size()), slice);
 }
 
 std::optional<PairShape> pair_shape(const Gguf& base, std::string_view tensor) {

@@ -73,10 +73,6 @@ Adapter read_adapter(const std::string& path, const Gguf& base, const AdapterRea
 // for messages.
 void check_adapter(const Adapter& adapter, const std::string& path, const Gguf& base);
 
-// The tensor of one of a stack's matrices, in files that have each for itself: "blk.0.ffn_up.3.weight" of
-// "blk.0.ffn_up_exps.weight"; "" of other names.
-std::string tensor_of_slice(std::string_view stack, int64_t slice);
-
 // The sizes of a pair's base tensor.
 struct PairShape {
   int64_t n_in = 0, n_out = 0, n_slices = 1;

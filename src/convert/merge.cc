@@ -15,6 +15,7 @@
 #include "convert/kept.h"
 #include "generate/session.h"
 #include "gguf/part_name.h"
+#include "model/build.h"
 #include "quant/choice.h"
 #include "train/checkpoint.h"
 

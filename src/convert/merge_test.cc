@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "convert/merge_test_util.h"
+#include "model/build.h"
 
 namespace lora {
 namespace {

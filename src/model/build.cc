@@ -59,29 +59,27 @@ struct Builder {
   }
 };
 
-// The tensor of one slice of a stack, in files that have each for itself: "ffn_up.3" of "ffn_up_exps".
-std::string slice_name(std::string_view stack, int64_t slice) {
-  constexpr std::string_view kEnd = "_exps";
-  if (!stack.ends_with(kEnd)) return {};
-  return fmt::format("{}.{}", stack.substr(0, stack.size() - kEnd.size()), slice);
-}
-
 }  // namespace
+
+std::string tensor_of_slice(std::string_view stack, int64_t slice) {
+  constexpr std::string_view kEnd = "_exps.weight";
+  if (!stack.ends_with(kEnd)) return "";
+  return fmt::format("{}.{}.weight", stack.substr(0, stack.size() - kEnd.size()), slice);
+}
 
 std::vector<Linear> build_linears(const LinearSpec& spec, const std::string& prefix, int64_t n_rows,
                                   TensorSource& source, std::vector<Buffer<float>>& biases) {
   const std::string name = prefix + std::string(spec.tensor);
-  const bool is_apart = spec.n_slices > 1 && !source.has(name + ".weight") &&
-                        source.has(prefix + slice_name(spec.tensor, 0) + ".weight");
+  const bool is_apart =
+      spec.n_slices > 1 && !source.has(name + ".weight") && source.has(tensor_of_slice(name + ".weight", 0));
   const MatrixView whole =
       is_apart ? MatrixView() : source.matrix(name + ".weight", n_rows, spec.n_in, spec.n_slices);
   auto bias = is_apart ? std::nullopt : source.vector(name + ".bias", n_rows, spec.has_bias, spec.n_slices);
   std::vector<Linear> linears;
   for (int64_t i = 0; i < spec.n_slices; ++i) {
     Linear& linear = linears.emplace_back();
-    const MatrixView slice =
-        is_apart ? source.matrix(prefix + slice_name(spec.tensor, i) + ".weight", n_rows, spec.n_in)
-                 : whole.rows(i * n_rows, n_rows);
+    const MatrixView slice = is_apart ? source.matrix(tensor_of_slice(name + ".weight", i), n_rows, spec.n_in)
+                                      : whole.rows(i * n_rows, n_rows);
     linear.w = slice.rows(spec.first_row, spec.n_out);
     linear.tensor = spec.tensor;
     linear.first_row = spec.first_row;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "arch/config.h"
@@ -24,12 +25,15 @@ class TensorSource {
                                               int64_t n_slices = 1) = 0;
 };
 
+// The tensor of one of a stack's matrices, in files that have each for itself, as those of early 2024:
+// "blk.0.ffn_up.3.weight" of "blk.0.ffn_up_exps.weight"; "" of other names.
+std::string tensor_of_slice(std::string_view stack, int64_t slice);
+
 // Biases (and sinks) are added to `biases`, which layers refer to. Error as the source gives it.
 Layer build_layer(const LayerSpec& spec, int64_t i, const ModelConfig& config, TensorSource& source,
                   std::vector<Buffer<float>>& biases);
 // `prefix`: "blk.3.", or nothing. `n_rows`: of the whole tensor, or of a slice. A tensor that is a stack
-// gives as many layers; where the file has none of its name, its slices may be tensors of their own
-// ("blk.3.ffn_up.0.weight" for "ffn_up_exps", as files of early 2024 have them).
+// gives as many layers; where the file has none of its name, its slices may be tensors of their own.
 std::vector<Linear> build_linears(const LinearSpec& spec, const std::string& prefix, int64_t n_rows,
                                   TensorSource& source, std::vector<Buffer<float>>& biases);
 Linear build_linear(const LinearSpec& spec, const std::string& prefix, int64_t n_rows, TensorSource& source,

@@ -89,6 +89,19 @@ void check_positions(const ModelConfig& config, int64_t n) {
        config.architecture->name, config.n_ctx_train);
 }
 
+// Names of the tensors that blocks' linear layers are rows of, each once, if is_wanted(Linear, LinearRole).
+template <class Wanted>
+std::vector<std::string_view> tensors_where(const Model& model, const Wanted& is_wanted) {
+  std::vector<std::string_view> names;
+  for (const Layer& layer : model.layers) {
+    for_each_linear(layer, [&](const Linear& linear, LinearRole role) {
+      const bool is_new = std::ranges::find(names, linear.tensor) == names.end();
+      if (is_new && is_wanted(linear, role)) names.push_back(linear.tensor);
+    });
+  }
+  return names;
+}
+
 }  // namespace
 
 std::vector<const Linear*> Model::find_linears(std::string_view tensor) const {
@@ -122,24 +135,13 @@ Norm* Model::find_norm(std::string_view tensor) {
 }
 
 std::vector<std::string_view> block_tensors(const Model& model) {
-  std::vector<std::string_view> names;
-  for (const Layer& layer : model.layers) {
-    for_each_linear(layer, [&](const Linear& linear, LinearRole) {
-      if (std::ranges::find(names, linear.tensor) == names.end()) names.push_back(linear.tensor);
-    });
-  }
-  return names;
+  return tensors_where(model, [](const Linear&, LinearRole) { return true; });
 }
 
 std::vector<std::string_view> routed_tensors(const Model& model) {
-  std::vector<std::string_view> names;
-  for (const Layer& layer : model.layers) {
-    for_each_linear(layer, [&](const Linear& linear, LinearRole role) {
-      const bool is_routed = role == LinearRole::routes || linear.n_slices > 1;
-      if (is_routed && std::ranges::find(names, linear.tensor) == names.end()) names.push_back(linear.tensor);
-    });
-  }
-  return names;
+  return tensors_where(model, [](const Linear& linear, LinearRole role) {
+    return role == LinearRole::routes || linear.n_slices > 1;
+  });
 }
 
 std::vector<RopeTable> make_rope_tables(const ModelConfig& config, int64_t n_positions) {

@@ -113,14 +113,18 @@ struct DotIQ2_XXS {
   }
 };
 
+// Of groups of 16, a nibble each.
+template <class Block>
+F nibble_scales(const Block& b, int h) {
+  uint32_t nibbles;
+  std::memcpy(&nibbles, b.scales + 4 * h, 4);
+  return iq_scales(to_floats(fields<4>(nibbles)), half(b.d), 0.25f);
+}
+
 struct DotIQ2_XS {
   using Block = BlockIQ2_XS;
   static constexpr bool is_signed = true;
-  static F scales(const Block& b, int h) {
-    uint32_t nibbles;
-    std::memcpy(&nibbles, b.scales + 4 * h, 4);
-    return iq_scales(to_floats(fields<4>(nibbles)), half(b.d), 0.25f);
-  }
+  static F scales(const Block& b, int h) { return nibble_scales(b, h); }
   template <int g>
   static V codes(const Block& b) {
     uint16_t q[4];
@@ -132,11 +136,7 @@ struct DotIQ2_XS {
 struct DotIQ2_S {
   using Block = BlockIQ2_S;
   static constexpr bool is_signed = true;
-  static F scales(const Block& b, int h) {
-    uint32_t nibbles;
-    std::memcpy(&nibbles, b.scales + 4 * h, 4);
-    return iq_scales(to_floats(fields<4>(nibbles)), half(b.d), 0.25f);
-  }
+  static F scales(const Block& b, int h) { return nibble_scales(b, h); }
   template <int g>
   static V codes(const Block& b) {
     uint32_t signs;

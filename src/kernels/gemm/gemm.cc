@@ -288,12 +288,7 @@ GemmInput gemm_input(Precision precision) {
 }
 
 int64_t packed_bytes(GemmInput input, int64_t n_tokens, int64_t n_cols) {
-  const MicroKernel& kernel = micro_kernel(input);
-  const int64_t element = input == GemmInput::f32 ? 4 : 2;
-  const int64_t k_padded = round_up(n_cols, kernel.k_step), ldl = std::min<int64_t>(kernel.kc, k_padded);
-  const int64_t right = round_up(n_tokens, kernel.nr) * k_padded;
-  const int64_t left = round_up(n_tokens, kernel.mr) * round_up(k_padded, ldl);
-  return round_up(std::max(left, right) * element, 64);
+  return grouped_packed_bytes(input, padded_rows(input, n_tokens), n_cols);
 }
 
 GemmScratch::GemmScratch(int n_workers) : storage_(n_workers * bytes_per_worker()) {
