@@ -63,6 +63,8 @@ constexpr Alias kAliases[] = {
     {"--num-epochs", "--epochs"},
     {"--num-train-epochs", "--epochs"},
     {"--warmup-steps", "--warmup"},
+    {"--lr-scheduler-type", "--schedule"},
+    {"--lr-schedule", "--schedule"},
     {"--weight-decay", "--adam-decay"},
     {"--max-grad-norm", "--adam-gclip"},
     {"--eval-steps", "--eval-every"},

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <set>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "chat/chat_template.h"
 #include "train/run.h"
+#include "train/schedule.h"
 
 namespace lora::cli {
 
@@ -70,6 +72,39 @@ Setting columns(Columns& target) {
             }
           },
           [&target] { return columns_text(target); }};
+}
+
+// Iterations, "5%" of the run's or "auto".
+Setting run_share(RunShare& target, int64_t min, NumberRange percent) {
+  return {[&target, min, percent](const std::vector<std::string>& v) {
+            const std::string& text = v.at(0);
+            if (lower_case(text) == "auto") {
+              target = RunShare::automatic();
+            } else if (text.ends_with('%')) {
+              target = RunShare::percent_of_run(parse_number(text.substr(0, text.size() - 1), percent));
+            } else if (is_number(text)) {
+              target = parse_integer(text, min, kAnyCount);
+            } else {
+              throw BadValue(fmt::format("expected a number, a part of the run such as 5%, or auto, found '{}'", text));
+            }
+          },
+          [&target] {
+            return target.is_automatic ? "auto"
+                   : target.percent    ? fmt::format("{}%", *target.percent)
+                                       : fmt::format("{}", target.n);
+          }};
+}
+
+Setting schedule_kind(Schedule& target) {
+  return {[&target](const std::vector<std::string>& v) {
+            for (const Schedule known : {Schedule::cosine, Schedule::linear, Schedule::constant}) {
+              if (lower_case(v.at(0)) != name(known)) continue;
+              target = known;
+              return;
+            }
+            throw BadValue(fmt::format("expected cosine, linear or constant, found '{}'", v[0]));
+          },
+          [&target] { return std::string(name(target)); }};
 }
 
 FlagGroup file_flags(FinetuneOptions& o) {
@@ -195,9 +230,13 @@ FlagGroup optimizer_flags(FinetuneOptions& o) {
            number(o.epochs, kAboveZero)},
           {"--adam-alpha", "F", "", "learning rate", number(o.adam_alpha, kAtLeastZero)},
           {"--adam-min-alpha", "F", "", "floor of the learning rate", number(o.adam_min_alpha, kAtLeastZero)},
-          {"--warmup", "N", "iterations", "the learning rate rises for so long", integer(o.warmup, 0)},
-          {"--cos-decay-steps", "N", "iterations", "then falls along a cosine for so long",
-           integer(o.cos_decay_steps, 1)},
+          {"--warmup", "N", "iterations",
+           "the learning rate rises for so long; 5%: of the run; auto: a twentieth of it",
+           run_share(o.warmup, 0, {.min = 0, .max = 100})},
+          {"--schedule", "KIND", "", "then falls along a cosine, in a line (linear), or stays (constant)",
+           schedule_kind(o.schedule)},
+          {"--cos-decay-steps", "N", "iterations", "falls for so long; 50%: of the run; auto: to its end",
+           run_share(o.cos_decay_steps, 1, {.min = 0, .max = 10000, .above_min = true})},
           {"--cos-decay-min", "F", "", "to this part of it", number(o.cos_decay_min, kFraction)},
           {"--enable-restart", "", "", "decay anew when it has ended (a value after it is ignored)",
            ignoring_value(turn(o.restart))},
@@ -343,6 +382,7 @@ void expect_consistent(const FinetuneOptions& options) {
 
 std::vector<std::string> idle_flags(const FinetuneOptions& options, const Given& given) {
   const bool lbfgs = options.optimizer == Optimizer::lbfgs;
+  const bool is_constant = options.schedule == Schedule::constant;
   struct Idle {
     const char *flag, *why;
     bool is_idle;
@@ -350,7 +390,10 @@ std::vector<std::string> idle_flags(const FinetuneOptions& options, const Given&
   std::vector<std::string> warnings;
   for (const Idle& row : {Idle{"--adam-iter", "--use-lbfgs runs for --lbfgs-iter", lbfgs},
                           Idle{"--lbfgs-iter", "only with --use-lbfgs", !lbfgs},
-                          Idle{"--opt-delta", "only with --opt-past", options.opt_past <= 0}}) {
+                          Idle{"--opt-delta", "only with --opt-past", options.opt_past <= 0},
+                          Idle{"--cos-decay-steps", "--schedule constant does not fall", is_constant},
+                          Idle{"--cos-decay-min", "--schedule constant does not fall", is_constant},
+                          Idle{"--enable-restart", "--schedule constant does not fall", is_constant}}) {
     if (row.is_idle && given.source(row.flag) == Source::command_line)
       warnings.push_back(fmt::format("warning: {} has no effect: {}", row.flag, row.why));
   }

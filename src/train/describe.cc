@@ -12,6 +12,7 @@
 #include "base/same_file.h"
 #include "kernels/isa.h"
 #include "train/cut_text.h"
+#include "train/schedule.h"
 #include "train/setup.h"
 
 namespace lora {
@@ -280,11 +281,11 @@ void describe_optimizer(Lines& lines, const Setup& s) {
         fmt::format("optimizer: L-BFGS with a memory of {} pairs and a line search on each iteration's own "
                     "samples; the schedule, clipping and decay of Adam do not apply",
                     kLbfgsPairs));
-  } else if (o.warmup > s.n_iter) {
+  } else if (const int64_t warmup = schedule_steps(o, s.n_iter).warmup; warmup > s.n_iter) {
     lines.push_back(fmt::format(
         "warning: --warmup {} is longer than the run of {} iterations, so the learning rate never "
         "reaches --adam-alpha",
-        o.warmup, s.n_iter));
+        warmup, s.n_iter));
   }
   if (!o.flash) {
     lines.push_back(

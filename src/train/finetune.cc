@@ -194,7 +194,7 @@ class Run {
       record.sched = 1;
       record.lr = outcome.step;
     } else {
-      record.sched = schedule(record.iter, options_);
+      record.sched = schedule(record.iter, setup_.n_iter, options_);
       record.lr = record.sched * options_.adam_alpha;
       adam_update(record);
     }

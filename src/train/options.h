@@ -26,6 +26,28 @@ enum class Checkpointing {
 
 enum class Optimizer { adam, lbfgs };
 
+// How the learning rate falls after the warmup.
+enum class Schedule { cosine, linear, constant };
+
+// A number of iterations, as it is or by the length of the run, which need not be known yet.
+struct RunShare {
+  RunShare(int64_t iterations = 0) : n(iterations) {}
+  static RunShare percent_of_run(double percent) {
+    RunShare result;
+    result.percent = percent;
+    return result;
+  }
+  static RunShare automatic() {
+    RunShare result;
+    result.is_automatic = true;
+    return result;
+  }
+
+  int64_t n;                      // iterations, where neither of these is set
+  std::optional<double> percent;  // of the run's iterations
+  bool is_automatic = false;      // what fits the run: schedule_steps()
+};
+
 // What an unset lora_r or lora_alpha means for a fresh adapter.
 inline constexpr int64_t kDefaultLoraR = 4;
 inline constexpr double kDefaultLoraAlpha = 4;
@@ -108,8 +130,9 @@ struct FinetuneOptions {
   std::optional<double> epochs;  // in place of adam_iter: ceil(epochs x samples / (n_batch x grad_acc))
   double adam_alpha = 0.001;     // learning rate at sched = 1
   double adam_min_alpha = 0;
-  int64_t warmup = 100;  // iterations
-  int64_t cos_decay_steps = 1000;
+  Schedule schedule = Schedule::cosine;
+  RunShare warmup = 100;  // iterations
+  RunShare cos_decay_steps = 1000;
   double cos_decay_min = 0.1;
   bool restart = false;
   double cos_decay_restart = 1.1;

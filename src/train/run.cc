@@ -13,6 +13,7 @@
 #include "base/same_file.h"
 #include "data/data_files.h"
 #include "train/outputs.h"
+#include "train/schedule.h"
 
 namespace lora {
 namespace {
@@ -290,7 +291,7 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
   return settings;
 }
 
-Settings changeable_settings(const FinetuneOptions& o, GemmInput input) {
+Settings changeable_settings(const FinetuneOptions& o, int64_t n_iter, GemmInput input) {
   Settings settings = {{"--precision", input == GemmInput::bf16 ? "bf16" : "f32"}};
   if (o.optimizer == Optimizer::lbfgs) return settings;
   const auto add = [&](const char* name, const auto& value) {
@@ -298,8 +299,10 @@ Settings changeable_settings(const FinetuneOptions& o, GemmInput input) {
   };
   add("--adam-alpha", o.adam_alpha);
   add("--adam-min-alpha", o.adam_min_alpha);
-  add("--warmup", o.warmup);
-  add("--cos-decay-steps", o.cos_decay_steps);
+  const ScheduleSteps steps = schedule_steps(o, n_iter);
+  add("--schedule", name(o.schedule));
+  add("--warmup", steps.warmup);
+  add("--cos-decay-steps", steps.decay);
   add("--cos-decay-min", o.cos_decay_min);
   add("--enable-restart", o.restart);
   add("--cos-decay-restart", o.cos_decay_restart);

@@ -46,8 +46,8 @@ void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoi
 Settings run_settings(const FinetuneOptions& options, const Model& model, const LoraParameters& parameters);
 
 // What decides the numbers too and may be changed on resume, with a word: the learning rate and what it goes
-// by, the optimizer's numbers, the precision.
-Settings changeable_settings(const FinetuneOptions& options, GemmInput input);
+// by, the optimizer's numbers, the precision. Shares of the run are iterations of n_iter.
+Settings changeable_settings(const FinetuneOptions& options, int64_t n_iter, GemmInput input);
 
 // The options with files in place of the folders of train_data and val_data (data/data_files.h). `say` gets
 // what is to be known of them.

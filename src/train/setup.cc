@@ -1,6 +1,7 @@
 #include "train/setup.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -52,14 +53,18 @@ std::optional<DateTime> date_of(const Checkpoint& checkpoint) {
   return std::nullopt;
 }
 
-// "" where the checkpoint does not say, too.
+// "" where the checkpoint does not say, too, but for what every run was trained with before there was a flag.
 std::string changes_of(const Settings& then, const Settings& now) {
+  static const std::map<std::string, std::string> kBeforeTheFlag = {{"--schedule", "cosine"}};
   std::string line;
   for (const auto& [name, value] : now) {
-    const auto before = std::ranges::find(then, name, &std::pair<std::string, std::string>::first);
-    if (before == then.end() || before->second == value) continue;
+    const auto found = std::ranges::find(then, name, &std::pair<std::string, std::string>::first);
+    const auto silent = kBeforeTheFlag.find(name);
+    if (then.empty() || (found == then.end() && silent == kBeforeTheFlag.end())) continue;
+    const std::string& before = found == then.end() ? silent->second : found->second;
+    if (before == value) continue;
     line += fmt::format("{}{} {} in place of {}", line.empty() ? "note: from here on " : ", ", name, value,
-                        printable(before->second));
+                        printable(before));
   }
   return line;
 }
@@ -98,6 +103,7 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
   batch_options = {options.n_ctx,      options.n_batch,    options.shuffle, fills_rows(options),
                    options.plain_fill, state.shuffle_seed, trained};
   n_iter = iteration_count(options, n_samples());
+  note_changes();
 }
 
 TextOptions Setup::sample_options() const {
@@ -108,18 +114,18 @@ TextOptions Setup::sample_options() const {
 
 Dataset Setup::read_data(const Say& say) {
   expect_readable(options);
-  const bool is_dated = writes_date(options, tokenizer);
+  is_dated_ = writes_date(options, tokenizer);
   const auto before = int64_t(resident_anonymous_bytes());
-  prepare_parameters(is_dated, say);
+  prepare_parameters(say);
   parameter_bytes_ = int64_t(resident_anonymous_bytes()) - before;
   return Dataset(options.train_data, tokenizer, sample_options(), pool);
 }
 
-void Setup::prepare_parameters(bool is_dated, const Say& say) {
+void Setup::prepare_parameters(const Say& say) {
   std::optional<Checkpoint> checkpoint;
   if (resumed) checkpoint = read_found(options, resume.path, read_checkpoint);
   date_ = options.date;
-  if (is_dated && checkpoint && !date_) date_ = date_of(*checkpoint);
+  if (is_dated_ && checkpoint && !date_) date_ = date_of(*checkpoint);
   if (!date_) date_ = today();
   state.seed = resumed && options.seed < 0 ? checkpoint->state.seed
                : options.seed < 0          ? entropy_seed()
@@ -145,10 +151,6 @@ void Setup::prepare_parameters(bool is_dated, const Say& say) {
       state.shuffle_begin = state.cursor;
     }
   }
-  Settings now = changeable_settings(options, input);
-  if (is_dated) now.emplace_back("--date", date_text(*date_));
-  changed = changes_of(state.changeable, now);
-  state.changeable = std::move(now);
   if (!options.lora_out.empty() &&
       std::ranges::all_of(parameters.pairs, [](const auto& pair) { return pair.is_norm(); })) {
     fail("--lora-out: only norms are trained, which an adapter file leaves out (--lora-out '' writes none)");
@@ -156,6 +158,13 @@ void Setup::prepare_parameters(bool is_dated, const Say& say) {
   parameters.dropout = float(options.lora_dropout);
   attach(model, parameters);
   norms = TrainedNorms(model, parameters);
+}
+
+void Setup::note_changes() {
+  Settings now = changeable_settings(options, n_iter, input);
+  if (is_dated_) now.emplace_back("--date", date_text(*date_));
+  changed = changes_of(state.changeable, now);
+  state.changeable = std::move(now);
 }
 
 void Setup::plan_memory() {
