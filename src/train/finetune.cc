@@ -237,8 +237,19 @@ class Run {
     if (options_.adam_gclip > 0 && record.grad_norm > options_.adam_gclip) {
       step.gradient_scale = float(options_.adam_gclip / record.grad_norm);
     }
-    adamw_update(p.values.data(), p.m.data(), p.v.data(), p.gradients.data(), p.values.size(), step,
-                 setup_.pool);
+    const auto update = [&](int64_t begin, int64_t n) {
+      adamw_update(&p.values[begin], &p.m[begin], &p.v[begin], &p.gradients[begin], n, step, setup_.pool);
+    };
+    if (options_.lora_plus == 1) {
+      update(0, p.values.size());
+      return;
+    }
+    for (const auto& pair : p.pairs) {
+      step.lr = record.lr;
+      update(pair.a, pair.a_size());
+      step.lr = record.lr * options_.lora_plus;
+      update(pair.b, pair.b_size());
+    }
   }
 
   // nullopt if it was dropped since the run was asked to stop; the run that is resumed begins with it.

@@ -140,6 +140,7 @@ struct FinetuneOptions {
   int64_t adam_decay_min_ndim = 2;
   double adam_beta1 = 0.9, adam_beta2 = 0.999;
   double adam_eps = 1e-8;
+  double lora_plus = 1;     // learning rate of B over that of A (Hayou et al., "LoRA+", 2024)
   double adam_gclip = 1.0;  // limit on the global gradient norm; 0: none
   double adam_epsf = 0;     // convergence tests, 0: off
   int64_t opt_past = 0;

@@ -216,6 +216,8 @@ void check_options(const FinetuneOptions& options) {
     fail("--window: {} tokens are more than --ctx {}, to which samples are cut", *options.window,
          options.n_ctx);
   }
+  if (options.lora_plus != 1 && options.optimizer == Optimizer::lbfgs)
+    fail("--lora-plus: not together with --use-lbfgs, which has one step for all");
   if (options.save_best && same_file(best_path(options), output_paths(options, options.lora_out, 0).back()))
     fail("--save-best: {} is the latest adapter's file, too", best_path(options));
   if (options.only_write_lora && options.checkpoint_in == "")
@@ -312,6 +314,7 @@ Settings changeable_settings(const FinetuneOptions& o, int64_t n_iter, GemmInput
   add("--adam-beta2", o.adam_beta2);
   add("--adam-eps", o.adam_eps);
   add("--adam-gclip", o.adam_gclip);
+  add("--lora-plus", o.lora_plus);
   return settings;
 }
 

@@ -97,6 +97,31 @@ TEST_F(Finetune, DropoutDependsOnTheSeedAloneAndLeavesEvaluationAlone) {
   EXPECT_EQ(one, read(at("lora-3.gguf")));
 }
 
+// B is 0 at first, so that A's gradient is, too: the first step moves B alone, by the learning rate.
+TEST_F(Finetune, LoraPlusIsAFactorOnTheLearningRateOfB) {
+  FinetuneOptions o = options();
+  o.adam_iter = 1;
+  const Gguf base = Gguf::open(o.model_base);
+  const auto trained = [&](double ratio) {
+    o.lora_plus = ratio;
+    run(o);
+    return read_adapter(at("lora-LATEST.gguf"), base);
+  };
+  const Adapter plain = trained(1), plus = trained(16);
+  float largest = 0;
+  for (size_t i = 0; i < plain.pairs.size(); ++i) {
+    EXPECT_EQ(plus.pairs[i].a, plain.pairs[i].a) << plain.pairs[i].base;
+    for (size_t k = 0; k < plain.pairs[i].b.size(); ++k) {
+      const float b = plain.pairs[i].b[k];
+      largest = std::max(largest, std::abs(b));
+      ASSERT_NEAR(plus.pairs[i].b[k], 16 * b, 1e-5 * std::abs(16 * b)) << plain.pairs[i].base;
+    }
+  }
+  EXPECT_GT(largest, 1e-4f);
+  o.optimizer = Optimizer::lbfgs;
+  EXPECT_THROW(run(o), Error);
+}
+
 TEST_F(Finetune, LoraInitStartsFromAnAdapterAndItsRanks) {
   FinetuneOptions o = options();
   o.lora_r = 3;

@@ -55,7 +55,8 @@ std::optional<DateTime> date_of(const Checkpoint& checkpoint) {
 
 // "" where the checkpoint does not say, too, but for what every run was trained with before there was a flag.
 std::string changes_of(const Settings& then, const Settings& now) {
-  static const std::map<std::string, std::string> kBeforeTheFlag = {{"--schedule", "cosine"}};
+  static const std::map<std::string, std::string> kBeforeTheFlag = {{"--schedule", "cosine"},
+                                                                    {"--lora-plus", "1"}};
   std::string line;
   for (const auto& [name, value] : now) {
     const auto found = std::ranges::find(then, name, &std::pair<std::string, std::string>::first);
