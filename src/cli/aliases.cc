@@ -70,6 +70,7 @@ constexpr Alias kAliases[] = {
     {"--eval-steps", "--eval-every"},
     {"--steps-per-eval", "--eval-every"},
     {"--save-steps", "--save-every"},
+    {"--save-total-limit", "--keep"},
     {"--gradient-checkpointing", "--use-checkpointing"},
     {"--adapter", "--lora"},
     {"--adapter-path", "--lora"},

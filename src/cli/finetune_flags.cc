@@ -8,6 +8,7 @@
 #include "base/ascii.h"
 #include "base/error.h"
 #include "chat/chat_template.h"
+#include "train/outputs.h"
 #include "train/run.h"
 #include "train/schedule.h"
 
@@ -85,7 +86,8 @@ Setting run_share(RunShare& target, int64_t min, NumberRange percent) {
             } else if (is_number(text)) {
               target = parse_integer(text, min, kAnyCount);
             } else {
-              throw BadValue(fmt::format("expected a number, a part of the run such as 5%, or auto, found '{}'", text));
+              throw BadValue(
+                  fmt::format("expected a number, a part of the run such as 5%, or auto, found '{}'", text));
             }
           },
           [&target] {
@@ -93,6 +95,14 @@ Setting run_share(RunShare& target, int64_t min, NumberRange percent) {
                    : target.percent    ? fmt::format("{}%", *target.percent)
                                        : fmt::format("{}", target.n);
           }};
+}
+
+// A count, or "all", which is 0.
+Setting kept(int64_t& target) {
+  return {[&target](const std::vector<std::string>& v) {
+            target = lower_case(v.at(0)) == "all" ? 0 : parse_integer(v[0], 0, kAnyCount);
+          },
+          [&target] { return target == 0 ? "all" : fmt::format("{}", target); }};
 }
 
 Setting schedule_kind(Schedule& target) {
@@ -129,6 +139,10 @@ FlagGroup file_flags(FinetuneOptions& o) {
            non_empty_text(o.fn_latest)},
           {"--save-every", "N", "iterations", "between two saves; 0 or less: save at the end only",
            integer(o.save_every, -kAnyCount)},
+          {"--keep", "N", "",
+           "numbered checkpoints and adapters that stay, the last N of each; older ones are removed once the "
+           "newer are whole; all or 0: every one",
+           kept(o.keep)},
           {"--save-best", "", "", "keep the adapter with the lowest held-out loss too, as ...-BEST...",
            turn(o.save_best)},
           {"--only-write-lora", "", "", "write the adapter of the checkpoint and train nothing",
@@ -385,6 +399,8 @@ void expect_consistent(const FinetuneOptions& options) {
 
 std::vector<std::string> idle_flags(const FinetuneOptions& options, const Given& given) {
   const bool lbfgs = options.optimizer == Optimizer::lbfgs;
+  const bool is_numbered =
+      has_number(options, options.checkpoint_out) || has_number(options, options.lora_out);
   const bool is_constant = options.schedule == Schedule::constant;
   struct Idle {
     const char *flag, *why;
@@ -394,6 +410,7 @@ std::vector<std::string> idle_flags(const FinetuneOptions& options, const Given&
   for (const Idle& row : {Idle{"--adam-iter", "--use-lbfgs runs for --lbfgs-iter", lbfgs},
                           Idle{"--lbfgs-iter", "only with --use-lbfgs", !lbfgs},
                           Idle{"--opt-delta", "only with --opt-past", options.opt_past <= 0},
+                          Idle{"--keep", "no output has --pattern-fn-it in its name", !is_numbered},
                           Idle{"--cos-decay-steps", "--schedule constant does not fall", is_constant},
                           Idle{"--cos-decay-min", "--schedule constant does not fall", is_constant},
                           Idle{"--enable-restart", "--schedule constant does not fall", is_constant}}) {

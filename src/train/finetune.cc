@@ -341,6 +341,10 @@ class Run {
     }
     if (!saved.checkpoint_path.empty()) result_.checkpoint_path = last_good_ = saved.checkpoint_path;
     if (!saved.lora_path.empty()) result_.lora_path = saved.lora_path;
+    if (saved.error.empty()) {
+      for (const std::string& path : remove_older(setup_))
+        say(fmt::format("warning: --keep: {}: cannot be removed", path));
+    }
     remaining_.add_save(seconds_since(start));
     return saved.error;
   }

@@ -69,6 +69,7 @@ struct FinetuneOptions {
   std::string pattern_fn_it = "ITERATION";
   std::string fn_latest = "LATEST";
   int64_t save_every = 10;  // iterations; <= 0: at the end only
+  int64_t keep = 0;         // numbered checkpoints and adapters that stay, the last ones; 0: all
   bool save_best = false;
   bool only_write_lora = false;
   std::string lora_init;  // adapter GGUF, ggla file, folder of PEFT or MLX; empty: a fresh adapter

@@ -34,8 +34,7 @@ std::string_view name(Schedule schedule) {
 ScheduleSteps schedule_steps(const FinetuneOptions& options, int64_t n_iter) {
   ScheduleSteps steps;
   steps.warmup = iterations(options.warmup, std::max<int64_t>(1, n_iter / 20), n_iter);
-  steps.decay =
-      std::max<int64_t>(1, iterations(options.cos_decay_steps, n_iter - steps.warmup, n_iter));
+  steps.decay = std::max<int64_t>(1, iterations(options.cos_decay_steps, n_iter - steps.warmup, n_iter));
   return steps;
 }
 

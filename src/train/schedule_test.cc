@@ -32,7 +32,7 @@ TEST(Schedule, RestartsWithLongerCycles) {
   EXPECT_DOUBLE_EQ(schedule(11, 256, o), cosine(0.1, 1.0 / 15));  // t = 1 of floor(10 x 1.5)
   EXPECT_DOUBLE_EQ(schedule(25, 256, o), 0.1);
   EXPECT_DOUBLE_EQ(schedule(26, 256, o), cosine(0.1, 1.0 / 22));  // floor(15 x 1.5)
-  o.cos_decay_restart = 0.1;                                 // cycles shrink to one iteration, never to none
+  o.cos_decay_restart = 0.1;  // cycles shrink to one iteration, never to none
   EXPECT_DOUBLE_EQ(schedule(1000, 256, o), 0.1);
 }
 
