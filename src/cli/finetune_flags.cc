@@ -117,6 +117,17 @@ Setting schedule_kind(Schedule& target) {
           [&target] { return std::string(name(target)); }};
 }
 
+Setting layers(LayerChoice& target) {
+  return {[&target](const std::vector<std::string>& v) {
+            try {
+              target = parse_layers(lower_case(v.at(0)));
+            } catch (const Error& error) {
+              throw BadValue(error.what());
+            }
+          },
+          [&target] { return to_text(target); }};
+}
+
 FlagGroup file_flags(FinetuneOptions& o) {
   return {
       "Files",
@@ -216,8 +227,16 @@ FlagGroup lora_flags(FinetuneOptions& o) {
            rank(o, "ffn-norm").or_else("0")},
           {"--rank-out-norm", "N", "", "rank of the output norm, kept in checkpoints only; 0: none",
            rank(o, "out-norm").or_else("0")},
+          {"--layers", "WHICH", "",
+           "blocks that get adapters: all, a number N for the last N, or a list as 0,3,10-15 (5-5 is one "
+           "block); below the lowest there is no backward pass, which saves time and memory",
+           layers(o.layers)},
           {"--lora-dropout", "P", "", "probability of dropping an input of the adapter, in training",
            number(o.lora_dropout, kBelowOne)},
+          {"--neftune", "A", "",
+           "NEFTune: uniform noise of A / sqrt(tokens x width) on embeddings, in training; 5 is usual; 0: "
+           "none",
+           number(o.neftune, kAtLeastZero)},
           {"--rslora", "", "", "scale = alpha / sqrt(rank), folded into what is stored", turn(o.rslora)},
           {"--rope-freq-base", "F", "", "base of the rotary frequencies",
            number(o.rope_freq_base, kAboveZero).or_else("the model's")},

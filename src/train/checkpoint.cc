@@ -258,7 +258,8 @@ void expect_fits(const Settings& checkpoint, const std::string& path, const Sett
                  const std::function<std::string(std::string_view)>& typed) {
   const auto value_in = [](const Settings& list, const std::string& name) {
     const auto found = std::ranges::find_if(list, [&](const auto& entry) { return entry.first == name; });
-    return found == list.end() ? std::string("(none)") : found->second;
+    const char* const unsaid = name == "--layers" ? "all" : "(none)";
+    return found == list.end() ? std::string(unsaid) : found->second;
   };
   // Either list may have a setting that the other lacks.
   Settings names = run;

@@ -232,12 +232,32 @@ void describe_model(Lines& lines, const Setup& s) {
   }
 }
 
+// Which blocks are trained, where not all are, and what that saves.
+void describe_layers(Lines& lines, const Setup& s) {
+  const int64_t n_layer = s.model.config.n_layer, n_below = layers_below(s.model, s.model.layers);
+  std::set<int64_t> blocks;
+  for (const auto& pair : s.parameters.pairs) {
+    if (const auto block = block_of(pair.base)) blocks.insert(*block);
+  }
+  if (int64_t(blocks.size()) == n_layer) return;
+  const std::string where = blocks.empty()
+                                ? "no block"
+                                : "blocks " + layers_text(std::vector<int64_t>(blocks.begin(), blocks.end()));
+  const std::string end = n_below < n_layer ? fmt::format("block {}", n_below) : "the output";
+  lines.push_back(fmt::format(
+      "lora: adapters on {} of 0-{}: the backward pass {}", where, n_layer - 1,
+      n_below == 0 ? "goes through all of them"
+                   : fmt::format("ends at {}: of {} below, {:.0f}% of all, nothing is kept or computed again",
+                                 end, count_of(n_below, "block"), 100 * double(n_below) / double(n_layer))));
+}
+
 void describe_lora(Lines& lines, const Setup& s) {
   std::set<int64_t> ranks;
   for (const auto& pair : s.parameters.pairs) ranks.insert(pair.rank);
   lines.push_back(fmt::format("lora: {} tensors, {} parameters, rank {}, alpha {}; seed {}",
                               2 * s.parameters.pairs.size(), s.parameters.n_values(),
                               fmt::join(ranks, " or "), s.parameters.alpha, s.state.seed));
+  describe_layers(lines, s);
   Ranks trained;
   for (const auto& pair : s.parameters.pairs) trained[std::string(part_name(pair.base))] = pair.rank;
   std::vector<std::string_view> left = routed_tensors(s.model);

@@ -41,16 +41,16 @@ Batch typical_batch(const Setup& s, double tokens) {
   return best;
 }
 
-// Seconds of the first layers of the model on a batch.
+// Seconds of some layers of the model on a batch.
 struct LayerTimes {
   double head = 0, head_forward = 0;    // embedding, output matrix and loss: both passes; forward alone
   double layer = 0, layer_forward = 0;  // of each layer
 };
 
-// One layer, and some more, so that the difference is what a layer takes.
+// One layer, and some more, so that the difference is what a layer takes: of those that the backward pass
+// goes through or, where that is one or none, of the last ones.
 struct MeasuredSteps {
   bool keeps = true;  // activations; else those of all layers but the last are computed again
-  int64_t n_more = 1;
   StepPlan one{}, more{};
 
   int64_t bytes() const { return one.total_bytes() + more.total_bytes(); }
@@ -58,15 +58,18 @@ struct MeasuredSteps {
 
 // The ones that tell most within the memory that the run itself will take; else the ones that take least.
 MeasuredSteps steps_to_measure(const Setup& s, const Batch& batch) {
-  const int64_t most = std::min<int64_t>(s.model.config.n_layer, 4);
+  const int64_t n_layer = s.model.config.n_layer, n_backward = s.plan.n_backward();
+  const bool is_at_end = n_backward < 2;
+  const int64_t most = std::min<int64_t>(is_at_end ? n_layer : n_backward, 4);
   MeasuredSteps steps;
   for (const bool keeps : {true, false}) {
     for (int64_t n = most; n >= std::min<int64_t>(most, 2); --n) {
       const auto plan = [&](int64_t n_layers) {
+        const LayerRange layers{is_at_end ? n_layer - n_layers : s.plan.n_below, n_layers};
         return plan_step(s.model, batch.n_tokens(), s.plan.n_positions, keeps ? n_layers : 0, true, s.input,
-                         s.pool.size(), n_layers);
+                         s.pool.size(), layers);
       };
-      steps = {keeps, n, plan(1), plan(n)};
+      steps = {keeps || is_at_end, plan(1), plan(n)};
       if (steps.bytes() <= s.plan.total_bytes()) return steps;
     }
   }
@@ -85,7 +88,7 @@ LayerTimes time_layers(Setup& s, const Batch& batch, const MeasuredSteps& steps)
   const auto forward = [&](Step& step) { return [&] { step.losses(losses.data(), tokens); }; };
   const std::vector<double> t = medians({both(one), both(more), forward(one), forward(more)});
   LayerTimes times;
-  const double between = double(std::max<int64_t>(steps.n_more - 1, 1));
+  const double between = double(std::max<int64_t>(steps.more.layers.n - 1, 1));
   times.layer_forward = std::max(0.0, (t[3] - t[2]) / between);
   times.layer = std::max(0.0, (t[1] - t[0]) / between - (steps.keeps ? 0 : times.layer_forward));
   times.head = std::max(0.0, t[0] - times.layer);
@@ -130,10 +133,12 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
   const LayerTimes t = time_layers(s, batch, steps);
   const int64_t n_layer = s.model.config.n_layer;
   // The last layer's activations are still there when the backward pass begins.
-  const int64_t n_again = s.plan.n_kept < n_layer ? n_layer - s.plan.n_kept - 1 : 0;
+  const int64_t n_again = s.plan.n_kept < s.plan.n_backward() ? s.plan.n_backward() - s.plan.n_kept - 1 : 0;
+  const int64_t n_both = std::max<int64_t>(s.plan.n_backward(), 1);  // the last one was measured as it is
   const double forward = t.head_forward + double(n_layer) * t.layer_forward;
-  const double gradients = (t.head + double(n_layer) * t.layer + double(n_again) * t.layer_forward) *
-                           batch_tokens / double(batch.n_tokens()) * double(options.grad_acc);
+  const double gradients =
+      (t.head + double(n_both) * t.layer + double(n_layer - n_both + n_again) * t.layer_forward) *
+      batch_tokens / double(batch.n_tokens()) * double(options.grad_acc);
   e.at_least = options.optimizer == Optimizer::lbfgs;
   e.iteration_s = (e.at_least ? 2 : 1) * gradients + update_seconds(s);
   if (!s.held_out.empty()) {

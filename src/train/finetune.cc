@@ -93,7 +93,7 @@ class Run {
     say(describe_memory(setup_));
     Step step(setup_.model, setup_.plan, setup_.input, setup_.pool);
     SampleLoss samples(step, setup_.data, setup_.batch_options, options_.grad_acc, setup_.parameters,
-                       setup_.norms, state_.seed);
+                       setup_.norms, state_.seed, options_.neftune);
     std::optional<Lbfgs> lbfgs;
     if (options_.optimizer == Optimizer::lbfgs) lbfgs.emplace(setup_.parameters, setup_.lbfgs, setup_.pool);
     if (setup_.resumed) {

@@ -14,6 +14,7 @@
 #include "base/date.h"
 #include "base/precision.h"
 #include "data/columns.h"
+#include "train/layer_choice.h"
 
 namespace lora {
 
@@ -120,8 +121,10 @@ struct FinetuneOptions {
   // Those of `ranks` that messages call --rank TENSOR, as they were given, in place of --rank-wq and the
   // like.
   std::set<std::string, std::less<>> ranks_by_name;
+  LayerChoice layers;  // blocks that get adapters
   double lora_dropout = 0;
-  bool rslora = false;                                                  // scale = alpha / sqrt(rank)
+  double neftune = 0;   // noise on embeddings (Jain et al., 2023), its alpha; 0: none
+  bool rslora = false;  // scale = alpha / sqrt(rank)
   std::optional<double> rope_freq_base, rope_freq_scale, norm_rms_eps;  // unset: the model's
 
   // Optimizer. One iteration is one optimizer step over n_batch x grad_acc samples.

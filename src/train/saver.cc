@@ -145,7 +145,7 @@ std::string write_adapter_of_checkpoint(const FinetuneOptions& options, const st
       load_model(options.model_base, {number("--rope-freq-base"), number("--rope-freq-scale"), std::nullopt});
   if (setting(checkpoint, "model") != fmt::format("{:016x}", fingerprint(model.gguf)))
     fail("{}: model differs: the checkpoint is not of {}", path, options.model_base);
-  expect_asked_for(options, checkpoint, path);
+  expect_asked_for(options, model, checkpoint, path);
   iteration = checkpoint.state.iteration;
   check_outputs(written, path, iteration);
   expect_own_adapters(written, path, checkpoint.settings);

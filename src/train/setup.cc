@@ -182,7 +182,7 @@ std::vector<MemoryPart> Setup::memory_parts() const {
       {"program, vocabulary and samples", program_bytes_},
       {"adapter and optimizer", trained_bytes(options, parameters.memory_bytes())},
       {"layers' inputs", plan.input_bytes},
-      {fmt::format("activations ({} of {} layers kept)", plan.n_kept, model.config.n_layer),
+      {fmt::format("activations ({} of {} layers kept)", plan.n_kept, plan.n_backward()),
        plan.activation_bytes},
       {"workspace", plan.workspace_bytes},
       {"threads and tables", plan.other_bytes},

@@ -345,6 +345,27 @@ TEST_F(Training, EstimateTakesNoMoreMemoryThanTheRun) {
             figure(estimate.out, "in all, beyond the model's file"));
 }
 
+TEST_F(Training, LayersSaveMemoryAndSayWhat) {
+  folder.write("text.txt", ship_sentences("") + ship_sentences(""));
+  const auto estimate = [&](const Args& more) {
+    const RunResult result =
+        folder.lora(Args{"estimate"} + Args(kFinetune.begin() + 1, kFinetune.end()) +
+                    Args{"--sample-start", "", "--ctx", "256", "--batch", "4", "--no-checkpointing"} + more);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result;
+  };
+  const RunResult all = estimate({}), one = estimate({"--layers", "1"}), ends = estimate({"--layers", "0,5"});
+  EXPECT_THAT(all.err, testing::Not(HasSubstr("lora: adapters on blocks")));
+  EXPECT_THAT(one.err,
+              HasSubstr("lora: adapters on blocks 5-5 of 0-5: the backward pass ends at block 5: of 5 "
+                        "blocks below, 83% of all, nothing is kept or computed again\n"));
+  EXPECT_THAT(ends.err, HasSubstr("blocks 0,5 of 0-5: the backward pass goes through all of them\n"));
+  EXPECT_LT(figure(one.out, "layers' inputs"), 0.5 * figure(all.out, "layers' inputs"));
+  EXPECT_LT(figure(one.out, "activations \\(1 of 1 layers kept\\)"),
+            0.25 * figure(all.out, "activations \\(6 of 6 layers kept\\)"));
+  EXPECT_GT(figure(one.out, "an iteration"), 0);
+}
+
 TEST_F(Training, PlotDrawsEveryRunWithItsHeldOutLoss) {
   metrics({"--adam-iter", "10", "--val-split", "0.2", "--eval-every", "5"});
   folder.write("other <run>.jsonl",
