@@ -3,9 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/file_status.h"
 #include "base/machine.h"
+#include "base/path.h"
 #include "base/timing.h"
 #include "kernels/optimizer/adamw.h"
+#include "train/lbfgs.h"
+#include "train/metrics.h"
+#include "train/outputs.h"
 
 namespace lora {
 namespace {
@@ -108,6 +113,47 @@ double update_seconds(Setup& s) {
   return t * double(p.values.size()) / double(n);
 }
 
+// Names and shapes of tensors, and what fills them up, beside the numbers.
+int64_t gguf_bytes(int64_t n_tensors, int64_t n_values) {
+  constexpr int64_t kMetadata = 2048, kTensor = 100;
+  return kMetadata + n_tensors * kTensor + n_values * int64_t(sizeof(float));
+}
+
+// What the saves to come leave, --keep honoured.
+std::vector<OutputFiles> output_files(const Setup& s) {
+  const FinetuneOptions& o = s.options;
+  int64_t n_pairs = 0, n_values = 0, n_lora_pairs = 0, n_lora_values = 0;  // with and without norms
+  for (const auto& pair : s.parameters.pairs) {
+    const int64_t n = pair.a_size() + pair.b_size();
+    ++n_pairs, n_values += n;
+    if (!pair.is_norm()) ++n_lora_pairs, n_lora_values += n;
+  }
+  const bool adam = o.optimizer == Optimizer::adam;
+  const int64_t n_copies = adam ? 3 : 1 + 2 * kLbfgsPairs, n_tensors = (adam ? 6 : 2) * n_pairs;
+  const int64_t n_saves = multiples_left(s.state.iteration, s.n_iter - 1, o.save_every) + 1;  // the last one
+  std::vector<OutputFiles> files;
+  const auto add = [&](const char* kind, const std::string& name, int64_t n_more, int64_t bytes) {
+    const auto n_names = int64_t(output_paths(o, name, 1).size());
+    if (n_names == 0) return;
+    const int64_t n_numbered = o.keep > 0 && has_number(o, name) ? std::min(o.keep, n_saves) : n_saves;
+    files.push_back({kind, (n_names > 1 ? n_numbered + 1 : 1) + n_more, bytes});
+  };
+  add("checkpoints", o.checkpoint_out, 0, gguf_bytes(n_tensors, n_copies * n_values));
+  add("adapters", o.lora_out, o.save_best ? 1 : 0, gguf_bytes(2 * n_lora_pairs, n_lora_values));
+  return files;
+}
+
+// Of the folders that the run writes to, the one with less.
+std::optional<uint64_t> free_disk(const FinetuneOptions& o) {
+  std::optional<uint64_t> least;
+  for (const std::string& name : {o.checkpoint_out, o.lora_out}) {
+    if (name.empty()) continue;
+    const auto bytes = free_disk_bytes(folder_of(name));
+    if (bytes) least = std::min(*bytes, least.value_or(*bytes));
+  }
+  return least;
+}
+
 }  // namespace
 
 Estimate estimate(const FinetuneOptions& options, const std::function<void(std::string_view line)>& say) {
@@ -121,6 +167,19 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
   e.memory_bytes = s.memory_bytes();
   e.model_bytes = int64_t(s.model.gguf.file_bytes());
   e.free_bytes = available_memory();
+  e.files = output_files(s);
+  int64_t largest = 0;  // each is whole beside the one that it replaces
+  for (const OutputFiles& files : e.files) {
+    e.disk_bytes += files.n * files.bytes;
+    largest = std::max(largest, files.bytes);
+  }
+  e.free_disk = free_disk(options);
+  if (e.free_disk && uint64_t(e.disk_bytes + largest) > *e.free_disk) {
+    say(fmt::format(
+        "warning: checkpoints and adapters take {:.1f} MiB of disk, {:.1f} MiB are free there; --keep N "
+        "or a larger --save-every need less",
+        double(e.disk_bytes + largest) / (1 << 20), double(*e.free_disk) / (1 << 20)));
+  }
   e.n_iter = std::max<int64_t>(0, s.n_iter - s.state.iteration);
   if (e.n_iter == 0) return e;
 
