@@ -146,6 +146,7 @@ std::vector<std::string> output_paths(const FinetuneOptions& options, const std:
 }
 
 std::string best_path(const FinetuneOptions& options) {
+  if (!options.best_out.empty()) return options.best_out;
   const std::string path = fill_pattern(options.lora_out, options.pattern_fn_it, "BEST");
   if (path != options.lora_out) return path;
   auto [folder, name] = split_path(path);

@@ -17,7 +17,7 @@ namespace lora {
 std::vector<std::string> output_paths(const FinetuneOptions& options, const std::string& name,
                                       int64_t iteration);
 
-// The file of the best adapter: BEST in place of the pattern in lora_out or, without one, -BEST before its
+// The file of the best adapter: best_out, or BEST in place of the pattern in lora_out or, without one, -BEST before its
 // extension.
 std::string best_path(const FinetuneOptions& options);
 
