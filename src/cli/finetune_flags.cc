@@ -156,6 +156,8 @@ FlagGroup file_flags(FinetuneOptions& o) {
            kept(o.keep)},
           {"--save-best", "", "", "keep the adapter with the lowest held-out loss too, as ...-BEST...",
            turn(o.save_best)},
+          {"--best-out", "FILE", "", "the file of --save-best",
+           text(o.best_out).or_else("--lora-out with BEST in it")},
           {"--only-write-lora", "", "", "write the adapter of the checkpoint and train nothing",
            turn(o.only_write_lora)},
           {"--lora-init", "FILE", "", "start from this adapter; rank and alpha come from it",
@@ -321,6 +323,8 @@ FlagGroup evaluation_flags(FinetuneOptions& o) {
            integer(o.eval_every, 0)},
           {"--patience", "N", "evaluations",
            "stop after so many without a new lowest held-out loss; 0: never", integer(o.patience, 0)},
+          {"--sample-prompt", "TEXT", "", "continue it at every evaluation; '': how a held-out sample begins",
+           text(o.sample_prompt)},
       },
   };
 }

@@ -12,6 +12,7 @@
 #include "base/same_file.h"
 #include "kernels/isa.h"
 #include "train/cut_text.h"
+#include "train/outputs.h"
 #include "train/schedule.h"
 #include "train/setup.h"
 
@@ -180,8 +181,11 @@ void describe_resume(Lines& lines, const Setup& s) {
   const std::optional<std::string>& named = s.options.checkpoint_in;
   const std::string path = named.value_or(kDefaultCheckpointIn);
   if (!s.resumed) {
+    // A run that names its own is meant to begin without it.
+    const std::vector<std::string> own = output_paths(s.options, s.options.checkpoint_out, 0);
+    const bool is_own = named && !own.empty() && own.back() == *named;
     lines.push_back(fmt::format("{}resume: no file {}, training starts from scratch",
-                                named ? "warning: " : "", fmt::join(s.resume.looked_for, " or ")));
+                                named && !is_own ? "warning: " : "", fmt::join(s.resume.looked_for, " or ")));
     return;
   }
   // The one that was found in place of the one that was named, or of the default.

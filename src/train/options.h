@@ -72,6 +72,7 @@ struct FinetuneOptions {
   int64_t save_every = 10;  // iterations; <= 0: at the end only
   int64_t keep = 0;         // numbered checkpoints and adapters that stay, the last ones; 0: all
   bool save_best = false;
+  std::string best_out;  // its file; empty: lora_out with BEST in it
   bool only_write_lora = false;
   std::string lora_init;  // adapter GGUF, ggla file, folder of PEFT or MLX; empty: a fresh adapter
   std::string metrics;    // JSON lines; empty: none
@@ -156,7 +157,9 @@ struct FinetuneOptions {
   std::vector<std::string> val_data;
   double val_split = 0;    // fraction of the samples in [0, 1)
   int64_t eval_every = 0;  // iterations; 0: at the end only
-  int64_t patience = 0;    // evaluations without a new lowest held-out loss that end the run; 0: never
+  // Continued at each evaluation, greedily. Empty: the beginning of a held-out sample.
+  std::optional<std::string> sample_prompt;
+  int64_t patience = 0;  // evaluations without a new lowest held-out loss that end the run; 0: never
 };
 
 }  // namespace lora

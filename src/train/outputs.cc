@@ -150,6 +150,7 @@ bool has_number(const FinetuneOptions& options, const std::string& name) {
 }
 
 std::string best_path(const FinetuneOptions& options) {
+  if (!options.best_out.empty()) return options.best_out;
   const std::string path = fill_pattern(options.lora_out, options.pattern_fn_it, "BEST");
   if (path != options.lora_out) return path;
   auto [folder, name] = split_path(path);

@@ -233,7 +233,10 @@ void check_options(const FinetuneOptions& options) {
   if (options.patience > 0 && options.eval_every <= 0)
     fail("--patience: needs --eval-every, which it counts");
   if (options.save_best && !held_out) fail("--save-best: needs --val-data or --val-split");
-  if (options.save_best && options.lora_out.empty()) fail("--save-best: needs a name in --lora-out");
+  if (options.save_best && options.lora_out.empty() && options.best_out.empty())
+    fail("--save-best: needs a name in --lora-out or --best-out");
+  if (!options.best_out.empty() && !options.save_best) fail("--best-out: needs --save-best");
+  if (options.sample_prompt && !held_out) fail("--sample-prompt: needs --val-data or --val-split");
   if (options.window && !options.sample_start.empty())
     fail("--window: not together with --sample-start, which says where samples begin");
   if (options.window && options.overlapping_samples)

@@ -83,6 +83,7 @@ std::vector<std::string> remove_older(const Setup& setup) {
     for (auto file = files.rbegin(); file != files.rend(); ++file) {
       const std::string& path = file->second;
       if (!is_own(id, path) || ++n <= options.keep || (!named.empty() && same_file(path, named))) continue;
+      if (options.save_best && same_file(path, best_path(options))) continue;
       remove_file(path);
       if (file_exists(path)) left.push_back(path);
     }

@@ -12,6 +12,7 @@
 #include "data/character_card.h"
 #include "data/record_file.h"
 #include "train/cut_text.h"
+#include "train/sample_text.h"
 
 namespace lora {
 namespace {
@@ -105,6 +106,7 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
                    options.plain_fill, state.shuffle_seed, trained};
   n_iter = iteration_count(options, n_samples());
   note_changes();
+  sample_prompt = lora::sample_prompt(*this);
 }
 
 TextOptions Setup::sample_options() const {
@@ -174,11 +176,12 @@ void Setup::plan_memory() {
   // Of the adapter, what a checkpoint held is there already.
   const int64_t trained_size = trained_bytes(options, parameters.memory_bytes());
   const int64_t held = std::clamp<int64_t>(parameter_bytes_, 0, trained_size);
-  plan = make_plan(options, model, row, {program_bytes_ + held, trained_size - held}, input, pool.size());
+  plan = make_plan(options, model, row, {program_bytes_ + held, trained_size - held + sample_bytes(*this)},
+                   input, pool.size());
 }
 
 std::vector<MemoryPart> Setup::memory_parts() const {
-  return {
+  std::vector<MemoryPart> parts = {
       {"program, vocabulary and samples", program_bytes_},
       {"adapter and optimizer", trained_bytes(options, parameters.memory_bytes())},
       {"layers' inputs", plan.input_bytes},
@@ -187,6 +190,8 @@ std::vector<MemoryPart> Setup::memory_parts() const {
       {"workspace", plan.workspace_bytes},
       {"threads and tables", plan.other_bytes},
   };
+  if (!sample_prompt.empty()) parts.push_back({"continuing the sample prompt", sample_bytes(*this)});
+  return parts;
 }
 
 int64_t Setup::memory_bytes() const {

@@ -77,6 +77,7 @@ struct Setup {
   std::vector<int64_t> held_out;  // samples of held_out_data() that are evaluated; empty: none
   BatchOptions batch_options;
   int64_t n_iter = 0;
+  std::vector<Token> sample_prompt;  // empty: none
   StepPlan plan;
 };
 
