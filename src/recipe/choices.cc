@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/path.h"
 #include "base/plural.h"
 #include "train/run.h"
 #include "train/schedule.h"
@@ -163,7 +164,9 @@ std::string choose_rate(Situation& s) {
 std::string choose_epochs(Situation& s) {
   if (s.is_given("--adam-iter") || s.is_given("--lbfgs-iter")) return "";
   const double targets = s.targets_of_sample() * double(s.n_trained());
+  // Prose is learned by heart sooner than a way to answer.
   double epochs = targets < 50e3 ? 8 : targets < 250e3 ? 5 : targets < 1e6 ? 3 : targets < 10e6 ? 2 : 1;
+  if (s.facts.is_prose) epochs = std::min(epochs, 3.0);
   std::string why = fmt::format("for {:.0f} tokens that are learned from", targets);
   if (s.wishes.quality == Quality::quick) epochs = std::max(1.0, epochs / 2);
   if (s.wishes.quality == Quality::best) epochs *= 2;
@@ -178,13 +181,8 @@ std::string choose_epochs(Situation& s) {
 }
 
 std::string choose_schedule(Situation& s) {
-  const int64_t n_iter = s.n_iter();
-  FinetuneOptions fitting = s.o;
-  fitting.cos_decay_steps = RunShare::automatic();
-  if (!s.is_given("--warmup")) fitting.warmup = RunShare::automatic();
-  const ScheduleSteps steps = schedule_steps(fitting, n_iter);
-  if (!s.is_given("--warmup")) s.o.warmup = steps.warmup;
-  if (!s.is_given("--cos-decay-steps")) s.o.cos_decay_steps = steps.decay;
+  if (!s.is_given("--warmup")) s.o.warmup = RunShare::automatic();
+  if (!s.is_given("--cos-decay-steps")) s.o.cos_decay_steps = RunShare::automatic();
   return "a twentieth of the run to warm up, and a decay that ends with it";
 }
 
@@ -226,6 +224,16 @@ std::string choose_saves(Situation& s) {
   if (!s.speed) s.speed = s.facts.speed(s.o);
   s.o.save_every = std::max<int64_t>(1, std::llround(kSeconds / std::max(1e-6, s.speed->iteration_s)));
   return "about every five minutes";
+}
+
+// The outputs, in a few words.
+std::string files_of(const FinetuneOptions& o) {
+  std::string text;
+  for (const std::string& file :
+       {o.save_best ? o.best_out : std::string(), o.lora_out, o.checkpoint_out, o.metrics}) {
+    if (!file.empty()) text += (text.empty() ? "" : ", ") + split_path(file).second;
+  }
+  return text;
 }
 
 struct Rule {
@@ -283,7 +291,9 @@ std::vector<Choice> choose(FinetuneOptions& options, const Facts& facts, const W
     if (flags.empty() || (rule.needs_held_out && !has_held_out)) continue;
     if (rule.choose == choose_held_out && !options.val_data.empty()) continue;
     std::string why = rule.choose(s);
-    if (!why.empty()) choices.push_back({fmt::format("{}", fmt::join(flags, " ")), std::move(why)});
+    if (why.empty()) continue;
+    choices.push_back({fmt::format("{}", fmt::join(flags, " ")), std::move(why)});
+    if (rule.choose == choose_files) choices.back().what = files_of(options);
   }
   return choices;
 }

@@ -55,7 +55,7 @@ class Run {
       state_.evaluation_due = true;  // of the model before training
     }
     for (const std::string& line : describe(setup_)) say(line);
-    result_.sample_prompt = setup_.tokenizer.decode(setup_.sample_prompt, true);
+    result_.sample_prompt = text_of_prompt();
     if (!further.empty()) say(further);
     result_.iterations = state_.iteration;
     if (setup_.held_out.empty()) state_.evaluation_due = false;  // --val-data may be left out on resume
@@ -282,6 +282,12 @@ class Run {
     } catch (const GivenUp&) {
       return std::nullopt;
     }
+  }
+
+  std::string text_of_prompt() const {
+    const std::vector<Token>& tokens = setup_.sample_prompt;
+    const bool has_bos = !tokens.empty() && tokens.front() == setup_.tokenizer.bos();
+    return setup_.tokenizer.decode({tokens.begin() + has_bos, tokens.end()}, true);
   }
 
   // What the model says now, "" without a prompt.
