@@ -35,8 +35,8 @@ int convert_command(const std::vector<std::string>& args) {
        {"Performance",
         {{"-t,--threads,--concurrency", "N", "", "threads to compute with",
           integer(options.n_threads, 1, kMaxThreads).or_else("physical cores")}}}}};
-  if (parse_flags(line, args).help) {
-    print(help_page(line));
+  if (const Given given = parse_flags(line, args); given.help) {
+    print(help_page(line, given.help_all));
     return 0;
   }
   catch_stop_signals();

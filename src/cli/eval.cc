@@ -67,7 +67,7 @@ int eval_command(const std::vector<std::string>& args) {
        sample_group}};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    print(help_page(line));
+    print(help_page(line, given.help_all));
     return 0;
   }
   SamplesLoss loss;

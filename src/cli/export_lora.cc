@@ -63,8 +63,8 @@ int export_lora_command(const std::vector<std::string>& args) {
   MergeOptions options;
   bool verbose = false;
   const CommandLine line = command_line(options, verbose);
-  if (parse_flags(line, args).help) {
-    print(help_page(line));
+  if (const Given given = parse_flags(line, args); given.help) {
+    print(help_page(line, given.help_all));
     return 0;
   }
   if (options.loras.empty() && options.checkpoint.empty())

@@ -165,7 +165,7 @@ int generate_command(const std::vector<std::string>& args) {
                              sampling_flags(options), conversation}};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    print(help_page(line));
+    print(help_page(line, given.help_all));
     return 0;
   }
   const bool has_text =

@@ -27,7 +27,7 @@ int imatrix_command(const std::vector<std::string>& args) {
        {"Output", {{"-o,--output", "FILE", "", "what to write", non_empty_text(out)}}}}};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    print(help_page(line));
+    print(help_page(line, given.help_all));
     return 0;
   }
   catch_stop_signals();

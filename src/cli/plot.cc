@@ -129,8 +129,8 @@ int plot_command(const std::vector<std::string>& args) {
         {{"--x", "AXIS", "", "iterations or tokens", axis(x_axis)},
          {"--smooth", "F", "", "how much an iteration counts of what the next one does; 0: no smoothing",
           number(smooth, {.min = 0, .max = 1, .below_max = true})}}}}};
-  if (parse_flags(line, args).help) {
-    print(help_page(line));
+  if (const Given given = parse_flags(line, args); given.help) {
+    print(help_page(line, given.help_all));
     return 0;
   }
   if (!output.ends_with(".svg")) {

@@ -101,8 +101,8 @@ int quantize_command(const std::vector<std::string>& args) {
   QuantizeOptions options;
   bool verbose = false;
   const CommandLine line = command_line(options, verbose);
-  if (parse_flags(line, args).help) {
-    print(help_page(line));
+  if (const Given given = parse_flags(line, args); given.help) {
+    print(help_page(line, given.help_all));
     return 0;
   }
   options.measure_errors = verbose && !options.dry_run;
