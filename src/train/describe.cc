@@ -11,6 +11,7 @@
 #include "base/plural.h"
 #include "base/same_file.h"
 #include "kernels/isa.h"
+#include "train/advice.h"
 #include "train/cut_text.h"
 #include "train/setup.h"
 
@@ -161,17 +162,22 @@ double epochs(const Setup& s) {
   return double(s.n_iter) * s.mean_samples() / double(s.n_samples());
 }
 
+// How often the run reads each token of the data.
+double readings(const Setup& s) {
+  const DatasetReport& d = s.data.report();
+  return epochs(s) * (d.n_window_files > 0 ? double(window_tokens(s.options, d)) : 1);
+}
+
 // How much of the text a run reads is not to be seen from its samples, which overlap.
 void describe_readings(Lines& lines, const Setup& s) {
   const DatasetReport& d = s.data.report();
   if (d.n_window_files == 0) return;
-  const int64_t n_tokens = window_tokens(s.options, d);
   const bool fills = s.batch_options.fill_with_next_samples;
   lines.push_back(fmt::format(
       "data: every token starts a sample: {} of {}{:.{}f} samples of {} tokens read the text {:.1f} times "
       "(--window 0 --epochs 1 reads it once)",
-      count_of(s.n_iter, "iteration"), fills ? "about " : "", s.mean_samples(), fills ? 1 : 0, n_tokens,
-      epochs(s) * double(n_tokens)));
+      count_of(s.n_iter, "iteration"), fills ? "about " : "", s.mean_samples(), fills ? 1 : 0,
+      window_tokens(s.options, d), readings(s)));
 }
 
 void describe_resume(Lines& lines, const Setup& s) {
@@ -280,11 +286,6 @@ void describe_optimizer(Lines& lines, const Setup& s) {
         fmt::format("optimizer: L-BFGS with a memory of {} pairs and a line search on each iteration's own "
                     "samples; the schedule, clipping and decay of Adam do not apply",
                     kLbfgsPairs));
-  } else if (o.warmup > s.n_iter) {
-    lines.push_back(fmt::format(
-        "warning: --warmup {} is longer than the run of {} iterations, so the learning rate never "
-        "reaches --adam-alpha",
-        o.warmup, s.n_iter));
   }
   if (!o.flash) {
     lines.push_back(
@@ -336,6 +337,10 @@ std::vector<std::string> describe(const Setup& setup) {
   describe_model(lines, setup);
   describe_lora(lines, setup);
   describe_optimizer(lines, setup);
+  if (setup.state.iteration < setup.n_iter) {
+    const RunLength run = {setup.n_iter, setup.n_samples(), readings(setup)};
+    for (std::string& line : advice(setup.options, run)) lines.push_back(std::move(line));
+  }
   return lines;
 }
 

@@ -84,6 +84,20 @@ TEST_F(Finetune, SaysWhatItReadsAndTrainsBeforehand) {
   EXPECT_THAT(before, testing::HasSubstr("memory: "));
 }
 
+TEST_F(Finetune, ValuesThatDoNotFitTheRunAreNamedBeforeItAndByEstimate) {
+  const std::string advice =
+      "warning: the schedule does not fit a run of 2 iterations: --warmup 100 is longer";
+  const std::string err = run({}).err;
+  EXPECT_LT(err.find(advice), err.find("memory: ")) << err;
+  const Args fitting = {"--warmup", "0", "--cos-decay-steps", "2"};
+  EXPECT_THAT(run(fitting).err, testing::Not(testing::HasSubstr("warning: ")));
+  const Args estimate = Args{"estimate"} + Args(kFinetune.begin() + 1, kFinetune.end());
+  EXPECT_THAT(folder.lora(estimate).err, testing::HasSubstr(advice));
+  const Args long_run = {"--warmup", "0", "--cos-decay-steps", "1020", "--adam-iter", "1020"};
+  EXPECT_THAT(folder.lora(estimate + long_run).err,
+              testing::HasSubstr("warning: the run reads its data 51 times, "));
+}
+
 // SPEC's formulas: warmup, then the cosine, then the floor.
 double expected_sched(int iter) {
   const double warmup = 2, steps = 3, min = 0.25, floor = 0.0002 / 0.002;
