@@ -9,6 +9,7 @@
 #include "base/machine.h"
 #include "base/timing.h"
 #include "kernels/optimizer/adamw.h"
+#include "train/divergence.h"
 #include "train/metrics.h"
 #include "train/outputs.h"
 #include "train/sample_loss.h"
@@ -123,6 +124,7 @@ class Run {
         }
       }
       finish(*record);
+      warn_of_divergence(*record);
       if (state_.evaluation_due) break;
       if (!why.empty()) {
         result_.why = why;
@@ -315,6 +317,29 @@ class Run {
     if (events_.on_iteration) events_.on_iteration(record, setup_.n_iter);
   }
 
+  void warn_of_divergence(const IterationRecord& record) {
+    const std::optional<Divergence> sign = divergence_.add(record);
+    if (!sign) return;
+    say(fmt::format("warning: iteration {}: the run diverges: {}; what helps: {}; {}", record.iter,
+                    sign->what, ways_out_of_divergence(options_, setup_.n_iter),
+                    saved_before(sign->last_good)));
+  }
+
+  // What there is to go back to.
+  std::string saved_before(int64_t iteration) const {
+    std::string saved = "nothing from before it is saved to go on from (--checkpoint-in '' begins anew)";
+    const int64_t every = options_.save_every;
+    for (int64_t it = every > 0 ? iteration / every * every : 0; it > 0; it -= every) {
+      const std::vector<std::string> paths = output_paths(options_, options_.checkpoint_out, it);
+      if (paths.size() < 2 || !file_exists(paths.front())) continue;  // one name: it is of a later iteration
+      saved = fmt::format("--checkpoint-in {} goes on from before it", paths.front());
+      break;
+    }
+    if (options_.save_best && state_.best_val_loss && file_exists(best_path(options_)))
+      saved += fmt::format("; the best adapter is {}", best_path(options_));
+    return saved;
+  }
+
   std::string last_good() const {
     return last_good_.empty() ? "no checkpoint was written"
                               : fmt::format("the last good checkpoint is {}", last_good_);
@@ -367,6 +392,7 @@ class Run {
   Setup setup_;
   TrainState& state_ = setup_.state;
   RemainingTime remaining_;
+  DivergenceWatch divergence_;
   AppendFile metrics_;
   bool metrics_written_ = false, metrics_failed_ = false;
   FinetuneResult result_;

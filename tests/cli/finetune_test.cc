@@ -98,6 +98,30 @@ TEST_F(Finetune, ValuesThatDoNotFitTheRunAreNamedBeforeItAndByEstimate) {
               testing::HasSubstr("warning: the run reads its data 51 times, "));
 }
 
+// A hundred times the default learning rate, at once and after a warmup; the default is silent.
+TEST_F(Finetune, ARunThatDivergesSaysSoEarlyAndNamesWhatHelps) {
+  const auto warnings = [&](const Args& flags) {
+    std::vector<std::string> lines = lines_of(
+        run(Args{"-t", "1", "--save-every", "5", "--checkpoint-out", "c-ITERATION.gguf"} + flags).err);
+    std::erase_if(lines, [](const std::string& line) { return line.find("diverges") == line.npos; });
+    return lines;
+  };
+  EXPECT_THAT(warnings({"--warmup", "0", "--adam-iter", "25"}), testing::IsEmpty());
+  const auto at_once =
+      warnings({"--warmup", "0", "--adam-iter", "20", "--adam-alpha", "0.1", "--adam-gclip", "0"});
+  ASSERT_EQ(at_once.size(), 1u);
+  EXPECT_THAT(at_once[0], testing::ContainsRegex(
+                              "warning: iteration [0-9]+: the run diverges: the loss was .*; what helps: "
+                              "--adam-alpha 0.033 --adam-gclip 1 --warmup 1; nothing from before it"));
+  const auto later = warnings({"--adam-iter", "75", "--adam-alpha", "0.1"});
+  ASSERT_EQ(later.size(), 1u);
+  std::smatch found;
+  ASSERT_TRUE(std::regex_search(later[0], found, std::regex("--checkpoint-in (c-([0-9]+)\\.gguf) goes on")))
+      << later[0];
+  EXPECT_TRUE(folder.has(found[1]));
+  EXPECT_LT(std::stoi(found[2]), 60);
+}
+
 // SPEC's formulas: warmup, then the cosine, then the floor.
 double expected_sched(int iter) {
   const double warmup = 2, steps = 3, min = 0.25, floor = 0.0002 / 0.002;
