@@ -10,6 +10,7 @@
 #include "base/machine.h"
 #include "base/plural.h"
 #include "base/same_file.h"
+#include "base/size_text.h"
 #include "kernels/isa.h"
 #include "train/advice.h"
 #include "train/cut_text.h"
@@ -19,10 +20,6 @@ namespace lora {
 namespace {
 
 using Lines = std::vector<std::string>;
-
-double mib(int64_t bytes) {
-  return double(bytes) / (1 << 20);
-}
 
 // The first names with their counts. `more`: there were others, which were not kept. `format`: of a name and
 // its count.
@@ -344,19 +341,26 @@ std::vector<std::string> describe(const Setup& setup) {
   return lines;
 }
 
+std::string memory_sentence(int64_t needed, int64_t model, std::optional<uint64_t> free) {
+  return fmt::format("needs {} beyond the model's {}, {}", format_size(uint64_t(needed)),
+                     format_size(uint64_t(model)),
+                     free ? fmt::format("of {} free", format_size(*free))
+                          : std::string("of nobody knows how much (--memory SIZE sets a budget)"));
+}
+
 std::string describe_memory(const Setup& setup) {
+  const std::vector<MemoryPart> all = setup.memory_parts();
   std::string parts;
-  for (const MemoryPart& part : setup.memory_parts())
-    parts += fmt::format("{}{} {:.1f}", parts.empty() ? "" : ", ", part.name, mib(part.bytes));
+  for (const MemoryPart& part : all) {
+    parts += fmt::format("{}{} {}{}", parts.empty() ? "" : ", ", part.name, format_size(uint64_t(part.bytes)),
+                         &part == &all.front() ? " (there already)" : "");
+  }
   const std::optional<uint64_t> available = available_memory();
-  const int64_t there = setup.memory_parts().front().bytes, to_come = setup.memory_bytes() - there;
-  const bool is_too_much = available && uint64_t(to_come) > *available;
-  return fmt::format(
-      "memory: {:.1f} MiB beyond the model's file ({:.1f} MiB, mapped), {:.1f} of them to come, {}: {}{}",
-      mib(setup.memory_bytes()), mib(int64_t(setup.model.gguf.file_bytes())), mib(to_come),
-      available ? fmt::format("{:.1f} MiB are free", mib(int64_t(*available)))
-                : std::string("cannot tell how much is free (--memory SIZE sets a budget)"),
-      parts, is_too_much ? "; more is to come than is free, so the system may end the run" : "");
+  const bool is_too_much = available && uint64_t(setup.memory_bytes() - all.front().bytes) > *available;
+  return fmt::format("memory: {}: {}{}",
+                     memory_sentence(setup.memory_bytes(), int64_t(setup.model.gguf.file_bytes()), available),
+                     parts,
+                     is_too_much ? "; more is to come than is free, so the system may end the run" : "");
 }
 
 }  // namespace lora

@@ -157,16 +157,28 @@ TEST_F(Finetune, MetricsHoldTheContractsKeysAndFormulas) {
   EXPECT_EQ(records.back()["eta_s"], 0);
 }
 
-TEST_F(Finetune, MemoryIsSetAgainstWhatIsFreeByWhatIsToCome) {
+// In bytes, of "58.1 MiB".
+double bytes_of(const std::string& number, const std::string& unit) {
+  const double units[] = {1, 1024, 1 << 20, 1 << 30};
+  return std::stod(number) * units[std::string("BKMG").find(unit[0])];
+}
+
+TEST_F(Finetune, MemoryIsSaidInASentenceThenByPart) {
   const RunResult result = run({});
   std::smatch found;
-  ASSERT_TRUE(
-      std::regex_search(result.err, found,
-                        std::regex(R"(memory: ([\d.]+) MiB beyond the model's file \([\d.]+ MiB, mapped\), )"
-                                   R"(([\d.]+) of them to come, [\d.]+ MiB are free: )"
-                                   R"(program, vocabulary and samples ([\d.]+),)")))
+  ASSERT_TRUE(std::regex_search(
+      result.err, found,
+      std::regex(
+          R"(\nmemory: needs ([\d.]+) (\w+) beyond the model's ([\d.]+) (\w+), of [\d.]+ [MG]iB free: )"
+          R"((program, vocabulary and samples [\d.]+ \w+ \(there already\), [^;\n]+)\n)")))
       << result.err;
-  EXPECT_NEAR(std::stod(found[1]) - std::stod(found[3]), std::stod(found[2]), 0.11);
+  EXPECT_NEAR(bytes_of(found[3], found[4]), double(std::filesystem::file_size(kBundledModel)), 1e4);
+  const std::string parts = found[5];
+  const std::regex part(R"(([\d.]+) ([KMG]?i?B)\b)");
+  double sum = 0;
+  for (std::sregex_iterator it(parts.begin(), parts.end(), part), end; it != end; ++it)
+    sum += bytes_of((*it)[1], (*it)[2]);
+  EXPECT_NEAR(sum / bytes_of(found[1], found[2]), 1, 0.02) << result.err;
 }
 
 TEST_F(Finetune, MetricsToStandardOutputAreTheSameLines) {
