@@ -20,8 +20,11 @@ namespace {
 
 // Ctrl-C leaves "^C" behind the bar, so on a terminal the notice begins a line of its own.
 constexpr const char* kStopNotice =
-    "\nstopping: the iteration in work is finished or dropped, then all is saved; Ctrl-C again leaves at "
+    "stopping: the iteration in work is finished or dropped, then all is saved; Ctrl-C again leaves at "
     "once\n";
+constexpr const char* kStopNoticeOnTerminal =
+    "\nstopping: the iteration in work is finished or dropped, then all is saved;\n"
+    "  Ctrl-C again leaves at once\n";
 
 // What --metrics - prints.
 class Metrics {
@@ -62,7 +65,7 @@ int finetune_command(const std::vector<std::string>& args) {
   }
   choose_run_length(options, given);
   expect_consistent(options);
-  catch_stop_signals(stderr_is_terminal() ? kStopNotice : kStopNotice + 1);
+  catch_stop_signals(stderr_is_terminal() ? kStopNoticeOnTerminal : kStopNotice);
 
   Progress progress;
   for (const std::string& warning : idle_flags(options, given)) progress.say(warning);
@@ -73,7 +76,11 @@ int finetune_command(const std::vector<std::string>& args) {
     progress.iteration(record, n_iter);
     metrics.write(record);
   };
-  events.should_stop = [] { return stop_signal() != 0; };
+  events.on_evaluation = [&](int64_t n_done, int64_t n) { progress.evaluation(n_done, n); };
+  events.should_stop = [&] {
+    progress.follow_resize();
+    return stop_signal() != 0;
+  };
   const FinetuneResult result = finetune(options, events);
 
   progress.end_bar();

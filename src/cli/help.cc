@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "cli/wrap.h"
+
 namespace lora::cli {
 
 namespace {
@@ -37,27 +39,6 @@ std::string row_of(const Flag& flag) {
 }
 
 }  // namespace
-
-std::string wrap(const std::string& text, size_t width, size_t indent) {
-  std::string result;
-  size_t column = 0;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find(' ', begin), text.size());
-    const std::string word = text.substr(begin, end - begin);
-    if (column > 0 && column + 1 + word.size() > width) {
-      result += '\n';
-      result.append(indent, ' ');
-      column = 0;
-    } else if (column > 0) {
-      result += ' ';
-      ++column;
-    }
-    result += word;
-    column += word.size();
-    begin = end + 1;
-  }
-  return result;
-}
 
 bool is_long(const CommandLine& line) {
   constexpr size_t kMost = 50;

@@ -15,7 +15,4 @@ const char* full_help_flag(const CommandLine& line);
 // Groups of flags, each with meaning, default and unit. `all`: those too that --help leaves out.
 std::string help_page(const CommandLine& line, bool all);
 
-// Text broken at spaces into lines of at most `width` bytes, all but the first indented.
-std::string wrap(const std::string& text, size_t width, size_t indent);
-
 }  // namespace lora::cli

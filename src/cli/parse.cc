@@ -223,9 +223,8 @@ void warn_about_threads(const std::vector<Row>& rows, const Given& given) {
     const int64_t n_threads = parse_integer(row.flag->setting.show(), 0, kAnyCount);
     const int n_cores = physical_cores();
     if (n_threads <= n_cores) return;
-    put(stderr,
-        fmt::format("warning: --threads {}: this process has {}; more threads than cores are slower\n",
-                    n_threads, count_of(n_cores, "core")));
+    say(stderr, fmt::format("warning: --threads {}: this process has {}; more threads than cores are slower",
+                            n_threads, count_of(n_cores, "core")));
   }
 }
 

@@ -321,9 +321,5 @@ TEST(HelpPage, ShowsEveryAvailableFlagWithItsDefault) {
   EXPECT_THAT(page, HasSubstr("--config FILE"));
 }
 
-TEST(Wrap, BreaksAtSpacesAndIndents) {
-  EXPECT_EQ(wrap("aa bb cc", 5, 2), "aa bb\n  cc");
-}
-
 }  // namespace
 }  // namespace lora::cli

@@ -248,9 +248,16 @@ class Run {
     const Clock::time_point start = Clock::now();
     setup_.norms.apply();
     state_.evaluation_due = true;
+    const auto tell = [&](int64_t n_done) {
+      if (events_.on_evaluation) events_.on_evaluation(n_done, int64_t(setup_.held_out.size()));
+    };
+    tell(0);
     try {
-      const HeldOutLoss loss =
-          held_out_loss(step, setup_.held_out_data(), setup_.held_out, options_.n_batch, options_.n_ctx);
+      const HeldOutLoss loss = held_out_loss(step, setup_.held_out_data(), setup_.held_out, options_.n_batch,
+                                             options_.n_ctx, [&](const HeldOutLoss&, int64_t n_done) {
+                                               tell(n_done);
+                                               return true;
+                                             });
       state_.evaluation_due = false;
       remaining_.add_evaluation(seconds_since(start));
       if (!std::isfinite(loss.loss)) {
