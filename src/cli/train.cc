@@ -18,6 +18,7 @@
 #include "cli/put.h"
 #include "cli/run_finetune.h"
 #include "cli/show_samples.h"
+#include "cli/wrap.h"
 #include "recipe/choices.h"
 #include "recipe/summary.h"
 #include "train/estimate.h"
@@ -85,7 +86,7 @@ Given parse(TrainOptions& t, const std::vector<std::string>& args) {
       "of finetune that is given stays as it is. The same command goes on where a run was stopped.",
       train_flags(t)};
   Given given = parse_flags(line, args);
-  if (given.help) print(help_page(line));
+  if (given.help) print(help_page(line, given.help_all));
   return given;
 }
 
