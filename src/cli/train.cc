@@ -170,6 +170,10 @@ std::string name_of(const TrainOptions& t) {
   return name;
 }
 
+std::string modelfile_of_run(const std::string& name) {
+  return name + ".Modelfile";
+}
+
 // Where the run was begun, its settings are taken from what it wrote then.
 bool goes_on(const TrainOptions& t, const Given& given) {
   const std::string toml = t.wishes.name + ".toml", checkpoint = t.wishes.name + "-checkpoint.gguf";
@@ -263,9 +267,7 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   const Model model = load_model(run.model_base, {run.rope_freq_base, run.rope_freq_scale, run.norm_rms_eps});
   const Tokenizer tokenizer(model.gguf);
   ThreadPool pool(run.threads > 0 ? run.threads : physical_cores());
-  const std::vector<Found> found = find_samples(run, is_given, tokenizer);
-  const Dataset data = read_whole_samples(run, model, tokenizer, pool);
-  if (data.report().chat_templates.empty() && !is_given("--chat-template")) run.chat_template = "auto";
+  const auto [data, found] = find_samples(run, is_given, model, tokenizer, pool);
   const Facts facts = gather_facts(run, model, data, pool.size());
   const std::vector<Choice> choices = choose(run, facts, t.wishes, is_given);
   expect_consistent(run);
@@ -301,27 +303,19 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   return true;
 }
 
-void hand_over(const TrainOptions& t, const std::string& command, const FinetuneResult& result,
-               Progress& progress) {
+void hand_over(const TrainOptions& t, const std::string& command, const FinetuneResult& result) {
   const std::string& name = t.wishes.name;
-  const std::string adapter = result.best_path.empty() ? result.lora_path : result.best_path;
+  const std::string adapter = adapter_of(result);
   if (adapter.empty()) return;
-  write_whole(name + ".Modelfile", modelfile(t.run.model_base, adapter));
-  Summary summary{name,          t.run.model_base, adapter,
-                  result,        t.run.train_data, !result.chat_templates.empty(),
-                  name + ".svg", command};
-  if (t.run.metrics.empty() || t.run.metrics == "-") {
-    summary.picture.clear();
-  } else {
+  Summary summary{name, t.run.model_base, adapter, result, t.run.train_data, !result.chat_templates.empty()};
+  summary.command = command;
+  summary.modelfile = modelfile_of_run(name);
+  write_whole(summary.modelfile, modelfile_of(t.run.model_base, adapter));
+  if (!t.run.metrics.empty() && t.run.metrics != "-") {
+    summary.picture = name + ".svg";
     draw_runs({t.run.metrics}, summary.picture, {});
   }
   write_whole(name + ".md", markdown(summary));
-  std::string text =
-      fmt::format("\n{} is the adapter; {}.md says how good it became and how to use it\n", adapter, name);
-  for (const Use& use : uses_of(t.run.model_base, adapter, name, summary.chat))
-    text += fmt::format("  {:<12}{}\n", use.program, use.how);
-  progress.end_bar();
-  put(stderr, text);
 }
 
 }  // namespace
@@ -348,8 +342,10 @@ int train_command(const std::vector<std::string>& args) {
     if (!begin(t, given, command, progress)) return 0;
   }
   const FinetuneResult result = run_finetune(t.run, progress);
-  say_end(progress, t.run, result);
-  if (!result.stopped) hand_over(t, command, result, progress);
+  if (!result.stopped) hand_over(t, command, result);
+  say_end(progress, t.run, result, modelfile_of_run(name));
+  if (!result.stopped)
+    progress.say(fmt::format("{}.md says all this, {}.toml how it was trained", name, name));
   return exit_status(result);
 }
 

@@ -167,7 +167,9 @@ std::string choose_epochs(Situation& s) {
   double epochs = targets < 50e3 ? 8 : targets < 250e3 ? 5 : targets < 1e6 ? 3 : targets < 10e6 ? 2 : 1;
   if (s.facts.is_prose) epochs = std::min(epochs, 4.0);
   if (s.facts.divides_long_samples) epochs = std::min(epochs, 6.0);
-  std::string why = fmt::format("for {:.0f} tokens that are learned from", targets);
+  std::string why =
+      fmt::format("passes over {:.0f} tokens that are learned from; the more there are, the fewer{}", targets,
+                  s.facts.is_prose ? ", and fewer of prose" : "");
   if (s.wishes.quality == Quality::quick) epochs = std::max(1.0, epochs / 2);
   if (s.wishes.quality == Quality::best) epochs *= 2;
   s.o.epochs = epochs;
@@ -215,15 +217,19 @@ std::string choose_files(Situation& s) {
   if (!s.is_given("--checkpoint-out")) s.o.checkpoint_out = name + "-checkpoint.gguf";
   if (!s.is_given("--checkpoint-in")) s.o.checkpoint_in = s.o.checkpoint_out;
   if (!s.is_given("--metrics")) s.o.metrics = name + ".jsonl";
-  return s.o.save_best ? "the best adapter has the name; the last one lies beside it"
-                       : "nothing tells which adapter is the best, so it is the last";
+  return s.o.save_best ? "the best adapter has the name; beside it the last one, what the run goes on from, "
+                         "and its metrics"
+                       : "the adapter, what the run goes on from, and its metrics";
 }
 
 std::string choose_saves(Situation& s) {
   constexpr double kSeconds = 300;
   if (!s.speed) s.speed = s.facts.speed(s.o);
   s.o.save_every = std::max<int64_t>(1, std::llround(kSeconds / std::max(1e-6, s.speed->iteration_s)));
-  return "about every five minutes";
+  return fmt::format("about every five minutes{}",
+                     s.o.save_every >= s.n_iter()
+                         ? ", which is longer than the run: at its end and when it is stopped"
+                         : "");
 }
 
 // The outputs, in a few words.

@@ -42,17 +42,18 @@ struct Found {
   std::string what, why;  // "312 records", "one JSON object a line"
 };
 
-// The files as they are read: what a text's samples are told apart by goes into options (sample_start or
-// window, include_sample_start, escape), and a template where the data has conversations and the model none
-// (chat_template). A choice that is_given() says was made already stays. Each is described. Throws Error
-// naming the file where texts differ, or where it cannot be read.
-std::vector<Found> find_samples(FinetuneOptions& options,
-                                const std::function<bool(std::string_view flag)>& is_given,
-                                const Tokenizer& tokenizer);
+// Samples, and how they came about.
+struct Samples {
+  Dataset data;  // at the longest context there may be
+  std::vector<Found> found;
+};
 
-// The data as find_samples() has it cut, at the longest context there may be.
-Dataset read_whole_samples(const FinetuneOptions& options, const Model& model, const Tokenizer& tokenizer,
-                           ThreadPool& pool);
+// Reads options.train_data, which are files. What tells the samples of texts apart goes into the options
+// (sample_start or window, include_sample_start, escape), and so does a template where there are
+// conversations and the model has none (chat_template). What is_given() says was asked for stays. Throws
+// Error naming the file where texts differ, or where it cannot be read.
+Samples find_samples(FinetuneOptions& options, const std::function<bool(std::string_view flag)>& is_given,
+                     const Model& model, const Tokenizer& tokenizer, ThreadPool& pool);
 
 // `model` and `data` must stay.
 Facts gather_facts(const FinetuneOptions& options, const Model& model, const Dataset& data, int n_threads);
