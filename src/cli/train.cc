@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/ascii.h"
 #include "base/error.h"
@@ -23,6 +24,7 @@
 #include "recipe/summary.h"
 #include "train/estimate.h"
 #include "train/run.h"
+#include "train/setup.h"
 
 namespace lora::cli {
 
@@ -268,15 +270,15 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   const Tokenizer tokenizer(model.gguf);
   ThreadPool pool(run.threads > 0 ? run.threads : physical_cores());
   const auto [data, found] = find_samples(run, is_given, model, tokenizer, pool);
-  const Facts facts = gather_facts(run, model, data, pool.size());
+  Facts facts = gather_facts(run, model, data, pool.size());
+  std::optional<Estimate> measured;
+  const auto measure = facts.measure;
+  facts.measure = [&](const FinetuneOptions& options) { return *(measured = measure(options)); };
   const std::vector<Choice> choices = choose(run, facts, t.wishes, is_given);
   expect_consistent(run);
-  FinetuneOptions measured = run;
-  measured.checkpoint_in = "";
-  const Estimate e = estimate(measured, [&](std::string_view line) {
-    if (t.dry_run) progress.say(line);  // else the run itself says it
-  });
-
+  // The last that was measured has all of it, but where its rule was not asked.
+  if (!measured || is_given("--save-every")) measured = measure(run);
+  const Estimate& e = *measured;
   run.train_data = as_given;
   const std::vector<SetFlag> flags = set_flags(run);
   std::string text = choices_table(run, found, choices);
@@ -295,6 +297,7 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   text += sample_as_text(data, tokenizer, {0, 0, run.n_ctx}, kPlainMarks);
   text += fmt::format("the same as\n  {}\n", command_of(flags));
   if (t.dry_run) {
+    for (const std::string& line : describe_samples(run, data.report(), tokenizer)) progress.say(line);
     print(text);
     return false;
   }

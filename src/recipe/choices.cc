@@ -32,7 +32,6 @@ struct Situation {
   const Facts& facts;
   const Wishes& wishes;
   const std::function<bool(std::string_view)>& is_given;
-  std::optional<Speed> speed{};  // of the options as they stood when it was measured
 
   int64_t n_samples() const { return n_samples_of(o, facts); }
   int64_t n_held_out() const { return n_held_out_of(o, facts); }
@@ -174,8 +173,7 @@ std::string choose_epochs(Situation& s) {
   if (s.wishes.quality == Quality::best) epochs *= 2;
   s.o.epochs = epochs;
   if (!s.wishes.hours) return why;
-  s.speed = s.facts.speed(s.o);
-  const RunTime time = run_time(s.o, s.facts, *s.speed);
+  const RunTime time = run_time(s.o, s.facts, s.facts.measure(s.o));
   const double most = *s.wishes.hours * 3600;
   if (time.seconds <= most) return why + fmt::format("; it takes less than {:g} hours", *s.wishes.hours);
   s.o.epochs = std::max(0.01, std::floor(100 * epochs * most / time.seconds) / 100);
@@ -224,8 +222,8 @@ std::string choose_files(Situation& s) {
 
 std::string choose_saves(Situation& s) {
   constexpr double kSeconds = 300;
-  if (!s.speed) s.speed = s.facts.speed(s.o);
-  s.o.save_every = std::max<int64_t>(1, std::llround(kSeconds / std::max(1e-6, s.speed->iteration_s)));
+  s.o.save_every =
+      std::max<int64_t>(1, std::llround(kSeconds / std::max(1e-6, s.facts.measure(s.o).iteration_s)));
   return fmt::format("about every five minutes{}",
                      s.o.save_every >= s.n_iter()
                          ? ", which is longer than the run: at its end and when it is stopped"
@@ -304,13 +302,14 @@ std::vector<Choice> choose(FinetuneOptions& options, const Facts& facts, const W
   return choices;
 }
 
-RunTime run_time(const FinetuneOptions& o, const Facts& facts, const Speed& speed) {
+RunTime run_time(const FinetuneOptions& o, const Facts& facts, const Estimate& measured) {
   RunTime time;
   time.n_iter = iteration_count(o, std::max<int64_t>(1, n_samples_of(o, facts) - n_held_out_of(o, facts)));
   const bool has_held_out = o.val_split > 0 || !o.val_data.empty();
   // The one before training, and the last.
   if (has_held_out) time.n_evaluations = 2 + (o.eval_every > 0 ? (time.n_iter - 1) / o.eval_every : 0);
-  time.seconds = double(time.n_iter) * speed.iteration_s + double(time.n_evaluations) * speed.evaluation_s;
+  time.seconds =
+      double(time.n_iter) * measured.iteration_s + double(time.n_evaluations) * measured.evaluation_s;
   return time;
 }
 

@@ -141,11 +141,10 @@ Facts gather_facts(const FinetuneOptions& options, const Model& model, const Dat
       return false;
     }
   };
-  facts.speed = [](const FinetuneOptions& o) {
+  facts.measure = [](const FinetuneOptions& o) {
     FinetuneOptions from_the_start = o;
     from_the_start.checkpoint_in = "";
-    const Estimate e = estimate(from_the_start, [](std::string_view) {});
-    return Speed{e.iteration_s, e.evaluation_s};
+    return estimate(from_the_start, [](std::string_view) {});
   };
   return facts;
 }

@@ -10,13 +10,10 @@
 #include "data/samples.h"
 #include "model/model.h"
 #include "tokenizer/tokenizer.h"
+#include "train/estimate.h"
 #include "train/options.h"
 
 namespace lora {
-
-struct Speed {
-  double iteration_s = 0, evaluation_s = 0;
-};
 
 struct Facts {
   // Of the data.
@@ -32,7 +29,7 @@ struct Facts {
   // Of the machine. Whether a step of so many tokens in so many samples at the least fits the memory.
   std::function<bool(int64_t n_ctx, int64_t n_batch)> fits = [](int64_t, int64_t) { return true; };
   // What a run of these options takes on this machine; slow, since it is measured.
-  std::function<Speed(const FinetuneOptions&)> speed;
+  std::function<Estimate(const FinetuneOptions&)> measure;
 };
 
 // Samples are looked at with a context of so many tokens at most.
