@@ -345,6 +345,70 @@ TEST_F(Training, EstimateTakesNoMoreMemoryThanTheRun) {
             figure(estimate.out, "in all, beyond the model's file"));
 }
 
+TEST_F(Training, EstimateTellsTheDiskThatTheRunTakes) {
+  for (const Args& flags : {Args{}, Args{"--keep", "2"}, Args{"--use-lbfgs"}, Args{"--lora-out", "l.gguf"}}) {
+    const Args all = Args{"--adam-iter",      "9",
+                          "--lbfgs-iter",     "9",
+                          "--save-every",     "2",
+                          "--val-split",      "0.3",
+                          "--checkpoint-out", "c/c-ITERATION.gguf",
+                          "--lora-out",       "c/l-ITERATION.gguf",
+                          "--save-best"} +
+                     flags;
+    std::filesystem::create_directories(folder.at("c"));
+    const RunResult estimate =
+        folder.lora(Args{"estimate"} + Args(kFinetune.begin() + 1, kFinetune.end()) + all + Args{"--json"});
+    ASSERT_EQ(estimate.status, 0) << estimate.err;
+    const ordered_json json = ordered_json::parse(estimate.out);
+    EXPECT_GT(json["free_disk_bytes"], 0);
+    EXPECT_GT(json["total_s"], 0);
+    std::filesystem::remove(folder.at("l.gguf"));
+    run(all);
+    std::map<std::string, std::pair<int64_t, uint64_t>> found;
+    uint64_t sum = 0;
+    for (const std::string& directory : {folder.at("c"), folder.path}) {
+      for (const auto& file : std::filesystem::directory_iterator(directory)) {
+        const std::string name = file.path().filename().string();
+        const bool is_adapter = name[0] == 'l', is_output = is_adapter || name.starts_with("c-");
+        if (!is_output || !name.ends_with(".gguf")) continue;
+        auto& [n, bytes] = found[is_adapter ? "adapters" : "checkpoints"];
+        ++n, bytes += file.file_size(), sum += file.file_size();
+      }
+    }
+    for (const auto& [kind, files] : found) {
+      EXPECT_EQ(json["disk"][kind]["n"], files.first) << kind << testing::PrintToString(flags);
+      const double ratio =
+          json["disk"][kind]["bytes"].get<double>() * double(files.first) / double(files.second);
+      EXPECT_GT(ratio, 0.9) << kind << testing::PrintToString(flags);
+      // L-BFGS is counted with the pairs that it has in the end.
+      if (flags != Args{"--use-lbfgs"}) EXPECT_LT(ratio, 1.1) << kind << testing::PrintToString(flags);
+    }
+    EXPECT_GT(json["disk_bytes"].get<double>(), 0.9 * double(sum));
+    std::filesystem::remove_all(folder.at("c"));
+  }
+}
+
+TEST_F(Training, LayersSaveMemoryAndSayWhat) {
+  folder.write("text.txt", ship_sentences("") + ship_sentences(""));
+  const auto estimate = [&](const Args& more) {
+    const RunResult result =
+        folder.lora(Args{"estimate"} + Args(kFinetune.begin() + 1, kFinetune.end()) +
+                    Args{"--sample-start", "", "--ctx", "256", "--batch", "4", "--no-checkpointing"} + more);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result;
+  };
+  const RunResult all = estimate({}), one = estimate({"--layers", "1"}), ends = estimate({"--layers", "0,5"});
+  EXPECT_THAT(all.err, testing::Not(HasSubstr("lora: adapters on blocks")));
+  EXPECT_THAT(one.err,
+              HasSubstr("lora: adapters on blocks 5-5 of 0-5: the backward pass ends at block 5: of 5 "
+                        "blocks below, 83% of all, nothing is kept or computed again\n"));
+  EXPECT_THAT(ends.err, HasSubstr("blocks 0,5 of 0-5: the backward pass goes through all of them\n"));
+  EXPECT_LT(figure(one.out, "layers' inputs"), 0.5 * figure(all.out, "layers' inputs"));
+  EXPECT_LT(figure(one.out, "activations \\(1 of 1 layers kept\\)"),
+            0.25 * figure(all.out, "activations \\(6 of 6 layers kept\\)"));
+  EXPECT_GT(figure(one.out, "an iteration"), 0);
+}
+
 // Samples in the form that the guide's appendix on training shows.
 std::string alpaca_samples() {
   std::string text;
