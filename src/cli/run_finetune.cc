@@ -16,8 +16,11 @@ namespace {
 
 // Ctrl-C leaves "^C" behind the bar, so on a terminal the notice begins a line of its own.
 constexpr const char* kStopNotice =
-    "\nstopping: the iteration in work is finished or dropped, then all is saved; Ctrl-C again leaves at "
+    "stopping: the iteration in work is finished or dropped, then all is saved; Ctrl-C again leaves at "
     "once\n";
+constexpr const char* kStopNoticeOnTerminal =
+    "\nstopping: the iteration in work is finished or dropped, then all is saved;\n"
+    "  Ctrl-C again leaves at once\n";
 
 // What --metrics - prints.
 class Metrics {
@@ -46,7 +49,7 @@ class Metrics {
 }  // namespace
 
 FinetuneResult run_finetune(FinetuneOptions options, Progress& progress) {
-  catch_stop_signals(stderr_is_terminal() ? kStopNotice : kStopNotice + 1);
+  catch_stop_signals(stderr_is_terminal() ? kStopNoticeOnTerminal : kStopNotice);
   FinetuneEvents events;
   events.say = [&](std::string_view text) { progress.say(text); };
   Metrics metrics(options, progress);
@@ -54,7 +57,11 @@ FinetuneResult run_finetune(FinetuneOptions options, Progress& progress) {
     progress.iteration(record, n_iter);
     metrics.write(record);
   };
-  events.should_stop = [] { return stop_signal() != 0; };
+  events.on_evaluation = [&](int64_t n_done, int64_t n) { progress.evaluation(n_done, n); };
+  events.should_stop = [&] {
+    progress.follow_resize();
+    return stop_signal() != 0;
+  };
   FinetuneResult result = finetune(options, events);
   progress.end_bar();
   return result;

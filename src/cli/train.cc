@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/machine.h"
@@ -12,10 +13,12 @@
 #include "cli/finetune_flags.h"
 #include "cli/help.h"
 #include "cli/parse.h"
+#include "cli/plot.h"
 #include "cli/progress.h"
 #include "cli/put.h"
 #include "cli/run_finetune.h"
 #include "cli/show_samples.h"
+#include "cli/wrap.h"
 #include "recipe/choices.h"
 #include "recipe/summary.h"
 #include "train/estimate.h"
@@ -28,12 +31,26 @@ namespace {
 struct TrainOptions {
   FinetuneOptions run;
   Wishes wishes;
-  std::string output, quality = "good";
+  std::string output;
   bool dry_run = false;
 };
 
 constexpr const char* kModel = "MODEL";
 constexpr const char* kData = "DATA";
+
+Setting quality(Quality& target) {
+  static constexpr std::pair<std::string_view, Quality> kWords[] = {
+      {"quick", Quality::quick}, {"good", Quality::good}, {"best", Quality::best}};
+  return {[&target](const std::vector<std::string>& values) {
+            for (const auto& [word, quality] : kWords) {
+              if (!equal_in_any_case(word, values.at(0))) continue;
+              target = quality;
+              return;
+            }
+            throw BadValue(fmt::format("expected quick, good or best, found '{}'", values[0]));
+          },
+          [&target] { return std::string(kWords[size_t(target)].first); }};
+}
 
 // The flags of finetune, of which two have places.
 std::vector<FlagGroup> train_flags(TrainOptions& t) {
@@ -48,7 +65,7 @@ std::vector<FlagGroup> train_flags(TrainOptions& t) {
             text(t.output).or_else("DATA without its ending, and -lora")},
            {"--hours", "H", "", "that the run may take at most",
             number(t.wishes.hours, {.min = 0, .above_min = true})},
-           {"--quality", "Q", "", "quick, good or best", one_of(t.quality, {"quick", "good", "best"})},
+           {"--quality", "Q", "", "quick, good or best", quality(t.wishes.quality)},
            {"--dry-run", "", "", "say what would be done, and show a sample as it would be trained",
             turn(t.dry_run)},
        }}};
@@ -69,7 +86,7 @@ Given parse(TrainOptions& t, const std::vector<std::string>& args) {
       "of finetune that is given stays as it is. The same command goes on where a run was stopped.",
       train_flags(t)};
   Given given = parse_flags(line, args);
-  if (given.help) print(help_page(line));
+  if (given.help) print(help_page(line, given.help_all));
   return given;
 }
 
@@ -109,6 +126,7 @@ std::string command_of(const std::vector<SetFlag>& flags) {
 }
 
 std::string toml_value(const std::string& text) {
+  if (is_number(text)) return text;
   if (text.find('\'') == text.npos) return "'" + text + "'";  // without escapes
   std::string quoted = "\"";
   for (const char c : text) quoted += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
@@ -219,6 +237,7 @@ std::string choices_table(const FinetuneOptions& options, const std::vector<Foun
         values += fmt::format("{}{} {}", values.empty() ? "" : " ", name, shell_word(now[0]));
       }
     }
+    if (!choice.what.empty()) values = choice.what;
     table += choice_row(values.empty() ? choice.flags : values, choice.why);
   }
   return table;
@@ -252,7 +271,9 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   expect_consistent(run);
   FinetuneOptions measured = run;
   measured.checkpoint_in = "";
-  const Estimate e = estimate(measured, [](std::string_view) {});
+  const Estimate e = estimate(measured, [&](std::string_view line) {
+    if (t.dry_run) progress.say(line);  // else the run itself says it
+  });
 
   run.train_data = as_given;
   const std::vector<SetFlag> flags = set_flags(run);
@@ -261,15 +282,21 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   text += choice_row(in_words(e.total_s),
                      fmt::format("{} of {:.3g} s, {} of {:.3g} s", count_of(e.n_iter, "iteration"),
                                  e.iteration_s, count_of(e.n_evaluations, "evaluation"), e.evaluation_s));
+  text +=
+      choice_row(format_size(uint64_t(e.memory_bytes)),
+                 fmt::format("of memory, beyond the model's {}{}", format_size(uint64_t(e.model_bytes)),
+                             e.free_bytes ? fmt::format("; {} are free", format_size(*e.free_bytes)) : ""));
   text += choice_row(
-      format_size(uint64_t(e.memory_bytes)),
-      fmt::format("of memory, beyond the model's {}; {} are free", format_size(uint64_t(e.model_bytes)),
-                  e.free_bytes ? format_size(*e.free_bytes) : "cannot tell how many"));
+      format_size(uint64_t(e.disk_bytes)),
+      fmt::format("of disk{}", e.free_disk ? fmt::format("; {} are free", format_size(*e.free_disk)) : ""));
   text += "a sample as it is trained, between {+ and +} what is learned\n";
   text += sample_as_text(data, tokenizer, {0, 0, run.n_ctx}, kPlainMarks);
   text += fmt::format("the same as\n  {}\n", command_of(flags));
+  if (t.dry_run) {
+    print(text);
+    return false;
+  }
   put(stderr, text);
-  if (t.dry_run) return false;
   write_whole(t.wishes.name + ".toml", toml_of(flags, choices, command, t.wishes.name));
   return true;
 }
@@ -280,7 +307,14 @@ void hand_over(const TrainOptions& t, const std::string& command, const Finetune
   const std::string adapter = result.best_path.empty() ? result.lora_path : result.best_path;
   if (adapter.empty()) return;
   write_whole(name + ".Modelfile", modelfile(t.run.model_base, adapter));
-  Summary summary{name, t.run.model_base, adapter, result, {}, !result.chat_templates.empty(), "", command};
+  Summary summary{name,          t.run.model_base, adapter,
+                  result,        t.run.train_data, !result.chat_templates.empty(),
+                  name + ".svg", command};
+  if (t.run.metrics.empty() || t.run.metrics == "-") {
+    summary.picture.clear();
+  } else {
+    draw_runs({t.run.metrics}, summary.picture, {});
+  }
   write_whole(name + ".md", markdown(summary));
   std::string text =
       fmt::format("\n{} is the adapter; {}.md says how good it became and how to use it\n", adapter, name);

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/path.h"
 #include "base/plural.h"
 #include "train/run.h"
 #include "train/schedule.h"
@@ -121,28 +122,27 @@ std::string choose_held_out(Situation& s) {
   return fmt::format("{} samples at the least, to tell how good it becomes", kLeastHeldOut);
 }
 
+// Few steps learn little of few samples, and noisy ones learn nothing of many: half of the root lies between.
 std::string choose_batch(Situation& s) {
   constexpr double kTargets = 1024;
-  constexpr int64_t kStepsOfEpoch = 16, kMost = 64;
-  const int64_t by_targets = std::llround(kTargets / std::max(1.0, s.targets_of_sample()));
-  const int64_t by_steps = s.n_trained() / kStepsOfEpoch;
-  const int64_t n = std::clamp<int64_t>(std::min(by_targets, by_steps), 1, kMost);
+  const double by_targets = kTargets / std::max(1.0, s.targets_of_sample());
+  const double by_samples = std::sqrt(double(s.n_trained())) / 2;
+  const int64_t n = std::max<int64_t>(1, std::llround(std::min(by_targets, by_samples)));
   int64_t n_batch = s.is_given("--batch") ? s.o.n_batch : n;
   while (!s.is_given("--batch") && n_batch > 1 && !s.facts.fits(s.o.n_ctx, n_batch))
     n_batch = (n_batch + 1) / 2;
   if (!s.is_given("--grad-acc")) s.o.grad_acc = s.is_given("--batch") ? 1 : (n + n_batch - 1) / n_batch;
   s.o.n_batch = n_batch;
-  std::string why = n == by_targets
+  std::string why = by_targets < by_samples
                         ? fmt::format("about {:.0f} tokens that are learned from in each step", kTargets)
-                    : n == kMost ? "the most that is chosen by itself"
-                                 : fmt::format("so that a pass through the data has {} steps or more",
-                                               std::min<int64_t>(kStepsOfEpoch, s.n_trained()));
+                        : fmt::format("half of the root of {}: small steps where there is little",
+                                      count_of(s.n_trained(), "sample"));
   if (s.o.grad_acc > 1) why += fmt::format("; {} at a time fit the memory", n_batch);
   return why;
 }
 
 std::string choose_rank(Situation& s) {
-  const int64_t rank = s.wishes.quality == Quality::quick ? 8 : s.wishes.quality == Quality::good ? 16 : 32;
+  const int64_t rank = s.wishes.quality == Quality::quick ? 8 : s.wishes.quality == Quality::good ? 32 : 64;
   if (!s.is_given("--lora-r")) s.o.lora_r = rank;
   if (!s.is_given("--lora-alpha")) s.o.lora_alpha = 32;
   return "enough for any set of this size; alpha 32 whatever the rank is what the rate's rule goes with";
@@ -163,7 +163,10 @@ std::string choose_rate(Situation& s) {
 std::string choose_epochs(Situation& s) {
   if (s.is_given("--adam-iter") || s.is_given("--lbfgs-iter")) return "";
   const double targets = s.targets_of_sample() * double(s.n_trained());
+  // Where every token is learned from, or one voice speaks, all is soon known by heart.
   double epochs = targets < 50e3 ? 8 : targets < 250e3 ? 5 : targets < 1e6 ? 3 : targets < 10e6 ? 2 : 1;
+  if (s.facts.is_prose) epochs = std::min(epochs, 4.0);
+  if (s.facts.divides_long_samples) epochs = std::min(epochs, 6.0);
   std::string why = fmt::format("for {:.0f} tokens that are learned from", targets);
   if (s.wishes.quality == Quality::quick) epochs = std::max(1.0, epochs / 2);
   if (s.wishes.quality == Quality::best) epochs *= 2;
@@ -178,13 +181,8 @@ std::string choose_epochs(Situation& s) {
 }
 
 std::string choose_schedule(Situation& s) {
-  const int64_t n_iter = s.n_iter();
-  FinetuneOptions fitting = s.o;
-  fitting.cos_decay_steps = RunShare::automatic();
-  if (!s.is_given("--warmup")) fitting.warmup = RunShare::automatic();
-  const ScheduleSteps steps = schedule_steps(fitting, n_iter);
-  if (!s.is_given("--warmup")) s.o.warmup = steps.warmup;
-  if (!s.is_given("--cos-decay-steps")) s.o.cos_decay_steps = steps.decay;
+  if (!s.is_given("--warmup")) s.o.warmup = RunShare::automatic();
+  if (!s.is_given("--cos-decay-steps")) s.o.cos_decay_steps = RunShare::automatic();
   return "a twentieth of the run to warm up, and a decay that ends with it";
 }
 
@@ -226,6 +224,16 @@ std::string choose_saves(Situation& s) {
   if (!s.speed) s.speed = s.facts.speed(s.o);
   s.o.save_every = std::max<int64_t>(1, std::llround(kSeconds / std::max(1e-6, s.speed->iteration_s)));
   return "about every five minutes";
+}
+
+// The outputs, in a few words.
+std::string files_of(const FinetuneOptions& o) {
+  std::string text;
+  for (const std::string& file :
+       {o.save_best ? o.best_out : std::string(), o.lora_out, o.checkpoint_out, o.metrics}) {
+    if (!file.empty()) text += (text.empty() ? "" : ", ") + split_path(file).second;
+  }
+  return text;
 }
 
 struct Rule {
@@ -283,7 +291,9 @@ std::vector<Choice> choose(FinetuneOptions& options, const Facts& facts, const W
     if (flags.empty() || (rule.needs_held_out && !has_held_out)) continue;
     if (rule.choose == choose_held_out && !options.val_data.empty()) continue;
     std::string why = rule.choose(s);
-    if (!why.empty()) choices.push_back({fmt::format("{}", fmt::join(flags, " ")), std::move(why)});
+    if (why.empty()) continue;
+    choices.push_back({fmt::format("{}", fmt::join(flags, " ")), std::move(why)});
+    if (rule.choose == choose_files) choices.back().what = files_of(options);
   }
   return choices;
 }

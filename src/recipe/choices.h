@@ -28,6 +28,7 @@ struct Wishes {
 struct Choice {
   std::string flags;  // "--lora-r --lora-alpha": the flags of finetune that it set
   std::string why;
+  std::string what{};  // in place of the flags' values, where these are many
 };
 
 // Sets what a run goes by, but for flags that is_given() says were asked for, and returns what it set, in the

@@ -66,7 +66,7 @@ std::string markdown(const Summary& s) {
   std::string text =
       fmt::format("# {}\n\nA LoRA for `{}`, trained by lora.cpp: `{}`.\n\n", split_path(s.name).second,
                   split_path(s.model).second, split_path(s.adapter).second);
-  for (const std::string& line : s.data) text += fmt::format("- {}\n", line);
+  for (const std::string& path : s.data) text += fmt::format("- `{}`\n", path);
   text += fmt::format("\nIt ended at iteration {}: {}.\n", s.result.iterations, s.result.why);
 
   text += "\n## How good it became\n\n";

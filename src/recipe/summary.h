@@ -28,7 +28,7 @@ struct Summary {
   std::string name;  // of the run
   std::string model, adapter;
   FinetuneResult result{};
-  std::vector<std::string> data{};  // what was trained on, a line each
+  std::vector<std::string> data{};  // files and folders that were trained on
   bool chat = false;
   std::string picture{};  // a file's name; "": none
   std::string command{};  // that was typed

@@ -408,40 +408,6 @@ TEST_F(Training, LayersSaveMemoryAndSayWhat) {
   EXPECT_GT(figure(one.out, "an iteration"), 0);
 }
 
-TEST_F(Training, PlotDrawsEveryRunWithItsHeldOutLoss) {
-  metrics({"--adam-iter", "10", "--val-split", "0.2", "--eval-every", "5"});
-  folder.write("other <run>.jsonl",
-               folder.read("m.jsonl") + R"({"iter":11,"lo)");  // a run that is being written
-  const RunResult result = folder.lora({"plot", "m.jsonl", "other <run>.jsonl", "-o", "loss.svg"});
-  EXPECT_EQ(result.status, 0) << result.err;
-  const std::string svg = folder.read("loss.svg");
-  EXPECT_THAT(svg, testing::StartsWith("<svg "));
-  EXPECT_THAT(svg, testing::EndsWith("</svg>\n"));
-  for (const char* text :
-       {">m</text>", ">other &lt;run></text>", "held out", "learning rate", ">iteration</text>"})
-    EXPECT_THAT(svg, HasSubstr(text));
-  EXPECT_EQ(svg.find("nan"), svg.npos);
-  EXPECT_EQ(folder.lora({"plot", "m.jsonl", "-o", "loss.svg", "--x", "tokens"}).status, 0);
-  // Losses that do not differ, but for rounding, and such as no run has.
-  for (const char* loss : {"6.23832463", "1.1", "0", "1e308", "-1e308"}) {
-    std::string same;
-    for (int i = 1; i <= 8; ++i)
-      same += fmt::format("{{\"iter\":{},\"loss\":{},\"lr\":0.001,\"tokens\":16}}\n", i, loss);
-    folder.write("same.jsonl", same);
-    const RunResult plot =
-        folder.lora({"plot", "same.jsonl", "m.jsonl", "-o", "same.svg"}, {.timeout_s = 20});
-    EXPECT_EQ(plot.status, 0) << plot.err;
-    EXPECT_EQ(folder.read("same.svg").find("nan"), std::string::npos) << loss;
-    EXPECT_EQ(folder.read("same.svg").find("inf"), std::string::npos) << loss;
-  }
-  EXPECT_THAT(folder.read("loss.svg"), HasSubstr("tokens trained on"));
-  folder.write("bad.jsonl", folder.read("m.jsonl") + "{\"iter\":1}\n");
-  expect_error(folder.lora({"plot", "bad.jsonl", "-o", "x.svg"}), 1,
-               "bad.jsonl: line 11: expected a JSON object");
-  EXPECT_FALSE(folder.has("x.svg"));
-  expect_error(folder.lora({"plot", "m.jsonl", "-o", "x.png"}), 2, "--output: x.png: the picture is an SVG");
-}
-
 // Samples in the form that the guide's appendix on training shows.
 std::string alpaca_samples() {
   std::string text;
