@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing needs from the distribution: Debian 12/13, Ubuntu 22.04/24.04.
-# Asks nothing, and does nothing when all is there. Names of extra lists may follow: arm64, format, fuzz, tidy.
+# Asks nothing, and does nothing when all is there. Names of extra lists may follow: arm64, format, fuzz,
+# png, tidy.
 # `print` instead prints what building needs, a package a line.
 set -euo pipefail
 
@@ -13,6 +14,7 @@ build_packages=(
 arm64_packages=(g++-aarch64-linux-gnu qemu-user debootstrap fakeroot)
 format_packages=(clang-format git)  # git lists the sources
 tidy_packages=(clang-tidy)
+png_packages=(librsvg2-dev)  # for `lora plot -o NAME.png`; it brings a hundred packages, half of X11 among them
 fuzz_packages=(clang libclang-rt-dev)
 # Ubuntu 22.04 has the runtime of libFuzzer and the sanitizers in clang's own packages.
 if grep -qs '^VERSION_CODENAME=jammy' /etc/os-release; then fuzz_packages=(clang); fi
@@ -23,8 +25,9 @@ for list in "$@"; do
     arm64) wanted+=("${arm64_packages[@]}") ;;
     format) wanted+=("${format_packages[@]}") ;;
     fuzz) wanted+=("${fuzz_packages[@]}") ;;
+    png) wanted+=("${png_packages[@]}") ;;
     tidy) wanted+=("${tidy_packages[@]}") ;;
-    *) echo "error: $list: no such list of packages; there are: arm64, format, fuzz, tidy" >&2; exit 2 ;;
+    *) echo "error: $list: no such list of packages; there are: arm64, format, fuzz, png, tidy" >&2; exit 2 ;;
   esac
 done
 

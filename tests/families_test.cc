@@ -234,6 +234,75 @@ TEST_P(Family, WhatIsKeptAndHowManyThreadsChangesNoBit) {
   }
 }
 
+// Adapters on the upper blocks alone have the gradients, to the bit, that they have where others below add
+// nothing, and the plan has no room for what is below.
+TEST_P(Family, TheBackwardPassEndsAtTheLowestBlockThatIsTrained) {
+  LoraParameters all = all_pairs(model, false);
+  const Texts texts({40, 3, 17});
+  for (const int64_t first : {int64_t{1}, model.config.n_layer - 2, model.config.n_layer - 1}) {
+    std::vector<LoraParameters::Pair> pairs;
+    for (auto& pair : all.pairs) {
+      if (*block_of(pair.base) >= first)
+        pairs.push_back(pair);
+      else
+        std::fill_n(&all.values[pair.b], pair.b_size(), 0.0f);
+    }
+    LoraParameters upper = make_parameters(pairs, all.alpha, false);
+    for (size_t i = 0; i < pairs.size(); ++i) {
+      std::copy_n(&all.values[pairs[i].a], pairs[i].a_size(), &upper.values[upper.pairs[i].a]);
+      std::copy_n(&all.values[pairs[i].b], pairs[i].b_size(), &upper.values[upper.pairs[i].b]);
+    }
+    const auto plan = [&](int64_t n_kept) {
+      return plan_step(model, texts.size(), texts.longest, n_kept, true, GemmInput::f32, 2);
+    };
+    std::vector<double> losses;
+    int64_t whole_bytes = 0;
+    {
+      const Attached attached(model, all);
+      losses = run(all, texts, 0).losses;
+      whole_bytes = plan(0).arena_bytes();
+    }
+    const Attached attached(model, upper);
+    EXPECT_EQ(plan(0).n_below, first);
+    EXPECT_EQ(plan(99).n_kept, model.config.n_layer - first);
+    if (first > 1) EXPECT_LT(plan(0).arena_bytes(), whole_bytes);
+    for (const int64_t n_kept : {0, 1, 5}) {
+      EXPECT_EQ(run(upper, texts, n_kept).losses, losses) << first;
+      EXPECT_EQ(peak, plan(n_kept).arena_bytes()) << first << ", kept " << n_kept;
+      for (size_t i = 0; i < pairs.size(); ++i) {
+        const auto same = [&](int64_t in_all, int64_t in_upper, int64_t n) {
+          return std::equal(&all.gradients[in_all], &all.gradients[in_all] + n, &upper.gradients[in_upper]);
+        };
+        EXPECT_TRUE(same(pairs[i].a, upper.pairs[i].a, pairs[i].a_size()) &&
+                    same(pairs[i].b, upper.pairs[i].b, pairs[i].b_size()))
+            << pairs[i].base << " from " << first << ", kept " << n_kept;
+      }
+    }
+  }
+}
+
+// The head and the last norm are trained without any block.
+TEST_P(Family, NothingButTheHeadIsTrainedWithoutABackwardPassOfBlocks) {
+  if (model.tied) return;
+  LoraParameters both = make_parameters(model, {{"output", 2}, {"token_embd", 1}}, 4, 1);
+  LoraParameters head = make_parameters(model, {{"output", 2}}, 4, 1);
+  const Texts texts({20, 9});
+  std::vector<float> want;
+  {
+    const Attached attached(model, both);
+    want = run(both, texts, 0).gradients;
+  }
+  const Attached attached(model, head);
+  const StepPlan plan = plan_step(model, texts.size(), texts.longest, 3, true, GemmInput::f32, 2);
+  EXPECT_EQ(plan.n_below, model.config.n_layer);
+  EXPECT_EQ(plan.activation_bytes, 0);
+  const Passed passed = run(head, texts, 3);
+  EXPECT_EQ(peak, plan.arena_bytes());
+  const auto& then = both.pairs.back().base == "output.weight" ? both.pairs.back() : both.pairs.front();
+  EXPECT_TRUE(std::equal(&head.gradients[head.pairs[0].b],
+                         &head.gradients[head.pairs[0].b] + head.pairs[0].b_size(), &want[size_t(then.b)]));
+}
+
 TEST_P(Family, PackedTextsAreApart) {
   LoraParameters parameters = all_pairs(model);
   const Attached attached(model, parameters);

@@ -7,6 +7,7 @@
 
 #include "adapter/pairs.h"
 #include "base/error.h"
+#include "base/numbers.h"
 #include "base/random.h"
 
 namespace lora {
@@ -74,25 +75,30 @@ std::optional<PairShape> trained_shape(const Model& model, const std::string& te
   return shape.n_out > 0 ? std::optional(shape) : std::nullopt;
 }
 
-std::vector<LoraParameters::Pair> pairs_of(const Model& model, std::string_view name, int64_t rank) {
+// layers: empty for all.
+std::vector<LoraParameters::Pair> pairs_of(const Model& model, std::string_view name, int64_t rank,
+                                           std::span<const int64_t> layers = {}) {
   std::vector<LoraParameters::Pair> pairs;
   const auto add = [&](const std::string& tensor) {
     if (const auto shape = trained_shape(model, tensor))
       pairs.push_back({tensor, shape->n_in, shape->n_out, rank, 0, 0, shape->n_slices});
   };
   add(fmt::format("{}.weight", name));
-  for (int64_t layer = 0; layer < model.config.n_layer; ++layer)
-    add(fmt::format("blk.{}.{}.weight", layer, name));
+  for (int64_t layer = 0; layer < model.config.n_layer; ++layer) {
+    if (layers.empty() || std::ranges::find(layers, layer) != layers.end())
+      add(fmt::format("blk.{}.{}.weight", layer, name));
+  }
   return pairs;
 }
 
 // One pair for each tensor that has a rank, places not yet given.
-std::vector<LoraParameters::Pair> pairs_of(const Model& model, const Ranks& ranks) {
+std::vector<LoraParameters::Pair> pairs_of(const Model& model, const Ranks& ranks,
+                                           std::span<const int64_t> layers) {
   std::vector<LoraParameters::Pair> pairs;
   for (const std::string_view name : in_order(ranks)) {
     const int64_t rank = ranks.find(name)->second;
     if (rank == 0) continue;
-    const auto of_name = pairs_of(model, name, rank);
+    const auto of_name = pairs_of(model, name, rank, layers);
     if (of_name.empty()) {
       fail("{}: tensor {}: the model has none to train{}", model.gguf.path(), name,
            name == "output" && model.tied ? " (the token embedding serves as output)" : "");
@@ -121,6 +127,16 @@ std::string_view part_name(std::string_view tensor) {
   if (tensor.ends_with(".weight")) tensor.remove_suffix(std::string_view(".weight").size());
   if (tensor.starts_with("blk.")) tensor.remove_prefix(tensor.find('.', 4) + 1);
   return tensor;
+}
+
+std::optional<int64_t> block_of(std::string_view tensor) {
+  if (!tensor.starts_with("blk.")) return std::nullopt;
+  tensor.remove_prefix(4);
+  return take_number<int64_t>(tensor);
+}
+
+bool has_tensor(const Model& model, std::string_view name, std::span<const int64_t> layers) {
+  return !pairs_of(model, name, 1, layers).empty();
 }
 
 std::span<const RankFlag> rank_flags() {
@@ -157,9 +173,9 @@ Ranks ranks_of(const Model& model, const Ranks& given, int64_t otherwise,
   return ranks;
 }
 
-int64_t parameter_bytes(const Model& model, const Ranks& ranks) {
+int64_t parameter_bytes(const Model& model, const Ranks& ranks, std::span<const int64_t> layers) {
   int64_t n = 0;
-  for (const auto& pair : pairs_of(model, ranks)) n += pair.a_size() + pair.b_size();
+  for (const auto& pair : pairs_of(model, ranks, layers)) n += pair.a_size() + pair.b_size();
   return 4 * n * int64_t(sizeof(float));
 }
 
@@ -188,8 +204,8 @@ LoraParameters make_parameters(std::vector<LoraParameters::Pair> pairs, float al
 }
 
 LoraParameters make_parameters(const Model& model, const Ranks& ranks, float alpha, uint64_t seed,
-                               bool rslora) {
-  LoraParameters parameters = make_parameters(pairs_of(model, ranks), alpha, rslora);
+                               bool rslora, std::span<const int64_t> layers) {
+  LoraParameters parameters = make_parameters(pairs_of(model, ranks, layers), alpha, rslora);
   for (const auto& pair : parameters.pairs) {
     const float bound = float(1 / std::sqrt(double(pair.n_in)));
     const uint64_t stream = stream_id(pair.base);

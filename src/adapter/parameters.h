@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +22,9 @@ using Ranks = std::map<std::string, int64_t, std::less<>>;
 
 // "attn_q" of "blk.3.attn_q.weight", "output" of "output.weight".
 std::string_view part_name(std::string_view tensor);
+
+// 3 of "blk.3.attn_q.weight"; nothing of tensors that are in no block.
+std::optional<int64_t> block_of(std::string_view tensor);
 
 // As the guide of 2023 spells some of them: --rank-FLAG.
 struct RankFlag {
@@ -63,14 +67,18 @@ struct LoraParameters {
   int64_t memory_bytes() const;  // of the four arrays
 };
 
-// ranks: of tensors that the model has (ranks_of), 0 leaves them alone. A: Kaiming uniform,
-// U(-1/sqrt(n_in), 1/sqrt(n_in)), each tensor from its own random stream; B: zero, so that the model
-// starts unchanged. Error if nothing would be trained, or a tensor is not in the model (a tied output).
+// Whether the model has a tensor of that name to train, in one of these blocks (`layers` as below) or none.
+bool has_tensor(const Model& model, std::string_view name, std::span<const int64_t> layers);
+
+// ranks: of tensors that the model has (ranks_of), 0 leaves them alone. layers: the blocks that get pairs,
+// empty: all. A: Kaiming uniform, U(-1/sqrt(n_in), 1/sqrt(n_in)), each tensor from its own random stream; B:
+// zero, so that the model starts unchanged. Error if nothing would be trained, or a tensor is not in the
+// model (a tied output).
 LoraParameters make_parameters(const Model& model, const Ranks& ranks, float alpha, uint64_t seed,
-                               bool rslora = false);
+                               bool rslora = false, std::span<const int64_t> layers = {});
 
 // About what they will take (values, gradients and moments), before anything is allocated.
-int64_t parameter_bytes(const Model& model, const Ranks& ranks);
+int64_t parameter_bytes(const Model& model, const Ranks& ranks, std::span<const int64_t> layers = {});
 
 // The pairs, ranks, alpha and values of an adapter (checked against the model by read_adapter). With rslora
 // B is divided by what to_adapter() multiplies it with.

@@ -14,6 +14,9 @@ std::optional<uint64_t> file_bytes(const std::string& path);
 // The file's own number, the same under all of its names; nullopt where there is none.
 std::optional<std::pair<uint64_t, uint64_t>> file_identity(const std::string& path);
 
+// That may still be written in a folder; nullopt where the system does not tell.
+std::optional<uint64_t> free_disk_bytes(const std::string& folder);
+
 // If it is there and that is allowed; says nothing else, so that it can be used while an error is on its way.
 void remove_file(const std::string& path) noexcept;
 

@@ -21,7 +21,8 @@ enum class Purpose : uint32_t {
   sampling = 4,
   split = 5,
   test = 6,
-  bench = 7
+  bench = 7,
+  embedding_noise = 8
 };
 
 // 64 uniformly random bits. `stream` separates e.g. tensors (see stream_id) or iterations.

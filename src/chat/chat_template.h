@@ -176,6 +176,13 @@ bool is_template_file(std::string_view choice);
 // Of the built-in one of that name, else of the file. Throws Error naming it.
 ChatTemplate read_chat_template(const std::string& name, ChatTemplate::Tokens tokens,
                                 const ChatSettings& settings);
+// The built-in templates for a model that has none of its own, by name.
+struct FittingTemplates {
+  std::vector<std::string>
+      by_tokens;  // their marks are tokens of the vocabulary, so that the model may know them
+  std::vector<std::string> plain;  // they have no marks, but plain words
+};
+FittingTemplates fitting_templates(const Tokenizer& tokenizer);
 // "chatml, llama3, …".
 std::string built_in_template_names();
 // The text of one of them; nullptr if there is none of that name.

@@ -10,10 +10,25 @@
 namespace lora {
 namespace {
 
-// The built-in templates whose marks are tokens of the vocabulary, so that the model may know them; and those
-// that are plain words.
 std::string fitting_names(const Tokenizer& tokenizer) {
-  std::string fitting, plain;
+  const FittingTemplates fitting = fitting_templates(tokenizer);
+  return fmt::format("{}; {} are plain words",
+                     fitting.by_tokens.empty() ? "its vocabulary has the tokens of none of the built-in ones"
+                                               : fmt::format("its vocabulary has the tokens of {}",
+                                                             fmt::join(fitting.by_tokens, ", ")),
+                     fmt::join(fitting.plain, ", "));
+}
+
+std::string names_of(const std::map<std::string, std::string, std::less<>>& named) {
+  std::string names;
+  for (const auto& [name, text] : named) names += (names.empty() ? "" : ", ") + printable(name);
+  return names;
+}
+
+}  // namespace
+
+FittingTemplates fitting_templates(const Tokenizer& tokenizer) {
+  FittingTemplates fitting;
   for (const BuiltInTemplate& row : built_in_templates()) {
     const ChatTemplate chat(std::string(row.name), row.text, {});
     const Conversation turns = {{{"user", "a"}, {"assistant", "b"}, {"user", "c"}}};
@@ -24,23 +39,10 @@ std::string fitting_names(const Tokenizer& tokenizer) {
       n_marks += size > 0;
       n_tokens += size > 0 && tokenizer.find(text.substr(at, size)) >= 0;
     }
-    if (n_tokens < n_marks) continue;
-    std::string& names = n_marks > 0 ? fitting : plain;
-    names += (names.empty() ? "" : ", ") + std::string(row.name);
+    if (n_tokens == n_marks) (n_marks > 0 ? fitting.by_tokens : fitting.plain).emplace_back(row.name);
   }
-  return fmt::format("{}; {} are plain words",
-                     fitting.empty() ? "its vocabulary has the tokens of none of the built-in ones"
-                                     : "its vocabulary has the tokens of " + fitting,
-                     plain);
+  return fitting;
 }
-
-std::string names_of(const std::map<std::string, std::string, std::less<>>& named) {
-  std::string names;
-  for (const auto& [name, text] : named) names += (names.empty() ? "" : ", ") + printable(name);
-  return names;
-}
-
-}  // namespace
 
 ChatTemplate::Tokens chat_tokens(const Tokenizer& tokenizer) {
   const auto spelling = [&](Token token) { return token < 0 ? std::string() : tokenizer.piece(token); };

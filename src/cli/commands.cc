@@ -28,7 +28,8 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
-    {"finetune", "train a LoRA on a GGUF model and texts, chats or tables", finetune_command},
+    {"train", "train a LoRA on a GGUF model and texts, chats or tables: everything is chosen", train_command},
+    {"finetune", "the same by hand: a flag for everything", finetune_command},
     {"generate", "continue a prompt, with any number of LoRAs", generate_command},
     {"eval", "perplexity of a text or of samples", eval_command},
     {"inspect", "metadata and tensors of a file", inspect_command},

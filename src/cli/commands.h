@@ -9,6 +9,7 @@ namespace lora::cli {
 
 // Each takes the arguments after its name, writes results to stdout and everything else to stderr,
 // and returns the exit status. Errors are thrown: UsageError for wrong usage, else Error.
+int train_command(const std::vector<std::string>& args);
 int finetune_command(const std::vector<std::string>& args);
 int generate_command(const std::vector<std::string>& args);
 int eval_command(const std::vector<std::string>& args);

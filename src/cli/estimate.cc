@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "cli/commands.h"
 #include "cli/finetune_flags.h"
 #include "cli/help.h"
@@ -29,6 +31,12 @@ std::string table(const Estimate& e) {
   if (!e.memory.empty()) text += row("of these still to come", mib(e.memory_bytes - e.memory.front().bytes));
   text += row("the model's file, mapped", mib(e.model_bytes));
   text += row("free on this machine", e.free_bytes ? mib(int64_t(*e.free_bytes)) : "cannot tell");
+  text += "disk\n";
+  for (const OutputFiles& files : e.files)
+    text +=
+        row(fmt::format("{}, {} of {}", files.kind, files.n, mib(files.bytes)), mib(files.n * files.bytes));
+  text += row("in all", mib(e.disk_bytes));
+  text += row("free there", e.free_disk ? mib(int64_t(*e.free_disk)) : "cannot tell");
   text += fmt::format("time{}\n", e.at_least ? ", at least" : "");
   text += row("an iteration", fmt::format("{:.3f} s", e.iteration_s));
   if (e.n_evaluations > 0)
@@ -38,15 +46,38 @@ std::string table(const Estimate& e) {
   return text;
 }
 
+nlohmann::ordered_json as_json(const Estimate& e) {
+  using Json = nlohmann::ordered_json;
+  const auto or_null = [](const std::optional<uint64_t>& bytes) { return bytes ? Json(*bytes) : Json(); };
+  Json json = {{"memory_bytes", e.memory_bytes}};
+  for (const MemoryPart& part : e.memory) json["memory"][part.name] = part.bytes;
+  json["model_bytes"] = e.model_bytes;
+  json["free_bytes"] = or_null(e.free_bytes);
+  json["disk_bytes"] = e.disk_bytes;
+  for (const OutputFiles& files : e.files)
+    json["disk"][files.kind] = {{"n", files.n}, {"bytes", files.bytes}};
+  json["free_disk_bytes"] = or_null(e.free_disk);
+  json["iteration_s"] = e.iteration_s;
+  json["evaluation_s"] = e.evaluation_s;
+  json["n_evaluations"] = e.n_evaluations;
+  json["n_iter"] = e.n_iter;
+  json["total_s"] = e.total_s;
+  json["at_least"] = e.at_least;
+  return json;
+}
+
 }  // namespace
 
 int estimate_command(const std::vector<std::string>& args) {
   FinetuneOptions options;
-  const CommandLine line = {
+  bool json = false;
+  CommandLine line = {
       "estimate", "--model-base FILE --train-data FILE... [flags]",
-      "What `lora finetune` with the same flags would take: memory by part, and the time of an iteration and "
-      "of all, from some layers that are timed on this machine. Nothing is trained or written.",
+      "What `lora finetune` with the same flags would take: memory by part, disk, and the time of an "
+      "iteration "
+      "and of all, from some layers that are timed on this machine. Nothing is trained or written.",
       finetune_flags(options)};
+  line.groups.push_back({"Output", {{"--json", "", "", "print JSON", turn(json)}}});
   const Given given = parse_flags(line, args);
   if (given.help) {
     print(help_page(line, given.help_all));
@@ -58,7 +89,12 @@ int estimate_command(const std::vector<std::string>& args) {
   expect_consistent(options);
   Progress progress;
   for (const std::string& warning : idle_flags(options, given)) progress.say(warning);
-  print(table(estimate(options, [&](std::string_view text) { progress.say(text); })));
+  const Estimate e = estimate(options, [&](std::string_view text) { progress.say(text); });
+  if (json) {
+    print_json(as_json(e).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  } else {
+    print(table(e));
+  }
   return 0;
 }
 

@@ -5,16 +5,16 @@
 #include <algorithm>
 #include <set>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "chat/chat_template.h"
+#include "train/outputs.h"
 #include "train/run.h"
+#include "train/schedule.h"
 
 namespace lora::cli {
 
 namespace {
-
-constexpr bool kRequired = true, kOptional = false;
-constexpr bool kMain = true;  // of a row that --help shows too, not --help-all alone
 
 constexpr NumberRange kAtLeastZero{.min = 0};
 constexpr NumberRange kAboveZero{.min = 0, .above_min = true};
@@ -75,6 +75,59 @@ Setting columns(Columns& target) {
           [&target] { return columns_text(target); }};
 }
 
+// Iterations, "5%" of the run's or "auto".
+Setting run_share(RunShare& target, int64_t min, NumberRange percent) {
+  return {[&target, min, percent](const std::vector<std::string>& v) {
+            const std::string& text = v.at(0);
+            if (lower_case(text) == "auto") {
+              target = RunShare::automatic();
+            } else if (text.ends_with('%')) {
+              target = RunShare::percent_of_run(parse_number(text.substr(0, text.size() - 1), percent));
+            } else if (is_number(text)) {
+              target = parse_integer(text, min, kAnyCount);
+            } else {
+              throw BadValue(
+                  fmt::format("expected a number, a part of the run such as 5%, or auto, found '{}'", text));
+            }
+          },
+          [&target] {
+            return target.is_automatic ? "auto"
+                   : target.percent    ? fmt::format("{}%", *target.percent)
+                                       : fmt::format("{}", target.n);
+          }};
+}
+
+// A count, or "all", which is 0.
+Setting kept(int64_t& target) {
+  return {[&target](const std::vector<std::string>& v) {
+            target = lower_case(v.at(0)) == "all" ? 0 : parse_integer(v[0], 0, kAnyCount);
+          },
+          [&target] { return target == 0 ? "all" : fmt::format("{}", target); }};
+}
+
+Setting schedule_kind(Schedule& target) {
+  return {[&target](const std::vector<std::string>& v) {
+            for (const Schedule known : {Schedule::cosine, Schedule::linear, Schedule::constant}) {
+              if (lower_case(v.at(0)) != name(known)) continue;
+              target = known;
+              return;
+            }
+            throw BadValue(fmt::format("expected cosine, linear or constant, found '{}'", v[0]));
+          },
+          [&target] { return std::string(name(target)); }};
+}
+
+Setting layers(LayerChoice& target) {
+  return {[&target](const std::vector<std::string>& v) {
+            try {
+              target = parse_layers(lower_case(v.at(0)));
+            } catch (const Error& error) {
+              throw BadValue(error.what());
+            }
+          },
+          [&target] { return to_text(target); }};
+}
+
 FlagGroup file_flags(FinetuneOptions& o) {
   return {
       "Files",
@@ -97,8 +150,14 @@ FlagGroup file_flags(FinetuneOptions& o) {
            non_empty_text(o.fn_latest)},
           {"--save-every", "N", "iterations", "between two saves; 0 or less: save at the end only",
            integer(o.save_every, -kAnyCount)},
+          {"--keep", "N", "",
+           "numbered checkpoints and adapters that stay, the last N of each; older ones are removed once the "
+           "newer are whole; all or 0: every one",
+           kept(o.keep)},
           {"--save-best", "", "", "keep the adapter with the lowest held-out loss too, as ...-BEST...",
            turn(o.save_best), kOptional, kMain},
+          {"--best-out", "FILE", "", "the file of --save-best",
+           text(o.best_out).or_else("--lora-out with BEST in it")},
           {"--only-write-lora", "", "", "write the adapter of the checkpoint and train nothing",
            turn(o.only_write_lora)},
           {"--lora-init", "FILE", "", "start from this adapter; rank and alpha come from it",
@@ -171,8 +230,16 @@ FlagGroup lora_flags(FinetuneOptions& o) {
            rank(o, "ffn-norm").or_else("0")},
           {"--rank-out-norm", "N", "", "rank of the output norm, kept in checkpoints only; 0: none",
            rank(o, "out-norm").or_else("0")},
+          {"--layers", "WHICH", "",
+           "blocks that get adapters: all, a number N for the last N, or a list as 0,3,10-15 (5-5 is one "
+           "block); below the lowest there is no backward pass, which saves time and memory",
+           layers(o.layers)},
           {"--lora-dropout", "P", "", "probability of dropping an input of the adapter, in training",
            number(o.lora_dropout, kBelowOne)},
+          {"--neftune", "A", "",
+           "NEFTune: uniform noise of A / sqrt(tokens x width) on embeddings, in training; 5 is usual; 0: "
+           "none",
+           number(o.neftune, kAtLeastZero)},
           {"--rslora", "", "", "scale = alpha / sqrt(rank), folded into what is stored", turn(o.rslora)},
           {"--rope-freq-base", "F", "", "base of the rotary frequencies",
            number(o.rope_freq_base, kAboveZero).or_else("the model's")},
@@ -199,10 +266,13 @@ FlagGroup optimizer_flags(FinetuneOptions& o) {
            number(o.epochs, kAboveZero), kOptional, kMain},
           {"--adam-alpha", "F", "", "learning rate", number(o.adam_alpha, kAtLeastZero), kOptional, kMain},
           {"--adam-min-alpha", "F", "", "floor of the learning rate", number(o.adam_min_alpha, kAtLeastZero)},
-          {"--warmup", "N", "iterations", "the learning rate rises for so long", integer(o.warmup, 0),
-           kOptional, kMain},
-          {"--cos-decay-steps", "N", "iterations", "then falls along a cosine for so long",
-           integer(o.cos_decay_steps, 1), kOptional, kMain},
+          {"--warmup", "N", "iterations",
+           "the learning rate rises for so long; 5%: of the run; auto: a twentieth of it",
+           run_share(o.warmup, 0, {.min = 0, .max = 100}), kOptional, kMain},
+          {"--schedule", "KIND", "", "then falls along a cosine, in a line (linear), or stays (constant)",
+           schedule_kind(o.schedule)},
+          {"--cos-decay-steps", "N", "iterations", "falls for so long; 50%: of the run; auto: to its end",
+           run_share(o.cos_decay_steps, 1, {.min = 0, .max = 10000, .above_min = true}), kOptional, kMain},
           {"--cos-decay-min", "F", "", "to this part of it", number(o.cos_decay_min, kFraction)},
           {"--enable-restart", "", "", "decay anew when it has ended (a value after it is ignored)",
            ignoring_value(turn(o.restart))},
@@ -218,6 +288,9 @@ FlagGroup optimizer_flags(FinetuneOptions& o) {
           {"--adam-beta2", "F", "", "decay of the mean of squared gradients",
            number(o.adam_beta2, kBelowOne)},
           {"--adam-eps", "F", "", "added to the root of that mean", number(o.adam_eps, kAboveZero)},
+          {"--lora-plus", "F", "",
+           "LoRA+: the learning rate of B over that of A, 16 in its paper; 1: one for both",
+           number(o.lora_plus, kAboveZero)},
           {"--adam-gclip", "F", "", "limit on the norm of the gradient; 0: none",
            number(o.adam_gclip, kAtLeastZero)},
           {"--adam-epsf", "F", "",
@@ -252,6 +325,8 @@ FlagGroup evaluation_flags(FinetuneOptions& o) {
           {"--patience", "N", "evaluations",
            "stop after so many without a new lowest held-out loss; 0: never", integer(o.patience, 0),
            kOptional, kMain},
+          {"--sample-prompt", "TEXT", "", "continue it at every evaluation; '': how a held-out sample begins",
+           text(o.sample_prompt)},
       },
   };
 }
@@ -349,6 +424,9 @@ void expect_consistent(const FinetuneOptions& options) {
 
 std::vector<std::string> idle_flags(const FinetuneOptions& options, const Given& given) {
   const bool lbfgs = options.optimizer == Optimizer::lbfgs;
+  const bool is_numbered =
+      has_number(options, options.checkpoint_out) || has_number(options, options.lora_out);
+  const bool is_constant = options.schedule == Schedule::constant;
   struct Idle {
     const char *flag, *why;
     bool is_idle;
@@ -356,7 +434,11 @@ std::vector<std::string> idle_flags(const FinetuneOptions& options, const Given&
   std::vector<std::string> warnings;
   for (const Idle& row : {Idle{"--adam-iter", "--use-lbfgs runs for --lbfgs-iter", lbfgs},
                           Idle{"--lbfgs-iter", "only with --use-lbfgs", !lbfgs},
-                          Idle{"--opt-delta", "only with --opt-past", options.opt_past <= 0}}) {
+                          Idle{"--opt-delta", "only with --opt-past", options.opt_past <= 0},
+                          Idle{"--keep", "no output has --pattern-fn-it in its name", !is_numbered},
+                          Idle{"--cos-decay-steps", "--schedule constant does not fall", is_constant},
+                          Idle{"--cos-decay-min", "--schedule constant does not fall", is_constant},
+                          Idle{"--enable-restart", "--schedule constant does not fall", is_constant}}) {
     if (row.is_idle && given.source(row.flag) == Source::command_line)
       warnings.push_back(fmt::format("warning: {} has no effect: {}", row.flag, row.why));
   }

@@ -64,14 +64,25 @@ Setting Setting::or_else(std::string words) const {
   return copy;
 }
 
+std::vector<std::string> Setting::values_now() const {
+  if (values) return values();
+  std::string shown = show();
+  if (shown.empty()) return {};
+  return {std::move(shown)};
+}
+
 Setting text(std::string& target) {
-  return {[&target](const Values& v) { target = v.at(0); },
-          [&target] { return target.empty() ? "" : fmt::format("'{}'", target); }};
+  Setting setting{[&target](const Values& v) { target = v.at(0); },
+                  [&target] { return target.empty() ? "" : fmt::format("'{}'", target); }};
+  setting.values = [&target] { return Values{target}; };
+  return setting;
 }
 
 Setting text(std::optional<std::string>& target) {
-  return {[&target](const Values& v) { target = v.at(0); },
-          [&target] { return target ? fmt::format("'{}'", *target) : ""; }};
+  Setting setting{[&target](const Values& v) { target = v.at(0); },
+                  [&target] { return target ? fmt::format("'{}'", *target) : ""; }};
+  setting.values = [&target] { return target ? Values{*target} : Values(); };
+  return setting;
 }
 
 Setting non_empty_text(std::string& target) {
@@ -85,13 +96,15 @@ Setting non_empty_text(std::string& target) {
 
 Setting texts(std::vector<std::string>& target) {
   auto replaced = std::make_shared<bool>(false);
-  return {[&target, replaced](const Values& v) {
-            if (v.at(0).empty()) throw BadValue("expected a text that is not empty");
-            if (!*replaced) target.clear();
-            *replaced = true;
-            target.push_back(v[0]);
-          },
-          [&target] { return fmt::format("{}", fmt::join(target, ", ")); }, 1, true};
+  Setting setting{[&target, replaced](const Values& v) {
+                    if (v.at(0).empty()) throw BadValue("expected a text that is not empty");
+                    if (!*replaced) target.clear();
+                    *replaced = true;
+                    target.push_back(v[0]);
+                  },
+                  [&target] { return fmt::format("{}", fmt::join(target, ", ")); }, 1, true};
+  setting.values = [&target] { return target; };
+  return setting;
 }
 
 Setting files(std::vector<std::string>& target) {
@@ -134,8 +147,11 @@ Setting date(std::optional<DateTime>& target) {
 }
 
 Setting size(uint64_t& target) {
-  return {[&target](const Values& v) { target = lower_case(v.at(0)) == "auto" ? 0 : parse_size(v[0]); },
-          [&target] { return target == 0 ? "auto" : format_size(target); }};
+  Setting setting{
+      [&target](const Values& v) { target = lower_case(v.at(0)) == "auto" ? 0 : parse_size(v[0]); },
+      [&target] { return target == 0 ? "auto" : format_size(target); }};
+  setting.values = [&target] { return Values{target == 0 ? "auto" : fmt::format("{}", target)}; };
+  return setting;
 }
 
 Setting one_of(std::string& target, std::vector<std::string> words) {

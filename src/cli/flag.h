@@ -29,9 +29,13 @@ struct Setting {
   // The occurrences, each with its n_values, that one value stands for; none if it is no such short form.
   std::function<std::vector<std::vector<std::string>>(const std::string&)> in_one{};
   bool several = false;  // each value up to the next flag is an occurrence of this one
+  // The values that are set now, as they would be given again, none where nothing is set. Empty: show() is
+  // it.
+  std::function<std::vector<std::string>()> values{};
 
   // The default in words, for values like "0: automatic".
   Setting or_else(std::string words) const;
+  std::vector<std::string> values_now() const;
 };
 
 Setting text(std::string& target);
@@ -78,6 +82,7 @@ struct Flag {
   bool required = false;
   bool is_main = false;  // one of the twenty that --help shows of a long list (help.h)
 };
+inline constexpr bool kRequired = true, kOptional = false, kMain = true;  // at the end of a row
 
 // All names of a flag, and the one that messages use: the first long one.
 std::vector<std::string> names_of(const Flag& flag);

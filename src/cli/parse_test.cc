@@ -259,6 +259,34 @@ TEST(ParseFlags, ErrorsNameFlagAndRange) {
   EXPECT_THAT(usage_error({"--memory", "lots"}), HasSubstr("--memory: expected a size such as 2GiB"));
 }
 
+TEST(ParseFlags, IterationsAreANumberAPartOfTheRunOrAutomatic) {
+  Finetune f;
+  const auto shown = [&](const std::string& flag) {
+    for (const FlagGroup& group : f.line.groups) {
+      for (const Flag& row : group.flags) {
+        if (main_name(row) == flag) return row.setting.show();
+      }
+    }
+    return std::string("no such flag");
+  };
+  EXPECT_EQ(shown("--warmup") + " " + shown("--cos-decay-steps"), "100 1000");
+  f.parse({"--warmup", "7%", "--cos-decay-steps", "AUTO", "--schedule", "Linear"});
+  EXPECT_EQ(shown("--warmup") + " " + shown("--cos-decay-steps"), "7% auto");
+  EXPECT_EQ(f.options.warmup.percent, 7);
+  EXPECT_EQ(f.options.schedule, Schedule::linear);
+  f.parse({"--warmup", "0", "--cos-decay-steps", "150%"});
+  EXPECT_EQ(shown("--warmup") + " " + shown("--cos-decay-steps"), "0 150%");
+  EXPECT_EQ(usage_error({"--warmup", "some"}),
+            "--warmup: expected a number, a part of the run such as 5%, or auto, found 'some'");
+  EXPECT_EQ(usage_error({"--warmup", "101%"}),
+            "--warmup: expected a number of at least 0 and of at most 100, found '101'");
+  EXPECT_THAT(usage_error({"--warmup", "0.5"}), HasSubstr("expected a whole number from 0"));
+  EXPECT_THAT(usage_error({"--cos-decay-steps", "0%"}), HasSubstr("expected a number above 0"));
+  EXPECT_THAT(usage_error({"--cos-decay-steps", "0"}), HasSubstr("expected a whole number from 1"));
+  EXPECT_EQ(usage_error({"--schedule", "step"}),
+            "--schedule: expected cosine, linear or constant, found 'step'");
+}
+
 TEST(ParseFlags, MissingValueIsAnError) {
   EXPECT_EQ(usage_error({"--ctx"}), "--ctx: expected N after it");
 }

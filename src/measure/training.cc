@@ -49,8 +49,8 @@ double n_weights(const Branch& branch, std::optional<LinearRole> of = {}) {
 }
 
 // Multiply-adds with the frozen weights per token, times two: forward; again for what was not kept, all but
-// the last layer and without the last product of each; back, without the first layer's input, which nothing
-// needs.
+// the last layer and without the last product of each; back, without the input of the lowest layer that is
+// trained, which nothing needs, and nothing of the layers below it.
 double executed_flop_per_token(const Model& model, const StepPlan& plan) {
   double n = 2 * n_weights(model.output);
   const int64_t n_layer = model.config.n_layer;
@@ -58,9 +58,11 @@ double executed_flop_per_token(const Model& model, const StepPlan& plan) {
     const std::vector<Branch>& branches = model.layers[size_t(i)].branches;
     double all = 0;
     for (const Branch& branch : branches) all += n_weights(branch);
-    n += 2 * all;
-    if (i == 0) n -= n_weights(branches.front(), LinearRole::reads_input);
-    if (i < plan.n_kept || i == n_layer - 1) continue;
+    n += all;
+    if (i < plan.n_below) continue;
+    n += all;
+    if (i == plan.n_below) n -= n_weights(branches.front(), LinearRole::reads_input);
+    if (i < plan.n_below + plan.n_kept || i == n_layer - 1) continue;
     n += all - (branches.back().after ? 0 : n_weights(branches.back(), LinearRole::writes_output));
   }
   return 2 * n;

@@ -1,5 +1,7 @@
 #include "model/network.h"
 
+#include <algorithm>
+
 #include "nn/embedding.h"
 
 namespace lora {
@@ -43,32 +45,60 @@ void network_norm(float* out, const float* x, int64_t n, const Network& network)
   norm_forward(out, x, network.model.output_norm, n, network.nn.pool);
 }
 
+int64_t layers_below(const Model& model, std::span<const Layer> layers) {
+  const auto is_trained = [](const LoraView& lora) { return lora.da != nullptr; };
+  if (std::ranges::any_of(model.embedding.loras, is_trained)) return 0;
+  const auto trains = [&](const Layer& layer) {
+    bool found = false;
+    for_each_linear(layer, [&](const Linear& linear, LinearRole) {
+      found |= std::ranges::any_of(linear.loras, is_trained);
+    });
+    for_each_norm(layer, [&](const Norm& norm) { found |= norm.gradient != nullptr; });
+    return found;
+  };
+  return std::ranges::find_if(layers, trains) - layers.begin();
+}
+
 void network_gradients(double* losses, const Network& network, const NetworkTokens& t,
                        std::span<const int32_t> targets, int64_t n_kept, float scale) {
   NnContext& nn = network.nn;
   const Embedding& embedding = network.model.embedding;
   const int64_t n_layer = int64_t(network.layers.size()), n_embd = network.n_embd();
   const int64_t size = int64_t(t.ids.size()) * n_embd;
+  const int64_t first = layers_below(network.model, network.layers);  // of those with a backward pass
   const Tokens tokens = tokens_of(network, t);
+  const auto embed = [&](float* x) {
+    embedding_forward(x, embedding, t.ids, t.positions, nn.pool);
+    if (nn.noise) embedding_noise(x, embedding, t.segments, *nn.noise, nn.pool);
+  };
 
-  // Of each layer, and the last one's output. The first one's is not kept: it lies where that output will,
-  // and is looked up again in the place of the second one's.
+  // Of each layer from the first on, and the last one's output. That of the model's first one is not kept: it
+  // lies where the output will, and is looked up again in the place of the second one's.
   std::vector<float*> inputs(size_t(n_layer) + 1);
-  for (int64_t i = 1; i <= n_layer; ++i) inputs[size_t(i)] = nn.arena.take<float>(size);
+  for (int64_t i = std::max<int64_t>(first, 1); i <= n_layer; ++i)
+    inputs[size_t(i)] = nn.arena.take<float>(size);
   float* dx = inputs[size_t(n_layer)];  // the head's backward pass turns its input into its gradient
-  float* first_again = n_layer > 1 ? inputs[1] : nn.arena.take<float>(size);
-  inputs[0] = dx;
+  float* first_again = nullptr;
+  if (first == 0) {
+    first_again = n_layer > 1 ? inputs[1] : nn.arena.take<float>(size);
+    inputs[0] = dx;
+  }
 
   std::vector<LayerKept> kept(static_cast<size_t>(n_layer));
   const auto keep = [&](int64_t i, float* y) {
     kept[size_t(i)] =
         layer_forward_keeping(y, inputs[size_t(i)], n_embd, network.layers[size_t(i)], tokens, nn);
   };
-  embedding_forward(inputs[0], embedding, t.ids, t.positions, nn.pool);
+  float* const below = inputs[size_t(first)];
+  embed(below);
   for (int64_t i = 0; i < n_layer; ++i) {
     before_layer(network);
+    if (i < first) {
+      layer_forward(below, below, n_embd, network.layers[size_t(i)], tokens, nullptr, nn);
+      continue;
+    }
     float* y = inputs[size_t(i) + 1];
-    if (i < n_kept || i == n_layer - 1) {
+    if (i < first + n_kept || i == n_layer - 1) {
       keep(i, y);
     } else {
       layer_forward(y, inputs[size_t(i)], n_embd, network.layers[size_t(i)], tokens, nullptr, nn);
@@ -77,16 +107,16 @@ void network_gradients(double* losses, const Network& network, const NetworkToke
   head_gradients(dx, losses, network, targets, scale);
   bool embedding_trained = false;
   for (const LoraView& lora : embedding.loras) embedding_trained |= lora.da != nullptr;
-  for (int64_t i = n_layer - 1; i >= 0; --i) {
+  for (int64_t i = n_layer - 1; i >= first; --i) {
     before_layer(network);
     if (i == 0) {
-      embedding_forward(first_again, embedding, t.ids, t.positions, nn.pool);
+      embed(first_again);
       inputs[0] = first_again;
     }
-    if (i >= n_kept && i < n_layer - 1) keep(i, nullptr);
+    if (i >= first + n_kept && i < n_layer - 1) keep(i, nullptr);
     if (i == 0) kept[0].branches.front().x = first_again;
-    layer_backward(dx, n_embd, network.layers[size_t(i)], kept[size_t(i)], tokens, i > 0 || embedding_trained,
-                   nn);
+    layer_backward(dx, n_embd, network.layers[size_t(i)], kept[size_t(i)], tokens,
+                   i > first || embedding_trained, nn);
   }
   if (embedding_trained) embedding_backward(embedding, dx, t.ids, nn);
 }

@@ -13,7 +13,7 @@ namespace lora {
 
 struct Network {
   const Model& model;
-  std::span<const Layer> layers;  // the model's first so many
+  std::span<const Layer> layers;  // of the model's, one after the other
   std::span<const RopeTable> ropes;
   NnContext& nn;
   std::function<void()> before_layer = {};  // may throw
@@ -35,8 +35,13 @@ void network_forward(float* x, const Network& network, const NetworkTokens& toke
 // out (n_tokens, n_embd) = what the head reads of x, rows [0, n). out may be x.
 void network_norm(float* out, const float* x, int64_t n, const Network& network);
 
+// How many of these layers, from the lowest, the backward pass does not reach: nothing is trained in or below
+// them.
+int64_t layers_below(const Model& model, std::span<const Layer> layers);
+
 // losses[t] = -ln p(target_t) in nats, 0 where target_t < 0; the gradients of scale * sum of losses are added
-// to the trained adapters'. Of the first n_kept layers the activations are kept, the others share memory.
+// to the trained adapters'. Of the first n_kept layers that the backward pass reaches the activations are
+// kept, the others share memory.
 void network_gradients(double* losses, const Network& network, const NetworkTokens& tokens,
                        std::span<const int32_t> targets, int64_t n_kept, float scale);
 

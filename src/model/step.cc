@@ -18,8 +18,8 @@ const float* forward_pass(const Network& network, const NetworkTokens& tokens) {
   return x;
 }
 
-std::span<const Layer> first_layers(const Model& model, int64_t n) {
-  return std::span(model.layers).first(size_t(n));
+std::span<const Layer> layers_of(const Model& model, const LayerRange& range) {
+  return std::span(model.layers).subspan(size_t(range.begin), size_t(range.n));
 }
 
 // Bytes of a step of n tokens, all with a target, in segments that are as long as can be. However many tokens
@@ -36,7 +36,7 @@ int64_t pass_bytes(const Model& model, const StepPlan& plan, int64_t n, std::opt
   return measure(
       [&](NnContext& nn) {
         nn.dropout_key = dropout_key;
-        const Network network{model, first_layers(model, plan.n_layer), ropes, nn};
+        const Network network{model, layers_of(model, plan.layers), ropes, nn};
         if (plan.backward) {
           network_gradients(&loss, network, tokens, ids, plan.n_kept, 1);
         } else {
@@ -53,12 +53,13 @@ int64_t activation_bytes(const Model& model, const StepPlan& plan, GemmInput inp
   measure(
       [&](NnContext& nn) {
         const Tokens tokens{plan.n_tokens, nullptr, {}, ropes};
-        for (int64_t i = 0; i < plan.n_layer; ++i) {
+        int64_t i = 0;
+        for (const Layer& layer : layers_of(model, plan.layers).subspan(size_t(plan.n_below))) {
           const ArenaScope scope(nn.arena);
           const int64_t begin = nn.arena.mark().used;
-          layer_forward_keeping(nullptr, nullptr, model.config.n_embd, model.layers[size_t(i)], tokens, nn);
+          layer_forward_keeping(nullptr, nullptr, model.config.n_embd, layer, tokens, nn);
           const int64_t used = nn.arena.mark().used - begin;
-          i < plan.n_kept ? kept += used : shared = std::max(shared, used);
+          i++ < plan.n_kept ? kept += used : shared = std::max(shared, used);
         }
       },
       input, DotInput::f32, n_threads);
@@ -68,18 +69,26 @@ int64_t activation_bytes(const Model& model, const StepPlan& plan, GemmInput inp
 }  // namespace
 
 StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, int64_t n_kept, bool backward,
-                   GemmInput input, int n_threads, std::optional<int64_t> first) {
-  const int64_t n_layer = first.value_or(model.config.n_layer);
+                   GemmInput input, int n_threads, std::optional<LayerRange> layers) {
   const int64_t stream = Arena::size_of<float>(n_tokens * model.config.n_embd);
-  StepPlan plan{n_tokens, n_positions, n_layer, backward ? std::clamp<int64_t>(n_kept, 0, n_layer) : 0,
-                backward};
+  StepPlan plan;
+  plan.n_tokens = n_tokens;
+  plan.n_positions = n_positions;
+  plan.layers = layers.value_or(LayerRange{0, model.config.n_layer});
+  plan.backward = backward;
+  if (backward) {
+    plan.n_below = layers_below(model, layers_of(model, plan.layers));
+    plan.n_kept = std::clamp<int64_t>(n_kept, 0, plan.n_backward());
+  }
   // A few tokens take another way through linear layers, but where adapters drop what they read.
   int64_t all = 0;
   for (const int64_t n : {n_tokens, std::min(n_tokens, kDotTokens)}) {
     for (const std::optional<uint64_t> key : {std::optional<uint64_t>(), std::optional<uint64_t>(0)})
       all = std::max(all, pass_bytes(model, plan, n, key, input, n_threads));
   }
-  plan.input_bytes = stream * (backward ? std::max<int64_t>(n_layer, 2) : 1);
+  plan.input_bytes = stream * (!backward           ? 1
+                               : plan.n_below == 0 ? std::max<int64_t>(plan.layers.n, 2)
+                                                   : plan.n_backward() + 1);
   if (backward) plan.activation_bytes = activation_bytes(model, plan, input, n_threads);
   plan.workspace_bytes = all - plan.input_bytes - plan.activation_bytes;
   plan.other_bytes =
@@ -93,8 +102,8 @@ StepPlan plan_step_within(uint64_t budget, const Model& model, int64_t n_tokens,
   const auto plan = [&](int64_t n_kept) {
     return plan_step(model, n_tokens, n_positions, n_kept, true, input, n_threads);
   };
-  int64_t low = 0, high = model.config.n_layer;
-  StepPlan best = plan(high);
+  StepPlan best = plan(model.config.n_layer);
+  int64_t low = 0, high = best.n_backward();
   if (uint64_t(best.total_bytes()) <= budget) return best;
   for (best = plan(0); low + 1 < high;) {
     const int64_t middle = low + (high - low) / 2;
@@ -141,7 +150,7 @@ void Step::expect_wanted() const {
 }
 
 Network Step::network() {
-  return {model_, first_layers(model_, plan_.n_layer), ropes_, nn_, [this] { expect_wanted(); }};
+  return {model_, layers_of(model_, plan_.layers), ropes_, nn_, [this] { expect_wanted(); }};
 }
 
 // The normed output, in the arena.
@@ -170,10 +179,11 @@ void Step::logits(float* logits, const StepTokens& tokens) {
 }
 
 void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float scale,
-                                std::optional<uint64_t> dropout_key) {
+                                std::optional<uint64_t> dropout_key, std::optional<EmbeddingNoise> noise) {
   check(tokens);
   if (!plan_.backward) fail("step: planned without a backward pass");
   nn_.dropout_key = dropout_key;
+  nn_.noise = noise;
   const ProfileScope part(nn_.profile, Part::elementwise);
   const ArenaScope scope(arena_);
   network_gradients(losses, network(), {tokens.ids, tokens.positions, tokens.segments}, tokens.targets,

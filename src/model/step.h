@@ -3,7 +3,8 @@
 // Memory is planned before, by running the step dry, and allocated once: each layer's input is kept (the
 // first one's is looked up again); of the first `n_kept` layers the activations are kept too, the others
 // share one set and are computed again in the backward pass (Chen et al., "Training Deep Nets with Sublinear
-// Memory Cost", 2016). Every plan gives the same bits.
+// Memory Cost", 2016). All this begins at the lowest layer that trains anything, where the backward pass
+// ends. Every plan gives the same bits.
 #pragma once
 
 #include <cstdint>
@@ -26,11 +27,17 @@ struct StepTokens {
   std::span<const AttentionSegment> segments;
 };
 
+// Layers of the model, beginning at 0.
+struct LayerRange {
+  int64_t begin = 0, n = 0;
+};
+
 struct StepPlan {
   int64_t n_tokens = 0;     // at most per call
   int64_t n_positions = 0;  // positions are below this
-  int64_t n_layer = 0;      // the model's first so many are computed
-  int64_t n_kept = 0;       // layers whose activations are kept
+  LayerRange layers{};      // that are computed
+  int64_t n_below = 0;      // of these, the lowest, which nothing is trained in or below
+  int64_t n_kept = 0;       // layers whose activations are kept, from there on
   bool backward = true;     // false: losses only
   // Bytes by part; the adapters and their optimizer are their owner's.
   int64_t input_bytes = 0;       // layers' inputs
@@ -38,14 +45,15 @@ struct StepPlan {
   int64_t workspace_bytes = 0;   // within a layer or the head
   int64_t other_bytes = 0;       // threads' scratch, rotary table
 
+  int64_t n_backward() const { return layers.n - n_below; }  // layers that the backward pass goes through
   int64_t arena_bytes() const { return input_bytes + activation_bytes + workspace_bytes; }
   int64_t total_bytes() const { return arena_bytes() + other_bytes; }
 };
 
-// Adapters must be attached to the model already: their ranks count. With n_layer, only the first so many
-// layers are computed, before norm and head: that is for measuring.
+// Adapters must be attached to the model already: their ranks and places count. With `layers`, only these are
+// computed, between embedding and head: that is for measuring.
 StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, int64_t n_kept, bool backward,
-                   GemmInput input, int n_threads, std::optional<int64_t> n_layer = {});
+                   GemmInput input, int n_threads, std::optional<LayerRange> layers = {});
 
 // The plan that keeps most within the budget; the one that keeps nothing if none fits, which the caller sees
 // from its total_bytes().
@@ -63,9 +71,10 @@ class Step {
   void losses(double* losses, const StepTokens& tokens);
 
   // The same, and the gradients of scale * sum of losses are added to the trained adapters' (LoraView::da,
-  // db). With a key, adapters that have a dropout drop their inputs by it.
+  // db). With a key, adapters that have a dropout drop their inputs by it. With noise, embeddings get it.
   void losses_and_gradients(double* losses, const StepTokens& tokens, float scale,
-                            std::optional<uint64_t> dropout_key = {});
+                            std::optional<uint64_t> dropout_key = {},
+                            std::optional<EmbeddingNoise> noise = {});
 
   // Asked before each layer, forward and backward, from now on: true throws GivenUp. A step of a large batch
   // takes minutes.

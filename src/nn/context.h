@@ -18,6 +18,13 @@ struct Linear;
 // Sees what goes into a linear layer in the forward pass. x: (n_tokens, n_in).
 using LinearObserver = std::function<void(const Linear& layer, const float* x, int64_t n_tokens)>;
 
+// On embeddings while adapters are trained, a function of the key and of where a number stands (Jain et al.,
+// "NEFTune: Noisy Embeddings Improve Instruction Finetuning", 2023).
+struct EmbeddingNoise {
+  float alpha = 0;
+  uint64_t key = 0;
+};
+
 struct NnContext {
   ThreadPool& pool;
   GemmInput input;       // what the multiply unit reads; sums are f32
@@ -28,6 +35,7 @@ struct NnContext {
   // While adapters are trained with dropout, what their masks are drawn from; else nothing is dropped.
   std::optional<uint64_t> dropout_key = {};
   LinearObserver observe = {};
+  std::optional<EmbeddingNoise> noise = {};
 };
 
 }  // namespace lora

@@ -1,6 +1,9 @@
 #include "nn/embedding.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "base/random.h"
 
 namespace lora {
 namespace {
@@ -34,6 +37,27 @@ void embedding_forward(float* x, const Embedding& embedding, std::span<const int
       for (int64_t e = 0; e < n_embd; ++e) row[e] += position[e];
     }
   });
+}
+
+void embedding_noise(float* x, const Embedding& embedding, std::span<const AttentionSegment> segments,
+                     const EmbeddingNoise& noise, ThreadPool& pool) {
+  const int64_t n_embd = embedding.table.n_cols;
+  const auto unit = [](uint64_t bits24) { return float(bits24) * 0x1p-23f - 1; };
+  for (const AttentionSegment& segment : segments) {
+    const double n_numbers = double(segment.n_q) * double(n_embd);
+    const float size = float(double(embedding.factor) * double(noise.alpha) / std::sqrt(n_numbers));
+    pool.for_range(segment.n_q, 8, [&](int64_t begin, int64_t end) {
+      for (int64_t t = segment.q_begin + begin; t < segment.q_begin + end; ++t) {
+        float* row = x + t * n_embd;
+        for (int64_t e = 0; e < n_embd; e += 2) {  // two numbers are drawn at once
+          const uint64_t bits =
+              random_bits(noise.key, Purpose::embedding_noise, uint64_t(t), uint64_t(e / 2));
+          row[e] += size * unit(bits >> 40);
+          if (e + 1 < n_embd) row[e + 1] += size * unit(bits >> 8 & 0xffffff);
+        }
+      }
+    });
+  }
 }
 
 // A token may occur many times: what is summed keeps the order of tokens. Both gradients are split by rows,

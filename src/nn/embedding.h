@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/attention/attention.h"
 #include "nn/linear.h"
 
 namespace lora {
@@ -22,6 +23,11 @@ struct Embedding {
 // x: (n_tokens, n_embd); ids lie in [0, n_vocab), positions in [0, n_positions): the caller checks them.
 void embedding_forward(float* x, const Embedding& embedding, std::span<const int32_t> ids,
                        std::span<const int32_t> positions, ThreadPool& pool);
+
+// x_t += f alpha / sqrt(L n_embd) u, with u uniform in [-1, 1) for each number, and L the tokens of its
+// segment.
+void embedding_noise(float* x, const Embedding& embedding, std::span<const AttentionSegment> segments,
+                     const EmbeddingNoise& noise, ThreadPool& pool);
 
 // Adds to the gradients of trained adapters; the table is frozen. dx: (n_tokens, n_embd).
 void embedding_backward(const Embedding& embedding, const float* dx, std::span<const int32_t> ids,

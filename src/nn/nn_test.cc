@@ -250,6 +250,37 @@ TEST(Linear, AdapterReadsADroppedInput) {
 }
 
 // Rows beyond one task's and ranks beyond one register's, too; the same bits for any threads.
+TEST(Embedding, NoiseIsUniformBySegmentAndAFunctionOfTheKey) {
+  const int64_t n_embd = 33, n = 60;
+  const std::vector<float> table(size_t(4 * n_embd));
+  Embedding embedding{f32_matrix(table.data(), 4, n_embd), {}};
+  const std::vector<AttentionSegment> segments = {{0, 50, 0, 50}, {50, 10, 50, 10}};
+  const auto noise = [&](int n_threads, uint64_t key) {
+    ThreadPool pool(n_threads);
+    std::vector<float> x(size_t(n * n_embd));
+    embedding_noise(x.data(), embedding, segments, {5, key}, pool);
+    return x;
+  };
+  const std::vector<float> x = noise(1, 7);
+  EXPECT_EQ(noise(3, 7), x);
+  EXPECT_NE(noise(1, 8), x);
+  for (const AttentionSegment& s : segments) {
+    const double size = 5 / std::sqrt(double(s.n_q * n_embd));
+    double sum = 0, squares = 0, largest = 0;
+    for (int64_t i = s.q_begin * n_embd; i < (s.q_begin + s.n_q) * n_embd; ++i) {
+      const double u = double(x[size_t(i)]) / size;
+      sum += u, squares += u * u, largest = std::max(largest, std::abs(u));
+    }
+    const double n_numbers = double(s.n_q * n_embd);
+    EXPECT_LE(largest, 1.000001);
+    EXPECT_GT(largest, 0.98);
+    EXPECT_NEAR(sum / n_numbers, 0, 4 / std::sqrt(3 * n_numbers));  // four standard errors
+    EXPECT_NEAR(squares / n_numbers, 1.0 / 3, 4 * std::sqrt(4.0 / 45 / n_numbers));
+  }
+  embedding.factor = 3;  // the noise is the table's, before the factor
+  EXPECT_NEAR(double(noise(1, 7)[5]), 3 * double(x[5]), 1e-6);
+}
+
 TEST(Embedding, ForwardAndAdapterGradientsAgreeWithTheReference) {
   struct Size {
     int64_t n_embd, rank;

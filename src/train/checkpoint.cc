@@ -77,6 +77,49 @@ double finite(const Gguf& gguf, std::string_view name) {
   return *value;
 }
 
+// Those that are there; all else of an evaluation may be missing.
+template <class E, class Loss, class Count, class Text>
+void for_each_field(E& e, const Loss& loss, const Count& count, const Text& text) {
+  loss("val_loss_before", e.before);
+  loss("best_val_loss", e.best);
+  loss("last_val_loss", e.last);
+  count("best_iteration", e.best_iteration);
+  count("last_val_iteration", e.last_iteration);
+  count("n_no_better", e.n_no_better);
+  text("sample_before", e.sample_before);
+  text("sample_best", e.sample_best);
+}
+
+Evaluations parse_evaluations(const Gguf& gguf) {
+  Evaluations evaluations;
+  for_each_field(
+      evaluations,
+      [&](std::string_view name, std::optional<double>& loss) {
+        loss = gguf.get_float(key(name));
+        // The first versions stored the best of held-out losses that were no numbers: there is none, then.
+        if (loss && !std::isfinite(*loss)) loss.reset();
+      },
+      [&](std::string_view name, int64_t& count) {
+        if (gguf.find(key(name))) count = required_count(gguf, name);
+      },
+      [&](std::string_view name, std::string& text) { text = gguf.get_string(key(name)).value_or(""); });
+  return evaluations;
+}
+
+void write_evaluations(GgufWriter& writer, const Evaluations& evaluations) {
+  for_each_field(
+      evaluations,
+      [&](std::string_view name, const std::optional<double>& loss) {
+        if (loss) writer.set_f64(key(name), *loss);
+      },
+      [&](std::string_view name, int64_t count) {
+        if (count > 0) writer.set_u64(key(name), uint64_t(count));
+      },
+      [&](std::string_view name, const std::string& text) {
+        if (!text.empty()) writer.set_string(key(name), text);
+      });
+}
+
 TrainState parse_state(const Gguf& gguf) {
   TrainState state;
   state.iteration = required_count(gguf, "iteration");
@@ -91,10 +134,7 @@ TrainState parse_state(const Gguf& gguf) {
   state.convergence.losses = gguf.get_floats(key("losses")).value_or(std::vector<double>{});
   state.convergence.best = finite(gguf, "best_loss");
   state.convergence.n_no_improvement = required_count(gguf, "n_no_improvement");
-  // The first versions stored the best of held-out losses that were no numbers: there is none, then.
-  state.best_val_loss = gguf.get_float(key("best_val_loss"));
-  if (state.best_val_loss && !std::isfinite(*state.best_val_loss)) state.best_val_loss.reset();
-  if (gguf.find(key("n_no_better"))) state.n_no_better = required_count(gguf, "n_no_better");
+  state.evaluations = parse_evaluations(gguf);
   state.evaluation_due = gguf.get_bool(key("evaluation_due")).value_or(false);
   return state;
 }
@@ -149,8 +189,7 @@ void write_checkpoint(const std::string& path, const TrainState& state, const Se
   writer.set_f64s(key("losses"), state.convergence.losses);
   writer.set_f64(key("best_loss"), state.convergence.best);
   writer.set_u64(key("n_no_improvement"), uint64_t(state.convergence.n_no_improvement));
-  if (state.best_val_loss) writer.set_f64(key("best_val_loss"), *state.best_val_loss);
-  if (state.n_no_better > 0) writer.set_u64(key("n_no_better"), uint64_t(state.n_no_better));
+  write_evaluations(writer, state.evaluations);
   if (state.evaluation_due) writer.set_bool(key("evaluation_due"), true);
   for (const auto& [name, value] : settings) writer.set_string(std::string(kSetting) + name, value);
   for (const auto& [name, value] : state.changeable)
@@ -258,7 +297,8 @@ void expect_fits(const Settings& checkpoint, const std::string& path, const Sett
                  const std::function<std::string(std::string_view)>& typed) {
   const auto value_in = [](const Settings& list, const std::string& name) {
     const auto found = std::ranges::find_if(list, [&](const auto& entry) { return entry.first == name; });
-    return found == list.end() ? std::string("(none)") : found->second;
+    const char* const unsaid = name == "--layers" ? "all" : "(none)";
+    return found == list.end() ? std::string(unsaid) : found->second;
   };
   // Either list may have a setting that the other lacks.
   Settings names = run;

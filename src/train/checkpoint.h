@@ -7,8 +7,9 @@
 //     .cursor u64                        samples used
 //     .shuffle_seed, .shuffle_begin u64  the order in use, and the cursor at which it began
 //     .losses f64[], .best_loss f64, .n_no_improvement u64   for the convergence tests
-//     .best_val_loss f64                 the lowest held-out loss, if there was one
-//     .n_no_better u64                   evaluations since it; absent: 0
+//     .val_loss_before, .best_val_loss, .last_val_loss f64   of Evaluations, each if there was one
+//     .best_iteration, .last_val_iteration, .n_no_better u64, .sample_before, .sample_best string
+//                                        absent: 0, ""
 //     .evaluation_due bool               the held-out loss of this iteration is still to be found; absent: no
 //   lora_cpp.setting.NAME string, for each setting that decides the numbers
 //   lora_cpp.changeable.NAME string, for each that does, too, and may change on resume
@@ -32,6 +33,7 @@
 #include "adapter/parameters.h"
 #include "model/model.h"
 #include "train/convergence.h"
+#include "train/held_out.h"
 #include "train/lbfgs.h"
 #include "train/options.h"
 
@@ -45,8 +47,7 @@ struct TrainState {
   uint64_t seed = 0;
   uint64_t shuffle_seed = 0, shuffle_begin = 0;
   Convergence convergence;
-  std::optional<double> best_val_loss;  // the lowest held-out loss that is a number
-  int64_t n_no_better = 0;              // evaluations since it, or since the first where there is none
+  Evaluations evaluations;
   bool evaluation_due = false;
   Settings changeable;  // changeable_settings() of what trained last
 };

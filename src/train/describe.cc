@@ -14,6 +14,8 @@
 #include "kernels/isa.h"
 #include "train/advice.h"
 #include "train/cut_text.h"
+#include "train/outputs.h"
+#include "train/schedule.h"
 #include "train/setup.h"
 
 namespace lora {
@@ -182,8 +184,11 @@ void describe_resume(Lines& lines, const Setup& s) {
   const std::optional<std::string>& named = s.options.checkpoint_in;
   const std::string path = named.value_or(kDefaultCheckpointIn);
   if (!s.resumed) {
+    // A run that names its own is meant to begin without it.
+    const std::vector<std::string> own = output_paths(s.options, s.options.checkpoint_out, 0);
+    const bool is_own = named && !own.empty() && own.back() == *named;
     lines.push_back(fmt::format("{}resume: no file {}, training starts from scratch",
-                                named ? "warning: " : "", fmt::join(s.resume.looked_for, " or ")));
+                                named && !is_own ? "warning: " : "", fmt::join(s.resume.looked_for, " or ")));
     return;
   }
   // The one that was found in place of the one that was named, or of the default.
@@ -234,12 +239,32 @@ void describe_model(Lines& lines, const Setup& s) {
   }
 }
 
+// Which blocks are trained, where not all are, and what that saves.
+void describe_layers(Lines& lines, const Setup& s) {
+  const int64_t n_layer = s.model.config.n_layer, n_below = layers_below(s.model, s.model.layers);
+  std::set<int64_t> blocks;
+  for (const auto& pair : s.parameters.pairs) {
+    if (const auto block = block_of(pair.base)) blocks.insert(*block);
+  }
+  if (int64_t(blocks.size()) == n_layer) return;
+  const std::string where = blocks.empty()
+                                ? "no block"
+                                : "blocks " + layers_text(std::vector<int64_t>(blocks.begin(), blocks.end()));
+  const std::string end = n_below < n_layer ? fmt::format("block {}", n_below) : "the output";
+  lines.push_back(fmt::format(
+      "lora: adapters on {} of 0-{}: the backward pass {}", where, n_layer - 1,
+      n_below == 0 ? "goes through all of them"
+                   : fmt::format("ends at {}: of {} below, {:.0f}% of all, nothing is kept or computed again",
+                                 end, count_of(n_below, "block"), 100 * double(n_below) / double(n_layer))));
+}
+
 void describe_lora(Lines& lines, const Setup& s) {
   std::set<int64_t> ranks;
   for (const auto& pair : s.parameters.pairs) ranks.insert(pair.rank);
   lines.push_back(fmt::format("lora: {} tensors, {} parameters, rank {}, alpha {}; seed {}",
                               2 * s.parameters.pairs.size(), s.parameters.n_values(),
                               fmt::join(ranks, " or "), s.parameters.alpha, s.state.seed));
+  describe_layers(lines, s);
   Ranks trained;
   for (const auto& pair : s.parameters.pairs) trained[std::string(part_name(pair.base))] = pair.rank;
   std::vector<std::string_view> left = routed_tensors(s.model);

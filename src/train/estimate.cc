@@ -3,9 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/file_status.h"
 #include "base/machine.h"
+#include "base/path.h"
 #include "base/timing.h"
 #include "kernels/optimizer/adamw.h"
+#include "train/lbfgs.h"
+#include "train/metrics.h"
+#include "train/outputs.h"
 
 namespace lora {
 namespace {
@@ -41,16 +46,16 @@ Batch typical_batch(const Setup& s, double tokens) {
   return best;
 }
 
-// Seconds of the first layers of the model on a batch.
+// Seconds of some layers of the model on a batch.
 struct LayerTimes {
   double head = 0, head_forward = 0;    // embedding, output matrix and loss: both passes; forward alone
   double layer = 0, layer_forward = 0;  // of each layer
 };
 
-// One layer, and some more, so that the difference is what a layer takes.
+// One layer, and some more, so that the difference is what a layer takes: of those that the backward pass
+// goes through or, where that is one or none, of the last ones.
 struct MeasuredSteps {
   bool keeps = true;  // activations; else those of all layers but the last are computed again
-  int64_t n_more = 1;
   StepPlan one{}, more{};
 
   int64_t bytes() const { return one.total_bytes() + more.total_bytes(); }
@@ -58,15 +63,18 @@ struct MeasuredSteps {
 
 // The ones that tell most within the memory that the run itself will take; else the ones that take least.
 MeasuredSteps steps_to_measure(const Setup& s, const Batch& batch) {
-  const int64_t most = std::min<int64_t>(s.model.config.n_layer, 4);
+  const int64_t n_layer = s.model.config.n_layer, n_backward = s.plan.n_backward();
+  const bool is_at_end = n_backward < 2;
+  const int64_t most = std::min<int64_t>(is_at_end ? n_layer : n_backward, 4);
   MeasuredSteps steps;
   for (const bool keeps : {true, false}) {
     for (int64_t n = most; n >= std::min<int64_t>(most, 2); --n) {
       const auto plan = [&](int64_t n_layers) {
+        const LayerRange layers{is_at_end ? n_layer - n_layers : s.plan.n_below, n_layers};
         return plan_step(s.model, batch.n_tokens(), s.plan.n_positions, keeps ? n_layers : 0, true, s.input,
-                         s.pool.size(), n_layers);
+                         s.pool.size(), layers);
       };
-      steps = {keeps, n, plan(1), plan(n)};
+      steps = {keeps || is_at_end, plan(1), plan(n)};
       if (steps.bytes() <= s.plan.total_bytes()) return steps;
     }
   }
@@ -85,7 +93,7 @@ LayerTimes time_layers(Setup& s, const Batch& batch, const MeasuredSteps& steps)
   const auto forward = [&](Step& step) { return [&] { step.losses(losses.data(), tokens); }; };
   const std::vector<double> t = medians({both(one), both(more), forward(one), forward(more)});
   LayerTimes times;
-  const double between = double(std::max<int64_t>(steps.n_more - 1, 1));
+  const double between = double(std::max<int64_t>(steps.more.layers.n - 1, 1));
   times.layer_forward = std::max(0.0, (t[3] - t[2]) / between);
   times.layer = std::max(0.0, (t[1] - t[0]) / between - (steps.keeps ? 0 : times.layer_forward));
   times.head = std::max(0.0, t[0] - times.layer);
@@ -105,6 +113,47 @@ double update_seconds(Setup& s) {
   return t * double(p.values.size()) / double(n);
 }
 
+// Names and shapes of tensors, and what fills them up, beside the numbers.
+int64_t gguf_bytes(int64_t n_tensors, int64_t n_values) {
+  constexpr int64_t kMetadata = 2048, kTensor = 100;
+  return kMetadata + n_tensors * kTensor + n_values * int64_t(sizeof(float));
+}
+
+// What the saves to come leave, --keep honoured.
+std::vector<OutputFiles> output_files(const Setup& s) {
+  const FinetuneOptions& o = s.options;
+  int64_t n_pairs = 0, n_values = 0, n_lora_pairs = 0, n_lora_values = 0;  // with and without norms
+  for (const auto& pair : s.parameters.pairs) {
+    const int64_t n = pair.a_size() + pair.b_size();
+    ++n_pairs, n_values += n;
+    if (!pair.is_norm()) ++n_lora_pairs, n_lora_values += n;
+  }
+  const bool adam = o.optimizer == Optimizer::adam;
+  const int64_t n_copies = adam ? 3 : 1 + 2 * kLbfgsPairs, n_tensors = (adam ? 6 : 2) * n_pairs;
+  const int64_t n_saves = multiples_left(s.state.iteration, s.n_iter - 1, o.save_every) + 1;  // the last one
+  std::vector<OutputFiles> files;
+  const auto add = [&](const char* kind, const std::string& name, int64_t n_more, int64_t bytes) {
+    const auto n_names = int64_t(output_paths(o, name, 1).size());
+    if (n_names == 0) return;
+    const int64_t n_numbered = o.keep > 0 && has_number(o, name) ? std::min(o.keep, n_saves) : n_saves;
+    files.push_back({kind, (n_names > 1 ? n_numbered + 1 : 1) + n_more, bytes});
+  };
+  add("checkpoints", o.checkpoint_out, 0, gguf_bytes(n_tensors, n_copies * n_values));
+  add("adapters", o.lora_out, o.save_best ? 1 : 0, gguf_bytes(2 * n_lora_pairs, n_lora_values));
+  return files;
+}
+
+// Of the folders that the run writes to, the one with less.
+std::optional<uint64_t> free_disk(const FinetuneOptions& o) {
+  std::optional<uint64_t> least;
+  for (const std::string& name : {o.checkpoint_out, o.lora_out}) {
+    if (name.empty()) continue;
+    const auto bytes = free_disk_bytes(folder_of(name));
+    if (bytes) least = std::min(*bytes, least.value_or(*bytes));
+  }
+  return least;
+}
+
 }  // namespace
 
 Estimate estimate(const FinetuneOptions& options, const std::function<void(std::string_view line)>& say) {
@@ -118,6 +167,19 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
   e.memory_bytes = s.memory_bytes();
   e.model_bytes = int64_t(s.model.gguf.file_bytes());
   e.free_bytes = available_memory();
+  e.files = output_files(s);
+  int64_t largest = 0;  // each is whole beside the one that it replaces
+  for (const OutputFiles& files : e.files) {
+    e.disk_bytes += files.n * files.bytes;
+    largest = std::max(largest, files.bytes);
+  }
+  e.free_disk = free_disk(options);
+  if (e.free_disk && uint64_t(e.disk_bytes + largest) > *e.free_disk) {
+    say(fmt::format(
+        "warning: checkpoints and adapters take {:.1f} MiB of disk, {:.1f} MiB are free there; --keep N "
+        "or a larger --save-every need less",
+        double(e.disk_bytes + largest) / (1 << 20), double(*e.free_disk) / (1 << 20)));
+  }
   e.n_iter = std::max<int64_t>(0, s.n_iter - s.state.iteration);
   if (e.n_iter == 0) return e;
 
@@ -130,10 +192,12 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
   const LayerTimes t = time_layers(s, batch, steps);
   const int64_t n_layer = s.model.config.n_layer;
   // The last layer's activations are still there when the backward pass begins.
-  const int64_t n_again = s.plan.n_kept < n_layer ? n_layer - s.plan.n_kept - 1 : 0;
+  const int64_t n_again = s.plan.n_kept < s.plan.n_backward() ? s.plan.n_backward() - s.plan.n_kept - 1 : 0;
+  const int64_t n_both = std::max<int64_t>(s.plan.n_backward(), 1);  // the last one was measured as it is
   const double forward = t.head_forward + double(n_layer) * t.layer_forward;
-  const double gradients = (t.head + double(n_layer) * t.layer + double(n_again) * t.layer_forward) *
-                           batch_tokens / double(batch.n_tokens()) * double(options.grad_acc);
+  const double gradients =
+      (t.head + double(n_both) * t.layer + double(n_layer - n_both + n_again) * t.layer_forward) *
+      batch_tokens / double(batch.n_tokens()) * double(options.grad_acc);
   e.at_least = options.optimizer == Optimizer::lbfgs;
   e.iteration_s = (e.at_least ? 2 : 1) * gradients + update_seconds(s);
   if (!s.held_out.empty()) {

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -11,11 +12,21 @@
 
 namespace lora {
 
+// Files of one kind that a run leaves.
+struct OutputFiles {
+  std::string kind;  // "checkpoints"
+  int64_t n = 0;
+  int64_t bytes = 0;  // of each, about
+};
+
 struct Estimate {
   std::vector<MemoryPart> memory;      // beyond the model's file
   int64_t memory_bytes = 0;            // their sum
   int64_t model_bytes = 0;             // mapped
   std::optional<uint64_t> free_bytes;  // nullopt: the machine does not tell
+  std::vector<OutputFiles> files;      // that the iterations to come leave on disk
+  int64_t disk_bytes = 0;              // of all of them
+  std::optional<uint64_t> free_disk;   // bytes where they are written; nullopt: the system does not tell
   int64_t n_iter = 0;                  // iterations that are left to do
   double iteration_s = 0;              // of one, on average
   int64_t n_evaluations = 0;

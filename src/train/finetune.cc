@@ -7,18 +7,25 @@
 #include "base/file_status.h"
 #include "base/lost_pages.h"
 #include "base/machine.h"
+#include "base/printable.h"
 #include "base/timing.h"
 #include "kernels/optimizer/adamw.h"
 #include "train/divergence.h"
 #include "train/metrics.h"
 #include "train/outputs.h"
 #include "train/sample_loss.h"
+#include "train/sample_text.h"
 #include "train/saver.h"
 #include "train/schedule.h"
 #include "train/setup.h"
 
 namespace lora {
 namespace {
+
+std::string quoted(std::string_view text) {
+  constexpr size_t kMostBytes = 400;
+  return fmt::format("\"{}\"", printable(text, kMostBytes));
+}
 
 // The right to write what the run writes, as far as no data is needed for it, which may take long to read.
 std::vector<Hold> take_outputs(const FinetuneOptions& options, const Say& say) {
@@ -49,6 +56,7 @@ class Run {
       state_.evaluation_due = true;  // of the model before training
     }
     for (const std::string& line : describe(setup_)) say(line);
+    result_.sample_prompt = setup_.tokenizer.decode(setup_.sample_prompt, true);
     if (!further.empty()) say(further);
     result_.iterations = state_.iteration;
     if (setup_.held_out.empty()) state_.evaluation_due = false;  // --val-data may be left out on resume
@@ -61,10 +69,10 @@ class Run {
     if (result_.why.empty() || state_.evaluation_due) iterate_or_name_the_last_checkpoint();
     if (!metrics_.is_open()) cut_back_metrics();
     save_at_the_end();
-    if (options_.save_best && state_.best_val_loss && file_exists(best_path(options_))) {
+    if (options_.save_best && state_.evaluations.best && file_exists(best_path(options_)))
       result_.best_path = best_path(options_);
-      result_.best_val_loss = *state_.best_val_loss;
-    }
+    result_.evaluations = state_.evaluations;
+    result_.chat_templates = setup_.data.report().chat_templates;
     return result_;
   }
 
@@ -94,7 +102,7 @@ class Run {
     say(describe_memory(setup_));
     Step step(setup_.model, setup_.plan, setup_.input, setup_.pool);
     SampleLoss samples(step, setup_.data, setup_.batch_options, options_.grad_acc, setup_.parameters,
-                       setup_.norms, state_.seed);
+                       setup_.norms, state_.seed, options_.neftune);
     std::optional<Lbfgs> lbfgs;
     if (options_.optimizer == Optimizer::lbfgs) lbfgs.emplace(setup_.parameters, setup_.lbfgs, setup_.pool);
     if (setup_.resumed) {
@@ -123,6 +131,7 @@ class Run {
           if (why.empty()) why = converged();
         }
       }
+      if (record->iter == 1) record->val_loss_before = state_.evaluations.before;
       finish(*record);
       warn_of_divergence(*record);
       if (state_.evaluation_due) break;
@@ -164,10 +173,10 @@ class Run {
   // Why the run is over before its last iteration; empty: it is not.
   std::string converged() const {
     const std::string why = state_.convergence.reached(options_);
-    if (!why.empty() || options_.patience <= 0 || state_.n_no_better < options_.patience) return why;
-    return fmt::format(
-        "--patience: {} evaluations without a held-out loss {}", state_.n_no_better,
-        state_.best_val_loss ? fmt::format("below {:.6f}", *state_.best_val_loss) : "that is a number");
+    const Evaluations& e = state_.evaluations;
+    if (!why.empty() || options_.patience <= 0 || e.n_no_better < options_.patience) return why;
+    return fmt::format("--patience: {} evaluations without a held-out loss {}", e.n_no_better,
+                       e.best ? fmt::format("below {:.6f}", *e.best) : "that is a number");
   }
 
   bool is_multiple(int64_t every) const { return every > 0 && state_.iteration % every == 0; }
@@ -196,7 +205,7 @@ class Run {
       record.sched = 1;
       record.lr = outcome.step;
     } else {
-      record.sched = schedule(record.iter, options_);
+      record.sched = schedule(record.iter, setup_.n_iter, options_);
       record.lr = record.sched * options_.adam_alpha;
       adam_update(record);
     }
@@ -239,8 +248,19 @@ class Run {
     if (options_.adam_gclip > 0 && record.grad_norm > options_.adam_gclip) {
       step.gradient_scale = float(options_.adam_gclip / record.grad_norm);
     }
-    adamw_update(p.values.data(), p.m.data(), p.v.data(), p.gradients.data(), p.values.size(), step,
-                 setup_.pool);
+    const auto update = [&](int64_t begin, int64_t n) {
+      adamw_update(&p.values[begin], &p.m[begin], &p.v[begin], &p.gradients[begin], n, step, setup_.pool);
+    };
+    if (options_.lora_plus == 1) {
+      update(0, p.values.size());
+      return;
+    }
+    for (const auto& pair : p.pairs) {
+      step.lr = record.lr;
+      update(pair.a, pair.a_size());
+      step.lr = record.lr * options_.lora_plus;
+      update(pair.b, pair.b_size());
+    }
   }
 
   // nullopt if it was dropped since the run was asked to stop; the run that is resumed begins with it.
@@ -259,7 +279,8 @@ class Run {
                                                return true;
                                              });
       state_.evaluation_due = false;
-      remaining_.add_evaluation(seconds_since(start));
+      evaluation_s_ = seconds_since(start);
+      remaining_.add_evaluation(evaluation_s_);
       if (!std::isfinite(loss.loss)) {
         say(fmt::format(
             "warning: iteration {}: the held-out loss is {} in sample {} of {}: it counts as no best",
@@ -272,6 +293,16 @@ class Run {
     }
   }
 
+  // What the model says now, "" without a prompt.
+  std::string sample(const std::string& when) {
+    if (setup_.sample_prompt.empty()) return "";
+    const Clock::time_point start = Clock::now();
+    const std::string text = continue_sample(setup_, [this] { return stop_asked(); });
+    remaining_.add_evaluation(evaluation_s_ + seconds_since(start));
+    if (!text.empty()) say(fmt::format("sample, {}: {}", when, quoted(text)));
+    return text;
+  }
+
   // Before the first iteration, or where a run was stopped while it evaluated. False if it was dropped.
   bool evaluate_at_start(Step& step) {
     const std::optional<HeldOutLoss> loss = evaluate(step);
@@ -282,22 +313,34 @@ class Run {
     if (state_.iteration > 0) {
       keep_best(loss->loss);
       if (metrics_.is_open()) metrics_ = open_metrics_with(options_.metrics, state_.iteration, loss->loss);
+      return true;
     }
+    if (std::isfinite(loss->loss)) state_.evaluations.before = loss->loss;
+    if (!setup_.sample_prompt.empty()) say(fmt::format("sample prompt: {}", quoted(result_.sample_prompt)));
+    state_.evaluations.sample_before = sample("before training");
     return true;
   }
 
   void keep_best(double loss) {
-    if (!std::isfinite(loss) || (state_.best_val_loss && loss >= *state_.best_val_loss)) {
-      ++state_.n_no_better;
+    Evaluations& e = state_.evaluations;
+    const std::string text = sample(fmt::format("iteration {}", state_.iteration));
+    if (std::isfinite(loss)) {
+      e.last = loss;
+      e.last_iteration = state_.iteration;
+    }
+    if (!std::isfinite(loss) || (e.best && loss >= *e.best)) {
+      ++e.n_no_better;
       return;
     }
-    state_.best_val_loss = loss;
-    state_.n_no_better = 0;
+    e.best = loss;
+    e.best_iteration = state_.iteration;
+    e.sample_best = text;
+    e.n_no_better = 0;
     if (!options_.save_best) return;
     try {
       save_best(setup_);
-    } catch (const Error& e) {
-      say(fmt::format("warning: the best adapter is not saved: {}", e.what()));
+    } catch (const Error& error) {
+      say(fmt::format("warning: the best adapter is not saved: {}", error.what()));
     }
   }
 
@@ -342,7 +385,7 @@ class Run {
       saved = fmt::format("--checkpoint-in {} goes on from before it", paths.front());
       break;
     }
-    if (options_.save_best && state_.best_val_loss && file_exists(best_path(options_)))
+    if (options_.save_best && state_.evaluations.best && file_exists(best_path(options_)))
       saved += fmt::format("; the best adapter is {}", best_path(options_));
     return saved;
   }
@@ -362,6 +405,10 @@ class Run {
     }
     if (!saved.checkpoint_path.empty()) result_.checkpoint_path = last_good_ = saved.checkpoint_path;
     if (!saved.lora_path.empty()) result_.lora_path = saved.lora_path;
+    if (saved.error.empty()) {
+      for (const std::string& path : remove_older(setup_))
+        say(fmt::format("warning: --keep: {}: cannot be removed", path));
+    }
     remaining_.add_save(seconds_since(start));
     return saved.error;
   }
@@ -400,6 +447,7 @@ class Run {
   TrainState& state_ = setup_.state;
   RemainingTime remaining_;
   DivergenceWatch divergence_;
+  double evaluation_s_ = 0;  // of the last one
   AppendFile metrics_;
   bool metrics_written_ = false, metrics_failed_ = false;
   FinetuneResult result_;

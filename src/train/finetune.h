@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
+#include "train/held_out.h"
 #include "train/options.h"
 
 namespace lora {
@@ -22,6 +24,7 @@ struct IterationRecord {
   int64_t tokens = 0;        // target tokens
   double dt_s = 0, tok_per_s = 0, eta_s = 0;
   uint64_t rss_bytes = 0;
+  std::optional<double> val_loss_before;  // of the first iteration: before training
   std::optional<double> val_loss;
 };
 
@@ -41,9 +44,11 @@ struct FinetuneResult {
   int64_t iterations = 0;                  // the last iteration done, earlier runs included
   std::string lora_path, checkpoint_path;  // what was written last; empty: nothing
   std::string best_path;  // the adapter of the lowest held-out loss, with save_best; empty: none
-  double best_val_loss = 0;
-  bool stopped = false;  // by should_stop
-  std::string why;       // why it ended, as text for people
+  Evaluations evaluations;
+  std::set<std::string> chat_templates;  // that conversations were written with; empty: there were none
+  std::string sample_prompt;             // what was continued at each evaluation; empty: nothing
+  bool stopped = false;                  // by should_stop
+  std::string why;                       // why it ended, as text for people
 };
 
 // Trains an adapter as the options say. Throws Error for anything that makes this impossible,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "data/batch.h"
@@ -23,6 +24,16 @@ struct SampleSplit {
 SampleSplit split_samples(int64_t n_samples, double fraction, uint64_t seed, bool windows, int64_t n_ctx);
 // Of data that has both, each kind by itself; a kind of one sample is trained on.
 SampleSplit split_samples(const Dataset& data, double fraction, uint64_t seed, int64_t n_ctx);
+
+// What the evaluations of a run have shown so far, those before a resume included.
+struct Evaluations {
+  std::optional<double> before{};  // the held-out loss that training began with
+  std::optional<double> best{};    // the lowest that is a number, of an adapter that was trained
+  std::optional<double> last{};
+  int64_t best_iteration = 0, last_iteration = 0;
+  int64_t n_no_better = 0;  // evaluations since the best, or since the first where there is none
+  std::string sample_before{}, sample_best{};  // continuations of the sample prompt; "": none
+};
 
 struct HeldOutLoss {
   double loss = 0;     // mean over the target tokens, in nats

@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/numbers.h"
+
 namespace lora {
 namespace {
 
@@ -47,6 +49,16 @@ bool is_numbered(const std::string& file, const std::string& name, const std::st
   if (mark.empty() || at == name.npos || at >= file.size()) return false;
   const std::string number = file.substr(at, file.find_first_not_of("0123456789", at) - at);
   return !number.empty() && fill_pattern(name, mark, number) == file;
+}
+
+std::optional<int64_t> number_in_name(const std::string& file, const std::string& name,
+                                      const std::string& mark) {
+  if (!is_numbered(file, name, mark)) return std::nullopt;
+  std::string_view rest = file;
+  rest.remove_prefix(name.find(mark));
+  const std::optional<int64_t> number = take_number<int64_t>(rest);
+  if (!number || fill_pattern(name, mark, std::to_string(*number)) != file) return std::nullopt;
+  return number;
 }
 
 bool can_be_equal(const std::string& a, const std::string& b, const std::string& mark) {

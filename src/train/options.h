@@ -14,6 +14,7 @@
 #include "base/date.h"
 #include "base/precision.h"
 #include "data/columns.h"
+#include "train/layer_choice.h"
 
 namespace lora {
 
@@ -25,6 +26,28 @@ enum class Checkpointing {
 };
 
 enum class Optimizer { adam, lbfgs };
+
+// How the learning rate falls after the warmup.
+enum class Schedule { cosine, linear, constant };
+
+// A number of iterations, as it is or by the length of the run, which need not be known yet.
+struct RunShare {
+  RunShare(int64_t iterations = 0) : n(iterations) {}
+  static RunShare percent_of_run(double percent) {
+    RunShare result;
+    result.percent = percent;
+    return result;
+  }
+  static RunShare automatic() {
+    RunShare result;
+    result.is_automatic = true;
+    return result;
+  }
+
+  int64_t n;                      // iterations, where neither of these is set
+  std::optional<double> percent;  // of the run's iterations
+  bool is_automatic = false;      // what fits the run: schedule_steps()
+};
 
 // What an unset lora_r or lora_alpha means for a fresh adapter.
 inline constexpr int64_t kDefaultLoraR = 4;
@@ -47,7 +70,9 @@ struct FinetuneOptions {
   std::string pattern_fn_it = "ITERATION";
   std::string fn_latest = "LATEST";
   int64_t save_every = 10;  // iterations; <= 0: at the end only
+  int64_t keep = 0;         // numbered checkpoints and adapters that stay, the last ones; 0: all
   bool save_best = false;
+  std::string best_out;  // its file; empty: lora_out with BEST in it
   bool only_write_lora = false;
   std::string lora_init;  // adapter GGUF, ggla file, folder of PEFT or MLX; empty: a fresh adapter
   std::string metrics;    // JSON lines; empty: none
@@ -97,8 +122,10 @@ struct FinetuneOptions {
   // Those of `ranks` that messages call --rank TENSOR, as they were given, in place of --rank-wq and the
   // like.
   std::set<std::string, std::less<>> ranks_by_name;
+  LayerChoice layers;  // blocks that get adapters
   double lora_dropout = 0;
-  bool rslora = false;                                                  // scale = alpha / sqrt(rank)
+  double neftune = 0;   // noise on embeddings (Jain et al., 2023), its alpha; 0: none
+  bool rslora = false;  // scale = alpha / sqrt(rank)
   std::optional<double> rope_freq_base, rope_freq_scale, norm_rms_eps;  // unset: the model's
 
   // Optimizer. One iteration is one optimizer step over n_batch x grad_acc samples.
@@ -108,8 +135,9 @@ struct FinetuneOptions {
   std::optional<double> epochs;  // in place of adam_iter: ceil(epochs x samples / (n_batch x grad_acc))
   double adam_alpha = 0.001;     // learning rate at sched = 1
   double adam_min_alpha = 0;
-  int64_t warmup = 100;  // iterations
-  int64_t cos_decay_steps = 1000;
+  Schedule schedule = Schedule::cosine;
+  RunShare warmup = 100;  // iterations
+  RunShare cos_decay_steps = 1000;
   double cos_decay_min = 0.1;
   bool restart = false;
   double cos_decay_restart = 1.1;
@@ -117,6 +145,7 @@ struct FinetuneOptions {
   int64_t adam_decay_min_ndim = 2;
   double adam_beta1 = 0.9, adam_beta2 = 0.999;
   double adam_eps = 1e-8;
+  double lora_plus = 1;     // learning rate of B over that of A (Hayou et al., "LoRA+", 2024)
   double adam_gclip = 1.0;  // limit on the global gradient norm; 0: none
   double adam_epsf = 0;     // convergence tests, 0: off
   int64_t opt_past = 0;
@@ -128,7 +157,9 @@ struct FinetuneOptions {
   std::vector<std::string> val_data;
   double val_split = 0;    // fraction of the samples in [0, 1)
   int64_t eval_every = 0;  // iterations; 0: at the end only
-  int64_t patience = 0;    // evaluations without a new lowest held-out loss that end the run; 0: never
+  // Continued at each evaluation, greedily. Empty: the beginning of a held-out sample.
+  std::optional<std::string> sample_prompt;
+  int64_t patience = 0;  // evaluations without a new lowest held-out loss that end the run; 0: never
 };
 
 }  // namespace lora

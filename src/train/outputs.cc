@@ -113,10 +113,8 @@ void expect_numbers_apart(const FinetuneOptions& options, const std::string& che
 
 // What killed runs left of the numbered files of this name.
 void remove_leftovers(const FinetuneOptions& options, const std::string& name) {
+  if (!has_number(options, name)) return;
   const auto& [folder, pattern] = split_path(name);
-  if (pattern.find(options.pattern_fn_it) == pattern.npos ||
-      folder.find(options.pattern_fn_it) != folder.npos)
-    return;
   const std::vector<Named> inputs = inputs_of(options);
   for (const std::string& file : files_in(folder_of(name))) {
     const std::string target = target_of_leftover(file);
@@ -145,7 +143,14 @@ std::vector<std::string> output_paths(const FinetuneOptions& options, const std:
   return paths;
 }
 
+bool has_number(const FinetuneOptions& options, const std::string& name) {
+  const auto& [folder, file] = split_path(name);
+  return !options.pattern_fn_it.empty() && file.find(options.pattern_fn_it) != file.npos &&
+         folder.find(options.pattern_fn_it) == folder.npos;
+}
+
 std::string best_path(const FinetuneOptions& options) {
+  if (!options.best_out.empty()) return options.best_out;
   const std::string path = fill_pattern(options.lora_out, options.pattern_fn_it, "BEST");
   if (path != options.lora_out) return path;
   auto [folder, name] = split_path(path);

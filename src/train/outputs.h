@@ -17,8 +17,11 @@ namespace lora {
 std::vector<std::string> output_paths(const FinetuneOptions& options, const std::string& name,
                                       int64_t iteration);
 
-// The file of the best adapter: BEST in place of the pattern in lora_out or, without one, -BEST before its
-// extension.
+// Whether the files of this output have numbers: the pattern is in its name, not in that of its folder.
+bool has_number(const FinetuneOptions& options, const std::string& name);
+
+// The file of the best adapter: best_out, or BEST in place of the pattern in lora_out or, without one, -BEST
+// before its extension.
 std::string best_path(const FinetuneOptions& options);
 
 // The right to write what a run of these options writes, before anything is read: the latest adapter and

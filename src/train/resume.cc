@@ -58,6 +58,16 @@ std::vector<std::string> files_of(const FinetuneOptions& options, const std::str
   return names;
 }
 
+std::map<int64_t, std::string> numbered_files(const FinetuneOptions& options, const std::string& name) {
+  const std::string pattern = split_path(name).second, newest = latest(options, name);
+  std::map<int64_t, std::string> files;
+  for (const std::string& path : numbered(options, name)) {
+    const auto number = number_in_name(split_path(path).second, pattern, options.pattern_fn_it);
+    if (number && path != newest) files.emplace(*number, path);
+  }
+  return files;
+}
+
 void expect_no_files(const FinetuneOptions& options) {
   for (const std::string& name : {options.checkpoint_out, options.lora_out}) {
     for (const std::string& path : files_of(options, name))
@@ -102,6 +112,14 @@ bool is_adapter_of(const std::string& id, const std::string& path) {
   try {
     const Gguf file = Gguf::open(path);
     return file.get_string("general.type") == "adapter" && file.get_string("lora_cpp.run") == id;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+bool is_checkpoint_of(const std::string& id, const std::string& path) {
+  try {
+    return run_id(read_checkpoint_head(path).settings) == id;
   } catch (const Error&) {
     return false;
   }

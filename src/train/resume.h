@@ -8,6 +8,8 @@
 // A run that begins writes over no file that another left; one that goes on over none but its own.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -40,6 +42,9 @@ auto read_found(const FinetuneOptions& options, const std::string& path, const R
 // with save_best, the best. Empty files are none: nothing is lost with them.
 std::vector<std::string> files_of(const FinetuneOptions& options, const std::string& name);
 
+// Those of them that have the number of an iteration in place of the pattern, by it.
+std::map<int64_t, std::string> numbered_files(const FinetuneOptions& options, const std::string& name);
+
 // For a run that begins. Error naming the first file in its way, and the ways out.
 void expect_no_files(const FinetuneOptions& options);
 
@@ -52,7 +57,8 @@ std::string expect_own_files(const FinetuneOptions& options, const std::string& 
 // The same for the adapters alone: each must say that it is of the run with these settings.
 void expect_own_adapters(const FinetuneOptions& options, const std::string& checkpoint, const Settings& run);
 
-// Whether a file is an adapter of the run of this id.
+// Whether a file is an adapter, or a checkpoint, of the run of this id.
 bool is_adapter_of(const std::string& id, const std::string& path);
+bool is_checkpoint_of(const std::string& id, const std::string& path);
 
 }  // namespace lora

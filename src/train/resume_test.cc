@@ -1,4 +1,5 @@
 // Runs that are stopped, killed and gone on with.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -103,6 +104,56 @@ TEST_F(Finetune, ALateEvaluationIsInItsLineOnce) {
     open_metrics_with(at("m.jsonl"), 2, 1.5).write_line("{}");
     EXPECT_EQ(read(at("m.jsonl")), lines[0] + "\n" + lines[1] + "\n{}\n");
   }
+}
+
+TEST_F(Finetune, KeepRemovesThisRunsOlderFilesAlone) {
+  FinetuneOptions o = options();
+  o.save_every = 1;
+  o.val_split = 0.2;
+  o.save_best = true;
+  FinetuneOptions other = o;  // another run's files of the same names, one of them renamed as an old one
+  other.seed = 6;
+  other.adam_iter = 1;
+  other.val_split = 0;
+  other.save_best = false;
+  run(other);
+  for (const std::string kind : {"lora", "checkpoint"}) {
+    std::filesystem::rename(at(kind + "-1.gguf"), at(kind + "-0.gguf"));
+    std::ofstream(at(kind + "-007.gguf")) << "mine";
+  }
+  o.keep = 2;
+  const auto numbers = [&] {
+    std::string found;
+    for (const std::string kind : {"lora", "checkpoint"}) {
+      for (int i = 0; i <= 8; ++i) {
+        if (file_exists(at(fmt::format("{}-{}.gguf", kind, i)))) found += fmt::format("{}{} ", kind[0], i);
+      }
+      EXPECT_TRUE(file_exists(at(kind + "-LATEST.gguf")));
+      EXPECT_EQ(read(at(kind + "-007.gguf")), "mine");
+    }
+    EXPECT_TRUE(file_exists(at("lora-BEST.gguf")));
+    return found;
+  };
+  run(o);
+  EXPECT_EQ(numbers(), "l0 l5 l6 c0 c5 c6 ");
+  // The one that is named stays, and so do those that are further on.
+  o.checkpoint_in = at("checkpoint-5.gguf");
+  o.adam_iter = 8;
+  run(o);
+  EXPECT_EQ(numbers(), "l0 l7 l8 c0 c5 c7 c8 ");
+  o.checkpoint_in = at("checkpoint-7.gguf");
+  o.keep = 1;
+  FinetuneEvents stop;
+  int done = 0;
+  stop.on_iteration = [&](const IterationRecord&, int64_t) { ++done; };
+  stop.should_stop = [&] { return done == 0; };
+  finetune(o, stop);
+  EXPECT_EQ(numbers(), "l0 l7 l8 c0 c7 c8 ");
+  o.keep = 0;
+  o.adam_iter = 10;
+  o.checkpoint_in = at("checkpoint-LATEST.gguf");
+  run(o);
+  EXPECT_TRUE(file_exists(at("lora-8.gguf")) && file_exists(at("lora-9.gguf")));
 }
 
 // The resumed run begins with what a kill after the checkpoint has kept its save from.

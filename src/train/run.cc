@@ -13,6 +13,7 @@
 #include "base/same_file.h"
 #include "data/data_files.h"
 #include "train/outputs.h"
+#include "train/schedule.h"
 
 namespace lora {
 namespace {
@@ -83,7 +84,15 @@ void check_floats(const FinetuneOptions& o) {
   check("--rope-freq-base", o.rope_freq_base);
   check("--rope-freq-scale", o.rope_freq_scale);
   check("--norm-rms-eps", o.norm_rms_eps);
+  check("--lora-plus", o.lora_plus);
+  if (o.neftune > 0) check("--neftune", o.neftune);
   if (float(o.lora_dropout) == 1) fail("--lora-dropout: {} leaves no input of the adapter", o.lora_dropout);
+}
+
+// What a run's setting --layers is: "all" is not written down, so that checkpoints from before the flag fit.
+std::string layers_setting(const FinetuneOptions& options, const Model& model) {
+  const std::vector<int64_t> layers = chosen_layers(options.layers, model.config.n_layer);
+  return int64_t(layers.size()) == model.config.n_layer ? "all" : layers_text(layers);
 }
 
 }  // namespace
@@ -96,7 +105,16 @@ Ranks ranks_of(const FinetuneOptions& options, const Model& model) {
   for (const auto& [tensor, rank] : options.ranks) check(flag_of(tensor), rank);
   const int64_t otherwise = options.lora_r.value_or(kDefaultLoraR);
   check("--lora-r", otherwise);
-  return ranks_of(model, options.ranks, otherwise, flag_of);
+  Ranks ranks = ranks_of(model, options.ranks, otherwise, flag_of);
+  if (options.layers.is_all()) return ranks;
+  const std::vector<int64_t> layers = chosen_layers(options.layers, model.config.n_layer);
+  std::erase_if(ranks, [&](const auto& row) {
+    if (row.second == 0 || has_tensor(model, row.first, layers)) return false;
+    if (options.ranks.contains(row.first))
+      fail("{}: none of the blocks {} (--layers) has such a tensor", flag_of(row.first), layers_text(layers));
+    return true;
+  });
+  return ranks;
 }
 
 std::string rank_flag_of(const FinetuneOptions& options, std::string_view tensor) {
@@ -162,8 +180,9 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
                                   const std::optional<Adapter>& lora_init) {
   if (!lora_init) {
     const Ranks ranks = ranks_of(options, model);
+    const std::vector<int64_t> layers = chosen_layers(options.layers, model.config.n_layer);
     const std::optional<uint64_t> budget = memory_budget(options, model.gguf.file_bytes());
-    const auto needed = uint64_t(trained_bytes(options, parameter_bytes(model, ranks)));
+    const auto needed = uint64_t(trained_bytes(options, parameter_bytes(model, ranks, layers)));
     if (budget && needed > *budget) {
       fail(
           "memory: {:.1f} MiB are there, adapter and optimizer alone take {:.1f} MiB; a smaller --lora-r "
@@ -171,14 +190,16 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
           mib(*budget), mib(needed));
     }
     return make_parameters(model, ranks, float(options.lora_alpha.value_or(kDefaultLoraAlpha)), seed,
-                           options.rslora);
+                           options.rslora, layers);
   }
   const Adapter& adapter = *lora_init;
   if (options.lora_alpha && float(*options.lora_alpha) != adapter.alpha) {
     fail("--lora-alpha: {} was asked for, {} has {}", *options.lora_alpha, options.lora_init, adapter.alpha);
   }
   std::set<std::string_view> found;
+  std::set<int64_t> blocks;
   for (const LoraPair& pair : adapter.pairs) {
+    if (const auto block = block_of(pair.base)) blocks.insert(*block);
     const std::string_view name = part_name(pair.base);
     found.insert(name);
     const auto given = options.ranks.find(name);
@@ -190,6 +211,12 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
   }
   for (const auto& [name, rank] : options.ranks) {
     if (!found.contains(name)) expect_rank(options, rank_flag_of(options, name), rank, 0);
+  }
+  const std::vector<int64_t> has(blocks.begin(), blocks.end());
+  const std::vector<int64_t> asked = chosen_layers(options.layers, model.config.n_layer);
+  if (!options.layers.is_all() && has != asked) {
+    fail("--layers: blocks {} were asked for, {} has adapters on {}", layers_text(asked), options.lora_init,
+         layers_text(has));
   }
   return make_parameters(adapter, options.rslora);
 }
@@ -206,7 +233,10 @@ void check_options(const FinetuneOptions& options) {
   if (options.patience > 0 && options.eval_every <= 0)
     fail("--patience: needs --eval-every, which it counts");
   if (options.save_best && !held_out) fail("--save-best: needs --val-data or --val-split");
-  if (options.save_best && options.lora_out.empty()) fail("--save-best: needs a name in --lora-out");
+  if (options.save_best && options.lora_out.empty() && options.best_out.empty())
+    fail("--save-best: needs a name in --lora-out or --best-out");
+  if (!options.best_out.empty() && !options.save_best) fail("--best-out: needs --save-best");
+  if (options.sample_prompt && !held_out) fail("--sample-prompt: needs --val-data or --val-split");
   if (options.window && !options.sample_start.empty())
     fail("--window: not together with --sample-start, which says where samples begin");
   if (options.window && options.overlapping_samples)
@@ -215,6 +245,8 @@ void check_options(const FinetuneOptions& options) {
     fail("--window: {} tokens are more than --ctx {}, to which samples are cut", *options.window,
          options.n_ctx);
   }
+  if (options.lora_plus != 1 && options.optimizer == Optimizer::lbfgs)
+    fail("--lora-plus: not together with --use-lbfgs, which has one step for all");
   if (options.save_best && same_file(best_path(options), output_paths(options, options.lora_out, 0).back()))
     fail("--save-best: {} is the latest adapter's file, too", best_path(options));
   if (options.only_write_lora && options.checkpoint_in == "")
@@ -269,12 +301,15 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
       {"--norm-rms-eps", fmt::format("{}", model.config.norm_eps)},
   };
   // Where they are given alone, so that checkpoints from before them still go on.
+  if (options.neftune > 0) settings.emplace_back("--neftune", fmt::format("{}", options.neftune));
   if (!options.columns.empty()) settings.emplace_back("--columns", columns_text(options.columns));
   if (options.names) settings.emplace_back("--names", "on");
   if (!options.card.empty())
     settings.emplace_back("--card", fmt::format("{:016x}", hash(MappedFile(options.card).text())));
   if (options.overlap_turns > 0)
     settings.emplace_back("--overlap-turns", std::to_string(options.overlap_turns));
+  if (const std::string layers = layers_setting(options, model); layers != "all")
+    settings.emplace_back("--layers", layers);
   // Not named without the flag: checkpoints from before there was one fit.
   if (const int64_t window = text_options(options).window)
     settings.emplace_back("--window", std::to_string(window));
@@ -290,7 +325,7 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
   return settings;
 }
 
-Settings changeable_settings(const FinetuneOptions& o, GemmInput input) {
+Settings changeable_settings(const FinetuneOptions& o, int64_t n_iter, GemmInput input) {
   Settings settings = {{"--precision", input == GemmInput::bf16 ? "bf16" : "f32"}};
   if (o.optimizer == Optimizer::lbfgs) return settings;
   const auto add = [&](const char* name, const auto& value) {
@@ -298,8 +333,10 @@ Settings changeable_settings(const FinetuneOptions& o, GemmInput input) {
   };
   add("--adam-alpha", o.adam_alpha);
   add("--adam-min-alpha", o.adam_min_alpha);
-  add("--warmup", o.warmup);
-  add("--cos-decay-steps", o.cos_decay_steps);
+  const ScheduleSteps steps = schedule_steps(o, n_iter);
+  add("--schedule", name(o.schedule));
+  add("--warmup", steps.warmup);
+  add("--cos-decay-steps", steps.decay);
   add("--cos-decay-min", o.cos_decay_min);
   add("--enable-restart", o.restart);
   add("--cos-decay-restart", o.cos_decay_restart);
@@ -309,12 +346,15 @@ Settings changeable_settings(const FinetuneOptions& o, GemmInput input) {
   add("--adam-beta2", o.adam_beta2);
   add("--adam-eps", o.adam_eps);
   add("--adam-gclip", o.adam_gclip);
+  add("--lora-plus", o.lora_plus);
   return settings;
 }
 
-void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoint, const std::string& path) {
+void expect_asked_for(const FinetuneOptions& options, const Model& model, const Checkpoint& checkpoint,
+                      const std::string& path) {
   const auto expect = [&](const std::string& name, const std::string& asked) {
-    const std::string found = setting(checkpoint, name);
+    std::string found = setting(checkpoint, name);
+    if (found.empty() && name == "--layers") found = "all";
     if (found != asked) {
       fail("{}: {} differs: {} in the checkpoint, {} was asked for", path, typed_names(options)(name), found,
            asked);
@@ -335,6 +375,7 @@ void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoi
   }
   if (options.lora_alpha) expect("--lora-alpha", fmt::format("{}", float(*options.lora_alpha)));
   if (options.rslora) expect("--rslora", "on");
+  if (!options.layers.is_all()) expect("--layers", layers_setting(options, model));
 }
 
 std::optional<uint64_t> memory_budget(const FinetuneOptions& options, uint64_t model_bytes) {

@@ -16,7 +16,7 @@
 namespace lora {
 
 // Of each tensor what the options give, of the other linear layers of a block lora_r, else 4. Error for ranks
-// out of range, and for tensors that the model does not have.
+// out of range, and for tensors that the model, or the blocks of options.layers, do not have.
 Ranks ranks_of(const FinetuneOptions& options, const Model& model);
 
 // What the rank of a tensor was given by: "--rank-wq", "--rank attn_q".
@@ -24,8 +24,8 @@ std::string rank_flag_of(const FinetuneOptions& options, std::string_view tensor
 // What these options call a setting of a checkpoint, where ranks are rank_flag_of(tensor).
 std::function<std::string(std::string_view setting)> typed_names(const FinetuneOptions& options);
 
-// A fresh adapter, or lora_init's. Error if lora_init disagrees with a rank or alpha given beside it, or if
-// the fresh one is beyond the memory budget; then nothing was allocated.
+// A fresh adapter, or lora_init's. Error if lora_init disagrees with a rank, alpha or blocks given beside it,
+// or if the fresh one is beyond the memory budget; then nothing was allocated.
 LoraParameters initial_parameters(const FinetuneOptions& options, const Model& model, uint64_t seed,
                                   const std::optional<Adapter>& lora_init);
 
@@ -36,9 +36,10 @@ void check_options(const FinetuneOptions& options);
 // number can hold.
 int64_t iteration_count(const FinetuneOptions& options, int64_t n_samples);
 
-// Error if a rank, alpha or rsLoRA that options name is not the checkpoint's, where nothing is trained and
-// the rest of its settings does not matter.
-void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoint, const std::string& path);
+// Error if a rank, alpha, rsLoRA or blocks that options name is not the checkpoint's, where nothing is
+// trained and the rest of its settings does not matter.
+void expect_asked_for(const FinetuneOptions& options, const Model& model, const Checkpoint& checkpoint,
+                      const std::string& path);
 
 // The settings that decide the numbers, in words, with the fingerprint of the model, without that of the
 // data: what a checkpoint must agree with. Learning rate, iterations, threads, memory and paths are not among
@@ -46,8 +47,8 @@ void expect_asked_for(const FinetuneOptions& options, const Checkpoint& checkpoi
 Settings run_settings(const FinetuneOptions& options, const Model& model, const LoraParameters& parameters);
 
 // What decides the numbers too and may be changed on resume, with a word: the learning rate and what it goes
-// by, the optimizer's numbers, the precision.
-Settings changeable_settings(const FinetuneOptions& options, GemmInput input);
+// by, the optimizer's numbers, the precision. Shares of the run are iterations of n_iter.
+Settings changeable_settings(const FinetuneOptions& options, int64_t n_iter, GemmInput input);
 
 // The options with files in place of the folders of train_data and val_data (data/data_files.h). `say` gets
 // what is to be known of them.

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/machine.h"
@@ -95,6 +96,134 @@ TEST_F(Finetune, DropoutDependsOnTheSeedAloneAndLeavesEvaluationAlone) {
   o.adam_iter = 3;
   run(o);
   EXPECT_EQ(one, read(at("lora-3.gguf")));
+}
+
+TEST_F(Finetune, NeftuneDependsOnTheSeedAloneAndLeavesEvaluationAlone) {
+  FinetuneOptions o = options();
+  o.val_split = 0.2;
+  o.eval_every = 1;
+  const auto with = [&](double alpha, auto change) {
+    FinetuneOptions changed = o;
+    changed.neftune = alpha;
+    change(changed);
+    const auto records = run(changed);
+    return std::tuple(records.front().loss, *records.front().val_loss, read(at("lora-LATEST.gguf")));
+  };
+  const auto nothing = [](auto&) {};
+  const auto one = with(5, nothing), none = with(0, nothing);
+  EXPECT_NE(std::get<0>(one), std::get<0>(none));
+  EXPECT_EQ(with(5,
+                 [](auto& c) {
+                   c.threads = 3;
+                   c.checkpointing = Checkpointing::on;
+                 }),
+            one);
+  // An adapter that does not learn has the base model's held-out loss, whatever the noise.
+  const auto still = [](auto& c) { c.adam_alpha = 0; };
+  EXPECT_EQ(std::get<1>(with(50, still)), std::get<1>(with(0, still)));
+  // Resumed, the noise goes on.
+  with(5, [](auto& c) { c.adam_iter = 3; });
+  EXPECT_EQ(std::get<2>(with(5, [&](auto& c) { c.checkpoint_in = at("checkpoint-3.gguf"); })),
+            std::get<2>(one));
+  EXPECT_THROW(with(6, [&](auto& c) { c.checkpoint_in = at("checkpoint-3.gguf"); }), Error);
+}
+
+TEST_F(Finetune, LayersGetTheAdaptersOfAFullRun) {
+  FinetuneOptions o = options();
+  o.adam_iter = 1;
+  o.adam_gclip = 0;  // whose norm is of all adapters
+  run(o);
+  const Gguf base = Gguf::open(o.model_base);
+  const Adapter all = read_adapter(at("lora-LATEST.gguf"), base);
+  for (const char* layers : {"2", "1,3-4", "0-0"}) {
+    o.layers = parse_layers(layers);
+    const std::vector<int64_t> chosen = chosen_layers(o.layers, 6);
+    run(o);
+    const Adapter some = read_adapter(at("lora-LATEST.gguf"), base);
+    EXPECT_EQ(some.pairs.size() * 6, all.pairs.size() * chosen.size());
+    for (const LoraPair& pair : some.pairs) {
+      EXPECT_TRUE(std::ranges::find(chosen, *block_of(pair.base)) != chosen.end()) << pair.base;
+      EXPECT_TRUE(all.find(pair.base)->a == pair.a && all.find(pair.base)->b == pair.b) << pair.base;
+    }
+  }
+}
+
+TEST_F(Finetune, LayersAreTheRunsAndLoraInits) {
+  FinetuneOptions o = options();
+  o.layers = parse_layers("2");
+  const auto why = [&](auto change) -> std::string {
+    FinetuneOptions changed = o;
+    change(changed);
+    try {
+      run(changed);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  const auto resumed = [&](auto& c) { c.checkpoint_in = at("checkpoint-3.gguf"); };
+  run(o);
+  const std::string want = read(at("lora-LATEST.gguf"));
+  EXPECT_EQ(why(resumed), "accepted");
+  EXPECT_EQ(read(at("lora-LATEST.gguf")), want);
+  EXPECT_EQ(why([&](auto& c) {
+              resumed(c);
+              c.layers = parse_layers("4-5");  // the same two
+            }),
+            "accepted");
+  EXPECT_THAT(why([&](auto& c) {
+                resumed(c);
+                c.layers = {};
+              }),
+              testing::HasSubstr("--layers differs: 4-5 in the checkpoint, all now"));
+  EXPECT_THAT(why([&](auto& c) {
+                resumed(c);
+                c.only_write_lora = true;
+                c.layers = parse_layers("3");
+              }),
+              testing::HasSubstr("--layers differs: 4-5 in the checkpoint, 3-5 was asked for"));
+  EXPECT_THAT(why([](auto& c) { c.layers = parse_layers("7"); }), testing::HasSubstr("the 6 blocks"));
+  EXPECT_THAT(why([](auto& c) { c.layers = parse_layers("6-6"); }), testing::HasSubstr("no block 6"));
+  std::filesystem::copy_file(at("lora-6.gguf"), at("init.gguf"));
+  const auto from_init = [&](auto& c) { c.lora_init = at("init.gguf"); };
+  EXPECT_EQ(why(from_init), "accepted");
+  EXPECT_THAT(why([&](auto& c) {
+                from_init(c);
+                c.layers = parse_layers("3");
+              }),
+              testing::HasSubstr("--layers: blocks 3-5 were asked for, "));
+  // Without the flag an adapter is trained on the blocks that it has.
+  EXPECT_EQ(why([&](auto& c) {
+              from_init(c);
+              c.layers = {};
+            }),
+            "accepted");
+  EXPECT_EQ(Gguf::open(at("lora-LATEST.gguf")).find_tensor("blk.3.attn_q.weight.lora_a"), nullptr);
+}
+
+// B is 0 at first, so that A's gradient is, too: the first step moves B alone, by the learning rate.
+TEST_F(Finetune, LoraPlusIsAFactorOnTheLearningRateOfB) {
+  FinetuneOptions o = options();
+  o.adam_iter = 1;
+  const Gguf base = Gguf::open(o.model_base);
+  const auto trained = [&](double ratio) {
+    o.lora_plus = ratio;
+    run(o);
+    return read_adapter(at("lora-LATEST.gguf"), base);
+  };
+  const Adapter plain = trained(1), plus = trained(16);
+  float largest = 0;
+  for (size_t i = 0; i < plain.pairs.size(); ++i) {
+    EXPECT_EQ(plus.pairs[i].a, plain.pairs[i].a) << plain.pairs[i].base;
+    for (size_t k = 0; k < plain.pairs[i].b.size(); ++k) {
+      const float b = plain.pairs[i].b[k];
+      largest = std::max(largest, std::abs(b));
+      ASSERT_NEAR(plus.pairs[i].b[k], 16 * b, 1e-5 * std::abs(16 * b)) << plain.pairs[i].base;
+    }
+  }
+  EXPECT_GT(largest, 1e-4f);
+  o.optimizer = Optimizer::lbfgs;
+  EXPECT_THROW(run(o), Error);
 }
 
 TEST_F(Finetune, LoraInitStartsFromAnAdapterAndItsRanks) {

@@ -43,8 +43,10 @@ double SampleLoss::add_gradients(float scale) {
   segments_.clear();
   for (const BatchSegment& s : batch_.segments) segments_.push_back({s.begin, s.length, s.begin, s.length});
   losses_.resize(batch_.inputs.size());
+  std::optional<EmbeddingNoise> noise;
+  if (neftune_ > 0) noise = {neftune_, random_bits(seed_, Purpose::embedding_noise, at_, 0)};
   step_.losses_and_gradients(losses_.data(), {batch_.inputs, batch_.targets, batch_.positions, segments_},
-                             scale, random_bits(seed_, Purpose::dropout, at_, 0));
+                             scale, random_bits(seed_, Purpose::dropout, at_, 0), noise);
   const double sum = std::accumulate(losses_.begin(), losses_.end(), 0.0);
   if (!std::isfinite(sum) && !options_.plain_fill) {  // there, a segment is several samples
     for (size_t k = 0; k < batch_.segments.size(); ++k) {

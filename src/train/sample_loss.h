@@ -17,14 +17,15 @@ namespace lora {
 class SampleLoss {
  public:
   SampleLoss(Step& step, const Dataset& data, const BatchOptions& options, int64_t grad_acc,
-             LoraParameters& parameters, TrainedNorms& norms, uint64_t seed)
+             LoraParameters& parameters, TrainedNorms& norms, uint64_t seed, double neftune)
       : step_(step),
         data_(data),
         options_(options),
         grad_acc_(grad_acc),
         parameters_(parameters),
         norms_(norms),
-        seed_(seed) {}
+        seed_(seed),
+        neftune_(float(neftune)) {}
 
   // Takes the samples from the cursor on: what the next calls are about.
   void begin(uint64_t cursor);
@@ -48,7 +49,8 @@ class SampleLoss {
   int64_t grad_acc_;
   LoraParameters& parameters_;
   TrainedNorms& norms_;
-  uint64_t seed_;  // of dropout, with the batch's cursor
+  uint64_t seed_;  // of dropout and noise, with the batch's cursor
+  float neftune_;
   uint64_t begin_ = 0, end_ = 0;
   int64_t tokens_ = 0, n_inputs_ = 0;
   std::vector<uint64_t> bad_;  // cursors

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file_status.h"
 #include "base/same_file.h"
 #include "kernels/optimizer/adamw.h"
 #include "train/outputs.h"
@@ -69,6 +70,27 @@ Saved save(const Setup& setup) {
   return saved;
 }
 
+std::vector<std::string> remove_older(const Setup& setup) {
+  const FinetuneOptions& options = setup.options;
+  std::vector<std::string> left;
+  if (options.keep <= 0) return left;
+  const std::string id = run_id(setup.settings), named = options.checkpoint_in.value_or("");
+  for (const auto& [name, is_own] : {std::pair{&options.checkpoint_out, &is_checkpoint_of},
+                                     std::pair{&options.lora_out, &is_adapter_of}}) {
+    std::map<int64_t, std::string> files = numbered_files(options, *name);
+    files.erase(files.upper_bound(setup.state.iteration), files.end());
+    int64_t n = 0;
+    for (auto file = files.rbegin(); file != files.rend(); ++file) {
+      const std::string& path = file->second;
+      if (!is_own(id, path) || ++n <= options.keep || (!named.empty() && same_file(path, named))) continue;
+      if (options.save_best && same_file(path, best_path(options))) continue;
+      remove_file(path);
+      if (file_exists(path)) left.push_back(path);
+    }
+  }
+  return left;
+}
+
 std::vector<std::string> write_missing_adapters(const Setup& setup) {
   const FinetuneOptions& options = setup.options;
   const int64_t iteration = setup.state.iteration;
@@ -124,7 +146,7 @@ std::string write_adapter_of_checkpoint(const FinetuneOptions& options, const st
       load_model(options.model_base, {number("--rope-freq-base"), number("--rope-freq-scale"), std::nullopt});
   if (setting(checkpoint, "model") != fmt::format("{:016x}", fingerprint(model.gguf)))
     fail("{}: model differs: the checkpoint is not of {}", path, options.model_base);
-  expect_asked_for(options, checkpoint, path);
+  expect_asked_for(options, model, checkpoint, path);
   iteration = checkpoint.state.iteration;
   check_outputs(written, path, iteration);
   expect_own_adapters(written, path, checkpoint.settings);

@@ -18,6 +18,11 @@ struct Saved {
 // Error, and nothing is written, if the values are not finite.
 Saved save(const Setup& setup);
 
+// With options.keep: removes this run's numbered checkpoints and adapters beyond the last so many. For after
+// a save() that wrote all: newer files, other runs' and the checkpoint that the options name stay. Returns
+// those that could not be removed.
+std::vector<std::string> remove_older(const Setup& setup);
+
 // A save writes the adapters after the checkpoint: where a run that is resumed from a checkpoint of its own
 // outputs was killed in between, they are written now. Returns those that were not there, or were of another
 // run; the latest one is written in any case, since there it would be an older one. Error if one cannot be

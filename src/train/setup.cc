@@ -1,6 +1,7 @@
 #include "train/setup.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -11,6 +12,7 @@
 #include "data/character_card.h"
 #include "data/record_file.h"
 #include "train/cut_text.h"
+#include "train/sample_text.h"
 
 namespace lora {
 namespace {
@@ -52,14 +54,19 @@ std::optional<DateTime> date_of(const Checkpoint& checkpoint) {
   return std::nullopt;
 }
 
-// "" where the checkpoint does not say, too.
+// "" where the checkpoint does not say, too, but for what every run was trained with before there was a flag.
 std::string changes_of(const Settings& then, const Settings& now) {
+  static const std::map<std::string, std::string> kBeforeTheFlag = {{"--schedule", "cosine"},
+                                                                    {"--lora-plus", "1"}};
   std::string line;
   for (const auto& [name, value] : now) {
-    const auto before = std::ranges::find(then, name, &std::pair<std::string, std::string>::first);
-    if (before == then.end() || before->second == value) continue;
+    const auto found = std::ranges::find(then, name, &std::pair<std::string, std::string>::first);
+    const auto silent = kBeforeTheFlag.find(name);
+    if (then.empty() || (found == then.end() && silent == kBeforeTheFlag.end())) continue;
+    const std::string& before = found == then.end() ? silent->second : found->second;
+    if (before == value) continue;
     line += fmt::format("{}{} {} in place of {}", line.empty() ? "note: from here on " : ", ", name, value,
-                        printable(before->second));
+                        printable(before));
   }
   return line;
 }
@@ -98,6 +105,8 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
   batch_options = {options.n_ctx,      options.n_batch,    options.shuffle, fills_rows(options),
                    options.plain_fill, state.shuffle_seed, trained};
   n_iter = iteration_count(options, n_samples());
+  note_changes();
+  sample_prompt = lora::sample_prompt(*this);
 }
 
 TextOptions Setup::sample_options() const {
@@ -108,18 +117,18 @@ TextOptions Setup::sample_options() const {
 
 Dataset Setup::read_data(const Say& say) {
   expect_readable(options);
-  const bool is_dated = writes_date(options, tokenizer);
+  is_dated_ = writes_date(options, tokenizer);
   const auto before = int64_t(resident_anonymous_bytes());
-  prepare_parameters(is_dated, say);
+  prepare_parameters(say);
   parameter_bytes_ = int64_t(resident_anonymous_bytes()) - before;
   return Dataset(options.train_data, tokenizer, sample_options(), pool);
 }
 
-void Setup::prepare_parameters(bool is_dated, const Say& say) {
+void Setup::prepare_parameters(const Say& say) {
   std::optional<Checkpoint> checkpoint;
   if (resumed) checkpoint = read_found(options, resume.path, read_checkpoint);
   date_ = options.date;
-  if (is_dated && checkpoint && !date_) date_ = date_of(*checkpoint);
+  if (is_dated_ && checkpoint && !date_) date_ = date_of(*checkpoint);
   if (!date_) date_ = today();
   state.seed = resumed && options.seed < 0 ? checkpoint->state.seed
                : options.seed < 0          ? entropy_seed()
@@ -145,10 +154,6 @@ void Setup::prepare_parameters(bool is_dated, const Say& say) {
       state.shuffle_begin = state.cursor;
     }
   }
-  Settings now = changeable_settings(options, input);
-  if (is_dated) now.emplace_back("--date", date_text(*date_));
-  changed = changes_of(state.changeable, now);
-  state.changeable = std::move(now);
   if (!options.lora_out.empty() &&
       std::ranges::all_of(parameters.pairs, [](const auto& pair) { return pair.is_norm(); })) {
     fail("--lora-out: only norms are trained, which an adapter file leaves out (--lora-out '' writes none)");
@@ -158,25 +163,35 @@ void Setup::prepare_parameters(bool is_dated, const Say& say) {
   norms = TrainedNorms(model, parameters);
 }
 
+void Setup::note_changes() {
+  Settings now = changeable_settings(options, n_iter, input);
+  if (is_dated_) now.emplace_back("--date", date_text(*date_));
+  changed = changes_of(state.changeable, now);
+  state.changeable = std::move(now);
+}
+
 void Setup::plan_memory() {
   int64_t row = row_length(options, data);
   if (val_data) row = std::max(row, row_length(options, *val_data));
   // Of the adapter, what a checkpoint held is there already.
   const int64_t trained_size = trained_bytes(options, parameters.memory_bytes());
   const int64_t held = std::clamp<int64_t>(parameter_bytes_, 0, trained_size);
-  plan = make_plan(options, model, row, {program_bytes_ + held, trained_size - held}, input, pool.size());
+  plan = make_plan(options, model, row, {program_bytes_ + held, trained_size - held + sample_bytes(*this)},
+                   input, pool.size());
 }
 
 std::vector<MemoryPart> Setup::memory_parts() const {
-  return {
+  std::vector<MemoryPart> parts = {
       {"program, vocabulary and samples", program_bytes_},
       {"adapter and optimizer", trained_bytes(options, parameters.memory_bytes())},
       {"layers' inputs", plan.input_bytes},
-      {fmt::format("activations ({} of {} layers kept)", plan.n_kept, model.config.n_layer),
+      {fmt::format("activations ({} of {} layers kept)", plan.n_kept, plan.n_backward()),
        plan.activation_bytes},
       {"workspace", plan.workspace_bytes},
       {"threads and tables", plan.other_bytes},
   };
+  if (!sample_prompt.empty()) parts.push_back({"continuing the sample prompt", sample_bytes(*this)});
+  return parts;
 }
 
 int64_t Setup::memory_bytes() const {

@@ -50,9 +50,11 @@ struct Setup {
   double mean_sample_tokens() const;
   Dataset read_data(const Say& say);  // after all that needs no data
   TextOptions sample_options() const;
-  void prepare_parameters(bool is_dated, const Say& say);
+  void prepare_parameters(const Say& say);
+  void note_changes();
   Settings resumed_settings_;     // of the checkpoint
   std::optional<DateTime> date_;  // of templates that write it
+  bool is_dated_ = false;         // whether one does, of what is trained on
   int64_t program_bytes_;  // what is there already: the program at first, then vocabulary and samples too
   int64_t parameter_bytes_ = 0;  // what is there already of the adapter and the optimizer
 
@@ -75,6 +77,7 @@ struct Setup {
   std::vector<int64_t> held_out;  // samples of held_out_data() that are evaluated; empty: none
   BatchOptions batch_options;
   int64_t n_iter = 0;
+  std::vector<Token> sample_prompt;  // empty: none
   StepPlan plan;
 };
 

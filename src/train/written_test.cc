@@ -46,16 +46,22 @@ TEST(Written, ACheckpointIsReadBackWithAnyNumbers) {
   state.seed = state.shuffle_seed = ~uint64_t{0};
   state.convergence.losses = {1e308, -0.0, 5e-324, kInf, kNan};
   state.convergence.best = 1e308;
-  state.best_val_loss = 5e-324;
-  state.n_no_better = 3;
+  state.evaluations = {1.5, 5e-324, -0.0, 4, 7, 3, "once\nupon", "a time"};
   state.evaluation_due = true;
   const Settings settings = {{"--sample-start", "\n\x01<s>\xff\""}, {"--escape", ""}};
   const Checkpoint c = round_trip(state, settings);
   EXPECT_EQ(c.state.seed, state.seed);
   EXPECT_EQ(c.state.convergence.losses.size(), 5u);
   EXPECT_EQ(c.state.convergence.best, 1e308);
-  EXPECT_EQ(c.state.best_val_loss, 5e-324);
-  EXPECT_EQ(c.state.n_no_better, 3);
+  const Evaluations& e = c.state.evaluations;
+  EXPECT_EQ(e.before, 1.5);
+  EXPECT_EQ(e.best, 5e-324);
+  EXPECT_EQ(e.last, -0.0);
+  EXPECT_EQ(e.best_iteration, 4);
+  EXPECT_EQ(e.last_iteration, 7);
+  EXPECT_EQ(e.n_no_better, 3);
+  EXPECT_EQ(e.sample_before, "once\nupon");
+  EXPECT_EQ(e.sample_best, "a time");
   EXPECT_TRUE(c.state.evaluation_due);
   EXPECT_EQ(c.settings, settings);
 }
@@ -63,8 +69,8 @@ TEST(Written, ACheckpointIsReadBackWithAnyNumbers) {
 TEST(Written, ABestLossThatIsNoNumberIsNone) {
   for (const double best : {kNan, kInf, -kInf}) {
     TrainState state;
-    state.best_val_loss = best;  // as the first versions wrote it
-    EXPECT_FALSE(round_trip(state, {}).state.best_val_loss);
+    state.evaluations.best = best;  // as the first versions wrote it
+    EXPECT_FALSE(round_trip(state, {}).state.evaluations.best);
   }
 }
 

@@ -18,6 +18,15 @@ TEST_F(Resume, AnotherLearningRateIsSaid) {
   EXPECT_THAT(same.err, testing::Not(HasSubstr("from here on")));
 }
 
+TEST_F(Resume, SharesOfALongerRunAreTakenAnewAndSaid) {
+  const Args flags = {"--warmup", "50%", "--cos-decay-steps", "auto", "--schedule", "linear"};
+  run(flags + Args{"--adam-iter", "4"});
+  EXPECT_THAT(run(flags + Args{"--adam-iter", "8"}).err,
+              HasSubstr("note: from here on --warmup 4 in place of 2, --cos-decay-steps 4 in place of 2\n"));
+  EXPECT_THAT(run({"--warmup", "4", "--cos-decay-steps", "4", "--adam-iter", "8"}).err,
+              HasSubstr("note: from here on --schedule cosine in place of linear\n"));
+}
+
 // As the error says it.
 TEST_F(Resume, TheWayOutLeadsOut) {
   run({"--checkpoint-out", "checkpoint.gguf", "--lora-out", "l.gguf"});

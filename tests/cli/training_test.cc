@@ -345,38 +345,68 @@ TEST_F(Training, EstimateTakesNoMoreMemoryThanTheRun) {
             figure(estimate.out, "in all, beyond the model's file"));
 }
 
-TEST_F(Training, PlotDrawsEveryRunWithItsHeldOutLoss) {
-  metrics({"--adam-iter", "10", "--val-split", "0.2", "--eval-every", "5"});
-  folder.write("other <run>.jsonl",
-               folder.read("m.jsonl") + R"({"iter":11,"lo)");  // a run that is being written
-  const RunResult result = folder.lora({"plot", "m.jsonl", "other <run>.jsonl", "-o", "loss.svg"});
-  EXPECT_EQ(result.status, 0) << result.err;
-  const std::string svg = folder.read("loss.svg");
-  EXPECT_THAT(svg, testing::StartsWith("<svg "));
-  EXPECT_THAT(svg, testing::EndsWith("</svg>\n"));
-  for (const char* text :
-       {">m</text>", ">other &lt;run></text>", "held out", "learning rate", ">iteration</text>"})
-    EXPECT_THAT(svg, HasSubstr(text));
-  EXPECT_EQ(svg.find("nan"), svg.npos);
-  EXPECT_EQ(folder.lora({"plot", "m.jsonl", "-o", "loss.svg", "--x", "tokens"}).status, 0);
-  // Losses that do not differ, but for rounding, and such as no run has.
-  for (const char* loss : {"6.23832463", "1.1", "0", "1e308", "-1e308"}) {
-    std::string same;
-    for (int i = 1; i <= 8; ++i)
-      same += fmt::format("{{\"iter\":{},\"loss\":{},\"lr\":0.001,\"tokens\":16}}\n", i, loss);
-    folder.write("same.jsonl", same);
-    const RunResult plot =
-        folder.lora({"plot", "same.jsonl", "m.jsonl", "-o", "same.svg"}, {.timeout_s = 20});
-    EXPECT_EQ(plot.status, 0) << plot.err;
-    EXPECT_EQ(folder.read("same.svg").find("nan"), std::string::npos) << loss;
-    EXPECT_EQ(folder.read("same.svg").find("inf"), std::string::npos) << loss;
+TEST_F(Training, EstimateTellsTheDiskThatTheRunTakes) {
+  for (const Args& flags : {Args{}, Args{"--keep", "2"}, Args{"--use-lbfgs"}, Args{"--lora-out", "l.gguf"}}) {
+    const Args all = Args{"--adam-iter",      "9",
+                          "--lbfgs-iter",     "9",
+                          "--save-every",     "2",
+                          "--val-split",      "0.3",
+                          "--checkpoint-out", "c/c-ITERATION.gguf",
+                          "--lora-out",       "c/l-ITERATION.gguf",
+                          "--save-best"} +
+                     flags;
+    std::filesystem::create_directories(folder.at("c"));
+    const RunResult estimate =
+        folder.lora(Args{"estimate"} + Args(kFinetune.begin() + 1, kFinetune.end()) + all + Args{"--json"});
+    ASSERT_EQ(estimate.status, 0) << estimate.err;
+    const ordered_json json = ordered_json::parse(estimate.out);
+    EXPECT_GT(json["free_disk_bytes"], 0);
+    EXPECT_GT(json["total_s"], 0);
+    std::filesystem::remove(folder.at("l.gguf"));
+    run(all);
+    std::map<std::string, std::pair<int64_t, uint64_t>> found;
+    uint64_t sum = 0;
+    for (const std::string& directory : {folder.at("c"), folder.path}) {
+      for (const auto& file : std::filesystem::directory_iterator(directory)) {
+        const std::string name = file.path().filename().string();
+        const bool is_adapter = name[0] == 'l', is_output = is_adapter || name.starts_with("c-");
+        if (!is_output || !name.ends_with(".gguf")) continue;
+        auto& [n, bytes] = found[is_adapter ? "adapters" : "checkpoints"];
+        ++n, bytes += file.file_size(), sum += file.file_size();
+      }
+    }
+    for (const auto& [kind, files] : found) {
+      EXPECT_EQ(json["disk"][kind]["n"], files.first) << kind << testing::PrintToString(flags);
+      const double ratio =
+          json["disk"][kind]["bytes"].get<double>() * double(files.first) / double(files.second);
+      EXPECT_GT(ratio, 0.9) << kind << testing::PrintToString(flags);
+      // L-BFGS is counted with the pairs that it has in the end.
+      if (flags != Args{"--use-lbfgs"}) EXPECT_LT(ratio, 1.1) << kind << testing::PrintToString(flags);
+    }
+    EXPECT_GT(json["disk_bytes"].get<double>(), 0.9 * double(sum));
+    std::filesystem::remove_all(folder.at("c"));
   }
-  EXPECT_THAT(folder.read("loss.svg"), HasSubstr("tokens trained on"));
-  folder.write("bad.jsonl", folder.read("m.jsonl") + "{\"iter\":1}\n");
-  expect_error(folder.lora({"plot", "bad.jsonl", "-o", "x.svg"}), 1,
-               "bad.jsonl: line 11: expected a JSON object");
-  EXPECT_FALSE(folder.has("x.svg"));
-  expect_error(folder.lora({"plot", "m.jsonl", "-o", "x.png"}), 2, "--output: x.png: the picture is an SVG");
+}
+
+TEST_F(Training, LayersSaveMemoryAndSayWhat) {
+  folder.write("text.txt", ship_sentences("") + ship_sentences(""));
+  const auto estimate = [&](const Args& more) {
+    const RunResult result =
+        folder.lora(Args{"estimate"} + Args(kFinetune.begin() + 1, kFinetune.end()) +
+                    Args{"--sample-start", "", "--ctx", "256", "--batch", "4", "--no-checkpointing"} + more);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result;
+  };
+  const RunResult all = estimate({}), one = estimate({"--layers", "1"}), ends = estimate({"--layers", "0,5"});
+  EXPECT_THAT(all.err, testing::Not(HasSubstr("lora: adapters on blocks")));
+  EXPECT_THAT(one.err,
+              HasSubstr("lora: adapters on blocks 5-5 of 0-5: the backward pass ends at block 5: of 5 "
+                        "blocks below, 83% of all, nothing is kept or computed again\n"));
+  EXPECT_THAT(ends.err, HasSubstr("blocks 0,5 of 0-5: the backward pass goes through all of them\n"));
+  EXPECT_LT(figure(one.out, "layers' inputs"), 0.5 * figure(all.out, "layers' inputs"));
+  EXPECT_LT(figure(one.out, "activations \\(1 of 1 layers kept\\)"),
+            0.25 * figure(all.out, "activations \\(6 of 6 layers kept\\)"));
+  EXPECT_GT(figure(one.out, "an iteration"), 0);
 }
 
 // Samples in the form that the guide's appendix on training shows.

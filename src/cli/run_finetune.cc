@@ -1,0 +1,91 @@
+#include "cli/run_finetune.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/signals.h"
+#include "base/terminal.h"
+#include "cli/put.h"
+#include "train/metrics.h"
+#include "train/report.h"
+#include "train/resume.h"
+
+namespace lora::cli {
+
+namespace {
+
+// Ctrl-C leaves "^C" behind the bar, so on a terminal the notice begins a line of its own.
+constexpr const char* kStopNotice =
+    "stopping: the iteration in work is finished or dropped, then all is saved; Ctrl-C again leaves at "
+    "once\n";
+constexpr const char* kStopNoticeOnTerminal =
+    "\nstopping: the iteration in work is finished or dropped, then all is saved;\n"
+    "  Ctrl-C again leaves at once\n";
+
+// What --metrics - prints.
+class Metrics {
+ public:
+  Metrics(FinetuneOptions& options, Progress& progress)
+      : progress_(progress), is_on_(options.metrics == "-") {
+    if (is_on_) options.metrics.clear();
+  }
+  // As with a file, a line that cannot be written does not end the run.
+  void write(const IterationRecord& record) {
+    if (!is_on_) return;
+    if (stdout_is_terminal()) progress_.end_bar();
+    try {
+      print_json_line(to_json(record));
+    } catch (const Error& e) {
+      progress_.say(fmt::format("warning: --metrics: {}: lines will be missing", e.what()));
+      is_on_ = false;
+    }
+  }
+
+ private:
+  Progress& progress_;
+  bool is_on_;
+};
+
+}  // namespace
+
+FinetuneResult run_finetune(FinetuneOptions options, Progress& progress) {
+  catch_stop_signals(stderr_is_terminal() ? kStopNoticeOnTerminal : kStopNotice);
+  FinetuneEvents events;
+  events.say = [&](std::string_view text) { progress.say(text); };
+  Metrics metrics(options, progress);
+  events.on_iteration = [&](const IterationRecord& record, int64_t n_iter) {
+    progress.iteration(record, n_iter);
+    metrics.write(record);
+  };
+  events.on_evaluation = [&](int64_t n_done, int64_t n) { progress.evaluation(n_done, n); };
+  events.should_stop = [&] {
+    progress.follow_resize();
+    return stop_signal() != 0;
+  };
+  FinetuneResult result = finetune(options, events);
+  progress.end_bar();
+  return result;
+}
+
+void say_end(Progress& progress, const FinetuneOptions& options, const FinetuneResult& result) {
+  progress.say(fmt::format("ended at iteration {}: {}", result.iterations, result.why));
+  if (!result.checkpoint_path.empty()) progress.say(fmt::format("checkpoint: {}", result.checkpoint_path));
+  if (!result.lora_path.empty()) progress.say(fmt::format("adapter: {}", result.lora_path));
+  if (!result.best_path.empty()) {
+    progress.say(fmt::format("best: {}, with the lowest held-out loss, {:.6f}", result.best_path,
+                             result.evaluations.best.value()));
+  }
+  for (const std::string& line : describe_quality(result.evaluations, result.best_path)) progress.say(line);
+  if (result.stopped && !result.checkpoint_path.empty()) {
+    // Where it would go on from by itself, now that it has saved.
+    const bool by_itself = find_checkpoint(options).path == result.checkpoint_path;
+    progress.say(by_itself ? "to go on: the same command again"
+                           : "to go on: the same command with --checkpoint-in " + result.checkpoint_path);
+  }
+}
+
+int exit_status(const FinetuneResult& result) {
+  return result.stopped && stop_signal() != 0 ? 128 + stop_signal() : 0;
+}
+
+}  // namespace lora::cli

@@ -1,0 +1,324 @@
+// `lora train`: a fine-tuning run with everything chosen from model, data and machine.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/machine.h"
+#include "base/path.h"
+#include "base/plural.h"
+#include "cli/commands.h"
+#include "cli/finetune_flags.h"
+#include "cli/help.h"
+#include "cli/parse.h"
+#include "cli/progress.h"
+#include "cli/put.h"
+#include "cli/run_finetune.h"
+#include "cli/show_samples.h"
+#include "cli/wrap.h"
+#include "recipe/choices.h"
+#include "recipe/summary.h"
+#include "train/estimate.h"
+#include "train/run.h"
+
+namespace lora::cli {
+
+namespace {
+
+struct TrainOptions {
+  FinetuneOptions run;
+  Wishes wishes;
+  std::string output, quality = "good";
+  bool dry_run = false;
+};
+
+constexpr const char* kModel = "MODEL";
+constexpr const char* kData = "DATA";
+
+// The flags of finetune, of which two have places.
+std::vector<FlagGroup> train_flags(TrainOptions& t) {
+  std::vector<FlagGroup> groups = {
+      {"Run",
+       {
+           {kModel, "FILE", "", "GGUF model to train for (--model-base)", non_empty_text(t.run.model_base),
+            kRequired, kMain},
+           {kData, "FILE...", "", "texts, records, chats, and folders of them (--train-data)",
+            texts(t.run.train_data), kRequired, kMain},
+           {"-o,--name", "NAME", "", "of what is written: NAME.gguf, NAME.md and others",
+            text(t.output).or_else("DATA without its ending, and -lora"), kOptional, kMain},
+           {"--hours", "H", "", "that the run may take at most",
+            number(t.wishes.hours, {.min = 0, .above_min = true}), kOptional, kMain},
+           {"--quality", "Q", "", "quick, good or best", one_of(t.quality, {"quick", "good", "best"}),
+            kOptional, kMain},
+           {"--dry-run", "", "", "say what would be done, and show a sample as it would be trained",
+            turn(t.dry_run), kOptional, kMain},
+       }}};
+  for (FlagGroup& group : finetune_flags(t.run)) {
+    std::erase_if(group.flags, [](const Flag& flag) {
+      return main_name(flag) == "--model-base" || main_name(flag) == "--train-data";
+    });
+    groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+Given parse(TrainOptions& t, const std::vector<std::string>& args) {
+  const CommandLine line = {
+      "train", "MODEL.gguf DATA... [-o NAME] [flags]",
+      "Trains a LoRA with everything chosen from model, data and machine, each choice said with its reason. "
+      "A flag "
+      "of finetune that is given stays as it is. The same command goes on where a run was stopped.",
+      train_flags(t)};
+  Given given = parse_flags(line, args);
+  if (given.help) print(help_page(line, given.help_all));
+  return given;
+}
+
+// What is set otherwise than finetune has it by itself: its flag and values, a switch without one.
+struct SetFlag {
+  std::string flag;
+  std::vector<std::string> values;
+  bool is_switch = false;
+};
+
+std::vector<SetFlag> set_flags(const FinetuneOptions& options) {
+  FinetuneOptions set = options, usual;
+  std::vector<SetFlag> result;
+  const std::vector<FlagGroup> groups = finetune_flags(set), defaults = finetune_flags(usual);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (size_t i = 0; i < groups[g].flags.size(); ++i) {
+      const Setting& setting = groups[g].flags[i].setting;
+      std::vector<std::string> values = setting.values_now();
+      const bool is_switch = setting.n_values == 0;
+      if (values == defaults[g].flags[i].setting.values_now() || values.empty()) continue;
+      if (is_switch && values[0] == "off") continue;  // its opposite is on
+      result.push_back({main_name(groups[g].flags[i]), std::move(values), is_switch});
+    }
+  }
+  return result;
+}
+
+std::string command_of(const std::vector<SetFlag>& flags) {
+  std::string command = "lora finetune";
+  for (const SetFlag& row : flags) {
+    command += " " + row.flag;
+    for (const std::string& value : row.values) {
+      if (!row.is_switch) command += " " + shell_word(value);
+    }
+  }
+  return command;
+}
+
+std::string toml_value(const std::string& text) {
+  if (text.find('\'') == text.npos) return "'" + text + "'";  // without escapes
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
+  return quoted + "\"";
+}
+
+// What --config takes: each flag below why it was chosen.
+std::string toml_of(const std::vector<SetFlag>& flags, const std::vector<Choice>& choices,
+                    const std::string& command, const std::string& name) {
+  std::string toml = fmt::format("# {}\n# The same run: lora finetune --config {}.toml\n", command, name);
+  for (const SetFlag& row : flags) {
+    for (const Choice& choice : choices) {
+      if (choice.flags == row.flag || choice.flags.starts_with(row.flag + " "))
+        toml += fmt::format("\n# {}\n", choice.why);
+    }
+    std::vector<std::string> values;
+    for (const std::string& value : row.values) values.push_back(row.is_switch ? "true" : toml_value(value));
+    const bool is_list = values.size() > 1;
+    toml += fmt::format("{} = {}{}{}\n", row.flag.substr(2), is_list ? "[" : "", fmt::join(values, ", "),
+                        is_list ? "]" : "");
+  }
+  return toml;
+}
+
+void write_whole(const std::string& path, const std::string& text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+// "stories" of "data/stories.txt" or "data/stories/".
+std::string name_of(const TrainOptions& t) {
+  std::string name = t.output;
+  if (name.empty()) {
+    name = last_part_of(t.run.train_data.at(0), "my");
+    if (const size_t dot = name.rfind('.'); dot != name.npos && dot > 0) name.resize(dot);
+    return name + "-lora";
+  }
+  if (name.ends_with(".gguf")) name.resize(name.size() - 5);
+  if (name.empty() || name.back() == '/') fail("--name: {}: expected a name, not a folder", t.output);
+  return name;
+}
+
+// Where the run was begun, its settings are taken from what it wrote then.
+bool goes_on(const TrainOptions& t, const Given& given) {
+  const std::string toml = t.wishes.name + ".toml", checkpoint = t.wishes.name + "-checkpoint.gguf";
+  const bool begins_anew = given.source("--checkpoint-in") != Source::nowhere && t.run.checkpoint_in == "";
+  return !begins_anew && given.source("--config") == Source::nowhere && file_exists(toml) &&
+         file_exists(checkpoint);
+}
+
+// Of what is written beside an adapter: what the run was begun on is what is asked for now.
+void expect_same_run(const FinetuneOptions& asked, const std::string& toml) {
+  FinetuneOptions begun;
+  parse_flags({"finetune", "", "", finetune_flags(begun)}, {"--config", toml});
+  const auto expect = [&](const std::vector<std::string>& then, const std::vector<std::string>& now) {
+    if (then == now) return;
+    fail("{}: it is of a run on {}, not on {}: -o gives this one another name", toml, fmt::join(then, ", "),
+         fmt::join(now, ", "));
+  };
+  expect({begun.model_base}, {asked.model_base});
+  expect(begun.train_data, asked.train_data);
+}
+
+// Files of other runs, or of other programs, are not written over.
+void expect_free(const TrainOptions& t) {
+  if (t.run.checkpoint_in == "") return;
+  for (const char* ending : {".gguf", "-last.gguf", "-checkpoint.gguf", ".jsonl"}) {
+    const std::string path = t.wishes.name + ending;
+    if (file_exists(path))
+      fail(
+          "{}: is there already, and not of a run to go on with: -o gives this one another name, "
+          "--checkpoint-in '' "
+          "begins anew over it",
+          path);
+  }
+}
+
+std::string in_words(double seconds) {
+  if (seconds < 90) return fmt::format("{:.0f} seconds", std::max(1.0, seconds));
+  if (seconds < 90 * 60) return fmt::format("{:.0f} minutes", seconds / 60);
+  if (seconds < 48 * 3600) return fmt::format("{:.1f} hours", seconds / 3600);
+  return fmt::format("{:.1f} days", seconds / 86400);
+}
+
+std::string choice_row(const std::string& value, const std::string& why) {
+  constexpr size_t kValue = 34, kWidth = 110;
+  std::string gap =
+      value.size() + 2 > kValue ? "\n" + std::string(kValue, ' ') : std::string(kValue - value.size(), ' ');
+  return "  " + value + gap + wrap(why, kWidth - kValue - 2, kValue + 2) + "\n";
+}
+
+// Everything that was found and chosen, with the values.
+std::string choices_table(const FinetuneOptions& options, const std::vector<Found>& found,
+                          const std::vector<Choice>& choices) {
+  std::string table = "data\n";
+  for (const Found& f : found) table += choice_row(f.what, f.why);
+  table += "chosen\n";
+  FinetuneOptions copy = options;
+  for (const Choice& choice : choices) {
+    std::string values;
+    for (const FlagGroup& group : finetune_flags(copy)) {
+      for (const Flag& flag : group.flags) {
+        const std::string name = main_name(flag);
+        if ((" " + choice.flags + " ").find(" " + name + " ") == std::string::npos) continue;
+        const std::vector<std::string> now = flag.setting.values_now();
+        if (flag.setting.n_values == 0 || now.empty()) continue;
+        values += fmt::format("{}{} {}", values.empty() ? "" : " ", name, shell_word(now[0]));
+      }
+    }
+    table += choice_row(values.empty() ? choice.flags : values, choice.why);
+  }
+  return table;
+}
+
+std::vector<std::string> shell_words(const std::vector<std::string>& words) {
+  std::vector<std::string> result;
+  for (const std::string& word : words) result.push_back(shell_word(word));
+  return result;
+}
+
+// Looks at everything, chooses, and says what will be done. False: that was all that was asked for.
+bool begin(TrainOptions& t, const Given& given, const std::string& command, Progress& progress) {
+  const auto say = [&](std::string_view line) { progress.say(line); };
+  const auto is_given = [&](std::string_view flag) {
+    return given.source(std::string(flag)) != Source::nowhere;
+  };
+  expect_free(t);
+  progress.say("looking at model, data and machine");
+  FinetuneOptions& run = t.run;
+  const std::vector<std::string> as_given = run.train_data;
+  run.train_data = with_data_files(run, say).train_data;
+  const Model model = load_model(run.model_base, {run.rope_freq_base, run.rope_freq_scale, run.norm_rms_eps});
+  const Tokenizer tokenizer(model.gguf);
+  ThreadPool pool(run.threads > 0 ? run.threads : physical_cores());
+  const std::vector<Found> found = find_samples(run, is_given, tokenizer);
+  const Dataset data = read_whole_samples(run, model, tokenizer, pool);
+  if (data.report().chat_templates.empty() && !is_given("--chat-template")) run.chat_template = "auto";
+  const Facts facts = gather_facts(run, model, data, pool.size());
+  const std::vector<Choice> choices = choose(run, facts, t.wishes, is_given);
+  expect_consistent(run);
+  FinetuneOptions measured = run;
+  measured.checkpoint_in = "";
+  const Estimate e = estimate(measured, [](std::string_view) {});
+
+  run.train_data = as_given;
+  const std::vector<SetFlag> flags = set_flags(run);
+  std::string text = choices_table(run, found, choices);
+  text += "the run\n";
+  text += choice_row(in_words(e.total_s),
+                     fmt::format("{} of {:.3g} s, {} of {:.3g} s", count_of(e.n_iter, "iteration"),
+                                 e.iteration_s, count_of(e.n_evaluations, "evaluation"), e.evaluation_s));
+  text += choice_row(
+      format_size(uint64_t(e.memory_bytes)),
+      fmt::format("of memory, beyond the model's {}; {} are free", format_size(uint64_t(e.model_bytes)),
+                  e.free_bytes ? format_size(*e.free_bytes) : "cannot tell how many"));
+  text += "a sample as it is trained, between {+ and +} what is learned\n";
+  text += sample_as_text(data, tokenizer, {0, 0, run.n_ctx}, kPlainMarks);
+  text += fmt::format("the same as\n  {}\n", command_of(flags));
+  put(stderr, text);
+  if (t.dry_run) return false;
+  write_whole(t.wishes.name + ".toml", toml_of(flags, choices, command, t.wishes.name));
+  return true;
+}
+
+void hand_over(const TrainOptions& t, const std::string& command, const FinetuneResult& result,
+               Progress& progress) {
+  const std::string& name = t.wishes.name;
+  const std::string adapter = result.best_path.empty() ? result.lora_path : result.best_path;
+  if (adapter.empty()) return;
+  write_whole(name + ".Modelfile", modelfile(t.run.model_base, adapter));
+  Summary summary{name, t.run.model_base, adapter, result, {}, !result.chat_templates.empty(), "", command};
+  write_whole(name + ".md", markdown(summary));
+  std::string text =
+      fmt::format("\n{} is the adapter; {}.md says how good it became and how to use it\n", adapter, name);
+  for (const Use& use : uses_of(t.run.model_base, adapter, name, summary.chat))
+    text += fmt::format("  {:<12}{}\n", use.program, use.how);
+  progress.end_bar();
+  put(stderr, text);
+}
+
+}  // namespace
+
+int train_command(const std::vector<std::string>& args) {
+  TrainOptions t;
+  Given given = parse(t, args);
+  if (given.help) return 0;
+  t.wishes.name = name_of(t);
+  const std::string name = t.wishes.name, toml = name + ".toml";
+  const std::string command = fmt::format("lora train {}", fmt::join(shell_words(args), " "));
+  Progress progress;
+  if (goes_on(t, given)) {
+    expect_same_run(t.run, toml);
+    std::vector<std::string> with_settings = args;
+    with_settings.insert(with_settings.end(), {"--config", toml});
+    given = parse(t, with_settings);
+    choose_run_length(t.run, given);
+    expect_consistent(t.run);
+    progress.say(fmt::format("{}: the settings that this run was begun with", toml));
+    if (t.dry_run) return 0;
+  } else {
+    choose_run_length(t.run, given);
+    if (!begin(t, given, command, progress)) return 0;
+  }
+  const FinetuneResult result = run_finetune(t.run, progress);
+  say_end(progress, t.run, result);
+  if (!result.stopped) hand_over(t, command, result, progress);
+  return exit_status(result);
+}
+
+}  // namespace lora::cli

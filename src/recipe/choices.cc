@@ -1,0 +1,301 @@
+#include "recipe/choices.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/plural.h"
+#include "train/run.h"
+#include "train/schedule.h"
+
+namespace lora {
+namespace {
+
+// Held-out samples. Fewer tell nothing; more than this many take time from training.
+constexpr int64_t kLeastHeldOut = 8, kLeastTrained = 16;
+constexpr double kHeldOut = 0.1;
+constexpr int64_t kSeed = 1;
+
+// After the context is known.
+int64_t n_samples_of(const FinetuneOptions& o, const Facts& facts) {
+  return facts.is_prose ? (facts.n_tokens + o.n_ctx - 1) / o.n_ctx : int64_t(facts.lengths.size());
+}
+int64_t n_held_out_of(const FinetuneOptions& o, const Facts& facts) {
+  return o.val_split > 0 ? std::max<int64_t>(1, std::llround(o.val_split * double(n_samples_of(o, facts))))
+                         : 0;
+}
+
+struct Situation {
+  FinetuneOptions& o;
+  const Facts& facts;
+  const Wishes& wishes;
+  const std::function<bool(std::string_view)>& is_given;
+  std::optional<Speed> speed{};  // of the options as they stood when it was measured
+
+  int64_t n_samples() const { return n_samples_of(o, facts); }
+  int64_t n_held_out() const { return n_held_out_of(o, facts); }
+  int64_t n_trained() const { return std::max<int64_t>(1, n_samples() - n_held_out()); }
+  int64_t n_iter() const { return iteration_count(o, n_trained()); }
+  int64_t rows_of_step() const { return o.n_batch * o.grad_acc; }
+  double targets_of_sample() const {
+    return double(facts.n_targets) / double(std::max<int64_t>(1, n_samples()));
+  }
+};
+
+// The smallest of some round lengths, up to `most`, for which is_enough holds; `most` where none is.
+int64_t round_length(int64_t most, const std::function<bool(int64_t)>& is_enough) {
+  for (int64_t n = 32; n < most; n += n < 128 ? 32 : n < 512 ? 64 : n < 2048 ? 256 : 1024) {
+    if (is_enough(n)) return n;
+  }
+  return most;
+}
+
+double covered(const Facts& facts, int64_t n_ctx) {
+  double all = 0, inside = 0;
+  for (const int64_t n : facts.lengths) {
+    all += double(n);
+    inside += double(std::min(n, n_ctx));
+  }
+  return all > 0 ? inside / all : 1;
+}
+
+// The longest that fits the memory with one sample at a time; `asked` where that fits.
+int64_t within_memory(const Facts& facts, int64_t asked) {
+  int64_t n = asked;
+  while (n > 32 && !facts.fits(n, 1)) n = std::max<int64_t>(32, n / 2 / 32 * 32);
+  if (!facts.fits(n, 1))
+    fail("memory: not even samples of {} tokens fit; --memory and lora estimate say more", n);
+  return n;
+}
+
+std::string choose_context(Situation& s) {
+  constexpr double kCovered = 0.97;
+  constexpr int64_t kMostOfChats = 2048, kPieces = 64;
+  const Facts& facts = s.facts;
+  const int64_t most = std::max<int64_t>(1, std::min(facts.n_ctx_train, kLongestSample));
+  std::string why;
+  int64_t n = 0;
+  if (facts.is_prose) {
+    n = 1024;
+    while (n > 64 && facts.n_tokens / n < kPieces) n /= 2;
+    n = std::min(n, most);
+    why = n == most ? "pieces of prose as long as the model's own context"
+                    : fmt::format("pieces of prose, so long that there are {} of them",
+                                  (facts.n_tokens + n - 1) / n);
+  } else {
+    const int64_t longest = facts.lengths.empty() ? 1 : *std::ranges::max_element(facts.lengths);
+    const int64_t limit = facts.divides_long_samples ? std::min(most, kMostOfChats) : most;
+    n = round_length(limit, [&](int64_t c) { return covered(facts, c) >= kCovered; });
+    const double inside = covered(facts, n);
+    why = fmt::format("the smallest that holds {:.0f}% of the samples' tokens; the longest has {}{}",
+                      100 * inside, longest, longest >= kLongestSample ? " or more" : "");
+    if (inside < kCovered) {
+      why = fmt::format(
+          "{}; {}", n == facts.n_ctx_train ? "the model's own" : "the most that is chosen by itself",
+          facts.divides_long_samples
+              ? "longer chats are cut between turns"
+              : fmt::format("{:.0f}% of the samples' tokens lie beyond it", 100 * (1 - inside)));
+    }
+  }
+  s.o.n_ctx = within_memory(facts, n);
+  if (s.o.n_ctx < n) why = fmt::format("what fits the memory; {} would be wanted", n);
+  if (!facts.is_prose && !facts.divides_long_samples && covered(facts, s.o.n_ctx) <= 0.5)
+    s.o.allow_cut = true;
+  return why;
+}
+
+std::string choose_held_out(Situation& s) {
+  const int64_t n = s.n_samples();
+  if (n < kLeastHeldOut + kLeastTrained) {
+    s.o.val_split = 0;
+    return fmt::format(
+        "{} are too few to hold some out, so nothing will say how good it becomes: {} would do",
+        count_of(n, s.facts.is_prose ? "piece" : "sample"), kLeastHeldOut + kLeastTrained);
+  }
+  if (kHeldOut * double(n) >= double(kLeastHeldOut)) {
+    s.o.val_split = kHeldOut;
+    return "a tenth of the samples tells how good it becomes, and when to stop";
+  }
+  s.o.val_split = std::ceil(1000.0 * double(kLeastHeldOut) / double(n)) / 1000;
+  return fmt::format("{} samples at the least, to tell how good it becomes", kLeastHeldOut);
+}
+
+std::string choose_batch(Situation& s) {
+  constexpr double kTargets = 1024;
+  constexpr int64_t kStepsOfEpoch = 16, kMost = 64;
+  const int64_t by_targets = std::llround(kTargets / std::max(1.0, s.targets_of_sample()));
+  const int64_t by_steps = s.n_trained() / kStepsOfEpoch;
+  const int64_t n = std::clamp<int64_t>(std::min(by_targets, by_steps), 1, kMost);
+  int64_t n_batch = s.is_given("--batch") ? s.o.n_batch : n;
+  while (!s.is_given("--batch") && n_batch > 1 && !s.facts.fits(s.o.n_ctx, n_batch))
+    n_batch = (n_batch + 1) / 2;
+  if (!s.is_given("--grad-acc")) s.o.grad_acc = s.is_given("--batch") ? 1 : (n + n_batch - 1) / n_batch;
+  s.o.n_batch = n_batch;
+  std::string why = n == by_targets
+                        ? fmt::format("about {:.0f} tokens that are learned from in each step", kTargets)
+                    : n == kMost ? "the most that is chosen by itself"
+                                 : fmt::format("so that a pass through the data has {} steps or more",
+                                               std::min<int64_t>(kStepsOfEpoch, s.n_trained()));
+  if (s.o.grad_acc > 1) why += fmt::format("; {} at a time fit the memory", n_batch);
+  return why;
+}
+
+std::string choose_rank(Situation& s) {
+  const int64_t rank = s.wishes.quality == Quality::quick ? 8 : s.wishes.quality == Quality::good ? 16 : 32;
+  if (!s.is_given("--lora-r")) s.o.lora_r = rank;
+  if (!s.is_given("--lora-alpha")) s.o.lora_alpha = 32;
+  return "enough for any set of this size; alpha 32 whatever the rank is what the rate's rule goes with";
+}
+
+// Thinking Machines, "LoRA Without Regret" (2025): ten times the rate of full training, by the model's width.
+std::string choose_rate(Situation& s) {
+  constexpr double kRate = 5e-4, kWidth = 2000, kPower = 0.781;
+  const double rate = kRate * std::pow(kWidth / double(std::max<int64_t>(1, s.facts.n_embd)), kPower);
+  const double digits = std::pow(10, std::floor(std::log10(rate)) - 1);
+  s.o.adam_alpha = std::round(rate / digits) * digits;
+  return fmt::format(
+      "5e-4 x (2000 / {})^0.781, by the model's width: the rule of \"LoRA Without Regret\", Thinking "
+      "Machines 2025",
+      s.facts.n_embd);
+}
+
+std::string choose_epochs(Situation& s) {
+  if (s.is_given("--adam-iter") || s.is_given("--lbfgs-iter")) return "";
+  const double targets = s.targets_of_sample() * double(s.n_trained());
+  double epochs = targets < 50e3 ? 8 : targets < 250e3 ? 5 : targets < 1e6 ? 3 : targets < 10e6 ? 2 : 1;
+  std::string why = fmt::format("for {:.0f} tokens that are learned from", targets);
+  if (s.wishes.quality == Quality::quick) epochs = std::max(1.0, epochs / 2);
+  if (s.wishes.quality == Quality::best) epochs *= 2;
+  s.o.epochs = epochs;
+  if (!s.wishes.hours) return why;
+  s.speed = s.facts.speed(s.o);
+  const RunTime time = run_time(s.o, s.facts, *s.speed);
+  const double most = *s.wishes.hours * 3600;
+  if (time.seconds <= most) return why + fmt::format("; it takes less than {:g} hours", *s.wishes.hours);
+  s.o.epochs = std::max(0.01, std::floor(100 * epochs * most / time.seconds) / 100);
+  return fmt::format("what {:g} hours allow; {:g} would fit the data", *s.wishes.hours, epochs);
+}
+
+std::string choose_schedule(Situation& s) {
+  const int64_t n_iter = s.n_iter();
+  FinetuneOptions fitting = s.o;
+  fitting.cos_decay_steps = RunShare::automatic();
+  if (!s.is_given("--warmup")) fitting.warmup = RunShare::automatic();
+  const ScheduleSteps steps = schedule_steps(fitting, n_iter);
+  if (!s.is_given("--warmup")) s.o.warmup = steps.warmup;
+  if (!s.is_given("--cos-decay-steps")) s.o.cos_decay_steps = steps.decay;
+  return "a twentieth of the run to warm up, and a decay that ends with it";
+}
+
+std::string choose_evaluations(Situation& s) {
+  constexpr int64_t kOfEpoch = 10, kOfRun = 12;
+  constexpr double kShare = 0.1;
+  const int64_t n_iter = s.n_iter();
+  // A forward pass is a third of a step.
+  const double steps = double(s.n_held_out()) / 3 / double(s.rows_of_step());
+  const int64_t by_epoch = s.n_trained() / (s.rows_of_step() * kOfEpoch),
+                by_time = std::llround(steps / kShare);
+  s.o.eval_every = std::clamp<int64_t>(std::max(by_epoch, by_time), 1, std::max<int64_t>(1, n_iter / kOfRun));
+  return fmt::format("{} in the run; each takes time from training",
+                     count_of(n_iter / s.o.eval_every, "evaluation"));
+}
+
+std::string choose_patience(Situation& s) {
+  constexpr int64_t kLeast = 4;
+  const int64_t n_evaluations = s.n_iter() / std::max<int64_t>(1, s.o.eval_every);
+  s.o.patience = std::max(kLeast, n_evaluations / 4);
+  return "a quarter of the run without a better held-out loss ends it";
+}
+
+std::string choose_files(Situation& s) {
+  const std::string& name = s.wishes.name;
+  const bool has_best = s.o.val_split > 0 || !s.o.val_data.empty();
+  if (!s.is_given("--save-best")) s.o.save_best = has_best;
+  if (!s.is_given("--lora-out")) s.o.lora_out = name + (s.o.save_best ? "-last.gguf" : ".gguf");
+  if (!s.is_given("--best-out") && s.o.save_best) s.o.best_out = name + ".gguf";
+  if (!s.is_given("--checkpoint-out")) s.o.checkpoint_out = name + "-checkpoint.gguf";
+  if (!s.is_given("--checkpoint-in")) s.o.checkpoint_in = s.o.checkpoint_out;
+  if (!s.is_given("--metrics")) s.o.metrics = name + ".jsonl";
+  return s.o.save_best ? "the best adapter has the name; the last one lies beside it"
+                       : "nothing tells which adapter is the best, so it is the last";
+}
+
+std::string choose_saves(Situation& s) {
+  constexpr double kSeconds = 300;
+  if (!s.speed) s.speed = s.facts.speed(s.o);
+  s.o.save_every = std::max<int64_t>(1, std::llround(kSeconds / std::max(1e-6, s.speed->iteration_s)));
+  return "about every five minutes";
+}
+
+struct Rule {
+  const char* flags;  // all that it may set
+  std::string (*choose)(Situation&);
+  bool needs_held_out = false;
+};
+
+// In the order in which one follows from those before.
+constexpr Rule kRules[] = {
+    {"--ctx", choose_context},
+    {"--val-split", choose_held_out},
+    {"--batch --grad-acc", choose_batch},
+    {"--lora-r --lora-alpha", choose_rank},
+    {"--adam-alpha", choose_rate},
+    {"--epochs", choose_epochs},
+    {"--warmup --cos-decay-steps", choose_schedule},
+    {"--eval-every", choose_evaluations, true},
+    {"--patience", choose_patience, true},
+    {"--sample-prompt",
+     [](Situation& s) {
+       s.o.sample_prompt = "";
+       return std::string("how a held-out sample begins, continued at every evaluation");
+     },
+     true},
+    {"--save-best --best-out --lora-out --checkpoint-out --checkpoint-in --metrics", choose_files},
+    {"--save-every", choose_saves},
+    {"--seed",
+     [](Situation& s) {
+       s.o.seed = kSeed;
+       return std::string("the same command gives the same adapter");
+     }},
+};
+
+std::vector<std::string> words(std::string_view text) {
+  std::vector<std::string> result;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(' ', begin), text.size());
+    result.emplace_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return result;
+}
+
+}  // namespace
+
+std::vector<Choice> choose(FinetuneOptions& options, const Facts& facts, const Wishes& wishes,
+                           const std::function<bool(std::string_view flag)>& is_given) {
+  Situation s{options, facts, wishes, is_given};
+  std::vector<Choice> choices;
+  for (const Rule& rule : kRules) {
+    std::vector<std::string> flags = words(rule.flags);
+    std::erase_if(flags, [&](const std::string& flag) { return is_given(flag); });
+    const bool has_held_out = options.val_split > 0 || !options.val_data.empty();
+    if (flags.empty() || (rule.needs_held_out && !has_held_out)) continue;
+    if (rule.choose == choose_held_out && !options.val_data.empty()) continue;
+    std::string why = rule.choose(s);
+    if (!why.empty()) choices.push_back({fmt::format("{}", fmt::join(flags, " ")), std::move(why)});
+  }
+  return choices;
+}
+
+RunTime run_time(const FinetuneOptions& o, const Facts& facts, const Speed& speed) {
+  RunTime time;
+  time.n_iter = iteration_count(o, std::max<int64_t>(1, n_samples_of(o, facts) - n_held_out_of(o, facts)));
+  const bool has_held_out = o.val_split > 0 || !o.val_data.empty();
+  // The one before training, and the last.
+  if (has_held_out) time.n_evaluations = 2 + (o.eval_every > 0 ? (time.n_iter - 1) / o.eval_every : 0);
+  time.seconds = double(time.n_iter) * speed.iteration_s + double(time.n_evaluations) * speed.evaluation_s;
+  return time;
+}
+
+}  // namespace lora

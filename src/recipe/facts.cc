@@ -1,0 +1,140 @@
+#include "recipe/facts.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/plural.h"
+#include "base/printable.h"
+#include "data/record_file.h"
+#include "data/text_file.h"
+#include "kernels/gemm/gemm.h"
+#include "recipe/text_marks.h"
+#include "train/estimate.h"
+#include "train/run.h"
+
+namespace lora {
+namespace {
+
+// The mark of all texts, or none of them has one.
+std::optional<TextMark> mark_of_all(const std::vector<std::string>& texts) {
+  std::optional<TextMark> mark;
+  for (const std::string& path : texts) {
+    const std::optional<TextMark> own = find_mark(TextFile(path).text());
+    if (&path == &texts.front()) {
+      mark = own;
+    } else if (own && mark && own->text == mark->text) {
+      mark->n_samples += own->n_samples;
+    } else if (own.has_value() != mark.has_value() || own) {
+      const auto words = [](const std::optional<TextMark>& m) {
+        return m ? fmt::format("'{}'", printable(m->text)) : std::string("nothing");
+      };
+      fail(
+          "{}: its samples are told apart by {}, those of {} by {}: train on them one after the other, or "
+          "say "
+          "--sample-start MARK or --window 0 for all",
+          path, words(own), texts.front(), words(mark));
+    }
+  }
+  return mark;
+}
+
+// "\n" as it is typed.
+std::string escaped(std::string_view text) {
+  std::string result;
+  for (char c : text) result += c == '\n' ? "\\n" : std::string(1, c);
+  return result;
+}
+
+Found cut_texts(FinetuneOptions& o, const std::vector<std::string>& texts) {
+  const std::string what = count_of(int64_t(texts.size()), "text");
+  const std::optional<TextMark> mark = mark_of_all(texts);
+  if (!mark) {
+    o.window = 0;
+    return {what + " of prose",
+            "no mark begins samples in it, so it is cut into consecutive pieces (--window 0)"};
+  }
+  o.escape = mark->text.find('\n') != std::string::npos;
+  o.sample_start = o.escape ? escaped(mark->text) : mark->text;
+  o.include_sample_start = mark->is_of_the_sample;
+  return {fmt::format("{} of {}", what, count_of(mark->n_samples, "sample")),
+          fmt::format("'{}' {} them", escaped(mark->text),
+                      mark->is_of_the_sample       ? "begins each of"
+                      : mark->text.front() == '\n' ? "separates"
+                                                   : "marks")};
+}
+
+constexpr const char* kPlainTemplate = "vicuna";
+
+// The built-in template for a model without one: one whose tokens it has, else one of plain words.
+Found choose_template(FinetuneOptions& o, const Tokenizer& tokenizer) {
+  const FittingTemplates fitting = fitting_templates(tokenizer);
+  const bool by_tokens = !fitting.by_tokens.empty();
+  o.chat_template = by_tokens ? fitting.by_tokens.front() : kPlainTemplate;
+  return {fmt::format("the {} template writes conversations", o.chat_template),
+          fmt::format("the model has no template of its own{}",
+                      by_tokens ? fmt::format(", but {}'s tokens", o.chat_template)
+                                : "; this one is of plain words: ask it in the same form")};
+}
+
+}  // namespace
+
+std::vector<Found> find_samples(FinetuneOptions& o,
+                                const std::function<bool(std::string_view flag)>& is_given,
+                                const Tokenizer& tokenizer) {
+  std::vector<std::string> texts, records;
+  for (const std::string& path : o.train_data) (record_format(path) ? records : texts).push_back(path);
+  std::vector<Found> found;
+  if (!texts.empty() && !is_given("--sample-start") && !is_given("--window"))
+    found.push_back(cut_texts(o, texts));
+  if (!records.empty()) {
+    found.push_back({count_of(int64_t(records.size()), "file") + " of records or chats", "by its name"});
+    if (o.chat_template == "auto" && !is_given("--chat-template") && tokenizer.chat_template().empty())
+      found.push_back(choose_template(o, tokenizer));
+  }
+  return found;
+}
+
+Dataset read_whole_samples(const FinetuneOptions& options, const Model& model, const Tokenizer& tokenizer,
+                           ThreadPool& pool) {
+  FinetuneOptions whole = options;
+  whole.n_ctx = std::min(model.config.n_ctx_train, kLongestSample);
+  if (whole.window) whole.window = 0;
+  return Dataset(whole.train_data, tokenizer, text_options(whole), pool);
+}
+
+Facts gather_facts(const FinetuneOptions& options, const Model& model, const Dataset& data, int n_threads) {
+  Facts facts;
+  const DatasetReport& report = data.report();
+  facts.is_prose = report.n_consecutive == report.n_samples;
+  facts.divides_long_samples = report.tavern.n_chats > 0;
+  facts.n_tokens = report.n_tokens;
+  std::vector<Token> inputs, targets;
+  for (int64_t i = 0; i < data.n_samples(); ++i) {
+    data.sample(i, inputs, targets);
+    if (!facts.is_prose) facts.lengths.push_back(int64_t(inputs.size()));
+    facts.n_targets += std::ranges::count_if(targets, [](Token t) { return t != kIgnore; });
+  }
+  facts.n_embd = model.config.n_embd;
+  facts.n_ctx_train = model.config.n_ctx_train;
+  facts.fits = [options, &model, n_threads](int64_t n_ctx, int64_t n_batch) {
+    FinetuneOptions tried = options;
+    tried.n_ctx = n_ctx;
+    tried.n_batch = n_batch;
+    try {
+      const int64_t adapter = trained_bytes(tried, parameter_bytes(model, ranks_of(tried, model)));
+      make_plan(tried, model, n_ctx, {0, adapter}, gemm_input(tried.precision), n_threads);
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  facts.speed = [](const FinetuneOptions& o) {
+    FinetuneOptions from_the_start = o;
+    from_the_start.checkpoint_in = "";
+    const Estimate e = estimate(from_the_start, [](std::string_view) {});
+    return Speed{e.iteration_s, e.evaluation_s};
+  };
+  return facts;
+}
+
+}  // namespace lora

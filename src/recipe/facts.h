@@ -1,0 +1,60 @@
+// What the choices of a run go by: measured on the data, the model and the machine.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/samples.h"
+#include "model/model.h"
+#include "tokenizer/tokenizer.h"
+#include "train/options.h"
+
+namespace lora {
+
+struct Speed {
+  double iteration_s = 0, evaluation_s = 0;
+};
+
+struct Facts {
+  // Of the data.
+  bool is_prose = false;         // one text without samples, to be cut into windows
+  std::vector<int64_t> lengths;  // tokens of each sample, not cut but at most kLongestSample; of prose: empty
+  int64_t n_tokens = 0;          // in all
+  int64_t n_targets = 0;         // of these trained on
+  bool divides_long_samples = false;  // between turns, so that none of it is lost
+
+  // Of the model.
+  int64_t n_embd = 0, n_ctx_train = 0;
+
+  // Of the machine. Whether a step of so many tokens in so many samples at the least fits the memory.
+  std::function<bool(int64_t n_ctx, int64_t n_batch)> fits = [](int64_t, int64_t) { return true; };
+  // What a run of these options takes on this machine; slow, since it is measured.
+  std::function<Speed(const FinetuneOptions&)> speed;
+};
+
+// Samples are looked at with a context of so many tokens at most.
+inline constexpr int64_t kLongestSample = 8192;
+
+struct Found {
+  std::string what, why;  // "312 records", "one JSON object a line"
+};
+
+// The files as they are read: what a text's samples are told apart by goes into options (sample_start or
+// window, include_sample_start, escape), and a template where the data has conversations and the model none
+// (chat_template). A choice that is_given() says was made already stays. Each is described. Throws Error
+// naming the file where texts differ, or where it cannot be read.
+std::vector<Found> find_samples(FinetuneOptions& options,
+                                const std::function<bool(std::string_view flag)>& is_given,
+                                const Tokenizer& tokenizer);
+
+// The data as find_samples() has it cut, at the longest context there may be.
+Dataset read_whole_samples(const FinetuneOptions& options, const Model& model, const Tokenizer& tokenizer,
+                           ThreadPool& pool);
+
+// `model` and `data` must stay.
+Facts gather_facts(const FinetuneOptions& options, const Model& model, const Dataset& data, int n_threads);
+
+}  // namespace lora

@@ -1,0 +1,109 @@
+#include "recipe/summary.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "base/path.h"
+#include "train/report.h"
+
+namespace lora {
+namespace {
+
+std::string whole_path(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path whole = std::filesystem::absolute(path, error);
+  return error ? path : whole.lexically_normal().string();
+}
+
+// As it is, whatever signs of Markdown are in it.
+std::string verbatim(std::string_view text) {
+  std::string result = "    ";
+  for (const char c : text) {
+    result += c;
+    if (c == '\n') result += "    ";
+  }
+  return result + "\n";
+}
+
+std::string table_row(const std::string& what, std::optional<double> loss) {
+  return loss ? fmt::format("| {} | {:.4f} | {:.2f} |\n", what, *loss, std::exp(*loss)) : "";
+}
+
+}  // namespace
+
+std::string shell_word(std::string_view text) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,+@%";
+  if (!text.empty() && text.find_first_not_of(kPlain) == text.npos) return std::string(text);
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+  return quoted + "'";
+}
+
+std::vector<Use> uses_of(const std::string& model, const std::string& adapter, const std::string& name,
+                         bool chat) {
+  const std::string m = shell_word(model), a = shell_word(adapter), n = shell_word(name);
+  return {
+      {"here", fmt::format("lora generate -m {} --lora {} {}", m, a, chat ? "--chat" : "-p 'How it begins'")},
+      {"llama.cpp", fmt::format("llama-cli -m {} --lora {}", m, a)},
+      {"koboldcpp", fmt::format("koboldcpp --model {} --lora {}", m, a)},
+      {"Ollama", fmt::format("ollama create {} -f {}.Modelfile", shell_word(split_path(name).second), n)},
+      {"LM Studio",
+       fmt::format("lora export-lora --model-base {} --lora {} --model-out {}-merged.gguf, and put that "
+                   "file among its models: it loads no adapters",
+                   m, a, n)},
+  };
+}
+
+std::string modelfile(const std::string& model, const std::string& adapter) {
+  return fmt::format("FROM {}\nADAPTER {}\n", whole_path(model), whole_path(adapter));
+}
+
+std::string markdown(const Summary& s) {
+  const Evaluations& e = s.result.evaluations;
+  std::string text =
+      fmt::format("# {}\n\nA LoRA for `{}`, trained by lora.cpp: `{}`.\n\n", split_path(s.name).second,
+                  split_path(s.model).second, split_path(s.adapter).second);
+  for (const std::string& line : s.data) text += fmt::format("- {}\n", line);
+  text += fmt::format("\nIt ended at iteration {}: {}.\n", s.result.iterations, s.result.why);
+
+  text += "\n## How good it became\n\n";
+  const std::vector<std::string> quality = describe_quality(e, s.result.best_path);
+  if (quality.empty()) text += "No samples were held out, so nothing tells.\n";
+  for (size_t i = 1; i < quality.size(); ++i) text += fmt::format("{}.\n\n", quality[i]);
+  if (e.best) {
+    text += "| on text that it has not seen | loss | perplexity |\n|---|---|---|\n";
+    text += table_row("before training", e.before);
+    text += table_row(fmt::format("best, iteration {}", e.best_iteration), e.best);
+    if (e.last_iteration > e.best_iteration)
+      text += table_row(fmt::format("last, iteration {}", e.last_iteration), e.last);
+  }
+  if (!s.picture.empty()) text += fmt::format("\n![the losses]({})\n", split_path(s.picture).second);
+  if (!s.result.sample_prompt.empty() && !e.sample_best.empty()) {
+    text += fmt::format("\nGiven\n\n{}\n", verbatim(s.result.sample_prompt));
+    if (!e.sample_before.empty())
+      text += fmt::format("it went on before training\n\n{}\n", verbatim(e.sample_before));
+    text +=
+        fmt::format("{}\n\n{}", e.sample_before.empty() ? "it goes on" : "and now", verbatim(e.sample_best));
+  }
+
+  text +=
+      "\n## How to use it\n\nOnly together with the model that it was trained on.\n\n| program | "
+      "|\n|---|---|\n";
+  for (const Use& use : uses_of(s.model, s.adapter, s.name, s.chat))
+    text += fmt::format("| {} | `{}` |\n", use.program, use.how);
+  text += fmt::format(
+      "\nMerged into the model, for any program: `lora export-lora --model-base {} --lora {} --model-out "
+      "{}-merged.gguf`.\n",
+      shell_word(s.model), shell_word(s.adapter), shell_word(s.name));
+
+  text += fmt::format(
+      "\n## How it was trained\n\n{}\nThe same as `lora finetune --config {}.toml`, where each setting "
+      "has its reason.\n",
+      verbatim(s.command), shell_word(s.name));
+  return text;
+}
+
+}  // namespace lora

@@ -1,0 +1,69 @@
+#include "recipe/summary.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace lora {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+TEST(Summary, WordsOfAShellAreQuotedWhereTheyHaveToBe) {
+  EXPECT_EQ(shell_word("models/tiny-q8_0.gguf"), "models/tiny-q8_0.gguf");
+  EXPECT_EQ(shell_word(""), "''");
+  EXPECT_EQ(shell_word("a b"), "'a b'");
+  EXPECT_EQ(shell_word("<s>"), "'<s>'");
+  EXPECT_EQ(shell_word("it's"), "'it'\\''s'");
+  EXPECT_EQ(shell_word("$(rm)"), "'$(rm)'");
+}
+
+Summary summary() {
+  Summary s{
+      .name = "out/my", .model = "m.gguf", .adapter = "out/my.gguf", .command = "lora train m.gguf d.txt"};
+  s.result.iterations = 90;
+  s.result.why = "iteration 90 was reached";
+  s.result.best_path = "out/my.gguf";
+  s.result.evaluations = {.before = 3,
+                          .best = 2,
+                          .last = 2.5,
+                          .best_iteration = 40,
+                          .last_iteration = 90,
+                          .sample_before = "and then\nno more",
+                          .sample_best = "the sea"};
+  s.result.sample_prompt = "Once";
+  return s;
+}
+
+TEST(Summary, TheHandoverSaysHowGoodItBecameAndHowToUseIt) {
+  const std::string text = markdown(summary());
+  EXPECT_THAT(text, HasSubstr("| before training | 3.0000 | 20.09 |"));
+  EXPECT_THAT(text, HasSubstr("| best, iteration 40 | 2.0000 | 7.39 |"));
+  EXPECT_THAT(text, HasSubstr("| last, iteration 90 | 2.5000 | 12.18 |"));
+  EXPECT_THAT(text, HasSubstr("surprises it a third less"));
+  EXPECT_THAT(text, HasSubstr("after iteration 40 it learned the samples by heart"));
+  EXPECT_THAT(text, HasSubstr("    and then\n    no more\n"));
+  EXPECT_THAT(text, HasSubstr("    the sea\n"));
+  EXPECT_THAT(text, HasSubstr("`llama-cli -m m.gguf --lora out/my.gguf`"));
+  EXPECT_THAT(text, HasSubstr("`lora finetune --config out/my.toml`"));
+  EXPECT_THAT(text, Not(HasSubstr("![")));
+}
+
+TEST(Summary, WithoutHeldOutSamplesItSaysSo) {
+  Summary s = summary();
+  s.result.evaluations = {};
+  EXPECT_THAT(markdown(s), HasSubstr("No samples were held out"));
+}
+
+TEST(Summary, ConversationsAreAskedInConversations) {
+  EXPECT_THAT(uses_of("m", "a", "my", true)[0].how, HasSubstr("--chat"));
+  EXPECT_THAT(uses_of("m", "a", "my", false)[0].how, Not(HasSubstr("--chat")));
+}
+
+TEST(Summary, OllamaGetsWholePaths) {
+  EXPECT_THAT(modelfile("m.gguf", "a.gguf"), testing::StartsWith("FROM /"));
+  EXPECT_THAT(modelfile("/x/m.gguf", "/x/../y/a.gguf"), "FROM /x/m.gguf\nADAPTER /y/a.gguf\n");
+}
+
+}  // namespace
+}  // namespace lora
