@@ -12,6 +12,10 @@ struct Alias {
   std::string_view name, flag;  // flag: any name of a flag, or of a positional argument
 };
 constexpr Alias kAliases[] = {
+    {"--model-base", "MODEL"},
+    {"--model", "MODEL"},
+    {"-m", "MODEL"},
+    {"--train-data", "DATA"},
     {"--model", "--base"},
     {"--model-base", "--base"},
     {"--model", "DIR"},

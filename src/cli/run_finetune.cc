@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "base/signals.h"
 #include "base/terminal.h"
 #include "cli/put.h"
+#include "recipe/summary.h"
 #include "train/metrics.h"
 #include "train/report.h"
 #include "train/resume.h"
@@ -21,6 +23,11 @@ constexpr const char* kStopNotice =
 constexpr const char* kStopNoticeOnTerminal =
     "\nstopping: the iteration in work is finished or dropped, then all is saved;\n"
     "  Ctrl-C again leaves at once\n";
+
+std::string quoted(std::string_view text) {
+  constexpr size_t kMostBytes = 300;
+  return fmt::format("\"{}\"", printable(text, kMostBytes));
+}
 
 // What --metrics - prints.
 class Metrics {
@@ -67,16 +74,34 @@ FinetuneResult run_finetune(FinetuneOptions options, Progress& progress) {
   return result;
 }
 
-void say_end(Progress& progress, const FinetuneOptions& options, const FinetuneResult& result) {
+std::string adapter_of(const FinetuneResult& result) {
+  return result.best_path.empty() ? result.lora_path : result.best_path;
+}
+
+void say_end(Progress& progress, const FinetuneOptions& options, const FinetuneResult& result,
+             const std::string& modelfile) {
+  const Evaluations& e = result.evaluations;
   progress.say(fmt::format("ended at iteration {}: {}", result.iterations, result.why));
+  for (const std::string& line : describe_quality(e, result.best_path)) progress.say(line);
+  if (!e.sample_best.empty() && !result.sample_prompt.empty()) {
+    progress.say(fmt::format("given: {}", quoted(result.sample_prompt)));
+    if (!e.sample_before.empty()) progress.say(fmt::format("  before training: {}", quoted(e.sample_before)));
+    progress.say(fmt::format("  at its best: {}", quoted(e.sample_best)));
+  }
   if (!result.checkpoint_path.empty()) progress.say(fmt::format("checkpoint: {}", result.checkpoint_path));
   if (!result.lora_path.empty()) progress.say(fmt::format("adapter: {}", result.lora_path));
   if (!result.best_path.empty()) {
-    progress.say(fmt::format("best: {}, with the lowest held-out loss, {:.6f}", result.best_path,
-                             result.evaluations.best.value()));
+    progress.say(
+        fmt::format("best: {}, with the lowest held-out loss, {:.6f}", result.best_path, e.best.value()));
   }
-  for (const std::string& line : describe_quality(result.evaluations, result.best_path)) progress.say(line);
-  if (result.stopped && !result.checkpoint_path.empty()) {
+  if (!result.stopped) {
+    if (adapter_of(result).empty()) return;
+    progress.say("to use it:");
+    for (const Use& use :
+         uses_of(options.model_base, adapter_of(result), !result.chat_templates.empty(), modelfile))
+      progress.say(fmt::format("  {:<11}{}{}", use.program, use.command,
+                               use.note.empty() ? "" : fmt::format("   ({})", use.note)));
+  } else if (!result.checkpoint_path.empty()) {
     // Where it would go on from by itself, now that it has saved.
     const bool by_itself = find_checkpoint(options).path == result.checkpoint_path;
     progress.say(by_itself ? "to go on: the same command again"

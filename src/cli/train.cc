@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/machine.h"
@@ -12,6 +14,7 @@
 #include "cli/finetune_flags.h"
 #include "cli/help.h"
 #include "cli/parse.h"
+#include "cli/plot.h"
 #include "cli/progress.h"
 #include "cli/put.h"
 #include "cli/run_finetune.h"
@@ -21,6 +24,7 @@
 #include "recipe/summary.h"
 #include "train/estimate.h"
 #include "train/run.h"
+#include "train/setup.h"
 
 namespace lora::cli {
 
@@ -29,12 +33,26 @@ namespace {
 struct TrainOptions {
   FinetuneOptions run;
   Wishes wishes;
-  std::string output, quality = "good";
+  std::string output;
   bool dry_run = false;
 };
 
 constexpr const char* kModel = "MODEL";
 constexpr const char* kData = "DATA";
+
+Setting quality(Quality& target) {
+  static constexpr std::pair<std::string_view, Quality> kWords[] = {
+      {"quick", Quality::quick}, {"good", Quality::good}, {"best", Quality::best}};
+  return {[&target](const std::vector<std::string>& values) {
+            for (const auto& [word, quality] : kWords) {
+              if (!equal_in_any_case(word, values.at(0))) continue;
+              target = quality;
+              return;
+            }
+            throw BadValue(fmt::format("expected quick, good or best, found '{}'", values[0]));
+          },
+          [&target] { return std::string(kWords[size_t(target)].first); }};
+}
 
 // The flags of finetune, of which two have places.
 std::vector<FlagGroup> train_flags(TrainOptions& t) {
@@ -49,8 +67,7 @@ std::vector<FlagGroup> train_flags(TrainOptions& t) {
             text(t.output).or_else("DATA without its ending, and -lora"), kOptional, kMain},
            {"--hours", "H", "", "that the run may take at most",
             number(t.wishes.hours, {.min = 0, .above_min = true}), kOptional, kMain},
-           {"--quality", "Q", "", "quick, good or best", one_of(t.quality, {"quick", "good", "best"}),
-            kOptional, kMain},
+           {"--quality", "Q", "", "quick, good or best", quality(t.wishes.quality), kOptional, kMain},
            {"--dry-run", "", "", "say what would be done, and show a sample as it would be trained",
             turn(t.dry_run), kOptional, kMain},
        }}};
@@ -111,6 +128,7 @@ std::string command_of(const std::vector<SetFlag>& flags) {
 }
 
 std::string toml_value(const std::string& text) {
+  if (is_number(text)) return text;
   if (text.find('\'') == text.npos) return "'" + text + "'";  // without escapes
   std::string quoted = "\"";
   for (const char c : text) quoted += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
@@ -152,6 +170,10 @@ std::string name_of(const TrainOptions& t) {
   if (name.ends_with(".gguf")) name.resize(name.size() - 5);
   if (name.empty() || name.back() == '/') fail("--name: {}: expected a name, not a folder", t.output);
   return name;
+}
+
+std::string modelfile_of_run(const std::string& name) {
+  return name + ".Modelfile";
 }
 
 // Where the run was begun, its settings are taken from what it wrote then.
@@ -221,6 +243,7 @@ std::string choices_table(const FinetuneOptions& options, const std::vector<Foun
         values += fmt::format("{}{} {}", values.empty() ? "" : " ", name, shell_word(now[0]));
       }
     }
+    if (!choice.what.empty()) values = choice.what;
     table += choice_row(values.empty() ? choice.flags : values, choice.why);
   }
   return table;
@@ -246,16 +269,16 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   const Model model = load_model(run.model_base, {run.rope_freq_base, run.rope_freq_scale, run.norm_rms_eps});
   const Tokenizer tokenizer(model.gguf);
   ThreadPool pool(run.threads > 0 ? run.threads : physical_cores());
-  const std::vector<Found> found = find_samples(run, is_given, tokenizer);
-  const Dataset data = read_whole_samples(run, model, tokenizer, pool);
-  if (data.report().chat_templates.empty() && !is_given("--chat-template")) run.chat_template = "auto";
-  const Facts facts = gather_facts(run, model, data, pool.size());
+  const auto [data, found] = find_samples(run, is_given, model, tokenizer, pool);
+  Facts facts = gather_facts(run, model, data, pool.size());
+  std::optional<Estimate> measured;
+  const auto measure = facts.measure;
+  facts.measure = [&](const FinetuneOptions& options) { return *(measured = measure(options)); };
   const std::vector<Choice> choices = choose(run, facts, t.wishes, is_given);
   expect_consistent(run);
-  FinetuneOptions measured = run;
-  measured.checkpoint_in = "";
-  const Estimate e = estimate(measured, [](std::string_view) {});
-
+  // The last that was measured has all of it, but where its rule was not asked.
+  if (!measured || is_given("--save-every")) measured = measure(run);
+  const Estimate& e = *measured;
   run.train_data = as_given;
   const std::vector<SetFlag> flags = set_flags(run);
   std::string text = choices_table(run, found, choices);
@@ -263,33 +286,39 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   text += choice_row(in_words(e.total_s),
                      fmt::format("{} of {:.3g} s, {} of {:.3g} s", count_of(e.n_iter, "iteration"),
                                  e.iteration_s, count_of(e.n_evaluations, "evaluation"), e.evaluation_s));
+  text +=
+      choice_row(format_size(uint64_t(e.memory_bytes)),
+                 fmt::format("of memory, beyond the model's {}{}", format_size(uint64_t(e.model_bytes)),
+                             e.free_bytes ? fmt::format("; {} are free", format_size(*e.free_bytes)) : ""));
   text += choice_row(
-      format_size(uint64_t(e.memory_bytes)),
-      fmt::format("of memory, beyond the model's {}; {} are free", format_size(uint64_t(e.model_bytes)),
-                  e.free_bytes ? format_size(*e.free_bytes) : "cannot tell how many"));
+      format_size(uint64_t(e.disk_bytes)),
+      fmt::format("of disk{}", e.free_disk ? fmt::format("; {} are free", format_size(*e.free_disk)) : ""));
   text += "a sample as it is trained, between {+ and +} what is learned\n";
   text += sample_as_text(data, tokenizer, {0, 0, run.n_ctx}, kPlainMarks);
   text += fmt::format("the same as\n  {}\n", command_of(flags));
+  if (t.dry_run) {
+    for (const std::string& line : describe_samples(run, data.report(), tokenizer)) progress.say(line);
+    print(text);
+    return false;
+  }
   put(stderr, text);
-  if (t.dry_run) return false;
   write_whole(t.wishes.name + ".toml", toml_of(flags, choices, command, t.wishes.name));
   return true;
 }
 
-void hand_over(const TrainOptions& t, const std::string& command, const FinetuneResult& result,
-               Progress& progress) {
+void hand_over(const TrainOptions& t, const std::string& command, const FinetuneResult& result) {
   const std::string& name = t.wishes.name;
-  const std::string adapter = result.best_path.empty() ? result.lora_path : result.best_path;
+  const std::string adapter = adapter_of(result);
   if (adapter.empty()) return;
-  write_whole(name + ".Modelfile", modelfile(t.run.model_base, adapter));
-  Summary summary{name, t.run.model_base, adapter, result, {}, !result.chat_templates.empty(), "", command};
+  Summary summary{name, t.run.model_base, adapter, result, t.run.train_data, !result.chat_templates.empty()};
+  summary.command = command;
+  summary.modelfile = modelfile_of_run(name);
+  write_whole(summary.modelfile, modelfile_of(t.run.model_base, adapter));
+  if (!t.run.metrics.empty() && t.run.metrics != "-") {
+    summary.picture = name + ".svg";
+    draw_runs({t.run.metrics}, summary.picture, {});
+  }
   write_whole(name + ".md", markdown(summary));
-  std::string text =
-      fmt::format("\n{} is the adapter; {}.md says how good it became and how to use it\n", adapter, name);
-  for (const Use& use : uses_of(t.run.model_base, adapter, name, summary.chat))
-    text += fmt::format("  {:<12}{}\n", use.program, use.how);
-  progress.end_bar();
-  put(stderr, text);
 }
 
 }  // namespace
@@ -316,8 +345,10 @@ int train_command(const std::vector<std::string>& args) {
     if (!begin(t, given, command, progress)) return 0;
   }
   const FinetuneResult result = run_finetune(t.run, progress);
-  say_end(progress, t.run, result);
-  if (!result.stopped) hand_over(t, command, result, progress);
+  if (!result.stopped) hand_over(t, command, result);
+  say_end(progress, t.run, result, modelfile_of_run(name));
+  if (!result.stopped)
+    progress.say(fmt::format("{}.md says all this, {}.toml how it was trained", name, name));
   return exit_status(result);
 }
 

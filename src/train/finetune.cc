@@ -56,7 +56,7 @@ class Run {
       state_.evaluation_due = true;  // of the model before training
     }
     for (const std::string& line : describe(setup_)) say(line);
-    result_.sample_prompt = setup_.tokenizer.decode(setup_.sample_prompt, true);
+    result_.sample_prompt = text_of_prompt();
     if (!further.empty()) say(further);
     result_.iterations = state_.iteration;
     if (setup_.held_out.empty()) state_.evaluation_due = false;  // --val-data may be left out on resume
@@ -293,6 +293,12 @@ class Run {
     }
   }
 
+  std::string text_of_prompt() const {
+    const std::vector<Token>& tokens = setup_.sample_prompt;
+    const bool has_bos = !tokens.empty() && tokens.front() == setup_.tokenizer.bos();
+    return setup_.tokenizer.decode({tokens.begin() + has_bos, tokens.end()}, true);
+  }
+
   // What the model says now, "" without a prompt.
   std::string sample(const std::string& when) {
     if (setup_.sample_prompt.empty()) return "";
@@ -446,8 +452,8 @@ class Run {
   Setup setup_;
   TrainState& state_ = setup_.state;
   RemainingTime remaining_;
-  DivergenceWatch divergence_;
   double evaluation_s_ = 0;  // of the last one
+  DivergenceWatch divergence_;
   AppendFile metrics_;
   bool metrics_written_ = false, metrics_failed_ = false;
   FinetuneResult result_;

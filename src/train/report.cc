@@ -14,12 +14,12 @@ std::string fraction_in_words(double part) {
   constexpr Word kWords[] = {{0.035, "hardly"},     {0.075, "a twentieth"}, {0.14, "a tenth"},
                              {0.225, "a fifth"},    {0.29, "a quarter"},    {0.415, "a third"},
                              {0.58, "half"},        {0.71, "two thirds"},   {0.825, "three quarters"},
-                             {0.95, "nine tenths"}, {1e300, "almost all"}};
+                             {1e300, "nine tenths"}};
   const double size = std::abs(part);
   for (const Word& word : kWords) {
     if (size <= word.up_to) return fmt::format("{} {}", word.words, part < 0 ? "more" : "less");
   }
-  return "far more";
+  return "";
 }
 
 bool has_overtrained(const Evaluations& e) {
@@ -40,8 +40,11 @@ std::vector<std::string> describe_quality(const Evaluations& e, const std::strin
                       ? ", " + loss(*e.last, fmt::format("at the last, iteration {}", e.last_iteration))
                       : ""));
   if (e.before && *e.best < *e.before) {
-    lines.push_back(fmt::format("text of this kind that it has not seen surprises it {} than before",
-                                fraction_in_words((*e.before - *e.best) / *e.before)));
+    const double part = (*e.before - *e.best) / *e.before;
+    lines.push_back(part > 0.95
+                        ? "text of this kind that it has not seen hardly surprises it any more"
+                        : fmt::format("text of this kind that it has not seen surprises it {} than before",
+                                      fraction_in_words(part)));
   } else if (e.before) {
     lines.push_back(
         "warning: text that it has not seen surprises it no less than before: the adapter learned nothing "
