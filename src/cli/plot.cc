@@ -395,8 +395,8 @@ int plot_command(const std::vector<std::string>& args) {
           text(options.title).or_else("the name of a single run")},
          {"--theme", "COLORS", "", "light, dark, or auto: as the viewer of an SVG likes it; a PNG is light",
           one_of(theme, {"auto", "light", "dark"})}}}}};
-  if (parse_flags(line, args).help) {
-    print(help_page(line));
+  if (const Given given = parse_flags(line, args); given.help) {
+    print(help_page(line, given.help_all));
     return 0;
   }
   options.x = x == "epochs"   ? RunAxis::epochs
