@@ -8,7 +8,7 @@ source "$root/tests/docs_commands.sh"
 
 declare -A flags_of
 while read -r command; do
-  flags_of[$command]=" $("$lora" "$command" --help | sed -n 's/^ \{1,\}\(-[^ ].*\)/\1/p' |
+  flags_of[$command]=" $("$lora" "$command" --help-all | sed -n 's/^ \{1,\}\(-[^ ].*\)/\1/p' |
     grep -oE -- '(^|[ ,])-{1,2}[a-zA-Z][a-z0-9-]*' | tr -d ' ,' | sort -u | tr '\n' ' ')"
 done < <("$lora" --help | sed -n 's/^ \{1,\}\([a-z][a-z-]*\) .*/\1/p')
 ((${#flags_of[@]} >= 12)) || { echo "found only the commands ${!flags_of[*]}"; exit 1; }

@@ -3,7 +3,7 @@
 set -euo pipefail
 export LC_ALL=C
 lora=$1 page=$2
-help=$("$lora" finetune --help)
+help=$("$lora" finetune --help-all)
 flags_in() { { grep -oE -- '--[a-z][a-z0-9-]*' || true; } | sort -u; }
 
 offered=$(grep -E '^ +-' <<<"$help" | flags_in)

@@ -27,9 +27,11 @@ void open_standard_streams() {
   }
 }
 
-int stderr_columns() {
+int columns_of(std::FILE* out) {
+  const int fd = fileno(out);  // -1 of a stream in memory
+  if (fd < 0 || isatty(fd) != 1) return 0;
   winsize size = {};
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 }  // namespace lora

@@ -176,7 +176,7 @@ int bench_command(const std::vector<std::string>& args) {
   const CommandLine line = bench_line(options, what);
   const Given given = parse_flags(line, args);
   if (given.help) {
-    print(help_page(line));
+    print(help_page(line, given.help_all));
     return 0;
   }
   if (!what.generate) what.train = true;

@@ -35,8 +35,8 @@ int convert_command(const std::vector<std::string>& args) {
        {"Performance",
         {{"-t,--threads,--concurrency", "N", "", "threads to compute with",
           integer(options.n_threads, 1, kMaxThreads).or_else("physical cores")}}}}};
-  if (parse_flags(line, args).help) {
-    print(help_page(line));
+  if (const Given given = parse_flags(line, args); given.help) {
+    print(help_page(line, given.help_all));
     return 0;
   }
   catch_stop_signals();
@@ -52,7 +52,7 @@ int convert_command(const std::vector<std::string>& args) {
     result = convert(options, events);
   }
   if (result.stopped) {
-    put(stderr, "stopped: nothing was written\n");
+    say(stderr, "stopped: nothing was written");
     return 128 + stop_signal();
   }
   const double took = seconds_since(start);
@@ -62,10 +62,10 @@ int convert_command(const std::vector<std::string>& args) {
     facts += fmt::format(", {} tensors, {}: {} in {:.1f} s ({:.0f} MB/s)", result.n_tensors, result.type,
                          format_size(result.bytes_written), took, double(result.bytes_written) / 1e6 / took);
   }
-  put(stderr, facts + "\n");
+  say(stderr, facts);
   if (result.files.size() > 1) {
-    put(stderr,
-        fmt::format("{} files; give the first to programs, they find the others\n", result.files.size()));
+    say(stderr,
+        fmt::format("{} files; give the first to programs, they find the others", result.files.size()));
   }
   return 0;
 }

@@ -38,7 +38,7 @@ int convert_lora_command(const std::vector<std::string>& args) {
           integer(options.n_threads, 1, kMaxThreads).or_else("physical cores")}}}}};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    print(help_page(line));
+    print(help_page(line, given.help_all));
     return 0;
   }
   if (!options.to_peft.empty() && !options.outfile.empty()) {
@@ -48,7 +48,7 @@ int convert_lora_command(const std::vector<std::string>& args) {
   const std::string rank = result.min_rank == result.max_rank
                                ? fmt::format("{}", result.max_rank)
                                : fmt::format("{} to {}", result.min_rank, result.max_rank);
-  put(stderr, fmt::format("{}: {}, {} tensors adapted, rank {}, alpha {}, {}\n", result.path,
+  say(stderr, fmt::format("{}: {}, {} tensors adapted, rank {}, alpha {}, {}", result.path,
                           printable(result.architecture), result.n_tensors, rank, result.alpha, result.type));
   return 0;
 }

@@ -24,7 +24,8 @@ std::string mib(int64_t bytes) {
 }
 
 std::string table(const Estimate& e) {
-  std::string text = "memory\n";
+  std::string text =
+      fmt::format("{}\n\nmemory\n", memory_sentence(e.memory_bytes, e.model_bytes, e.free_bytes));
   for (const MemoryPart& part : e.memory) text += row(part.name, mib(part.bytes));
   text += row("in all, beyond the model's file", mib(e.memory_bytes));
   if (!e.memory.empty()) text += row("of these still to come", mib(e.memory_bytes - e.memory.front().bytes));
@@ -79,7 +80,7 @@ int estimate_command(const std::vector<std::string>& args) {
   line.groups.push_back({"Output", {{"--json", "", "", "print JSON", turn(json)}}});
   const Given given = parse_flags(line, args);
   if (given.help) {
-    print(help_page(line));
+    print(help_page(line, given.help_all));
     return 0;
   }
   choose_run_length(options, given);

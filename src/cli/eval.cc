@@ -67,7 +67,7 @@ int eval_command(const std::vector<std::string>& args) {
        sample_group}};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    print(help_page(line));
+    print(help_page(line, given.help_all));
     return 0;
   }
   SamplesLoss loss;
@@ -80,7 +80,7 @@ int eval_command(const std::vector<std::string>& args) {
   }
   const EvalResult& result = loss.result;
   if (result.stopped && stop_signal() != 0) {
-    put(stderr, fmt::format("stopped after {} tokens: nll {:.6f} perplexity {:.6f}\n", result.tokens,
+    say(stderr, fmt::format("stopped after {} tokens: nll {:.6f} perplexity {:.6f}", result.tokens,
                             result.nll, result.perplexity));
     return 128 + stop_signal();
   }

@@ -63,8 +63,8 @@ int export_lora_command(const std::vector<std::string>& args) {
   MergeOptions options;
   bool verbose = false;
   const CommandLine line = command_line(options, verbose);
-  if (parse_flags(line, args).help) {
-    print(help_page(line));
+  if (const Given given = parse_flags(line, args); given.help) {
+    print(help_page(line, given.help_all));
     return 0;
   }
   if (options.loras.empty() && options.checkpoint.empty())
@@ -91,20 +91,20 @@ int export_lora_command(const std::vector<std::string>& args) {
     result = merge(options, events);
   }
   if (result.stopped) {
-    put(stderr, fmt::format("stopped; {} was not written\n", options.out));
+    say(stderr, fmt::format("stopped; {} was not written", options.out));
     return 128 + stop_signal();
   }
   const double s = std::max(1e-9, seconds_since(begin));
-  put(stderr, fmt::format("{}: {} of {} tensors changed, {:.2f} MB, {:.2f} s, {:.0f} MB/s\n", options.out,
+  say(stderr, fmt::format("{}: {} of {} tensors changed, {:.2f} MB, {:.2f} s, {:.0f} MB/s", options.out,
                           result.n_changed, result.n_tensors, double(result.bytes_after) / 1e6, s,
                           double(result.bytes_before) / 1e6 / s));
-  for (const std::string& text : fallbacks.lines()) put(stderr, text + "\n");
-  if (result.n_changed > 0) put(stderr, facts_of(result.sums) + "\n");
+  for (const std::string& text : fallbacks.lines()) say(stderr, text);
+  if (result.n_changed > 0) say(stderr, facts_of(result.sums));
   if (result.n_lossy > 0) {
-    put(stderr,
+    say(stderr,
         fmt::format(
             "warning: {} of {} changed tensors lose more than {:.0f}% of the change, since their type rounds "
-            "it away{}\n",
+            "it away{}",
             result.n_lossy, result.n_changed, 100 * (1 - kKept),
             result.advice ? fmt::format("; --outtype {} keeps it", lower_case(traits(*result.advice).name))
                           : ""));

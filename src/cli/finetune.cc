@@ -18,7 +18,7 @@ int finetune_command(const std::vector<std::string>& args) {
                             finetune_flags(options)};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    print(help_page(line));
+    print(help_page(line, given.help_all));
     return 0;
   }
   choose_run_length(options, given);

@@ -16,6 +16,9 @@ namespace lora::cli {
 
 namespace {
 
+constexpr bool kRequired = true, kOptional = false;
+constexpr bool kMain = true;  // of a row that --help shows too, not --help-all alone
+
 constexpr NumberRange kAtLeastZero{.min = 0};
 constexpr NumberRange kAboveZero{.min = 0, .above_min = true};
 constexpr NumberRange kFraction{.min = 0, .max = 1};
@@ -133,17 +136,17 @@ FlagGroup file_flags(FinetuneOptions& o) {
       "Files",
       {
           {"-m,--model-base,--model", "FILE", "", "base model GGUF, any supported tensor type",
-           non_empty_text(o.model_base), true},
+           non_empty_text(o.model_base), kRequired, kMain},
           {"--train-data", "FILE...", "",
            "text, or records (.jsonl, .json, .csv) to train on: files, and folders of them; may be repeated",
-           files(o.train_data)},
+           files(o.train_data), kOptional, kMain},
           {"--checkpoint-in", "FILE", "",
            "checkpoint to resume from; without the flag, or where FILE is missing, the latest of "
            "--checkpoint-out; "
            "'': begin anew, over what is there",
-           text(o.checkpoint_in).or_else(kDefaultCheckpointIn)},
+           text(o.checkpoint_in).or_else(kDefaultCheckpointIn), kOptional, kMain},
           {"--checkpoint-out", "FILE", "", "checkpoints to write; '': none", text(o.checkpoint_out)},
-          {"--lora-out", "FILE", "", "adapter to write; '': none", text(o.lora_out)},
+          {"--lora-out", "FILE", "", "adapter to write; '': none", text(o.lora_out), kOptional, kMain},
           {"--pattern-fn-it", "STR", "", "stands for the iteration number in output names",
            non_empty_text(o.pattern_fn_it)},
           {"--fn-latest", "STR", "", "what it becomes in the name of the latest output",
@@ -155,7 +158,7 @@ FlagGroup file_flags(FinetuneOptions& o) {
            "newer are whole; all or 0: every one",
            kept(o.keep)},
           {"--save-best", "", "", "keep the adapter with the lowest held-out loss too, as ...-BEST...",
-           turn(o.save_best)},
+           turn(o.save_best), kOptional, kMain},
           {"--best-out", "FILE", "", "the file of --save-best",
            text(o.best_out).or_else("--lora-out with BEST in it")},
           {"--only-write-lora", "", "", "write the adapter of the checkpoint and train nothing",
@@ -175,7 +178,7 @@ FlagGroup performance_flags(FinetuneOptions& o) {
       "Performance",
       {
           {"-t,--threads", "N", "", "threads to compute with",
-           integer(o.threads, 1, kMaxThreads).or_else("physical cores")},
+           integer(o.threads, 1, kMaxThreads).or_else("physical cores"), kOptional, kMain},
           {"--use-checkpointing", "", "",
            "compute activations again in the backward pass; with neither flag, as much is kept as memory "
            "allows",
@@ -196,14 +199,15 @@ FlagGroup lora_flags(FinetuneOptions& o) {
   return {
       "LoRA",
       {
-          {"-c,--ctx", "N", "tokens", "length of a sample at most", integer(o.n_ctx, 1)},
-          {"-b,--batch", "N", "samples", "how many are computed together", integer(o.n_batch, 1)},
+          {"-c,--ctx", "N", "tokens", "length of a sample at most", integer(o.n_ctx, 1), kOptional, kMain},
+          {"-b,--batch", "N", "samples", "how many are computed together", integer(o.n_batch, 1), kOptional,
+           kMain},
           {"--grad-acc", "N", "", "batches whose gradients are summed up for one iteration",
            integer(o.grad_acc, 1)},
           {"--lora-r", "N", "", "rank; 0: of those tensors alone that have one by name",
-           integer(o.lora_r, 0, kMaxLoraRank).or_else(fmt::format("{}", kDefaultLoraR))},
+           integer(o.lora_r, 0, kMaxLoraRank).or_else(fmt::format("{}", kDefaultLoraR)), kOptional, kMain},
           {"--lora-alpha", "F", "", "scale of the adapter = alpha / rank",
-           number(o.lora_alpha, kAboveZero).or_else(fmt::format("{}", kDefaultLoraAlpha))},
+           number(o.lora_alpha, kAboveZero).or_else(fmt::format("{}", kDefaultLoraAlpha)), kOptional, kMain},
           {"--rank", "TENSOR=N,...", "",
            "rank by name of tensor, as lora inspect lists them (attn_q, attn_qkv, ffn_up); 0: none; N alone "
            "is "
@@ -259,19 +263,19 @@ FlagGroup optimizer_flags(FinetuneOptions& o) {
            "L-BFGS with a line search on each iteration's samples; what follows on Adam does not apply",
            choose(o.optimizer, Optimizer::lbfgs)},
           {"--adam-iter", "N", "", "the iteration at which the run ends, those before a resume included",
-           integer(o.adam_iter, 1)},
+           integer(o.adam_iter, 1), kOptional, kMain},
           {"--lbfgs-iter", "N", "", "the same for L-BFGS", integer(o.lbfgs_iter, 1)},
           {"--epochs", "F", "", "passes over the samples, in place of --adam-iter or --lbfgs-iter",
-           number(o.epochs, kAboveZero)},
-          {"--adam-alpha", "F", "", "learning rate", number(o.adam_alpha, kAtLeastZero)},
+           number(o.epochs, kAboveZero), kOptional, kMain},
+          {"--adam-alpha", "F", "", "learning rate", number(o.adam_alpha, kAtLeastZero), kOptional, kMain},
           {"--adam-min-alpha", "F", "", "floor of the learning rate", number(o.adam_min_alpha, kAtLeastZero)},
           {"--warmup", "N", "iterations",
            "the learning rate rises for so long; 5%: of the run; auto: a twentieth of it",
-           run_share(o.warmup, 0, {.min = 0, .max = 100})},
+           run_share(o.warmup, 0, {.min = 0, .max = 100}), kOptional, kMain},
           {"--schedule", "KIND", "", "then falls along a cosine, in a line (linear), or stays (constant)",
            schedule_kind(o.schedule)},
           {"--cos-decay-steps", "N", "iterations", "falls for so long; 50%: of the run; auto: to its end",
-           run_share(o.cos_decay_steps, 1, {.min = 0, .max = 10000, .above_min = true})},
+           run_share(o.cos_decay_steps, 1, {.min = 0, .max = 10000, .above_min = true}), kOptional, kMain},
           {"--cos-decay-min", "F", "", "to this part of it", number(o.cos_decay_min, kFraction)},
           {"--enable-restart", "", "", "decay anew when it has ended (a value after it is ignored)",
            ignoring_value(turn(o.restart))},
@@ -318,11 +322,12 @@ FlagGroup evaluation_flags(FinetuneOptions& o) {
           {"--val-data", "FILE...", "", "text that is not trained on: files and folders; may be repeated",
            files(o.val_data)},
           {"--val-split", "F", "", "part of the samples that is held out, drawn with the seed",
-           number(o.val_split, kBelowOne)},
+           number(o.val_split, kBelowOne), kOptional, kMain},
           {"--eval-every", "N", "iterations", "between two evaluations; 0: at the end only",
-           integer(o.eval_every, 0)},
+           integer(o.eval_every, 0), kOptional, kMain},
           {"--patience", "N", "evaluations",
-           "stop after so many without a new lowest held-out loss; 0: never", integer(o.patience, 0)},
+           "stop after so many without a new lowest held-out loss; 0: never", integer(o.patience, 0),
+           kOptional, kMain},
           {"--sample-prompt", "TEXT", "", "continue it at every evaluation; '': how a held-out sample begins",
            text(o.sample_prompt)},
       },
@@ -336,12 +341,12 @@ FlagGroup sample_flags(FinetuneOptions& o) {
       "Samples",
       {
           {"--sample-start", "STR", "", "samples begin after each occurrence; '': at every token",
-           text(o.sample_start).or_else("''")},
+           text(o.sample_start).or_else("''"), kOptional, kMain},
           {"--window", "N", "tokens",
            "in place of --sample-start: consecutive samples of N tokens, so that an epoch reads the text "
            "once; "
            "0: as long as --ctx",
-           integer(o.window, 0)},
+           integer(o.window, 0), kOptional, kMain},
           {"--allow-cut", "", "",
            "a --sample-start that does not occur, or most of a text cut off at --ctx, is no error",
            turn(o.allow_cut)},

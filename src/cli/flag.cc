@@ -253,10 +253,11 @@ Setting ignoring_value(Setting setting) {
   return setting;
 }
 
-FlagGroup common_flags(bool& help, std::string& config) {
+FlagGroup common_flags(bool& help, bool& help_all, std::string& config) {
   return {"General",
           {{"--config", "FILE", "", "flags from a TOML or INI file; the command line wins", text(config)},
-           {"-h,--help", "", "", "this page", turn(help)}}};
+           {"-h,--help", "", "", "this page", turn(help)},
+           {"--help-all", "", "", "every flag", turn(help_all)}}};
 }
 
 std::vector<std::string> names_of(const Flag& flag) {

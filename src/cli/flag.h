@@ -80,6 +80,7 @@ struct Flag {
   std::string help;
   Setting setting;
   bool required = false;
+  bool is_main = false;  // one of the twenty that --help shows of a long list (help.h)
 };
 
 // All names of a flag, and the one that messages use: the first long one.
@@ -92,7 +93,7 @@ struct FlagGroup {
 };
 
 // What every command has beside its own flags.
-FlagGroup common_flags(bool& help, std::string& config);
+FlagGroup common_flags(bool& help, bool& help_all, std::string& config);
 
 struct CommandLine {
   std::string command;  // "finetune"

@@ -106,9 +106,9 @@ bool is_stopped() {
 }
 
 int report(const GenerateResult& result, const char* end) {
-  put(stderr,
+  say(stderr,
       fmt::format(
-          "prompt: {} tokens, {:.1f} tokens/s; generated: {} tokens, {:.1f} tokens/s; seed {}; ended: {}\n",
+          "prompt: {} tokens, {:.1f} tokens/s; generated: {} tokens, {:.1f} tokens/s; seed {}; ended: {}",
           result.prompt_tokens, result.prompt_tok_per_s, result.generated_tokens, result.generate_tok_per_s,
           result.seed, end));
   return result.end == GenerateEnd::stopped && is_stopped() ? 128 + stop_signal() : 0;
@@ -165,7 +165,7 @@ int generate_command(const std::vector<std::string>& args) {
                              sampling_flags(options), conversation}};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    print(help_page(line));
+    print(help_page(line, given.help_all));
     return 0;
   }
   const bool has_text =

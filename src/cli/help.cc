@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "cli/wrap.h"
+
 namespace lora::cli {
 
 namespace {
@@ -36,38 +40,46 @@ std::string row_of(const Flag& flag) {
 
 }  // namespace
 
-std::string wrap(const std::string& text, size_t width, size_t indent) {
-  std::string result;
-  size_t column = 0;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find(' ', begin), text.size());
-    const std::string word = text.substr(begin, end - begin);
-    if (column > 0 && column + 1 + word.size() > width) {
-      result += '\n';
-      result.append(indent, ' ');
-      column = 0;
-    } else if (column > 0) {
-      result += ' ';
-      ++column;
-    }
-    result += word;
-    column += word.size();
-    begin = end + 1;
+bool is_long(const CommandLine& line) {
+  constexpr size_t kMost = 50;
+  size_t n = 0;
+  bool any_main = false;
+  for (const FlagGroup& group : line.groups) {
+    n += group.flags.size();
+    any_main = any_main || std::ranges::any_of(group.flags, &Flag::is_main);
   }
-  return result;
+  return any_main && n > kMost;
 }
 
-std::string help_page(const CommandLine& line) {
-  bool help = false;
-  std::string config, page = fmt::format("usage: lora {} {}\n\n{}\n", line.command, line.usage,
-                                         wrap(line.summary, kPageWidth, 0));
-  std::vector<FlagGroup> groups = line.groups;
-  groups.push_back(common_flags(help, config));
-  for (const FlagGroup& group : groups) {
+const char* full_help_flag(const CommandLine& line) {
+  return is_long(line) ? "--help-all" : "--help";
+}
+
+std::string help_page(const CommandLine& line, bool all) {
+  const bool is_short = is_long(line) && !all;
+  std::string page =
+      fmt::format("usage: lora {} {}\n\n{}\n", line.command, line.usage, wrap(line.summary, kPageWidth, 0));
+  size_t n_left_out = 0;
+  const auto add_group = [&](const FlagGroup& group, const auto& is_shown) {
     std::string rows;
-    for (const Flag& flag : group.flags) rows += row_of(flag);
+    for (const Flag& flag : group.flags) {
+      if (is_shown(flag)) {
+        rows += row_of(flag);
+      } else {
+        ++n_left_out;
+      }
+    }
     if (!rows.empty()) page += "\n" + group.title + "\n" + rows;
-  }
+  };
+  for (const FlagGroup& group : line.groups)
+    add_group(group, [&](const Flag& flag) { return !is_short || flag.is_main; });
+  const size_t n_others = n_left_out;
+  bool help = false, help_all = false;
+  std::string config;
+  add_group(common_flags(help, help_all, config),
+            [&](const Flag& flag) { return is_long(line) || main_name(flag) != "--help-all"; });
+  if (is_short)
+    page += fmt::format("\nlora {} --help-all lists the other {} flags too.\n", line.command, n_others);
   return page;
 }
 

@@ -7,10 +7,12 @@
 
 namespace lora::cli {
 
-// Groups of flags, each with meaning, default and unit.
-std::string help_page(const CommandLine& line);
+// Whether --help shows a part of the flags: of more than fifty those that are is_main, where any is.
+bool is_long(const CommandLine& line);
+// The flag whose page has all of the command's: "--help" or "--help-all".
+const char* full_help_flag(const CommandLine& line);
 
-// Text broken at spaces into lines of at most `width` bytes, all but the first indented.
-std::string wrap(const std::string& text, size_t width, size_t indent);
+// Groups of flags, each with meaning, default and unit. `all`: those too that --help leaves out.
+std::string help_page(const CommandLine& line, bool all);
 
 }  // namespace lora::cli

@@ -27,7 +27,7 @@ int imatrix_command(const std::vector<std::string>& args) {
        {"Output", {{"-o,--output", "FILE", "", "what to write", non_empty_text(out)}}}}};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    print(help_page(line));
+    print(help_page(line, given.help_all));
     return 0;
   }
   catch_stop_signals();
@@ -44,11 +44,11 @@ int imatrix_command(const std::vector<std::string>& args) {
     result = collect_imatrix(imatrix, options, progress.eval_events());
   }
   if (imatrix.n_chunks == 0) {
-    put(stderr, fmt::format("stopped before the first window was done; {} was not written\n", out));
+    say(stderr, fmt::format("stopped before the first window was done; {} was not written", out));
     return 128 + stop_signal();
   }
   write_imatrix(imatrix, out);
-  put(stderr, fmt::format("{}{}: {} tensors, {} windows, {} tokens, perplexity {:.4f}\n",
+  say(stderr, fmt::format("{}{}: {} tensors, {} windows, {} tokens, perplexity {:.4f}",
                           result.stopped ? "stopped; " : "", out, imatrix.entries.size(), imatrix.n_chunks,
                           result.tokens, result.perplexity));
   return result.stopped && stop_signal() != 0 ? 128 + stop_signal() : 0;

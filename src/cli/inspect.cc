@@ -81,8 +81,8 @@ int inspect_command(const std::vector<std::string>& args) {
       "of it can be trained.",
       {{"File", {{"FILE", "FILE", "", "what to look into", non_empty_text(file), true}}},
        {"Output", {{"--json", "", "", "print one JSON object, arrays whole", turn(json)}}}}};
-  if (parse_flags(line, args).help) {
-    print(help_page(line));
+  if (const Given given = parse_flags(line, args); given.help) {
+    print(help_page(line, given.help_all));
     return 0;
   }
   if (is_directory(file)) fail("{}: {}", file, folder_is(file));

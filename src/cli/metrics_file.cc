@@ -39,6 +39,7 @@ Metrics read_metrics(const std::string& path) {
     m.iter.push_back(iter);
     m.loss.push_back(value("loss", true));
     m.val_loss.push_back(value("val_loss"));
+    m.n_val_loss_none += record.contains("val_loss") && record["val_loss"].is_null();
     m.lr.push_back(value("lr"));
     m.grad_norm.push_back(value("grad_norm"));
     m.tok_per_s.push_back(value("tok_per_s"));

@@ -14,6 +14,7 @@ inline constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 struct Metrics {
   std::vector<double> iter, loss, val_loss, lr, grad_norm, tok_per_s, epoch;
   std::vector<double> tokens, seconds;  // from the file's first iteration to the end of this one
+  int64_t n_val_loss_none = 0;          // evaluations whose loss was not finite
   double val_loss_before = kNone;       // the held-out loss before the first iteration
 };
 

@@ -9,6 +9,7 @@
 #include "base/plural.h"
 #include "cli/aliases.h"
 #include "cli/config_file.h"
+#include "cli/help.h"
 #include "cli/put.h"
 #include "cli/suggest.h"
 
@@ -56,9 +57,9 @@ Row* find_row(std::vector<Row>& rows, const std::string& given) {
   return nullptr;
 }
 
-[[noreturn]] void refuse_unknown(const std::vector<Row>& rows, const std::string& command,
+[[noreturn]] void refuse_unknown(const std::vector<Row>& rows, const CommandLine& line,
                                  const std::string& name, const std::string& where = "") {
-  std::string hint = flag_hint(command, name);
+  std::string hint = flag_hint(line.command, name);
   if (hint.empty()) {
     std::vector<std::string> known;
     for (const Row& row : rows) {
@@ -73,19 +74,19 @@ Row* find_row(std::vector<Row>& rows, const std::string& given) {
                             std::find(own.begin(), own.end(), near) == own.end();
       if (is_alias && main_name(*row.flag).starts_with("-")) near = main_name(*row.flag);
     }
-    hint = near.empty() ? fmt::format("lora {} --help lists those it has", command)
+    hint = near.empty() ? fmt::format("lora {} {} lists those it has", line.command, full_help_flag(line))
                         : fmt::format("did you mean {}?", near);
   }
   throw UsageError(fmt::format("{}{}: unknown flag; {}", where, name, hint));
 }
 
-[[noreturn]] void refuse_extra(const std::vector<Row>& rows, const std::string& command,
+[[noreturn]] void refuse_extra(const std::vector<Row>& rows, const CommandLine& line,
                                const std::string& argument) {
   if (argument.size() < 2 || argument[0] != '-') {
-    throw UsageError(fmt::format(
-        "'{}': unexpected argument; a value stands behind its flag (--help lists them)", argument));
+    throw UsageError(fmt::format("'{}': unexpected argument; a value stands behind its flag ({} lists them)",
+                                 argument, full_help_flag(line)));
   }
-  refuse_unknown(rows, command, argument.substr(0, argument.find('=')));
+  refuse_unknown(rows, line, argument.substr(0, argument.find('=')));
 }
 
 // The occurrences that a value in the short form stands for; none if it is not: FILE:SCALE with a number
@@ -118,16 +119,15 @@ std::vector<Values> config_occurrences(const Row& row, const ConfigEntry& entry,
   return all;
 }
 
-void set_from_config(std::vector<Row>& rows, const std::string& path, const std::string& command,
-                     Given& given) {
-  for (const ConfigEntry& entry : read_config_file(path, command)) {
+void set_from_config(std::vector<Row>& rows, const std::string& path, const CommandLine& line, Given& given) {
+  for (const ConfigEntry& entry : read_config_file(path, line.command)) {
     if (entry.name.find_first_of(" \t") != std::string::npos)
       throw UsageError(fmt::format("{}: '{}': expected NAME = VALUE", path, entry.name));
     const std::string name = (entry.name.size() == 1 ? "-" : "--") + entry.name;
     Row* found = find_row(rows, name);
-    if (name == "--config" || name == "--help")
+    if (name == "--config" || name == "--help" || name == "--help-all")
       throw UsageError(fmt::format("{}: {}: stands on the command line only", path, name));
-    if (!found) refuse_unknown(rows, command, name, path + ": ");
+    if (!found) refuse_unknown(rows, line, name, path + ": ");
     Source& source = given.sources[main_name(*found->flag)];
     if (source == Source::command_line) continue;
     source = Source::config_file;
@@ -223,9 +223,8 @@ void warn_about_threads(const std::vector<Row>& rows, const Given& given) {
     const int64_t n_threads = parse_integer(row.flag->setting.show(), 0, kAnyCount);
     const int n_cores = physical_cores();
     if (n_threads <= n_cores) return;
-    put(stderr,
-        fmt::format("warning: --threads {}: this process has {}; more threads than cores are slower\n",
-                    n_threads, count_of(n_cores, "core")));
+    say(stderr, fmt::format("warning: --threads {}: this process has {}; more threads than cores are slower",
+                            n_threads, count_of(n_cores, "core")));
   }
 }
 
@@ -239,7 +238,7 @@ Source Given::source(const std::string& name) const {
 Given parse_flags(const CommandLine& line, const Values& args) {
   Given given;
   std::string config;
-  const FlagGroup common = common_flags(given.help, config);
+  const FlagGroup common = common_flags(given.help, given.help_all, config);
   CLI::App app;
   app.set_help_flag();
   app.allow_extras();
@@ -265,8 +264,10 @@ Given parse_flags(const CommandLine& line, const Values& args) {
   const auto occurrences = in_order(app, rows);
   for (const auto& [row, values] : occurrences) {
     given.sources[main_name(*row->flag)] = Source::command_line;
-    if (row->flag == &common.flags[0] || row->flag == &common.flags[1]) set(*row, values);
+    const bool is_common = std::ranges::any_of(common.flags, [&](const Flag& f) { return row->flag == &f; });
+    if (is_common) set(*row, values);
   }
+  given.help = given.help || given.help_all;
   if (given.help) return given;
   for (const std::string& argument : app.remaining()) {
     if (argument == "--") continue;
@@ -274,10 +275,10 @@ Given parse_flags(const CommandLine& line, const Values& args) {
     for (const auto& [row, values] : occurrences) {
       if (row->flag->setting.n_values > 1) set(*row, values);
     }
-    refuse_extra(rows, line.command, argument);
+    refuse_extra(rows, line, argument);
   }
 
-  if (!config.empty()) set_from_config(rows, config, line.command, given);
+  if (!config.empty()) set_from_config(rows, config, line, given);
   for (const auto& [row, values] : occurrences) set(*row, values);
   for (const Row& row : rows) {
     const std::string name = main_name(*row.flag);

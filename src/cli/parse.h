@@ -18,7 +18,8 @@ struct UsageError : std::runtime_error {
 enum class Source { nowhere, config_file, command_line };  // a later one wins over an earlier
 
 struct Given {
-  bool help = false;  // --help was asked for: nothing else was looked at
+  bool help = false;      // --help or --help-all was asked for: nothing else was looked at
+  bool help_all = false;  // the latter
   std::map<std::string, Source> sources;
 
   // Where the flag with this main name got its value.

@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <regex>
 #include <set>
 
 #include "base/error.h"
@@ -18,6 +19,7 @@
 namespace lora::cli {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
 using testing::EndsWith;
 using testing::HasSubstr;
@@ -122,8 +124,8 @@ TEST(ParseFlags, UnknownFlagNamesTheNearest) {
 
 TEST(ParseFlags, WhatIsNotNearIsNotGuessedAt) {
   EXPECT_EQ(usage_error({"--frobnicate"}),
-            "--frobnicate: unknown flag; lora finetune --help lists those it has");
-  EXPECT_EQ(usage_error({"--xy"}), "--xy: unknown flag; lora finetune --help lists those it has");
+            "--frobnicate: unknown flag; lora finetune --help-all lists those it has");
+  EXPECT_EQ(usage_error({"--xy"}), "--xy: unknown flag; lora finetune --help-all lists those it has");
 }
 
 TEST(ParseFlags, UnderscoresAreDashesInNamesAndNowhereElse) {
@@ -179,7 +181,7 @@ TEST(ParseFlags, TwoNamesOfAFlagAreOneFlag) {
 
 TEST(ParseFlags, OtherNamesAreNotInTheHelp) {
   Finetune f;
-  EXPECT_THAT(help_page(f.line), Not(HasSubstr("--learning-rate")));
+  EXPECT_THAT(help_page(f.line, true), Not(HasSubstr("--learning-rate")));
 }
 
 TEST(ParseFlags, NoAliasTakesAnotherFlagsName) {
@@ -296,12 +298,47 @@ TEST(ParseFlags, MissingRequiredFlagIsAnError) {
 
 TEST(ParseFlags, HelpWinsOverEverything) {
   Finetune f;
-  EXPECT_TRUE(parse_flags(f.line, {"--foo", "--ctx", "x", "--help"}).help);
+  const Given given = parse_flags(f.line, {"--foo", "--ctx", "x", "--help"});
+  EXPECT_TRUE(given.help);
+  EXPECT_FALSE(given.help_all);
+  const Given all = parse_flags(f.line, {"--foo", "--help-all"});
+  EXPECT_TRUE(all.help && all.help_all);
+}
+
+// The names of the flags that a page has rows of.
+std::vector<std::string> rows_of(const std::string& page) {
+  static const std::regex row(R"((?:^|\n) +(?:-\w, )?(--[a-z0-9-]+))");
+  std::vector<std::string> names;
+  for (std::sregex_iterator it(page.begin(), page.end(), row), end; it != end; ++it)
+    names.push_back((*it)[1]);
+  return names;
+}
+
+TEST(HelpPage, ShowsTwentyFlagsOfFinetuneAndSaysWhereTheOthersAre) {
+  const Finetune f;
+  const std::string page = help_page(f.line, false);
+  const std::vector<std::string> rows = rows_of(page), all = rows_of(help_page(f.line, true));
+  const std::vector<std::string> general = {"--config", "--help", "--help-all"};
+  EXPECT_EQ(rows.size(), 20 + general.size());
+  EXPECT_TRUE(std::equal(general.begin(), general.end(), rows.end() - 3));
+  EXPECT_THAT(rows, testing::IsSupersetOf({"--model-base", "--train-data", "--ctx", "--adam-alpha"}));
+  EXPECT_THAT(rows, Not(Contains("--rank-wq")));
+  EXPECT_THAT(page, HasSubstr(fmt::format("\nlora finetune --help-all lists the other {} flags too.\n",
+                                          all.size() - rows.size())));
+}
+
+TEST(HelpPage, OfFewFlagsIsOnePage) {
+  FinetuneOptions options;
+  const CommandLine line = {
+      "bench", "", "", {finetune_flags(options, "Some", {"--ctx", "--rank-wq", "--seed"})}};
+  EXPECT_EQ(rows_of(help_page(line, false)),
+            (std::vector<std::string>{"--ctx", "--rank-wq", "--seed", "--config", "--help"}));
+  EXPECT_EQ(help_page(line, false), help_page(line, true));
 }
 
 TEST(HelpPage, ShowsEveryAvailableFlagWithItsDefault) {
   const Finetune f;
-  const std::string page = help_page(f.line);
+  const std::string page = help_page(f.line, true);
   for (const FlagGroup& group : f.line.groups) {
     for (const Flag& flag : group.flags) EXPECT_THAT(page, HasSubstr(main_name(flag)));
   }
@@ -310,10 +347,6 @@ TEST(HelpPage, ShowsEveryAvailableFlagWithItsDefault) {
   EXPECT_THAT(page, HasSubstr("(default: 0.001)"));
   EXPECT_THAT(page, HasSubstr("(required)"));
   EXPECT_THAT(page, HasSubstr("--config FILE"));
-}
-
-TEST(Wrap, BreaksAtSpacesAndIndents) {
-  EXPECT_EQ(wrap("aa bb cc", 5, 2), "aa bb\n  cc");
 }
 
 }  // namespace

@@ -7,10 +7,11 @@
 #include <array>
 #include <cmath>
 #include <filesystem>
-#include <numeric>
+#include <limits>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/plural.h"
 #include "base/printable.h"
 #include "base/same_file.h"
 #include "cli/commands.h"
@@ -64,7 +65,28 @@ void warn(const std::string& message) {
   say(stderr, "warning: " + message);
 }
 
-// Sets where each run's iterations lie, and says what is not there to be drawn.
+bool is_none(double value) {
+  return std::isnan(value);
+}
+
+// What is not there to be drawn.
+void warn_of_gaps(const Run& run) {
+  const Metrics& m = run.metrics;
+  for (const auto& [key, values] : {std::pair{"loss", &m.loss},
+                                    {"lr", &m.lr},
+                                    {"grad_norm", &m.grad_norm},
+                                    {"tok_per_s", &m.tok_per_s}}) {
+    const auto n = std::ranges::count_if(*values, is_none);
+    if (n > 0)
+      warn(fmt::format("{}: '{}' is no finite number in {} of {} iterations, left out", run.path, key, n,
+                       values->size()));
+  }
+  if (m.n_val_loss_none > 0)
+    warn(fmt::format("{}: 'val_loss' is no finite number in {}, left out", run.path,
+                     count_of(m.n_val_loss_none, "evaluation")));
+}
+
+// Sets where each run's iterations lie.
 AxisUnit place_on_axis(std::vector<Run>& runs, RunAxis axis) {
   AxisUnit unit;
   double most_seconds = 0;
@@ -85,7 +107,7 @@ AxisUnit place_on_axis(std::vector<Run>& runs, RunAxis axis) {
             : axis == RunAxis::tokens   ? m.tokens
                                         : m.seconds;
     for (size_t i = 0; i < run.x.size(); ++i) {
-      if (std::isnan(run.x[i])) {
+      if (is_none(run.x[i])) {
         constexpr std::array kKeys = {"iter", "epoch", "tokens", "dt_s"};
         fail("{}: iteration {}: no number '{}' in it, which this --x wants", run.path, m.iter[i],
              kKeys[size_t(axis)]);
@@ -98,11 +120,7 @@ AxisUnit place_on_axis(std::vector<Run>& runs, RunAxis axis) {
     run.x_start = axis == RunAxis::iterations            ? m.iter.front() - 1
                   : axis == RunAxis::epochs && !is_whole ? run.x.front()
                                                          : 0;
-    const auto n_gaps = std::ranges::count_if(m.loss, [](double loss) { return std::isnan(loss); });
-    if (n_gaps == std::ssize(m.loss)) fail("{}: the loss is no finite number in any line", run.path);
-    if (n_gaps > 0)
-      warn(fmt::format("{}: the loss is no finite number in {} of {} iterations, which are left out",
-                       run.path, n_gaps, m.loss.size()));
+    if (std::ranges::all_of(m.loss, is_none)) fail("{}: the loss is no finite number in any line", run.path);
   }
   return unit;
 }
@@ -110,7 +128,7 @@ AxisUnit place_on_axis(std::vector<Run>& runs, RunAxis axis) {
 Points points_of(const std::vector<double>& x, const std::vector<double>& y) {
   Points points;
   for (size_t i = 0; i < x.size(); ++i) {
-    if (!std::isnan(y[i])) points.emplace_back(x[i], y[i]);
+    if (!is_none(y[i])) points.emplace_back(x[i], y[i]);
   }
   return points;
 }
@@ -175,24 +193,26 @@ struct Losses {
 Losses losses_of(const Run& run) {
   const Metrics& m = run.metrics;
   Losses losses = {points_of(run.x, m.loss), points_of(run.x, m.val_loss), {}, {}, false, "", "", kNone};
-  losses.start_is_held_out = !std::isnan(m.val_loss_before);
+  losses.start_is_held_out = !is_none(m.val_loss_before);
   if (losses.start_is_held_out)
     losses.held_out.insert(losses.held_out.begin(), {run.x_start, m.val_loss_before});
   losses.start = losses.best = losses.start_is_held_out ? losses.held_out.front() : losses.training.front();
   losses.start_text = fmt::format("start {}", number_text(losses.start.second));
   if (losses.held_out.empty()) return losses;
-  losses.best =
-      *std::ranges::min_element(losses.held_out, {}, [](const auto& point) { return point.second; });
+  if (!losses.start_is_held_out) losses.best.second = std::numeric_limits<double>::infinity();
+  for (size_t i = 0; i < m.iter.size(); ++i) {
+    if (!(m.val_loss[i] < losses.best.second)) continue;
+    losses.best = {run.x[i], m.val_loss[i]};
+    losses.best_iteration = m.iter[i];
+  }
   losses.best_text = fmt::format("best {}", number_text(losses.best.second));
-  if (losses.start_is_held_out && losses.best == losses.start) return losses;
-  losses.best_iteration = m.iter[size_t(std::ranges::find(run.x, losses.best.first) - run.x.begin())];
   return losses;
 }
 
 // "best 2.319 at iteration 220"
 std::string best_and_when(const Losses& losses) {
   if (losses.best_text.empty()) return "";
-  if (std::isnan(losses.best_iteration)) return losses.best_text + " before training";
+  if (is_none(losses.best_iteration)) return losses.best_text + " before training";
   return fmt::format("{} at iteration {}", losses.best_text, losses.best_iteration);
 }
 
@@ -266,35 +286,39 @@ std::vector<LegendEntry> legend_of(const std::vector<Run>& runs, const std::vect
 Chart chart_of(std::vector<Run> runs, const PlotOptions& options) {
   const AxisUnit unit = place_on_axis(runs, options.x);
   std::vector<Losses> losses;
-  for (const Run& run : runs) losses.push_back(losses_of(run));
+  for (const Run& run : runs) {
+    warn_of_gaps(run);
+    losses.push_back(losses_of(run));
+  }
   Chart chart;
   chart.title = !options.title.empty() ? printable(options.title) : runs.size() == 1 ? runs[0].name : "";
-  chart.description = "Losses of training.";
-  for (size_t i = 0; i < runs.size(); ++i) {
-    const std::string best = best_and_when(losses[i]);
-    chart.description += fmt::format(" {}: {}, {}{}last {}.", runs[i].name, losses[i].start_text, best,
-                                     best.empty() ? "" : ", ", number_text(losses[i].training.back().second));
-  }
   chart.x_title = unit.title;
   chart.x_whole = unit.whole;
   chart.theme = options.theme;
   LossPanel loss = loss_panel(losses, options);
   chart.legend = legend_of(runs, losses, loss);
+  chart.description = "Losses of training.";
+  for (size_t i = 0; const Line& line : loss.panel.lines) {
+    if (line.stroke != Stroke::strong) continue;
+    const std::string best = best_and_when(losses[i]);
+    chart.description += fmt::format(" {}: {}, {}{}last {}.", runs[i].name, losses[i].start_text, best,
+                                     best.empty() ? "" : ", ", number_text(line.points.back().second));
+    ++i;
+  }
   chart.panels.push_back(std::move(loss.panel));
   struct Column {
-    const char *title, *key;
+    const char* title;
     std::vector<double> Metrics::*values;
     bool smooth, from_zero;
   };
-  for (const Column& column : {Column{"learning rate", "lr", &Metrics::lr, false, true},
-                               {"gradient norm", "grad_norm", &Metrics::grad_norm, true, false},
-                               {"speed (tokens per second)", "tok_per_s", &Metrics::tok_per_s, true, true}}) {
+  for (const Column& column : {Column{"learning rate", &Metrics::lr, false, true},
+                               {"gradient norm", &Metrics::grad_norm, true, false},
+                               {"speed (tokens per second)", &Metrics::tok_per_s, true, true}}) {
     Panel panel{column.title, kPanelHeight, ValueAxis::linear, {}, {}};
     // More values at ends than have room beside a panel are named by none.
     const bool names_ends = double(runs.size()) * kHeightOfAnEnd <= kPanelHeight;
     for (size_t i = 0; i < runs.size(); ++i) {
       const Points points = points_of(runs[i].x, runs[i].metrics.*column.values);
-      if (points.empty()) warn(fmt::format("{}: no number '{}' in it", runs[i].path, column.key));
       if (!points.empty())
         add_lines(panel, points, column.smooth ? options.smooth : 0, i, names_ends, runs.size());
     }
@@ -349,10 +373,12 @@ int plot_command(const std::vector<std::string>& args) {
       "plot",
       "METRICS... -o FILE [flags]",
       "Draws the losses of one or more runs, with learning rate, gradient norm and speed: as SVG, which any "
-      "browser\n"
+      "browser "
       "shows, or as PNG. Marked are the loss at the start and the lowest held-out loss; at the right stand "
-      "the last\n"
-      "values. Where single iterations lie outside, arrowheads and the farthest value say so.",
+      "the last "
+      "values. Where single iterations lie outside, arrowheads and the farthest value say so. Of more than "
+      "four runs "
+      "the smoothed lines are drawn alone.",
       {{"Files",
         {{"METRICS", "METRICS", "", "what finetune --metrics wrote, one file per run", texts(paths), true},
          {"-o,--output", "FILE", "", "picture to write, NAME.svg or NAME.png", non_empty_text(output),
@@ -362,15 +388,15 @@ int plot_command(const std::vector<std::string>& args) {
           one_of(x, {"iterations", "epochs", "tokens", "hours"})},
          {"--y", "AXIS", "", "of losses and gradient norms: linear, log, or auto: log where they differ much",
           one_of(y, {"auto", "linear", "log"})},
-         {"--smooth", "N", "iterations",
-          "around each point, through which its smoothed value is fitted, near ones more; 0: no smoothing",
+         {"--smooth", "N", "",
+          "iterations around each of which the mean is drawn, near ones counting more; 0: no smoothing",
           integer(options.smooth, 0).or_else("a tenth of the run")},
          {"--title", "TEXT", "", "above the picture",
           text(options.title).or_else("the name of a single run")},
          {"--theme", "COLORS", "", "light, dark, or auto: as the viewer of an SVG likes it; a PNG is light",
           one_of(theme, {"auto", "light", "dark"})}}}}};
-  if (parse_flags(line, args).help) {
-    print(help_page(line));
+  if (const Given given = parse_flags(line, args); given.help) {
+    print(help_page(line, given.help_all));
     return 0;
   }
   options.x = x == "epochs"   ? RunAxis::epochs

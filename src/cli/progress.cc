@@ -23,13 +23,14 @@ std::string fit(std::string text, int columns) {
 
 constexpr int kAnyWidth = 1 << 20;
 
-// "[====      ] 4/10 FACTS"
-std::string bar(int64_t done, int64_t total, std::string_view facts, int columns) {
+// "[====      ] WHAT 4/10 FACTS"
+std::string bar(int64_t done, int64_t total, std::string_view facts, int columns,
+                std::string_view what = "") {
   constexpr int kBarWidth = 10;
   const double part = total > 0 ? std::clamp(double(done) / double(total), 0.0, 1.0) : 0.0;
   const size_t filled = size_t(part * kBarWidth);
-  return fit(fmt::format("[{}{}] {}/{} {}", std::string(filled, '='), std::string(kBarWidth - filled, ' '),
-                         done, total, facts),
+  return fit(fmt::format("[{}{}] {}{}/{} {}", std::string(filled, '='), std::string(kBarWidth - filled, ' '),
+                         what, done, total, facts),
              columns);
 }
 
@@ -80,8 +81,8 @@ double SmoothedLoss::add(double loss) {
   return sum / weight;
 }
 
-Progress::Progress(std::FILE* out, bool is_terminal, int (*columns)())
-    : out_(out), is_terminal_(is_terminal), columns_(columns) {}
+Progress::Progress(std::FILE* out, bool is_terminal, std::function<int()> columns)
+    : out_(out), is_terminal_(is_terminal), columns_(std::move(columns)) {}
 
 void Progress::end_bar() {
   if (bar_shown_) put(out_, "\n");
@@ -89,9 +90,10 @@ void Progress::end_bar() {
 }
 
 void Progress::say(std::string_view line) {
-  if (bar_shown_) redraw(out_, "");
-  cli::say(out_, line);
-  if (bar_shown_) put(out_, fit(bar_, columns_()));  // the window may be narrower now
+  const bool was_shown = bar_shown_;
+  clear();
+  cli::say(out_, line, is_terminal_ ? columns() : 0);
+  if (was_shown) paint();
   std::fflush(out_);
 }
 
@@ -99,7 +101,9 @@ void Progress::iteration(const IterationRecord& record, int64_t n_iter) {
   elapsed_s_ += record.dt_s;
   const double smoothed = loss_.add(record.loss);
   if (is_terminal_) {
-    draw(progress_bar(record, n_iter, smoothed, elapsed_s_, columns_()));
+    draw([record, n_iter, smoothed, elapsed_s = elapsed_s_](int columns) {
+      return progress_bar(record, n_iter, smoothed, elapsed_s, columns);
+    });
     if (record.val_loss)
       say(fmt::format("iteration {}: held-out loss {:.6f}, perplexity {:.4f}", record.iter, *record.val_loss,
                       std::exp(*record.val_loss)));
@@ -108,8 +112,31 @@ void Progress::iteration(const IterationRecord& record, int64_t n_iter) {
   }
 }
 
+void Progress::evaluation(int64_t done, int64_t total) {
+  if (is_terminal_) {
+    if (done < total) {
+      evaluation_ = [done, total](int columns) { return bar(done, total, "", columns, "evaluating "); };
+      paint();
+    } else {
+      clear();
+      evaluation_ = {};
+      if (bar_) paint();
+    }
+    return;
+  }
+  const Clock::time_point now = Clock::now();
+  if (done == 0) {
+    evaluation_line_ = now;
+  } else if (done < total &&
+             std::chrono::duration<double>(now - evaluation_line_).count() >= evaluation_line_s) {
+    say(fmt::format("evaluating {}/{}", done, total));
+    evaluation_line_ = now;
+  }
+}
+
 void Progress::step(int64_t done, int64_t total, std::string_view facts) {
-  if (is_terminal_) draw(bar(done, total, facts, columns_()));
+  if (!is_terminal_) return;
+  draw([done, total, text = std::string(facts)](int columns) { return bar(done, total, text, columns); });
 }
 
 void Progress::bytes(uint64_t done, uint64_t total) {
@@ -130,10 +157,36 @@ EvalEvents Progress::eval_events() {
   return events;
 }
 
-void Progress::draw(const std::string& text) {
-  bar_ = text;
+void Progress::follow_resize() {
+  if (bar_shown_ && columns() != drawn_columns_) paint();
+}
+
+void Progress::draw(Bar bar) {
+  bar_ = std::move(bar);
+  paint();
+}
+
+void Progress::paint() {
+  const int width = columns(), n_above = rows_above();
+  const std::string text = (evaluation_ ? evaluation_ : bar_)(width);
+  if (bar_shown_) {
+    redraw(out_, text, n_above);
+  } else {
+    put(out_, text);
+    std::fflush(out_);
+  }
   bar_shown_ = true;
-  redraw(out_, bar_);
+  drawn_columns_ = width;
+  drawn_size_ = int(text.size());
+}
+
+void Progress::clear() {
+  if (bar_shown_) redraw(out_, "", rows_above());
+  bar_shown_ = false;
+}
+
+int Progress::rows_above() const {
+  return std::max(0, drawn_size_ - 1) / columns();
 }
 
 }  // namespace lora::cli

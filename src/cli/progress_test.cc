@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -78,22 +79,29 @@ TEST(SmoothedLoss, BeginsAtTheFirstAndFollowsSlowly) {
   EXPECT_LT(second, 4);
 }
 
-// What Progress prints for one message before, two iterations, and one message between them.
-std::string printed(bool is_terminal) {
+// What Progress prints in `work`, which may change the window's width.
+std::string printed(bool is_terminal, int columns, const std::function<void(Progress&, int& columns)>& work) {
   char* text = nullptr;
   size_t size = 0;
   std::FILE* out = open_memstream(&text, &size);
   {
-    Progress progress(out, is_terminal, [] { return 200; });
-    progress.say("begin");
-    progress.iteration(record(), 4);
-    progress.say("saved");
-    progress.iteration(record(), 4);
+    Progress progress(out, is_terminal, [&] { return columns; });
+    work(progress, columns);
   }
   std::fclose(out);
   const std::string result(text, size);
   std::free(text);
   return result;
+}
+
+// One message before, two iterations, and one message between them.
+std::string printed(bool is_terminal) {
+  return printed(is_terminal, 200, [](Progress& progress, int&) {
+    progress.say("begin");
+    progress.iteration(record(), 4);
+    progress.say("saved");
+    progress.iteration(record(), 4);
+  });
 }
 
 TEST(Progress, PrintsPlainLinesIntoAPipe) {
@@ -107,6 +115,65 @@ TEST(Progress, RedrawsOneBarOnATerminalAndKeepsMessages) {
   EXPECT_THAT(text, HasSubstr("\r\x1b[Ksaved\n["));
   EXPECT_THAT(text, EndsWith("GiB\n"));
   EXPECT_THAT(text, Not(HasSubstr("iter=")));
+}
+
+TEST(Progress, BreaksMessagesAtWordsOnATerminalAlone) {
+  const std::string message = "warning: a message of more than thirty columns";
+  const auto say = [&](Progress& progress, int&) { progress.say(message); };
+  EXPECT_EQ(printed(true, 30, say), "warning: a message of more\n  than thirty columns\n");
+  EXPECT_EQ(printed(false, 30, say), message + "\n");
+}
+
+// The bar of 71 letters takes three rows of 30 columns, the cursor is in the last.
+TEST(Progress, AfterAResizeTheBarIsDrawnAnewAndNothingOfTheOldOneIsLeft) {
+  const std::string wide = progress_bar(record(), 4, record().loss, 1457, 80);
+  ASSERT_EQ(wide.size(), 71u);
+  const std::string narrow = progress_bar(record(), 4, record().loss, 1457, 30);
+  EXPECT_LT(narrow.size(), 30u);
+  EXPECT_EQ(printed(true, 80,
+                    [](Progress& progress, int& columns) {
+                      progress.iteration(record(), 4);
+                      progress.follow_resize();  // nothing to do
+                      columns = 30;
+                      progress.follow_resize();
+                      columns = 80;
+                      progress.follow_resize();
+                    }),
+            wide + "\r\x1b[2A\x1b[J" + narrow + "\r\x1b[K" + wide + "\n");
+  EXPECT_EQ(printed(true, 80,
+                    [](Progress& progress, int& columns) {
+                      progress.iteration(record(), 4);
+                      columns = 30;
+                      progress.say("saved");
+                    }),
+            wide + "\r\x1b[2A\x1b[Jsaved\n" + narrow + "\n");
+}
+
+TEST(Progress, AnEvaluationHasABarInPlaceOfTheOther) {
+  const std::string bar = progress_bar(record(), 4, record().loss, 1457, 80);
+  EXPECT_EQ(printed(true, 80,
+                    [](Progress& progress, int&) {
+                      progress.evaluation(0, 80);
+                      progress.evaluation(80, 80);
+                      progress.say("before");
+                      progress.iteration(record(), 4);
+                      progress.evaluation(12, 80);
+                      progress.say("saved");
+                      progress.evaluation(80, 80);
+                    }),
+            "[          ] evaluating 0/80 \r\x1b[Kbefore\n" + bar + "\r\x1b[K[=         ] evaluating 12/80 " +
+                "\r\x1b[Ksaved\n[=         ] evaluating 12/80 \r\x1b[K" + bar + "\n");
+}
+
+TEST(Progress, IntoAPipeALongEvaluationSaysNowAndThenHowFarItIs) {
+  const auto evaluate = [](double line_s) {
+    return printed(false, 80, [&](Progress& progress, int&) {
+      progress.evaluation_line_s = line_s;
+      for (const int done : {0, 40, 60, 80}) progress.evaluation(done, 80);
+    });
+  };
+  EXPECT_EQ(evaluate(10), "");
+  EXPECT_EQ(evaluate(0), "evaluating 40/80\nevaluating 60/80\n");
 }
 
 }  // namespace

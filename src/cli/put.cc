@@ -1,9 +1,13 @@
 #include "cli/put.h"
 
+#include <fmt/format.h>
+
 #include <string>
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "base/terminal.h"
+#include "cli/wrap.h"
 
 namespace lora::cli {
 
@@ -20,11 +24,17 @@ void put(std::FILE* out, std::string_view text) {
 }
 
 void say(std::FILE* out, std::string_view line) {
-  write_or_drop(out, message_line(line) + "\n");
+  say(out, line, columns_of(out));
 }
 
-void redraw(std::FILE* out, std::string_view line) {
-  write_or_drop(out, "\r\x1b[K" + printable(line, line.size()));  // to the line's start; clear it
+void say(std::FILE* out, std::string_view line, int columns) {
+  write_or_drop(out, wrap_message(message_line(line), columns) + "\n");
+}
+
+void redraw(std::FILE* out, std::string_view line, int n_above) {
+  // To the line's start; clear it, or up and clear all below.
+  const std::string clear = n_above > 0 ? fmt::format("\r\x1b[{}A\x1b[J", n_above) : "\r\x1b[K";
+  write_or_drop(out, clear + printable(line, line.size()));
   std::fflush(out);
 }
 

@@ -11,11 +11,13 @@ namespace lora::cli {
 // end the work, so what cannot be written is dropped.
 void put(std::FILE* out, std::string_view text);
 
-// A message: one line of bounded length.
+// A message: a line of bounded length, on a terminal broken at words.
 void say(std::FILE* out, std::string_view line);
+void say(std::FILE* out, std::string_view line, int columns);  // 0: of no terminal
 
-// The last line, which is redrawn while work goes on; "" clears it.
-void redraw(std::FILE* out, std::string_view line);
+// The last line, which is redrawn while work goes on; "" clears it. n_above: rows above the cursor's that
+// the line before takes, since the window became narrower.
+void redraw(std::FILE* out, std::string_view line, int n_above = 0);
 
 // Results, on standard output; Error if they cannot be written. Text for people is made printable, and so is
 // JSON, which stays the same JSON.

@@ -101,8 +101,8 @@ int quantize_command(const std::vector<std::string>& args) {
   QuantizeOptions options;
   bool verbose = false;
   const CommandLine line = command_line(options, verbose);
-  if (parse_flags(line, args).help) {
-    print(help_page(line));
+  if (const Given given = parse_flags(line, args); given.help) {
+    print(help_page(line, given.help_all));
     return 0;
   }
   options.measure_errors = verbose && !options.dry_run;
@@ -124,18 +124,18 @@ int quantize_command(const std::vector<std::string>& args) {
     result = quantize(options, events);
   }
   if (result.stopped) {
-    put(stderr, fmt::format("stopped; {} was not written\n", options.out));
+    say(stderr, fmt::format("stopped; {} was not written", options.out));
     return 128 + stop_signal();
   }
   const double s = std::max(1e-9, seconds_since(begin));
-  for (const std::string& text : fallbacks.lines()) put(stderr, text + "\n");
-  put(stderr,
-      fmt::format("{:.2f} MB ({:.2f} bits per weight) -> {:.2f} MB ({:.2f} bits per weight)",
+  for (const std::string& text : fallbacks.lines()) say(stderr, text);
+  say(stderr,
+      fmt::format("{:.2f} MB ({:.2f} bits per weight) -> {:.2f} MB ({:.2f} bits per weight), {}",
                   double(result.bytes_before) / kMega, bits_per_weight(result.bytes_before, result.n_weights),
-                  double(result.bytes_after) / kMega, bits_per_weight(result.bytes_after, result.n_weights)));
-  put(stderr, options.dry_run
-                  ? ", nothing written\n"
-                  : fmt::format(", {:.2f} s, {:.0f} MB/s\n", s, double(result.bytes_before) / kMega / s));
+                  double(result.bytes_after) / kMega, bits_per_weight(result.bytes_after, result.n_weights),
+                  options.dry_run
+                      ? "nothing written"
+                      : fmt::format("{:.2f} s, {:.0f} MB/s", s, double(result.bytes_before) / kMega / s)));
   return 0;
 }
 

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "base/signals.h"
 #include "base/terminal.h"
 #include "cli/put.h"
+#include "recipe/summary.h"
 #include "train/metrics.h"
 #include "train/report.h"
 #include "train/resume.h"
@@ -16,8 +18,16 @@ namespace {
 
 // Ctrl-C leaves "^C" behind the bar, so on a terminal the notice begins a line of its own.
 constexpr const char* kStopNotice =
-    "\nstopping: the iteration in work is finished or dropped, then all is saved; Ctrl-C again leaves at "
+    "stopping: the iteration in work is finished or dropped, then all is saved; Ctrl-C again leaves at "
     "once\n";
+constexpr const char* kStopNoticeOnTerminal =
+    "\nstopping: the iteration in work is finished or dropped, then all is saved;\n"
+    "  Ctrl-C again leaves at once\n";
+
+std::string quoted(std::string_view text) {
+  constexpr size_t kMostBytes = 300;
+  return fmt::format("\"{}\"", printable(text, kMostBytes));
+}
 
 // What --metrics - prints.
 class Metrics {
@@ -46,7 +56,7 @@ class Metrics {
 }  // namespace
 
 FinetuneResult run_finetune(FinetuneOptions options, Progress& progress) {
-  catch_stop_signals(stderr_is_terminal() ? kStopNotice : kStopNotice + 1);
+  catch_stop_signals(stderr_is_terminal() ? kStopNoticeOnTerminal : kStopNotice);
   FinetuneEvents events;
   events.say = [&](std::string_view text) { progress.say(text); };
   Metrics metrics(options, progress);
@@ -54,22 +64,44 @@ FinetuneResult run_finetune(FinetuneOptions options, Progress& progress) {
     progress.iteration(record, n_iter);
     metrics.write(record);
   };
-  events.should_stop = [] { return stop_signal() != 0; };
+  events.on_evaluation = [&](int64_t n_done, int64_t n) { progress.evaluation(n_done, n); };
+  events.should_stop = [&] {
+    progress.follow_resize();
+    return stop_signal() != 0;
+  };
   FinetuneResult result = finetune(options, events);
   progress.end_bar();
   return result;
 }
 
-void say_end(Progress& progress, const FinetuneOptions& options, const FinetuneResult& result) {
+std::string adapter_of(const FinetuneResult& result) {
+  return result.best_path.empty() ? result.lora_path : result.best_path;
+}
+
+void say_end(Progress& progress, const FinetuneOptions& options, const FinetuneResult& result,
+             const std::string& modelfile) {
+  const Evaluations& e = result.evaluations;
   progress.say(fmt::format("ended at iteration {}: {}", result.iterations, result.why));
+  for (const std::string& line : describe_quality(e, result.best_path)) progress.say(line);
+  if (!e.sample_best.empty() && !result.sample_prompt.empty()) {
+    progress.say(fmt::format("given: {}", quoted(result.sample_prompt)));
+    if (!e.sample_before.empty()) progress.say(fmt::format("  before training: {}", quoted(e.sample_before)));
+    progress.say(fmt::format("  at its best: {}", quoted(e.sample_best)));
+  }
   if (!result.checkpoint_path.empty()) progress.say(fmt::format("checkpoint: {}", result.checkpoint_path));
   if (!result.lora_path.empty()) progress.say(fmt::format("adapter: {}", result.lora_path));
   if (!result.best_path.empty()) {
-    progress.say(fmt::format("best: {}, with the lowest held-out loss, {:.6f}", result.best_path,
-                             result.evaluations.best.value()));
+    progress.say(
+        fmt::format("best: {}, with the lowest held-out loss, {:.6f}", result.best_path, e.best.value()));
   }
-  for (const std::string& line : describe_quality(result.evaluations, result.best_path)) progress.say(line);
-  if (result.stopped && !result.checkpoint_path.empty()) {
+  if (!result.stopped) {
+    if (adapter_of(result).empty()) return;
+    progress.say("to use it:");
+    for (const Use& use :
+         uses_of(options.model_base, adapter_of(result), !result.chat_templates.empty(), modelfile))
+      progress.say(fmt::format("  {:<11}{}{}", use.program, use.command,
+                               use.note.empty() ? "" : fmt::format("   ({})", use.note)));
+  } else if (!result.checkpoint_path.empty()) {
     // Where it would go on from by itself, now that it has saved.
     const bool by_itself = find_checkpoint(options).path == result.checkpoint_path;
     progress.say(by_itself ? "to go on: the same command again"

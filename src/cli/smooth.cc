@@ -7,16 +7,17 @@ namespace lora::cli {
 
 namespace {
 
-// How many times the median distance from the window's median is far: 8 standard deviations of a normal one.
-constexpr double kFar = 12;
+// Far is so many times the distance from the window's median that three of four values stay within: 8
+// standard deviations of a normal one.
+constexpr double kFar = 7;
 constexpr int64_t kMostInARow = 2;  // more are no accident, but what the values do
 // The slope at an end is that of so many times as long a stretch: noise would turn a shorter one's.
 constexpr int64_t kSlopeStretch = 3;
 
-double median_of(std::vector<double>& values) {
-  const auto middle = values.begin() + std::ssize(values) / 2;
-  std::ranges::nth_element(values, middle);
-  return *middle;
+double quantile(std::vector<double>& values, int64_t numerator, int64_t denominator) {
+  const auto at = values.begin() + std::ssize(values) * numerator / denominator;
+  std::ranges::nth_element(values, at);
+  return *at;
 }
 
 // Which values count.
@@ -30,9 +31,9 @@ std::vector<bool> without_strays(const std::vector<double>& values, int64_t reac
     if (i < n) {
       around.assign(values.begin() + std::max<int64_t>(0, i - reach),
                     values.begin() + std::min(n, i + reach + 1));
-      const double median = median_of(around);
+      const double median = quantile(around, 1, 2);
       for (double& value : around) value = std::abs(value - median);
-      is_far = std::abs(values[size_t(i)] - median) > kFar * median_of(around);
+      is_far = std::abs(values[size_t(i)] - median) > kFar * quantile(around, 3, 4);
     }
     if (is_far) {
       ++n_far;

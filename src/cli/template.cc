@@ -133,7 +133,7 @@ int template_command(const std::vector<std::string>& args) {
           turn(json)}}}}};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    print(help_page(line));
+    print(help_page(line, given.help_all));
     return 0;
   }
   if (file.empty() == model.empty()) throw UsageError("FILE: expected FILE.jinja or --model, one of the two");

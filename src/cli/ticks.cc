@@ -126,7 +126,11 @@ std::string number_text(double value) {
   if (magnitude < 0.1) return fmt::format("{:.3g}", value);
   const Unit unit = unit_of(magnitude);
   const double scaled = magnitude / unit.size;
-  const int decimals = scaled < 9.9995 ? 3 : scaled < 99.995 ? 2 : scaled < 999.95 ? 1 : 0;
+  const int decimals = scaled < 0.99995  ? 4
+                       : scaled < 9.9995 ? 3
+                       : scaled < 99.995 ? 2
+                       : scaled < 999.95 ? 1
+                                         : 0;
   return fmt::format("{:.{}f}{}", value / unit.size, decimals, unit.name);
 }
 

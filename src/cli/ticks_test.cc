@@ -86,6 +86,7 @@ TEST(Scale, SharesOfAnAxis) {
 TEST(NumberText, HasFourDigits) {
   for (const auto& [value, text] : {std::pair{2.4512, "2.451"},
                                     {2.45, "2.450"},
+                                    {0.40381, "0.4038"},
                                     {9.9999, "10.00"},
                                     {12.345, "12.35"},
                                     {999.96, "1000"},

@@ -114,7 +114,7 @@ int tokenize_command(const std::vector<std::string>& args) {
        sample_group}};
   const Given given = parse_flags(line, args);
   if (given.help) {
-    print(help_page(line));
+    print(help_page(line, given.help_all));
     return 0;
   }
   if (wants_samples(given)) {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/ascii.h"
 #include "base/error.h"
@@ -18,10 +19,12 @@
 #include "cli/put.h"
 #include "cli/run_finetune.h"
 #include "cli/show_samples.h"
+#include "cli/wrap.h"
 #include "recipe/choices.h"
 #include "recipe/summary.h"
 #include "train/estimate.h"
 #include "train/run.h"
+#include "train/setup.h"
 
 namespace lora::cli {
 
@@ -85,7 +88,7 @@ Given parse(TrainOptions& t, const std::vector<std::string>& args) {
       "of finetune that is given stays as it is. The same command goes on where a run was stopped.",
       train_flags(t)};
   Given given = parse_flags(line, args);
-  if (given.help) print(help_page(line));
+  if (given.help) print(help_page(line, given.help_all));
   return given;
 }
 
@@ -167,6 +170,10 @@ std::string name_of(const TrainOptions& t) {
   if (name.ends_with(".gguf")) name.resize(name.size() - 5);
   if (name.empty() || name.back() == '/') fail("--name: {}: expected a name, not a folder", t.output);
   return name;
+}
+
+std::string modelfile_of_run(const std::string& name) {
+  return name + ".Modelfile";
 }
 
 // Where the run was begun, its settings are taken from what it wrote then.
@@ -262,18 +269,16 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   const Model model = load_model(run.model_base, {run.rope_freq_base, run.rope_freq_scale, run.norm_rms_eps});
   const Tokenizer tokenizer(model.gguf);
   ThreadPool pool(run.threads > 0 ? run.threads : physical_cores());
-  const std::vector<Found> found = find_samples(run, is_given, tokenizer);
-  const Dataset data = read_whole_samples(run, model, tokenizer, pool);
-  if (data.report().chat_templates.empty() && !is_given("--chat-template")) run.chat_template = "auto";
-  const Facts facts = gather_facts(run, model, data, pool.size());
+  const auto [data, found] = find_samples(run, is_given, model, tokenizer, pool);
+  Facts facts = gather_facts(run, model, data, pool.size());
+  std::optional<Estimate> measured;
+  const auto measure = facts.measure;
+  facts.measure = [&](const FinetuneOptions& options) { return *(measured = measure(options)); };
   const std::vector<Choice> choices = choose(run, facts, t.wishes, is_given);
   expect_consistent(run);
-  FinetuneOptions measured = run;
-  measured.checkpoint_in = "";
-  const Estimate e = estimate(measured, [&](std::string_view line) {
-    if (t.dry_run) progress.say(line);  // else the run itself says it
-  });
-
+  // The last that was measured has all of it, but where its rule was not asked.
+  if (!measured || is_given("--save-every")) measured = measure(run);
+  const Estimate& e = *measured;
   run.train_data = as_given;
   const std::vector<SetFlag> flags = set_flags(run);
   std::string text = choices_table(run, found, choices);
@@ -292,6 +297,7 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   text += sample_as_text(data, tokenizer, {0, 0, run.n_ctx}, kPlainMarks);
   text += fmt::format("the same as\n  {}\n", command_of(flags));
   if (t.dry_run) {
+    for (const std::string& line : describe_samples(run, data.report(), tokenizer)) progress.say(line);
     print(text);
     return false;
   }
@@ -300,27 +306,19 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   return true;
 }
 
-void hand_over(const TrainOptions& t, const std::string& command, const FinetuneResult& result,
-               Progress& progress) {
+void hand_over(const TrainOptions& t, const std::string& command, const FinetuneResult& result) {
   const std::string& name = t.wishes.name;
-  const std::string adapter = result.best_path.empty() ? result.lora_path : result.best_path;
+  const std::string adapter = adapter_of(result);
   if (adapter.empty()) return;
-  write_whole(name + ".Modelfile", modelfile(t.run.model_base, adapter));
-  Summary summary{name,          t.run.model_base, adapter,
-                  result,        t.run.train_data, !result.chat_templates.empty(),
-                  name + ".svg", command};
-  if (t.run.metrics.empty() || t.run.metrics == "-") {
-    summary.picture.clear();
-  } else {
+  Summary summary{name, t.run.model_base, adapter, result, t.run.train_data, !result.chat_templates.empty()};
+  summary.command = command;
+  summary.modelfile = modelfile_of_run(name);
+  write_whole(summary.modelfile, modelfile_of(t.run.model_base, adapter));
+  if (!t.run.metrics.empty() && t.run.metrics != "-") {
+    summary.picture = name + ".svg";
     draw_runs({t.run.metrics}, summary.picture, {});
   }
   write_whole(name + ".md", markdown(summary));
-  std::string text =
-      fmt::format("\n{} is the adapter; {}.md says how good it became and how to use it\n", adapter, name);
-  for (const Use& use : uses_of(t.run.model_base, adapter, name, summary.chat))
-    text += fmt::format("  {:<12}{}\n", use.program, use.how);
-  progress.end_bar();
-  put(stderr, text);
 }
 
 }  // namespace
@@ -347,8 +345,10 @@ int train_command(const std::vector<std::string>& args) {
     if (!begin(t, given, command, progress)) return 0;
   }
   const FinetuneResult result = run_finetune(t.run, progress);
-  say_end(progress, t.run, result);
-  if (!result.stopped) hand_over(t, command, result, progress);
+  if (!result.stopped) hand_over(t, command, result);
+  say_end(progress, t.run, result, modelfile_of_run(name));
+  if (!result.stopped)
+    progress.say(fmt::format("{}.md says all this, {}.toml how it was trained", name, name));
   return exit_status(result);
 }
 

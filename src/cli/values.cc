@@ -70,14 +70,6 @@ uint64_t parse_size(std::string_view text) {
   throw BadValue(fmt::format("expected a size such as 2GiB, 500MB or 1073741824, found '{}'", text));
 }
 
-std::string format_size(uint64_t bytes) {
-  if (bytes < 1024) return fmt::format("{} B", bytes);
-  double value = double(bytes);
-  const char* unit = "KMGTPE";
-  for (value /= 1024; value >= 1024; value /= 1024) ++unit;
-  return fmt::format("{:.{}f} {}iB", value, value < 10 ? 2 : value < 100 ? 1 : 0, *unit);
-}
-
 bool parse_bool(std::string_view text) {
   const std::string lower = lower_case(text);
   for (const char* yes : {"true", "on", "yes", "1"}) {

@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/size_text.h"
+
 namespace lora::cli {
 
 struct BadValue : std::runtime_error {
@@ -35,9 +37,8 @@ bool is_number(std::string_view text);
 double parse_number(std::string_view text, NumberRange range);
 
 // Bytes: a number and, in any case, B, K M G T (or KiB ... TiB: powers of 1024) or KB ... TB (of 1000).
-// At least 1. The other way round, in the largest binary unit: "1.5 GiB".
+// At least 1. The other way round: format_size().
 uint64_t parse_size(std::string_view text);
-std::string format_size(uint64_t bytes);
 
 // true/on/yes/1 and false/off/no/0 in any case: the value of a switch in a config file.
 bool parse_bool(std::string_view text);

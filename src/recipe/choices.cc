@@ -32,7 +32,6 @@ struct Situation {
   const Facts& facts;
   const Wishes& wishes;
   const std::function<bool(std::string_view)>& is_given;
-  std::optional<Speed> speed{};  // of the options as they stood when it was measured
 
   int64_t n_samples() const { return n_samples_of(o, facts); }
   int64_t n_held_out() const { return n_held_out_of(o, facts); }
@@ -122,28 +121,27 @@ std::string choose_held_out(Situation& s) {
   return fmt::format("{} samples at the least, to tell how good it becomes", kLeastHeldOut);
 }
 
+// Few steps learn little of few samples, and noisy ones learn nothing of many: half of the root lies between.
 std::string choose_batch(Situation& s) {
   constexpr double kTargets = 1024;
-  constexpr int64_t kStepsOfEpoch = 16, kMost = 64;
-  const int64_t by_targets = std::llround(kTargets / std::max(1.0, s.targets_of_sample()));
-  const int64_t by_steps = s.n_trained() / kStepsOfEpoch;
-  const int64_t n = std::clamp<int64_t>(std::min(by_targets, by_steps), 1, kMost);
+  const double by_targets = kTargets / std::max(1.0, s.targets_of_sample());
+  const double by_samples = std::sqrt(double(s.n_trained())) / 2;
+  const int64_t n = std::max<int64_t>(1, std::llround(std::min(by_targets, by_samples)));
   int64_t n_batch = s.is_given("--batch") ? s.o.n_batch : n;
   while (!s.is_given("--batch") && n_batch > 1 && !s.facts.fits(s.o.n_ctx, n_batch))
     n_batch = (n_batch + 1) / 2;
   if (!s.is_given("--grad-acc")) s.o.grad_acc = s.is_given("--batch") ? 1 : (n + n_batch - 1) / n_batch;
   s.o.n_batch = n_batch;
-  std::string why = n == by_targets
+  std::string why = by_targets < by_samples
                         ? fmt::format("about {:.0f} tokens that are learned from in each step", kTargets)
-                    : n == kMost ? "the most that is chosen by itself"
-                                 : fmt::format("so that a pass through the data has {} steps or more",
-                                               std::min<int64_t>(kStepsOfEpoch, s.n_trained()));
+                        : fmt::format("half of the root of {}: small steps where there is little",
+                                      count_of(s.n_trained(), "sample"));
   if (s.o.grad_acc > 1) why += fmt::format("; {} at a time fit the memory", n_batch);
   return why;
 }
 
 std::string choose_rank(Situation& s) {
-  const int64_t rank = s.wishes.quality == Quality::quick ? 8 : s.wishes.quality == Quality::good ? 16 : 32;
+  const int64_t rank = s.wishes.quality == Quality::quick ? 8 : s.wishes.quality == Quality::good ? 32 : 64;
   if (!s.is_given("--lora-r")) s.o.lora_r = rank;
   if (!s.is_given("--lora-alpha")) s.o.lora_alpha = 32;
   return "enough for any set of this size; alpha 32 whatever the rank is what the rate's rule goes with";
@@ -164,16 +162,18 @@ std::string choose_rate(Situation& s) {
 std::string choose_epochs(Situation& s) {
   if (s.is_given("--adam-iter") || s.is_given("--lbfgs-iter")) return "";
   const double targets = s.targets_of_sample() * double(s.n_trained());
-  // Prose is learned by heart sooner than a way to answer.
+  // Where every token is learned from, or one voice speaks, all is soon known by heart.
   double epochs = targets < 50e3 ? 8 : targets < 250e3 ? 5 : targets < 1e6 ? 3 : targets < 10e6 ? 2 : 1;
-  if (s.facts.is_prose) epochs = std::min(epochs, 3.0);
-  std::string why = fmt::format("for {:.0f} tokens that are learned from", targets);
+  if (s.facts.is_prose) epochs = std::min(epochs, 4.0);
+  if (s.facts.divides_long_samples) epochs = std::min(epochs, 6.0);
+  std::string why =
+      fmt::format("passes over {:.0f} tokens that are learned from; the more there are, the fewer{}", targets,
+                  s.facts.is_prose ? ", and fewer of prose" : "");
   if (s.wishes.quality == Quality::quick) epochs = std::max(1.0, epochs / 2);
   if (s.wishes.quality == Quality::best) epochs *= 2;
   s.o.epochs = epochs;
   if (!s.wishes.hours) return why;
-  s.speed = s.facts.speed(s.o);
-  const RunTime time = run_time(s.o, s.facts, *s.speed);
+  const RunTime time = run_time(s.o, s.facts, s.facts.measure(s.o));
   const double most = *s.wishes.hours * 3600;
   if (time.seconds <= most) return why + fmt::format("; it takes less than {:g} hours", *s.wishes.hours);
   s.o.epochs = std::max(0.01, std::floor(100 * epochs * most / time.seconds) / 100);
@@ -215,15 +215,19 @@ std::string choose_files(Situation& s) {
   if (!s.is_given("--checkpoint-out")) s.o.checkpoint_out = name + "-checkpoint.gguf";
   if (!s.is_given("--checkpoint-in")) s.o.checkpoint_in = s.o.checkpoint_out;
   if (!s.is_given("--metrics")) s.o.metrics = name + ".jsonl";
-  return s.o.save_best ? "the best adapter has the name; the last one lies beside it"
-                       : "nothing tells which adapter is the best, so it is the last";
+  return s.o.save_best ? "the best adapter has the name; beside it the last one, what the run goes on from, "
+                         "and its metrics"
+                       : "the adapter, what the run goes on from, and its metrics";
 }
 
 std::string choose_saves(Situation& s) {
   constexpr double kSeconds = 300;
-  if (!s.speed) s.speed = s.facts.speed(s.o);
-  s.o.save_every = std::max<int64_t>(1, std::llround(kSeconds / std::max(1e-6, s.speed->iteration_s)));
-  return "about every five minutes";
+  s.o.save_every =
+      std::max<int64_t>(1, std::llround(kSeconds / std::max(1e-6, s.facts.measure(s.o).iteration_s)));
+  return fmt::format("about every five minutes{}",
+                     s.o.save_every >= s.n_iter()
+                         ? ", which is longer than the run: at its end and when it is stopped"
+                         : "");
 }
 
 // The outputs, in a few words.
@@ -298,13 +302,14 @@ std::vector<Choice> choose(FinetuneOptions& options, const Facts& facts, const W
   return choices;
 }
 
-RunTime run_time(const FinetuneOptions& o, const Facts& facts, const Speed& speed) {
+RunTime run_time(const FinetuneOptions& o, const Facts& facts, const Estimate& measured) {
   RunTime time;
   time.n_iter = iteration_count(o, std::max<int64_t>(1, n_samples_of(o, facts) - n_held_out_of(o, facts)));
   const bool has_held_out = o.val_split > 0 || !o.val_data.empty();
   // The one before training, and the last.
   if (has_held_out) time.n_evaluations = 2 + (o.eval_every > 0 ? (time.n_iter - 1) / o.eval_every : 0);
-  time.seconds = double(time.n_iter) * speed.iteration_s + double(time.n_evaluations) * speed.evaluation_s;
+  time.seconds =
+      double(time.n_iter) * measured.iteration_s + double(time.n_evaluations) * measured.evaluation_s;
   return time;
 }
 

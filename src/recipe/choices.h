@@ -37,12 +37,12 @@ struct Choice {
 std::vector<Choice> choose(FinetuneOptions& options, const Facts& facts, const Wishes& wishes,
                            const std::function<bool(std::string_view flag)>& is_given);
 
-// What a run of these options takes.
+// What a run of these options takes, if an iteration and an evaluation take what was measured.
 struct RunTime {
   int64_t n_iter = 0;
   int64_t n_evaluations = 0;
   double seconds = 0;
 };
-RunTime run_time(const FinetuneOptions& options, const Facts& facts, const Speed& speed);
+RunTime run_time(const FinetuneOptions& options, const Facts& facts, const Estimate& measured);
 
 }  // namespace lora

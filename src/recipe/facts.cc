@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/path.h"
 #include "base/plural.h"
 #include "base/printable.h"
 #include "data/record_file.h"
@@ -76,30 +77,42 @@ Found choose_template(FinetuneOptions& o, const Tokenizer& tokenizer) {
                                 : "; this one is of plain words: ask it in the same form")};
 }
 
+Found describe_records(const DatasetReport& report, const std::vector<std::string>& files) {
+  const int64_t n_chats = report.tavern.n_chats, n_files = int64_t(files.size());
+  if (n_chats == n_files)
+    return {count_of(n_chats, "chat") + " of SillyTavern", "lines with name, is_user and mes"};
+  std::string names = printable(split_path(files.front()).second) + and_more(files.size() - 1);
+  const std::string what = fmt::format("records in {}", count_of(n_files, "file"));
+  if (n_chats > 0) return {fmt::format("{}, {} of them SillyTavern's", what, n_chats), names};
+  return {what, names + ": told by the ending"};
+}
+
 }  // namespace
 
-std::vector<Found> find_samples(FinetuneOptions& o,
-                                const std::function<bool(std::string_view flag)>& is_given,
-                                const Tokenizer& tokenizer) {
+Samples find_samples(FinetuneOptions& o, const std::function<bool(std::string_view flag)>& is_given,
+                     const Model& model, const Tokenizer& tokenizer, ThreadPool& pool) {
   std::vector<std::string> texts, records;
   for (const std::string& path : o.train_data) (record_format(path) ? records : texts).push_back(path);
   std::vector<Found> found;
   if (!texts.empty() && !is_given("--sample-start") && !is_given("--window"))
     found.push_back(cut_texts(o, texts));
-  if (!records.empty()) {
-    found.push_back({count_of(int64_t(records.size()), "file") + " of records or chats", "by its name"});
-    if (o.chat_template == "auto" && !is_given("--chat-template") && tokenizer.chat_template().empty())
-      found.push_back(choose_template(o, tokenizer));
-  }
-  return found;
-}
+  std::optional<Found> chosen;
+  if (!records.empty() && o.chat_template == "auto" && !is_given("--chat-template") &&
+      tokenizer.chat_template().empty())
+    chosen = choose_template(o, tokenizer);
 
-Dataset read_whole_samples(const FinetuneOptions& options, const Model& model, const Tokenizer& tokenizer,
-                           ThreadPool& pool) {
-  FinetuneOptions whole = options;
+  FinetuneOptions whole = o;
   whole.n_ctx = std::min(model.config.n_ctx_train, kLongestSample);
   if (whole.window) whole.window = 0;
-  return Dataset(whole.train_data, tokenizer, text_options(whole), pool);
+  Samples samples{Dataset(whole.train_data, tokenizer, text_options(whole), pool), std::move(found)};
+  const DatasetReport& report = samples.data.report();
+  if (!records.empty()) samples.found.push_back(describe_records(report, records));
+  if (chosen && report.chat_templates.contains(o.chat_template)) {
+    samples.found.push_back(std::move(*chosen));
+  } else if (chosen) {
+    o.chat_template = "auto";  // nothing asks for one
+  }
+  return samples;
 }
 
 Facts gather_facts(const FinetuneOptions& options, const Model& model, const Dataset& data, int n_threads) {
@@ -128,11 +141,10 @@ Facts gather_facts(const FinetuneOptions& options, const Model& model, const Dat
       return false;
     }
   };
-  facts.speed = [](const FinetuneOptions& o) {
+  facts.measure = [](const FinetuneOptions& o) {
     FinetuneOptions from_the_start = o;
     from_the_start.checkpoint_in = "";
-    const Estimate e = estimate(from_the_start, [](std::string_view) {});
-    return Speed{e.iteration_s, e.evaluation_s};
+    return estimate(from_the_start, [](std::string_view) {});
   };
   return facts;
 }

@@ -10,13 +10,10 @@
 #include "data/samples.h"
 #include "model/model.h"
 #include "tokenizer/tokenizer.h"
+#include "train/estimate.h"
 #include "train/options.h"
 
 namespace lora {
-
-struct Speed {
-  double iteration_s = 0, evaluation_s = 0;
-};
 
 struct Facts {
   // Of the data.
@@ -32,7 +29,7 @@ struct Facts {
   // Of the machine. Whether a step of so many tokens in so many samples at the least fits the memory.
   std::function<bool(int64_t n_ctx, int64_t n_batch)> fits = [](int64_t, int64_t) { return true; };
   // What a run of these options takes on this machine; slow, since it is measured.
-  std::function<Speed(const FinetuneOptions&)> speed;
+  std::function<Estimate(const FinetuneOptions&)> measure;
 };
 
 // Samples are looked at with a context of so many tokens at most.
@@ -42,17 +39,18 @@ struct Found {
   std::string what, why;  // "312 records", "one JSON object a line"
 };
 
-// The files as they are read: what a text's samples are told apart by goes into options (sample_start or
-// window, include_sample_start, escape), and a template where the data has conversations and the model none
-// (chat_template). A choice that is_given() says was made already stays. Each is described. Throws Error
-// naming the file where texts differ, or where it cannot be read.
-std::vector<Found> find_samples(FinetuneOptions& options,
-                                const std::function<bool(std::string_view flag)>& is_given,
-                                const Tokenizer& tokenizer);
+// Samples, and how they came about.
+struct Samples {
+  Dataset data;  // at the longest context there may be
+  std::vector<Found> found;
+};
 
-// The data as find_samples() has it cut, at the longest context there may be.
-Dataset read_whole_samples(const FinetuneOptions& options, const Model& model, const Tokenizer& tokenizer,
-                           ThreadPool& pool);
+// Reads options.train_data, which are files. What tells the samples of texts apart goes into the options
+// (sample_start or window, include_sample_start, escape), and so does a template where there are
+// conversations and the model has none (chat_template). What is_given() says was asked for stays. Throws
+// Error naming the file where texts differ, or where it cannot be read.
+Samples find_samples(FinetuneOptions& options, const std::function<bool(std::string_view flag)>& is_given,
+                     const Model& model, const Tokenizer& tokenizer, ThreadPool& pool);
 
 // `model` and `data` must stay.
 Facts gather_facts(const FinetuneOptions& options, const Model& model, const Dataset& data, int n_threads);

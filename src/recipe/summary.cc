@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -42,22 +43,29 @@ std::string shell_word(std::string_view text) {
   return quoted + "'";
 }
 
-std::vector<Use> uses_of(const std::string& model, const std::string& adapter, const std::string& name,
-                         bool chat) {
-  const std::string m = shell_word(model), a = shell_word(adapter), n = shell_word(name);
+std::vector<Use> uses_of(const std::string& model, const std::string& adapter, bool chat,
+                         const std::string& modelfile) {
+  const std::string m = shell_word(model), a = shell_word(adapter);
+  std::string stem = adapter.substr(0, adapter.size() - (adapter.ends_with(".gguf") ? 5 : 0));
+  const std::string name = shell_word(split_path(stem).second), merged = shell_word(stem + "-merged.gguf");
+  const std::string merge =
+      fmt::format("lora export-lora --model-base {} --lora {} --model-out {}", m, a, merged);
+  std::string lines = modelfile_of(model, adapter);
+  lines.pop_back();
+  std::ranges::replace(lines, '\n', ';');
   return {
-      {"here", fmt::format("lora generate -m {} --lora {} {}", m, a, chat ? "--chat" : "-p 'How it begins'")},
+      {"lora", fmt::format("lora generate -m {} --lora {} {}", m, a, chat ? "--chat" : "-p 'How it begins'")},
       {"llama.cpp", fmt::format("llama-cli -m {} --lora {}", m, a)},
-      {"koboldcpp", fmt::format("koboldcpp --model {} --lora {}", m, a)},
-      {"Ollama", fmt::format("ollama create {} -f {}.Modelfile", shell_word(split_path(name).second), n)},
-      {"LM Studio",
-       fmt::format("lora export-lora --model-base {} --lora {} --model-out {}-merged.gguf, and put that "
-                   "file among its models: it loads no adapters",
-                   m, a, n)},
+      {"koboldcpp", fmt::format("koboldcpp --model {} --lora {}", m, a),
+       "SillyTavern connects to it as always"},
+      {"Ollama",
+       fmt::format("ollama create {} -f {}", name, modelfile.empty() ? "Modelfile" : shell_word(modelfile)),
+       modelfile.empty() ? fmt::format("its lines: {}", lines) : ""},
+      {"LM Studio", merge, "it loads no adapters: put the merged model among its models"},
   };
 }
 
-std::string modelfile(const std::string& model, const std::string& adapter) {
+std::string modelfile_of(const std::string& model, const std::string& adapter) {
   return fmt::format("FROM {}\nADAPTER {}\n", whole_path(model), whole_path(adapter));
 }
 
@@ -92,12 +100,10 @@ std::string markdown(const Summary& s) {
   text +=
       "\n## How to use it\n\nOnly together with the model that it was trained on.\n\n| program | "
       "|\n|---|---|\n";
-  for (const Use& use : uses_of(s.model, s.adapter, s.name, s.chat))
-    text += fmt::format("| {} | `{}` |\n", use.program, use.how);
-  text += fmt::format(
-      "\nMerged into the model, for any program: `lora export-lora --model-base {} --lora {} --model-out "
-      "{}-merged.gguf`.\n",
-      shell_word(s.model), shell_word(s.adapter), shell_word(s.name));
+  for (const Use& use : uses_of(s.model, s.adapter, s.chat, s.modelfile))
+    text +=
+        fmt::format("| {} | `{}`{} |\n", use.program, use.command, use.note.empty() ? "" : "<br>" + use.note);
+  text += "\nMerging as for LM Studio makes one file for any program.\n";
 
   text += fmt::format(
       "\n## How it was trained\n\n{}\nThe same as `lora finetune --config {}.toml`, where each setting "

@@ -13,16 +13,18 @@ namespace lora {
 std::string shell_word(std::string_view text);
 
 struct Use {
-  std::string program, how;  // "llama.cpp"; a command
+  std::string program, command;
+  std::string note{};  // what is to be known beside it
 };
 
-// How each program is given a model with an adapter. `chat`: it was taught by conversations. `name`: the
-// run's.
-std::vector<Use> uses_of(const std::string& model, const std::string& adapter, const std::string& name,
-                         bool chat);
+// How each program is given a model with an adapter. `chat`: it was taught by conversations. `modelfile`:
+// Ollama's,
+// "" where none was written.
+std::vector<Use> uses_of(const std::string& model, const std::string& adapter, bool chat,
+                         const std::string& modelfile);
 
-// Ollama's: the model and the adapter by their whole paths.
-std::string modelfile(const std::string& model, const std::string& adapter);
+// What Ollama's Modelfile says: the model and the adapter by their whole paths.
+std::string modelfile_of(const std::string& model, const std::string& adapter);
 
 struct Summary {
   std::string name;  // of the run
@@ -30,6 +32,7 @@ struct Summary {
   FinetuneResult result{};
   std::vector<std::string> data{};  // files and folders that were trained on
   bool chat = false;
+  std::string modelfile{};
   std::string picture{};  // a file's name; "": none
   std::string command{};  // that was typed
 };

@@ -56,13 +56,20 @@ TEST(Summary, WithoutHeldOutSamplesItSaysSo) {
 }
 
 TEST(Summary, ConversationsAreAskedInConversations) {
-  EXPECT_THAT(uses_of("m", "a", "my", true)[0].how, HasSubstr("--chat"));
-  EXPECT_THAT(uses_of("m", "a", "my", false)[0].how, Not(HasSubstr("--chat")));
+  EXPECT_THAT(uses_of("m", "a", true, "")[0].command, HasSubstr("--chat"));
+  EXPECT_THAT(uses_of("m", "a", false, "")[0].command, Not(HasSubstr("--chat")));
 }
 
 TEST(Summary, OllamaGetsWholePaths) {
-  EXPECT_THAT(modelfile("m.gguf", "a.gguf"), testing::StartsWith("FROM /"));
-  EXPECT_THAT(modelfile("/x/m.gguf", "/x/../y/a.gguf"), "FROM /x/m.gguf\nADAPTER /y/a.gguf\n");
+  EXPECT_THAT(modelfile_of("m.gguf", "a.gguf"), testing::StartsWith("FROM /"));
+  EXPECT_EQ(modelfile_of("/x/m.gguf", "/x/../y/a.gguf"), "FROM /x/m.gguf\nADAPTER /y/a.gguf\n");
+  EXPECT_THAT(uses_of("/x/m.gguf", "/x/a b.gguf", false, "")[3].note,
+              "its lines: FROM /x/m.gguf;ADAPTER /x/a b.gguf");
+  EXPECT_THAT(uses_of("/x/m.gguf", "/x/a b.gguf", false, "n.Modelfile")[3].command,
+              "ollama create 'a b' -f n.Modelfile");
+  EXPECT_THAT(
+      uses_of("/x/m.gguf", "/x/a b.gguf", false, "")[4].command,
+      "lora export-lora --model-base /x/m.gguf --lora '/x/a b.gguf' --model-out '/x/a b-merged.gguf'");
 }
 
 }  // namespace

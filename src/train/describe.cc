@@ -10,7 +10,9 @@
 #include "base/machine.h"
 #include "base/plural.h"
 #include "base/same_file.h"
+#include "base/size_text.h"
 #include "kernels/isa.h"
+#include "train/advice.h"
 #include "train/cut_text.h"
 #include "train/outputs.h"
 #include "train/schedule.h"
@@ -20,10 +22,6 @@ namespace lora {
 namespace {
 
 using Lines = std::vector<std::string>;
-
-double mib(int64_t bytes) {
-  return double(bytes) / (1 << 20);
-}
 
 // The first names with their counts. `more`: there were others, which were not kept. `format`: of a name and
 // its count.
@@ -163,17 +161,22 @@ double epochs(const Setup& s) {
   return double(s.n_iter) * s.mean_samples() / double(s.n_samples());
 }
 
+// How often the run reads each token of the data.
+double readings(const Setup& s) {
+  const DatasetReport& d = s.data.report();
+  return epochs(s) * (d.n_window_files > 0 ? double(window_tokens(s.options, d)) : 1);
+}
+
 // How much of the text a run reads is not to be seen from its samples, which overlap.
 void describe_readings(Lines& lines, const Setup& s) {
   const DatasetReport& d = s.data.report();
   if (d.n_window_files == 0) return;
-  const int64_t n_tokens = window_tokens(s.options, d);
   const bool fills = s.batch_options.fill_with_next_samples;
   lines.push_back(fmt::format(
       "data: every token starts a sample: {} of {}{:.{}f} samples of {} tokens read the text {:.1f} times "
       "(--window 0 --epochs 1 reads it once)",
-      count_of(s.n_iter, "iteration"), fills ? "about " : "", s.mean_samples(), fills ? 1 : 0, n_tokens,
-      epochs(s) * double(n_tokens)));
+      count_of(s.n_iter, "iteration"), fills ? "about " : "", s.mean_samples(), fills ? 1 : 0,
+      window_tokens(s.options, d), readings(s)));
 }
 
 void describe_resume(Lines& lines, const Setup& s) {
@@ -305,11 +308,6 @@ void describe_optimizer(Lines& lines, const Setup& s) {
         fmt::format("optimizer: L-BFGS with a memory of {} pairs and a line search on each iteration's own "
                     "samples; the schedule, clipping and decay of Adam do not apply",
                     kLbfgsPairs));
-  } else if (const int64_t warmup = schedule_steps(o, s.n_iter).warmup; warmup > s.n_iter) {
-    lines.push_back(fmt::format(
-        "warning: --warmup {} is longer than the run of {} iterations, so the learning rate never "
-        "reaches --adam-alpha",
-        warmup, s.n_iter));
   }
   if (!o.flash) {
     lines.push_back(
@@ -361,22 +359,33 @@ std::vector<std::string> describe(const Setup& setup) {
   describe_model(lines, setup);
   describe_lora(lines, setup);
   describe_optimizer(lines, setup);
+  if (setup.state.iteration < setup.n_iter) {
+    const RunLength run = {setup.n_iter, setup.n_samples(), readings(setup)};
+    for (std::string& line : advice(setup.options, run)) lines.push_back(std::move(line));
+  }
   return lines;
 }
 
+std::string memory_sentence(int64_t needed, int64_t model, std::optional<uint64_t> free) {
+  return fmt::format("needs {} beyond the model's {}, {}", format_size(uint64_t(needed)),
+                     format_size(uint64_t(model)),
+                     free ? fmt::format("of {} free", format_size(*free))
+                          : std::string("of nobody knows how much (--memory SIZE sets a budget)"));
+}
+
 std::string describe_memory(const Setup& setup) {
+  const std::vector<MemoryPart> all = setup.memory_parts();
   std::string parts;
-  for (const MemoryPart& part : setup.memory_parts())
-    parts += fmt::format("{}{} {:.1f}", parts.empty() ? "" : ", ", part.name, mib(part.bytes));
+  for (const MemoryPart& part : all) {
+    parts += fmt::format("{}{} {}{}", parts.empty() ? "" : ", ", part.name, format_size(uint64_t(part.bytes)),
+                         &part == &all.front() ? " (there already)" : "");
+  }
   const std::optional<uint64_t> available = available_memory();
-  const int64_t there = setup.memory_parts().front().bytes, to_come = setup.memory_bytes() - there;
-  const bool is_too_much = available && uint64_t(to_come) > *available;
-  return fmt::format(
-      "memory: {:.1f} MiB beyond the model's file ({:.1f} MiB, mapped), {:.1f} of them to come, {}: {}{}",
-      mib(setup.memory_bytes()), mib(int64_t(setup.model.gguf.file_bytes())), mib(to_come),
-      available ? fmt::format("{:.1f} MiB are free", mib(int64_t(*available)))
-                : std::string("cannot tell how much is free (--memory SIZE sets a budget)"),
-      parts, is_too_much ? "; more is to come than is free, so the system may end the run" : "");
+  const bool is_too_much = available && uint64_t(setup.memory_bytes() - all.front().bytes) > *available;
+  return fmt::format("memory: {}: {}{}",
+                     memory_sentence(setup.memory_bytes(), int64_t(setup.model.gguf.file_bytes()), available),
+                     parts,
+                     is_too_much ? "; more is to come than is free, so the system may end the run" : "");
 }
 
 }  // namespace lora

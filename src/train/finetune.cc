@@ -10,6 +10,7 @@
 #include "base/printable.h"
 #include "base/timing.h"
 #include "kernels/optimizer/adamw.h"
+#include "train/divergence.h"
 #include "train/metrics.h"
 #include "train/outputs.h"
 #include "train/sample_loss.h"
@@ -132,6 +133,7 @@ class Run {
       }
       if (record->iter == 1) record->val_loss_before = state_.evaluations.before;
       finish(*record);
+      warn_of_divergence(*record);
       if (state_.evaluation_due) break;
       if (!why.empty()) {
         result_.why = why;
@@ -266,9 +268,16 @@ class Run {
     const Clock::time_point start = Clock::now();
     setup_.norms.apply();
     state_.evaluation_due = true;
+    const auto tell = [&](int64_t n_done) {
+      if (events_.on_evaluation) events_.on_evaluation(n_done, int64_t(setup_.held_out.size()));
+    };
+    tell(0);
     try {
-      const HeldOutLoss loss =
-          held_out_loss(step, setup_.held_out_data(), setup_.held_out, options_.n_batch, options_.n_ctx);
+      const HeldOutLoss loss = held_out_loss(step, setup_.held_out_data(), setup_.held_out, options_.n_batch,
+                                             options_.n_ctx, [&](const HeldOutLoss&, int64_t n_done) {
+                                               tell(n_done);
+                                               return true;
+                                             });
       state_.evaluation_due = false;
       evaluation_s_ = seconds_since(start);
       remaining_.add_evaluation(evaluation_s_);
@@ -364,6 +373,29 @@ class Run {
     if (events_.on_iteration) events_.on_iteration(record, setup_.n_iter);
   }
 
+  void warn_of_divergence(const IterationRecord& record) {
+    const std::optional<Divergence> sign = divergence_.add(record);
+    if (!sign) return;
+    say(fmt::format("warning: iteration {}: the run diverges: {}; what helps: {}; {}", record.iter,
+                    sign->what, ways_out_of_divergence(options_, setup_.n_iter),
+                    saved_before(sign->last_good)));
+  }
+
+  // What there is to go back to.
+  std::string saved_before(int64_t iteration) const {
+    std::string saved = "nothing from before it is saved to go on from (--checkpoint-in '' begins anew)";
+    const int64_t every = options_.save_every;
+    for (int64_t it = every > 0 ? iteration / every * every : 0; it > 0; it -= every) {
+      const std::vector<std::string> paths = output_paths(options_, options_.checkpoint_out, it);
+      if (paths.size() < 2 || !file_exists(paths.front())) continue;  // one name: it is of a later iteration
+      saved = fmt::format("--checkpoint-in {} goes on from before it", paths.front());
+      break;
+    }
+    if (options_.save_best && state_.evaluations.best && file_exists(best_path(options_)))
+      saved += fmt::format("; the best adapter is {}", best_path(options_));
+    return saved;
+  }
+
   std::string last_good() const {
     return last_good_.empty() ? "no checkpoint was written"
                               : fmt::format("the last good checkpoint is {}", last_good_);
@@ -421,6 +453,7 @@ class Run {
   TrainState& state_ = setup_.state;
   RemainingTime remaining_;
   double evaluation_s_ = 0;  // of the last one
+  DivergenceWatch divergence_;
   AppendFile metrics_;
   bool metrics_written_ = false, metrics_failed_ = false;
   FinetuneResult result_;

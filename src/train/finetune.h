@@ -33,6 +33,8 @@ struct IterationRecord {
 struct FinetuneEvents {
   std::function<void(std::string_view line)> say;  // a line of information, without newline
   std::function<void(const IterationRecord& record, int64_t n_iter)> on_iteration;
+  // Of held-out samples: 0 when an evaluation begins, then after each batch; n_samples: it is over.
+  std::function<void(int64_t n_done, int64_t n_samples)> on_evaluation;
   // Asked after each iteration and, within one, before each layer; true: save and return. An iteration or
   // evaluation that is not over is dropped, the run that is resumed does it again.
   std::function<bool()> should_stop;

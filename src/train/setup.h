@@ -88,7 +88,10 @@ std::vector<std::string> describe_samples(const FinetuneOptions& options, const 
                                           const Tokenizer& tokenizer);
 // How often an epoch reads a text whose every token begins a sample, "" if there is none.
 std::string describe_windows(const FinetuneOptions& options, const DatasetReport& report);
-// And of the plan: memory by part, the total, what is free.
+// "needs 1.20 GiB beyond the model's 637 MiB, of 12.3 GiB free", of bytes; nullopt: the machine does not
+// tell.
+std::string memory_sentence(int64_t needed, int64_t model, std::optional<uint64_t> free);
+// That of the plan, and its parts.
 std::string describe_memory(const Setup& setup);
 
 }  // namespace lora

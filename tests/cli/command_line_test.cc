@@ -34,6 +34,18 @@ TEST(CommandLine, EachCommandHasAHelpPage) {
   }
 }
 
+TEST(CommandLine, HelpAllIsTheWholePageOfEveryCommand) {
+  for (const char* command : {"finetune", "estimate", "generate", "eval", "inspect", "tokenize", "bench"}) {
+    const std::string page = lora({command, "--help"}).out;
+    const RunResult all = lora({command, "--help-all"});
+    EXPECT_EQ(all.status, 0) << all.err;
+    const bool has_more = command == std::string("finetune") || command == std::string("estimate");
+    EXPECT_EQ(page.find("--help-all") != page.npos, has_more) << command;
+    EXPECT_EQ(all.out != page, has_more) << command;
+    EXPECT_EQ(all.out.find("--rank-out-norm N") != page.npos, has_more) << command;
+  }
+}
+
 TEST(CommandLine, VersionIsOneLine) {
   const RunResult run = lora({"--version"});
   EXPECT_EQ(run.status, 0);

@@ -84,6 +84,44 @@ TEST_F(Finetune, SaysWhatItReadsAndTrainsBeforehand) {
   EXPECT_THAT(before, testing::HasSubstr("memory: "));
 }
 
+TEST_F(Finetune, ValuesThatDoNotFitTheRunAreNamedBeforeItAndByEstimate) {
+  const std::string advice =
+      "warning: the schedule does not fit a run of 2 iterations: --warmup 100 is longer";
+  const std::string err = run({}).err;
+  EXPECT_LT(err.find(advice), err.find("memory: ")) << err;
+  const Args fitting = {"--warmup", "0", "--cos-decay-steps", "2"};
+  EXPECT_THAT(run(fitting).err, testing::Not(testing::HasSubstr("warning: ")));
+  const Args estimate = Args{"estimate"} + Args(kFinetune.begin() + 1, kFinetune.end());
+  EXPECT_THAT(folder.lora(estimate).err, testing::HasSubstr(advice));
+  const Args long_run = {"--warmup", "0", "--cos-decay-steps", "1020", "--adam-iter", "1020"};
+  EXPECT_THAT(folder.lora(estimate + long_run).err,
+              testing::HasSubstr("warning: the run reads its data 51 times, "));
+}
+
+// A hundred times the default learning rate, at once and after a warmup; the default is silent.
+TEST_F(Finetune, ARunThatDivergesSaysSoEarlyAndNamesWhatHelps) {
+  const auto warnings = [&](const Args& flags) {
+    std::vector<std::string> lines = lines_of(
+        run(Args{"-t", "1", "--save-every", "5", "--checkpoint-out", "c-ITERATION.gguf"} + flags).err);
+    std::erase_if(lines, [](const std::string& line) { return line.find("diverges") == line.npos; });
+    return lines;
+  };
+  EXPECT_THAT(warnings({"--warmup", "0", "--adam-iter", "25"}), testing::IsEmpty());
+  const auto at_once =
+      warnings({"--warmup", "0", "--adam-iter", "20", "--adam-alpha", "0.1", "--adam-gclip", "0"});
+  ASSERT_EQ(at_once.size(), 1u);
+  EXPECT_THAT(at_once[0], testing::ContainsRegex(
+                              "warning: iteration [0-9]+: the run diverges: the loss was .*; what helps: "
+                              "--adam-alpha 0.033 --adam-gclip 1 --warmup 1; nothing from before it"));
+  const auto later = warnings({"--adam-iter", "75", "--adam-alpha", "0.1"});
+  ASSERT_EQ(later.size(), 1u);
+  std::smatch found;
+  ASSERT_TRUE(std::regex_search(later[0], found, std::regex("--checkpoint-in (c-([0-9]+)\\.gguf) goes on")))
+      << later[0];
+  EXPECT_TRUE(folder.has(found[1]));
+  EXPECT_LT(std::stoi(found[2]), 60);
+}
+
 // SPEC's formulas: warmup, then the cosine, then the floor.
 double expected_sched(int iter) {
   const double warmup = 2, steps = 3, min = 0.25, floor = 0.0002 / 0.002;
@@ -119,16 +157,28 @@ TEST_F(Finetune, MetricsHoldTheContractsKeysAndFormulas) {
   EXPECT_EQ(records.back()["eta_s"], 0);
 }
 
-TEST_F(Finetune, MemoryIsSetAgainstWhatIsFreeByWhatIsToCome) {
+// In bytes, of "58.1 MiB".
+double bytes_of(const std::string& number, const std::string& unit) {
+  const double units[] = {1, 1024, 1 << 20, 1 << 30};
+  return std::stod(number) * units[std::string("BKMG").find(unit[0])];
+}
+
+TEST_F(Finetune, MemoryIsSaidInASentenceThenByPart) {
   const RunResult result = run({});
   std::smatch found;
-  ASSERT_TRUE(
-      std::regex_search(result.err, found,
-                        std::regex(R"(memory: ([\d.]+) MiB beyond the model's file \([\d.]+ MiB, mapped\), )"
-                                   R"(([\d.]+) of them to come, [\d.]+ MiB are free: )"
-                                   R"(program, vocabulary and samples ([\d.]+),)")))
+  ASSERT_TRUE(std::regex_search(
+      result.err, found,
+      std::regex(
+          R"(\nmemory: needs ([\d.]+) (\w+) beyond the model's ([\d.]+) (\w+), of [\d.]+ [MG]iB free: )"
+          R"((program, vocabulary and samples [\d.]+ \w+ \(there already\), [^;\n]+)\n)")))
       << result.err;
-  EXPECT_NEAR(std::stod(found[1]) - std::stod(found[3]), std::stod(found[2]), 0.11);
+  EXPECT_NEAR(bytes_of(found[3], found[4]), double(std::filesystem::file_size(kBundledModel)), 1e4);
+  const std::string parts = found[5];
+  const std::regex part(R"(([\d.]+) ([KMG]?i?B)\b)");
+  double sum = 0;
+  for (std::sregex_iterator it(parts.begin(), parts.end(), part), end; it != end; ++it)
+    sum += bytes_of((*it)[1], (*it)[2]);
+  EXPECT_NEAR(sum / bytes_of(found[1], found[2]), 1, 0.02) << result.err;
 }
 
 TEST_F(Finetune, MetricsToStandardOutputAreTheSameLines) {

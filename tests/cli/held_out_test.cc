@@ -70,7 +70,7 @@ TEST_F(HeldOut, StoppedAndResumedItEndsAtTheSameEvaluation) {
 TEST_F(HeldOut, PatienceNeedsEvaluationsToCount) {
   expect_error(run({"--patience", "2"}), 2, "--patience: needs --val-data or --val-split");
   expect_error(run({"--patience", "2", "--val-split", "0.1"}), 2, "--patience: needs --eval-every");
-  const std::string help = folder.lora({"finetune", "--help"}).out;
+  const std::string help = folder.lora({"finetune", "--help-all"}).out;
   EXPECT_THAT(help, HasSubstr("--patience N"));
   EXPECT_THAT(help, testing::ContainsRegex("new lowest loss of training"));
 }

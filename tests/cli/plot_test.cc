@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <optional>
 #include <regex>
@@ -132,6 +133,7 @@ TEST_F(Plot, OfSeveralRunsTheLegendHasTheNumbers) {
   EXPECT_THAT(picture, HasSubstr(">a (start 3.000, best 2.200)<"));
   EXPECT_THAT(picture, HasSubstr(">b (start 3.500, best 2.700)<"));
   EXPECT_THAT(picture, HasSubstr("class=\"title\">Two &amp; two<"));
+  std::filesystem::create_directory(folder.at("c"));
   folder.write("c/a.jsonl", run_of(40));
   EXPECT_THAT(svg({"a.jsonl", "c/a.jsonl"}), HasSubstr(">c/a.jsonl (best 2.200)<"));
 }
@@ -189,7 +191,7 @@ TEST_F(Plot, SmoothsByTheWindowThatIsAsked) {
   EXPECT_THAT(raw, Not(HasSubstr("smoothed")));
   EXPECT_THAT(raw, Not(HasSubstr("class=\"faint\"")));
   EXPECT_THAT(raw, HasSubstr("class=\"end\">2.000<"));
-  EXPECT_THAT(svg({"m.jsonl"}, {"--smooth", "50"}), HasSubstr("class=\"end\">2.5"));
+  EXPECT_THAT(svg({"m.jsonl"}, {"--smooth", "50"}), testing::ContainsRegex("class=\"end\">2.4[89]"));
   expect_error(folder.lora({"plot", "m.jsonl", "-o", "x.svg", "--smooth", "0.9"}), 2, "--smooth");
 }
 
@@ -199,19 +201,20 @@ TEST_F(Plot, WhatDoesNotFitIsSaid) {
   for (int i = 1; i <= 200; ++i) text += line_of({i, i == 120 ? 71.5 : 2 + 0.1 * (i % 5)});
   folder.write("spike.jsonl", text);
   EXPECT_THAT(svg({"spike.jsonl"}), HasSubstr(">up to 71.50<"));
-  folder.write("nan.jsonl", line_of({1, 3}) + line_of({2, NAN}) + line_of({3, 2.5, NAN}) + line_of({4, 2}));
+  folder.write("gap.jsonl", line_of({1, 3}) + line_of({2, NAN}) + line_of({3, 2.5, NAN}) + line_of({4, 2}));
   std::string said;
-  svg({"nan.jsonl"}, {}, &said);
+  svg({"gap.jsonl"}, {}, &said);
   EXPECT_EQ(said,
-            "warning: nan.jsonl: the loss is no finite number in 1 of 4 iterations, which are left out\n");
+            "warning: gap.jsonl: 'loss' is no finite number in 1 of 4 iterations, left out\n"
+            "warning: gap.jsonl: 'val_loss' is no finite number in 1 evaluation, left out\n");
   folder.write("none.jsonl", line_of({1, NAN}));
   expect_error(folder.lora({"plot", "none.jsonl", "-o", "x.svg"}), 1,
                "none.jsonl: the loss is no finite number in any line");
   folder.write("bare.jsonl", "{\"iter\":1,\"loss\":3}\n{\"iter\":2,\"loss\":2}\n");
   svg({"bare.jsonl"}, {}, &said);
-  EXPECT_EQ(said,
-            "warning: bare.jsonl: no number 'lr' in it\nwarning: bare.jsonl: no number 'grad_norm' in it\n"
-            "warning: bare.jsonl: no number 'tok_per_s' in it\n");
+  for (const char* key : {"lr", "grad_norm", "tok_per_s"})
+    EXPECT_THAT(said, HasSubstr(fmt::format(
+                          "warning: bare.jsonl: '{}' is no finite number in 2 of 2 iterations, ", key)));
   for (const double loss : {6.23832463, 1.1, 0.0, 1e308, -1e308, 1e-300}) {
     std::string same;
     for (int i = 1; i <= 30; ++i) same += line_of({i, loss});

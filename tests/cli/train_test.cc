@@ -1,0 +1,202 @@
+// `lora train`: what it chooses is said and written, the same command goes on, the best is handed over.
+#include <fmt/format.h>
+#include <signal.h>
+
+#include "cli_test.h"
+
+namespace lora::test {
+namespace {
+
+using Args = std::vector<std::string>;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+class Train : public testing::Test {
+ protected:
+  Folder folder;
+  void SetUp() override { folder.write("text.txt", ship_sentences()); }
+
+  // One thread and few passes: a run of a second or two.
+  RunResult run(const Args& more = {}, const RunOptions& options = {}) const {
+    return folder.lora(Args{"train", "model.gguf", "text.txt", "-o", "my", "--epochs", "1", "--threads", "1",
+                            "--lora-r", "4"} +
+                           more,
+                       options);
+  }
+};
+
+TEST_F(Train, TheFinetuneCommandItEqualsGivesTheSameAdapter) {
+  const RunResult trained = run();
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  EXPECT_EQ(trained.out, "");
+  for (const char* name : {"my.gguf", "my-last.gguf", "my-checkpoint.gguf", "my.jsonl", "my.toml", "my.md",
+                           "my.svg", "my.Modelfile"})
+    EXPECT_TRUE(folder.has(name)) << name;
+  const std::string best = folder.read("my.gguf"), last = folder.read("my-last.gguf");
+  const std::string toml = folder.read("my.toml");
+  EXPECT_THAT(toml, HasSubstr("model-base = 'model.gguf'\n"));
+  EXPECT_THAT(toml, HasSubstr("sample-start = '<s>'\n"));
+  EXPECT_THAT(toml, HasSubstr("\nepochs = 1\n"));
+  for (const char* name : {"my.gguf", "my-last.gguf", "my-checkpoint.gguf", "my.jsonl"})
+    std::filesystem::remove(folder.at(name));
+  const RunResult again = folder.lora({"finetune", "--config", "my.toml"});
+  ASSERT_EQ(again.status, 0) << again.err;
+  EXPECT_EQ(folder.read("my.gguf"), best);
+  EXPECT_EQ(folder.read("my-last.gguf"), last);
+  // And so does the command that is printed.
+  for (const char* name : {"my.gguf", "my-last.gguf", "my-checkpoint.gguf", "my.jsonl", "my.toml"})
+    std::filesystem::remove(folder.at(name));
+  const size_t begin = trained.err.find("  lora finetune ") + 7;
+  const std::string command = trained.err.substr(begin, trained.err.find('\n', begin) - begin);
+  folder.write("again.sh", fmt::format("exec {} {}\n", LORA_PROGRAM, command));
+  const RunResult printed = run_program({"/bin/sh", "again.sh"}, {.directory = folder.path});
+  ASSERT_EQ(printed.status, 0) << printed.err;
+  EXPECT_EQ(folder.read("my.gguf"), best);
+}
+
+TEST_F(Train, EachChoiceIsSaidWithItsReasonAndADryRunWritesNothing) {
+  const std::set<std::string> before = folder.names();
+  const RunResult dry = run({"--dry-run"});
+  ASSERT_EQ(dry.status, 0) << dry.err;
+  for (const char* text :
+       {"'<s>' marks them", "--ctx ", "holds ", "--val-split 0.2", "8 samples at the least", "--batch ",
+        "--adam-alpha 0.0025", "(2000 / 256)^0.781", "--seed 1", "of memory", "of disk",
+        "a sample as it is trained", "lora finetune --model-base model.gguf"})
+    EXPECT_THAT(dry.out, HasSubstr(text));
+  EXPECT_THAT(dry.out, Not(HasSubstr("--epochs 1  ")));  // asked for, not chosen
+  EXPECT_EQ(folder.names(), before);
+}
+
+TEST_F(Train, AHandoverSaysHowGoodItBecame) {
+  const RunResult trained = run();
+  EXPECT_THAT(trained.err, AllOf(HasSubstr("held-out loss: "), HasSubstr("before training"),
+                                 HasSubstr("text of this kind that it has not seen surprises it"),
+                                 HasSubstr("sample, before training: \""), HasSubstr("to use it:\n"),
+                                 HasSubstr("llama-cli -m model.gguf --lora my.gguf")));
+  const std::string text = folder.read("my.md");
+  EXPECT_THAT(
+      text, AllOf(HasSubstr("| before training | "), HasSubstr("| best, iteration "), HasSubstr("](my.svg)"),
+                  HasSubstr("it went on before training"), HasSubstr("ollama create my -f my.Modelfile")));
+  EXPECT_THAT(folder.read("my.Modelfile"), HasSubstr("ADAPTER " + folder.at("my.gguf")));
+}
+
+TEST_F(Train, StoppedItGoesOnByTheSameCommandToTheSameBytes) {
+  ASSERT_EQ(run().status, 0);
+  const std::string best = folder.read("my.gguf"), checkpoint = folder.read("my-checkpoint.gguf"),
+                    summary = folder.read("my.md");
+  for (const std::string& name : folder.names()) {
+    if (name.starts_with("my")) std::filesystem::remove(folder.at(name));
+  }
+  RunOptions options;
+  options.signal_on = [](std::string_view err) { return err.find("iter=     4 ") == err.npos ? 0 : SIGINT; };
+  const RunResult stopped = run({}, options);
+  ASSERT_EQ(stopped.status, 128 + SIGINT) << stopped.err;
+  EXPECT_THAT(stopped.err, HasSubstr("to go on: the same command again"));
+  EXPECT_FALSE(folder.has("my.md"));
+  const RunResult resumed = run();
+  ASSERT_EQ(resumed.status, 0) << resumed.err;
+  EXPECT_THAT(resumed.err, HasSubstr("my.toml: the settings that this run was begun with"));
+  EXPECT_EQ(folder.read("my.gguf"), best);
+  EXPECT_EQ(folder.read("my-checkpoint.gguf"), checkpoint);
+  EXPECT_EQ(folder.read("my.md"), summary);
+}
+
+TEST_F(Train, AFinishedRunSaysSo) {
+  ASSERT_EQ(run().status, 0);
+  const std::string best = folder.read("my.gguf");
+  const RunResult again = run();
+  EXPECT_EQ(again.status, 0) << again.err;
+  EXPECT_THAT(again.err, HasSubstr("was reached already, so nothing was trained"));
+  EXPECT_EQ(folder.read("my.gguf"), best);
+}
+
+TEST_F(Train, AnotherRunsFilesAreLeftAlone) {
+  ASSERT_EQ(run().status, 0);
+  const std::string best = folder.read("my.gguf");
+  folder.write("other.txt", ship_sentences("<s>Once. "));
+  expect_error(folder.lora({"train", "model.gguf", "other.txt", "-o", "my"}), 1,
+               "my.toml: it is of a run on text.txt, not on other.txt: -o gives this one another name");
+  std::filesystem::remove(folder.at("my.toml"));
+  expect_error(run(), 1, "my.gguf: is there already");
+  EXPECT_EQ(folder.read("my.gguf"), best);
+  EXPECT_EQ(run({"--checkpoint-in", ""}).status, 0);  // begun anew over it
+}
+
+TEST_F(Train, WhatIsAskedForIsNotChosen) {
+  const RunResult dry = run({"--dry-run", "--ctx", "40", "--batch", "3", "--adam-alpha", "0.01",
+                             "--val-split", "0", "--window", "0"});
+  ASSERT_EQ(dry.status, 0) << dry.err;
+  EXPECT_THAT(dry.out,
+              AllOf(HasSubstr(" --ctx 40 "), HasSubstr(" --batch 3 "), HasSubstr(" --adam-alpha 0.01 "),
+                    Not(HasSubstr("--eval-every")), Not(HasSubstr("--sample-start"))));
+  EXPECT_THAT(dry.out, Not(HasSubstr("0.781")));
+}
+
+TEST_F(Train, DataOfEveryKindIsFoundOut) {
+  folder.write("prose.txt", std::string(6000, 'a') + "\n\nIt was a dark night.\n");
+  folder.write("r.jsonl", R"({"instruction":"Say it","output":"It."})"
+                          "\n"
+                          R"({"instruction":"Say that","output":"That."})"
+                          "\n");
+  std::filesystem::create_directory(folder.at("chats"));
+  folder.write("chats/a.jsonl", R"({"user_name":"You","character_name":"Ann"})"
+                                "\n"
+                                R"({"name":"You","is_user":true,"mes":"Hello."})"
+                                "\n"
+                                R"({"name":"Ann","is_user":false,"mes":"Good day."})"
+                                "\n");
+  const auto out = [&](const std::string& data) {
+    const RunResult dry = folder.lora({"train", "model.gguf", data, "--dry-run"});
+    EXPECT_EQ(dry.status, 0) << dry.err;
+    return dry.out;
+  };
+  EXPECT_THAT(out("prose.txt"), HasSubstr("1 text of prose"));
+  EXPECT_THAT(out("r.jsonl"), AllOf(HasSubstr("records in 1 file"), HasSubstr("too few to hold some out"),
+                                    HasSubstr("--lora-out r-lora.gguf"), Not(HasSubstr("--save-best"))));
+  EXPECT_THAT(out("chats"),
+              AllOf(HasSubstr("1 chat of SillyTavern"), HasSubstr("template writes conversations"),
+                    HasSubstr("the model has no template of its own")));
+  folder.write("marked.txt", "<s>a b\n<s>c d\n<s>e f\n");
+  expect_error(folder.lora({"train", "model.gguf", "prose.txt", "marked.txt"}), 1,
+               "marked.txt: its samples are told apart by '<s>', those of prose.txt by nothing");
+}
+
+TEST_F(Train, BadInputIsOneErrorAndLeavesNothing) {
+  const std::set<std::string> before = folder.names();
+  expect_error(folder.lora({"train"}), 2, "MODEL: required");
+  expect_error(folder.lora({"train", "model.gguf"}), 2, "DATA: required");
+  expect_error(folder.lora({"train", "no.gguf", "text.txt"}), 1, "no.gguf");
+  expect_error(folder.lora({"train", "model.gguf", "no.txt"}), 1, "no.txt");
+  expect_error(folder.lora({"train", "model.gguf", "text.txt", "-o", "no/my"}), 1, "no/my");
+  expect_error(folder.lora({"train", "model.gguf", "text.txt", "-o", "./"}), 1,
+               "expected a name, not a folder");
+  expect_error(folder.lora({"train", "model.gguf", "text.txt", "--quality", "superb"}), 2,
+               "expected quick, good or best");
+  expect_error(folder.lora({"train", "model.gguf", "text.txt", "--hours", "0"}), 2, "--hours");
+  EXPECT_EQ(folder.names(), before);
+}
+
+// Sentences that have nothing in common: what is learned by heart does not carry over.
+TEST_F(Train, OvertrainingEndsTheRunAndTheBestIsHandedOver) {
+  std::string text;
+  uint32_t state = 1;
+  for (int i = 0; i < 40; ++i) {
+    text += "<s>";
+    for (int k = 0; k < 12; ++k) {
+      state = state * 1664525u + 1013904223u;
+      text += static_cast<char>('a' + (state >> 24) % 26);
+      if (k % 4 == 3) text += ' ';
+    }
+    text += '\n';
+  }
+  folder.write("noise.txt", text);
+  const RunResult trained = folder.lora({"train", "model.gguf", "noise.txt", "-o", "my", "--epochs", "60"});
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  EXPECT_THAT(trained.err, AllOf(HasSubstr("--patience: "), HasSubstr("it learned the samples by heart"),
+                                 HasSubstr("my.gguf is the adapter from before that")));
+  EXPECT_NE(folder.read("my.gguf"), folder.read("my-last.gguf"));
+}
+
+}  // namespace
+}  // namespace lora::test
