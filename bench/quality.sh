@@ -37,7 +37,8 @@ describe() {  # SET: data, passes
   esac
   if $small; then passes=(1); fi
 }
-if $small; then ranks=(8) rates=(1e-3 3e-3); fi
+# A run in small has one pass.
+if $small; then ranks=(8) rates=(1e-3 3e-3) one_pass=(--epochs 1); else one_pass=(); fi
 
 field() { sed -n "s/.*\"$1\": *\([^,}]*\).*/\1/p" "${@:2}"; }  # NAME [METRICS]: a value a line
 least() { field val_loss "$1" | sort -g | head -1; }
@@ -67,7 +68,7 @@ by_hand() {  # RANK RATE PASSES: $metrics
   # Twelve evaluations.
   local every steps_of_pass
   steps_of_pass=$(tail -1 "$name.jsonl" | awk -F '[:,]' '{ for (i = 1; i < NF; ++i) at[$i] = $(i + 1); print at["{\"iter\""] / at["\"epoch\""] }')
-  every=$(awk "BEGIN { every = int($3 * $steps_of_pass / 12); print every > 1 ? every : 1 }")
+  every=$(awk "BEGIN { every = int($3 * $steps_of_pass / 12); print (every > 1 ? every : 1) }")
   run "$metrics.log" "$lora" finetune --config "$name-samples.toml" --lora-r "$1" --lora-alpha 32 --adam-alpha "$2" \
     --epochs "$3" --warmup auto --cos-decay-steps auto --eval-every "$every" --save-every 0 --checkpoint-in '' \
     --checkpoint-out '' --lora-out '' --metrics "$metrics.part"
@@ -82,7 +83,7 @@ grid_table() {
     for kind in "${sets[@]}"; do
       describe "$kind"
       [[ $kind != overtrained ]] || continue
-      train "$(basename "$model" .gguf)-$kind"
+      train "$(basename "$model" .gguf)-$kind" "${one_pass[@]}"
       ours=$(least "$name.jsonl") before=$(field val_loss_before "$name.jsonl") best_of_grid=
       for pass in "${passes[@]}"; do
         for rank in "${ranks[@]}"; do
@@ -101,19 +102,20 @@ grid_table() {
   done
 }
 
-# Thirty records, and many times the passes that fit them; sixty others are held out.
+# Thirty records, and many times the passes that fit them; others are held out.
 overtrained_table() {
-  local last
+  local records=$root/examples/data/instructions.jsonl epochs=60 n_others=60 last best
+  if $small; then epochs=40 n_others=10; fi
   printf '| model | passes asked for | passes done | before | best | at pass | last | handed over |\n|---|---|---|---|---|---|---|---|\n'
-  head -30 "$root/examples/data/instructions.jsonl" >"$out/few.jsonl"
-  tail -60 "$root/examples/data/instructions.jsonl" >"$out/others.jsonl"
+  head -30 "$records" >"$out/few.jsonl"
+  tail -$n_others "$records" >"$out/others.jsonl"
   for model in "${models[@]}"; do
     describe overtrained
-    train "$(basename "$model" .gguf)-overtrained" --val-data "$out/others.jsonl" --epochs 60
-    last=$(grep '"val_loss"' "$name.jsonl" | tail -1)
-    printf '| %s | 60 | %.0f | %.3f | %.3f | %.1f | %.3f | %.3f |\n' "$(basename "$model")" \
-      "$(tail -1 "$name.jsonl" | field epoch)" "$(field val_loss_before "$name.jsonl")" "$(least "$name.jsonl")" \
-      "$(grep -F "\"val_loss\":$(least "$name.jsonl")" "$name.jsonl" | head -1 | field epoch)" "$(field val_loss <<<"$last")" \
+    train "$(basename "$model" .gguf)-overtrained" --val-data "$out/others.jsonl" --epochs $epochs
+    best=$(least "$name.jsonl") last=$(grep '"val_loss":' "$name.jsonl" | tail -1)
+    printf '| %s | %s | %.1f | %.3f | %.3f | %.1f | %.3f | %.3f |\n' "$(basename "$model")" $epochs \
+      "$(field epoch <<<"$last")" "$(field val_loss_before "$name.jsonl")" "$best" \
+      "$(grep -F "\"val_loss\":$best" "$name.jsonl" | head -1 | field epoch)" "$(field val_loss <<<"$last")" \
       "$("$lora" eval -m "$model" --train-data "$out/others.jsonl" -c 512 --lora "$name.gguf" --json 2>/dev/null | field nll)"
   done
 }
