@@ -205,9 +205,8 @@ std::string choose_patience(Situation& s) {
   const int64_t of_run = s.n_iter() / every / 4,
                 of_passes = kPasses * s.n_trained() / (s.rows_of_step() * every);
   s.o.patience = std::max(kLeast, std::min(of_run, of_passes));
-  return of_passes < of_run
-             ? fmt::format("{} passes without a better held-out loss end it", kPasses)
-             : std::string("a quarter of the run without a better held-out loss ends it");
+  return of_passes < of_run ? fmt::format("{} passes without a better held-out loss end it", kPasses)
+                            : std::string("a quarter of the run without a better held-out loss ends it");
 }
 
 std::string choose_files(Situation& s) {
