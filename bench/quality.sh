@@ -104,8 +104,8 @@ grid_table() {
 
 # Thirty records, and many times the passes that fit them; others are held out.
 overtrained_table() {
-  local records=$root/examples/data/instructions.jsonl epochs=60 n_others=60 last best
-  if $small; then epochs=40 n_others=10; fi
+  local records=$root/examples/data/instructions.jsonl epochs=60 n_others=20 last best
+  if $small; then epochs=30 n_others=10; fi
   printf '| model | passes asked for | passes done | before | best | at pass | last | handed over |\n|---|---|---|---|---|---|---|---|\n'
   head -30 "$records" >"$out/few.jsonl"
   tail -$n_others "$records" >"$out/others.jsonl"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# demo_data_test.sh SOURCE_DIR WORK_DIR: the committed demo texts are what their generator writes, and the
+# demo_data_test.sh SOURCE_DIR WORK_DIR: the committed demo texts and records are what their generators write, and the
 # held-out pages are new to a model trained on the others.
 set -euo pipefail
 export LC_ALL=C
@@ -9,6 +9,8 @@ mkdir -p "$work"
 "$demo/make-demo-data.sh" "$work"
 cmp "$demo/train.txt" "$work/train.txt"
 cmp "$demo/heldout.txt" "$work/heldout.txt"
+"$1/examples/data/make-instructions.sh" "$work"
+cmp "$1/examples/data/instructions.jsonl" "$work/instructions.jsonl"
 
 # The first two sentences of a response are the weather and the sight.
 facts() { awk -F '[.] ' 'previous == "### Response:" { print $1 "|" $2 } { previous = $0 }' "$1" | sort -u; }

@@ -123,7 +123,7 @@ std::string choose_held_out(Situation& s) {
 
 // Few steps learn little of few samples, and noisy ones learn nothing of many: half of the root lies between.
 std::string choose_batch(Situation& s) {
-  constexpr double kTargets = 1024;
+  constexpr double kTargets = 512;
   const double by_targets = kTargets / std::max(1.0, s.targets_of_sample());
   const double by_samples = std::sqrt(double(s.n_trained())) / 2;
   const int64_t n = std::max<int64_t>(1, std::llround(std::min(by_targets, by_samples)));
@@ -200,10 +200,13 @@ std::string choose_evaluations(Situation& s) {
 }
 
 std::string choose_patience(Situation& s) {
-  constexpr int64_t kLeast = 4;
-  const int64_t n_evaluations = s.n_iter() / std::max<int64_t>(1, s.o.eval_every);
-  s.o.patience = std::max(kLeast, n_evaluations / 4);
-  return "a quarter of the run without a better held-out loss ends it";
+  constexpr int64_t kLeast = 4, kPasses = 3;
+  const int64_t every = std::max<int64_t>(1, s.o.eval_every);
+  const int64_t of_run = s.n_iter() / every / 4,
+                of_passes = kPasses * s.n_trained() / (s.rows_of_step() * every);
+  s.o.patience = std::max(kLeast, std::min(of_run, of_passes));
+  return of_passes < of_run ? fmt::format("{} passes without a better held-out loss end it", kPasses)
+                            : std::string("a quarter of the run without a better held-out loss ends it");
 }
 
 std::string choose_files(Situation& s) {

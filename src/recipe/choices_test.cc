@@ -116,8 +116,8 @@ TEST(Choices, MemoryLimitsContextAndBatch) {
   facts.fits = [](int64_t n_ctx, int64_t n_batch) { return n_ctx * n_batch <= 1000; };
   FinetuneOptions o = chosen(facts);
   EXPECT_LE(o.n_ctx * o.n_batch, 1000);
-  EXPECT_GE(o.n_batch * o.grad_acc, 47);  // as many samples in a step as without the limit
-  EXPECT_LE(o.n_batch * o.grad_acc, 60);
+  EXPECT_GE(o.n_batch * o.grad_acc, 24);  // as many samples in a step as without the limit
+  EXPECT_LE(o.n_batch * o.grad_acc, 32);
   facts.fits = [](int64_t n_ctx, int64_t n_batch) { return n_ctx * n_batch <= 64; };
   o = chosen(facts);
   EXPECT_EQ(o.n_ctx, 64);
@@ -209,6 +209,15 @@ TEST(Choices, EvaluationsTakeASmallPartOfTheTime) {
     EXPECT_GE(o.patience, 3);
     EXPECT_LE(o.patience, n_iter / o.eval_every) << n;
   }
+}
+
+TEST(Choices, ALongRunThatOvertrainsEndsWithinThreePasses) {
+  FinetuneOptions asked;
+  asked.epochs = 60;
+  const FinetuneOptions o = chosen(samples(200, 100), {.name = "my"}, given({"--epochs"}), asked);
+  const int64_t evaluations_of_pass = 180 / (o.n_batch * o.grad_acc * o.eval_every);
+  EXPECT_GE(o.patience, 4);
+  EXPECT_LE(o.patience, std::max<int64_t>(4, 3 * (evaluations_of_pass + 1)));
 }
 
 }  // namespace
