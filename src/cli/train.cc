@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "base/ascii.h"
 #include "base/error.h"
@@ -265,23 +266,32 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   progress.say("looking at model, data and machine");
   FinetuneOptions& run = t.run;
   const std::vector<std::string> as_given = run.train_data;
-  run.train_data = with_data_files(run, say).train_data;
+  const FinetuneOptions with_files = with_data_files(run, say);
+  const std::vector<std::string> val_as_given = std::exchange(run.val_data, with_files.val_data);
+  run.train_data = with_files.train_data;
   const Model model = load_model(run.model_base, {run.rope_freq_base, run.rope_freq_scale, run.norm_rms_eps});
   const Tokenizer tokenizer(model.gguf);
   ThreadPool pool(run.threads > 0 ? run.threads : physical_cores());
-  const auto [data, found] = find_samples(run, is_given, model, tokenizer, pool);
-  Facts facts = gather_facts(run, model, data, pool.size());
+  const Samples samples = find_samples(run, is_given, model, tokenizer, pool);
+  Facts facts = gather_facts(samples, model, pool.size());
   std::optional<Estimate> measured;
-  const auto measure = facts.measure;
-  facts.measure = [&](const FinetuneOptions& options) { return *(measured = measure(options)); };
+  std::vector<std::string> said;  // what the run itself would say
+  facts.measure = [&](const FinetuneOptions& options) {
+    FinetuneOptions from_the_start = options;
+    from_the_start.checkpoint_in = "";
+    said.clear();
+    measured = estimate(from_the_start, [&](std::string_view line) { said.emplace_back(line); });
+    return *measured;
+  };
   const std::vector<Choice> choices = choose(run, facts, t.wishes, is_given);
   expect_consistent(run);
   // The last that was measured has all of it, but where its rule was not asked.
-  if (!measured || is_given("--save-every")) measured = measure(run);
+  if (!measured || is_given("--save-every")) facts.measure(run);
   const Estimate& e = *measured;
   run.train_data = as_given;
+  run.val_data = val_as_given;
   const std::vector<SetFlag> flags = set_flags(run);
-  std::string text = choices_table(run, found, choices);
+  std::string text = choices_table(run, samples.found, choices);
   text += "the run\n";
   text += choice_row(in_words(e.total_s),
                      fmt::format("{} of {:.3g} s, {} of {:.3g} s", count_of(e.n_iter, "iteration"),
@@ -294,10 +304,11 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
       format_size(uint64_t(e.disk_bytes)),
       fmt::format("of disk{}", e.free_disk ? fmt::format("; {} are free", format_size(*e.free_disk)) : ""));
   text += "a sample as it is trained, between {+ and +} what is learned\n";
-  text += sample_as_text(data, tokenizer, {0, 0, run.n_ctx}, kPlainMarks);
+  const Dataset shown(with_files.train_data, tokenizer, text_options(run), pool);
+  text += sample_as_text(shown, tokenizer, {0, 0, run.n_ctx}, kPlainMarks);
   text += fmt::format("the same as\n  {}\n", command_of(flags));
   if (t.dry_run) {
-    for (const std::string& line : describe_samples(run, data.report(), tokenizer)) progress.say(line);
+    for (const std::string& line : said) progress.say(line);
     print(text);
     return false;
   }
@@ -306,7 +317,8 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   return true;
 }
 
-void hand_over(const TrainOptions& t, const std::string& command, const FinetuneResult& result) {
+void hand_over(const TrainOptions& t, const std::string& command, const FinetuneResult& result,
+               Progress& progress) {
   const std::string& name = t.wishes.name;
   const std::string adapter = adapter_of(result);
   if (adapter.empty()) return;
@@ -316,7 +328,12 @@ void hand_over(const TrainOptions& t, const std::string& command, const Finetune
   write_whole(summary.modelfile, modelfile_of(t.run.model_base, adapter));
   if (!t.run.metrics.empty() && t.run.metrics != "-") {
     summary.picture = name + ".svg";
-    draw_runs({t.run.metrics}, summary.picture, {});
+    try {
+      draw_runs({t.run.metrics}, summary.picture, {});
+    } catch (const Error& e) {
+      progress.say(fmt::format("warning: the losses are not drawn: {}", e.what()));
+      summary.picture.clear();
+    }
   }
   write_whole(name + ".md", markdown(summary));
 }
@@ -345,7 +362,7 @@ int train_command(const std::vector<std::string>& args) {
     if (!begin(t, given, command, progress)) return 0;
   }
   const FinetuneResult result = run_finetune(t.run, progress);
-  if (!result.stopped) hand_over(t, command, result);
+  if (!result.stopped) hand_over(t, command, result, progress);
   say_end(progress, t.run, result, modelfile_of_run(name));
   if (!result.stopped)
     progress.say(fmt::format("{}.md says all this, {}.toml how it was trained", name, name));

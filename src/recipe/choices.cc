@@ -22,7 +22,7 @@ constexpr int64_t kSeed = 1;
 int64_t n_samples_of(const FinetuneOptions& o, const Facts& facts) {
   return facts.is_prose ? (facts.n_tokens + o.n_ctx - 1) / o.n_ctx : int64_t(facts.lengths.size());
 }
-int64_t n_held_out_of(const FinetuneOptions& o, const Facts& facts) {
+int64_t n_held_out_of(const FinetuneOptions& o, const Facts& facts) {  // of these
   return o.val_split > 0 ? std::max<int64_t>(1, std::llround(o.val_split * double(n_samples_of(o, facts))))
                          : 0;
 }
@@ -35,6 +35,7 @@ struct Situation {
 
   int64_t n_samples() const { return n_samples_of(o, facts); }
   int64_t n_held_out() const { return n_held_out_of(o, facts); }
+  int64_t n_evaluated() const { return o.val_data.empty() ? n_held_out() : facts.n_val_samples; }
   int64_t n_trained() const { return std::max<int64_t>(1, n_samples() - n_held_out()); }
   int64_t n_iter() const { return iteration_count(o, n_trained()); }
   int64_t rows_of_step() const { return o.n_batch * o.grad_acc; }
@@ -60,12 +61,23 @@ double covered(const Facts& facts, int64_t n_ctx) {
   return all > 0 ? inside / all : 1;
 }
 
+bool fits(const Situation& s, int64_t n_ctx, int64_t n_batch) {
+  FinetuneOptions tried = s.o;
+  tried.n_ctx = n_ctx;
+  tried.n_batch = n_batch;
+  return s.facts.fits(tried);
+}
+
 // The longest that fits the memory with one sample at a time; `asked` where that fits.
-int64_t within_memory(const Facts& facts, int64_t asked) {
+int64_t within_memory(const Situation& s, int64_t asked) {
   int64_t n = asked;
-  while (n > 32 && !facts.fits(n, 1)) n = std::max<int64_t>(32, n / 2 / 32 * 32);
-  if (!facts.fits(n, 1))
-    fail("memory: not even samples of {} tokens fit; --memory and lora estimate say more", n);
+  while (n > 32 && !fits(s, n, 1)) n = std::max<int64_t>(32, n / 2 / 32 * 32);
+  if (!fits(s, n, 1)) {
+    fail(
+        "memory: not even samples of {} tokens fit with adapters of rank {}; a smaller --lora-r or --layers "
+        "8 takes less",
+        n, s.o.lora_r.value_or(kDefaultLoraR));
+  }
   return n;
 }
 
@@ -98,7 +110,7 @@ std::string choose_context(Situation& s) {
               : fmt::format("{:.0f}% of the samples' tokens lie beyond it", 100 * (1 - inside)));
     }
   }
-  s.o.n_ctx = within_memory(facts, n);
+  s.o.n_ctx = within_memory(s, n);
   if (s.o.n_ctx < n) why = fmt::format("what fits the memory; {} would be wanted", n);
   if (!facts.is_prose && !facts.divides_long_samples && covered(facts, s.o.n_ctx) <= 0.5)
     s.o.allow_cut = true;
@@ -128,8 +140,7 @@ std::string choose_batch(Situation& s) {
   const double by_samples = std::sqrt(double(s.n_trained())) / 2;
   const int64_t n = std::max<int64_t>(1, std::llround(std::min(by_targets, by_samples)));
   int64_t n_batch = s.is_given("--batch") ? s.o.n_batch : n;
-  while (!s.is_given("--batch") && n_batch > 1 && !s.facts.fits(s.o.n_ctx, n_batch))
-    n_batch = (n_batch + 1) / 2;
+  while (!s.is_given("--batch") && n_batch > 1 && !fits(s, s.o.n_ctx, n_batch)) n_batch = (n_batch + 1) / 2;
   if (!s.is_given("--grad-acc")) s.o.grad_acc = s.is_given("--batch") ? 1 : (n + n_batch - 1) / n_batch;
   s.o.n_batch = n_batch;
   std::string why = by_targets < by_samples
@@ -187,14 +198,16 @@ std::string choose_schedule(Situation& s) {
 }
 
 std::string choose_evaluations(Situation& s) {
-  constexpr int64_t kOfEpoch = 10, kOfRun = 12;
+  constexpr int64_t kOfEpoch = 10, kOfRun = 12, kLeast = 4;
   constexpr double kShare = 0.1;
   const int64_t n_iter = s.n_iter();
   // A forward pass is a third of a step.
-  const double steps = double(s.n_held_out()) / 3 / double(s.rows_of_step());
+  const double steps = double(s.n_evaluated()) / 3 / double(s.rows_of_step());
   const int64_t by_epoch = s.n_trained() / (s.rows_of_step() * kOfEpoch),
                 by_time = std::llround(steps / kShare);
-  s.o.eval_every = std::clamp<int64_t>(std::max(by_epoch, by_time), 1, std::max<int64_t>(1, n_iter / kOfRun));
+  const int64_t often = std::clamp<int64_t>(by_epoch, 1, std::max<int64_t>(1, n_iter / kOfRun));
+  // A fourth of the run is the seldomest that can end it in time.
+  s.o.eval_every = std::max(often, std::min(by_time, std::max<int64_t>(1, n_iter / kLeast)));
   return fmt::format("{} in the run; each takes time from training",
                      count_of(n_iter / s.o.eval_every, "evaluation"));
 }
@@ -251,10 +264,10 @@ struct Rule {
 
 // In the order in which one follows from those before.
 constexpr Rule kRules[] = {
+    {"--lora-r --lora-alpha", choose_rank},
     {"--ctx", choose_context},
     {"--val-split", choose_held_out},
     {"--batch --grad-acc", choose_batch},
-    {"--lora-r --lora-alpha", choose_rank},
     {"--adam-alpha", choose_rate},
     {"--epochs", choose_epochs},
     {"--warmup --cos-decay-steps", choose_schedule},

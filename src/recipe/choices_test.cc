@@ -113,16 +113,16 @@ TEST(Choices, ProseIsCutIntoPiecesOfWhichThereAreEnough) {
 TEST(Choices, MemoryLimitsContextAndBatch) {
   Facts facts = samples(10'000, 100);
   facts.n_targets = 10'000 * 20;
-  facts.fits = [](int64_t n_ctx, int64_t n_batch) { return n_ctx * n_batch <= 1000; };
+  facts.fits = [](const FinetuneOptions& o) { return o.n_ctx * o.n_batch <= 1000; };
   FinetuneOptions o = chosen(facts);
   EXPECT_LE(o.n_ctx * o.n_batch, 1000);
   EXPECT_GE(o.n_batch * o.grad_acc, 24);  // as many samples in a step as without the limit
   EXPECT_LE(o.n_batch * o.grad_acc, 32);
-  facts.fits = [](int64_t n_ctx, int64_t n_batch) { return n_ctx * n_batch <= 64; };
+  facts.fits = [](const FinetuneOptions& o) { return o.n_ctx * o.n_batch <= 64; };
   o = chosen(facts);
   EXPECT_EQ(o.n_ctx, 64);
   EXPECT_THAT(why(facts, "--ctx"), HasSubstr("128 would be wanted"));
-  facts.fits = [](int64_t, int64_t) { return false; };
+  facts.fits = [](const FinetuneOptions&) { return false; };
   EXPECT_THROW(chosen(facts), Error);
 }
 
@@ -175,7 +175,10 @@ TEST(Choices, WhatIsAskedForStays) {
 TEST(Choices, HeldOutFilesOfTheUserAreUsed) {
   FinetuneOptions o;
   o.val_data = {"held-out.txt"};
-  o = chosen(samples(10, 100), {.name = "my"}, given({"--val-data"}), o);
+  Facts facts = samples(10, 100);
+  facts.n_val_samples = 300;
+  o = chosen(facts, {.name = "my"}, given({"--val-data"}), o);
+  EXPECT_GT(o.eval_every, 10);  // each takes as long as many steps
   EXPECT_EQ(o.val_split, 0);
   EXPECT_GT(o.eval_every, 0);
   EXPECT_TRUE(o.save_best);

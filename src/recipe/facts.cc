@@ -10,7 +10,6 @@
 #include "data/text_file.h"
 #include "kernels/gemm/gemm.h"
 #include "recipe/text_marks.h"
-#include "train/estimate.h"
 #include "train/run.h"
 
 namespace lora {
@@ -105,6 +104,10 @@ Samples find_samples(FinetuneOptions& o, const std::function<bool(std::string_vi
   whole.n_ctx = std::min(model.config.n_ctx_train, kLongestSample);
   if (whole.window) whole.window = 0;
   Samples samples{Dataset(whole.train_data, tokenizer, text_options(whole), pool), std::move(found)};
+  if (!o.val_data.empty()) {
+    const Dataset held_out(o.val_data, tokenizer, text_options(whole), pool);
+    samples.n_val = int64_t(held_out.side_by_side().size());
+  }
   const DatasetReport& report = samples.data.report();
   if (!records.empty()) samples.found.push_back(describe_records(report, records));
   if (chosen && report.chat_templates.contains(o.chat_template)) {
@@ -115,9 +118,11 @@ Samples find_samples(FinetuneOptions& o, const std::function<bool(std::string_vi
   return samples;
 }
 
-Facts gather_facts(const FinetuneOptions& options, const Model& model, const Dataset& data, int n_threads) {
+Facts gather_facts(const Samples& samples, const Model& model, int n_threads) {
   Facts facts;
+  const Dataset& data = samples.data;
   const DatasetReport& report = data.report();
+  facts.n_val_samples = samples.n_val;
   facts.is_prose = report.n_consecutive == report.n_samples;
   facts.divides_long_samples = report.tavern.n_chats > 0;
   facts.n_tokens = report.n_tokens;
@@ -129,22 +134,14 @@ Facts gather_facts(const FinetuneOptions& options, const Model& model, const Dat
   }
   facts.n_embd = model.config.n_embd;
   facts.n_ctx_train = model.config.n_ctx_train;
-  facts.fits = [options, &model, n_threads](int64_t n_ctx, int64_t n_batch) {
-    FinetuneOptions tried = options;
-    tried.n_ctx = n_ctx;
-    tried.n_batch = n_batch;
+  facts.fits = [&model, n_threads](const FinetuneOptions& o) {
     try {
-      const int64_t adapter = trained_bytes(tried, parameter_bytes(model, ranks_of(tried, model)));
-      make_plan(tried, model, n_ctx, {0, adapter}, gemm_input(tried.precision), n_threads);
+      const int64_t adapter = trained_bytes(o, parameter_bytes(model, ranks_of(o, model)));
+      make_plan(o, model, o.n_ctx, {0, adapter}, gemm_input(o.precision), n_threads);
       return true;
     } catch (const Error&) {
       return false;
     }
-  };
-  facts.measure = [](const FinetuneOptions& o) {
-    FinetuneOptions from_the_start = o;
-    from_the_start.checkpoint_in = "";
-    return estimate(from_the_start, [](std::string_view) {});
   };
   return facts;
 }

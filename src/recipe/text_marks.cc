@@ -1,5 +1,7 @@
 #include "recipe/text_marks.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 
@@ -97,7 +99,7 @@ std::optional<TextMark> separating_line(std::string_view text) {
     begin += line.size() + 1;
   }
   for (const auto& [line, n] : found) {
-    const std::string mark = "\n" + std::string(line) + "\n";
+    const std::string mark = fmt::format("\n{}\n", line);
     // What stands before the first is a sample, too.
     if (n + 1 >= kLeastSamples && count(text, mark) == n && makes_samples(text, mark))
       return TextMark{mark, false, n + 1};
