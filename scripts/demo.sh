@@ -37,10 +37,7 @@ before_text=$(continuation)
 printf '%s%s\n' "$prompt" "$before_text"
 
 say "Training"
-command=("$lora" finetune --model-base "$model" --train-data "$train" --sample-start "<s>" --ctx 128 --batch 8
-  --lora-r 8 --lora-alpha 16 --epochs 6 --adam-alpha 0.003 --warmup 10 --cos-decay-steps 395
-  --seed 1 --checkpoint-in '' --checkpoint-out '' --save-every 0
-  --metrics "$out/metrics.jsonl" --lora-out "$adapter")
+command=("$lora" train "$model" "$train" -o "$out/demo-lora" --checkpoint-in '')
 printf '%q ' "${command[@]}"
 echo
 "${command[@]}"
@@ -58,8 +55,7 @@ echo "the held-out page:   $answer"
 
 say "The adapter lies in $adapter"
 cat <<TEXT
-Use it together with the model that it was trained on:
-  here:        $lora generate -m $model --lora $adapter --temp 0 -f $out/prompt.txt
-  llama.cpp:   llama-cli -m $model --lora $adapter
-  koboldcpp:   koboldcpp --model $model --lora $adapter
+$out/demo-lora.md says how good it became, $out/demo-lora.svg shows it, $out/demo-lora.toml how it was trained.
+Ask it again:
+  $lora generate -m $model --lora $adapter --temp 0 -f $out/prompt.txt
 TEXT

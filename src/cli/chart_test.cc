@@ -98,6 +98,14 @@ TEST(Chart, AFewFaintValuesFarOffAreCutAndNamed) {
   EXPECT_THAT(draw(chart).svg, Not(HasSubstr("up to")));
 }
 
+TEST(Chart, ALogarithmicAxisReachesThem) {
+  Line faint = line_to(2, 0, Stroke::faint);
+  faint.points[40].second = 71.5;
+  EXPECT_EQ(values_to_show({"loss", 320, ValueAxis::log, {faint, line_to(2, 0)}, {}}).second, 71.5);
+  faint.points[40].second = 1e20;
+  EXPECT_LT(values_to_show({"loss", 320, ValueAxis::log, {faint, line_to(2, 0)}, {}}).second, 5);
+}
+
 TEST(Chart, AnAxisOfItsKindIsNamed) {
   Chart chart = chart_of({line_to(2, 0)});
   EXPECT_THAT(draw(chart).svg, HasSubstr(">loss</text>"));

@@ -42,7 +42,7 @@ constexpr Command kCommands[] = {
     {"export-lora", "merge LoRAs into a model", export_lora_command},
     {"imatrix", "importance of each input column, for quantize", imatrix_command},
     {"estimate", "memory and time of a fine-tuning run", estimate_command},
-    {"plot", "draw the loss of one or more runs", plot_command},
+    {"plot", "draw one or more runs: losses, learning rate, speed", plot_command},
 };
 
 std::string help() {

@@ -16,9 +16,6 @@ namespace lora::cli {
 
 namespace {
 
-constexpr bool kRequired = true, kOptional = false;
-constexpr bool kMain = true;  // of a row that --help shows too, not --help-all alone
-
 constexpr NumberRange kAtLeastZero{.min = 0};
 constexpr NumberRange kAboveZero{.min = 0, .above_min = true};
 constexpr NumberRange kFraction{.min = 0, .max = 1};

@@ -82,6 +82,7 @@ struct Flag {
   bool required = false;
   bool is_main = false;  // one of the twenty that --help shows of a long list (help.h)
 };
+inline constexpr bool kRequired = true, kOptional = false, kMain = true;  // at the end of a row
 
 // All names of a flag, and the one that messages use: the first long one.
 std::vector<std::string> names_of(const Flag& flag);

@@ -389,7 +389,7 @@ int plot_command(const std::vector<std::string>& args) {
          {"--y", "AXIS", "", "of losses and gradient norms: linear, log, or auto: log where they differ much",
           one_of(y, {"auto", "linear", "log"})},
          {"--smooth", "N", "",
-          "iterations around each of which the mean is drawn, near ones counting more; 0: no smoothing",
+          "iterations around each that make up its smoothed value, near ones counting more; 0: no smoothing",
           integer(options.smooth, 0).or_else("a tenth of the run")},
          {"--title", "TEXT", "", "above the picture",
           text(options.title).or_else("the name of a single run")},

@@ -11,8 +11,9 @@ namespace {
 // standard deviations of a normal one.
 constexpr double kFar = 7;
 constexpr int64_t kMostInARow = 2;  // more are no accident, but what the values do
-// The slope at an end is that of so many times as long a stretch: noise would turn a shorter one's.
-constexpr int64_t kSlopeStretch = 3;
+// The slope at the last values is that of so many times as long a stretch: noise would turn a shorter one's.
+// A run falls fast at its start, where a longer one's would be too small.
+constexpr int64_t kLastStretch = 3;
 
 double quantile(std::vector<double>& values, int64_t numerator, int64_t denominator) {
   const auto at = values.begin() + std::ssize(values) * numerator / denominator;
@@ -80,7 +81,8 @@ std::vector<double> smoothed(const std::vector<double>& values, int64_t window) 
   for (int64_t i = 0; i < n; ++i) {
     const Sums near(values, counts, i, reach);
     const double offset = near.wd / near.w;  // of the mean's place
-    const double slope = offset == 0 ? 0 : Sums(values, counts, i, kSlopeStretch * reach).slope();
+    const int64_t stretch = i + reach < n ? 1 : kLastStretch;
+    const double slope = offset == 0 ? 0 : Sums(values, counts, i, stretch * reach).slope();
     result.push_back(near.wy / near.w - slope * offset);
   }
   return result;

@@ -60,16 +60,16 @@ std::vector<FlagGroup> train_flags(TrainOptions& t) {
       {"Run",
        {
            {kModel, "FILE", "", "GGUF model to train for (--model-base)", non_empty_text(t.run.model_base),
-            true},
+            kRequired, kMain},
            {kData, "FILE...", "", "texts, records, chats, and folders of them (--train-data)",
-            texts(t.run.train_data), true},
+            texts(t.run.train_data), kRequired, kMain},
            {"-o,--name", "NAME", "", "of what is written: NAME.gguf, NAME.md and others",
-            text(t.output).or_else("DATA without its ending, and -lora")},
+            text(t.output).or_else("DATA without its ending, and -lora"), kOptional, kMain},
            {"--hours", "H", "", "that the run may take at most",
-            number(t.wishes.hours, {.min = 0, .above_min = true})},
-           {"--quality", "Q", "", "quick, good or best", quality(t.wishes.quality)},
+            number(t.wishes.hours, {.min = 0, .above_min = true}), kOptional, kMain},
+           {"--quality", "Q", "", "quick, good or best", quality(t.wishes.quality), kOptional, kMain},
            {"--dry-run", "", "", "say what would be done, and show a sample as it would be trained",
-            turn(t.dry_run)},
+            turn(t.dry_run), kOptional, kMain},
        }}};
   for (FlagGroup& group : finetune_flags(t.run)) {
     std::erase_if(group.flags, [](const Flag& flag) {

@@ -20,7 +20,7 @@ struct RunLength {
   double readings = 0;    // how often it reads each token of them
 };
 
-// A line about the schedule and one about the data, each with the flags that fit; none if all does.
+// A line about the schedule and one about the data, each with what fits; none if all does.
 std::vector<std::string> advice(const FinetuneOptions& options, const RunLength& run);
 
 }  // namespace lora

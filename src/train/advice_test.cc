@@ -46,7 +46,7 @@ TEST(Advice, TheGuidesDefaultsForAShortRunAreOneLine) {
       advice(FinetuneOptions{}, {256, 100, 3}),
       ElementsAre("warning: the schedule does not fit a run of 256 iterations: --warmup 100 is 39% of "
                   "it, --cos-decay-steps 1000 ends far behind it, which leaves the learning rate at "
-                  "0.95 of its height; --warmup 12 --cos-decay-steps 244 would fit (lora train chooses such "
+                  "0.95 of its height; --warmup 5% --cos-decay-steps auto would fit (lora train chooses such "
                   "values by itself)"));
   EXPECT_THAT(advice(FinetuneOptions{}, {1100, 100, 3}), IsEmpty());
 }
@@ -54,7 +54,7 @@ TEST(Advice, TheGuidesDefaultsForAShortRunAreOneLine) {
 TEST(Advice, AWarmupMayTakeATenth) {
   EXPECT_THAT(with_warmup(20, 200), IsEmpty());
   EXPECT_THAT(with_warmup(21, 200),
-              ElementsAre(AllOf(HasSubstr("--warmup 21 is "), HasSubstr("; --warmup 10 would fit ("))));
+              ElementsAre(AllOf(HasSubstr("--warmup 21 is "), HasSubstr("; --warmup 5% would fit ("))));
   EXPECT_THAT(with_warmup(1, 1), IsEmpty());  // as none
   EXPECT_THAT(with_warmup(2, 2), ElementsAre(HasSubstr("--warmup 2 is 100% of it")));
   EXPECT_THAT(with_warmup(3, 2),
@@ -65,11 +65,11 @@ TEST(Advice, ADecayMayBeHalfOrTwiceAsLongAsWhatIsLeft) {
   EXPECT_THAT(with_decay(380), IsEmpty());
   EXPECT_THAT(with_decay(381),
               ElementsAre(AllOf(HasSubstr("--cos-decay-steps 381 ends far behind it"),
-                                HasSubstr(" at 0.55 of its height; --cos-decay-steps 190 would fit ("))));
+                                HasSubstr(" at 0.55 of its height; --cos-decay-steps auto would fit ("))));
   EXPECT_THAT(with_decay(95), IsEmpty());
   EXPECT_THAT(with_decay(94), ElementsAre(HasSubstr("--cos-decay-steps 94 ends long before it, with 96 "
                                                     "iterations at the lowest learning rate; "
-                                                    "--cos-decay-steps 190 would fit (")));
+                                                    "--cos-decay-steps auto would fit (")));
 }
 
 TEST(Advice, ADecayThatRestartsOrChangesNothingMayHaveAnyLength) {
@@ -84,6 +84,10 @@ TEST(Advice, ADecayThatRestartsOrChangesNothingMayHaveAnyLength) {
     EXPECT_THAT(advice(o, kRun), IsEmpty());
     o.cos_decay_min = 0.1;
     o.adam_min_alpha = o.adam_alpha;
+    EXPECT_THAT(advice(o, kRun), IsEmpty());
+    o = fitting();
+    o.cos_decay_steps = steps;
+    o.schedule = Schedule::constant;
     EXPECT_THAT(advice(o, kRun), IsEmpty());
   }
 }
@@ -117,10 +121,19 @@ TEST(Advice, OneSampleIsNamedHoweverOftenItIsRead) {
   }
 }
 
-TEST(Advice, NamesTheWayOutOnceBehindTheLastLine) {
-  EXPECT_THAT(
-      advice(FinetuneOptions{}, {256, 1, 2048}),
-      ElementsAre(Not(HasSubstr("lora train")), EndsWith(" (lora train chooses such values by itself)")));
+TEST(Advice, NamesTrainOnceWhereItHelps) {
+  const auto names_train = EndsWith(" (lora train chooses such values by itself)");
+  EXPECT_THAT(advice(FinetuneOptions{}, {256, 100, 2048}), ElementsAre(Not(names_train), names_train));
+  EXPECT_THAT(advice(FinetuneOptions{}, {256, 1, 2048}), ElementsAre(names_train, Not(names_train)));
+  EXPECT_THAT(advice(fitting(), {200, 1, 2048}), ElementsAre(Not(names_train)));
+}
+
+TEST(Advice, WhatItNamesFitsARunOfAnyLength) {
+  FinetuneOptions o;
+  o.warmup = RunShare::percent_of_run(5);
+  o.cos_decay_steps = RunShare::automatic();
+  for (const int64_t n_iter : {1, 2, 10, 11, 256, 5000})
+    EXPECT_THAT(advice(o, {n_iter, 100, 3}), IsEmpty()) << n_iter;
 }
 
 }  // namespace

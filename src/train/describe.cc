@@ -247,9 +247,10 @@ void describe_layers(Lines& lines, const Setup& s) {
     if (const auto block = block_of(pair.base)) blocks.insert(*block);
   }
   if (int64_t(blocks.size()) == n_layer) return;
-  const std::string where = blocks.empty()
-                                ? "no block"
-                                : "blocks " + layers_text(std::vector<int64_t>(blocks.begin(), blocks.end()));
+  const std::vector<int64_t> list(blocks.begin(), blocks.end());
+  const std::string where = list.empty()       ? "no block"
+                            : list.size() == 1 ? fmt::format("block {}", list[0])
+                                               : fmt::format("blocks {}", layers_text(list));
   const std::string end = n_below < n_layer ? fmt::format("block {}", n_below) : "the output";
   lines.push_back(fmt::format(
       "lora: adapters on {} of 0-{}: the backward pass {}", where, n_layer - 1,

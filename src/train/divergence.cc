@@ -112,8 +112,7 @@ std::string ways_out_of_divergence(const FinetuneOptions& options, int64_t n_ite
   if (options.optimizer == Optimizer::lbfgs) return "--use-adam";
   std::string ways = fmt::format("--adam-alpha {:.2g}", options.adam_alpha / 3);
   if (options.adam_gclip <= 0) ways += " --adam-gclip 1";
-  const int64_t fitting = n_iter / 20;
-  if (schedule_steps(options, n_iter).warmup < fitting) ways += fmt::format(" --warmup {}", fitting);
+  if (schedule_steps(options, n_iter).warmup < n_iter / 20) ways += " --warmup 5%";
   return ways;
 }
 

@@ -158,7 +158,7 @@ TEST(Divergence, TheWaysOutAreThoseThatAreLeft) {
   EXPECT_EQ(ways_out_of_divergence(o, 256), "--adam-alpha 0.033");
   o.adam_gclip = 0;
   o.warmup = 11;
-  EXPECT_EQ(ways_out_of_divergence(o, 256), "--adam-alpha 0.033 --adam-gclip 1 --warmup 12");
+  EXPECT_EQ(ways_out_of_divergence(o, 256), "--adam-alpha 0.033 --adam-gclip 1 --warmup 5%");
   o.optimizer = Optimizer::lbfgs;
   EXPECT_EQ(ways_out_of_divergence(o, 256), "--use-adam");
 }

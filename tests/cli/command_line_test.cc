@@ -75,7 +75,6 @@ TEST(CommandLine, UnknownCommandNamesTheNearest) {
 
 TEST(CommandLine, WordsOfOtherProgramsGetAnAnswer) {
   const std::vector<std::pair<std::string, std::string>> answers = {
-      {"train", "did you mean finetune?"},
       {"run", "did you mean generate"},
       {"serve", "there is no server here; llama-server"},
       {"convert_hf_to_gguf", "did you mean convert?"},

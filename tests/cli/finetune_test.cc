@@ -112,7 +112,7 @@ TEST_F(Finetune, ARunThatDivergesSaysSoEarlyAndNamesWhatHelps) {
   ASSERT_EQ(at_once.size(), 1u);
   EXPECT_THAT(at_once[0], testing::ContainsRegex(
                               "warning: iteration [0-9]+: the run diverges: the loss was .*; what helps: "
-                              "--adam-alpha 0.033 --adam-gclip 1 --warmup 1; nothing from before it"));
+                              "--adam-alpha 0.033 --adam-gclip 1 --warmup 5%; nothing from before it"));
   const auto later = warnings({"--adam-iter", "75", "--adam-alpha", "0.1"});
   ASSERT_EQ(later.size(), 1u);
   std::smatch found;

@@ -381,7 +381,7 @@ TEST_F(Training, EstimateTellsTheDiskThatTheRunTakes) {
           json["disk"][kind]["bytes"].get<double>() * double(files.first) / double(files.second);
       EXPECT_GT(ratio, 0.9) << kind << testing::PrintToString(flags);
       // L-BFGS is counted with the pairs that it has in the end.
-      if (flags != Args{"--use-lbfgs"}) EXPECT_LT(ratio, 1.1) << kind << testing::PrintToString(flags);
+      EXPECT_LT(ratio, flags == Args{"--use-lbfgs"} ? 10 : 1.1) << kind << testing::PrintToString(flags);
     }
     EXPECT_GT(json["disk_bytes"].get<double>(), 0.9 * double(sum));
     std::filesystem::remove_all(folder.at("c"));
@@ -398,10 +398,9 @@ TEST_F(Training, LayersSaveMemoryAndSayWhat) {
     return result;
   };
   const RunResult all = estimate({}), one = estimate({"--layers", "1"}), ends = estimate({"--layers", "0,5"});
-  EXPECT_THAT(all.err, testing::Not(HasSubstr("lora: adapters on blocks")));
-  EXPECT_THAT(one.err,
-              HasSubstr("lora: adapters on blocks 5-5 of 0-5: the backward pass ends at block 5: of 5 "
-                        "blocks below, 83% of all, nothing is kept or computed again\n"));
+  EXPECT_THAT(all.err, testing::Not(HasSubstr("lora: adapters on")));
+  EXPECT_THAT(one.err, HasSubstr("lora: adapters on block 5 of 0-5: the backward pass ends at block 5: of 5 "
+                                 "blocks below, 83% of all, nothing is kept or computed again\n"));
   EXPECT_THAT(ends.err, HasSubstr("blocks 0,5 of 0-5: the backward pass goes through all of them\n"));
   EXPECT_LT(figure(one.out, "layers' inputs"), 0.5 * figure(all.out, "layers' inputs"));
   EXPECT_LT(figure(one.out, "activations \\(1 of 1 layers kept\\)"),
