@@ -65,10 +65,11 @@ by_hand() {  # RANK RATE PASSES: $metrics
   # The samples are those of `lora train`; what the grid sets, and the files, are not.
   grep -Ev '^"?(lora|adam-alpha|epochs|warmup|cos-decay|eval-every|patience|save|best|checkpoint|metrics|sample-prompt|keep)' \
     "$name.toml" >"$name-samples.toml"
-  # Twelve evaluations.
+  # Twelve evaluations; in small the last alone.
   local every steps_of_pass
   steps_of_pass=$(tail -1 "$name.jsonl" | awk -F '[:,]' '{ for (i = 1; i < NF; ++i) at[$i] = $(i + 1); print at["{\"iter\""] / at["\"epoch\""] }')
   every=$(awk "BEGIN { every = int($3 * $steps_of_pass / 12); print (every > 1 ? every : 1) }")
+  if $small; then every=0; fi
   run "$metrics.log" "$lora" finetune --config "$name-samples.toml" --lora-r "$1" --lora-alpha 32 --adam-alpha "$2" \
     --epochs "$3" --warmup auto --cos-decay-steps auto --eval-every "$every" --save-every 0 --checkpoint-in '' \
     --checkpoint-out '' --lora-out '' --metrics "$metrics.part"
@@ -104,19 +105,20 @@ grid_table() {
 
 # Thirty records, and many times the passes that fit them; others are held out.
 overtrained_table() {
-  local records=$root/examples/data/instructions.jsonl epochs=60 n_others=20 last best
-  if $small; then epochs=30 n_others=10; fi
+  local records=$root/examples/data/instructions.jsonl epochs=60 n_samples=30 n_others=20 last best ctx
+  if $small; then epochs=40 n_samples=8 n_others=6; fi
   printf '| model | passes asked for | passes done | before | best | at pass | last | handed over |\n|---|---|---|---|---|---|---|---|\n'
-  head -30 "$records" >"$out/few.jsonl"
+  head -$n_samples "$records" >"$out/few.jsonl"
   tail -$n_others "$records" >"$out/others.jsonl"
   for model in "${models[@]}"; do
     describe overtrained
     train "$(basename "$model" .gguf)-overtrained" --val-data "$out/others.jsonl" --epochs $epochs
+    ctx=$(sed -n "s/^ctx = //p" "$name.toml")  # nothing: finetune's default
     best=$(least "$name.jsonl") last=$(grep '"val_loss":' "$name.jsonl" | tail -1)
     printf '| %s | %s | %.1f | %.3f | %.3f | %.1f | %.3f | %.3f |\n' "$(basename "$model")" $epochs \
       "$(field epoch <<<"$last")" "$(field val_loss_before "$name.jsonl")" "$best" \
       "$(grep -F "\"val_loss\":$best" "$name.jsonl" | head -1 | field epoch)" "$(field val_loss <<<"$last")" \
-      "$("$lora" eval -m "$model" --train-data "$out/others.jsonl" -c 512 --lora "$name.gguf" --json 2>/dev/null | field nll)"
+      "$("$lora" eval -m "$model" --train-data "$out/others.jsonl" -c "${ctx:-128}" --lora "$name.gguf" --json 2>/dev/null | field nll)"
   done
 }
 

@@ -14,7 +14,7 @@ cat "$work/table"
 awk -F ' *[|] *' '$3 == "chats" { found = $4 > 4 && $5 < $4 && $6 ~ /^8, [13]e-3, 1$/ && $7 > 1 && $7 < $4 && $8 > 0.5 && $8 < 1.5 }
   END { exit !found }' "$work/table" || { echo "no row of a grid, or a strange one"; exit 1; }
 # | model | passes asked for | done | before | best | at pass | last | handed over |
-awk -F ' *[|] *' '$3 == 30 { found = $4 < 30 && $6 < $5 && $6 < $8 && $7 < $4 && ($9 - $6) ^ 2 < 1e-4 }
+awk -F ' *[|] *' '$3 == 40 { found = $4 < 40 && $6 < $5 && $6 < $8 && $7 < $4 && ($9 - $6) ^ 2 < 1e-4 }
   END { exit !found }' "$work/table" || { echo "not stopped, or another adapter than the best handed over"; exit 1; }
 
 "${quality[@]}" >"$work/again" 2>"$work/log-again"
