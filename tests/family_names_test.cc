@@ -37,6 +37,7 @@ constexpr Exception kExceptions[] = {
     {"convert/pre_tokenizer_name.cc", "",
      "names of patterns, of which some are those of the first family to use them"},
     {"tokenizer/pre_tokenizers.cc", "", "the same"},
+    {"recipe/summary.cc", "llama", "llama.cpp, the program"},
 };
 
 bool is_exception(const std::string& file, const std::string& name) {

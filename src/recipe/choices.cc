@@ -14,7 +14,7 @@ namespace lora {
 namespace {
 
 // Held-out samples. Fewer tell nothing; more than this many take time from training.
-constexpr int64_t kLeastHeldOut = 8, kLeastTrained = 16;
+constexpr int64_t kLeastHeldOut = 8, kMostHeldOut = 1000, kLeastTrained = 16;
 constexpr double kHeldOut = 0.1;
 constexpr int64_t kSeed = 1;
 
@@ -124,6 +124,10 @@ std::string choose_held_out(Situation& s) {
     return fmt::format(
         "{} are too few to hold some out, so nothing will say how good it becomes: {} would do",
         count_of(n, s.facts.is_prose ? "piece" : "sample"), kLeastHeldOut + kLeastTrained);
+  }
+  if (kHeldOut * double(n) > double(kMostHeldOut)) {
+    s.o.val_split = double(kMostHeldOut) / double(n);
+    return fmt::format("{} samples are enough to tell how good it becomes, and when to stop", kMostHeldOut);
   }
   if (kHeldOut * double(n) >= double(kLeastHeldOut)) {
     s.o.val_split = kHeldOut;

@@ -113,12 +113,12 @@ TEST(Choices, ProseIsCutIntoPiecesOfWhichThereAreEnough) {
 TEST(Choices, MemoryLimitsContextAndBatch) {
   Facts facts = samples(10'000, 100);
   facts.n_targets = 10'000 * 20;
-  facts.fits = [](const FinetuneOptions& o) { return o.n_ctx * o.n_batch <= 1000; };
+  facts.fits = [](const FinetuneOptions& tried) { return tried.n_ctx * tried.n_batch <= 1000; };
   FinetuneOptions o = chosen(facts);
   EXPECT_LE(o.n_ctx * o.n_batch, 1000);
   EXPECT_GE(o.n_batch * o.grad_acc, 24);  // as many samples in a step as without the limit
   EXPECT_LE(o.n_batch * o.grad_acc, 32);
-  facts.fits = [](const FinetuneOptions& o) { return o.n_ctx * o.n_batch <= 64; };
+  facts.fits = [](const FinetuneOptions& tried) { return tried.n_ctx * tried.n_batch <= 64; };
   o = chosen(facts);
   EXPECT_EQ(o.n_ctx, 64);
   EXPECT_THAT(why(facts, "--ctx"), HasSubstr("128 would be wanted"));
@@ -132,7 +132,8 @@ TEST(Choices, FewSamplesAreNotHeldOutButTrainedOn) {
   EXPECT_EQ(std::llround(chosen(samples(24, 100)).val_split * 24), 8);
   EXPECT_EQ(std::llround(chosen(samples(79, 100)).val_split * 79), 8);
   EXPECT_EQ(chosen(samples(80, 100)).val_split, 0.1);
-  EXPECT_EQ(chosen(samples(100'000, 100)).val_split, 0.1);
+  EXPECT_EQ(chosen(samples(10'000, 100)).val_split, 0.1);
+  EXPECT_EQ(chosen(samples(100'000, 100)).val_split, 0.01);
 }
 
 TEST(Choices, TheBestAdapterHasTheName) {
@@ -178,7 +179,7 @@ TEST(Choices, HeldOutFilesOfTheUserAreUsed) {
   Facts facts = samples(10, 100);
   facts.n_val_samples = 300;
   o = chosen(facts, {.name = "my"}, given({"--val-data"}), o);
-  EXPECT_GT(o.eval_every, 10);  // each takes as long as many steps
+  EXPECT_GE(o.eval_every, 10);  // each takes as long as many steps
   EXPECT_EQ(o.val_split, 0);
   EXPECT_GT(o.eval_every, 0);
   EXPECT_TRUE(o.save_best);
