@@ -178,7 +178,12 @@ std::string choose_epochs(Situation& s) {
   if (s.is_given("--adam-iter") || s.is_given("--lbfgs-iter")) return "";
   const double targets = s.targets_of_sample() * double(s.n_trained());
   // Where every token is learned from, or one voice speaks, all is soon known by heart.
-  double epochs = targets < 50e3 ? 8 : targets < 250e3 ? 5 : targets < 1e6 ? 3 : targets < 10e6 ? 2 : 1;
+  double epochs = targets < 20e3    ? 10
+                  : targets < 50e3  ? 8
+                  : targets < 250e3 ? 5
+                  : targets < 1e6   ? 3
+                  : targets < 10e6  ? 2
+                                    : 1;
   if (s.facts.is_prose) epochs = std::min(epochs, 4.0);
   if (s.facts.divides_long_samples) epochs = std::min(epochs, 6.0);
   std::string why =
@@ -209,9 +214,11 @@ std::string choose_evaluations(Situation& s) {
   const double steps = double(s.n_evaluated()) / 3 / double(s.rows_of_step());
   const int64_t by_epoch = s.n_trained() / (s.rows_of_step() * kOfEpoch),
                 by_time = std::llround(steps / kShare);
-  const int64_t often = std::clamp<int64_t>(by_epoch, 1, std::max<int64_t>(1, n_iter / kOfRun));
-  // A fourth of the run is the seldomest that can end it in time.
-  s.o.eval_every = std::max(often, std::min(by_time, std::max<int64_t>(1, n_iter / kLeast)));
+  // A small set is soon trained on, and its best point soon past. Held-out files may be far larger than it:
+  // of these a fourth of the run is the seldomest that can end it in time.
+  const int64_t n_least = s.o.val_data.empty() ? kOfRun : kLeast;
+  s.o.eval_every =
+      std::clamp<int64_t>(std::max(by_epoch, by_time), 1, std::max<int64_t>(1, n_iter / n_least));
   return fmt::format("{} in the run; each takes time from training",
                      count_of(n_iter / s.o.eval_every, "evaluation"));
 }

@@ -173,6 +173,11 @@ TEST(Choices, WhatIsAskedForStays) {
   EXPECT_EQ(o.eval_every, 0);
 }
 
+TEST(Choices, AFewLongSamplesAreEvaluatedTwelveTimesAndMore) {
+  const FinetuneOptions o = chosen(samples(24, 300));
+  EXPECT_GE(iteration_count(o, 16) / o.eval_every, 12);
+}
+
 TEST(Choices, HeldOutFilesOfTheUserAreUsed) {
   FinetuneOptions o;
   o.val_data = {"held-out.txt"};
