@@ -194,7 +194,8 @@ std::string choose_epochs(Situation& s) {
   s.o.epochs = epochs;
   if (!s.wishes.hours) return why;
   const RunTime time = run_time(s.o, s.facts, s.facts.measure(s.o));
-  const double most = *s.wishes.hours * 3600;
+  constexpr double kTraining = 0.87;  // of the time; the rest is for evaluations, which are chosen below
+  const double most = *s.wishes.hours * 3600 * kTraining;
   if (time.seconds <= most) return why + fmt::format("; it takes less than {:g} hours", *s.wishes.hours);
   s.o.epochs = std::max(0.01, std::floor(100 * epochs * most / time.seconds) / 100);
   return fmt::format("what {:g} hours allow; {:g} would fit the data", *s.wishes.hours, epochs);

@@ -196,7 +196,7 @@ TEST(Choices, HoursShortenARunAndNeverLengthenIt) {
                         hour = chosen(facts, {.hours = 1, .name = "my"});
   EXPECT_EQ(day.epochs, whole.epochs);
   EXPECT_LT(hour.epochs.value(), whole.epochs.value());
-  EXPECT_LE(run_time(hour, facts, kMeasured).seconds, 3600 * 1.1);
+  EXPECT_LE(run_time(hour, facts, kMeasured).seconds, 3600);
   EXPECT_GE(run_time(hour, facts, kMeasured).seconds, 3600 * 0.8);
 }
 
