@@ -83,6 +83,8 @@ void say_end(Progress& progress, const FinetuneOptions& options, const FinetuneR
   const Evaluations& e = result.evaluations;
   progress.say(fmt::format("ended at iteration {}: {}", result.iterations, result.why));
   for (const std::string& line : describe_quality(e, result.best_path)) progress.say(line);
+  if (options.val_data.empty() && options.val_split <= 0)
+    progress.say("no samples were held out, so nothing tells how good it became on others");
   if (!e.sample_best.empty() && !result.sample_prompt.empty()) {
     progress.say(fmt::format("given: {}", quoted(result.sample_prompt)));
     if (!e.sample_before.empty()) progress.say(fmt::format("  before training: {}", quoted(e.sample_before)));
@@ -98,7 +100,7 @@ void say_end(Progress& progress, const FinetuneOptions& options, const FinetuneR
     if (adapter_of(result).empty()) return;
     progress.say("to use it:");
     for (const Use& use :
-         uses_of(options.model_base, adapter_of(result), !result.chat_templates.empty(), modelfile))
+         uses_of(options.model_base, adapter_of(result), conversations_of(options, result), modelfile))
       progress.say(fmt::format("  {:<11}{}{}", use.program, use.command,
                                use.note.empty() ? "" : fmt::format("   ({})", use.note)));
   } else if (!result.checkpoint_path.empty()) {

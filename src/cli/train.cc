@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -23,6 +24,7 @@
 #include "cli/wrap.h"
 #include "recipe/choices.h"
 #include "recipe/summary.h"
+#include "train/checkpoint.h"
 #include "train/estimate.h"
 #include "train/run.h"
 #include "train/setup.h"
@@ -64,7 +66,9 @@ std::vector<FlagGroup> train_flags(TrainOptions& t) {
             kRequired, kMain},
            {kData, "FILE...", "", "texts, records, chats, and folders of them (--train-data)",
             texts(t.run.train_data), kRequired, kMain},
-           {"-o,--name", "NAME", "", "of what is written: NAME.gguf, NAME.md and others",
+           {"-o,--name", "NAME", "",
+            "of what is written: NAME.gguf, .md, .svg, .toml, .Modelfile, .jsonl, -last.gguf, "
+            "-checkpoint.gguf",
             text(t.output).or_else("DATA without its ending, and -lora"), kOptional, kMain},
            {"--hours", "H", "", "that the run may take at most",
             number(t.wishes.hours, {.min = 0, .above_min = true}), kOptional, kMain},
@@ -72,10 +76,14 @@ std::vector<FlagGroup> train_flags(TrainOptions& t) {
            {"--dry-run", "", "", "say what would be done, and show a sample as it would be trained",
             turn(t.dry_run), kOptional, kMain},
        }}};
+  const std::vector<std::string> chosen = chosen_flags();
   for (FlagGroup& group : finetune_flags(t.run)) {
     std::erase_if(group.flags, [](const Flag& flag) {
       return main_name(flag) == "--model-base" || main_name(flag) == "--train-data";
     });
+    for (Flag& flag : group.flags) {
+      if (std::ranges::count(chosen, main_name(flag)) > 0) flag.setting.default_text = "chosen";
+    }
     groups.push_back(std::move(group));
   }
   return groups;
@@ -213,7 +221,7 @@ void expect_free(const TrainOptions& t) {
 }
 
 std::string in_words(double seconds) {
-  if (seconds < 90) return fmt::format("{:.0f} seconds", std::max(1.0, seconds));
+  if (seconds < 90) return count_of(std::max<int64_t>(1, std::llround(seconds)), "second");
   if (seconds < 90 * 60) return fmt::format("{:.0f} minutes", seconds / 60);
   if (seconds < 48 * 3600) return fmt::format("{:.1f} hours", seconds / 3600);
   return fmt::format("{:.1f} days", seconds / 86400);
@@ -256,6 +264,22 @@ std::vector<std::string> shell_words(const std::vector<std::string>& words) {
   return result;
 }
 
+// What it takes.
+std::string run_table(const Estimate& e) {
+  std::string text = "the run\n";
+  text += choice_row(in_words(e.total_s),
+                     fmt::format("{} of {:.3g} s, {} of {:.3g} s", count_of(e.n_iter, "iteration"),
+                                 e.iteration_s, count_of(e.n_evaluations, "evaluation"), e.evaluation_s));
+  text +=
+      choice_row(format_size(uint64_t(e.memory_bytes)),
+                 fmt::format("of memory, beyond the model's {}{}", format_size(uint64_t(e.model_bytes)),
+                             e.free_bytes ? fmt::format("; {} are free", format_size(*e.free_bytes)) : ""));
+  text += choice_row(
+      format_size(uint64_t(e.disk_bytes)),
+      fmt::format("of disk{}", e.free_disk ? fmt::format("; {} are free", format_size(*e.free_disk)) : ""));
+  return text;
+}
+
 // Looks at everything, chooses, and says what will be done. False: that was all that was asked for.
 bool begin(TrainOptions& t, const Given& given, const std::string& command, Progress& progress) {
   const auto say = [&](std::string_view line) { progress.say(line); };
@@ -263,6 +287,7 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
     return given.source(std::string(flag)) != Source::nowhere;
   };
   expect_free(t);
+  const AtomicFile can_be_created(t.wishes.name + ".toml");  // and is gone again
   progress.say("looking at model, data and machine");
   FinetuneOptions& run = t.run;
   const std::vector<std::string> as_given = run.train_data;
@@ -290,19 +315,11 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   const Estimate& e = *measured;
   run.train_data = as_given;
   run.val_data = val_as_given;
-  const std::vector<SetFlag> flags = set_flags(run);
+  FinetuneOptions to_go_on = run;  // beginning anew is done once
+  if (to_go_on.checkpoint_in == "") to_go_on.checkpoint_in = run.checkpoint_out;
+  const std::vector<SetFlag> flags = set_flags(to_go_on);
   std::string text = choices_table(run, samples.found, choices);
-  text += "the run\n";
-  text += choice_row(in_words(e.total_s),
-                     fmt::format("{} of {:.3g} s, {} of {:.3g} s", count_of(e.n_iter, "iteration"),
-                                 e.iteration_s, count_of(e.n_evaluations, "evaluation"), e.evaluation_s));
-  text +=
-      choice_row(format_size(uint64_t(e.memory_bytes)),
-                 fmt::format("of memory, beyond the model's {}{}", format_size(uint64_t(e.model_bytes)),
-                             e.free_bytes ? fmt::format("; {} are free", format_size(*e.free_bytes)) : ""));
-  text += choice_row(
-      format_size(uint64_t(e.disk_bytes)),
-      fmt::format("of disk{}", e.free_disk ? fmt::format("; {} are free", format_size(*e.free_disk)) : ""));
+  text += run_table(e);
   text += "a sample as it is trained, between {+ and +} what is learned\n";
   const Dataset shown(with_files.train_data, tokenizer, text_options(run), pool);
   text += sample_as_text(shown, tokenizer, {0, 0, run.n_ctx}, kPlainMarks);
@@ -313,6 +330,12 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
     return false;
   }
   put(stderr, text);
+  if (run.val_split <= 0 && run.val_data.empty())
+    progress.say(
+        "warning: no samples are held out, so that nothing will tell how good the adapter becomes on others");
+  if (t.wishes.hours && e.total_s > *t.wishes.hours * 3600)
+    progress.say(
+        fmt::format("warning: --hours {:g}: even so it takes {}", *t.wishes.hours, in_words(e.total_s)));
   write_whole(t.wishes.name + ".toml", toml_of(flags, choices, command, t.wishes.name));
   return true;
 }
@@ -322,7 +345,7 @@ void hand_over(const TrainOptions& t, const std::string& command, const Finetune
   const std::string& name = t.wishes.name;
   const std::string adapter = adapter_of(result);
   if (adapter.empty()) return;
-  Summary summary{name, t.run.model_base, adapter, result, t.run.train_data, !result.chat_templates.empty()};
+  Summary summary{name, t.run.model_base, adapter, result, t.run.train_data, conversations_of(t.run, result)};
   summary.command = command;
   summary.modelfile = modelfile_of_run(name);
   write_whole(summary.modelfile, modelfile_of(t.run.model_base, adapter));
@@ -338,6 +361,19 @@ void hand_over(const TrainOptions& t, const std::string& command, const Finetune
   write_whole(name + ".md", markdown(summary));
 }
 
+// Where other files are in the way, what helps is said in the words of this command.
+FinetuneResult run_or_name_the_ways_out(const FinetuneOptions& options, Progress& progress) {
+  try {
+    return run_finetune(options, progress);
+  } catch (const Error& e) {
+    std::string what = e.what();
+    const size_t at = what.find(kWaysOut);
+    if (at == what.npos) throw;
+    fail("{}", what.replace(at, kWaysOut.size(),
+                            "-o NAME begins another run beside it, --checkpoint-in '' anew over it"));
+  }
+}
+
 }  // namespace
 
 int train_command(const std::vector<std::string>& args) {
@@ -349,6 +385,7 @@ int train_command(const std::vector<std::string>& args) {
   const std::string command = fmt::format("lora train {}", fmt::join(shell_words(args), " "));
   Progress progress;
   if (goes_on(t, given)) {
+    const MappedFile can_be_opened(t.run.model_base);
     expect_same_run(t.run, toml);
     std::vector<std::string> with_settings = args;
     with_settings.insert(with_settings.end(), {"--config", toml});
@@ -356,12 +393,20 @@ int train_command(const std::vector<std::string>& args) {
     choose_run_length(t.run, given);
     expect_consistent(t.run);
     progress.say(fmt::format("{}: the settings that this run was begun with", toml));
-    if (t.dry_run) return 0;
+    for (const char* flag : {"--quality", "--hours"}) {
+      if (given.source(flag) != Source::nowhere)
+        progress.say(
+            fmt::format("warning: {} is not used: this run was begun before; -o NAME begins another", flag));
+    }
+    if (t.dry_run) {
+      print(run_table(estimate(t.run, [&](std::string_view line) { progress.say(line); })));
+      return 0;
+    }
   } else {
     choose_run_length(t.run, given);
     if (!begin(t, given, command, progress)) return 0;
   }
-  const FinetuneResult result = run_finetune(t.run, progress);
+  const FinetuneResult result = run_or_name_the_ways_out(t.run, progress);
   if (!result.stopped) hand_over(t, command, result, progress);
   say_end(progress, t.run, result, modelfile_of_run(name));
   if (!result.stopped)

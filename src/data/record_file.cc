@@ -102,6 +102,12 @@ RecordCutter::RecordCutter(std::string_view text, RecordFormat format, Columns c
     } catch (const Error& error) {
       fail("line {}: {}; found {}", row->line, error.what(), found);
     }
+    if (!are_record_fields(fields_)) {  // spreadsheets write "Question"
+      std::vector<std::string> in_lower_case;
+      for (const std::string& field : fields_) in_lower_case.push_back(lower_case(field));
+      const bool differ = std::set(in_lower_case.begin(), in_lower_case.end()).size() == fields_.size();
+      if (differ && are_record_fields(in_lower_case)) fields_ = std::move(in_lower_case);
+    }
     if (!are_record_fields(fields_)) {
       fail(
           "line {}: it should name the fields, of one of these forms: {} (--columns prompt=A,completion=B "

@@ -121,9 +121,8 @@ std::string choose_held_out(Situation& s) {
   const int64_t n = s.n_samples();
   if (n < kLeastHeldOut + kLeastTrained) {
     s.o.val_split = 0;
-    return fmt::format(
-        "{} are too few to hold some out, so nothing will say how good it becomes: {} would do",
-        count_of(n, s.facts.is_prose ? "piece" : "sample"), kLeastHeldOut + kLeastTrained);
+    return fmt::format("too few to hold some out ({}), so nothing will say how good it becomes: {} would do",
+                       count_of(n, s.facts.is_prose ? "piece" : "sample"), kLeastHeldOut + kLeastTrained);
   }
   if (kHeldOut * double(n) > double(kMostHeldOut)) {
     s.o.val_split = double(kMostHeldOut) / double(n);
@@ -149,7 +148,7 @@ std::string choose_batch(Situation& s) {
   s.o.n_batch = n_batch;
   std::string why = by_targets < by_samples
                         ? fmt::format("about {:.0f} tokens that are learned from in each step", kTargets)
-                        : fmt::format("half of the root of {}: small steps where there is little",
+                        : fmt::format("small steps where there is little: half of the square root of {}",
                                       count_of(s.n_trained(), "sample"));
   if (s.o.grad_acc > 1) why += fmt::format("; {} at a time fit the memory", n_batch);
   return why;
@@ -159,7 +158,10 @@ std::string choose_rank(Situation& s) {
   const int64_t rank = s.wishes.quality == Quality::quick ? 8 : s.wishes.quality == Quality::good ? 32 : 64;
   if (!s.is_given("--lora-r")) s.o.lora_r = rank;
   if (!s.is_given("--lora-alpha")) s.o.lora_alpha = 32;
-  return "enough for any set of this size; alpha 32 whatever the rank is what the rate's rule goes with";
+  const char* size = s.wishes.quality == Quality::quick  ? "a small adapter (--quality quick)"
+                     : s.wishes.quality == Quality::good ? "as good as any in our measurements"
+                                                         : "twice the usual (--quality best)";
+  return fmt::format("{}; the rate's rule goes with alpha 32, whatever the rank", size);
 }
 
 // Thinking Machines, "LoRA Without Regret" (2025): ten times the rate of full training, by the model's width.
@@ -189,8 +191,13 @@ std::string choose_epochs(Situation& s) {
   std::string why =
       fmt::format("passes over {:.0f} tokens that are learned from; the more there are, the fewer{}", targets,
                   s.facts.is_prose ? ", and fewer of prose" : "");
-  if (s.wishes.quality == Quality::quick) epochs = std::max(1.0, epochs / 2);
-  if (s.wishes.quality == Quality::best) epochs *= 2;
+  if (s.wishes.quality == Quality::quick) {
+    epochs = std::max(1.0, epochs / 2);
+    why += "; half of them (--quality quick)";
+  } else if (s.wishes.quality == Quality::best) {
+    epochs *= 2;
+    why += "; twice as many (--quality best)";
+  }
   s.o.epochs = epochs;
   if (!s.wishes.hours) return why;
   const RunTime time = run_time(s.o, s.facts, s.facts.measure(s.o));
@@ -220,8 +227,7 @@ std::string choose_evaluations(Situation& s) {
   const int64_t n_least = s.o.val_data.empty() ? kOfRun : kLeast;
   s.o.eval_every =
       std::clamp<int64_t>(std::max(by_epoch, by_time), 1, std::max<int64_t>(1, n_iter / n_least));
-  return fmt::format("{} in the run; each takes time from training",
-                     count_of(n_iter / s.o.eval_every, "evaluation"));
+  return "ten in a pass, or fewer where they would take more than a tenth of the time, and twelve in the run";
 }
 
 std::string choose_patience(Situation& s) {
@@ -230,8 +236,19 @@ std::string choose_patience(Situation& s) {
   const int64_t of_run = s.n_iter() / every / 4,
                 of_passes = kPasses * s.n_trained() / (s.rows_of_step() * every);
   s.o.patience = std::max(kLeast, std::min(of_run, of_passes));
-  return of_passes < of_run ? fmt::format("{} passes without a better held-out loss end it", kPasses)
-                            : std::string("a quarter of the run without a better held-out loss ends it");
+  return s.o.patience == kLeast ? fmt::format("{} evaluations without a better held-out loss end it", kLeast)
+         : of_passes < of_run   ? fmt::format("{} passes without a better held-out loss end it", kPasses)
+                                : std::string("a quarter of the run without a better held-out loss ends it");
+}
+
+std::string choose_sample_prompt(Situation& s) {
+  s.o.sample_prompt = "";
+  return "continued at every evaluation, so that you can read what it learns";
+}
+
+std::string choose_seed(Situation& s) {
+  s.o.seed = kSeed;
+  return "the same command gives the same adapter";
 }
 
 std::string choose_files(Situation& s) {
@@ -276,6 +293,7 @@ struct Rule {
 
 // In the order in which one follows from those before.
 constexpr Rule kRules[] = {
+    {"--seed", choose_seed},
     {"--lora-r --lora-alpha", choose_rank},
     {"--ctx", choose_context},
     {"--val-split", choose_held_out},
@@ -285,22 +303,12 @@ constexpr Rule kRules[] = {
     {"--warmup --cos-decay-steps", choose_schedule},
     {"--eval-every", choose_evaluations, true},
     {"--patience", choose_patience, true},
-    {"--sample-prompt",
-     [](Situation& s) {
-       s.o.sample_prompt = "";
-       return std::string("how a held-out sample begins, continued at every evaluation");
-     },
-     true},
+    {"--sample-prompt", choose_sample_prompt, true},
     {"--save-best --best-out --lora-out --checkpoint-out --checkpoint-in --metrics", choose_files},
     {"--save-every", choose_saves},
-    {"--seed",
-     [](Situation& s) {
-       s.o.seed = kSeed;
-       return std::string("the same command gives the same adapter");
-     }},
 };
 
-std::vector<std::string> words(std::string_view text) {
+std::vector<std::string> words_of(std::string_view text) {
   std::vector<std::string> result;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find(' ', begin), text.size());
@@ -317,7 +325,7 @@ std::vector<Choice> choose(FinetuneOptions& options, const Facts& facts, const W
   Situation s{options, facts, wishes, is_given};
   std::vector<Choice> choices;
   for (const Rule& rule : kRules) {
-    std::vector<std::string> flags = words(rule.flags);
+    std::vector<std::string> flags = words_of(rule.flags);
     std::erase_if(flags, [&](const std::string& flag) { return is_given(flag); });
     const bool has_held_out = options.val_split > 0 || !options.val_data.empty();
     if (flags.empty() || (rule.needs_held_out && !has_held_out)) continue;
@@ -326,8 +334,15 @@ std::vector<Choice> choose(FinetuneOptions& options, const Facts& facts, const W
     if (why.empty()) continue;
     choices.push_back({fmt::format("{}", fmt::join(flags, " ")), std::move(why)});
     if (rule.choose == choose_files) choices.back().what = files_of(options);
+    if (rule.choose == choose_sample_prompt) choices.back().what = "the beginning of a held-out sample";
   }
   return choices;
+}
+
+std::vector<std::string> chosen_flags() {
+  std::vector<std::string> flags;
+  for (const Rule& rule : kRules) std::ranges::move(words_of(rule.flags), std::back_inserter(flags));
+  return flags;
 }
 
 RunTime run_time(const FinetuneOptions& o, const Facts& facts, const Estimate& measured) {

@@ -37,6 +37,9 @@ struct Choice {
 std::vector<Choice> choose(FinetuneOptions& options, const Facts& facts, const Wishes& wishes,
                            const std::function<bool(std::string_view flag)>& is_given);
 
+// All flags that may be chosen.
+std::vector<std::string> chosen_flags();
+
 // What a run of these options takes, if an iteration and an evaluation take what was measured.
 struct RunTime {
   int64_t n_iter = 0;

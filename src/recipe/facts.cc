@@ -79,7 +79,9 @@ Found choose_template(FinetuneOptions& o, const Tokenizer& tokenizer) {
 Found describe_records(const DatasetReport& report, const std::vector<std::string>& files) {
   const int64_t n_chats = report.tavern.n_chats, n_files = int64_t(files.size());
   if (n_chats == n_files)
-    return {count_of(n_chats, "chat") + " of SillyTavern", "lines with name, is_user and mes"};
+    return {
+        count_of(n_chats, "chat") + " of SillyTavern",
+        "lines with name, is_user and mes; --names writes the speakers' names, --card FILE the character"};
   std::string names = printable(split_path(files.front()).second) + and_more(files.size() - 1);
   const std::string what = fmt::format("records in {}", count_of(n_files, "file"));
   if (n_chats > 0) return {fmt::format("{}, {} of them SillyTavern's", what, n_chats), names};

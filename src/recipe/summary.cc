@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/path.h"
+#include "chat/chat_template.h"
 #include "train/report.h"
 
 namespace lora {
@@ -43,18 +44,32 @@ std::string shell_word(std::string_view text) {
   return quoted + "'";
 }
 
-std::vector<Use> uses_of(const std::string& model, const std::string& adapter, bool chat,
+Conversations conversations_of(const FinetuneOptions& options, const FinetuneResult& result) {
+  Conversations found{!result.chat_templates.empty()};
+  if (options.chat_template != "auto") {
+    if (found.any) found.chat_template = options.chat_template;
+    return found;
+  }
+  for (const std::string& name : result.chat_templates) {
+    if (find_built_in_template(name)) found.chat_template = name;
+  }
+  return found;
+}
+
+std::vector<Use> uses_of(const std::string& model, const std::string& adapter, const Conversations& chat,
                          const std::string& modelfile) {
   const std::string m = shell_word(model), a = shell_word(adapter);
   std::string stem = adapter.substr(0, adapter.size() - (adapter.ends_with(".gguf") ? 5 : 0));
   const std::string name = shell_word(split_path(stem).second), merged = shell_word(stem + "-merged.gguf");
   const std::string merge =
       fmt::format("lora export-lora --model-base {} --lora {} --model-out {}", m, a, merged);
+  std::string how = chat.any ? "--chat" : "-p 'How it begins'";
+  if (!chat.chat_template.empty()) how += " --chat-template " + shell_word(chat.chat_template);
   std::string lines = modelfile_of(model, adapter);
   lines.pop_back();
   std::ranges::replace(lines, '\n', ';');
   return {
-      {"lora", fmt::format("lora generate -m {} --lora {} {}", m, a, chat ? "--chat" : "-p 'How it begins'")},
+      {"lora", fmt::format("lora generate -m {} --lora {} {}", m, a, how)},
       {"llama.cpp", fmt::format("llama-cli -m {} --lora {}", m, a)},
       {"koboldcpp", fmt::format("koboldcpp --model {} --lora {}", m, a),
        "SillyTavern connects to it as always"},
@@ -104,6 +119,11 @@ std::string markdown(const Summary& s) {
     text +=
         fmt::format("| {} | `{}`{} |\n", use.program, use.command, use.note.empty() ? "" : "<br>" + use.note);
   text += "\nMerging as for LM Studio makes one file for any program.\n";
+  if (!s.chat.chat_template.empty())
+    text += fmt::format(
+        "\nThe conversations were written with the template {}, which is not the model's own: set other "
+        "programs to that form (`lora template {}` shows it).\n",
+        s.chat.chat_template, s.chat.chat_template);
 
   text += fmt::format(
       "\n## How it was trained\n\n{}\nThe same as `lora finetune --config {}.toml`, where each setting "

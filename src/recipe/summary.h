@@ -12,15 +12,22 @@ namespace lora {
 // A word of a shell's command, quoted where it has to be.
 std::string shell_word(std::string_view text);
 
+// Whether an adapter was taught by conversations, and the template they were written with if that is not the
+// model's own: a name of a built-in one, or a file.
+struct Conversations {
+  bool any = false;
+  std::string chat_template{};
+};
+Conversations conversations_of(const FinetuneOptions& options, const FinetuneResult& result);
+
 struct Use {
   std::string program, command;
   std::string note{};  // what is to be known beside it
 };
 
-// How each program is given a model with an adapter. `chat`: it was taught by conversations. `modelfile`:
-// Ollama's,
-// "" where none was written.
-std::vector<Use> uses_of(const std::string& model, const std::string& adapter, bool chat,
+// How each program is given a model with an adapter. `chat`: what wrote the conversations that it was taught
+// by. `modelfile`: Ollama's, "" where none was written.
+std::vector<Use> uses_of(const std::string& model, const std::string& adapter, const Conversations& chat,
                          const std::string& modelfile);
 
 // What Ollama's Modelfile says: the model and the adapter by their whole paths.
@@ -31,7 +38,7 @@ struct Summary {
   std::string model, adapter;
   FinetuneResult result{};
   std::vector<std::string> data{};  // files and folders that were trained on
-  bool chat = false;
+  Conversations chat{};
   std::string modelfile{};
   std::string picture{};  // a file's name; "": none
   std::string command{};  // that was typed

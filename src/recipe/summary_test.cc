@@ -56,19 +56,21 @@ TEST(Summary, WithoutHeldOutSamplesItSaysSo) {
 }
 
 TEST(Summary, ConversationsAreAskedInConversations) {
-  EXPECT_THAT(uses_of("m", "a", true, "")[0].command, HasSubstr("--chat"));
-  EXPECT_THAT(uses_of("m", "a", false, "")[0].command, Not(HasSubstr("--chat")));
+  EXPECT_THAT(uses_of("m", "a", {true}, "")[0].command, testing::EndsWith(" --chat"));
+  EXPECT_THAT(uses_of("m", "a", {true, "vicuna"}, "")[0].command,
+              testing::EndsWith(" --chat --chat-template vicuna"));
+  EXPECT_THAT(uses_of("m", "a", {}, "")[0].command, Not(HasSubstr("--chat")));
 }
 
 TEST(Summary, OllamaGetsWholePaths) {
   EXPECT_THAT(modelfile_of("m.gguf", "a.gguf"), testing::StartsWith("FROM /"));
   EXPECT_EQ(modelfile_of("/x/m.gguf", "/x/../y/a.gguf"), "FROM /x/m.gguf\nADAPTER /y/a.gguf\n");
-  EXPECT_THAT(uses_of("/x/m.gguf", "/x/a b.gguf", false, "")[3].note,
+  EXPECT_THAT(uses_of("/x/m.gguf", "/x/a b.gguf", {}, "")[3].note,
               "its lines: FROM /x/m.gguf;ADAPTER /x/a b.gguf");
-  EXPECT_THAT(uses_of("/x/m.gguf", "/x/a b.gguf", false, "n.Modelfile")[3].command,
+  EXPECT_THAT(uses_of("/x/m.gguf", "/x/a b.gguf", {}, "n.Modelfile")[3].command,
               "ollama create 'a b' -f n.Modelfile");
   EXPECT_THAT(
-      uses_of("/x/m.gguf", "/x/a b.gguf", false, "")[4].command,
+      uses_of("/x/m.gguf", "/x/a b.gguf", {}, "")[4].command,
       "lora export-lora --model-base /x/m.gguf --lora '/x/a b.gguf' --model-out '/x/a b-merged.gguf'");
 }
 

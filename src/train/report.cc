@@ -11,10 +11,10 @@ std::string fraction_in_words(double part) {
     double up_to;  // between this fraction and the next
     const char* words;
   };
-  constexpr Word kWords[] = {{0.035, "hardly"},     {0.075, "a twentieth"}, {0.14, "a tenth"},
-                             {0.225, "a fifth"},    {0.29, "a quarter"},    {0.415, "a third"},
-                             {0.58, "half"},        {0.71, "two thirds"},   {0.825, "three quarters"},
-                             {1e300, "nine tenths"}};
+  constexpr Word kWords[] = {
+      {0.035, "hardly"},    {0.075, "a twentieth"},    {0.14, "a tenth"},     {0.225, "a fifth"},
+      {0.29, "a quarter"},  {0.415, "a third"},        {0.55, "half"},        {0.633, "three fifths"},
+      {0.71, "two thirds"}, {0.775, "three quarters"}, {0.85, "four fifths"}, {1e300, "nine tenths"}};
   const double size = std::abs(part);
   for (const Word& word : kWords) {
     if (size <= word.up_to) return fmt::format("{} {}", word.words, part < 0 ? "more" : "less");

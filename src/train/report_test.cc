@@ -32,6 +32,8 @@ TEST(Report, FractionsHaveTheNearestWords) {
   EXPECT_EQ(fraction_in_words(0.5), "half less");
   EXPECT_EQ(fraction_in_words(2.0 / 3), "two thirds less");
   EXPECT_EQ(fraction_in_words(0.75), "three quarters less");
+  EXPECT_EQ(fraction_in_words(0.6), "three fifths less");
+  EXPECT_EQ(fraction_in_words(0.8), "four fifths less");
   EXPECT_EQ(fraction_in_words(0.9), "nine tenths less");
   EXPECT_EQ(fraction_in_words(-0.1), "a tenth more");
 }

@@ -30,11 +30,13 @@ std::vector<Token> beginning_of_sample(const Setup& setup) {
   const Dataset& data = setup.held_out_data();
   for (size_t k = 0; k < std::max<size_t>(1, std::min(kLookAt, held_out.size())); ++k) {
     data.sample(held_out.empty() ? 0 : held_out[k], inputs, targets);
-    const auto first = std::ranges::find_if(targets, [](Token t) { return t != kIgnore; });
-    const auto n_masked = int64_t(first - targets.begin());
     const auto n = int64_t(inputs.size());
-    const int64_t n_prompt =
-        n_masked > 0 ? std::min(n_masked + 1, n) : std::clamp<int64_t>(n / 3, 1, kMostOfText);
+    // Up to a reply; of several to the last that is not too far, since what is asked stands before it.
+    int64_t n_prompt = 0;
+    for (int64_t i = 1; i < n && (n_prompt == 0 || i < kMostOfPrompt); ++i) {
+      if (targets[size_t(i)] != kIgnore && targets[size_t(i - 1)] == kIgnore) n_prompt = i + 1;
+    }
+    if (n_prompt == 0) n_prompt = std::clamp<int64_t>(n / 3, 1, kMostOfText);
     if (is_better(n_prompt, int64_t(prompt.size()))) prompt.assign(inputs.begin(), inputs.begin() + n_prompt);
   }
   return prompt;

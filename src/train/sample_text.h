@@ -11,9 +11,9 @@ namespace lora {
 
 inline constexpr int64_t kSampleTokens = 48;  // that are continued with, at most
 
-// The prompt's tokens: of options.sample_prompt, or, where that is empty, how a held-out sample begins (all
-// that is not trained on or, where all is, a third of it). Empty where no prompt was asked for. Error if it
-// is longer than the context.
+// The prompt's tokens: of options.sample_prompt, or, where that is empty, how a held-out sample begins (up
+// to a reply that is trained on or, where all is, a third of it). Empty where no prompt was asked for. Error
+// if it is longer than the context.
 std::vector<Token> sample_prompt(const Setup& setup);
 
 // What continuing it takes.

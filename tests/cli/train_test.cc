@@ -123,6 +123,45 @@ TEST_F(Train, AnotherRunsFilesAreLeftAlone) {
   EXPECT_EQ(run({"--checkpoint-in", ""}).status, 0);  // begun anew over it
 }
 
+TEST_F(Train, BeginningAnewIsDoneOnce) {
+  ASSERT_EQ(run({"--checkpoint-in", ""}).status, 0);
+  const std::string best = folder.read("my.gguf");
+  const RunResult again = run();
+  EXPECT_THAT(again.err, HasSubstr("so nothing was trained"));
+  EXPECT_EQ(folder.read("my.gguf"), best);
+}
+
+TEST_F(Train, OfARunThatWasBegunItSaysWhatIsLeftAndWhatIsNotUsed) {
+  ASSERT_EQ(run().status, 0);
+  const RunResult dry = run({"--dry-run", "--quality", "best"});
+  EXPECT_EQ(dry.status, 0) << dry.err;
+  EXPECT_THAT(dry.out, HasSubstr("0 iterations"));
+  EXPECT_THAT(dry.err, HasSubstr("warning: --quality is not used: this run was begun before"));
+  folder.write("text.txt", ship_sentences() + "<s>One more.");
+  const RunResult changed = run();
+  EXPECT_EQ(changed.status, 1);
+  EXPECT_THAT(changed.err,
+              AllOf(HasSubstr("--train-data is another text"), HasSubstr("-o NAME begins another run"),
+                    Not(HasSubstr("--checkpoint-out"))));
+}
+
+TEST_F(Train, AModelWithoutATemplateIsAskedInTheOneItLearned) {
+  folder.write("faq.csv", "Question,Answer\nWhat is fog?,A cloud.\nWhat is rain?,Water.\n");
+  const RunResult trained = folder.lora({"train", "model.gguf", "faq.csv", "-o", "my", "--epochs", "1"});
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  EXPECT_THAT(trained.err,
+              AllOf(HasSubstr("warning: no samples are held out"), HasSubstr("so nothing tells")));
+  const std::string mark = "  lora       lora ";
+  const size_t begin = trained.err.find(mark) + mark.size();
+  const std::string command = trained.err.substr(begin, trained.err.find('\n', begin) - begin);
+  EXPECT_THAT(command, HasSubstr("--chat --chat-template vicuna"));
+  folder.write("use.sh", fmt::format("exec {} {} -n 4\n", LORA_PROGRAM, command));
+  const RunResult used =
+      run_program({"/bin/sh", "use.sh"}, {.directory = folder.path, .input = "What is fog?\n"});
+  EXPECT_EQ(used.status, 0) << used.err;
+  EXPECT_THAT(folder.read("my.md"), HasSubstr("written with the template vicuna"));
+}
+
 TEST_F(Train, WhatIsAskedForIsNotChosen) {
   const RunResult dry = run({"--dry-run", "--ctx", "40", "--batch", "3", "--adam-alpha", "0.01",
                              "--val-split", "0", "--window", "0"});
@@ -174,6 +213,7 @@ TEST_F(Train, BadInputIsOneErrorAndLeavesNothing) {
   expect_error(folder.lora({"train", "model.gguf", "text.txt", "--quality", "superb"}), 2,
                "expected quick, good or best");
   expect_error(folder.lora({"train", "model.gguf", "text.txt", "--hours", "0"}), 2, "--hours");
+  expect_error(run({"-o", "no/my", "--dry-run"}), 1, "no/my");
   EXPECT_EQ(folder.names(), before);
 }
 
