@@ -22,6 +22,11 @@
 namespace lora {
 namespace {
 
+struct Evaluated {
+  HeldOutLoss held_out;
+  std::string sample;  // what the prompt was continued with, "" without one
+};
+
 std::string quoted(std::string_view text) {
   constexpr size_t kMostBytes = 400;
   return fmt::format("\"{}\"", printable(text, kMostBytes));
@@ -69,8 +74,14 @@ class Run {
     if (result_.why.empty() || state_.evaluation_due) iterate_or_name_the_last_checkpoint();
     if (!metrics_.is_open()) cut_back_metrics();
     save_at_the_end();
-    if (options_.save_best && state_.evaluations.best && file_exists(best_path(options_)))
-      result_.best_path = best_path(options_);
+    if (options_.save_best && state_.evaluations.best) {
+      if (file_exists(best_path(options_))) {
+        result_.best_path = best_path(options_);
+      } else {
+        say(fmt::format("warning: {}: the best adapter is not there; the last one is what is left",
+                        best_path(options_)));
+      }
+    }
     result_.evaluations = state_.evaluations;
     result_.chat_templates = setup_.data.report().chat_templates;
     return result_;
@@ -125,9 +136,9 @@ class Run {
       std::string why = converged();
       if (!setup_.held_out.empty() &&
           (state_.iteration == setup_.n_iter || !why.empty() || is_multiple(options_.eval_every))) {
-        if (const std::optional<HeldOutLoss> held_out = evaluate(step)) {
-          record->val_loss = held_out->loss;
-          keep_best(held_out->loss);
+        if (const std::optional<Evaluated> evaluated = evaluate(step)) {
+          record->val_loss = evaluated->held_out.loss;
+          keep_best(*evaluated);
           if (why.empty()) why = converged();
         }
       }
@@ -264,7 +275,7 @@ class Run {
   }
 
   // nullopt if it was dropped since the run was asked to stop; the run that is resumed begins with it.
-  std::optional<HeldOutLoss> evaluate(Step& step) {
+  std::optional<Evaluated> evaluate(Step& step) {
     const Clock::time_point start = Clock::now();
     setup_.norms.apply();
     state_.evaluation_due = true;
@@ -278,16 +289,18 @@ class Run {
                                                tell(n_done);
                                                return true;
                                              });
+      std::optional<std::string> text = "";
+      if (!setup_.sample_prompt.empty()) text = continue_sample(setup_, [this] { return stop_asked(); });
+      if (!text) return std::nullopt;
       state_.evaluation_due = false;
-      evaluation_s_ = seconds_since(start);
-      remaining_.add_evaluation(evaluation_s_);
+      remaining_.add_evaluation(seconds_since(start));
       if (!std::isfinite(loss.loss)) {
         say(fmt::format(
             "warning: iteration {}: the held-out loss is {} in sample {} of {}: it counts as no best",
             state_.iteration, loss.loss, loss.bad + 1,
             setup_.val_data ? "--val-data" : "the data (in file order)"));
       }
-      return loss;
+      return Evaluated{loss, *std::move(text)};
     } catch (const GivenUp&) {
       return std::nullopt;
     }
@@ -299,37 +312,35 @@ class Run {
     return setup_.tokenizer.decode({tokens.begin() + has_bos, tokens.end()}, true);
   }
 
-  // What the model says now, "" without a prompt.
-  std::string sample(const std::string& when) {
-    if (setup_.sample_prompt.empty()) return "";
-    const Clock::time_point start = Clock::now();
-    const std::string text = continue_sample(setup_, [this] { return stop_asked(); });
-    remaining_.add_evaluation(evaluation_s_ + seconds_since(start));
+  void say_sample(const std::string& when, const std::string& text) const {
     if (!text.empty()) say(fmt::format("sample, {}: {}", when, quoted(text)));
-    return text;
   }
 
   // Before the first iteration, or where a run was stopped while it evaluated. False if it was dropped.
   bool evaluate_at_start(Step& step) {
-    const std::optional<HeldOutLoss> loss = evaluate(step);
-    if (!loss) return false;
-    say(fmt::format("held out, {}: loss {:.6f}, perplexity {:.4f} over {} tokens",
-                    state_.iteration == 0 ? "before training" : fmt::format("iteration {}", state_.iteration),
-                    loss->loss, std::exp(loss->loss), loss->tokens));
+    const std::optional<Evaluated> evaluated = evaluate(step);
+    if (!evaluated) return false;
+    const HeldOutLoss& held_out = evaluated->held_out;
+    const std::string when =
+        state_.iteration == 0 ? "before training" : fmt::format("iteration {}", state_.iteration);
+    say(fmt::format("held out, {}: loss {:.6f}, perplexity {:.4f} over {} tokens", when, held_out.loss,
+                    std::exp(held_out.loss), held_out.tokens));
     if (state_.iteration > 0) {
-      keep_best(loss->loss);
-      if (metrics_.is_open()) metrics_ = open_metrics_with(options_.metrics, state_.iteration, loss->loss);
+      keep_best(*evaluated);
+      if (metrics_.is_open()) metrics_ = open_metrics_with(options_.metrics, state_.iteration, held_out.loss);
       return true;
     }
-    if (std::isfinite(loss->loss)) state_.evaluations.before = loss->loss;
+    if (std::isfinite(held_out.loss)) state_.evaluations.before = held_out.loss;
+    state_.evaluations.sample_before = evaluated->sample;
     if (!setup_.sample_prompt.empty()) say(fmt::format("sample prompt: {}", quoted(result_.sample_prompt)));
-    state_.evaluations.sample_before = sample("before training");
+    say_sample(when, evaluated->sample);
     return true;
   }
 
-  void keep_best(double loss) {
+  void keep_best(const Evaluated& evaluated) {
     Evaluations& e = state_.evaluations;
-    const std::string text = sample(fmt::format("iteration {}", state_.iteration));
+    const double loss = evaluated.held_out.loss;
+    say_sample(fmt::format("iteration {}", state_.iteration), evaluated.sample);
     if (std::isfinite(loss)) {
       e.last = loss;
       e.last_iteration = state_.iteration;
@@ -340,7 +351,7 @@ class Run {
     }
     e.best = loss;
     e.best_iteration = state_.iteration;
-    e.sample_best = text;
+    e.sample_best = evaluated.sample;
     e.n_no_better = 0;
     if (!options_.save_best) return;
     try {
@@ -452,7 +463,6 @@ class Run {
   Setup setup_;
   TrainState& state_ = setup_.state;
   RemainingTime remaining_;
-  double evaluation_s_ = 0;  // of the last one
   DivergenceWatch divergence_;
   AppendFile metrics_;
   bool metrics_written_ = false, metrics_failed_ = false;

@@ -100,6 +100,8 @@ void expect_numbers_apart(const FinetuneOptions& options, const std::string& che
   for (const Named& output : {lora, checkpoint}) {
     if (mark.empty() || output.path.find(mark) == output.path.npos) continue;
     for (const Named& other : others) expect_apart(output, other);
+    if (output.flag == lora.flag && options.save_best && !options.best_out.empty())
+      expect_apart(output, {"--best-out", options.best_out});
     const Named& second = output.flag == lora.flag ? checkpoint : lora;
     for (const std::string& path : {second.path, fill_pattern(second.path, mark, options.fn_latest)})
       expect_apart(output, {second.flag, path});
