@@ -55,12 +55,13 @@ class Metrics {
 
 }  // namespace
 
-FinetuneResult run_finetune(FinetuneOptions options, Progress& progress) {
+FinetuneResult run_finetune(FinetuneOptions options, Progress& progress, bool* has_begun) {
   catch_stop_signals(stderr_is_terminal() ? kStopNoticeOnTerminal : kStopNotice);
   FinetuneEvents events;
   events.say = [&](std::string_view text) { progress.say(text); };
   Metrics metrics(options, progress);
   events.on_iteration = [&](const IterationRecord& record, int64_t n_iter) {
+    if (has_begun != nullptr) *has_begun = true;
     progress.iteration(record, n_iter);
     metrics.write(record);
   };

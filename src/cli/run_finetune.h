@@ -10,7 +10,7 @@ namespace lora::cli {
 
 // From the first line to the last save; what it has come to is said by say_end(). --metrics - goes to
 // standard output.
-FinetuneResult run_finetune(FinetuneOptions options, Progress& progress);
+FinetuneResult run_finetune(FinetuneOptions options, Progress& progress, bool* has_begun = nullptr);
 
 // The best one, where there is one, else the last; "" where none was written.
 std::string adapter_of(const FinetuneResult& result);

@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <optional>
 #include <utility>
 
 #include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file_status.h"
 #include "base/machine.h"
 #include "base/path.h"
 #include "base/plural.h"
@@ -21,6 +23,7 @@
 #include "cli/put.h"
 #include "cli/run_finetune.h"
 #include "cli/show_samples.h"
+#include "cli/train_files.h"
 #include "cli/wrap.h"
 #include "recipe/choices.h"
 #include "recipe/summary.h"
@@ -101,73 +104,6 @@ Given parse(TrainOptions& t, const std::vector<std::string>& args) {
   return given;
 }
 
-// What is set otherwise than finetune has it by itself: its flag and values, a switch without one.
-struct SetFlag {
-  std::string flag;
-  std::vector<std::string> values;
-  bool is_switch = false;
-};
-
-std::vector<SetFlag> set_flags(const FinetuneOptions& options) {
-  FinetuneOptions set = options, usual;
-  std::vector<SetFlag> result;
-  const std::vector<FlagGroup> groups = finetune_flags(set), defaults = finetune_flags(usual);
-  for (size_t g = 0; g < groups.size(); ++g) {
-    for (size_t i = 0; i < groups[g].flags.size(); ++i) {
-      const Setting& setting = groups[g].flags[i].setting;
-      std::vector<std::string> values = setting.values_now();
-      const bool is_switch = setting.n_values == 0;
-      if (values == defaults[g].flags[i].setting.values_now() || values.empty()) continue;
-      if (is_switch && values[0] == "off") continue;  // its opposite is on
-      result.push_back({main_name(groups[g].flags[i]), std::move(values), is_switch});
-    }
-  }
-  return result;
-}
-
-std::string command_of(const std::vector<SetFlag>& flags) {
-  std::string command = "lora finetune";
-  for (const SetFlag& row : flags) {
-    command += " " + row.flag;
-    for (const std::string& value : row.values) {
-      if (!row.is_switch) command += " " + shell_word(value);
-    }
-  }
-  return command;
-}
-
-std::string toml_value(const std::string& text) {
-  if (is_number(text)) return text;
-  if (text.find('\'') == text.npos) return "'" + text + "'";  // without escapes
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
-  return quoted + "\"";
-}
-
-// What --config takes: each flag below why it was chosen.
-std::string toml_of(const std::vector<SetFlag>& flags, const std::vector<Choice>& choices,
-                    const std::string& command, const std::string& name) {
-  std::string toml = fmt::format("# {}\n# The same run: lora finetune --config {}.toml\n", command, name);
-  for (const SetFlag& row : flags) {
-    for (const Choice& choice : choices) {
-      if (choice.flags == row.flag || choice.flags.starts_with(row.flag + " "))
-        toml += fmt::format("\n# {}\n", choice.why);
-    }
-    std::vector<std::string> values;
-    for (const std::string& value : row.values) values.push_back(row.is_switch ? "true" : toml_value(value));
-    const bool is_list = values.size() > 1;
-    toml += fmt::format("{} = {}{}{}\n", row.flag.substr(2), is_list ? "[" : "", fmt::join(values, ", "),
-                        is_list ? "]" : "");
-  }
-  return toml;
-}
-
-void write_whole(const std::string& path, const std::string& text) {
-  AtomicFile file(path);
-  file.write(text);
-  file.commit();
-}
-
 // "stories" of "data/stories.txt" or "data/stories/".
 std::string name_of(const TrainOptions& t) {
   std::string name = t.output;
@@ -179,45 +115,6 @@ std::string name_of(const TrainOptions& t) {
   if (name.ends_with(".gguf")) name.resize(name.size() - 5);
   if (name.empty() || name.back() == '/') fail("--name: {}: expected a name, not a folder", t.output);
   return name;
-}
-
-std::string modelfile_of_run(const std::string& name) {
-  return name + ".Modelfile";
-}
-
-// Where the run was begun, its settings are taken from what it wrote then.
-bool goes_on(const TrainOptions& t, const Given& given) {
-  const std::string toml = t.wishes.name + ".toml", checkpoint = t.wishes.name + "-checkpoint.gguf";
-  const bool begins_anew = given.source("--checkpoint-in") != Source::nowhere && t.run.checkpoint_in == "";
-  return !begins_anew && given.source("--config") == Source::nowhere && file_exists(toml) &&
-         file_exists(checkpoint);
-}
-
-// Of what is written beside an adapter: what the run was begun on is what is asked for now.
-void expect_same_run(const FinetuneOptions& asked, const std::string& toml) {
-  FinetuneOptions begun;
-  parse_flags({"finetune", "", "", finetune_flags(begun)}, {"--config", toml});
-  const auto expect = [&](const std::vector<std::string>& then, const std::vector<std::string>& now) {
-    if (then == now) return;
-    fail("{}: it is of a run on {}, not on {}: -o gives this one another name", toml, fmt::join(then, ", "),
-         fmt::join(now, ", "));
-  };
-  expect({begun.model_base}, {asked.model_base});
-  expect(begun.train_data, asked.train_data);
-}
-
-// Files of other runs, or of other programs, are not written over.
-void expect_free(const TrainOptions& t) {
-  if (t.run.checkpoint_in == "") return;
-  for (const char* ending : {".gguf", "-last.gguf", "-checkpoint.gguf", ".jsonl"}) {
-    const std::string path = t.wishes.name + ending;
-    if (file_exists(path))
-      fail(
-          "{}: is there already, and not of a run to go on with: -o gives this one another name, "
-          "--checkpoint-in '' "
-          "begins anew over it",
-          path);
-  }
 }
 
 std::string in_words(double seconds) {
@@ -280,14 +177,18 @@ std::string run_table(const Estimate& e) {
   return text;
 }
 
-// Looks at everything, chooses, and says what will be done. False: that was all that was asked for.
-bool begin(TrainOptions& t, const Given& given, const std::string& command, Progress& progress) {
+// Looks at everything, chooses, and says what will be done. hold() gets the run once it is chosen. Returns
+// the settings to be written.
+std::string begin(TrainOptions& t, const Given& given, const std::string& command, Progress& progress,
+                  const std::function<void(const FinetuneOptions&)>& hold) {
   const auto say = [&](std::string_view line) { progress.say(line); };
   const auto is_given = [&](std::string_view flag) {
     return given.source(std::string(flag)) != Source::nowhere;
   };
-  expect_free(t);
-  const AtomicFile can_be_created(t.wishes.name + ".toml");  // and is gone again
+  for (const char* flag : {"--epochs", "--adam-iter", "--lbfgs-iter"}) {
+    if (t.wishes.hours && is_given(flag))
+      progress.say(fmt::format("warning: --hours has no effect beside {}", flag));
+  }
   progress.say("looking at model, data and machine");
   FinetuneOptions& run = t.run;
   const std::vector<std::string> as_given = run.train_data;
@@ -318,6 +219,8 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   FinetuneOptions to_go_on = run;  // beginning anew is done once
   if (to_go_on.checkpoint_in == "") to_go_on.checkpoint_in = run.checkpoint_out;
   const std::vector<SetFlag> flags = set_flags(to_go_on);
+  const std::string settings = toml_of(flags, choices, command, t.wishes.name);
+  hold(run);
   std::string text = choices_table(run, samples.found, choices);
   text += run_table(e);
   text += "a sample as it is trained, between {+ and +} what is learned\n";
@@ -327,7 +230,7 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   if (t.dry_run) {
     for (const std::string& line : said) progress.say(line);
     print(text);
-    return false;
+    return settings;
   }
   put(stderr, text);
   if (run.val_split <= 0 && run.val_data.empty())
@@ -336,8 +239,7 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   if (t.wishes.hours && e.total_s > *t.wishes.hours * 3600)
     progress.say(
         fmt::format("warning: --hours {:g}: even so it takes {}", *t.wishes.hours, in_words(e.total_s)));
-  write_whole(t.wishes.name + ".toml", toml_of(flags, choices, command, t.wishes.name));
-  return true;
+  return settings;
 }
 
 void hand_over(const TrainOptions& t, const std::string& command, const FinetuneResult& result,
@@ -347,7 +249,7 @@ void hand_over(const TrainOptions& t, const std::string& command, const Finetune
   if (adapter.empty()) return;
   Summary summary{name, t.run.model_base, adapter, result, t.run.train_data, conversations_of(t.run, result)};
   summary.command = command;
-  summary.modelfile = modelfile_of_run(name);
+  summary.modelfile = name + ".Modelfile";
   write_whole(summary.modelfile, modelfile_of(t.run.model_base, adapter));
   if (!t.run.metrics.empty() && t.run.metrics != "-") {
     summary.picture = name + ".svg";
@@ -362,16 +264,33 @@ void hand_over(const TrainOptions& t, const std::string& command, const Finetune
 }
 
 // Where other files are in the way, what helps is said in the words of this command.
-FinetuneResult run_or_name_the_ways_out(const FinetuneOptions& options, Progress& progress) {
-  try {
-    return run_finetune(options, progress);
-  } catch (const Error& e) {
-    std::string what = e.what();
-    const size_t at = what.find(kWaysOut);
-    if (at == what.npos) throw;
-    fail("{}", what.replace(at, kWaysOut.size(),
-                            "-o NAME begins another run beside it, --checkpoint-in '' anew over it"));
+[[noreturn]] void say_the_ways_out(const Error& e) {
+  std::string what = e.what();
+  const size_t at = what.find(kWaysOut);
+  if (at != what.npos)
+    what.replace(at, kWaysOut.size(),
+                 "-o NAME begins another run beside it, --checkpoint-in '' anew over it");
+  fail("{}", what);
+}
+
+// What the flag --config was given, which parse_flags() keeps to itself.
+std::string config_of(const std::vector<std::string>& args) {
+  constexpr std::string_view kFlag = "--config";
+  for (size_t i = 0; i < args.size(); ++i) {
+    if (args[i] == kFlag && i + 1 < args.size()) return args[i + 1];
+    if (args[i].starts_with("--config=")) return args[i].substr(kFlag.size() + 1);
   }
+  return "";
+}
+
+void expect_same_run(const FinetuneOptions& asked, const FinetuneOptions& begun, const std::string& toml) {
+  const auto expect = [&](const std::vector<std::string>& then, const std::vector<std::string>& now) {
+    if (then == now) return;
+    fail("{}: it is of a run on {}, not on {}: -o gives this one another name", toml, fmt::join(then, ", "),
+         fmt::join(now, ", "));
+  };
+  expect({begun.model_base}, {asked.model_base});
+  expect(begun.train_data, asked.train_data);
 }
 
 }  // namespace
@@ -381,15 +300,32 @@ int train_command(const std::vector<std::string>& args) {
   Given given = parse(t, args);
   if (given.help) return 0;
   t.wishes.name = name_of(t);
-  const std::string name = t.wishes.name, toml = name + ".toml";
+  const std::string& name = t.wishes.name;
+  const std::string toml = name + ".toml",
+                    old_toml = file_exists(toml) ? std::string(MappedFile(toml).text()) : "";
   const std::string command = fmt::format("lora train {}", fmt::join(shell_words(args), " "));
   Progress progress;
-  if (goes_on(t, given)) {
-    const MappedFile can_be_opened(t.run.model_base);
-    expect_same_run(t.run, toml);
+  const auto say = [&](std::string_view line) { progress.say(line); };
+  { const MappedFile can_be_opened(t.run.model_base); }
+  const bool begins_anew = given.source("--checkpoint-in") != Source::nowhere && t.run.checkpoint_in == "";
+  const bool has_config = given.source("--config") != Source::nowhere;
+  const std::optional<FinetuneOptions> begun = begins_anew ? std::nullopt : begun_run(name);
+  if (begun) expect_same_run(t.run, *begun, toml);
+  std::vector<Hold> holds;
+  const auto hold = [&](const FinetuneOptions& run) {
+    holds = hold_files(name, with_data_files(run, {}), has_config ? config_of(args) : "", run.train_data);
+  };
+  bool is_new = false;
+  if (begun && !has_config) {
     std::vector<std::string> with_settings = args;
     with_settings.insert(with_settings.end(), {"--config", toml});
     given = parse(t, with_settings);
+    if (t.run.checkpoint_out != begun->checkpoint_out &&
+        given.source("--checkpoint-out") != Source::command_line)
+      fail(
+          "{}: its settings stand in a section, which this command does not read: remove the line in "
+          "brackets",
+          toml);
     choose_run_length(t.run, given);
     expect_consistent(t.run);
     progress.say(fmt::format("{}: the settings that this run was begun with", toml));
@@ -399,16 +335,29 @@ int train_command(const std::vector<std::string>& args) {
             fmt::format("warning: {} is not used: this run was begun before; -o NAME begins another", flag));
     }
     if (t.dry_run) {
-      print(run_table(estimate(t.run, [&](std::string_view line) { progress.say(line); })));
+      print(run_table(estimate(t.run, say)));
       return 0;
     }
+    hold(t.run);
   } else {
     choose_run_length(t.run, given);
-    if (!begin(t, given, command, progress)) return 0;
+    if (!begun) expect_free(name, begins_anew);
+    { const Hold can_be_written(toml); }  // before much is read
+    const std::string settings = begin(t, given, command, progress, hold);
+    if (t.dry_run) return 0;
+    write_whole(toml, settings);
+    is_new = true;
   }
-  const FinetuneResult result = run_or_name_the_ways_out(t.run, progress);
+  bool has_begun = false;
+  FinetuneResult result;
+  try {
+    result = run_finetune(t.run, progress, &has_begun);
+  } catch (const Error& e) {
+    if (is_new && !has_begun) old_toml.empty() ? remove_file(toml) : write_whole(toml, old_toml);
+    say_the_ways_out(e);
+  }
   if (!result.stopped) hand_over(t, command, result, progress);
-  say_end(progress, t.run, result, modelfile_of_run(name));
+  say_end(progress, t.run, result, name + ".Modelfile");
   if (!result.stopped)
     progress.say(fmt::format("{}.md says all this, {}.toml how it was trained", name, name));
   return exit_status(result);

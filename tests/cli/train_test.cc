@@ -117,10 +117,70 @@ TEST_F(Train, AnotherRunsFilesAreLeftAlone) {
   folder.write("other.txt", ship_sentences("<s>Once. "));
   expect_error(folder.lora({"train", "model.gguf", "other.txt", "-o", "my"}), 1,
                "my.toml: it is of a run on text.txt, not on other.txt: -o gives this one another name");
+  EXPECT_EQ(run({"--checkpoint-in", ""}).status, 0);  // begun anew over it
   std::filesystem::remove(folder.at("my.toml"));
+  expect_error(run(), 1, "my.md: is there already");
+  expect_error(run({"--checkpoint-in", ""}), 1, "my.md: is there already");  // nothing says whose it is
+  for (const char* name : {"my.md", "my.svg", "my.Modelfile"}) std::filesystem::remove(folder.at(name));
   expect_error(run(), 1, "my.gguf: is there already");
   EXPECT_EQ(folder.read("my.gguf"), best);
-  EXPECT_EQ(run({"--checkpoint-in", ""}).status, 0);  // begun anew over it
+}
+
+// What it reads, what its run writes, and what others wrote.
+TEST_F(Train, NoFileIsWrittenOver) {
+  const std::string text = ship_sentences();
+  for (const char* name : {"notes.md", "notes.svg", "notes.toml", "notes.Modelfile"}) {
+    folder.write(name, text);
+    const Args command = {"train", "model.gguf", "text.txt", "-o", "notes", "--epochs", "1"};
+    for (const Args& more : {Args{}, Args{"--checkpoint-in", ""}}) {
+      expect_error(folder.lora(command + more), 1, std::string(name) + ": is there already");
+      expect_error(folder.lora(Args{"train", "model.gguf", name, "-o", "notes"} + more), 1, name);
+    }
+    EXPECT_EQ(folder.read(name), text) << name;
+    std::filesystem::remove(folder.at(name));
+  }
+  const std::set<std::string> before = folder.names();
+  for (const Args& more : {Args{"--lora-out", "my.svg", "--val-split", "0"}, Args{"--best-out", "my.md"},
+                           Args{"--checkpoint-out", "my.md"}, Args{"--metrics", "my.md"}})
+    expect_error(run(more), 1, "would be written over");
+  expect_error(run({"--best-out", "text.txt"}), 1, "text.txt");
+  expect_error(run({"--sample-prompt", "a\nb"}), 1, "--sample-prompt: 'a\\nb' cannot be written");
+  EXPECT_EQ(folder.names(), before);
+  EXPECT_EQ(folder.read("text.txt"), text);
+}
+
+TEST_F(Train, ItsMetricsAreNoData) {
+  std::filesystem::create_directory(folder.at("data"));
+  folder.write("data/a.txt", ship_sentences());
+  expect_error(folder.lora({"train", "model.gguf", "data", "-o", "data/my", "--epochs", "1"}), 1,
+               "data/my.jsonl: lies in data, where it would be read as data");
+  EXPECT_FALSE(folder.has("data/my.toml"));
+}
+
+TEST_F(Train, KilledItGoesOnWithAConfigFileAndWithFilesOfItsOwn) {
+  folder.write("c.toml", "lora-alpha = 8\n");
+  for (const Args& more : {Args{"--config", "c.toml"},
+                           Args{"--checkpoint-out", "c-ITERATION.gguf", "--lora-out", "l-ITERATION.gguf",
+                                "--checkpoint-in", "c-LATEST.gguf", "--save-every", "1"}}) {
+    ASSERT_EQ(run(more).status, 0);
+    const std::string best = folder.read("my.gguf");
+    for (const std::string& name : folder.names()) {
+      if (name.starts_with("my") || name.starts_with("c-") || name.starts_with("l-"))
+        std::filesystem::remove(folder.at(name));
+    }
+    RunOptions options;
+    options.signal_on = [](std::string_view err) {
+      return err.find("iter=     4 ") == err.npos ? 0 : SIGKILL;
+    };
+    EXPECT_NE(run(more, options).status, 0);
+    const RunResult resumed = run(more);
+    EXPECT_EQ(resumed.status, 0) << resumed.err;
+    EXPECT_EQ(folder.read("my.gguf"), best);
+    for (const std::string& name : folder.names()) {
+      if (name.starts_with("my") || name.starts_with("c-") || name.starts_with("l-"))
+        std::filesystem::remove(folder.at(name));
+    }
+  }
 }
 
 TEST_F(Train, BeginningAnewIsDoneOnce) {
