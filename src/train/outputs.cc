@@ -40,9 +40,10 @@ std::vector<Named> outputs_of(const FinetuneOptions& options, std::optional<int6
        {Named{"--lora-out", options.lora_out}, Named{"--checkpoint-out", options.checkpoint_out}}) {
     std::vector<std::string> paths = output_paths(options, name, iteration.value_or(0));
     if (!iteration && paths.size() > 1) paths.erase(paths.begin());
-    if (options.save_best && flag == "--lora-out") paths.push_back(best_path(options));
     for (const std::string& path : paths) outputs.push_back({flag, path});
   }
+  if (options.save_best)
+    outputs.push_back({options.best_out.empty() ? "--lora-out" : "--best-out", best_path(options)});
   return outputs;
 }
 
@@ -74,7 +75,8 @@ void expect_nothing_replaced(const FinetuneOptions& options, const std::string& 
   for (const Named& output : outputs) {
     const auto& [flag, path] = output;
     for (const Named& checkpoint : checkpoints) {
-      if (flag == "--lora-out" || !same_file(path, checkpoint.path)) expect_spared(flag, path, checkpoint);
+      if (flag != "--checkpoint-out" || !same_file(path, checkpoint.path))
+        expect_spared(flag, path, checkpoint);
     }
     for (const Named& other : others) expect_spared(flag, path, other);
     for (const Named& other : outputs) {
@@ -100,6 +102,8 @@ void expect_numbers_apart(const FinetuneOptions& options, const std::string& che
   for (const Named& output : {lora, checkpoint}) {
     if (mark.empty() || output.path.find(mark) == output.path.npos) continue;
     for (const Named& other : others) expect_apart(output, other);
+    if (output.flag == lora.flag && options.save_best && !options.best_out.empty())
+      expect_apart(output, {"--best-out", options.best_out});
     const Named& second = output.flag == lora.flag ? checkpoint : lora;
     for (const std::string& path : {second.path, fill_pattern(second.path, mark, options.fn_latest)})
       expect_apart(output, {second.flag, path});
