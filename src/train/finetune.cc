@@ -56,7 +56,7 @@ class Run {
       state_.evaluation_due = true;  // of the model before training
     }
     for (const std::string& line : describe(setup_)) say(line);
-    result_.sample_prompt = text_of_prompt();
+    take_prompt();
     if (!further.empty()) say(further);
     result_.iterations = state_.iteration;
     if (setup_.held_out.empty()) state_.evaluation_due = false;  // --val-data may be left out on resume
@@ -126,8 +126,7 @@ class Run {
       if (!setup_.held_out.empty() &&
           (state_.iteration == setup_.n_iter || !why.empty() || is_multiple(options_.eval_every))) {
         if (const std::optional<HeldOutLoss> held_out = evaluate(step)) {
-          record->val_loss = held_out->loss;
-          keep_best(held_out->loss);
+          if (keep_best(held_out->loss)) record->val_loss = held_out->loss;
           if (why.empty()) why = converged();
         }
       }
@@ -293,19 +292,25 @@ class Run {
     }
   }
 
-  std::string text_of_prompt() const {
+  // The prompt as text. What an earlier one was continued with is no answer to it.
+  void take_prompt() {
     const std::vector<Token>& tokens = setup_.sample_prompt;
     const bool has_bos = !tokens.empty() && tokens.front() == setup_.tokenizer.bos();
-    return setup_.tokenizer.decode({tokens.begin() + has_bos, tokens.end()}, true);
+    result_.sample_prompt = setup_.tokenizer.decode({tokens.begin() + has_bos, tokens.end()}, true);
+    Evaluations& e = state_.evaluations;
+    if (e.sample_prompt == result_.sample_prompt) return;
+    e.sample_prompt = result_.sample_prompt;
+    e.sample_before = e.sample_best = "";
   }
 
-  // What the model says now, "" without a prompt.
-  std::string sample(const std::string& when) {
+  // What the model says now, "" without a prompt. nullopt if it was dropped, and the evaluation with it.
+  std::optional<std::string> sample(const std::string& when) {
     if (setup_.sample_prompt.empty()) return "";
     const Clock::time_point start = Clock::now();
-    const std::string text = continue_sample(setup_, [this] { return stop_asked(); });
+    std::optional<std::string> text = continue_sample(setup_, [this] { return stop_asked(); });
+    state_.evaluation_due = !text;
     remaining_.add_evaluation(evaluation_s_ + seconds_since(start));
-    if (!text.empty()) say(fmt::format("sample, {}: {}", when, quoted(text)));
+    if (text && !text->empty()) say(fmt::format("sample, {}: {}", when, quoted(*text)));
     return text;
   }
 
@@ -317,37 +322,41 @@ class Run {
                     state_.iteration == 0 ? "before training" : fmt::format("iteration {}", state_.iteration),
                     loss->loss, std::exp(loss->loss), loss->tokens));
     if (state_.iteration > 0) {
-      keep_best(loss->loss);
+      if (!keep_best(loss->loss)) return false;
       if (metrics_.is_open()) metrics_ = open_metrics_with(options_.metrics, state_.iteration, loss->loss);
       return true;
     }
     if (std::isfinite(loss->loss)) state_.evaluations.before = loss->loss;
     if (!setup_.sample_prompt.empty()) say(fmt::format("sample prompt: {}", quoted(result_.sample_prompt)));
-    state_.evaluations.sample_before = sample("before training");
-    return true;
+    const std::optional<std::string> text = sample("before training");
+    if (text) state_.evaluations.sample_before = *text;
+    return text.has_value();
   }
 
-  void keep_best(double loss) {
+  // False if it was dropped.
+  bool keep_best(double loss) {
     Evaluations& e = state_.evaluations;
-    const std::string text = sample(fmt::format("iteration {}", state_.iteration));
+    const std::optional<std::string> text = sample(fmt::format("iteration {}", state_.iteration));
+    if (!text) return false;
     if (std::isfinite(loss)) {
       e.last = loss;
       e.last_iteration = state_.iteration;
     }
     if (!std::isfinite(loss) || (e.best && loss >= *e.best)) {
       ++e.n_no_better;
-      return;
+      return true;
     }
     e.best = loss;
     e.best_iteration = state_.iteration;
-    e.sample_best = text;
+    e.sample_best = *text;
     e.n_no_better = 0;
-    if (!options_.save_best) return;
+    if (!options_.save_best) return true;
     try {
       save_best(setup_);
     } catch (const Error& error) {
       say(fmt::format("warning: the best adapter is not saved: {}", error.what()));
     }
+    return true;
   }
 
   // The record's last facts, and everybody who wants it.

@@ -60,14 +60,14 @@ int64_t sample_bytes(const Setup& setup) {
   return int64_t(Decoder::memory_bytes(setup.model, decoder_options(setup), setup.pool.size()));
 }
 
-std::string continue_sample(Setup& setup, const std::function<bool()>& give_up) {
+std::optional<std::string> continue_sample(Setup& setup, const std::function<bool()>& give_up) {
   Decoder decoder(setup.model, decoder_options(setup), setup.pool);
   Sampler sampler{{.temp = 0}};
   std::string text;
   const Continuation done = continue_text({setup.model, setup.tokenizer, decoder, sampler},
                                           setup.sample_prompt, {.n_predict = kSampleTokens},
                                           {[&](const std::string& piece) { text += piece; }, give_up});
-  return done.end == GenerateEnd::stopped ? "" : text;
+  return done.end == GenerateEnd::stopped ? std::nullopt : std::optional(text);
 }
 
 }  // namespace lora

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,8 @@ std::vector<Token> sample_prompt(const Setup& setup);
 // What continuing it takes.
 int64_t sample_bytes(const Setup& setup);
 
-// Its greedy continuation by the model as it stands, whole characters. "" if give_up() says so in the middle.
-std::string continue_sample(Setup& setup, const std::function<bool()>& give_up);
+// Its greedy continuation by the model as it stands, whole characters. nullopt if give_up() says so in the
+// middle.
+std::optional<std::string> continue_sample(Setup& setup, const std::function<bool()>& give_up);
 
 }  // namespace lora
