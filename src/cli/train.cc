@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <optional>
 #include <utility>
 
@@ -12,6 +13,8 @@
 #include "base/machine.h"
 #include "base/path.h"
 #include "base/plural.h"
+#include "base/printable.h"
+#include "base/same_file.h"
 #include "cli/commands.h"
 #include "cli/finetune_flags.h"
 #include "cli/help.h"
@@ -26,6 +29,7 @@
 #include "recipe/summary.h"
 #include "train/checkpoint.h"
 #include "train/estimate.h"
+#include "train/resume.h"
 #include "train/run.h"
 #include "train/setup.h"
 
@@ -136,25 +140,38 @@ std::string command_of(const std::vector<SetFlag>& flags) {
   return command;
 }
 
-std::string toml_value(const std::string& text) {
+// In quotes that it does not have itself, since what --config reads has no escapes; nullopt: no quotes hold
+// it.
+std::optional<std::string> toml_value(const std::string& text) {
   if (is_number(text)) return text;
-  if (text.find('\'') == text.npos) return "'" + text + "'";  // without escapes
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
-  return quoted + "\"";
+  if (text.find_first_of("\r\n") != text.npos || text.ends_with('\\')) return std::nullopt;
+  for (const char quote : {'\'', '"'}) {
+    if (text.find(quote) == text.npos) return quote + text + quote;
+  }
+  return std::nullopt;
 }
 
-// What --config takes: each flag below why it was chosen.
+constexpr const char* kTomlBegins = "# lora train ";  // by which it is known
+
+// What --config takes: each flag below why it was chosen. `command` begins with "lora train ".
 std::string toml_of(const std::vector<SetFlag>& flags, const std::vector<Choice>& choices,
                     const std::string& command, const std::string& name) {
-  std::string toml = fmt::format("# {}\n# The same run: lora finetune --config {}.toml\n", command, name);
+  std::string toml = fmt::format("# {}\n# The same run: lora finetune --config {}\n",
+                                 printable(command, command.size()), shell_word(name + ".toml"));
   for (const SetFlag& row : flags) {
     for (const Choice& choice : choices) {
       if (choice.flags == row.flag || choice.flags.starts_with(row.flag + " "))
         toml += fmt::format("\n# {}\n", choice.why);
     }
     std::vector<std::string> values;
-    for (const std::string& value : row.values) values.push_back(row.is_switch ? "true" : toml_value(value));
+    for (const std::string& value : row.values) {
+      const std::optional<std::string> written = row.is_switch ? "true" : toml_value(value);
+      if (written) values.push_back(*written);
+    }
+    if (values.size() < row.values.size()) {
+      toml += fmt::format("# {}: a value that this file cannot hold; the command line can\n", row.flag);
+      continue;
+    }
     const bool is_list = values.size() > 1;
     toml += fmt::format("{} = {}{}{}\n", row.flag.substr(2), is_list ? "[" : "", fmt::join(values, ", "),
                         is_list ? "]" : "");
@@ -185,18 +202,29 @@ std::string modelfile_of_run(const std::string& name) {
   return name + ".Modelfile";
 }
 
+bool is_of_train(const std::string& toml) {
+  return file_exists(toml) && MappedFile(toml).text().starts_with(kTomlBegins);
+}
+
+FinetuneOptions options_in(const std::string& toml) {
+  FinetuneOptions options;
+  parse_flags({"finetune", "", "", finetune_flags(options)}, {"--config", toml});
+  return options;
+}
+
 // Where the run was begun, its settings are taken from what it wrote then.
 bool goes_on(const TrainOptions& t, const Given& given) {
-  const std::string toml = t.wishes.name + ".toml", checkpoint = t.wishes.name + "-checkpoint.gguf";
+  const std::string toml = t.wishes.name + ".toml";
   const bool begins_anew = given.source("--checkpoint-in") != Source::nowhere && t.run.checkpoint_in == "";
-  return !begins_anew && given.source("--config") == Source::nowhere && file_exists(toml) &&
-         file_exists(checkpoint);
+  if (begins_anew || given.source("--config") != Source::nowhere || !is_of_train(toml)) return false;
+  FinetuneOptions begun = options_in(toml);
+  if (t.run.checkpoint_in) begun.checkpoint_in = t.run.checkpoint_in;
+  return file_exists(find_checkpoint(begun).path);
 }
 
 // Of what is written beside an adapter: what the run was begun on is what is asked for now.
 void expect_same_run(const FinetuneOptions& asked, const std::string& toml) {
-  FinetuneOptions begun;
-  parse_flags({"finetune", "", "", finetune_flags(begun)}, {"--config", toml});
+  const FinetuneOptions begun = options_in(toml);
   const auto expect = [&](const std::vector<std::string>& then, const std::vector<std::string>& now) {
     if (then == now) return;
     fail("{}: it is of a run on {}, not on {}: -o gives this one another name", toml, fmt::join(then, ", "),
@@ -209,14 +237,43 @@ void expect_same_run(const FinetuneOptions& asked, const std::string& toml) {
 // Files of other runs, or of other programs, are not written over.
 void expect_free(const TrainOptions& t) {
   if (t.run.checkpoint_in == "") return;
-  for (const char* ending : {".gguf", "-last.gguf", "-checkpoint.gguf", ".jsonl"}) {
+  for (const char* ending :
+       {".gguf", "-last.gguf", "-checkpoint.gguf", ".jsonl", ".toml", ".md", ".svg", ".Modelfile"}) {
     const std::string path = t.wishes.name + ending;
-    if (file_exists(path))
+    if (file_exists(path) && !(path.ends_with(".toml") && is_of_train(path)))
       fail(
           "{}: is there already, and not of a run to go on with: -o gives this one another name, "
           "--checkpoint-in '' "
           "begins anew over it",
           path);
+  }
+}
+
+// What is read stays as it is, even where a run begins anew, and is the same when the run goes on. The files
+// of a finetune run look after themselves.
+void expect_data_spared(const FinetuneOptions& run, const std::vector<std::string>& data,
+                        const std::string& name) {
+  std::vector<std::string> inputs = {run.model_base, run.lora_init, run.card};
+  for (const auto& files : {run.train_data, run.val_data})
+    std::ranges::copy(files, std::back_inserter(inputs));
+  for (const char* ending : {".toml", ".md", ".svg", ".Modelfile"}) expect_new(name + ending, inputs);
+  namespace fs = std::filesystem;
+  for (const std::string& folder : data) {
+    if (run.metrics.empty() || run.metrics == "-" || !is_directory(folder)) continue;
+    const fs::path inside =
+        fs::weakly_canonical(run.metrics).lexically_relative(fs::weakly_canonical(folder));
+    if (!inside.empty() && *inside.begin() != "..")
+      fail("{}: lies in {}, where it would be read as data the next time: -o gives the run another place",
+           run.metrics, folder);
+  }
+}
+
+// What was asked for and leaves no trace.
+void say_idle(const TrainOptions& t, const Given& given, Progress& progress) {
+  for (const std::string& warning : idle_flags(t.run, given)) progress.say(warning);
+  for (const char* flag : {"--epochs", "--adam-iter", "--lbfgs-iter"}) {
+    if (t.wishes.hours && given.source(flag) != Source::nowhere)
+      progress.say(fmt::format("warning: --hours has no effect: {} says how long the run is", flag));
   }
 }
 
@@ -310,6 +367,8 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   };
   const std::vector<Choice> choices = choose(run, facts, t.wishes, is_given);
   expect_consistent(run);
+  expect_data_spared(run, as_given, t.wishes.name);
+  say_idle(t, given, progress);
   // The last that was measured has all of it, but where its rule was not asked.
   if (!measured || is_given("--save-every")) facts.measure(run);
   const Estimate& e = *measured;
@@ -340,11 +399,12 @@ bool begin(TrainOptions& t, const Given& given, const std::string& command, Prog
   return true;
 }
 
-void hand_over(const TrainOptions& t, const std::string& command, const FinetuneResult& result,
+// Whether there is an adapter to hand over.
+bool hand_over(const TrainOptions& t, const std::string& command, const FinetuneResult& result,
                Progress& progress) {
   const std::string& name = t.wishes.name;
   const std::string adapter = adapter_of(result);
-  if (adapter.empty()) return;
+  if (adapter.empty()) return false;
   Summary summary{name, t.run.model_base, adapter, result, t.run.train_data, conversations_of(t.run, result)};
   summary.command = command;
   summary.modelfile = modelfile_of_run(name);
@@ -359,6 +419,7 @@ void hand_over(const TrainOptions& t, const std::string& command, const Finetune
     }
   }
   write_whole(name + ".md", markdown(summary));
+  return true;
 }
 
 // Where other files are in the way, what helps is said in the words of this command.
@@ -407,9 +468,9 @@ int train_command(const std::vector<std::string>& args) {
     if (!begin(t, given, command, progress)) return 0;
   }
   const FinetuneResult result = run_or_name_the_ways_out(t.run, progress);
-  if (!result.stopped) hand_over(t, command, result, progress);
+  const bool is_handed_over = !result.stopped && hand_over(t, command, result, progress);
   say_end(progress, t.run, result, modelfile_of_run(name));
-  if (!result.stopped)
+  if (is_handed_over)
     progress.say(fmt::format("{}.md says all this, {}.toml how it was trained", name, name));
   return exit_status(result);
 }
