@@ -14,6 +14,8 @@
 #include "base/machine.h"
 #include "base/path.h"
 #include "base/plural.h"
+#include "base/printable.h"
+#include "base/same_file.h"
 #include "cli/commands.h"
 #include "cli/finetune_flags.h"
 #include "cli/help.h"
@@ -29,6 +31,7 @@
 #include "recipe/summary.h"
 #include "train/checkpoint.h"
 #include "train/estimate.h"
+#include "train/resume.h"
 #include "train/run.h"
 #include "train/setup.h"
 
@@ -161,6 +164,15 @@ std::vector<std::string> shell_words(const std::vector<std::string>& words) {
   return result;
 }
 
+// What was asked for and leaves no trace.
+void say_idle(const TrainOptions& t, const Given& given, Progress& progress) {
+  for (const std::string& warning : idle_flags(t.run, given)) progress.say(warning);
+  for (const char* flag : {"--epochs", "--adam-iter", "--lbfgs-iter"}) {
+    if (t.wishes.hours && given.source(flag) != Source::nowhere)
+      progress.say(fmt::format("warning: --hours has no effect: {} says how long the run is", flag));
+  }
+}
+
 // What it takes.
 std::string run_table(const Estimate& e) {
   std::string text = "the run\n";
@@ -185,10 +197,6 @@ std::string begin(TrainOptions& t, const Given& given, const std::string& comman
   const auto is_given = [&](std::string_view flag) {
     return given.source(std::string(flag)) != Source::nowhere;
   };
-  for (const char* flag : {"--epochs", "--adam-iter", "--lbfgs-iter"}) {
-    if (t.wishes.hours && is_given(flag))
-      progress.say(fmt::format("warning: --hours has no effect beside {}", flag));
-  }
   progress.say("looking at model, data and machine");
   FinetuneOptions& run = t.run;
   const std::vector<std::string> as_given = run.train_data;
@@ -211,6 +219,7 @@ std::string begin(TrainOptions& t, const Given& given, const std::string& comman
   };
   const std::vector<Choice> choices = choose(run, facts, t.wishes, is_given);
   expect_consistent(run);
+  say_idle(t, given, progress);
   // The last that was measured has all of it, but where its rule was not asked.
   if (!measured || is_given("--save-every")) facts.measure(run);
   const Estimate& e = *measured;
@@ -242,11 +251,12 @@ std::string begin(TrainOptions& t, const Given& given, const std::string& comman
   return settings;
 }
 
-void hand_over(const TrainOptions& t, const std::string& command, const FinetuneResult& result,
+// Whether there is an adapter to hand over.
+bool hand_over(const TrainOptions& t, const std::string& command, const FinetuneResult& result,
                Progress& progress) {
   const std::string& name = t.wishes.name;
   const std::string adapter = adapter_of(result);
-  if (adapter.empty()) return;
+  if (adapter.empty()) return false;
   Summary summary{name, t.run.model_base, adapter, result, t.run.train_data, conversations_of(t.run, result)};
   summary.command = command;
   summary.modelfile = name + ".Modelfile";
@@ -261,6 +271,7 @@ void hand_over(const TrainOptions& t, const std::string& command, const Finetune
     }
   }
   write_whole(name + ".md", markdown(summary));
+  return true;
 }
 
 // Where other files are in the way, what helps is said in the words of this command.
@@ -356,9 +367,9 @@ int train_command(const std::vector<std::string>& args) {
     if (is_new && !has_begun) old_toml.empty() ? remove_file(toml) : write_whole(toml, old_toml);
     say_the_ways_out(e);
   }
-  if (!result.stopped) hand_over(t, command, result, progress);
+  const bool is_handed_over = !result.stopped && hand_over(t, command, result, progress);
   say_end(progress, t.run, result, name + ".Modelfile");
-  if (!result.stopped)
+  if (is_handed_over)
     progress.say(fmt::format("{}.md says all this, {}.toml how it was trained", name, name));
   return exit_status(result);
 }

@@ -57,19 +57,16 @@ bool lies_in(const std::string& path, const std::string& folder) {
   return inner.starts_with(std::filesystem::canonical(folder, error).string() + "/");
 }
 
-// The reader of --config knows no escapes. Error for what it could not give back.
-std::string toml_value(const SetFlag& row, const std::string& text) {
-  if (row.is_switch) return "true";
+// In quotes that it does not have itself, since what --config reads has no escapes; nullopt: no quotes hold
+// it.
+std::optional<std::string> toml_value(const std::string& text) {
   if (is_number(text)) return text;
-  const bool has_quote = text.find('\'') != text.npos;
-  const bool is_plain = text.find_first_of("\n\r") == text.npos && !text.starts_with('[');
-  if (is_plain && !has_quote) return "'" + text + "'";
-  if (is_plain && text.find_first_of("\"\\") == text.npos) return "\"" + text + "\"";
-  fail(
-      "{}: '{}' cannot be written into a settings file: no line ends, no [ at its beginning, one kind of "
-      "quotes{}",
-      row.flag, printable(text),
-      row.flag == "--sample-start" ? R"( (--escape reads \n as a line's end))" : "");
+  if (text.find_first_of("\r\n") != text.npos || text.starts_with('[') || text.ends_with('\\'))
+    return std::nullopt;
+  for (const char quote : {'\'', '"'}) {
+    if (text.find(quote) == text.npos) return quote + text + quote;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -112,7 +109,19 @@ std::string toml_of(const std::vector<SetFlag>& flags, const std::vector<Choice>
         toml += fmt::format("\n# {}\n", choice.why);
     }
     std::vector<std::string> values;
-    for (const std::string& value : row.values) values.push_back(toml_value(row, value));
+    for (const std::string& value : row.values) {
+      const std::optional<std::string> written = row.is_switch ? "true" : toml_value(value);
+      if (written) values.push_back(*written);
+      if (!written && (row.flag == "--model-base" || row.flag == "--train-data"))
+        fail(
+            "{}: '{}': a settings file holds no name with a line end, with quotes of both kinds or that "
+            "begins with [",
+            row.flag, printable(value));
+    }
+    if (values.size() < row.values.size()) {
+      toml += fmt::format("# {}: a value that this file cannot hold; the command line can\n", row.flag);
+      continue;
+    }
     const bool is_list = values.size() > 1;
     toml += fmt::format("{} = {}{}{}\n", row.flag.substr(2), is_list ? "[" : "", fmt::join(values, ", "),
                         is_list ? "]" : "");

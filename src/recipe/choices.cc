@@ -18,9 +18,18 @@ constexpr int64_t kLeastHeldOut = 8, kMostHeldOut = 1000, kLeastTrained = 16;
 constexpr double kHeldOut = 0.1;
 constexpr int64_t kSeed = 1;
 
+bool has_held_out(const FinetuneOptions& o) {
+  return o.val_split > 0 || !o.val_data.empty();
+}
+// Tokens of a piece of prose, 0 where the context says it.
+int64_t window_of(const FinetuneOptions& o) {
+  return o.window.value_or(0);
+}
 // After the context is known.
 int64_t n_samples_of(const FinetuneOptions& o, const Facts& facts) {
-  return facts.is_prose ? (facts.n_tokens + o.n_ctx - 1) / o.n_ctx : int64_t(facts.lengths.size());
+  if (!facts.is_prose) return int64_t(facts.lengths.size());
+  const int64_t piece = window_of(o) > 0 ? window_of(o) : o.n_ctx;
+  return (facts.n_tokens + piece - 1) / piece;
 }
 int64_t n_held_out_of(const FinetuneOptions& o, const Facts& facts) {  // of these
   return o.val_split > 0 ? std::max<int64_t>(1, std::llround(o.val_split * double(n_samples_of(o, facts))))
@@ -88,7 +97,10 @@ std::string choose_context(Situation& s) {
   const int64_t most = std::max<int64_t>(1, std::min(facts.n_ctx_train, kLongestSample));
   std::string why;
   int64_t n = 0;
-  if (facts.is_prose) {
+  if (facts.is_prose && window_of(s.o) > 0) {
+    n = window_of(s.o);
+    why = "as long as the pieces of --window";
+  } else if (facts.is_prose) {
     n = 1024;
     while (n > 64 && facts.n_tokens / n < kPieces) n /= 2;
     n = std::min(n, most);
@@ -109,6 +121,7 @@ std::string choose_context(Situation& s) {
               ? "longer chats are cut between turns"
               : fmt::format("{:.0f}% of the samples' tokens lie beyond it", 100 * (1 - inside)));
     }
+    n = std::max(n, window_of(s.o));
   }
   s.o.n_ctx = within_memory(s, n);
   if (s.o.n_ctx < n) why = fmt::format("what fits the memory; {} would be wanted", n);
@@ -232,7 +245,8 @@ std::string choose_evaluations(Situation& s) {
 
 std::string choose_patience(Situation& s) {
   constexpr int64_t kLeast = 4, kPasses = 3;
-  const int64_t every = std::max<int64_t>(1, s.o.eval_every);
+  if (s.o.eval_every <= 0) return "";  // there is one evaluation, at the end
+  const int64_t every = s.o.eval_every;
   const int64_t of_run = s.n_iter() / every / 4,
                 of_passes = kPasses * s.n_trained() / (s.rows_of_step() * every);
   s.o.patience = std::max(kLeast, std::min(of_run, of_passes));
@@ -253,12 +267,14 @@ std::string choose_seed(Situation& s) {
 
 std::string choose_files(Situation& s) {
   const std::string& name = s.wishes.name;
-  const bool has_best = s.o.val_split > 0 || !s.o.val_data.empty();
-  if (!s.is_given("--save-best")) s.o.save_best = has_best;
+  if (!s.is_given("--save-best")) s.o.save_best = has_held_out(s.o);
   if (!s.is_given("--lora-out")) s.o.lora_out = name + (s.o.save_best ? "-last.gguf" : ".gguf");
   if (!s.is_given("--best-out") && s.o.save_best) s.o.best_out = name + ".gguf";
-  if (!s.is_given("--checkpoint-out")) s.o.checkpoint_out = name + "-checkpoint.gguf";
-  if (!s.is_given("--checkpoint-in")) s.o.checkpoint_in = s.o.checkpoint_out;
+  const std::string checkpoint = name + "-checkpoint.gguf";
+  if (!s.is_given("--checkpoint-out")) s.o.checkpoint_out = checkpoint;
+  // Never '', which would write over what is there.
+  if (!s.is_given("--checkpoint-in"))
+    s.o.checkpoint_in = s.o.checkpoint_out.empty() ? checkpoint : s.o.checkpoint_out;
   if (!s.is_given("--metrics")) s.o.metrics = name + ".jsonl";
   return s.o.save_best ? "the best adapter has the name; beside it the last one, what the run goes on from, "
                          "and its metrics"
@@ -327,8 +343,7 @@ std::vector<Choice> choose(FinetuneOptions& options, const Facts& facts, const W
   for (const Rule& rule : kRules) {
     std::vector<std::string> flags = words_of(rule.flags);
     std::erase_if(flags, [&](const std::string& flag) { return is_given(flag); });
-    const bool has_held_out = options.val_split > 0 || !options.val_data.empty();
-    if (flags.empty() || (rule.needs_held_out && !has_held_out)) continue;
+    if (flags.empty() || (rule.needs_held_out && !has_held_out(options))) continue;
     if (rule.choose == choose_held_out && !options.val_data.empty()) continue;
     std::string why = rule.choose(s);
     if (why.empty()) continue;
@@ -348,9 +363,8 @@ std::vector<std::string> chosen_flags() {
 RunTime run_time(const FinetuneOptions& o, const Facts& facts, const Estimate& measured) {
   RunTime time;
   time.n_iter = iteration_count(o, std::max<int64_t>(1, n_samples_of(o, facts) - n_held_out_of(o, facts)));
-  const bool has_held_out = o.val_split > 0 || !o.val_data.empty();
   // The one before training, and the last.
-  if (has_held_out) time.n_evaluations = 2 + (o.eval_every > 0 ? (time.n_iter - 1) / o.eval_every : 0);
+  if (has_held_out(o)) time.n_evaluations = 2 + (o.eval_every > 0 ? (time.n_iter - 1) / o.eval_every : 0);
   time.seconds =
       double(time.n_iter) * measured.iteration_s + double(time.n_evaluations) * measured.evaluation_s;
   return time;

@@ -200,6 +200,31 @@ TEST(Choices, HoursShortenARunAndNeverLengthenIt) {
   EXPECT_GE(run_time(hour, facts, kMeasured).seconds, 3600 * 0.8);
 }
 
+TEST(Choices, WithoutEvaluationsOnTheWayThereIsNoPatience) {
+  const FinetuneOptions o = chosen(samples(1000, 100), {.name = "my"}, given({"--eval-every"}));
+  EXPECT_EQ(o.eval_every, 0);
+  EXPECT_EQ(o.patience, 0);
+  EXPECT_TRUE(o.save_best);
+}
+
+TEST(Choices, PiecesOfProseThatAreAskedForFitTheContext) {
+  FinetuneOptions asked;
+  asked.window = 512;  // of so little text shorter ones would be chosen
+  const Wishes wishes{.name = "my"};
+  choose(asked, prose(10'000), wishes, given({"--window"}));
+  check_options(asked);
+  EXPECT_EQ(asked.n_ctx, 512);
+  EXPECT_EQ(asked.val_split, 0);  // 20 pieces are too few
+  choose(asked, samples(100, 30), wishes, given({"--window"}));
+  EXPECT_EQ(asked.n_ctx, 512);  // of prose beside records
+}
+
+TEST(Choices, NoCheckpointIsNoLeaveToWriteOverWhatIsThere) {
+  FinetuneOptions asked;
+  asked.checkpoint_out = "";
+  EXPECT_NE(chosen(samples(100, 100), {.name = "my"}, given({"--checkpoint-out"}), asked).checkpoint_in, "");
+}
+
 TEST(Choices, QualityIsTimeForAResult) {
   const Facts facts = samples(1000, 100);
   const auto of = [&](Quality quality) { return chosen(facts, {.quality = quality, .name = "my"}); };

@@ -99,7 +99,8 @@ std::string markdown(const Summary& s) {
   if (e.best) {
     text += "| on text that it has not seen | loss | perplexity |\n|---|---|---|\n";
     text += table_row("before training", e.before);
-    text += table_row(fmt::format("best, iteration {}", e.best_iteration), e.best);
+    text += table_row(e.best_iteration > 0 ? fmt::format("best, iteration {}", e.best_iteration) : "best",
+                      e.best);
     if (e.last_iteration > e.best_iteration)
       text += table_row(fmt::format("last, iteration {}", e.last_iteration), e.last);
   }

@@ -86,6 +86,7 @@ void for_each_field(E& e, const Loss& loss, const Count& count, const Text& text
   count("best_iteration", e.best_iteration);
   count("last_val_iteration", e.last_iteration);
   count("n_no_better", e.n_no_better);
+  text("sample_prompt", e.sample_prompt);
   text("sample_before", e.sample_before);
   text("sample_best", e.sample_best);
 }

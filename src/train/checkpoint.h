@@ -8,8 +8,8 @@
 //     .shuffle_seed, .shuffle_begin u64  the order in use, and the cursor at which it began
 //     .losses f64[], .best_loss f64, .n_no_improvement u64   for the convergence tests
 //     .val_loss_before, .best_val_loss, .last_val_loss f64   of Evaluations, each if there was one
-//     .best_iteration, .last_val_iteration, .n_no_better u64, .sample_before, .sample_best string
-//                                        absent: 0, ""
+//     .best_iteration, .last_val_iteration, .n_no_better u64, .sample_prompt, .sample_before, .sample_best
+//     string                             absent: 0, ""
 //     .evaluation_due bool               the held-out loss of this iteration is still to be found; absent: no
 //   lora_cpp.setting.NAME string, for each setting that decides the numbers
 //   lora_cpp.changeable.NAME string, for each that does, too, and may change on resume

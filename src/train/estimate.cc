@@ -6,6 +6,7 @@
 #include "base/file_status.h"
 #include "base/machine.h"
 #include "base/path.h"
+#include "base/size_text.h"
 #include "base/timing.h"
 #include "kernels/optimizer/adamw.h"
 #include "train/lbfgs.h"
@@ -134,9 +135,9 @@ std::vector<OutputFiles> output_files(const Setup& s) {
   std::vector<OutputFiles> files;
   const auto add = [&](const char* kind, const std::string& name, int64_t n_more, int64_t bytes) {
     const auto n_names = int64_t(output_paths(o, name, 1).size());
-    if (n_names == 0) return;
     const int64_t n_numbered = o.keep > 0 && has_number(o, name) ? std::min(o.keep, n_saves) : n_saves;
-    files.push_back({kind, (n_names > 1 ? n_numbered + 1 : 1) + n_more, bytes});
+    const int64_t n = (n_names > 1 ? n_numbered + 1 : n_names) + n_more;
+    if (n > 0) files.push_back({kind, n, bytes});
   };
   add("checkpoints", o.checkpoint_out, 0, gguf_bytes(n_tensors, n_copies * n_values));
   add("adapters", o.lora_out, o.save_best ? 1 : 0, gguf_bytes(2 * n_lora_pairs, n_lora_values));
@@ -146,7 +147,7 @@ std::vector<OutputFiles> output_files(const Setup& s) {
 // Of the folders that the run writes to, the one with less.
 std::optional<uint64_t> free_disk(const FinetuneOptions& o) {
   std::optional<uint64_t> least;
-  for (const std::string& name : {o.checkpoint_out, o.lora_out}) {
+  for (const std::string& name : {o.checkpoint_out, o.lora_out, o.save_best ? best_path(o) : std::string()}) {
     if (name.empty()) continue;
     const auto bytes = free_disk_bytes(folder_of(name));
     if (bytes) least = std::min(*bytes, least.value_or(*bytes));
@@ -176,9 +177,9 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
   e.free_disk = free_disk(options);
   if (e.free_disk && uint64_t(e.disk_bytes + largest) > *e.free_disk) {
     say(fmt::format(
-        "warning: checkpoints and adapters take {:.1f} MiB of disk, {:.1f} MiB are free there; --keep N "
-        "or a larger --save-every need less",
-        double(e.disk_bytes + largest) / (1 << 20), double(*e.free_disk) / (1 << 20)));
+        "warning: checkpoints and adapters take {} of disk, {} are free there; --keep N or a larger "
+        "--save-every need less",
+        format_size(uint64_t(e.disk_bytes + largest)), format_size(*e.free_disk)));
   }
   e.n_iter = std::max<int64_t>(0, s.n_iter - s.state.iteration);
   if (e.n_iter == 0) return e;

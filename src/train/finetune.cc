@@ -61,7 +61,7 @@ class Run {
       state_.evaluation_due = true;  // of the model before training
     }
     for (const std::string& line : describe(setup_)) say(line);
-    result_.sample_prompt = text_of_prompt();
+    take_prompt();
     if (!further.empty()) say(further);
     result_.iterations = state_.iteration;
     if (setup_.held_out.empty()) state_.evaluation_due = false;  // --val-data may be left out on resume
@@ -306,10 +306,15 @@ class Run {
     }
   }
 
-  std::string text_of_prompt() const {
+  // The prompt as text. What an earlier one was continued with is no answer to it.
+  void take_prompt() {
     const std::vector<Token>& tokens = setup_.sample_prompt;
     const bool has_bos = !tokens.empty() && tokens.front() == setup_.tokenizer.bos();
-    return setup_.tokenizer.decode({tokens.begin() + has_bos, tokens.end()}, true);
+    result_.sample_prompt = setup_.tokenizer.decode({tokens.begin() + has_bos, tokens.end()}, true);
+    Evaluations& e = state_.evaluations;
+    if (e.sample_prompt == result_.sample_prompt) return;
+    e.sample_prompt = result_.sample_prompt;
+    e.sample_before = e.sample_best = "";
   }
 
   void say_sample(const std::string& when, const std::string& text) const {

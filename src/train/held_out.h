@@ -30,9 +30,10 @@ struct Evaluations {
   std::optional<double> before{};  // the held-out loss that training began with
   std::optional<double> best{};    // the lowest that is a number, of an adapter that was trained
   std::optional<double> last{};
-  int64_t best_iteration = 0, last_iteration = 0;
-  int64_t n_no_better = 0;  // evaluations since the best, or since the first where there is none
-  std::string sample_before{}, sample_best{};  // continuations of the sample prompt; "": none
+  int64_t best_iteration = 0, last_iteration = 0;  // 0: not known, of checkpoints that did not keep it
+  int64_t n_no_better = 0;      // evaluations since the best, or since the first where there is none
+  std::string sample_prompt{};  // that was continued; "": none
+  std::string sample_before{}, sample_best{};  // its continuations; "": none
 };
 
 struct HeldOutLoss {

@@ -40,9 +40,10 @@ std::vector<Named> outputs_of(const FinetuneOptions& options, std::optional<int6
        {Named{"--lora-out", options.lora_out}, Named{"--checkpoint-out", options.checkpoint_out}}) {
     std::vector<std::string> paths = output_paths(options, name, iteration.value_or(0));
     if (!iteration && paths.size() > 1) paths.erase(paths.begin());
-    if (options.save_best && flag == "--lora-out") paths.push_back(best_path(options));
     for (const std::string& path : paths) outputs.push_back({flag, path});
   }
+  if (options.save_best)
+    outputs.push_back({options.best_out.empty() ? "--lora-out" : "--best-out", best_path(options)});
   return outputs;
 }
 
@@ -74,7 +75,8 @@ void expect_nothing_replaced(const FinetuneOptions& options, const std::string& 
   for (const Named& output : outputs) {
     const auto& [flag, path] = output;
     for (const Named& checkpoint : checkpoints) {
-      if (flag == "--lora-out" || !same_file(path, checkpoint.path)) expect_spared(flag, path, checkpoint);
+      if (flag != "--checkpoint-out" || !same_file(path, checkpoint.path))
+        expect_spared(flag, path, checkpoint);
     }
     for (const Named& other : others) expect_spared(flag, path, other);
     for (const Named& other : outputs) {

@@ -24,7 +24,8 @@ std::string fraction_in_words(double part) {
 
 bool has_overtrained(const Evaluations& e) {
   constexpr double kRise = 0.01;  // of the best loss: less is how much it wavers
-  return e.best && e.last && e.last_iteration > e.best_iteration && *e.last > *e.best * (1 + kRise);
+  return e.best && e.last && e.best_iteration > 0 && e.last_iteration > e.best_iteration &&
+         *e.last > *e.best * (1 + kRise);
 }
 
 std::vector<std::string> describe_quality(const Evaluations& e, const std::string& best_path) {
@@ -33,12 +34,13 @@ std::vector<std::string> describe_quality(const Evaluations& e, const std::strin
   const auto loss = [](double value, const std::string& of) {
     return fmt::format("{:.4f} {} (perplexity {:.2f})", value, of, std::exp(value));
   };
-  lines.push_back(
-      fmt::format("held-out loss: {}{}{}", e.before ? loss(*e.before, "before training") + ", " : "",
-                  loss(*e.best, fmt::format("at its best, iteration {}", e.best_iteration)),
-                  e.last && e.last_iteration > e.best_iteration
-                      ? ", " + loss(*e.last, fmt::format("at the last, iteration {}", e.last_iteration))
-                      : ""));
+  lines.push_back(fmt::format(
+      "held-out loss: {}{}{}", e.before ? loss(*e.before, "before training") + ", " : "",
+      loss(*e.best, e.best_iteration > 0 ? fmt::format("at its best, iteration {}", e.best_iteration)
+                                         : std::string("at its best")),
+      e.last && e.last_iteration > e.best_iteration
+          ? ", " + loss(*e.last, fmt::format("at the last, iteration {}", e.last_iteration))
+          : ""));
   if (e.before && *e.best < *e.before) {
     const double part = (*e.before - *e.best) / *e.before;
     lines.push_back(part > 0.95

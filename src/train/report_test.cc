@@ -64,6 +64,12 @@ TEST(Report, AWaverIsNoOvertraining) {
   EXPECT_FALSE(has_overtrained(evaluations(3, 2, 90, 3, 90)));
 }
 
+TEST(Report, AnIterationThatOldCheckpointsDidNotKeepIsNotSaid) {
+  const Evaluations e = evaluations(3, 2, 0, 2.5, 90);
+  EXPECT_FALSE(has_overtrained(e));
+  EXPECT_THAT(describe_quality(e, "")[0], testing::Not(HasSubstr("iteration 0")));
+}
+
 TEST(Report, ARunThatLearnedNothingIsWarnedOf) {
   const Evaluations e = evaluations(2, 2, 40, 2, 40);
   EXPECT_THAT(describe_quality(e, "best.gguf")[1], HasSubstr("warning: "));

@@ -52,9 +52,16 @@ std::vector<std::string> files_of(const FinetuneOptions& options, const std::str
   std::vector<std::string> names;
   if (name.empty()) return names;
   names.push_back(latest(options, name));
-  if (options.save_best && name == options.lora_out) names.push_back(best_path(options));
   std::ranges::move(numbered(options, name), std::back_inserter(names));
   std::erase_if(names, [](const std::string& path) { return !holds_something(path); });
+  return names;
+}
+
+std::vector<std::string> adapters_of(const FinetuneOptions& options) {
+  std::vector<std::string> names = files_of(options, options.lora_out);
+  if (!options.save_best) return names;
+  const std::string best = best_path(options);
+  if (holds_something(best) && std::ranges::find(names, best) == names.end()) names.push_back(best);
   return names;
 }
 
@@ -69,8 +76,8 @@ std::map<int64_t, std::string> numbered_files(const FinetuneOptions& options, co
 }
 
 void expect_no_files(const FinetuneOptions& options) {
-  for (const std::string& name : {options.checkpoint_out, options.lora_out}) {
-    for (const std::string& path : files_of(options, name))
+  for (const auto& files : {files_of(options, options.checkpoint_out), adapters_of(options)}) {
+    for (const std::string& path : files)
       fail("{}: is there already, and there is no checkpoint to go on from; {}", path, kWaysOut);
   }
   if (holds_something(options.metrics)) {
@@ -128,12 +135,13 @@ bool is_checkpoint_of(const std::string& id, const std::string& path) {
 void expect_own_adapters(const FinetuneOptions& options, const std::string& checkpoint, const Settings& run) {
   const std::string id = run_id(run), own = latest(options, options.lora_out);
   const bool has_latest = is_adapter_of(id, own);
-  for (const std::string& path : files_of(options, options.lora_out)) {
+  for (const std::string& path : adapters_of(options)) {
     // As with the checkpoints, numbered ones beside a latest one of this run are its own to replace.
     const bool is_numbered = path != own && !(options.save_best && path == best_path(options));
     if ((has_latest && is_numbered) || is_adapter_of(id, path)) continue;
-    fail("{}: is there already, and not of the run of {}: give --lora-out another name, or remove it", path,
-         checkpoint);
+    const bool is_best = !options.best_out.empty() && path == options.best_out;
+    fail("{}: is there already, and not of the run of {}: give {} another name, or remove it", path,
+         checkpoint, is_best ? "--best-out" : "--lora-out");
   }
 }
 

@@ -38,11 +38,14 @@ auto read_found(const FinetuneOptions& options, const std::string& path, const R
   }
 }
 
-// Files that stand under an output's name already: the latest or only one, numbered ones and, of lora_out
-// with save_best, the best. Empty files are none: nothing is lost with them.
+// Files that stand under an output's name already: the latest or only one, and numbered ones. Empty files are
+// none: nothing is lost with them.
 std::vector<std::string> files_of(const FinetuneOptions& options, const std::string& name);
 
-// Those of them that have the number of an iteration in place of the pattern, by it.
+// Those of lora_out and, with save_best, the best.
+std::vector<std::string> adapters_of(const FinetuneOptions& options);
+
+// Those of files_of() that have the number of an iteration in place of the pattern, by it.
 std::map<int64_t, std::string> numbered_files(const FinetuneOptions& options, const std::string& name);
 
 // For a run that begins. Error naming the first file in its way, and the ways out.

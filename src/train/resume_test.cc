@@ -156,6 +156,46 @@ TEST_F(Finetune, KeepRemovesThisRunsOlderFilesAlone) {
   EXPECT_TRUE(file_exists(at("lora-8.gguf")) && file_exists(at("lora-9.gguf")));
 }
 
+TEST_F(Finetune, TheFileOfTheBestAdapterIsNoOtherOutputAndNotWrittenOver) {
+  const auto why = [&](const FinetuneOptions& o) -> std::string {
+    try {
+      run(o);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  FinetuneOptions o = options();
+  o.checkpoint_in.reset();
+  o.val_split = 0.2;
+  o.save_best = true;
+  o.best_out = at("lora-4.gguf");
+  EXPECT_THAT(why(o), testing::HasSubstr("can be " + o.best_out + ", the file of --best-out"));
+  o.best_out = at("best.gguf");
+  o.lora_out = o.checkpoint_out = "";
+  std::ofstream(o.best_out) << "mine";
+  EXPECT_THAT(why(o), testing::HasSubstr("best.gguf: is there already"));
+  EXPECT_EQ(read(o.best_out), "mine");
+  std::filesystem::remove(o.best_out);
+  EXPECT_EQ(why(o), "accepted");
+  EXPECT_GT(read(o.best_out).size(), 100u);
+}
+
+TEST_F(Finetune, WhatAnotherPromptWasContinuedWithIsForgotten) {
+  FinetuneOptions o = options();
+  o.val_split = 0.2;
+  o.eval_every = 2;
+  o.sample_prompt = "a";
+  o.adam_iter = 4;
+  const std::string before = finetune(o, {}).evaluations.sample_before;
+  o.checkpoint_in = at("checkpoint-LATEST.gguf");
+  EXPECT_EQ(finetune(o, {}).evaluations.sample_before, before);
+  EXPECT_NE(before, "");
+  o.sample_prompt = "b";
+  o.adam_iter = 5;
+  EXPECT_EQ(finetune(o, {}).evaluations.sample_before, "");
+}
+
 // The resumed run begins with what a kill after the checkpoint has kept its save from.
 TEST_F(Finetune, AdaptersThatASaveDidNotReachAreWrittenOnResume) {
   FinetuneOptions o = options();

@@ -247,7 +247,8 @@ void check_options(const FinetuneOptions& options) {
   }
   if (options.lora_plus != 1 && options.optimizer == Optimizer::lbfgs)
     fail("--lora-plus: not together with --use-lbfgs, which has one step for all");
-  if (options.save_best && same_file(best_path(options), output_paths(options, options.lora_out, 0).back()))
+  if (options.save_best && !options.lora_out.empty() &&
+      same_file(best_path(options), output_paths(options, options.lora_out, 0).back()))
     fail("--save-best: {} is the latest adapter's file, too", best_path(options));
   if (options.only_write_lora && options.checkpoint_in == "")
     fail("--only-write-lora: needs a checkpoint in --checkpoint-in");

@@ -20,7 +20,8 @@ std::vector<Token> sample_prompt(const Setup& setup);
 // What continuing it takes.
 int64_t sample_bytes(const Setup& setup);
 
-// Its greedy continuation by the model as it stands, whole characters. nullopt if give_up() says so in the middle.
+// Its greedy continuation by the model as it stands, whole characters. nullopt if give_up() says so in the
+// middle.
 std::optional<std::string> continue_sample(Setup& setup, const std::function<bool()>& give_up);
 
 }  // namespace lora

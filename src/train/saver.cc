@@ -117,9 +117,10 @@ std::string save_beginning(const Setup& setup) {
   const std::vector<std::string> paths = output_paths(options, options.checkpoint_out, 0);
   if (paths.empty()) return "";
   // Before the checkpoint: killed in between, the run can only be begun anew again.
-  if (setup.resume.overwrites && !files_of(options, options.lora_out).empty()) {
+  if (setup.resume.overwrites && !adapters_of(options).empty()) {
     const Adapter adapter = adapter_of(setup);
-    write_adapter_gguf(adapter, output_paths(options, options.lora_out, 0).back());
+    const std::vector<std::string> latest = output_paths(options, options.lora_out, 0);
+    if (!latest.empty()) write_adapter_gguf(adapter, latest.back());
     if (options.save_best && file_exists(best_path(options))) write_adapter_gguf(adapter, best_path(options));
   }
   write_checkpoint_of(setup, paths.back());

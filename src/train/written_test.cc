@@ -46,7 +46,7 @@ TEST(Written, ACheckpointIsReadBackWithAnyNumbers) {
   state.seed = state.shuffle_seed = ~uint64_t{0};
   state.convergence.losses = {1e308, -0.0, 5e-324, kInf, kNan};
   state.convergence.best = 1e308;
-  state.evaluations = {1.5, 5e-324, -0.0, 4, 7, 3, "once\nupon", "a time"};
+  state.evaluations = {1.5, 5e-324, -0.0, 4, 7, 3, "prompt", "once\nupon", "a time"};
   state.evaluation_due = true;
   const Settings settings = {{"--sample-start", "\n\x01<s>\xff\""}, {"--escape", ""}};
   const Checkpoint c = round_trip(state, settings);
@@ -60,6 +60,7 @@ TEST(Written, ACheckpointIsReadBackWithAnyNumbers) {
   EXPECT_EQ(e.best_iteration, 4);
   EXPECT_EQ(e.last_iteration, 7);
   EXPECT_EQ(e.n_no_better, 3);
+  EXPECT_EQ(e.sample_prompt, "prompt");
   EXPECT_EQ(e.sample_before, "once\nupon");
   EXPECT_EQ(e.sample_best, "a time");
   EXPECT_TRUE(c.state.evaluation_due);

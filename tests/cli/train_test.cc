@@ -102,6 +102,65 @@ TEST_F(Train, StoppedItGoesOnByTheSameCommandToTheSameBytes) {
   EXPECT_EQ(folder.read("my.md"), summary);
 }
 
+// A prompt whose continuation was dropped is continued when the run goes on.
+TEST_F(Train, StoppedWhileItSpeaksItSaysTheSameInTheEnd) {
+  ASSERT_EQ(run().status, 0);
+  const std::string summary = folder.read("my.md");
+  for (const std::string& name : folder.names()) {
+    if (name.starts_with("my")) std::filesystem::remove(folder.at(name));
+  }
+  RunOptions options;
+  options.signal_on = [](std::string_view err) {
+    return err.find("sample prompt: ") == err.npos ? 0 : SIGINT;
+  };
+  ASSERT_EQ(run({}, options).status, 128 + SIGINT);
+  ASSERT_EQ(run().status, 0);
+  EXPECT_EQ(folder.read("my.md"), summary);
+}
+
+TEST_F(Train, ItGoesOnFromACheckpointOfAnotherNameAndWhereItWasBegunAnew) {
+  RunOptions options;
+  options.signal_on = [](std::string_view err) { return err.find("iter=     2 ") == err.npos ? 0 : SIGINT; };
+  const Args other = {"--checkpoint-out", "c-ITERATION.gguf"};
+  ASSERT_EQ(run(other, options).status, 128 + SIGINT);
+  EXPECT_THAT(run(other, options).err, HasSubstr("my.toml: the settings that this run was begun with"));
+  ASSERT_EQ(run({"--checkpoint-in", ""}, options).status, 128 + SIGINT);
+  EXPECT_THAT(run().err, HasSubstr("my.toml: the settings that this run was begun with"));
+}
+
+TEST_F(Train, WhatItReadsIsNeverWrittenOver) {
+  folder.write("my.md", ship_sentences());
+  const Args on_my = {"train", "model.gguf", "my.md", "-o", "my"};
+  expect_error(folder.lora(on_my), 1, "my.md: is there already");
+  expect_error(folder.lora(on_my + Args{"--checkpoint-in", ""}), 1, "my.md");
+  EXPECT_EQ(folder.read("my.md"), ship_sentences());
+  std::filesystem::create_directory(folder.at("data"));
+  folder.write("data/a.txt", ship_sentences());
+  expect_error(folder.lora({"train", "model.gguf", "data", "-o", "data/my"}), 1,
+               "data/my.jsonl: lies in data, where it would be read as data");
+  folder.write("other.toml", "ctx = 3\n");
+  expect_error(folder.lora({"train", "model.gguf", "text.txt", "-o", "other"}), 1,
+               "other.toml: is there already");
+}
+
+TEST_F(Train, WhatHasNoEffectIsSaid) {
+  EXPECT_THAT(run({"--dry-run", "--hours", "1", "--keep", "2"}).err,
+              AllOf(HasSubstr("warning: --hours has no effect: --epochs says how long the run is"),
+                    HasSubstr("warning: --keep has no effect")));
+}
+
+TEST_F(Train, TextsOfEveryKindComeBackFromWhatIsWritten) {
+  const Args texts = {"--sample-prompt", "it's a, \\ # 'b'", "--lora-out", "a b.gguf"};
+  ASSERT_EQ(run(texts).status, 0);
+  EXPECT_THAT(folder.read("my.toml"), AllOf(HasSubstr("sample-prompt = \"it's a, \\ # 'b'\"\n"),
+                                            HasSubstr("lora-out = 'a b.gguf'\n")));
+  EXPECT_THAT(run(texts).err, HasSubstr("was reached already"));
+  const RunResult line = run({"-o", "two", "--sample-prompt", "a\nb"});
+  ASSERT_EQ(line.status, 0) << line.err;
+  EXPECT_THAT(folder.read("two.toml"), HasSubstr("# --sample-prompt: a value that this file cannot hold"));
+  EXPECT_EQ(folder.lora({"finetune", "--config", "two.toml"}).status, 0);
+}
+
 TEST_F(Train, AFinishedRunSaysSo) {
   ASSERT_EQ(run().status, 0);
   const std::string best = folder.read("my.gguf");
@@ -144,17 +203,12 @@ TEST_F(Train, NoFileIsWrittenOver) {
                            Args{"--checkpoint-out", "my.md"}, Args{"--metrics", "my.md"}})
     expect_error(run(more), 1, "would be written over");
   expect_error(run({"--best-out", "text.txt"}), 1, "text.txt");
-  expect_error(run({"--sample-prompt", "a\nb"}), 1, "--sample-prompt: 'a\\nb' cannot be written");
+  folder.write("a'\"b.txt", text);
+  expect_error(folder.lora({"train", "model.gguf", "a'\"b.txt", "-o", "my"}), 1,
+               "a settings file holds no name");
+  std::filesystem::remove(folder.at("a'\"b.txt"));
   EXPECT_EQ(folder.names(), before);
   EXPECT_EQ(folder.read("text.txt"), text);
-}
-
-TEST_F(Train, ItsMetricsAreNoData) {
-  std::filesystem::create_directory(folder.at("data"));
-  folder.write("data/a.txt", ship_sentences());
-  expect_error(folder.lora({"train", "model.gguf", "data", "-o", "data/my", "--epochs", "1"}), 1,
-               "data/my.jsonl: lies in data, where it would be read as data");
-  EXPECT_FALSE(folder.has("data/my.toml"));
 }
 
 TEST_F(Train, KilledItGoesOnWithAConfigFileAndWithFilesOfItsOwn) {
