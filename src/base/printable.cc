@@ -78,6 +78,10 @@ std::string printable(std::string_view text, size_t max_bytes) {
   return out;
 }
 
+std::string quoted(std::string_view text, size_t max_bytes) {
+  return '"' + printable(text, max_bytes) + '"';
+}
+
 std::string printable_lines(std::string_view text) {
   std::string out;
   out.reserve(text.size());

@@ -13,6 +13,9 @@ namespace lora {
 // character and replaced by "...". What is printable stays as it is, so that doing it twice does no harm.
 std::string printable(std::string_view text, size_t max_bytes = 100);
 
+// "TEXT" in quotes, for what is quoted in a message.
+std::string quoted(std::string_view text, size_t max_bytes = 300);
+
 // The same for a text of several lines: line feeds and tabs stay.
 std::string printable_lines(std::string_view text);
 

@@ -24,11 +24,6 @@ constexpr const char* kStopNoticeOnTerminal =
     "\nstopping: the iteration in work is finished or dropped, then all is saved;\n"
     "  Ctrl-C again leaves at once\n";
 
-std::string quoted(std::string_view text) {
-  constexpr size_t kMostBytes = 300;
-  return fmt::format("\"{}\"", printable(text, kMostBytes));
-}
-
 // What --metrics - prints.
 class Metrics {
  public:

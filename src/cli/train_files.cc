@@ -103,10 +103,13 @@ std::string toml_of(const std::vector<SetFlag>& flags, const std::vector<Choice>
                     const std::string& command, const std::string& name) {
   std::string toml = fmt::format("{}{}\n# The same run: lora finetune --config {}.toml\n", kHead,
                                  printable(command, command.size()), printable(name));
+  std::vector<bool> is_said(choices.size());
   for (const SetFlag& row : flags) {
-    for (const Choice& choice : choices) {
-      if (choice.flags == row.flag || choice.flags.starts_with(row.flag + " "))
-        toml += fmt::format("\n# {}\n", choice.why);
+    for (size_t i = 0; i < choices.size(); ++i) {
+      if (is_said[i] || (" " + choices[i].flags + " ").find(" " + row.flag + " ") == std::string::npos)
+        continue;
+      toml += fmt::format("\n# {}\n", choices[i].why);
+      is_said[i] = true;
     }
     std::vector<std::string> values;
     for (const std::string& value : row.values) {

@@ -62,7 +62,7 @@ int64_t round_length(int64_t most, const std::function<bool(int64_t)>& is_enough
 }
 
 double covered(const Facts& facts, int64_t n_ctx) {
-  double all = 0, inside = 0;
+  double all = double(facts.n_beyond), inside = 0;
   for (const int64_t n : facts.lengths) {
     all += double(n);
     inside += double(std::min(n, n_ctx));
@@ -112,8 +112,8 @@ std::string choose_context(Situation& s) {
     const int64_t limit = facts.divides_long_samples ? std::min(most, kMostOfChats) : most;
     n = round_length(limit, [&](int64_t c) { return covered(facts, c) >= kCovered; });
     const double inside = covered(facts, n);
-    why = fmt::format("the smallest that holds {:.0f}% of the samples' tokens; the longest has {}{}",
-                      100 * inside, longest, longest >= kLongestSample ? " or more" : "");
+    why = fmt::format("the smallest that holds {:g}% of the samples' tokens; the longest has {}{}",
+                      std::floor(1000 * inside) / 10, longest, longest >= kLongestSample ? " or more" : "");
     if (inside < kCovered) {
       why = fmt::format(
           "{}; {}", n == facts.n_ctx_train ? "the model's own" : "the most that is chosen by itself",
@@ -124,9 +124,17 @@ std::string choose_context(Situation& s) {
     n = std::max(n, window_of(s.o));
   }
   s.o.n_ctx = within_memory(s, n);
-  if (s.o.n_ctx < n) why = fmt::format("what fits the memory; {} would be wanted", n);
-  if (!facts.is_prose && !facts.divides_long_samples && covered(facts, s.o.n_ctx) <= 0.5)
+  const bool cuts = !facts.is_prose && !facts.divides_long_samples;
+  const double beyond = 1 - covered(facts, s.o.n_ctx);
+  if (s.o.n_ctx < n) {
+    why =
+        fmt::format("what fits the memory; {} would be wanted{}", n,
+                    cuts ? fmt::format(": {:.0f}% of the samples' tokens lie beyond it", 100 * beyond) : "");
+  }
+  if (cuts && beyond >= 0.5) {
     s.o.allow_cut = true;
+    why += ", which is more than half (--allow-cut)";
+  }
   return why;
 }
 
@@ -304,7 +312,7 @@ std::string files_of(const FinetuneOptions& o) {
 struct Rule {
   const char* flags;  // all that it may set
   std::string (*choose)(Situation&);
-  bool needs_held_out = false;
+  bool needs_held_out = false, needs_adam = false;
 };
 
 // In the order in which one follows from those before.
@@ -314,9 +322,9 @@ constexpr Rule kRules[] = {
     {"--ctx", choose_context},
     {"--val-split", choose_held_out},
     {"--batch --grad-acc", choose_batch},
-    {"--adam-alpha", choose_rate},
+    {"--adam-alpha", choose_rate, false, true},
     {"--epochs", choose_epochs},
-    {"--warmup --cos-decay-steps", choose_schedule},
+    {"--warmup --cos-decay-steps", choose_schedule, false, true},
     {"--eval-every", choose_evaluations, true},
     {"--patience", choose_patience, true},
     {"--sample-prompt", choose_sample_prompt, true},
@@ -344,6 +352,7 @@ std::vector<Choice> choose(FinetuneOptions& options, const Facts& facts, const W
     std::vector<std::string> flags = words_of(rule.flags);
     std::erase_if(flags, [&](const std::string& flag) { return is_given(flag); });
     if (flags.empty() || (rule.needs_held_out && !has_held_out(options))) continue;
+    if (rule.needs_adam && options.optimizer != Optimizer::adam) continue;
     if (rule.choose == choose_held_out && !options.val_data.empty()) continue;
     std::string why = rule.choose(s);
     if (why.empty()) continue;

@@ -156,6 +156,13 @@ TEST(Choices, TheRateFallsWithTheWidth) {
   EXPECT_DOUBLE_EQ(chosen(facts).adam_alpha, 7.4e-3);
 }
 
+TEST(Choices, WhatAnotherOptimizerDoesNotUseIsNotChosen) {
+  FinetuneOptions o;
+  o.optimizer = Optimizer::lbfgs;
+  EXPECT_EQ(why(samples(1000, 100), "--adam-alpha", o), "not chosen");
+  EXPECT_EQ(why(samples(1000, 100), "--warmup", o), "not chosen");
+}
+
 TEST(Choices, WhatIsAskedForStays) {
   FinetuneOptions o;
   o.n_ctx = 77;

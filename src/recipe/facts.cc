@@ -128,6 +128,7 @@ Facts gather_facts(const Samples& samples, const Model& model, int n_threads) {
   facts.is_prose = report.n_consecutive == report.n_samples;
   facts.divides_long_samples = report.tavern.n_chats > 0;
   facts.n_tokens = report.n_tokens;
+  facts.n_beyond = report.n_lost;
   std::vector<Token> inputs, targets;
   for (int64_t i = 0; i < data.n_samples(); ++i) {
     data.sample(i, inputs, targets);

@@ -19,6 +19,7 @@ struct Facts {
   // Of the data.
   bool is_prose = false;         // one text without samples, to be cut into windows
   std::vector<int64_t> lengths;  // tokens of each sample, not cut but at most kLongestSample; of prose: empty
+  int64_t n_beyond = 0;          // tokens of samples behind their first kLongestSample
   int64_t n_tokens = 0;          // in all
   int64_t n_targets = 0;         // of these trained on
   int64_t n_val_samples = 0;     // of val_data

@@ -127,9 +127,10 @@ std::string markdown(const Summary& s) {
         s.chat.chat_template, s.chat.chat_template);
 
   text += fmt::format(
-      "\n## How it was trained\n\n{}\nThe same as `lora finetune --config {}.toml`, where each setting "
-      "has its reason.\n",
-      verbatim(s.command), shell_word(s.name));
+      "\n## How it was trained\n\n{}\n`{}.toml` has the settings that it was begun with, each with its "
+      "reason; "
+      "`lora finetune --config` takes them.\n",
+      verbatim(s.command), split_path(s.name).second);
   return text;
 }
 

@@ -45,7 +45,7 @@ TEST(Summary, TheHandoverSaysHowGoodItBecameAndHowToUseIt) {
   EXPECT_THAT(text, HasSubstr("    and then\n    no more\n"));
   EXPECT_THAT(text, HasSubstr("    the sea\n"));
   EXPECT_THAT(text, HasSubstr("`llama-cli -m m.gguf --lora out/my.gguf`"));
-  EXPECT_THAT(text, HasSubstr("`lora finetune --config out/my.toml`"));
+  EXPECT_THAT(text, HasSubstr("`my.toml` has the settings"));
   EXPECT_THAT(text, Not(HasSubstr("![")));
 }
 

@@ -27,11 +27,6 @@ struct Evaluated {
   std::string sample;  // what the prompt was continued with, "" without one
 };
 
-std::string quoted(std::string_view text) {
-  constexpr size_t kMostBytes = 400;
-  return fmt::format("\"{}\"", printable(text, kMostBytes));
-}
-
 // The right to write what the run writes, as far as no data is needed for it, which may take long to read.
 std::vector<Hold> take_outputs(const FinetuneOptions& options, const Say& say) {
   std::vector<Hold> holds = hold_outputs(options, find_checkpoint(options).path, say);
