@@ -11,6 +11,7 @@
 #include "train/metrics.h"
 #include "train/report.h"
 #include "train/resume.h"
+#include "train/run.h"
 
 namespace lora::cli {
 
@@ -79,7 +80,7 @@ void say_end(Progress& progress, const FinetuneOptions& options, const FinetuneR
   const Evaluations& e = result.evaluations;
   progress.say(fmt::format("ended at iteration {}: {}", result.iterations, result.why));
   for (const std::string& line : describe_quality(e, result.best_path)) progress.say(line);
-  if (options.val_data.empty() && options.val_split <= 0)
+  if (!has_held_out(options))
     progress.say("no samples were held out, so nothing tells how good it became on others");
   if (!e.sample_best.empty() && !result.sample_prompt.empty()) {
     progress.say(fmt::format("given: {}", quoted(result.sample_prompt)));

@@ -14,8 +14,6 @@
 #include "base/machine.h"
 #include "base/path.h"
 #include "base/plural.h"
-#include "base/printable.h"
-#include "base/same_file.h"
 #include "cli/commands.h"
 #include "cli/finetune_flags.h"
 #include "cli/help.h"
@@ -31,7 +29,6 @@
 #include "recipe/summary.h"
 #include "train/checkpoint.h"
 #include "train/estimate.h"
-#include "train/resume.h"
 #include "train/run.h"
 #include "train/setup.h"
 
@@ -146,7 +143,7 @@ std::string choices_table(const FinetuneOptions& options, const std::vector<Foun
     for (const FlagGroup& group : finetune_flags(copy)) {
       for (const Flag& flag : group.flags) {
         const std::string name = main_name(flag);
-        if ((" " + choice.flags + " ").find(" " + name + " ") == std::string::npos) continue;
+        if (!choice.sets(name)) continue;
         const std::vector<std::string> now = flag.setting.values_now();
         if (flag.setting.n_values == 0 || now.empty()) continue;
         values += fmt::format("{}{} {}", values.empty() ? "" : " ", name, shell_word(now[0]));
@@ -242,7 +239,7 @@ std::string begin(TrainOptions& t, const Given& given, const std::string& comman
     return settings;
   }
   put(stderr, text);
-  if (run.val_split <= 0 && run.val_data.empty())
+  if (!has_held_out(run))
     progress.say(
         "warning: no samples are held out, so that nothing will tell how good the adapter becomes on others");
   if (t.wishes.hours && e.total_s > *t.wishes.hours * 3600)

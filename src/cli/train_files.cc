@@ -106,8 +106,7 @@ std::string toml_of(const std::vector<SetFlag>& flags, const std::vector<Choice>
   std::vector<bool> is_said(choices.size());
   for (const SetFlag& row : flags) {
     for (size_t i = 0; i < choices.size(); ++i) {
-      if (is_said[i] || (" " + choices[i].flags + " ").find(" " + row.flag + " ") == std::string::npos)
-        continue;
+      if (is_said[i] || !choices[i].sets(row.flag)) continue;
       toml += fmt::format("\n# {}\n", choices[i].why);
       is_said[i] = true;
     }

@@ -18,9 +18,6 @@ constexpr int64_t kLeastHeldOut = 8, kMostHeldOut = 1000, kLeastTrained = 16;
 constexpr double kHeldOut = 0.1;
 constexpr int64_t kSeed = 1;
 
-bool has_held_out(const FinetuneOptions& o) {
-  return o.val_split > 0 || !o.val_data.empty();
-}
 // Tokens of a piece of prose, 0 where the context says it.
 int64_t window_of(const FinetuneOptions& o) {
   return o.window.value_or(0);
@@ -343,6 +340,10 @@ std::vector<std::string> words_of(std::string_view text) {
 }
 
 }  // namespace
+
+bool Choice::sets(std::string_view flag) const {
+  return std::ranges::count(words_of(flags), flag) > 0;
+}
 
 std::vector<Choice> choose(FinetuneOptions& options, const Facts& facts, const Wishes& wishes,
                            const std::function<bool(std::string_view flag)>& is_given) {

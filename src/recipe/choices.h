@@ -29,6 +29,8 @@ struct Choice {
   std::string flags;  // "--lora-r --lora-alpha": the flags of finetune that it set
   std::string why;
   std::string what{};  // in place of the flags' values, where these are many
+
+  bool sets(std::string_view flag) const;
 };
 
 // Sets what a run goes by, but for flags that is_given() says were asked for, and returns what it set, in the

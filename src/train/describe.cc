@@ -383,9 +383,12 @@ std::string describe_memory(const Setup& setup) {
   }
   const std::optional<uint64_t> available = available_memory();
   const bool is_too_much = available && uint64_t(setup.memory_bytes() - all.front().bytes) > *available;
-  return fmt::format("memory: {}: {}{}",
+  // The sentence rounds; this is the number by itself, always in one unit.
+  const std::string free =
+      available ? fmt::format("; {:.1f} MiB are free", double(*available) / (1 << 20)) : "";
+  return fmt::format("memory: {}: {}{}{}",
                      memory_sentence(setup.memory_bytes(), int64_t(setup.model.gguf.file_bytes()), available),
-                     parts,
+                     parts, free,
                      is_too_much ? "; more is to come than is free, so the system may end the run" : "");
 }
 

@@ -221,12 +221,16 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
   return make_parameters(adapter, options.rslora);
 }
 
+bool has_held_out(const FinetuneOptions& options) {
+  return options.val_split > 0 || !options.val_data.empty();
+}
+
 void check_options(const FinetuneOptions& options) {
   check_floats(options);
   if (options.adam_min_alpha > options.adam_alpha) {
     fail("--adam-min-alpha: {} is above --adam-alpha {}", options.adam_min_alpha, options.adam_alpha);
   }
-  const bool held_out = !options.val_data.empty() || options.val_split > 0;
+  const bool held_out = has_held_out(options);
   if (!options.val_data.empty() && options.val_split > 0) fail("--val-split: not together with --val-data");
   if (options.eval_every > 0 && !held_out) fail("--eval-every: needs --val-data or --val-split");
   if (options.patience > 0 && !held_out) fail("--patience: needs --val-data or --val-split");

@@ -29,6 +29,9 @@ std::function<std::string(std::string_view setting)> typed_names(const FinetuneO
 LoraParameters initial_parameters(const FinetuneOptions& options, const Model& model, uint64_t seed,
                                   const std::optional<Adapter>& lora_init);
 
+// Whether samples are kept from training, to be evaluated.
+bool has_held_out(const FinetuneOptions& options);
+
 // Error naming the flag for options that contradict each other.
 void check_options(const FinetuneOptions& options);
 

@@ -170,7 +170,7 @@ TEST_F(Finetune, MemoryIsSaidInASentenceThenByPart) {
       result.err, found,
       std::regex(
           R"(\nmemory: needs ([\d.]+) (\w+) beyond the model's ([\d.]+) (\w+), of [\d.]+ [MG]iB free: )"
-          R"((program, vocabulary and samples [\d.]+ \w+ \(there already\), [^;\n]+)\n)")))
+          R"((program, vocabulary and samples [\d.]+ \w+ \(there already\), [^;\n]+); [\d.]+ MiB are free\n)")))
       << result.err;
   EXPECT_NEAR(bytes_of(found[3], found[4]), double(std::filesystem::file_size(kBundledModel)), 1e4);
   const std::string parts = found[5];
