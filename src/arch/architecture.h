@@ -19,6 +19,7 @@ struct Architecture {
   std::string_view models;  // of the family, as people call them; README lists them
   RopeStyle rope_style = RopeStyle::halves;
   NormKind norm = NormKind::rms;  // of all norms but where a layer says otherwise; chooses the key of epsilon
+  std::string_view output_norm = "output_norm";  // the tensor of that behind the layers
   // The family's own keys and constants, after those that all have in common; nullptr: it has none.
   void (*read)(const Keys& keys, ModelConfig& config) = nullptr;
   LayerSpec (*layer)(const ModelConfig& config, int64_t i);

@@ -18,6 +18,7 @@
 #include "nn/experts.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
+#include "nn/short_conv.h"
 
 namespace lora {
 
@@ -62,7 +63,13 @@ struct ExpertsSpec {
   RouterForm form;
 };
 
-using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec>;
+struct ShortConvSpec {
+  LinearSpec in;    // rows: what gates the input, what gates the output, the input
+  VectorSpec conv;  // a row of taps for each channel
+  LinearSpec out;
+};
+
+using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec, ShortConvSpec>;
 
 struct BranchSpec {
   NormSpec before;
@@ -104,6 +111,11 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
       each_linear(e.router);
       each_vector(e.choice_bias);
       (*this)(e.expert);
+    }
+    void operator()(const ShortConvSpec& c) const {
+      each_linear(c.in);
+      each_vector(c.conv);
+      each_linear(c.out);
     }
   };
   for (const BranchSpec& branch : layer) {

@@ -15,10 +15,11 @@
 #include "nn/experts.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
+#include "nn/short_conv.h"
 
 namespace lora {
 
-using Body = std::variant<Attention, Mlp, Experts>;
+using Body = std::variant<Attention, Mlp, Experts, ShortConv>;
 
 struct Branch {
   Norm before;
@@ -77,7 +78,7 @@ void for_each_norm(L& layer, const Visit& visit) {
   }
 }
 
-using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept>;
+using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept, ShortConvKept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it

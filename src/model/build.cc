@@ -57,6 +57,9 @@ struct Builder {
     }
     return experts;
   }
+  Body operator()(const ShortConvSpec& c) const {
+    return ShortConv{linear(c.in), vector(c.conv), c.conv.n, linear(c.out)};
+  }
 };
 
 }  // namespace
