@@ -169,7 +169,8 @@ class TinyModel {
       const std::string& prefix;
       void operator()(const NormSpec& norm) const { self.add_norm(norm, prefix); }
       void operator()(const VectorSpec& vector) const {
-        self.add_vector(prefix + std::string(vector.tensor), vector.n, 0, 0.3f);
+        self.add_vector(prefix + std::string(vector.tensor), vector.n, 0, vector.n_rows > 1 ? 1 : 0.3f,
+                        vector.n_rows);
       }
       void operator()(const LinearSpec& part) const {
         LinearSpec& all = whole[part.tensor];

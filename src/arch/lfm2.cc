@@ -14,6 +14,9 @@ void read_lfm2(const Keys& keys, ModelConfig& c) {
     fail("{}: {}: {} is not supported (at most {})", keys.gguf.path(), keys.key("shortconv.l_cache"),
          c.n_conv, kMaxConv);
   }
+  for (int64_t i = 0; i < c.n_layer; ++i) {
+    if (c.ff(i) == 0) keys.makes_no_sense("feed_forward_length", c.ff(i));
+  }
 }
 
 LayerSpec lfm2_layer(const ModelConfig& c, int64_t i) {
