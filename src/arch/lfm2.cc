@@ -39,6 +39,10 @@ void read_lfm2(HfConfig& config) {
   config.n_conv = int64_t(config.number("conv_L_cache").value_or(3));
   if (config.n_conv < 1 || config.n_conv > kMaxConv)
     fail("{}: conv_L_cache: {} taps are not supported (at most {})", config.path, config.n_conv, kMaxConv);
+  // Its older name.
+  if (const auto theta = config.number("theta");
+      theta > 0 && !config.number("rope_theta") && !config.number("rope.rope_theta"))
+    config.rope.theta = *theta;
   if (!config.attends.empty()) return;
   const auto full = config.lists.find("full_attn_idxs");
   config.attends.assign(size_t(config.n_layer), full == config.lists.end());
