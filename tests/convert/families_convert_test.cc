@@ -262,7 +262,7 @@ TEST(FamilyConfigs, Lfm2) {
   HfModel model = family_named("lfm2");
   const auto n_ff = [&](const nlohmann::ordered_json& more) {
     HfModel with = model;
-    with.config.update(more);
+    if (!more.is_null()) with.config.update(more);
     return config_of(with).n_ff;
   };
   EXPECT_EQ(n_ff({{"block_auto_adjust_ff_dim", false}}), 96);
