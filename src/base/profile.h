@@ -24,7 +24,7 @@ inline constexpr PartRow kParts[] = {
     {Part::lora, "lora", "the adapters' own products and gradients"},
     {Part::attention, "attention", "forward and backward"},
     {Part::head, "head", "output layer and loss, forward and backward"},
-    {Part::elementwise, "elementwise", "norms, rotary, SwiGLU, convolutions, residuals, embedding"},
+    {Part::elementwise, "elementwise", "norms, rotary, SwiGLU, residuals, embedding"},
     {Part::optimizer, "optimizer", "gradient norm and AdamW"},
 };
 
