@@ -195,6 +195,7 @@ TEST(FamilyTensors, OfTheTextPartOfModelsThatAlsoSee) {
         std::tuple("llama", "Idefics3ForConditionalGeneration", "llama", "model.text_model.", "lm_head"),
         std::tuple("qwen2", "LlavaOnevisionForConditionalGeneration", "qwen2", "language_model.model.",
                    "language_model.lm_head"),
+        std::tuple("lfm2", "Lfm2VlForConditionalGeneration", "lfm2", "model.language_model.", "lm_head"),
         std::tuple("cohere2", "Cohere2VisionForConditionalGeneration", "cohere2", "model.language_model.",
                    "")}) {
     HfModel model = family_named(family);
