@@ -384,8 +384,9 @@ TEST_P(MadeFamilyGolden, FromOurConversion) {
 
 INSTANTIATE_TEST_SUITE_P(All, MadeFamilyGolden,
                          testing::Values("arcee", "baichuan", "ernie4_5", "falcon", "gpt2", "gptneox",
-                                         "gptneox-serial", "hunyuan-dense", "internlm2", "minicpm",
-                                         "nemotron", "olmo", "olmo-clip", "phi2", "stablelm"),
+                                         "gptneox-serial", "hunyuan-dense", "internlm2", "lfm2-taps",
+                                         "lfm2moe-scaled", "minicpm", "nemotron", "olmo", "olmo-clip", "phi2",
+                                         "stablelm"),
                          test_name);
 
 }  // namespace
