@@ -150,6 +150,7 @@ class TinyModel {
       set_size("expert_shared_feed_forward_length", n_ff + (n_ff % 32 == 0 ? 32 : 12));
     if (name == "dots1") set_size("expert_gating_func", 2);
     if (name == "lfm2moe") set_size("leading_dense_block_count", 1);
+    if (name == "lfm2moe" && !options_.for_llama_cpp) set_number("expert_weights_scale", 1.5);
     if (name == "ernie4_5-moe") set_size("interleave_moe_layer_step", options_.for_llama_cpp ? 1 : 2);
   }
 
@@ -169,7 +170,8 @@ class TinyModel {
       const std::string& prefix;
       void operator()(const NormSpec& norm) const { self.add_norm(norm, prefix); }
       void operator()(const VectorSpec& vector) const {
-        self.add_vector(prefix + std::string(vector.tensor), vector.n, 0, 0.3f);
+        self.add_vector(prefix + std::string(vector.tensor), vector.n, 0, vector.n_rows > 1 ? 1 : 0.3f,
+                        vector.n_rows);
       }
       void operator()(const LinearSpec& part) const {
         LinearSpec& all = whole[part.tensor];
