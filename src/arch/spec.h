@@ -16,6 +16,7 @@
 
 #include "nn/attention.h"
 #include "nn/experts.h"
+#include "nn/mamba2.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 
@@ -62,7 +63,15 @@ struct ExpertsSpec {
   RouterForm form;
 };
 
-using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec>;
+struct Mamba2Spec {
+  LinearSpec z, u, dt, out;  // the first three are rows of one tensor
+  VectorSpec conv, conv_bias, dt_bias, a, d;
+  VectorSpec norm;  // a row for each group
+  int64_t d_conv;
+  SsdShape shape;
+};
+
+using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec, Mamba2Spec>;
 
 struct BranchSpec {
   NormSpec before;
@@ -104,6 +113,12 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
       each_linear(e.router);
       each_vector(e.choice_bias);
       (*this)(e.expert);
+    }
+    void operator()(const Mamba2Spec& m) const {
+      for (const LinearSpec* spec : {&m.z, &m.u, &m.dt}) each_linear(*spec);
+      for (const VectorSpec* spec : {&m.conv, &m.conv_bias, &m.dt_bias, &m.a, &m.d, &m.norm})
+        each_vector(*spec);
+      each_linear(m.out);
     }
   };
   for (const BranchSpec& branch : layer) {

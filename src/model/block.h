@@ -13,12 +13,13 @@
 
 #include "nn/attention.h"
 #include "nn/experts.h"
+#include "nn/mamba2.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 
 namespace lora {
 
-using Body = std::variant<Attention, Mlp, Experts>;
+using Body = std::variant<Attention, Mlp, Experts, Mamba2>;
 
 struct Branch {
   Norm before;
@@ -77,7 +78,7 @@ void for_each_norm(L& layer, const Visit& visit) {
   }
 }
 
-using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept>;
+using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept, Mamba2Kept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it

@@ -38,6 +38,15 @@ struct Builder {
   Body operator()(const MlpSpec& m) const {
     return Mlp{linear(m.gate), linear(m.up), linear(m.down), m.activation};
   }
+  Body operator()(const Mamba2Spec& m) const {
+    Mamba2 mamba{linear(m.z), linear(m.u), linear(m.dt), linear(m.out)};
+    mamba.shape = m.shape;
+    mamba.conv = {vector(m.conv), vector(m.conv_bias), mamba.n_conv(), m.d_conv, true};
+    mamba.heads = {vector(m.a), vector(m.d), vector(m.dt_bias)};
+    mamba.gain = vector(m.norm);
+    mamba.norm_eps = config.norm_eps;
+    return mamba;
+  }
   Body operator()(const ExpertsSpec& e) const {
     const auto stack = [&](const LinearSpec& part) {
       return part.tensor.empty() ? std::vector<Linear>(size_t(e.form.n_expert))
