@@ -3,6 +3,7 @@
 // beside its block; conversion of models and of PEFT adapters both read it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
@@ -71,6 +72,9 @@ enum class Stack {
   columns,  // in a tensor (n_expert, n_in, n_out), to be multiplied from the left
   mxfp4,    // in blocks of 32 values of a row: NAME_blocks (n_expert, n_out, n_in / 32, 16) and NAME_scales
 };
+
+// What all values of a row of GGUF's tensor are Hugging Face's times.
+using RowFactors = std::array<float, 2>;
 
 struct HfModule {
   std::string_view hf;    // in a layer: behind "layers.N."

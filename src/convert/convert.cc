@@ -199,6 +199,8 @@ Source source_of(const PlannedTensor& tensor, int64_t slice, const HfConfig& con
   source.rows = tensor.rows;
   source.transposed = tensor.transposed;
   source.add = tensor.add;
+  source.negated_exp = tensor.negated_exp;
+  source.factors = tensor.factors;
   return source;
 }
 
