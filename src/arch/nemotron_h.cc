@@ -2,6 +2,8 @@
 #include "arch/blocks.h"
 #include "arch/hf_config.h"
 #include "arch/hf_modules.h"
+#include "base/error.h"
+#include "gguf/gguf.h"
 
 namespace lora {
 namespace {
@@ -18,6 +20,77 @@ LayerSpec layer(const ModelConfig& c, int64_t i) {
   return layer;
 }
 
+constexpr auto kMamba = hf::mamba2_modules(hf::kMixerNames, false);
+constexpr HfModule kNorm[] = {{"norm", "attn_norm", Dim::none, Dim::embd}};
+constexpr HfModule kAttention[] = {
+    {"mixer.q_proj", "attn_q", Dim::heads, Dim::embd, RowOrder::heads},
+    {"mixer.k_proj", "attn_k", Dim::kv_heads, Dim::embd, RowOrder::kv_heads},
+    {"mixer.v_proj", "attn_v", Dim::kv_heads, Dim::embd},
+    {"mixer.o_proj", "attn_output", Dim::embd, Dim::heads},
+};
+constexpr HfModule kMlp[] = {
+    {"mixer.up_proj", "ffn_up", Dim::ff, Dim::embd},
+    {"mixer.down_proj", "ffn_down", Dim::embd, Dim::ff},
+};
+constexpr HfModule kRoot[] = {
+    {"embeddings", "token_embd", Dim::vocab, Dim::embd},
+    {"norm_f", "output_norm", Dim::none, Dim::embd},
+    {"lm_head", "output", Dim::vocab, Dim::embd},
+};
+
+// What each layer is: M, * and - of hybrid_override_pattern, or the words of layers_block_type.
+void read_hf(HfConfig& config) {
+  hf::read_mamba2(config, {.n_conv = {"conv_kernel", 4},
+                           .n_state = {"ssm_state_size", 128},
+                           .n_head = {"mamba_num_heads", 128},
+                           .n_group = {"n_groups", 8},
+                           .head_dim = {"mamba_head_dim", 64}});
+  std::vector<std::string> types = config.layer_types;
+  if (types.empty()) {
+    for (const char c : config.text("hybrid_override_pattern"))
+      types.push_back(c == 'M' ? "mamba" : c == '*' ? "attention" : c == '-' ? "mlp" : std::string(1, c));
+  }
+  if (int64_t(types.size()) != config.n_layer) {
+    fail("{}: hybrid_override_pattern: {} layers, num_hidden_layers is {}", config.path, types.size(),
+         config.n_layer);
+  }
+  for (const std::string& type : types) {
+    if (type != "mamba" && type != "attention" && type != "mlp")
+      fail("{}: hybrid_override_pattern: layers of type '{}' are not supported", config.path, type);
+    config.kinds.push_back(type == "mamba"       ? LayerKind::recurrent
+                           : type == "attention" ? LayerKind::attention
+                                                 : LayerKind::mlp);
+  }
+  config.n_ctx = int64_t{1} << 20;  // as llama.cpp's converter has it where nothing tells positions
+}
+
+void write_keys(GgufWriter& writer, const HfConfig& config) {
+  hf::write_mamba2_keys(writer, config);
+  writer.set_bool("nemotron_h.rope.scaling.finetuned", false);
+}
+
+constexpr HfFamily kHf = {
+    .classes = {{"NemotronHForCausalLM"}},
+    .layer = {kNorm},
+    .attention = {kAttention},
+    .recurrent = {kMamba},
+    .dense = {kMlp},
+    .root = kRoot,
+    .prefix = "backbone.",
+    .norm_eps = "layer_norm_epsilon",
+    .reorders_heads = true,
+    .head_dim = 128,
+    .computed = {.activation_key = "mlp_hidden_act", .activation = "relu2", .steps = true},
+    .defaults = {.n_vocab = 131072, .norm_eps = 1e-5},
+    .refused = {{"use_bias", true, "has none"},
+                {"attention_bias", true, "has none"},
+                {"mlp_bias", true, "has none"}},
+    .writes_n_rot = true,
+    .writes_kv_by_layer = true,
+    .read = read_hf,
+    .write_keys = write_keys,
+};
+
 }  // namespace
 
 extern const Architecture kNemotronH = {
@@ -30,6 +103,7 @@ extern const Architecture kNemotronH = {
           c.has_rope = false;
         },
     .layer = layer,
+    .hf = &kHf,
 };
 
 }  // namespace lora
