@@ -19,6 +19,7 @@
 #include "nn/mamba2.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
+#include "nn/short_conv.h"
 
 namespace lora {
 
@@ -38,10 +39,10 @@ struct LinearSpec {
   int64_t n_slices = 1;   // a stack of so many matrices, an expert each
 };
 
-// A whole tensor of n numbers, with its ".weight" or ".bias".
+// A whole tensor of n numbers, with its ".weight" or ".bias", or of n in each of some rows.
 struct VectorSpec {
   std::string_view tensor;  // empty: there is none
-  int64_t n = 0;
+  int64_t n = 0, n_rows = 1;
 };
 
 struct AttentionSpec {
@@ -71,7 +72,13 @@ struct Mamba2Spec {
   SsdShape shape;
 };
 
-using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec, Mamba2Spec>;
+struct ShortConvSpec {
+  LinearSpec in;    // rows: what gates the input, what gates the output, the input
+  VectorSpec conv;  // a row of taps for each channel
+  LinearSpec out;
+};
+
+using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec, ShortConvSpec, Mamba2Spec>;
 
 struct BranchSpec {
   NormSpec before;
@@ -119,6 +126,11 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
       for (const VectorSpec* spec : {&m.conv, &m.conv_bias, &m.dt_bias, &m.a, &m.d, &m.norm})
         each_vector(*spec);
       each_linear(m.out);
+    }
+    void operator()(const ShortConvSpec& c) const {
+      each_linear(c.in);
+      each_vector(c.conv);
+      each_linear(c.out);
     }
   };
   for (const BranchSpec& branch : layer) {
