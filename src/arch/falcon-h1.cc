@@ -1,5 +1,8 @@
 // Falcon-H1: attention and Mamba-2 side by side behind one norm, then an MLP. The factors that its
 // configuration has are in the weights of GGUF.
+#include <cmath>
+#include <string_view>
+
 #include "arch/blocks.h"
 #include "arch/hf_config.h"
 #include "arch/hf_modules.h"
@@ -32,6 +35,11 @@ constexpr HfModule kRoot[] = {
     hf::kRoot[2],
 };
 
+constexpr HfList<const char*, 9> kFactors = {
+    "embedding_multiplier",     "lm_head_multiplier", "attention_in_multiplier",
+    "attention_out_multiplier", "key_multiplier",     "ssm_in_multiplier",
+    "ssm_out_multiplier",       "mlp_multipliers",    "ssm_multipliers"};
+
 void read_hf(HfConfig& config) {
   hf::read_mamba2(config, {.n_conv = {"mamba_d_conv", 4},
                            .n_state = {"mamba_d_state", 256},
@@ -41,11 +49,27 @@ void read_hf(HfConfig& config) {
   const int64_t n_inner = config.count("mamba_d_ssm", 0);
   if (n_inner > 0) config.ssm.n_inner = n_inner;
   if (config.ssm.n_inner == 0) config.ssm.n_inner = config.count("mamba_expand", 2) * config.n_embd;
-  if (config.number("mamba_rms_norm").value_or(0) != 0 && config.number("mamba_norm_before_gate").value_or(1) != 0)
+  if (config.number("mamba_rms_norm").value_or(0) != 0 &&
+      config.number("mamba_norm_before_gate").value_or(1) != 0)
     fail("{}: mamba_norm_before_gate: true: GGUF's falcon-h1 has the norm behind the gate", config.path);
+  for (const char* key : kFactors) {
+    const auto list = config.number_lists.find(key);
+    std::vector<double> values = {config.number(key).value_or(1)};
+    if (list != config.number_lists.end()) values = list->second;
+    const size_t n = key == std::string_view("mlp_multipliers")   ? 2
+                     : key == std::string_view("ssm_multipliers") ? 5
+                                                                  : 1;
+    if (list != config.number_lists.end() && values.size() != n)
+      fail("{}: {}: {} numbers, expected {}", config.path, key, values.size(), n);
+    for (const double value : values) {
+      if (value == 0 || !std::isfinite(float(value)))
+        fail("{}: {}: {} makes no sense", config.path, key, value);
+    }
+  }
   config.states_head_dim = true;
   const auto factor = [&](const char* key) { return config.number(key).value_or(1); };
-  if (config.tied.value_or(false) && factor("embedding_multiplier") != factor("lm_head_multiplier")) {
+  if (config.number("tie_word_embeddings").value_or(0) != 0 &&
+      factor("embedding_multiplier") != factor("lm_head_multiplier")) {
     fail(
         "{}: tie_word_embeddings: true: GGUF's falcon-h1 has one matrix for both then, but "
         "embedding_multiplier and lm_head_multiplier differ",
@@ -53,7 +77,8 @@ void read_hf(HfConfig& config) {
   }
 }
 
-// What the class multiplies by, as llama.cpp's converter folds it into the rows of weights: of one factor all.
+// What the class multiplies by, as llama.cpp's converter folds it into the rows of weights: of one factor
+// all.
 std::vector<RowFactors> row_factors(const HfConfig& config, const HfModule& module) {
   const auto one = [&](const char* key) { return float(config.number(key).value_or(1)); };
   const auto of_list = [&](const char* key, size_t i) {
@@ -92,6 +117,7 @@ constexpr HfFamily kHf = {
     .read = read_hf,
     .write_keys = hf::write_mamba2_keys,
     .row_factors = row_factors,
+    .factor_keys = kFactors,
 };
 
 }  // namespace

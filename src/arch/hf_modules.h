@@ -167,9 +167,8 @@ constexpr std::array<HfModule, 3> stacked_experts(std::string_view gate_up, std:
 inline constexpr auto kStackedExperts =
     stacked_experts("mlp.experts.gate_up_proj", "mlp.experts.down_proj", "", Stack::whole, false);
 // Granite's experts, their router, and what all tokens go through beside them.
-inline constexpr auto kGraniteExperts =
-    stacked_experts("block_sparse_moe.input_linear", "block_sparse_moe.output_linear", ".weight",
-                    Stack::whole, false);
+inline constexpr auto kGraniteExperts = stacked_experts(
+    "block_sparse_moe.input_linear", "block_sparse_moe.output_linear", ".weight", Stack::whole, false);
 inline constexpr HfModule kGraniteRouter[] = {
     {"block_sparse_moe.router.layer", "ffn_gate_inp", Dim::experts, Dim::embd}};
 inline constexpr HfModule kGraniteShared[] = {

@@ -3,6 +3,7 @@
 #include "arch/hf_config.h"
 #include "arch/hf_modules.h"
 #include "base/error.h"
+#include "base/printable.h"
 #include "gguf/gguf.h"
 
 namespace lora {
@@ -45,7 +46,9 @@ void read_hf(HfConfig& config) {
                            .n_head = {"mamba_num_heads", 128},
                            .n_group = {"n_groups", 8},
                            .head_dim = {"mamba_head_dim", 64}});
-  std::vector<std::string> types = config.layer_types;
+  std::vector<std::string> types;
+  if (const auto found = config.text_lists.find("layers_block_type"); found != config.text_lists.end())
+    types = found->second;
   if (types.empty()) {
     for (const char c : config.text("hybrid_override_pattern"))
       types.push_back(c == 'M' ? "mamba" : c == '*' ? "attention" : c == '-' ? "mlp" : std::string(1, c));
@@ -55,11 +58,12 @@ void read_hf(HfConfig& config) {
          config.n_layer);
   }
   for (const std::string& type : types) {
-    if (type != "mamba" && type != "attention" && type != "mlp")
-      fail("{}: hybrid_override_pattern: layers of type '{}' are not supported", config.path, type);
-    config.kinds.push_back(type == "mamba"       ? LayerKind::recurrent
-                           : type == "attention" ? LayerKind::attention
-                                                 : LayerKind::mlp);
+    if (type != "mamba" && type != "attention" && type != "mlp") {
+      fail("{}: hybrid_override_pattern: layers of type '{}' are not supported", config.path,
+           printable(type));
+    }
+    config.attends.push_back(type == "attention");
+    config.is_mlp.push_back(type == "mlp");
   }
   config.n_ctx = int64_t{1} << 20;  // as llama.cpp's converter has it where nothing tells positions
 }
@@ -67,6 +71,9 @@ void read_hf(HfConfig& config) {
 void write_keys(GgufWriter& writer, const HfConfig& config) {
   hf::write_mamba2_keys(writer, config);
   writer.set_bool("nemotron_h.rope.scaling.finetuned", false);
+  std::vector<int64_t> n_ff;
+  for (int64_t i = 0; i < config.n_layer; ++i) n_ff.push_back(config.has_mlp(i) ? config.n_ff : 0);
+  writer.set("nemotron_h.feed_forward_length", {GgufValueType::array, GgufValueType::i32, std::move(n_ff)});
 }
 
 constexpr HfFamily kHf = {

@@ -33,6 +33,7 @@ struct PlannedTensor {
   int64_t n_hf_rows = 1;                 // of a slice of `hf`
   bool transposed = false;               // which has a column for each row
   bool is_conv = false;                  // which has a dimension of one between rows and columns
+  bool is_flat = false;                  // which has one dimension
   float add = 0;
   bool negated_exp = false;           // of a vector
   std::vector<RowFactors> factors{};  // of each row of a slice; empty: none

@@ -120,7 +120,9 @@ Norm build_norm(const NormSpec& spec, const std::string& prefix, float eps, Tens
     std::ranges::fill(norm.gain.span(), 1.0f);
     return norm;
   }
-  norm.gain = *source.vector(name + ".weight", spec.n, true);
+  // Falcon-H1's files have one without an ending.
+  const bool is_bare = !source.has(name + ".weight") && source.has(name);
+  norm.gain = *source.vector(is_bare ? name : name + ".weight", spec.n, true);
   if (spec.kind != NormKind::layer) return norm;
   if (auto bias = source.vector(name + ".bias", spec.n, spec.has_bias)) norm.bias = std::move(*bias);
   return norm;

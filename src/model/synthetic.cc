@@ -145,7 +145,10 @@ class Shapes : public TensorSource {
                                       int64_t n_slices) override {
     if (!required) return std::nullopt;
     Buffer<float> values(n * n_slices);
-    std::ranges::fill(values.span(), name.ends_with(".bias") ? 0.0f : 1.0f);
+    // States fade.
+    std::ranges::fill(values.span(), name.ends_with(".bias")    ? 0.0f
+                                     : name.ends_with(".ssm_a") ? -1.0f
+                                                                : 1.0f);
     return values;
   }
 
