@@ -273,6 +273,10 @@ inline bool may_have_experts(const Architecture& architecture) {
                                      {"feed_forward_length", 64},
                                      {"attention.head_count", 4},
                                      {"context_length", 64},
+                                     {"ssm.conv_kernel", 4},
+                                     {"ssm.time_step_rank", 4},
+                                     {"ssm.inner_size", 16},
+                                     {"ssm.state_size", 8},
                                      {"expert_count", uint64_t(n)},
                                      {"expert_used_count", 2}}) {
       keys.emplace_back(name + "." + key, GgufValue{GgufValueType::u32, {}, value});

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "arch/hf.h"
 #include "gguf/gguf.h"
 
 namespace lora {
