@@ -67,14 +67,6 @@ void read_hf(HfConfig& config) {
     }
   }
   config.states_head_dim = true;
-  const auto factor = [&](const char* key) { return config.number(key).value_or(1); };
-  if (config.number("tie_word_embeddings").value_or(0) != 0 &&
-      factor("embedding_multiplier") != factor("lm_head_multiplier")) {
-    fail(
-        "{}: tie_word_embeddings: true: GGUF's falcon-h1 has one matrix for both then, but "
-        "embedding_multiplier and lm_head_multiplier differ",
-        config.path);
-  }
 }
 
 // What the class multiplies by, as llama.cpp's converter folds it into the rows of weights: of one factor

@@ -251,6 +251,10 @@ struct Planner {
     const std::string name = weights.output_module(config.architecture->hf->root);
     if (config.tied == true) {
       use(name + ".weight");
+      // One matrix at Hugging Face that is multiplied by two factors is two here.
+      const HfModule& embedding = config.architecture->hf->root.front();
+      if (factors_of_rows(config, embedding, 1) != factors_of_rows(config, module, 1))
+        require(module, prefix + std::string(embedding.hf), std::string(module.gguf));
     } else {
       require(module, name, std::string(module.gguf));
     }
