@@ -1,5 +1,5 @@
-// Granite 4 H: as Granite 3 with experts or without, with Mamba-2 in place of attention in most layers, and
-// positions told to none.
+// Granite 4 H: as Granite 3 with experts or without, with Mamba-2 in place of attention in most layers; the
+// others are mostly not told positions.
 #include "arch/blocks.h"
 #include "arch/hf_config.h"
 #include "arch/hf_modules.h"
@@ -38,6 +38,10 @@ constexpr HfModule kMlp[] = {
     {"shared_mlp.output_linear", "ffn_down", Dim::embd, Dim::ff},
 };
 
+bool is_told_positions(const HfConfig& config) {
+  return config.text("position_embedding_type") == "rope";
+}
+
 void read_hf(HfConfig& config) {
   hf::read_mamba2(config, {.n_conv = {"mamba_d_conv", 4},
                            .n_state = {"mamba_d_state", 256},
@@ -50,14 +54,13 @@ void read_hf(HfConfig& config) {
     fail("{}: mamba_n_heads: {} heads do not make up mamba_expand x hidden_size, {}", config.path,
          config.ssm.n_head, n_inner);
   }
-  if (config.text("position_embedding_type") == "rope")
-    fail("{}: position_embedding_type: rope: GGUF's granitehybrid tells no positions", config.path);
-  config.n_ctx = int64_t{1} << 20;  // as llama.cpp's converter has it where nothing tells positions
+  // As llama.cpp's converter has it where nothing tells positions.
+  if (!is_told_positions(config)) config.n_ctx = int64_t{1} << 20;
 }
 
 void write_keys(GgufWriter& writer, const HfConfig& config) {
   hf::write_mamba2_keys(writer, config);
-  writer.set_bool("granitehybrid.rope.scaling.finetuned", false);
+  writer.set_bool("granitehybrid.rope.scaling.finetuned", is_told_positions(config));
   if (config.n_expert > 0) return;
   writer.set_u32("granitehybrid.expert_count", 0);
   writer.set_u32("granitehybrid.expert_used_count", 0);
