@@ -127,11 +127,11 @@ Mamba2Spec mamba2(const ModelConfig& c) {
       .dt = {.tensor = "ssm_in", .n_out = s.n_head, .n_in = c.n_embd, .first_row = s.n_inner + n_conv},
       .out = {.tensor = "ssm_out", .n_out = c.n_embd, .n_in = s.n_inner},
       .conv = {"ssm_conv1d.weight", s.d_conv, n_conv},
-      .conv_bias = {s.has_conv_bias ? "ssm_conv1d.bias" : "", n_conv},
+      .conv_bias = {"ssm_conv1d.bias", n_conv, 1, true},
       .dt_bias = {"ssm_dt.bias", s.n_head},
       .a = {"ssm_a", 1, s.n_head},
       .d = {"ssm_d", 1, s.n_head},
-      .norm = {s.has_norm ? "ssm_norm.weight" : "", s.n_inner / s.n_group, s.n_group},
+      .norm = {"ssm_norm.weight", s.n_inner / s.n_group, s.n_group},
       .d_conv = s.d_conv,
       .shape = {s.n_head, s.n_inner / s.n_head, s.n_group, s.n_state},
   };

@@ -211,13 +211,6 @@ void read_mamba2(const Keys& keys, ModelConfig& config) {
   if (ssm.d_conv > kMaxConv) keys.makes_no_sense("ssm.conv_kernel", ssm.d_conv);
   if (ssm.n_inner % ssm.n_head != 0) keys.makes_no_sense("ssm.time_step_rank", ssm.n_head);
   if (ssm.n_head % ssm.n_group != 0) keys.makes_no_sense("ssm.group_count", ssm.n_group);
-  const auto has = [&](std::string_view end) {
-    return keys.gguf.tensors().empty() || std::ranges::any_of(keys.gguf.tensors(), [&](const GgufTensor& t) {
-             return t.name.ends_with(end);
-           });
-  };
-  ssm.has_conv_bias = has(".ssm_conv1d.bias");
-  ssm.has_norm = has(".ssm_norm.weight");
 }
 
 bool has_choice_bias(const Keys& keys, const ModelConfig& config) {

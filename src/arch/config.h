@@ -26,7 +26,6 @@ struct ExpertsConfig {
 // Of layers with a state (Mamba-2).
 struct SsmConfig {
   int64_t d_conv = 0, n_inner = 0, n_state = 0, n_head = 0, n_group = 1;
-  bool has_conv_bias = true, has_norm = true;
 };
 
 struct ModelConfig {
@@ -102,8 +101,7 @@ enum class Mixture { always, where_the_file_has_one };
 void read_experts(const Keys& keys, ModelConfig& config, Gating gating, bool normalize,
                   Mixture mixture = Mixture::always);
 
-// The same: the sizes of Mamba-2's layers, ssm.conv_kernel and others. Whether they have a norm, and their
-// convolutions a bias, the tensors say; where there are none, they do.
+// The same: the sizes of Mamba-2's layers, ssm.conv_kernel and others.
 void read_mamba2(const Keys& keys, ModelConfig& config);
 
 // Whether the file has biases for the choice of experts, where the family leaves it open.

@@ -14,7 +14,9 @@ namespace {
 
 LayerSpec layer(const ModelConfig& c, int64_t i) {
   LayerSpec layer = pre_norm_layer(c, attention(c, i), gated_mlp(c, Activation::silu));
-  layer[0].bodies.emplace_back(mamba2(c));
+  Mamba2Spec mamba = mamba2(c);
+  mamba.norm.may_be_absent = true;
+  layer[0].bodies.emplace_back(std::move(mamba));
   return layer;
 }
 

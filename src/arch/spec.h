@@ -43,6 +43,7 @@ struct LinearSpec {
 struct VectorSpec {
   std::string_view tensor;  // empty: there is none
   int64_t n = 0, n_rows = 1;
+  bool may_be_absent = false;
 };
 
 struct AttentionSpec {

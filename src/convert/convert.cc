@@ -221,7 +221,9 @@ void expect_loadable(const GgufWriter& keys, std::span<const PlannedTensor> plan
     std::string prefix;
     void operator()(const NormSpec& norm) const { parts(norm.tensor, norm.has_bias); }
     void operator()(const LinearSpec& linear) const { parts(linear.tensor, linear.has_bias); }
-    void operator()(const VectorSpec& vector) const { expect(fmt::format("{}{}", prefix, vector.tensor)); }
+    void operator()(const VectorSpec& vector) const {
+      if (!vector.may_be_absent) expect(fmt::format("{}{}", prefix, vector.tensor));
+    }
     void parts(std::string_view tensor, bool has_bias) const {
       if (names.contains(fmt::format("{}{}", prefix, tensor))) return;  // a norm without an ending
       expect(fmt::format("{}{}.weight", prefix, tensor));
