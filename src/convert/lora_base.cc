@@ -88,6 +88,11 @@ LoraBase lora_base_of(const HfConfig& read) {
   base.files = {config.path};
   base.facts = {std::string(config.architecture->name), config.n_head, config.n_head_kv};
   base.facts.is_tied = *config.tied;
+  if (config.architecture->hf->row_factors) {
+    base.facts.factors = [config](const HfModule& module, int64_t n) {
+      return factors_of_rows(config, module, n);
+    };
+  }
   base.n_layer = config.n_layer;
   base.n_vocab = base.facts.n_vocab = config.n_vocab;
   base.config = config;
