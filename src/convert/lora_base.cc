@@ -32,10 +32,14 @@ HfConfig as_weights_have_it(HfConfig config) {
 // Where some layers have attention and the others something in its place.
 bool is_of_other_layers(const HfModule& module, int64_t layer, const HfConfig& config) {
   const HfFamily& family = *config.architecture->hf;
-  const auto& others = config.has_attention(layer) ? family.recurrent : family.attention;
-  return std::ranges::any_of(others, [&](std::span<const HfModule> modules) {
-    return std::ranges::any_of(modules, [&](const HfModule& m) { return &m == &module; });
-  });
+  const auto has = [&](const auto& lists) {
+    return std::ranges::any_of(lists, [&](std::span<const HfModule> modules) {
+      return std::ranges::any_of(modules, [&](const HfModule& m) { return &m == &module; });
+    });
+  };
+  return has(family.attention)   ? !config.has_attention(layer)
+         : has(family.recurrent) ? !config.has_state(layer)
+                                 : false;
 }
 
 }  // namespace
@@ -88,6 +92,11 @@ LoraBase lora_base_of(const HfConfig& read) {
   base.files = {config.path};
   base.facts = {std::string(config.architecture->name), config.n_head, config.n_head_kv};
   base.facts.is_tied = *config.tied;
+  if (config.architecture->hf->row_factors) {
+    base.facts.factors = [config](const HfModule& module, int64_t n) {
+      return factors_of_rows(config, module, n);
+    };
+  }
   base.n_layer = config.n_layer;
   base.n_vocab = base.facts.n_vocab = config.n_vocab;
   base.config = config;
