@@ -39,6 +39,7 @@ struct HfConfig {
   int64_t n_expert_ff = 0, n_shared_ff = 0;  // intermediate_size of one, and of what all tokens go through
   int64_t n_dense = 0;                       // so many first layers have no experts
   int64_t n_ahead = 0;                       // layers behind the last that predict further tokens
+  DeltaHeads delta;                          // of delta nets
   double norm_eps = 1e-6;
   double rotary_part = 1;    // partial_rotary_factor
   std::optional<bool> tied;  // tie_word_embeddings
@@ -58,7 +59,7 @@ struct HfConfig {
   int64_t size(Dim dim) const;
   bool reads_mxfp4() const;
   bool has_experts(int64_t layer) const { return n_expert > 0 && layer >= n_dense; }
-  HeadCounts head_counts() const { return {n_head, n_head_kv, head_dim}; }
+  HeadCounts head_counts() const { return {n_head, n_head_kv, head_dim, delta}; }
   std::optional<double> number(std::string_view key) const {
     const auto found = numbers.find(key);
     return found == numbers.end() ? std::nullopt : std::optional(found->second);

@@ -63,10 +63,11 @@ BaseWeight LoraBase::weight() const {
       values = transposed(values, n_rows, n_cols);
       std::swap(n_rows, n_cols);
     }
-    return gather_rows(
-        values, n_cols,
-        peft_rows(facts.architecture, *module->module, n_rows, true, {facts.n_head, facts.n_head_kv},
-                  fmt::format("{}: tensor {}", folder, printable(tensor))));
+    const PeftHeads heads{facts.n_head, facts.n_head_kv, facts.delta};
+    const std::string what = fmt::format("{}: tensor {}", folder, printable(tensor));
+    return gather_columns(
+        gather_rows(values, n_cols, peft_rows(facts.architecture, *module->module, n_rows, true, heads, what)),
+        peft_columns(*module->module, n_cols, heads, what));
   };
 }
 
@@ -77,6 +78,7 @@ LoraBase lora_base_of(const HfConfig& read) {
   base.files = {config.path};
   base.facts = {std::string(config.architecture->name), config.n_head, config.n_head_kv};
   base.facts.is_tied = *config.tied;
+  base.facts.delta = config.delta;
   base.n_layer = config.n_layer;
   base.n_vocab = base.facts.n_vocab = config.n_vocab;
   base.config = config;

@@ -90,7 +90,7 @@ SafeTensor slice_of(const SafeTensor& tensor, int64_t slice) {
 }
 
 std::string_view Source::plain_type() const {
-  return add == 0 && !transposed && scales.empty() && !fp8_table(tensor.dtype)
+  return !changes_values() && !transposed && columns.empty() && scales.empty() && !fp8_table(tensor.dtype)
              ? std::string_view(tensor.dtype)
              : "";
 }
@@ -120,7 +120,12 @@ void Source::read_columns(int64_t begin, int64_t end, float* values) const {
     for (int64_t row = begin; row < end; ++row)
       values[(row - begin) * n_cols + c] = side_by_side[size_t(row_of_tensor(row) - first)];
   }
-  if (add != 0) std::for_each(values, values + (end - begin) * n_cols, [&](float& v) { v += add; });
+  change(values, (end - begin) * n_cols);
+}
+
+void Source::change(float* values, int64_t n) const {
+  if (add != 0) std::for_each(values, values + n, [&](float& v) { v += add; });
+  if (is_log) std::for_each(values, values + n, [&](float& v) { v = -std::exp(v); });
 }
 
 // Of 32 values Hugging Face's bytes hold neighbours, the first in the low bits; GGUF's the i-th and the
@@ -153,9 +158,11 @@ void Source::read_row(int64_t row, float* values) const {
     const float* scale = scales.data() + from / block_rows * scale_cols;
     for (int64_t i = 0; i < n_cols; ++i) values[i] *= scale[i / block_cols];
   }
-  if (add != 0) {
-    for (int64_t i = 0; i < n_cols; ++i) values[i] += add;
+  if (!columns.empty()) {
+    const std::vector<float> as_they_lie(values, values + n_cols);
+    for (int64_t i = 0; i < n_cols; ++i) values[i] = as_they_lie[size_t(columns[size_t(i)])];
   }
+  change(values, n_cols);
 }
 
 }  // namespace lora

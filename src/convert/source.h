@@ -17,7 +17,9 @@ struct Source {
   int64_t n_rows = 1, n_cols = 1;
   std::vector<int64_t> rows;  // of `tensor`, one for each row; empty: they stay
   bool transposed = false;    // `tensor` has a column for each row
-  float add = 0;              // to every value
+  std::vector<int64_t> columns;  // of `tensor`, one for each column, likewise
+  float add = 0;                 // to every value
+  bool is_log = false;           // -exp of every value
 
   // Of an FP8 tensor: value (r, c) is multiplied by scales[r / block_rows, c / block_cols].
   std::vector<float> scales;
@@ -32,6 +34,8 @@ struct Source {
   void repack_mxfp4(int64_t row, std::byte* blocks) const;
 
  private:
+  bool changes_values() const { return add != 0 || is_log; }
+  void change(float* values, int64_t n) const;
   void read_row(int64_t row, float* values) const;
   void read_columns(int64_t begin, int64_t end, float* values) const;
 };
