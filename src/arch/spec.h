@@ -37,10 +37,10 @@ struct LinearSpec {
   int64_t n_slices = 1;   // a stack of so many matrices, an expert each
 };
 
-// A whole tensor of n numbers, with its ".weight" or ".bias".
+// A whole tensor of n numbers, with its ".weight" or ".bias", or of n in each of some rows.
 struct VectorSpec {
   std::string_view tensor;  // empty: there is none
-  int64_t n = 0;
+  int64_t n = 0, n_rows = 1;
 };
 
 struct AttentionSpec {

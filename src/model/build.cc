@@ -25,7 +25,7 @@ struct Builder {
 
   const float* vector(const VectorSpec& part) const {
     if (part.tensor.empty()) return nullptr;
-    biases.push_back(*source.vector(prefix + std::string(part.tensor), part.n, true));
+    biases.push_back(*source.vector(prefix + std::string(part.tensor), part.n, true, part.n_rows));
     return biases.back().data();
   }
 
