@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "nn/attention.h"
+#include "nn/delta_net.h"
 #include "nn/experts.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
@@ -62,7 +63,16 @@ struct ExpertsSpec {
   RouterForm form;
 };
 
-using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec>;
+struct DeltaNetSpec {
+  LinearSpec qkv, z;
+  LinearSpec beta, alpha;  // without alpha, beta has both
+  LinearSpec o;
+  NormSpec norm;
+  VectorSpec conv, a, dt_bias;
+  DeltaNetForm form;
+};
+
+using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec, DeltaNetSpec>;
 
 struct BranchSpec {
   NormSpec before;
@@ -104,6 +114,12 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
       each_linear(e.router);
       each_vector(e.choice_bias);
       (*this)(e.expert);
+    }
+    void operator()(const DeltaNetSpec& d) const {
+      for (const LinearSpec* spec : {&d.qkv, &d.z, &d.beta, &d.alpha}) each_linear(*spec);
+      for (const VectorSpec* spec : {&d.conv, &d.a, &d.dt_bias}) each_vector(*spec);
+      each_norm(d.norm);
+      each_linear(d.o);
     }
   };
   for (const BranchSpec& branch : layer) {

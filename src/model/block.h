@@ -13,13 +13,14 @@
 #include <vector>
 
 #include "nn/attention.h"
+#include "nn/delta_net.h"
 #include "nn/experts.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 
 namespace lora {
 
-using Body = std::variant<Attention, Mlp, Experts>;
+using Body = std::variant<Attention, Mlp, Experts, DeltaNet>;
 
 struct Branch {
   Norm before;
@@ -79,7 +80,7 @@ void for_each_norm(L& layer, const Visit& visit) {
   }
 }
 
-using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept>;
+using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept, DeltaNetKept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it
