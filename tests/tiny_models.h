@@ -46,7 +46,7 @@ class TinyModel {
     add_matrix("token_embd", n_vocab_, config.n_embd, 1);
     if (config.has_position_table) add_matrix("position_embd", config.n_ctx_train, config.n_embd, 1);
     for (int64_t i = 0; i < config.n_layer; ++i) add_layer(config.architecture->layer(config, i), i);
-    add_norm(norm(config, "output_norm"), "");
+    add_norm(norm(config, architecture.output_norm), "");
     // What llama.cpp wants: these have no output matrix, and one a bias of it.
     const std::set<std::string_view> tied = {"cohere2", "command-r", "gemma", "gemma2"};
     if (!tied.contains(architecture.name))
@@ -78,10 +78,33 @@ class TinyModel {
                                       {"attention.key_length", head_dim_},
                                       {"attention.value_length", head_dim_},
                                       {"context_length", 512},
+                                      {"shortconv.l_cache", 4},
                                       {"vocab_size", n_vocab_},
                                       {"rope.dimension_count", head_dim_ - (options_.for_llama_cpp ? 0 : 4)},
                                       {"rope.scaling.original_context_length", 4}}) {
       set_size(name, value);
+    }
+    if (architecture.name.starts_with("qwen35") || architecture.name == "qwen3next") {
+      const bool is_odd = options_.type == Type::F32 && !options_.for_llama_cpp;
+      const int64_t n_v = is_odd ? 6 : 4, dim_k = is_odd ? 10 : 16, dim_v = is_odd ? 7 : 16;
+      for (const auto& [name, value] : {std::pair<const char*, int64_t>{"ssm.conv_kernel", is_odd ? 3 : 4},
+                                        {"ssm.state_size", dim_k},
+                                        {"ssm.group_count", 2},
+                                        {"ssm.time_step_rank", n_v},
+                                        {"ssm.inner_size", n_v * dim_v},
+                                        {"full_attention_interval", 3}}) {
+        set_size(name, value);
+      }
+      keys_.emplace_back(prefix_ + "rope.dimension_sections",
+                         GgufValue{GgufValueType::array, GgufValueType::i32, std::vector<int64_t>{3, 2, 0, 0}});
+    }
+    // Layers without heads of keys have convolutions.
+    if (architecture.name.starts_with("lfm2")) {
+      std::vector<int64_t> of_layers;
+      for (int64_t i = 0; i < n_layer_; ++i) of_layers.push_back(i % 2 == 0 ? 0 : 2);
+      std::erase_if(keys_, [](const auto& key) { return key.first.ends_with(".head_count_kv"); });
+      keys_.emplace_back(prefix_ + "attention.head_count_kv",
+                         GgufValue{GgufValueType::array, GgufValueType::i32, of_layers});
     }
     if (architecture.name == "gptneox") writer_.set_bool(prefix_ + "use_parallel_residual", true);
     set_number(norm_eps_key(architecture), 1e-3);
@@ -130,7 +153,8 @@ class TinyModel {
     if (!options_.for_llama_cpp || !Names{"granitemoe", "llama", "olmoe"}.contains(name))
       set_size("expert_feed_forward_length", name == "hunyuan-moe" ? n_ff_ : n_ff);
     const bool by_count = Names{"bailingmoe", "dots1", "ernie4_5-moe", "glm4moe"}.contains(name);
-    const bool by_size = Names{"ernie4_5-moe", "granitemoe", "hunyuan-moe", "qwen2moe"}.contains(name);
+    const bool by_size = Names{"ernie4_5-moe", "granitemoe", "hunyuan-moe", "qwen2moe", "qwen35moe", "qwen3next"}
+                             .contains(name);
     if (by_count) {
       set_size("leading_dense_block_count", name == "bailingmoe" ? 0 : 1);
       set_size("expert_shared_count", 1);
@@ -140,6 +164,7 @@ class TinyModel {
     if (by_size || (!by_count && !options_.for_llama_cpp))
       set_size("expert_shared_feed_forward_length", n_ff + (n_ff % 32 == 0 ? 32 : 12));
     if (name == "dots1") set_size("expert_gating_func", 2);
+    if (name == "lfm2moe") set_size("leading_dense_block_count", 1);
     if (name == "ernie4_5-moe") set_size("interleave_moe_layer_step", options_.for_llama_cpp ? 1 : 2);
   }
 
@@ -159,6 +184,8 @@ class TinyModel {
       const std::string& prefix;
       void operator()(const NormSpec& norm) const { self.add_norm(norm, prefix); }
       void operator()(const VectorSpec& vector) const {
+        if (vector.tensor == "ssm_a")  // below 0
+          return self.add_vector(prefix + std::string(vector.tensor), vector.n, -0.5f, 0.4f);
         self.add_vector(prefix + std::string(vector.tensor), vector.n, 0, 0.3f);
       }
       void operator()(const LinearSpec& part) const {

@@ -145,14 +145,13 @@ struct FolderReader {
   void add_half(LoraHalf half, const PeftTarget& target, const std::string& module, const std::string& what) {
     half.base = target.base;
     if (half.is_b) {  // only B has the rows that are reordered
-      const std::vector<int64_t> rows =
-          peft_rows(base.architecture, *target.module, half.n_rows, true, heads(),
-                    fmt::format("{}: {}", path, what));
+      const std::vector<int64_t> rows = peft_rows(base.architecture, *target.module, half.n_rows, true,
+                                                  heads(), fmt::format("{}: {}", path, what));
       half.values = gather_rows(half.values, half.n_cols, rows);
       if (!rows.empty()) half.n_rows = int64_t(rows.size());
     } else {
-      half.values = gather_columns(half.values, peft_columns(*target.module, half.n_cols, heads(),
-                                                             fmt::format("{}: {}", path, what)));
+      half.values = gather_columns(
+          half.values, peft_columns(*target.module, half.n_cols, heads(), fmt::format("{}: {}", path, what)));
     }
     if (target.module->of_hf != Rows::all || is_packed(target.module->delta)) part_of_module = module;
     if (target.module->of_gguf != Rows::all) {

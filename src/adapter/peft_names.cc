@@ -51,7 +51,7 @@ std::vector<PeftTarget> peft_targets(std::string_view architecture, std::string_
   const HfFamily& family = *arch->hf;
   std::vector<PeftTarget> targets;
   const auto look_at = [&](const HfModule& m, const std::string& layer) {
-    if (m.n_out == Dim::none || (m.stack != Stack::none && m.stack != Stack::each)) return;
+    if (m.n_out == Dim::none || m.is_conv || (m.stack != Stack::none && m.stack != Stack::each)) return;
     const auto expert = expert_of(m.hf, module);
     if (expert) targets.push_back({fmt::format("{}{}.weight", layer, m.gguf), &m, *expert});
   };
@@ -106,7 +106,8 @@ std::vector<int64_t> peft_rows(std::string_view architecture, const HfModule& mo
     if (!heads.delta.make_sense()) fail("{}: a delta net's heads are not known, or make no sense", what);
     std::vector<int64_t> rows = delta_rows(module.delta, heads.delta);
     const int64_t n = all_of_hf && is_packed(module.delta) ? packed_rows(heads.delta) : int64_t(rows.size());
-    if (!rows.empty() && n_rows != n) fail("{}: expected {} rows for the delta net's heads, found {}", what, n, n_rows);
+    if (!rows.empty() && n_rows != n)
+      fail("{}: expected {} rows for the delta net's heads, found {}", what, n, n_rows);
     return rows;
   }
   const bool is_pack =

@@ -1,10 +1,12 @@
 #include "arch/delta_blocks.h"
 
 #include <cmath>
+#include <utility>
 
 #include "arch/hf_config.h"
 #include "base/error.h"
 #include "gguf/gguf.h"
+#include "kernels/conv/conv.h"
 
 namespace lora {
 namespace {
@@ -106,6 +108,11 @@ void read_hf_delta_net(HfConfig& config) {
     fail("{}: linear_num_value_heads: {} is not divided by {} key heads", config.path, config.delta.n_v,
          config.delta.n_k);
   }
+  if (const auto n = config.number("mtp_num_hidden_layers"); n && !config.architecture->hf->ahead.empty()) {
+    if (*n < 0 || *n > 64 || *n != std::floor(*n))
+      fail("{}: mtp_num_hidden_layers: {} makes no sense", config.path, *n);
+    config.n_ahead = int64_t(*n);
+  }
   const int64_t interval = size("full_attention_interval", kInterval);
   if (config.attends.empty()) {
     for (int64_t i = 0; i < config.n_layer; ++i) config.attends.push_back((i + 1) % interval == 0);
@@ -115,13 +122,13 @@ void read_hf_delta_net(HfConfig& config) {
 void write_delta_net_keys(GgufWriter& writer, const HfConfig& config) {
   const std::string prefix = fmt::format("{}.", config.architecture->name);
   const DeltaHeads& d = config.delta;
-  for (const auto& [name, value] : {std::pair<const char*, int64_t>{"ssm.conv_kernel", config.n_conv},
-                                    {"ssm.state_size", d.dim_k},
-                                    {"ssm.group_count", d.n_k},
-                                    {"ssm.time_step_rank", d.n_v},
-                                    {"ssm.inner_size", d.n_v * d.dim_v},
-                                    {"full_attention_interval",
-                                     int64_t(config.number("full_attention_interval").value_or(kInterval))}}) {
+  for (const auto& [name, value] :
+       {std::pair<const char*, int64_t>{"ssm.conv_kernel", config.n_conv},
+        {"ssm.state_size", d.dim_k},
+        {"ssm.group_count", d.n_k},
+        {"ssm.time_step_rank", d.n_v},
+        {"ssm.inner_size", d.n_v * d.dim_v},
+        {"full_attention_interval", int64_t(config.number("full_attention_interval").value_or(kInterval))}}) {
     writer.set_u32(prefix + name, uint32_t(value));
   }
   std::vector<uint64_t> recurrent;

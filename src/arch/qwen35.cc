@@ -32,10 +32,8 @@ extern const Architecture kQwen35 = {
           skip_last_layers(keys, c);
           read_delta_net(keys, c, true);
         },
-    .layer =
-        [](const ModelConfig& c, int64_t i) {
-          return delta_layer(c, i, false, {gated_mlp(c, Activation::silu)});
-        },
+    .layer = [](const ModelConfig& c,
+                int64_t i) { return delta_layer(c, i, false, {gated_mlp(c, Activation::silu)}); },
     .hf = &kHf,
 };
 

@@ -15,9 +15,10 @@ void read_hf(HfConfig& config) {
 
 void read(const Keys& keys, ModelConfig& c) {
   if (keys.gguf.find_tensor("blk.0.ssm_in.weight")) {
-    fail("{}: tensor blk.0.ssm_in.weight: q, k, v and z in one, as the first files had it, is not supported; "
-         "the model has to be converted anew",
-         keys.gguf.path());
+    fail(
+        "{}: tensor blk.0.ssm_in.weight: q, k, v and z in one, as the first files had it, is not supported; "
+        "the model has to be converted anew",
+        keys.gguf.path());
   }
   read_experts(keys, c, Gating::softmax, true);
   skip_last_layers(keys, c);

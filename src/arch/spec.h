@@ -19,6 +19,7 @@
 #include "nn/experts.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
+#include "nn/short_conv.h"
 
 namespace lora {
 
@@ -72,7 +73,13 @@ struct DeltaNetSpec {
   DeltaNetForm form;
 };
 
-using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec, DeltaNetSpec>;
+struct ShortConvSpec {
+  LinearSpec in;    // rows: what gates the input, what gates the output, the input
+  VectorSpec conv;  // a row of taps for each channel
+  LinearSpec out;
+};
+
+using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec, ShortConvSpec, DeltaNetSpec>;
 
 struct BranchSpec {
   NormSpec before;
@@ -120,6 +127,11 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
       for (const VectorSpec* spec : {&d.conv, &d.a, &d.dt_bias}) each_vector(*spec);
       each_norm(d.norm);
       each_linear(d.o);
+    }
+    void operator()(const ShortConvSpec& c) const {
+      each_linear(c.in);
+      each_vector(c.conv);
+      each_linear(c.out);
     }
   };
   for (const BranchSpec& branch : layer) {

@@ -198,7 +198,9 @@ Source source_of(const PlannedTensor& tensor, int64_t slice, const HfConfig& con
   source.path = weights.path_of(*planned.hf);
   source.rows = tensor.rows;
   source.transposed = tensor.transposed;
+  source.columns = tensor.columns;
   source.add = tensor.add;
+  source.is_log = tensor.is_log;
   return source;
 }
 
@@ -228,7 +230,8 @@ void expect_loadable(const GgufWriter& keys, std::span<const PlannedTensor> plan
   for (int64_t i = 0; i < model.n_layer; ++i) {
     for_each_part(config.architecture->layer(model, i), Visit{each, fmt::format("blk.{}.", i)});
   }
-  if (const NormSpec last = norm(model, "output_norm"); !last.tensor.empty()) Visit{each, ""}(last);
+  if (const NormSpec last = norm(model, config.architecture->output_norm); !last.tensor.empty())
+    Visit{each, ""}(last);
   if (model.output_has_bias) expect("output.bias");
   if (model.has_position_table) expect("position_embd.weight");
 }

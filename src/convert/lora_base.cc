@@ -66,7 +66,8 @@ BaseWeight LoraBase::weight() const {
     const PeftHeads heads{facts.n_head, facts.n_head_kv, facts.delta};
     const std::string what = fmt::format("{}: tensor {}", folder, printable(tensor));
     return gather_columns(
-        gather_rows(values, n_cols, peft_rows(facts.architecture, *module->module, n_rows, true, heads, what)),
+        gather_rows(values, n_cols,
+                    peft_rows(facts.architecture, *module->module, n_rows, true, heads, what)),
         peft_columns(*module->module, n_cols, heads, what));
   };
 }

@@ -15,8 +15,8 @@ struct Source {
   SafeTensor block_scales;  // of `tensor`, if that is of MXFP4 blocks
   std::string path;         // of the file it lies in, for messages; "": of none
   int64_t n_rows = 1, n_cols = 1;
-  std::vector<int64_t> rows;  // of `tensor`, one for each row; empty: they stay
-  bool transposed = false;    // `tensor` has a column for each row
+  std::vector<int64_t> rows;     // of `tensor`, one for each row; empty: they stay
+  bool transposed = false;       // `tensor` has a column for each row
   std::vector<int64_t> columns;  // of `tensor`, one for each column, likewise
   float add = 0;                 // to every value
   bool is_log = false;           // -exp of every value

@@ -17,10 +17,11 @@
 #include "nn/experts.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
+#include "nn/short_conv.h"
 
 namespace lora {
 
-using Body = std::variant<Attention, Mlp, Experts, DeltaNet>;
+using Body = std::variant<Attention, Mlp, Experts, ShortConv, DeltaNet>;
 
 struct Branch {
   Norm before;
@@ -80,7 +81,7 @@ void for_each_norm(L& layer, const Visit& visit) {
   }
 }
 
-using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept, DeltaNetKept>;
+using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept, ShortConvKept, DeltaNetKept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it

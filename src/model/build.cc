@@ -69,6 +69,9 @@ struct Builder {
                     .dt_bias = vector(d.dt_bias),
                     .form = d.form};
   }
+  Body operator()(const ShortConvSpec& c) const {
+    return ShortConv{linear(c.in), vector(c.conv), c.conv.n, linear(c.out)};
+  }
 };
 
 }  // namespace

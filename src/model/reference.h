@@ -204,12 +204,14 @@ class ModelReference {
     causal_conv_forward_reference<T>(qkv.data(), n_qkv, before.data(), n_qkv, segments_,
                                      {taps.data(), nullptr, n_qkv, form.d_conv, true});
     for (int64_t i = 0; i < int64_t(g.size()); ++i) {
-      const int64_t h = i % s.n_head_v, both = i / s.n_head_v * 2 * s.n_head_v + h / group * 2 * group + h % group;
+      const int64_t h = i % s.n_head_v,
+                    both = i / s.n_head_v * 2 * s.n_head_v + h / group * 2 * group + h % group;
       const T a = d.has_alpha() ? of_alpha[size_t(i)] : of_beta[size_t(both + group)];
       g[size_t(i)] = T(d.a[h]) * std::log1p(std::exp(a + T(d.dt_bias[h])));
       beta[size_t(i)] = 1 / (1 + std::exp(-of_beta[size_t(d.has_alpha() ? i : both)]));
     }
-    const DeltaRuleRows<T> in{qkv.data(), qkv.data() + n_k, qkv.data() + 2 * n_k, n_qkv, g.data(), beta.data()};
+    const DeltaRuleRows<T> in{qkv.data(), qkv.data() + n_k, qkv.data() + 2 * n_k,
+                              n_qkv,      g.data(),         beta.data()};
     for (const AttentionSegment& segment : segments_) {
       for (int64_t head = 0; head < s.n_head_k; ++head) {
         Values states(size_t(group * s.state_size()));
@@ -227,6 +229,20 @@ class ModelReference {
     gated_forward_reference<T>(product.data(), mlp.has_gate() ? gate.data() : up.data(),
                                mlp.has_gate() ? up.data() : nullptr, int64_t(up.size()), mlp.activation);
     return apply(mlp.down, product);
+  }
+
+  Values forward(const ShortConv& conv, const Values& x) const {
+    const Values bcu = apply(conv.in, x), taps(conv.conv, conv.conv + conv.n_channels() * conv.d_conv);
+    const int64_t n = conv.n_channels();
+    Values gated(size_t(n_tokens() * n)), y(gated.size());
+    const auto at = [&](int64_t column, int64_t i) {
+      return bcu[size_t((3 * (i / n) + column) * n + i % n)];
+    };
+    for (int64_t i = 0; i < n_tokens() * n; ++i) gated[size_t(i)] = at(0, i) * at(2, i);
+    causal_conv_forward_reference<T>(y.data(), n, gated.data(), n, segments_,
+                                     {taps.data(), nullptr, n, conv.d_conv});
+    for (int64_t i = 0; i < n_tokens() * n; ++i) y[size_t(i)] *= at(1, i);
+    return apply(conv.out, y);
   }
 
   // Every expert computes every token, and counts as much as the token's router says.

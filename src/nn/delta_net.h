@@ -1,5 +1,6 @@
 // The body of a branch whose heads each have a state of fixed size, which the gated delta rule corrects token
-// by token (kernels/delta_rule; Yang, Kautz, Hatamizadeh, "Gated Delta Networks", 2024), forward and backward:
+// by token (kernels/delta_rule; Yang, Kautz, Hatamizadeh, "Gated Delta Networks", 2024), forward and
+// backward:
 //
 //   q, k, v = silu(conv(Wqkv n)),   z = Wz n,   beta = sigmoid(Wbeta n),   g = a softplus(Walpha n + dt_bias)
 //   y = Wo (norm(delta rule(q, k, v, g, beta)) * silu(z))

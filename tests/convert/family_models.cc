@@ -77,8 +77,19 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
     model.config["shared_intermediate_size"] = 32;
     model.config["n_shared_experts"] = 1;
     model.config["first_k_dense_replace"] = 1;
+    model.config["num_dense_layers"] = 1;
     model.config["norm_topk_prob"] = family.refused.empty();
   }
+  if (!family.recurrent.empty()) {  // the first layer, the third ...
+    for (int64_t i = 0; i < n_layer; ++i)
+      model.config["layer_types"].push_back(i % 2 == 0 ? family.computed.recurrent : "full_attention");
+  }
+  // Delta nets'.
+  model.config["linear_num_key_heads"] = 2;
+  model.config["linear_num_value_heads"] = 6;
+  model.config["linear_key_head_dim"] = 8;
+  model.config["linear_value_head_dim"] = 12;
+  model.config["linear_conv_kernel_dim"] = 3;
   // MiniCPM's factors.
   model.config["scale_emb"] = 12;
   model.config["scale_depth"] = 1.4;
@@ -94,12 +105,15 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
   std::set<std::string> added;
   const auto add_one = [&](const HfModule& module, const std::string& name) {
     const bool is_half = lora::is_half(module.of_hf);
-    const int64_t n_rows = is_half ? 2 * config.size(module.n_out)
-                                   : config.size(module.of_hf == Rows::all ? module.n_out : Dim::qkv);
+    const int64_t n_rows = is_half                   ? 2 * config.size(module.n_out)
+                           : is_packed(module.delta) ? packed_rows(config.delta)
+                                                     : config.size(module.of_hf == Rows::all ? module.n_out
+                                                                                             : Dim::qkv);
     const bool is_vector = module.n_out == Dim::none || module.n_in == Dim::none;
     std::vector<int64_t> shape = {n_rows, config.size(module.n_in)};
     if (is_vector) shape = {module.n_out == Dim::none ? config.size(module.n_in) : n_rows};
     if (module.stack == Stack::columns || module.transposed) std::swap(shape[0], shape[1]);
+    if (module.is_conv) shape.insert(shape.begin() + 1, 1);
     if (module.stack == Stack::columns || module.stack == Stack::whole)
       shape.insert(shape.begin(), config.n_expert);
     const bool is_norm = is_vector && module.hf_end == ".weight";
@@ -126,6 +140,7 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
       }
     };
     add_all(family.layer);
+    add_all(config.has_attention(layer) ? family.attention : family.recurrent);
     add_all(config.has_experts(layer) ? family.experts : family.dense);
   }
   return model;
