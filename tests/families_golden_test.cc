@@ -276,7 +276,8 @@ class Reference {
       expect(gradients.subspan(size_t(pair.b), size_t(pair.b_size())), b.gathered(part.rows), pair.base);
     }
     for (const auto& [parameter, sum] : of_a)
-      expect(sum, matrix(golden.tensor("grad." + parameter + ".lora_a")).with_columns(columns[parameter]).values,
+      expect(sum,
+             matrix(golden.tensor("grad." + parameter + ".lora_a")).with_columns(columns[parameter]).values,
              parameter);
     report("worst tensor's gradient", worst);
   }
@@ -394,10 +395,11 @@ std::string test_name(const testing::TestParamInfo<const char*>& test) {
 
 INSTANTIATE_TEST_SUITE_P(All, FamilyGolden,
                          testing::Values("cohere2", "command-r", "exaone4", "gemma", "gemma2", "gemma3",
-                                         "glm4", "glm4moe", "gpt-oss", "granite", "granitemoe", "lfm2", "lfm2moe", "llama3",
-                                         "mistral3", "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
-                                         "phi4-mini", "qwen2", "qwen2moe", "qwen3", "qwen35", "qwen35moe", "qwen3moe", "qwen3next", "seed-oss",
-                                         "smollm3", "starcoder2"),
+                                         "glm4", "glm4moe", "gpt-oss", "granite", "granitemoe", "lfm2",
+                                         "lfm2moe", "llama3", "mistral3", "mixtral", "olmo2", "olmo3",
+                                         "olmoe", "phi3", "phi4-mini", "qwen2", "qwen2moe", "qwen3", "qwen35",
+                                         "qwen35moe", "qwen3moe", "qwen3next", "seed-oss", "smollm3",
+                                         "starcoder2"),
                          test_name);
 
 class MadeFamilyGolden : public testing::TestWithParam<const char*> {};

@@ -95,8 +95,9 @@ class TinyModel {
                                         {"full_attention_interval", 3}}) {
         set_size(name, value);
       }
-      keys_.emplace_back(prefix_ + "rope.dimension_sections",
-                         GgufValue{GgufValueType::array, GgufValueType::i32, std::vector<int64_t>{3, 2, 0, 0}});
+      keys_.emplace_back(
+          prefix_ + "rope.dimension_sections",
+          GgufValue{GgufValueType::array, GgufValueType::i32, std::vector<int64_t>{3, 2, 0, 0}});
     }
     // Layers without heads of keys have convolutions.
     if (architecture.name.starts_with("lfm2")) {
@@ -153,8 +154,9 @@ class TinyModel {
     if (!options_.for_llama_cpp || !Names{"granitemoe", "llama", "olmoe"}.contains(name))
       set_size("expert_feed_forward_length", name == "hunyuan-moe" ? n_ff_ : n_ff);
     const bool by_count = Names{"bailingmoe", "dots1", "ernie4_5-moe", "glm4moe"}.contains(name);
-    const bool by_size = Names{"ernie4_5-moe", "granitemoe", "hunyuan-moe", "qwen2moe", "qwen35moe", "qwen3next"}
-                             .contains(name);
+    const bool by_size =
+        Names{"ernie4_5-moe", "granitemoe", "hunyuan-moe", "qwen2moe", "qwen35moe", "qwen3next"}.contains(
+            name);
     if (by_count) {
       set_size("leading_dense_block_count", name == "bailingmoe" ? 0 : 1);
       set_size("expert_shared_count", 1);
@@ -185,8 +187,8 @@ class TinyModel {
       void operator()(const NormSpec& norm) const { self.add_norm(norm, prefix); }
       void operator()(const VectorSpec& vector) const {
         if (vector.tensor == "ssm_a")  // below 0
-          return self.add_vector(prefix + std::string(vector.tensor), vector.n, -0.5f, 0.4f);
-        self.add_vector(prefix + std::string(vector.tensor), vector.n, 0, 0.3f);
+          return self.add_vector(prefix + std::string(vector.tensor), vector.n, -0.5f, 0.4f, vector.n_rows);
+        self.add_vector(prefix + std::string(vector.tensor), vector.n, 0, 0.3f, vector.n_rows);
       }
       void operator()(const LinearSpec& part) const {
         LinearSpec& all = whole[part.tensor];

@@ -86,6 +86,24 @@ constexpr SyntheticShape kShapes[] = {
      0,
      {{"shortconv.l_cache", 3}},
      "--a--a---a---a---a---a---a--a-"},
+    // Gated delta nets.
+    {"qwen3.5-4b",
+     32,
+     2560,
+     9216,
+     16,
+     4,
+     248320,
+     262144,
+     1e7,
+     "qwen35",
+     256,
+     {{"ssm.conv_kernel", 4},
+      {"ssm.state_size", 128},
+      {"ssm.group_count", 16},
+      {"ssm.time_step_rank", 32},
+      {"ssm.inner_size", 4096},
+      {"rope.dimension_count", 64}}},
     {"command-r7b", 32, 4096, 14336, 32, 8, 256000, 8192, 50000, "cohere2"},
 };
 
@@ -145,7 +163,8 @@ class Shapes : public TensorSource {
                                       int64_t n_slices) override {
     if (!required) return std::nullopt;
     Buffer<float> values(n * n_slices);
-    std::ranges::fill(values.span(), name.ends_with(".bias") ? 0.0f : 1.0f);
+    const bool is_decay = name.ends_with(".ssm_a");  // below 0
+    std::ranges::fill(values.span(), is_decay ? -1.0f : name.ends_with(".bias") ? 0.0f : 1.0f);
     return values;
   }
 

@@ -105,10 +105,10 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
   std::set<std::string> added;
   const auto add_one = [&](const HfModule& module, const std::string& name) {
     const bool is_half = lora::is_half(module.of_hf);
-    const int64_t n_rows = is_half                   ? 2 * config.size(module.n_out)
-                           : is_packed(module.delta) ? packed_rows(config.delta)
-                                                     : config.size(module.of_hf == Rows::all ? module.n_out
-                                                                                             : Dim::qkv);
+    const int64_t n_rows = is_half ? 2 * config.size(module.n_out)
+                           : is_packed(module.delta)
+                               ? packed_rows(config.delta)
+                               : config.size(module.of_hf == Rows::all ? module.n_out : Dim::qkv);
     const bool is_vector = module.n_out == Dim::none || module.n_in == Dim::none;
     std::vector<int64_t> shape = {n_rows, config.size(module.n_in)};
     if (is_vector) shape = {module.n_out == Dim::none ? config.size(module.n_in) : n_rows};
