@@ -31,9 +31,9 @@ namespace {
 
 constexpr double kLogits = 1e-5, kOther = 1e-4;
 
-// Delta nets divide queries and keys by their lengths, which are about 1e-3 in these models: f32 rounding comes
-// out larger by that. The token by token and the chunked form here differ from each other by as much as from
-// PyTorch, and where that changes which expert a token goes to, a curve from then on.
+// Delta nets divide queries and keys by their lengths, which are about 1e-3 in these models: f32 rounding
+// comes out larger by that. The token by token and the chunked form here differ from each other by as much as
+// from PyTorch, and where that changes which expert a token goes to, a curve from then on.
 double gradient_tolerance(const std::string& family) {
   return family.starts_with("qwen35") || family == "qwen3next" ? 5e-4 : kOther;
 }
@@ -346,7 +346,13 @@ class MadeReference : public Reference {
     return numbers(name, rule[0].get<std::vector<int64_t>>(), rule[1], rule[2]);
   }
   Matrix weight(const std::string& parameter) const override {
-    const Matrix m = stored(parameter);
+    Matrix m = stored(parameter);
+    if (rules_.at(parameter).size() > 4) {  // the factors of each row in GGUF
+      for (int64_t i = 0; i < int64_t(m.values.size()); ++i) {
+        for (const auto& factor : rules_.at(parameter)[4][size_t(i / m.n_cols())])
+          m.values[size_t(i)] *= factor.get<float>();
+      }
+    }
     if (!rules_.at(parameter)[3].get<bool>()) return m;
     return {{m.n_cols(), m.n_rows()}, transposed(m.values, m.n_rows(), m.n_cols())};
   }
@@ -405,11 +411,11 @@ std::string test_name(const testing::TestParamInfo<const char*>& test) {
 
 INSTANTIATE_TEST_SUITE_P(All, FamilyGolden,
                          testing::Values("cohere2", "command-r", "exaone4", "gemma", "gemma2", "gemma3",
-                                         "glm4", "glm4moe", "gpt-oss", "granite", "granitemoe", "lfm2",
-                                         "lfm2moe", "llama3", "mistral3", "mixtral", "olmo2", "olmo3",
-                                         "olmoe", "phi3", "phi4-mini", "qwen2", "qwen2moe", "qwen3", "qwen35",
-                                         "qwen35moe", "qwen3moe", "qwen3next", "seed-oss", "smollm3",
-                                         "starcoder2"),
+                                         "glm4", "glm4moe", "gpt-oss", "falcon-h1", "granite",
+                                         "granitehybrid", "granitemoe", "lfm2", "lfm2moe", "llama3",
+                                         "mistral3", "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
+                                         "phi4-mini", "qwen2", "qwen2moe", "qwen3", "qwen35", "qwen35moe",
+                                         "qwen3moe", "qwen3next", "seed-oss", "smollm3", "starcoder2"),
                          test_name);
 
 class MadeFamilyGolden : public testing::TestWithParam<const char*> {};
@@ -422,9 +428,11 @@ TEST_P(MadeFamilyGolden, FromOurConversion) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, MadeFamilyGolden,
-                         testing::Values("arcee", "baichuan", "ernie4_5", "falcon", "gpt2", "gptneox",
-                                         "gptneox-serial", "hunyuan-dense", "internlm2", "minicpm",
-                                         "nemotron", "olmo", "olmo-clip", "phi2", "stablelm"),
+                         testing::Values("arcee", "baichuan", "ernie4_5", "falcon", "falcon-h1-factors",
+                                         "gpt2", "gptneox", "gptneox-serial", "granitehybrid-moe",
+                                         "hunyuan-dense", "internlm2", "mamba2", "minicpm", "nemotron",
+                                         "nemotron_h", "olmo", "olmo-clip", "phi2", "qwen35-uneven",
+                                         "qwen3next-uneven", "stablelm"),
                          test_name);
 
 }  // namespace

@@ -81,6 +81,17 @@ Source make_source(SafeTensor tensor, int64_t n_rows, int64_t n_cols, const Safe
   return source;
 }
 
+float exp_as_pytorch(float x) {
+  if (!(std::fabs(x) < 80)) return std::exp(x);
+  const float q = std::nearbyint(x * 1.44269502f);
+  float r = std::fma(q, -0.693145752f, x);  // ln 2 in two parts
+  r = std::fma(q, -1.42860677e-06f, r);
+  float p = 0.000198527618f;
+  for (const float c : {0.00139304355f, 0.00833336077f, 0.0416664854f, 0.166666672f, 0.5f})
+    p = std::fma(p, r, c);
+  return std::ldexp(1.0f + std::fma(r * r, p, r), int(q));
+}
+
 SafeTensor slice_of(const SafeTensor& tensor, int64_t slice) {
   SafeTensor one = tensor;
   const size_t bytes = tensor.data.size() / size_t(tensor.shape.front());
@@ -90,9 +101,8 @@ SafeTensor slice_of(const SafeTensor& tensor, int64_t slice) {
 }
 
 std::string_view Source::plain_type() const {
-  return !changes_values() && !transposed && columns.empty() && scales.empty() && !fp8_table(tensor.dtype)
-             ? std::string_view(tensor.dtype)
-             : "";
+  const bool computes = add != 0 || transposed || !columns.empty() || negated_exp || !factors.empty();
+  return !computes && scales.empty() && !fp8_table(tensor.dtype) ? std::string_view(tensor.dtype) : "";
 }
 
 const std::byte* Source::row_bytes(int64_t row) const {
@@ -120,12 +130,7 @@ void Source::read_columns(int64_t begin, int64_t end, float* values) const {
     for (int64_t row = begin; row < end; ++row)
       values[(row - begin) * n_cols + c] = side_by_side[size_t(row_of_tensor(row) - first)];
   }
-  change(values, (end - begin) * n_cols);
-}
-
-void Source::change(float* values, int64_t n) const {
-  if (add != 0) std::for_each(values, values + n, [&](float& v) { v += add; });
-  if (is_log) std::for_each(values, values + n, [&](float& v) { v = -std::exp(v); });
+  if (add != 0) std::for_each(values, values + (end - begin) * n_cols, [&](float& v) { v += add; });
 }
 
 // Of 32 values Hugging Face's bytes hold neighbours, the first in the low bits; GGUF's the i-th and the
@@ -162,7 +167,18 @@ void Source::read_row(int64_t row, float* values) const {
     const std::vector<float> as_they_lie(values, values + n_cols);
     for (int64_t i = 0; i < n_cols; ++i) values[i] = as_they_lie[size_t(columns[size_t(i)])];
   }
-  change(values, n_cols);
+  if (add != 0) {
+    for (int64_t i = 0; i < n_cols; ++i) values[i] += add;
+  }
+  if (negated_exp) {
+    for (int64_t i = 0; i < n_cols; ++i) values[i] = -exp_as_pytorch(values[i]);
+  }
+  if (!factors.empty()) {
+    // One after the other, each rounded, as llama.cpp's converter multiplies.
+    for (const float factor : factors[size_t(row)]) {
+      for (int64_t i = 0; i < n_cols; ++i) values[i] *= factor;
+    }
+  }
 }
 
 }  // namespace lora

@@ -15,13 +15,14 @@
 #include "nn/attention.h"
 #include "nn/delta_net.h"
 #include "nn/experts.h"
+#include "nn/mamba2.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 #include "nn/short_conv.h"
 
 namespace lora {
 
-using Body = std::variant<Attention, Mlp, Experts, ShortConv, DeltaNet>;
+using Body = std::variant<Attention, Mlp, Experts, ShortConv, Mamba2, DeltaNet>;
 
 struct Branch {
   Norm before;
@@ -81,7 +82,7 @@ void for_each_norm(L& layer, const Visit& visit) {
   }
 }
 
-using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept, ShortConvKept, DeltaNetKept>;
+using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept, ShortConvKept, Mamba2Kept, DeltaNetKept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it
