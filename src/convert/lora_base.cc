@@ -78,10 +78,12 @@ BaseWeight LoraBase::weight() const {
       values = transposed(values, n_rows, n_cols);
       std::swap(n_rows, n_cols);
     }
-    return gather_rows(
-        values, n_cols,
-        peft_rows(facts.architecture, *module->module, n_rows, true, {facts.n_head, facts.n_head_kv},
-                  fmt::format("{}: tensor {}", folder, printable(tensor))));
+    const PeftHeads heads{facts.n_head, facts.n_head_kv, facts.delta};
+    const std::string what = fmt::format("{}: tensor {}", folder, printable(tensor));
+    return gather_columns(
+        gather_rows(values, n_cols,
+                    peft_rows(facts.architecture, *module->module, n_rows, true, heads, what)),
+        peft_columns(*module->module, n_cols, heads, what));
   };
 }
 
@@ -92,6 +94,7 @@ LoraBase lora_base_of(const HfConfig& read) {
   base.files = {config.path};
   base.facts = {std::string(config.architecture->name), config.n_head, config.n_head_kv};
   base.facts.is_tied = *config.tied;
+  base.facts.delta = config.delta;
   if (config.architecture->hf->row_factors) {
     base.facts.factors = [config](const HfModule& module, int64_t n) {
       return factors_of_rows(config, module, n);

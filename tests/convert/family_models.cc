@@ -111,6 +111,12 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
     model.config["mlp_multipliers"] = {0.75, 1.5};
     model.config["ssm_multipliers"] = {0.5, 2, 0.75, 1.25, 1.5};
   }
+  // Delta nets'.
+  model.config["linear_num_key_heads"] = 2;
+  model.config["linear_num_value_heads"] = 6;
+  model.config["linear_key_head_dim"] = 8;
+  model.config["linear_value_head_dim"] = 12;
+  model.config["linear_conv_kernel_dim"] = 3;
   // MiniCPM's factors.
   model.config["scale_emb"] = 12;
   model.config["scale_depth"] = 1.4;
@@ -127,7 +133,9 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
   const auto add_one = [&](const HfModule& module, const std::string& name) {
     const bool is_half = lora::is_half(module.of_hf);
     const int64_t n_rows = is_half ? 2 * config.size(module.n_out)
-                                   : config.size(module.of_hf == Rows::all ? module.n_out : Dim::qkv);
+                           : is_packed(module.delta)
+                               ? packed_rows(config.delta)
+                               : config.size(module.of_hf == Rows::all ? module.n_out : Dim::qkv);
     const bool is_vector = module.n_out == Dim::none || module.n_in == Dim::none;
     std::vector<int64_t> shape = {n_rows, config.size(module.n_in)};
     if (is_vector) shape = {module.n_out == Dim::none ? config.size(module.n_in) : n_rows};

@@ -81,6 +81,8 @@ LLAMA = dict(GROUPED, rms_norm_eps=1e-5, hidden_act="silu", tie_word_embeddings=
 LFM2 = dict(GROUPED, num_hidden_layers=3, norm_eps=1e-5, tie_word_embeddings=True)
 LFM2_TAPS = dict(LFM2, model_type="lfm2", num_key_value_heads=1, conv_L_cache=4, block_multiple_of=20,
                  block_ffn_dim_multiplier=1.2, block_auto_adjust_ff_dim=True, full_attn_idxs=[1], rope_theta=1e4)
+QWEN35 = dict(GROUPED, num_hidden_layers=3, head_dim=16, rms_norm_eps=1e-5, tie_word_embeddings=False,
+              layer_types=["linear_attention", "full_attention", "linear_attention"], linear_num_key_heads=2)
 MINICPM = dict(scale_emb=12, scale_depth=1.4, dim_model_base=16)
 # Of each the configuration of the class that computes it, and config.json where that is another's: models that transformers
 # has no class for are computed by Llama's or Granite's, with their weights renamed (OF_CLASS).
@@ -127,6 +129,13 @@ FAMILIES = {
     "phi2": (dict(SIZES, model_type="phi", partial_rotary_factor=0.5, hidden_act="gelu_new", tie_word_embeddings=False),),
     "stablelm": (dict(GROUPED, model_type="stablelm", partial_rotary_factor=0.25, use_qkv_bias=True, layer_norm_eps=1e-5,
                       tie_word_embeddings=False),),
+    "qwen35-uneven": (dict(QWEN35, model_type="qwen3_5_text", linear_num_value_heads=6, linear_key_head_dim=8,
+                           linear_value_head_dim=12, linear_conv_kernel_dim=3,
+                           rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.5)),),
+    "qwen3next-uneven": (dict(QWEN35, model_type="qwen3_next", linear_num_value_heads=6, linear_key_head_dim=12,
+                              linear_value_head_dim=8, linear_conv_kernel_dim=5, num_experts=4, num_experts_per_tok=2,
+                              moe_intermediate_size=24, shared_expert_intermediate_size=40, norm_topk_prob=True,
+                              rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.25)),),
     "baichuan": (dict(LLAMA, model_type="llama", num_key_value_heads=HEADS),
                  dict(SIZES, architectures=["BaiChuanForCausalLM"], model_type="baichuan", rms_norm_eps=1e-5,
                       hidden_act="silu", tie_word_embeddings=False)),
@@ -186,7 +195,8 @@ def make(name, folder):
     tensors = {}
     for tensor, shape in own_names(name, shapes).items():
         is_norm = len(shape) == 1 and not tensor.endswith("bias") and not tensor.endswith("A_log")
-        center = -1 if tensor.endswith(("A_log", "dt_bias")) else 0 if not is_norm or name == "nemotron" else 1
+        lacks_one = name == "nemotron" or (name.startswith("qwen3") and not tensor.endswith("linear_attn.norm.weight"))
+        center = -1 if tensor.endswith(("A_log", "dt_bias")) else 0 if not is_norm or lacks_one else 1
         is_table = any(part in tensor for part in ("embed", "wte", "wpe"))
         size = 0.5 if len(shape) == 1 else 1 if is_table else 2 / shape[0 if tensor in turned else 1]**0.5
         if name == "minicpm" and "embed" in tensor:
