@@ -89,7 +89,7 @@ struct FolderReader {
     }
     std::string module = tensor.name.substr(0, tensor.name.size() - ending->text.size());
     module.erase(0, format.wrapper.size());
-    const std::vector<PeftTarget> targets = peft_targets(base.architecture, module);
+    const std::vector<PeftTarget> targets = in_base(peft_targets(base.architecture, module));
     const std::string stack = config.is_mlx ? mlx_stack(base.architecture, module) : "";
     const bool is_parameter = targets.empty() && stack.empty() && experts.find_parameters(module);
     if (targets.empty() && stack.empty() && !is_parameter) {
@@ -129,6 +129,14 @@ struct FolderReader {
       std::swap(half.n_rows, half.n_cols);
     }
     for (const PeftTarget& target : targets) add_half(half, target, module, what);
+  }
+
+  // Of several tensors that a module may be, those that the model has: with experts or without.
+  std::vector<PeftTarget> in_base(std::vector<PeftTarget> targets) const {
+    const auto is_there = [&](const PeftTarget& target) { return base.shape(target.base).has_value(); };
+    if (base.shape && std::ranges::any_of(targets, is_there))
+      std::erase_if(targets, [&](const PeftTarget& target) { return !is_there(target); });
+    return targets;
   }
 
   // MLX's stacks lie as ours do.
@@ -343,12 +351,12 @@ PeftBase peft_base(const Gguf& base) {
   if (!n_head) fail("{}: key {}.attention.head_count: missing", base.path(), result.architecture);
   result.n_head = *n_head;
   const std::string n_head_kv = result.architecture + ".attention.head_count_kv";
-  result.n_head_kv = base.get_int(n_head_kv).value_or(*n_head);
-  // Of layers that differ: 0 where there are none.
   if (const GgufValue* found = base.find(n_head_kv); found && found->type == GgufValueType::array) {
-    result.n_head_kv = 0;
+    // Of layers that differ: 0 where there are none.
     for (const int64_t n : base.get_ints(n_head_kv).value_or(std::vector<int64_t>()))
       result.n_head_kv = std::max(result.n_head_kv, n);
+  } else {
+    result.n_head_kv = base.get_int(n_head_kv).value_or(*n_head);
   }
   result.factors = factors_of(base);
   result.is_tied = base.find_tensor("output.weight") == nullptr;

@@ -34,6 +34,16 @@ std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
   if (gguf) return pair_shape(*gguf, tensor);
   const auto place = find_hf_matrix(*config->architecture->hf, tensor);
   if (!place || (place->layer && *place->layer >= config->n_layer)) return std::nullopt;
+  // What layers without experts have instead, or those with.
+  const HfFamily& family = *config->architecture->hf;
+  const auto is_in = [&](const auto& lists) {
+    return std::ranges::any_of(lists, [&](const std::span<const HfModule> modules) {
+      return place->module >= modules.data() && place->module < modules.data() + modules.size();
+    });
+  };
+  const bool is_dense = is_in(family.dense), is_mixture = is_in(family.experts);
+  if (place->layer && is_dense != is_mixture && config->has_experts(*place->layer) != is_mixture)
+    return std::nullopt;
   if (facts.is_tied && place->module == &config->architecture->hf->root.back()) return std::nullopt;
   const PairShape shape = {config->size(place->module->n_in), config->size(place->module->n_out),
                            place->module->stack == Stack::none ? 1 : config->n_expert};
