@@ -180,6 +180,7 @@ class TinyModel {
       set_size("expert_shared_feed_forward_length", n_ff + (n_ff % 32 == 0 ? 32 : 12));
     if (name == "dots1") set_size("expert_gating_func", 2);
     if (name == "lfm2moe") set_size("leading_dense_block_count", 1);
+    if (name == "lfm2moe" && !options_.for_llama_cpp) set_number("expert_weights_scale", 1.5);
     if (name == "ernie4_5-moe") set_size("interleave_moe_layer_step", options_.for_llama_cpp ? 1 : 2);
   }
 
@@ -200,7 +201,12 @@ class TinyModel {
       void operator()(const NormSpec& norm) const { self.add_norm(norm, prefix); }
       void operator()(const VectorSpec& vector) const {
         const bool fades = vector.tensor == "ssm_a";  // states do
-        self.add_vector(prefix + std::string(vector.tensor), vector.n, fades ? -1 : 0, fades ? 0.8f : 0.3f,
+        // Where a convolution is all of a body, it is as loud as other bodies are.
+        const bool is_loud = vector.tensor == "shortconv.conv.weight";
+        self.add_vector(prefix + std::string(vector.tensor), vector.n, fades ? -1 : 0,
+                        fades     ? 0.8f
+                        : is_loud ? 1.0f
+                                  : 0.3f,
                         vector.n_rows);
       }
       void operator()(const LinearSpec& part) const {

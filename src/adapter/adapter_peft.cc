@@ -307,6 +307,14 @@ void refuse_weights_beside(const std::string& folder, std::vector<LeftOut>* left
   }
 }
 
+// Of the heads of layers, which may differ; those without attention have none.
+std::optional<int64_t> most_of(const Gguf& base, const std::string& key) {
+  const GgufValue* value = base.find(key);
+  if (!value || value->type != GgufValueType::array) return base.get_int(key);
+  const std::vector<int64_t> of_layers = base.get_ints(key).value_or(std::vector<int64_t>());
+  return of_layers.empty() ? std::nullopt : std::optional(std::ranges::max(of_layers));
+}
+
 }  // namespace
 
 void refuse_base_type(const std::string& path, std::string_view tensor, std::string_view type) {
@@ -347,17 +355,10 @@ std::function<std::vector<RowFactors>(const HfModule&, int64_t)> factors_of(cons
 PeftBase peft_base(const Gguf& base) {
   PeftBase result;
   result.architecture = base.get_string("general.architecture").value_or("");
-  const auto n_head = base.get_int(result.architecture + ".attention.head_count");
+  const auto n_head = most_of(base, result.architecture + ".attention.head_count");
   if (!n_head) fail("{}: key {}.attention.head_count: missing", base.path(), result.architecture);
   result.n_head = *n_head;
-  const std::string n_head_kv = result.architecture + ".attention.head_count_kv";
-  if (const GgufValue* found = base.find(n_head_kv); found && found->type == GgufValueType::array) {
-    // Of layers that differ: 0 where there are none.
-    for (const int64_t n : base.get_ints(n_head_kv).value_or(std::vector<int64_t>()))
-      result.n_head_kv = std::max(result.n_head_kv, n);
-  } else {
-    result.n_head_kv = base.get_int(n_head_kv).value_or(*n_head);
-  }
+  result.n_head_kv = most_of(base, result.architecture + ".attention.head_count_kv").value_or(*n_head);
   result.factors = factors_of(base);
   result.is_tied = base.find_tensor("output.weight") == nullptr;
   if (const auto embedding = pair_shape(base, kTokenEmbedding)) result.n_vocab = embedding->n_in;

@@ -1,5 +1,6 @@
 #include "convert/lora_base.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "adapter/pairs.h"
@@ -28,22 +29,28 @@ HfConfig as_weights_have_it(HfConfig config) {
   return config;
 }
 
+// Where some layers have attention, or experts, and the others something in their place.
+bool is_of_other_layers(const HfModule& module, int64_t layer, const HfConfig& config) {
+  const HfFamily& family = *config.architecture->hf;
+  const auto has = [&](const auto& lists) {
+    return std::ranges::any_of(lists, [&](std::span<const HfModule> modules) {
+      return std::ranges::any_of(modules, [&](const HfModule& m) { return &m == &module; });
+    });
+  };
+  if (has(family.attention)) return !config.has_attention(layer);
+  if (has(family.recurrent)) return !config.has_state(layer);
+  const bool is_of_experts = has(family.experts);
+  return has(family.dense) != is_of_experts &&
+         (!config.has_mlp(layer) || config.has_experts(layer) != is_of_experts);
+}
+
 }  // namespace
 
 std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
   if (gguf) return pair_shape(*gguf, tensor);
   const auto place = find_hf_matrix(*config->architecture->hf, tensor);
   if (!place || (place->layer && *place->layer >= config->n_layer)) return std::nullopt;
-  // What layers without experts have instead, or those with.
-  const HfFamily& family = *config->architecture->hf;
-  const auto is_in = [&](const auto& lists) {
-    return std::ranges::any_of(lists, [&](const std::span<const HfModule> modules) {
-      return place->module >= modules.data() && place->module < modules.data() + modules.size();
-    });
-  };
-  const bool is_dense = is_in(family.dense), is_mixture = is_in(family.experts);
-  if (place->layer && is_dense != is_mixture && config->has_experts(*place->layer) != is_mixture)
-    return std::nullopt;
+  if (place->layer && is_of_other_layers(*place->module, *place->layer, *config)) return std::nullopt;
   if (facts.is_tied && place->module == &config->architecture->hf->root.back()) return std::nullopt;
   const PairShape shape = {config->size(place->module->n_in), config->size(place->module->n_out),
                            place->module->stack == Stack::none ? 1 : config->n_expert};
