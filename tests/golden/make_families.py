@@ -133,7 +133,7 @@ FAMILIES = {
     "stablelm": (dict(GROUPED, model_type="stablelm", partial_rotary_factor=0.25, use_qkv_bias=True, layer_norm_eps=1e-5,
                       tie_word_embeddings=False),),
     "qwen35-uneven": (dict(QWEN35, model_type="qwen3_5_text", linear_num_value_heads=6, linear_key_head_dim=8,
-                           linear_value_head_dim=12, linear_conv_kernel_dim=3,
+                           linear_value_head_dim=12, linear_conv_kernel_dim=3, partial_rotary_factor=0.5,
                            rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.5)),),
     "qwen3next-uneven": (dict(QWEN35, model_type="qwen3_next", linear_num_value_heads=6, linear_key_head_dim=12,
                               linear_value_head_dim=8, linear_conv_kernel_dim=5, num_experts=4, num_experts_per_tok=2,
