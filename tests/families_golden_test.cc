@@ -430,9 +430,9 @@ TEST_P(MadeFamilyGolden, FromOurConversion) {
 INSTANTIATE_TEST_SUITE_P(All, MadeFamilyGolden,
                          testing::Values("arcee", "baichuan", "ernie4_5", "falcon", "falcon-h1-factors",
                                          "gpt2", "gptneox", "gptneox-serial", "granitehybrid-moe",
-                                         "hunyuan-dense", "internlm2", "mamba2", "minicpm", "nemotron",
-                                         "nemotron_h", "olmo", "olmo-clip", "phi2", "qwen35-uneven",
-                                         "qwen3next-uneven", "stablelm"),
+                                         "hunyuan-dense", "internlm2", "lfm2-taps", "lfm2moe-scaled",
+                                         "mamba2", "minicpm", "nemotron", "nemotron_h", "olmo", "olmo-clip",
+                                         "phi2", "qwen35-uneven", "qwen3next-uneven", "stablelm"),
                          test_name);
 
 }  // namespace
