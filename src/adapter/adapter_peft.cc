@@ -89,7 +89,7 @@ struct FolderReader {
     }
     std::string module = tensor.name.substr(0, tensor.name.size() - ending->text.size());
     module.erase(0, format.wrapper.size());
-    const std::vector<PeftTarget> targets = peft_targets(base.architecture, module);
+    const std::vector<PeftTarget> targets = in_base(peft_targets(base.architecture, module));
     const std::string stack = config.is_mlx ? mlx_stack(base.architecture, module) : "";
     const bool is_parameter = targets.empty() && stack.empty() && experts.find_parameters(module);
     if (targets.empty() && stack.empty() && !is_parameter) {
@@ -129,6 +129,14 @@ struct FolderReader {
       std::swap(half.n_rows, half.n_cols);
     }
     for (const PeftTarget& target : targets) add_half(half, target, module, what);
+  }
+
+  // Of several tensors that a module may be, those that the model has: with experts or without.
+  std::vector<PeftTarget> in_base(std::vector<PeftTarget> targets) const {
+    const auto is_there = [&](const PeftTarget& target) { return base.shape(target.base).has_value(); };
+    if (base.shape && std::ranges::any_of(targets, is_there))
+      std::erase_if(targets, [&](const PeftTarget& target) { return !is_there(target); });
+    return targets;
   }
 
   // MLX's stacks lie as ours do.

@@ -336,7 +336,10 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
     if (const json* object = json_field(root, key); object && object->is_object())
       read_numbers(*object, "rope.", config);
   }
-  config.n_layer = fields.required_size(family.sizes.n_layer);
+  // Where layers have types, their number may be left to these.
+  const json* types = json_field(root, "layers_block_type");
+  config.n_layer =
+      fields.required_size(family.sizes.n_layer, types && types->is_array() ? int64_t(types->size()) : 0);
   config.n_embd = fields.required_size(family.sizes.n_embd);
   config.n_ff = fields.size(family.sizes.n_ff).value_or(0);
   config.n_vocab = fields.required_size("vocab_size", defaults.n_vocab);

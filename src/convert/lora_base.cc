@@ -29,7 +29,7 @@ HfConfig as_weights_have_it(HfConfig config) {
   return config;
 }
 
-// Where some layers have attention and the others something in its place.
+// Where some layers have attention, or experts, and the others something in their place.
 bool is_of_other_layers(const HfModule& module, int64_t layer, const HfConfig& config) {
   const HfFamily& family = *config.architecture->hf;
   const auto has = [&](const auto& lists) {
@@ -37,9 +37,11 @@ bool is_of_other_layers(const HfModule& module, int64_t layer, const HfConfig& c
       return std::ranges::any_of(modules, [&](const HfModule& m) { return &m == &module; });
     });
   };
-  return has(family.attention)   ? !config.has_attention(layer)
-         : has(family.recurrent) ? !config.has_state(layer)
-                                 : false;
+  if (has(family.attention)) return !config.has_attention(layer);
+  if (has(family.recurrent)) return !config.has_state(layer);
+  const bool is_of_experts = has(family.experts);
+  return has(family.dense) != is_of_experts &&
+         (!config.has_mlp(layer) || config.has_experts(layer) != is_of_experts);
 }
 
 }  // namespace

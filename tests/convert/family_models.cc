@@ -80,7 +80,7 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
     model.config["num_dense_layers"] = 1;
     model.config["norm_topk_prob"] = family.refused.empty();
   }
-  if (!family.recurrent.empty()) {  // the first layer, the third ...
+  if (!family.computed.recurrent.empty()) {  // the first layer, the third ...
     for (int64_t i = 0; i < n_layer; ++i)
       model.config["layer_types"].push_back(i % 2 == 0 ? family.computed.recurrent
                                                        : family.computed.attention);
@@ -106,10 +106,10 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
   if (!family.recurrent.empty())
     model.config["hybrid_override_pattern"] = std::string("M*-M").substr(0, size_t(n_layer));
   if (!family.factor_keys.empty()) {
-    double factor = 0.5;
-    for (const char* key : family.factor_keys) model.config[key] = factor *= 1.25;
-    model.config["mlp_multipliers"] = {0.75, 1.5};
-    model.config["ssm_multipliers"] = {0.5, 2, 0.75, 1.25, 1.5};
+    double factor = 1.0 / 32;  // powers of two, so that what is multiplied and divided again is the same
+    for (const char* key : family.factor_keys) model.config[key] = factor *= 2;
+    model.config["mlp_multipliers"] = {0.25, 2};
+    model.config["ssm_multipliers"] = {0.5, 2, 0.25, 4, 8};
   }
   // Delta nets'.
   model.config["linear_num_key_heads"] = 2;

@@ -84,6 +84,9 @@ LFM2_TAPS = dict(LFM2, model_type="lfm2", num_key_value_heads=1, conv_L_cache=4,
 QWEN35 = dict(GROUPED, num_hidden_layers=3, head_dim=16, rms_norm_eps=1e-5, tie_word_embeddings=False,
               layer_types=["linear_attention", "full_attention", "linear_attention"], linear_num_key_heads=2)
 MINICPM = dict(scale_emb=12, scale_depth=1.4, dim_model_base=16)
+# Granite 4 and Mamba-2 have one group, for which the classes' norm over a whole row is that of each group.
+# Nemotron-H's class sums states over chunks in a way of its own where there are several, and bounds steps from below; the
+# kernels that it takes on GPUs do neither: one chunk, no bound.
 # Of each the configuration of the class that computes it, and config.json where that is another's: models that transformers
 # has no class for are computed by Llama's or Granite's, with their weights renamed (OF_CLASS).
 FAMILIES = {
@@ -111,16 +114,16 @@ FAMILIES = {
                                ssm_multipliers=[0.7, 1.3, 0.9, 1.1, 0.6]),),
     "granitehybrid-moe": (dict(GROUPED, num_hidden_layers=3, model_type="granitemoehybrid", rms_norm_eps=1e-5,
                                layer_types=["mamba", "attention", "mamba"], num_local_experts=5, num_experts_per_tok=3,
-                               shared_intermediate_size=40, mamba_n_heads=16, mamba_d_head=4, mamba_n_groups=4,
+                               shared_intermediate_size=40, mamba_n_heads=16, mamba_d_head=4, mamba_n_groups=1,
                                mamba_d_state=7, mamba_d_conv=3, mamba_expand=2, mamba_chunk_size=4,
                                embedding_multiplier=6.0, attention_multiplier=0.2, residual_multiplier=0.4,
                                logits_scaling=3.0, position_embedding_type=None, tie_word_embeddings=True),),
     "mamba2": (dict(model_type="mamba2", hidden_size=EMBD, num_hidden_layers=LAYERS, vocab_size=VOCAB, num_heads=16, head_dim=4,
-                    n_groups=2, state_size=9, conv_kernel=4, expand=2, chunk_size=4, layer_norm_epsilon=1e-5,
+                    n_groups=1, state_size=9, conv_kernel=4, expand=2, chunk_size=4, layer_norm_epsilon=1e-5,
                     tie_word_embeddings=False, bos_token_id=1, eos_token_id=2, pad_token_id=0),),
     "nemotron_h": (dict(GROUPED, model_type="nemotron_h", num_hidden_layers=4, layers_block_type=["mamba", "mlp", "attention", "mamba"],
                         hybrid_override_pattern="M-*M", head_dim=DIM, mamba_num_heads=6, mamba_head_dim=7, n_groups=3,
-                        ssm_state_size=5, conv_kernel=4, chunk_size=4, layer_norm_epsilon=1e-5, mlp_hidden_act="relu2",
+                        ssm_state_size=5, conv_kernel=4, chunk_size=LENGTH, time_step_min=1e-9, layer_norm_epsilon=1e-5, mlp_hidden_act="relu2",
                         tie_word_embeddings=False),),
     "nemotron": (dict(GROUPED, model_type="nemotron", head_dim=DIM, partial_rotary_factor=0.5, norm_eps=1e-5,
                       tie_word_embeddings=False),),
@@ -250,7 +253,7 @@ def make(name, folder):
     result["curve.loss"] = torch.tensor(curve)
     stated = other[0] if other else dict(config.to_dict(), architectures=[type(model).__name__])
     save_file({n: t.contiguous() for n, t in result.items()}, folder / f"{name}.safetensors",
-              {"config": json.dumps(stated, sort_keys=True), "tensors": json.dumps(tensors)})
+              {"config": json.dumps(stated, sort_keys=True).replace("Infinity", '{"__float__": "Infinity"}'), "tensors": json.dumps(tensors)})
     print(name, "loss", float(result["base_loss"]), "->", float(result["loss"]))
 
 
