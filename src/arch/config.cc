@@ -209,6 +209,11 @@ void read_mamba2(const Keys& keys, ModelConfig& config) {
   ssm.n_head = keys.required_size("ssm.time_step_rank");
   ssm.n_group = keys.size("ssm.group_count").value_or(1);
   if (ssm.d_conv > kMaxConv) keys.makes_no_sense("ssm.conv_kernel", ssm.d_conv);
+  constexpr int64_t kMost = 1 << 24;  // so that products stay within 64 bits
+  for (const auto& [name, n] :
+       {std::pair<const char*, int64_t>{"ssm.inner_size", ssm.n_inner}, {"ssm.state_size", ssm.n_state}}) {
+    if (n > kMost) keys.makes_no_sense(name, n);
+  }
   if (ssm.n_inner % ssm.n_head != 0) keys.makes_no_sense("ssm.time_step_rank", ssm.n_head);
   if (ssm.n_head % ssm.n_group != 0) keys.makes_no_sense("ssm.group_count", ssm.n_group);
 }
@@ -279,6 +284,11 @@ ModelConfig config_of_keys(const Gguf& gguf, int64_t n_vocab, const ConfigOverri
   }
   config.norm_eps = float(keys.positive_or(norm_eps_key(*config.architecture), 1e-5));
   if (overrides.norm_eps) config.norm_eps = float(*overrides.norm_eps);
+  constexpr int64_t kWidest = int64_t{1} << 31;  // so that what is made of it stays within 64 bits
+  if (config.head_dim > kWidest / std::max<int64_t>(1, config.n_head)) {
+    fail("{}: {}: {} heads of {} make no sense", gguf.path(), keys.key("attention.head_count"), config.n_head,
+         config.head_dim);
+  }
   if (config.head_dim > 0) config.attention_scale = float(1 / std::sqrt(double(config.head_dim)));
   config.fused_qkv = gguf.find_tensor("blk.0.attn_qkv.weight") != nullptr;
   config.rope = read_rope(keys, config, overrides);

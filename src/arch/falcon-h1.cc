@@ -61,7 +61,10 @@ void read_hf(HfConfig& config) {
     const size_t n = key == std::string_view("mlp_multipliers")   ? 2
                      : key == std::string_view("ssm_multipliers") ? 5
                                                                   : 1;
-    if (list != config.number_lists.end() && values.size() != n)
+    const bool is_list = list != config.number_lists.end();
+    if (config.texts.contains(key) || (config.number(key) && n > 1) || (is_list && n == 1))
+      fail("{}: {}: expected {}", config.path, key, n == 1 ? "a number" : fmt::format("{} numbers", n));
+    if (is_list && values.size() != n)
       fail("{}: {}: {} numbers, expected {}", config.path, key, values.size(), n);
     for (const double value : values) {
       if (value == 0 || !std::isfinite(float(value)))

@@ -8,6 +8,7 @@
 #include "arch/hf_config.h"
 #include "base/error.h"
 #include "base/numbers.h"
+#include "base/printable.h"
 #include "gguf/gguf.h"
 #include "kernels/conv/conv.h"
 
@@ -227,6 +228,10 @@ int64_t HfConfig::size(Dim dim) const {
 
 int64_t HfConfig::count(std::string_view key, int64_t otherwise) const {
   const auto value = number(key);
+  // "auto" is what some classes have in place of a size that follows from others.
+  if (const std::string other = text(key); !value && !other.empty() && other != "auto")
+    fail("{}: {}: \"{}\" makes no sense", path, key, printable(other));
+  if (!value && number_lists.contains(key)) fail("{}: {}: a list makes no sense", path, key);
   if (!value) return otherwise;
   if (!(*value >= 1 && *value <= 0x1p24) || *value != std::floor(*value))
     fail("{}: {}: {} makes no sense", path, key, *value);
@@ -256,6 +261,8 @@ void read_mamba2(HfConfig& config, const HfMamba2Keys& keys) {
 void write_mamba2_keys(GgufWriter& writer, const HfConfig& config) {
   const std::string prefix = fmt::format("{}.ssm.", config.architecture->name);
   const HfSsm& ssm = config.ssm;
+  if (ssm.n_inner % ssm.n_head != 0)
+    fail("{}: {} columns of Mamba-2 are not divided by {} heads", config.path, ssm.n_inner, ssm.n_head);
   for (const auto& [key, value] : {std::pair<const char*, int64_t>{"conv_kernel", config.n_conv},
                                    {"inner_size", ssm.n_inner},
                                    {"state_size", ssm.n_state},

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <memory>
 #include <numeric>
 
@@ -216,6 +217,38 @@ TEST(Model, RefusesWhatItDoesNotUnderstandByName) {
               HasSubstr("tensor blk.0.attn_q_norm.weight: not known"));
   // Without output.weight the embedding's table is the head.
   EXPECT_EQ(copy.why(nothing, [](std::string_view n) { return n != "output.weight"; }), "accepted");
+}
+
+// Each size alone is one that a file may state; what is made of them would not be a 64-bit number.
+TEST(Config, RefusesSizesThatMultiplyToNone) {
+  const auto why = [](const std::string& family, const std::map<std::string, uint64_t>& changes) {
+    std::vector<std::pair<std::string, GgufValue>> keys = {
+        {"general.architecture", {GgufValueType::string, {}, family}}};
+    std::map<std::string, uint64_t> sizes = {
+        {"block_count", 1},          {"embedding_length", 64}, {"feed_forward_length", 0},
+        {"attention.head_count", 0}, {"context_length", 512},  {"ssm.conv_kernel", 4},
+        {"ssm.inner_size", 128},     {"ssm.state_size", 16},   {"ssm.time_step_rank", 4},
+    };
+    for (const auto& [name, value] : changes) sizes[name] = value;
+    for (const auto& [name, value] : sizes)
+      keys.emplace_back(family + "." + name, GgufValue{GgufValueType::u32, {}, value});
+    try {
+      config_of_keys(Gguf::of_values("keys", keys), 300);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  constexpr uint64_t kLargest = uint64_t{1} << 31;
+  EXPECT_EQ(why("mamba2", {}), "accepted");
+  EXPECT_EQ(why("mamba2", {{"ssm.state_size", kLargest}}),
+            "keys: mamba2.ssm.state_size: 2147483648 makes no sense");
+  EXPECT_EQ(
+      why("mamba2",
+          {{"ssm.inner_size", kLargest}, {"ssm.time_step_rank", kLargest}, {"ssm.group_count", kLargest}}),
+      "keys: mamba2.ssm.inner_size: 2147483648 makes no sense");
+  EXPECT_EQ(why("granitehybrid", {{"attention.head_count", kLargest}, {"attention.key_length", kLargest}}),
+            "keys: granitehybrid.attention.head_count: 2147483648 heads of 2147483648 make no sense");
 }
 
 TEST(Config, ReadsRopeScaling) {

@@ -289,11 +289,29 @@ TEST(FamilyConfigs, WhatGgufComputesOtherwiseIsRefused) {
               HasSubstr("has a layer without a window after every 3 with one"));
   EXPECT_THAT(refused("lfm2", "conv_bias", true), HasSubstr("convolutions without biases"));
   EXPECT_THAT(refused("lfm2", "conv_L_cache", 17), HasSubstr("conv_L_cache: 17 taps"));
+  for (const nlohmann::ordered_json& value :
+       std::initializer_list<nlohmann::ordered_json>{"3", nlohmann::ordered_json::array({3}), 1e300, 3.5}) {
+    EXPECT_THAT(refused("lfm2", "conv_L_cache", value), HasSubstr("conv_L_cache: ")) << value;
+    EXPECT_THAT(refused("lfm2", "block_multiple_of", value), HasSubstr("block_multiple_of: ")) << value;
+    EXPECT_THAT(refused("lfm2", "block_ff_dim", value), HasSubstr("block_ff_dim: ")) << value;
+    EXPECT_THAT(refused("granitehybrid", "mamba_n_groups", value), HasSubstr("mamba_n_groups: ")) << value;
+  }
+  EXPECT_THAT(refused("falcon-h1", "key_multiplier", "4"), HasSubstr("key_multiplier: expected a number"));
+  EXPECT_THAT(refused("falcon-h1", "key_multiplier", {2.0}), HasSubstr("key_multiplier: expected a number"));
+  EXPECT_THAT(refused("falcon-h1", "mlp_multipliers", 2.0), HasSubstr("mlp_multipliers: expected 2 numbers"));
   EXPECT_THAT(refused("lfm2", "layer_types", {"conv", "linear_attention"}),
               HasSubstr("layer_types: \"linear_attention\""));
   EXPECT_THAT(refused("lfm2moe", "use_expert_bias", false), HasSubstr("with a bias"));
   EXPECT_THAT(refused("llama", "architectures", {"LlavaForConditionalGeneration"}),
               HasSubstr("a language model of model_type '' is not supported (known: llama, mistral)"));
+}
+
+// Without a size of heads it is what they divide; nothing that they do not divide can be loaded.
+TEST(FamilyConfigs, Mamba2HeadsDivideItsColumns) {
+  HfModel model = family_named("granitehybrid");
+  model.config.erase("mamba_d_head");
+  model.config["mamba_n_heads"] = 6;
+  EXPECT_THAT(error_of([&] { Converted(model).convert(); }), HasSubstr("are not divided by 6 heads"));
 }
 
 // LFM2's configurations say in two ways each how wide the MLP is and which layers have attention.
