@@ -40,8 +40,8 @@ AttentionSpec attention(const ModelConfig& c, int64_t i) {
 
 AttentionSpec head_normed_attention(const ModelConfig& c, int64_t i) {
   AttentionSpec a = attention(c, i);
-  a.q_norm = norm(c, "attn_q_norm", c.head_dim);
-  a.k_norm = norm(c, "attn_k_norm", c.head_dim);
+  a.q_norm = norm(c, "attn_q_norm", c.head_dim_of(i));
+  a.k_norm = norm(c, "attn_k_norm", c.head_dim_of(i));
   return a;
 }
 
@@ -79,11 +79,19 @@ MlpSpec plain_mlp(const ModelConfig& c, Activation activation, bool has_bias) {
 
 ExpertsSpec experts(const ModelConfig& c, Activation activation) {
   const int64_t n = c.experts.router.n_expert, n_ff = c.experts.n_ff;
+  const bool fused = c.experts.fused_gate_up;
   return {
       .router = {.tensor = "ffn_gate_inp", .n_out = n, .n_in = c.n_embd},
       .choice_bias = {c.experts.has_choice_bias ? "exp_probs_b.bias" : "", n},
-      .expert = {.gate = {.tensor = "ffn_gate_exps", .n_out = n_ff, .n_in = c.n_embd, .n_slices = n},
-                 .up = {.tensor = "ffn_up_exps", .n_out = n_ff, .n_in = c.n_embd, .n_slices = n},
+      .expert = {.gate = {.tensor = fused ? "ffn_gate_up_exps" : "ffn_gate_exps",
+                          .n_out = n_ff,
+                          .n_in = c.n_embd,
+                          .n_slices = n},
+                 .up = {.tensor = fused ? "ffn_gate_up_exps" : "ffn_up_exps",
+                        .n_out = n_ff,
+                        .n_in = c.n_embd,
+                        .first_row = fused ? n_ff : 0,
+                        .n_slices = n},
                  .down = {.tensor = "ffn_down_exps", .n_out = c.n_embd, .n_in = n_ff, .n_slices = n},
                  .activation = activation},
       .form = c.experts.router,

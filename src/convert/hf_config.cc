@@ -142,10 +142,11 @@ HfRope read_scaling(const json& scaling, const std::string& path, std::string_vi
   rope.type = json_text(scaling, "rope_type").value_or(json_text(scaling, "type").value_or("default"));
   if (rope.type == "su") rope.type = "longrope";
   if (rope.type == "none") rope.type = "default";
-  constexpr std::string_view known[] = {"default", "linear", "dynamic", "yarn", "llama3", "longrope"};
+  constexpr std::string_view known[] = {"default", "linear",   "dynamic",     "yarn",
+                                        "llama3",  "longrope", "proportional"};
   if (std::find(std::begin(known), std::end(known), rope.type) == std::end(known)) {
-    fail("{}: {}: type '{}' is not supported (known: linear, dynamic, yarn, llama3, longrope)", path, key,
-         printable(rope.type));
+    fail("{}: {}: type '{}' is not supported (known: linear, dynamic, yarn, llama3, longrope, proportional)",
+         path, key, printable(rope.type));
   }
   rope.factor = fields.positive("factor").value_or(1);
   rope.low_freq_factor = fields.positive("low_freq_factor").value_or(1);
@@ -178,6 +179,9 @@ std::optional<double> read_local_theta(const json& local, const std::string& pat
     fail("{}: {}: type '{}' is not supported: GGUF has scaling for layers without a window only", path, key,
          rope.type);
   }
+  if (const auto part = json_number(local, "partial_rotary_factor"); part && *part != 1)
+    fail("{}: {}: partial_rotary_factor: {} is not supported: whole heads are turned there", path, key,
+         *part);
   return Fields{local, path}.positive("rope_theta");
 }
 
@@ -213,6 +217,7 @@ HfRope read_rope(const json& root, const std::string& path, const HfDefaults& de
     agree(path, n_ctx_orig, kContext, Fields{*object, path}.size(kContext), within(kContext));
   }
   HfRope rope = read.value_or(HfRope());
+  rope.is_stated = read.has_value();
   rope.theta = theta.value_or(defaults.rope_theta);
   rope.local_theta = local_theta ? local_theta : defaults.local_theta;
   rope.n_ctx_orig = n_ctx_orig;
@@ -327,6 +332,10 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   if (!head_dim && family.head_dim > 0) head_dim = family.head_dim;
   config.states_head_dim = head_dim.has_value();
   config.head_dim = head_dim.value_or(config.n_embd / config.n_head);
+  if (const json* types = json_field(root, "layer_types"); types && types->is_array()) {
+    for (const json& type : *types)
+      config.layer_types.push_back(type.is_string() ? type.get<std::string>() : "?");
+  }
   read_experts(fields, config);
   config.norm_eps = fields.positive(family.norm_eps).value_or(defaults.norm_eps);
   config.rope = read_rope(root, path, defaults);

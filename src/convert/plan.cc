@@ -28,7 +28,7 @@ bool is_beside(std::string_view name) {
 // Of what sees, beside the language model.
 bool is_of_tower(std::string_view name) {
   for (const std::string_view part :
-       {"vision", "multi_modal_projector.", "connector.", "image_newline", "audio_tower."}) {
+       {"vision", "multi_modal_projector.", "connector.", "image_newline", "audio_tower.", "embed_audio."}) {
     if (name.find(part) != name.npos) return true;
   }
   return false;
@@ -60,6 +60,12 @@ const char* keys_of(Dim dim) {
       return "intermediate_size of an expert";
     case Dim::shared_ff:
       return "intermediate_size of shared experts";
+    case Dim::two_expert_ff:
+      return "twice the intermediate_size of an expert";
+    case Dim::embd_per_layer:
+      return "hidden_size_per_layer_input";
+    case Dim::embd_per_layers:
+      return "num_hidden_layers x hidden_size_per_layer_input";
     case Dim::ctx:
       return "max_position_embeddings";
     default:
@@ -131,7 +137,8 @@ struct Planner {
   }
 
   // False if there is no such tensor.
-  bool add(const HfModule& module, const std::string& hf, const std::string& gguf, bool is_bias) {
+  bool add(const HfModule& module, const std::string& hf, const std::string& gguf, bool is_bias,
+           std::optional<int64_t> layer) {
     PlannedTensor tensor;
     const std::string_view hf_end = is_bias ? ".bias" : module.hf_end;
     tensor.name = fmt::format("{}{}", gguf, is_bias ? ".bias" : module.gguf_end);
@@ -139,15 +146,15 @@ struct Planner {
     tensor.n_slices = module.stack == Stack::none ? 1 : config.n_expert;
     tensor.is_matrix = module.n_out != Dim::none && module.n_in != Dim::none && !is_bias;
     tensor.transposed = (module.transposed || module.stack == Stack::columns) && tensor.is_matrix;
-    tensor.n_rows = config.size(module.n_out);
-    tensor.n_cols = is_bias && module.n_out != Dim::none ? 1 : config.size(module.n_in);
+    tensor.n_rows = config.size(module.n_out, layer);
+    tensor.n_cols = is_bias && module.n_out != Dim::none ? 1 : config.size(module.n_in, layer);
     const HfFamily& family = *config.architecture->hf;
     if (is_half(module.of_hf)) {
       tensor.rows = hf_half(module, tensor.n_rows);
       tensor.n_hf_rows = 2 * tensor.n_rows;
     } else {
       if (module.n_out != Dim::none) tensor.rows = hf_rows(family, module, config.head_counts());
-      tensor.n_hf_rows = module.of_hf == Rows::all ? tensor.n_rows : config.size(Dim::qkv);
+      tensor.n_hf_rows = module.of_hf == Rows::all ? tensor.n_rows : config.size(Dim::qkv, layer);
     }
     tensor.sources = sources_of(module, hf, hf_end);
     if (!tensor.sources.front().hf) return false;
@@ -189,13 +196,15 @@ struct Planner {
   }
 
   // False if the weights have no such module.
-  bool take(const HfModule& module, const std::string& hf, const std::string& gguf) {
-    if (!add(module, hf, gguf, false)) return false;
-    if (module.may_have_bias) add(module, hf, gguf, true);
+  bool take(const HfModule& module, const std::string& hf, const std::string& gguf,
+            std::optional<int64_t> layer) {
+    if (!add(module, hf, gguf, false, layer)) return false;
+    if (module.may_have_bias) add(module, hf, gguf, true, layer);
     return true;
   }
-  void require(const HfModule& module, const std::string& hf, const std::string& gguf) {
-    if (!take(module, hf, gguf)) {
+  void require(const HfModule& module, const std::string& hf, const std::string& gguf,
+               std::optional<int64_t> layer) {
+    if (!take(module, hf, gguf, layer)) {
       fail("{}: tensor '{}{}' is missing in the weights", config.path, hf_numbered(hf, 0), module.hf_end);
     }
   }
@@ -216,21 +225,24 @@ struct Planner {
       }
     };
     each([&](const HfModule& module, const std::string& from, const std::string& to) {
-      take(module, from, to);
+      take(module, from, to, i);
     });
     each([&](const HfModule& module, const std::string& from, const std::string& to) {
-      if (!module.may_be_absent) require(module, from, to);
+      if (!module.may_be_absent && !(module.may_be_absent_in && module.may_be_absent_in(config, i)))
+        require(module, from, to, i);
     });
   }
 
   void root(const HfModule& module) {
-    if (&module != &config.architecture->hf->root.back())
-      return require(module, prefix + std::string(module.hf), std::string(module.gguf));
+    if (&module != &config.architecture->hf->root.back()) {
+      if (module.may_be_absent_in && module.may_be_absent_in(config, 0)) return;
+      return require(module, prefix + std::string(module.hf), std::string(module.gguf), {});
+    }
     const std::string name = weights.output_module(config.architecture->hf->root);
     if (config.tied == true) {
       use(name + ".weight");
     } else {
-      require(module, name, std::string(module.gguf));
+      require(module, name, std::string(module.gguf), {});
     }
   }
 

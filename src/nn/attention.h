@@ -3,7 +3,12 @@
 //   y = Wo attention(turn(Wq n), turn(Wk n), Wv n)
 //
 // turn: a norm of queries and keys where there is one, and the rotary embedding. Without norms, what Wq, Wk
-// and Wv give may be clamped first.
+// and Wv give may be clamped first. Values may have a norm, too, and without Wv they are what Wk gives,
+// before its norm.
+//
+// Layers may share keys and values: one of them leaves its own, as scores are made of them, in
+// Tokens::shared; those that read have neither Wk nor Wv, and add to the gradients there, which the writer's
+// backward pass, the last to come, adds to its own.
 #pragma once
 
 #include <concepts>
@@ -24,12 +29,20 @@ struct AttentionForm {
   // Queries at position p are multiplied by 1 + scale ln(floor(p / length) + 1).
   float temperature_scale = 0;
   int64_t temperature_length = 0;
+  int kv_slot = -1;            // which of Tokens::shared it writes its keys and values to; < 0: none
+  bool reads_kv_slot = false;  // or has those there in place of its own
 };
 
 struct Attention {
   Linear q, k, v, o;
   Norm q_norm, k_norm;  // of each head or of the whole row, by their length
   AttentionForm form;
+  Norm v_norm = {};
+
+  bool has_k() const { return !form.reads_kv_slot; }
+  // Where there is none, keys must have a norm of their own: what Wk gave is kept then.
+  bool has_v() const { return v.n_out() > 0; }
+  int64_t n_embd_kv() const { return form.shape.n_head_kv * form.shape.head_dim; }
 };
 
 // What the backward pass needs; out is overwritten by it.
@@ -37,7 +50,7 @@ struct AttentionKept {
   Pass pass;
   float* q = nullptr;    // (n_tokens, n_head * head_dim), rotated; with a norm or clamped, as Wq gave it
   float* k = nullptr;    // (n_tokens, n_head_kv * head_dim), so too
-  float* v = nullptr;    // (n_tokens, n_head_kv * head_dim)
+  float* v = nullptr;    // (n_tokens, n_head_kv * head_dim); with a norm, as Wv gave it
   float* out = nullptr;  // (n_tokens, n_head * head_dim), before Wo
   float* lse = nullptr;  // (n_tokens, n_head)
   float* xa_q = nullptr;
@@ -58,8 +71,8 @@ template <class A, class Visit>
 requires std::same_as<std::remove_const_t<A>, Attention>
 void for_each_linear(A& attention, const Visit& visit) {
   visit(attention.q, LinearRole::reads_input);
-  visit(attention.k, LinearRole::reads_input);
-  visit(attention.v, LinearRole::reads_input);
+  if (attention.has_k()) visit(attention.k, LinearRole::reads_input);
+  if (attention.has_v()) visit(attention.v, LinearRole::reads_input);
   visit(attention.o, LinearRole::writes_output);
 }
 
