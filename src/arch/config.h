@@ -30,6 +30,8 @@ struct ModelConfig {
   int64_t n_layer_skipped = 0;  // behind them in the file, for predicting several tokens at once
   int64_t n_embd = 0, n_ff = 0, n_vocab = 0;
   int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
+  // Where layers differ, one for each; what stands above is then the most of any.
+  std::vector<int64_t> n_head_of, n_head_kv_of, n_ff_of;
   int64_t head_dim_swa = 0;  // of layers with a window, where theirs differs
   int64_t n_layer_kv = 0;    // layers behind these attend to keys and values of earlier ones; 0: none does
   int64_t n_embd_per_layer = 0;  // of what layers are told of their tokens again
@@ -69,6 +71,10 @@ struct ModelConfig {
 
   int64_t n_embd_q() const { return n_head * head_dim; }
   int64_t n_embd_kv() const { return n_head_kv * head_dim; }
+  // Of layer i; 0: it has no attention, or no MLP.
+  int64_t heads(int64_t i) const { return n_head_of.empty() ? n_head : n_head_of[size_t(i)]; }
+  int64_t heads_kv(int64_t i) const { return n_head_kv_of.empty() ? n_head_kv : n_head_kv_of[size_t(i)]; }
+  int64_t ff(int64_t i) const { return n_ff_of.empty() ? n_ff : n_ff_of[size_t(i)]; }
   int64_t head_dim_of(int64_t i) const { return has_window(i) && head_dim_swa > 0 ? head_dim_swa : head_dim; }
   bool has_window(int64_t layer) const { return !windowed.empty() && windowed[size_t(layer)]; }
 };

@@ -40,10 +40,10 @@ struct LinearSpec {
   bool may_be_absent = false;
 };
 
-// A whole tensor of n numbers, with its ".weight" or ".bias".
+// A whole tensor of n numbers, with its ".weight" or ".bias", or of n in each of some rows.
 struct VectorSpec {
   std::string_view tensor;  // empty: there is none
-  int64_t n = 0;
+  int64_t n = 0, n_rows = 1;
   bool may_be_absent = false;
 };
 

@@ -8,6 +8,7 @@
 // computation and is given back in reverse: the memory of later bodies is the workspace of earlier ones.
 #pragma once
 
+#include <span>
 #include <variant>
 #include <vector>
 
@@ -64,6 +65,16 @@ void for_each_share(const Branch& branch, const Visit& visit) {
   }
 }
 
+// visit(PastShape) of each body, in the order in which they compute; a layer's span of Past is in that order.
+template <class Visit>
+void for_each_past(const Layer& layer, const Visit& visit) {
+  for (const Branch& branch : layer.branches) {
+    for (const Body& body : branch.bodies) {
+      visit(std::visit([](const auto& b) { return past_shape(b); }, body));
+    }
+  }
+}
+
 template <class Visit>
 void for_each_attention(const Layer& layer, const Visit& visit) {
   for (const Branch& branch : layer.branches) {
@@ -101,9 +112,9 @@ struct LayerKept {
   std::vector<BranchKept> branches;
 };
 
-// y (n_tokens, n_embd) may be x. Nothing is kept.
+// y (n_tokens, n_embd) may be x. Nothing is kept. `past`: in generation one of each body; else none.
 void layer_forward(float* y, const float* x, int64_t n_embd, const Layer& layer, const Tokens& tokens,
-                   const KvCache* cache, NnContext& nn);
+                   std::span<const Past> past, NnContext& nn);
 
 // The same bits, and what the backward pass needs stays in the arena; x must stay, too. y may not be x, but
 // nullptr: then only what is kept is computed.

@@ -29,7 +29,7 @@ struct Builder {
   const float* vector(const VectorSpec& part) const {
     if (part.tensor.empty()) return nullptr;
     if (part.may_be_absent && !source.has(prefix + std::string(part.tensor))) return nullptr;
-    biases.push_back(*source.vector(prefix + std::string(part.tensor), part.n, true));
+    biases.push_back(*source.vector(prefix + std::string(part.tensor), part.n, true, part.n_rows));
     return biases.back().data();
   }
 

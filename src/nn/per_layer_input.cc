@@ -52,7 +52,7 @@ PerLayerInputKept take_kept(Arena& arena, const PerLayerInput& input, int64_t n_
 }
 
 void body_forward(float* y, bool add, const BodyInput& in, const PerLayerInput& input,
-                  const PerLayerInputKept& kept, const Tokens& tokens, const KvCache*, NnContext& nn) {
+                  const PerLayerInputKept& kept, const Tokens& tokens, const Past*, NnContext& nn) {
   const int64_t n = tokens.n_tokens, size = n * input.gate.n_out();
   {
     const ArenaScope scope(nn.arena);

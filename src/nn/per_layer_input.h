@@ -35,12 +35,16 @@ struct PerLayerInputKept {
   float* xa_proj = nullptr;
 };
 
+inline PastShape past_shape(const PerLayerInput&) {
+  return {};
+}
+
 PerLayerInputKept take_kept(Arena& arena, const PerLayerInput& input, int64_t n_tokens, Pass pass);
 
 // As in nn/mlp.h; reads Tokens::ids and embedded. Where Tokens::dembedded is there, the gradient that goes to
 // the embedding by way of p is added to it.
 void body_forward(float* y, bool add, const BodyInput& in, const PerLayerInput& input,
-                  const PerLayerInputKept& kept, const Tokens& tokens, const KvCache* cache, NnContext& nn);
+                  const PerLayerInputKept& kept, const Tokens& tokens, const Past* past, NnContext& nn);
 void body_backward(float* dx, const float* dy, const BodyInput& in, const PerLayerInput& input,
                    const PerLayerInputKept& kept, const Tokens& tokens, NnContext& nn);
 
