@@ -46,7 +46,7 @@ class TinyModel {
     add_matrix("token_embd", n_vocab_, config.n_embd, 1);
     if (config.has_position_table) add_matrix("position_embd", config.n_ctx_train, config.n_embd, 1);
     for (int64_t i = 0; i < config.n_layer; ++i) add_layer(config.architecture->layer(config, i), i);
-    add_norm(norm(config, "output_norm"), "");
+    add_norm(norm(config, architecture.output_norm), "");
     if (config.needs_rope_freqs) add_vector("rope_freqs.weight", config.rope.n_rot / 2, 1, 0.5f);
     if (const int64_t n = config.n_layer * config.n_embd_per_layer; n > 0) {
       add_matrix("per_layer_token_embd", n_vocab_, n, 1);
@@ -84,10 +84,19 @@ class TinyModel {
                                       {"attention.key_length", head_dim_},
                                       {"attention.value_length", head_dim_},
                                       {"context_length", 512},
+                                      {"shortconv.l_cache", 4},
                                       {"vocab_size", n_vocab_},
                                       {"rope.dimension_count", head_dim_ - (options_.for_llama_cpp ? 0 : 4)},
                                       {"rope.scaling.original_context_length", 4}}) {
       set_size(name, value);
+    }
+    // Layers without heads of keys have convolutions.
+    if (architecture.name.starts_with("lfm2")) {
+      std::vector<int64_t> of_layers;
+      for (int64_t i = 0; i < n_layer_; ++i) of_layers.push_back(i % 2 == 0 ? 0 : 2);
+      std::erase_if(keys_, [](const auto& key) { return key.first.ends_with(".head_count_kv"); });
+      keys_.emplace_back(prefix_ + "attention.head_count_kv",
+                         GgufValue{GgufValueType::array, GgufValueType::i32, of_layers});
     }
     if (architecture.name == "gptneox") writer_.set_bool(prefix_ + "use_parallel_residual", true);
     if (architecture.name == "gemma4") set_layers_of_two_kinds();
@@ -165,6 +174,7 @@ class TinyModel {
     if (by_size || (!by_count && !options_.for_llama_cpp))
       set_size("expert_shared_feed_forward_length", n_ff + (n_ff % 32 == 0 ? 32 : 12));
     if (name == "dots1") set_size("expert_gating_func", 2);
+    if (name == "lfm2moe") set_size("leading_dense_block_count", 1);
     if (name == "ernie4_5-moe") set_size("interleave_moe_layer_step", options_.for_llama_cpp ? 1 : 2);
   }
 

@@ -21,6 +21,7 @@ struct Architecture {
   bool layers_differ =
       false;  // in heads and in the width of MLPs: the file has arrays, and 0 where there is none
   NormKind norm = NormKind::rms;  // of all norms but where a layer says otherwise; chooses the key of epsilon
+  std::string_view output_norm = "output_norm";  // the tensor of that behind the layers
   // The family's own keys and constants, after those that all have in common; nullptr: it has none.
   void (*read)(const Keys& keys, ModelConfig& config) = nullptr;
   LayerSpec (*layer)(const ModelConfig& config, int64_t i);

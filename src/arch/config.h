@@ -51,6 +51,7 @@ struct ModelConfig {
   float attention_softcap = 0;  // scores become c tanh(score / c); 0: they do not
   int64_t window = 0;           // keys that a token sees in layers with a window, its own included
   std::vector<bool> windowed;   // which layers have it; empty: none
+  int64_t n_conv = 0;           // taps of convolutions along the tokens
 
   // Whether projections are rows of one tensor: of attn_qkv; gate and up of ffn_up.
   bool fused_qkv = false, fused_gate_up = false;

@@ -55,6 +55,8 @@ enum class Dim {
   two_expert_ff,    // gate and up of one in one matrix
   embd_per_layer,   // hidden_size_per_layer_input
   embd_per_layers,  // of all layers
+  three_embd,       // three times hidden_size
+  conv,             // taps of a convolution along the tokens
 };
 
 // Whose head count says how a tensor's rows are reordered: Hugging Face rotates element j of a head with
@@ -92,6 +94,7 @@ struct HfModule {
   bool may_be_absent = false;
   bool (*may_be_absent_in)(const HfConfig& config, int64_t layer) = nullptr;  // where that depends
   bool is_router = false;  // a parameter of a module that PEFT adapts no more, where it is one
+  bool is_conv = false;    // of each channel by itself: HF has (n_out, 1, n_in); no adapter goes there
   // What follows the names, in Hugging Face's tensor and in GGUF's.
   std::string_view hf_end = ".weight", gguf_end = ".weight";
 };
@@ -109,12 +112,13 @@ struct HfClass {
 struct HfComputed {
   const char* activation_key = "hidden_act";
   std::string_view activation = "silu";
-  int64_t window_period = 0;   // every n-th layer has no sliding window; 0: no layer has one
-  int64_t no_rope_period = 0;  // every n-th layer is not told positions
-  bool own_window = false;     // what becomes of a window is up to the programs
-  bool local_theta = false;    // layers with a window have a rotary base of their own
-  bool rope_freqs = false;     // rotary scaling of Llama 3, as a tensor
-  bool rope_factors = false;   // longrope, as two tensors
+  int64_t window_period = 0;     // every n-th layer has no sliding window; 0: no layer has one
+  int64_t no_rope_period = 0;    // every n-th layer is not told positions
+  bool own_window = false;       // what becomes of a window is up to the programs
+  std::string_view recurrent{};  // what layer_types calls layers without attention, of HfFamily::recurrent
+  bool local_theta = false;      // layers with a window have a rotary base of their own
+  bool rope_freqs = false;       // rotary scaling of Llama 3, as a tensor
+  bool rope_factors = false;     // longrope, as two tensors
   bool partial_rotary = false;
   bool query_scalar = false;  // the class has query_pre_attn_scalar and caps of logits, which must agree:
   bool caps_logits = false;   // both logits are capped; else none
@@ -170,6 +174,9 @@ inline constexpr HfModule kRoot[] = {
 struct HfFamily {
   HfList<HfClass, 9> classes{};
   HfList<std::span<const HfModule>, 5> layer{};
+  // Of layers with attention, and of those that have a state in its place, in families with both.
+  HfList<std::span<const HfModule>, 4> attention{};
+  HfList<std::span<const HfModule>, 4> recurrent{};
   // Of layers without and with experts, and of those behind the last that predict further tokens. Where two
   // modules are for one tensor of GGUF, the weights have either.
   HfList<std::span<const HfModule>, 4> dense{};
@@ -195,6 +202,7 @@ struct HfFamily {
   HfList<HfRefused, 4> refused{};
   // rope.dimension_count, attention.sliding_window_pattern, rope.scaling.yarn_log_multiplier
   bool writes_n_rot = false, writes_pattern = false, writes_log_multiplier = false;
+  bool writes_kv_by_layer = false;  // attention.head_count_kv of each layer, 0 where there is no attention
   // Sizes that config.json has under other names, or by other rules.
   void (*read)(HfConfig& config) = nullptr;
   void (*write_keys)(GgufWriter& writer, const HfConfig& config) = nullptr;  // beside those above
@@ -209,6 +217,8 @@ void for_each_layer_module(const HfFamily& family, const Visit& visit) {
     }
   };
   each(family.layer);
+  each(family.attention);
+  each(family.recurrent);
   each(family.dense);
   each(family.experts);
 }

@@ -20,6 +20,7 @@
 #include "nn/mlp.h"
 #include "nn/norm.h"
 #include "nn/per_layer_input.h"
+#include "nn/short_conv.h"
 
 namespace lora {
 
@@ -82,7 +83,13 @@ struct PerLayerInputSpec {
   Activation activation = Activation::gelu_tanh;
 };
 
-using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec, PerLayerInputSpec>;
+struct ShortConvSpec {
+  LinearSpec in;    // rows: what gates the input, what gates the output, the input
+  VectorSpec conv;  // a row of taps for each channel
+  LinearSpec out;
+};
+
+using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec, PerLayerInputSpec, ShortConvSpec>;
 
 struct BranchSpec {
   NormSpec before;
@@ -132,6 +139,11 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
     void operator()(const PerLayerInputSpec& p) const {
       each_linear(p.gate);
       each_linear(p.proj);
+    }
+    void operator()(const ShortConvSpec& c) const {
+      each_linear(c.in);
+      each_vector(c.conv);
+      each_linear(c.out);
     }
   };
   for (const BranchSpec& branch : layer) {

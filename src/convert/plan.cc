@@ -68,6 +68,10 @@ const char* keys_of(Dim dim) {
       return "num_hidden_layers x hidden_size_per_layer_input";
     case Dim::ctx:
       return "max_position_embeddings";
+    case Dim::three_embd:
+      return "3 hidden_size";
+    case Dim::conv:
+      return "taps of a convolution";
     default:
       return "";
   }
@@ -130,6 +134,7 @@ struct Planner {
     std::vector<int64_t> shape = {tensor.n_hf_rows, tensor.n_cols};
     if (!tensor.is_matrix) shape = {tensor.n_hf_rows * tensor.n_cols};
     if (tensor.transposed) std::swap(shape[0], shape[1]);
+    if (tensor.is_conv) shape.insert(shape.begin() + 1, 1);
     if (tensor.stack == Stack::mxfp4) shape = {tensor.n_hf_rows, tensor.n_cols / 32, 16};
     if (tensor.stack != Stack::none && tensor.stack != Stack::each)
       shape.insert(shape.begin(), tensor.n_slices);
@@ -145,6 +150,7 @@ struct Planner {
     tensor.stack = module.stack;
     tensor.n_slices = module.stack == Stack::none ? 1 : config.n_expert;
     tensor.is_matrix = module.n_out != Dim::none && module.n_in != Dim::none && !is_bias;
+    tensor.is_conv = module.is_conv;
     tensor.transposed = (module.transposed || module.stack == Stack::columns) && tensor.is_matrix;
     tensor.n_rows = config.size(module.n_out, layer);
     tensor.n_cols = is_bias && module.n_out != Dim::none ? 1 : config.size(module.n_in, layer);
@@ -318,6 +324,7 @@ std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights&
   }
   for (int64_t i = 0; i < config.n_layer + config.n_ahead; ++i) {
     planner.layer(family.layer, i);
+    planner.layer(config.has_attention(i) ? family.attention : family.recurrent, i);
     planner.layer(config.has_experts(i) ? family.experts : family.dense, i);
     if (i >= config.n_layer) planner.layer(std::array{family.ahead}, i);
   }

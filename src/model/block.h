@@ -17,10 +17,11 @@
 #include "nn/mlp.h"
 #include "nn/norm.h"
 #include "nn/per_layer_input.h"
+#include "nn/short_conv.h"
 
 namespace lora {
 
-using Body = std::variant<Attention, Mlp, Experts, PerLayerInput>;
+using Body = std::variant<Attention, Mlp, Experts, PerLayerInput, ShortConv>;
 
 struct Branch {
   Norm before;
@@ -98,7 +99,7 @@ void for_each_norm(L& layer, const Visit& visit) {
   }
 }
 
-using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept, PerLayerInputKept>;
+using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept, PerLayerInputKept, ShortConvKept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it

@@ -84,6 +84,9 @@ struct Builder {
         .column = p.column,
         .activation = p.activation};
   }
+  Body operator()(const ShortConvSpec& c) const {
+    return ShortConv{linear(c.in), vector(c.conv), c.conv.n, linear(c.out)};
+  }
 };
 
 }  // namespace

@@ -37,10 +37,10 @@ bool may_differ(const std::string& folder, const std::string& key) {
 }
 
 constexpr const char* kFolders[] = {
-    "cohere2",    "command-r", "exaone4", "gemma",    "gemma2",   "gemma3",     "gemma4",
-    "gemma4-moe", "glm4",      "glm4moe", "gpt-oss",  "granite",  "granitemoe", "llama3",
-    "mistral3",   "mixtral",   "olmo2",   "olmo3",    "olmoe",    "phi3",       "phi4-mini",
-    "qwen2",      "qwen2moe",  "qwen3",   "qwen3moe", "seed-oss", "smollm3",    "starcoder2"};
+    "cohere2",  "command-r", "exaone4",  "gemma",    "gemma2",     "gemma3",    "gemma4",    "gemma4-moe",
+    "glm4",     "glm4moe",   "gpt-oss",  "granite",  "granitemoe", "lfm2",      "lfm2moe",   "llama3",
+    "mistral3", "mixtral",   "olmo2",    "olmo3",    "olmoe",      "phi3",      "phi4-mini", "qwen2",
+    "qwen2moe", "qwen3",     "qwen3moe", "seed-oss", "smollm3",    "starcoder2"};
 
 class GoldenFamily : public testing::TestWithParam<const char*> {};
 
