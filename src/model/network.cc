@@ -24,7 +24,13 @@ class Lasting {
         SharedKv& slot = shared_[size_t(a.form.kv_slot)];
         const int64_t size = n_tokens * a.n_embd_kv();
         const auto take = [&] { return nn.arena.take<float>(size); };
-        if (!slot.k) slot.k = take(), slot.v = take();
+        if (!slot.k) {
+          slot.k = take(), slot.v = take();
+          if (!a.has_k()) {  // layers without the one that writes, for measuring
+            set_zero(slot.k, size, nn.pool);
+            set_zero(slot.v, size, nn.pool);
+          }
+        }
         // Those that read come behind the one that writes, whose gradient theirs are a part of.
         if (!a.has_k() || !first || int64_t(i) < *first) return;
         slot.dk = take(), slot.dv = take();
