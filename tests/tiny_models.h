@@ -98,6 +98,7 @@ class TinyModel {
       keys_.emplace_back(prefix_ + "attention.head_count_kv",
                          GgufValue{GgufValueType::array, GgufValueType::i32, of_layers});
     }
+    set_mamba2(architecture);
     if (architecture.name == "gptneox") writer_.set_bool(prefix_ + "use_parallel_residual", true);
     if (architecture.name == "gemma4") set_layers_of_two_kinds();
     set_number(norm_eps_key(architecture), 1e-3);
@@ -144,6 +145,35 @@ class TinyModel {
     set_size("embedding_length_per_layer_input", options_.type == Type::F32 ? 6 : 32);
   }
 
+  // Layers of Mamba-2: between those with attention, beside it, alone, or as one thing of three.
+  void set_mamba2(const Architecture& architecture) {
+    const std::string_view name = architecture.name;
+    const auto of_layers = [&](std::string_view key, std::vector<int64_t> values) {
+      const std::string whole = prefix_ + std::string(key);
+      std::erase_if(keys_, [&](const auto& old) { return old.first == whole; });
+      if (!values.empty())
+        keys_.emplace_back(whole, GgufValue{GgufValueType::array, GgufValueType::i32, std::move(values)});
+    };
+    if (name != "granitehybrid" && name != "falcon-h1" && name != "mamba2" && name != "nemotron_h") return;
+    const bool is_quantized = options_.type != Type::F32;
+    set_size("ssm.conv_kernel", 4);
+    set_size("ssm.time_step_rank", kHeads);
+    set_size("ssm.inner_size", kHeads * (is_quantized ? 16 : 10));
+    set_size("ssm.group_count", 3);
+    set_size("ssm.state_size", is_quantized ? 8 : 7);
+    if (name == "granitehybrid") of_layers("attention.head_count_kv", {0, 2, 0, 2, 0});
+    if (name == "nemotron_h") {
+      of_layers("attention.head_count_kv", {0, 2, 0, 0, 2});
+      of_layers("feed_forward_length", {0, 0, n_ff_, 0, 0});
+    }
+    if (name != "mamba2") return;
+    for (const char* key : {"attention.key_length", "attention.value_length", "rope.dimension_count",
+                            "attention.head_count_kv", "attention.head_count", "feed_forward_length"})
+      of_layers(key, {});
+    set_size("attention.head_count", 0);
+    set_size("feed_forward_length", 0);
+  }
+
   bool is_whole() const {
     try {
       config_of_keys(Gguf::of_values("keys", keys_), n_vocab_);
@@ -175,6 +205,7 @@ class TinyModel {
       set_size("expert_shared_feed_forward_length", n_ff + (n_ff % 32 == 0 ? 32 : 12));
     if (name == "dots1") set_size("expert_gating_func", 2);
     if (name == "lfm2moe") set_size("leading_dense_block_count", 1);
+    if (name == "lfm2moe" && !options_.for_llama_cpp) set_number("expert_weights_scale", 1.5);
     if (name == "ernie4_5-moe") set_size("interleave_moe_layer_step", options_.for_llama_cpp ? 1 : 2);
   }
 
@@ -198,7 +229,12 @@ class TinyModel {
       bool is_left_out(bool may_be_absent) const { return may_be_absent && i % 2 == 1; }
       void operator()(const VectorSpec& vector) const {
         if (is_left_out(vector.may_be_absent)) return;
-        self.add_vector(prefix + std::string(vector.tensor), vector.n, 0, 0.3f);
+        const bool fades = vector.tensor == "ssm_a";  // states do
+        self.add_vector(prefix + std::string(vector.tensor), vector.n, fades ? -1 : 0,
+                        fades               ? 0.8f
+                        : vector.n_rows > 1 ? 1
+                                            : 0.3f,
+                        vector.n_rows);
       }
       void operator()(const LinearSpec& part) const {
         if (is_left_out(part.may_be_absent)) return;
@@ -271,6 +307,10 @@ inline bool may_have_experts(const Architecture& architecture) {
                                      {"feed_forward_length", 64},
                                      {"attention.head_count", 4},
                                      {"context_length", 64},
+                                     {"ssm.conv_kernel", 4},
+                                     {"ssm.time_step_rank", 4},
+                                     {"ssm.inner_size", 16},
+                                     {"ssm.state_size", 8},
                                      {"expert_count", uint64_t(n)},
                                      {"expert_used_count", 2}}) {
       keys.emplace_back(name + "." + key, GgufValue{GgufValueType::u32, {}, value});

@@ -17,6 +17,7 @@
 
 #include "nn/attention.h"
 #include "nn/experts.h"
+#include "nn/mamba2.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 #include "nn/per_layer_input.h"
@@ -83,13 +84,22 @@ struct PerLayerInputSpec {
   Activation activation = Activation::gelu_tanh;
 };
 
+struct Mamba2Spec {
+  LinearSpec z, u, dt, out;  // the first three are rows of one tensor
+  VectorSpec conv, conv_bias, dt_bias, a, d;
+  VectorSpec norm;  // a row for each group
+  int64_t d_conv;
+  SsdShape shape;
+};
+
 struct ShortConvSpec {
   LinearSpec in;    // rows: what gates the input, what gates the output, the input
   VectorSpec conv;  // a row of taps for each channel
   LinearSpec out;
 };
 
-using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec, PerLayerInputSpec, ShortConvSpec>;
+using BodySpec =
+    std::variant<AttentionSpec, MlpSpec, ExpertsSpec, PerLayerInputSpec, ShortConvSpec, Mamba2Spec>;
 
 struct BranchSpec {
   NormSpec before;
@@ -139,6 +149,12 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
     void operator()(const PerLayerInputSpec& p) const {
       each_linear(p.gate);
       each_linear(p.proj);
+    }
+    void operator()(const Mamba2Spec& m) const {
+      for (const LinearSpec* spec : {&m.z, &m.u, &m.dt}) each_linear(*spec);
+      for (const VectorSpec* spec : {&m.conv, &m.conv_bias, &m.dt_bias, &m.a, &m.d, &m.norm})
+        each_vector(*spec);
+      each_linear(m.out);
     }
     void operator()(const ShortConvSpec& c) const {
       each_linear(c.in);

@@ -14,6 +14,7 @@
 
 #include "nn/attention.h"
 #include "nn/experts.h"
+#include "nn/mamba2.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 #include "nn/per_layer_input.h"
@@ -21,7 +22,7 @@
 
 namespace lora {
 
-using Body = std::variant<Attention, Mlp, Experts, PerLayerInput, ShortConv>;
+using Body = std::variant<Attention, Mlp, Experts, PerLayerInput, ShortConv, Mamba2>;
 
 struct Branch {
   Norm before;
@@ -99,7 +100,8 @@ void for_each_norm(L& layer, const Visit& visit) {
   }
 }
 
-using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept, PerLayerInputKept, ShortConvKept>;
+using BodyKept =
+    std::variant<AttentionKept, MlpKept, ExpertsKept, PerLayerInputKept, ShortConvKept, Mamba2Kept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it
