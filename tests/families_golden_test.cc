@@ -393,10 +393,11 @@ TEST_P(MadeFamilyGolden, FromOurConversion) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, MadeFamilyGolden,
-                         testing::Values("arcee", "baichuan", "ernie4_5", "falcon", "falcon-h1-factors",
-                                         "gpt2", "gptneox", "gptneox-serial", "granitehybrid-moe",
-                                         "hunyuan-dense", "internlm2", "mamba2", "minicpm", "nemotron",
-                                         "nemotron_h", "olmo", "olmo-clip", "phi2", "stablelm"),
+                         testing::Values("arcee", "gemma4-wide", "gemma4-experts", "baichuan", "ernie4_5",
+                                         "falcon", "falcon-h1-factors", "gpt2", "gptneox", "gptneox-serial",
+                                         "granitehybrid-moe", "hunyuan-dense", "internlm2", "mamba2",
+                                         "minicpm", "nemotron", "nemotron_h", "olmo", "olmo-clip", "phi2",
+                                         "stablelm"),
                          test_name);
 
 }  // namespace

@@ -47,6 +47,8 @@ struct Checker {
   }
 
   void check_switches() const {
+    if (json_field(root, "per_layer_config"))
+      refuse("per_layer_config", "sizes by layer", "has those of two kinds of layers only");
     if (json_text(root, "use_bidirectional_attention") == "all")
       refuse("use_bidirectional_attention", "all", "looks back only");
     for (const HfRefused& row : config.architecture->hf->refused) {
