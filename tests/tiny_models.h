@@ -230,6 +230,8 @@ class TinyModel {
       void operator()(const VectorSpec& vector) const {
         if (is_left_out(vector.may_be_absent)) return;
         const bool fades = vector.tensor == "ssm_a";  // states do
+        if (vector.tensor.find("scale") != vector.tensor.npos)
+          return self.add_vector(prefix + std::string(vector.tensor), vector.n, 1, 0.3f);
         self.add_vector(prefix + std::string(vector.tensor), vector.n, fades ? -1 : 0,
                         fades               ? 0.8f
                         : vector.n_rows > 1 ? 1

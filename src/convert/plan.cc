@@ -266,7 +266,7 @@ struct Planner {
       // One matrix at Hugging Face that is multiplied by two factors is two here.
       const HfModule& embedding = config.architecture->hf->root.front();
       if (factors_of_rows(config, embedding, 1) != factors_of_rows(config, module, 1))
-        require(module, prefix + std::string(embedding.hf), std::string(module.gguf));
+        require(module, prefix + std::string(embedding.hf), std::string(module.gguf), {});
     } else {
       require(module, name, std::string(module.gguf), {});
     }
