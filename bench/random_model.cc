@@ -179,6 +179,15 @@ void write_synthetic(const std::string& path, int64_t n_layers, std::string_view
           taps.parts.push_back(
               std::as_bytes(std::span(conv->conv, size_t(conv->d_conv * conv->n_channels()))));
         }
+        if (const auto* delta = std::get_if<DeltaNet>(&body)) {
+          const DeltaNetForm& form = delta->form;
+          add_norm(prefix, delta->norm);
+          add_vector(prefix + "ssm_a", delta->a, form.n_gates(), 1);
+          add_vector(prefix + "ssm_dt.bias", delta->dt_bias, form.n_gates(), 1);
+          Tensor& taps = tensor(prefix + "ssm_conv1d.weight");
+          taps.ne = {form.d_conv, form.n_qkv()};
+          taps.parts.push_back(std::as_bytes(std::span(delta->conv, size_t(form.d_conv * form.n_qkv()))));
+        }
         if (const auto* mamba = std::get_if<Mamba2>(&body)) {
           const int64_t n_conv = mamba->n_conv(), n_head = mamba->shape.n_head,
                         n_group = mamba->shape.n_group;

@@ -32,6 +32,7 @@ struct PlannedTensor {
   std::vector<int64_t> rows{};           // of a slice of `hf`, one for each row; empty: they stay
   int64_t n_hf_rows = 1;                 // of a slice of `hf`
   bool transposed = false;               // which has a column for each row
+  std::vector<int64_t> columns{};        // of `hf`, one for each column; empty: they stay
   bool is_conv = false;                  // which has a dimension of one between rows and columns
   bool is_flat = false;                  // which has one dimension
   float add = 0;

@@ -3,8 +3,9 @@
 //   y = Wo attention(turn(Wq n), turn(Wk n), Wv n)
 //
 // turn: a norm of queries and keys where there is one, and the rotary embedding. Without norms, what Wq, Wk
-// and Wv give may be clamped first. Values may have a norm, too, and without Wv they are what Wk gives,
-// before its norm.
+// and Wv give may be clamped first. With an output gate, Wq gives a gate as long behind each head's query,
+// and attention(...) is multiplied by its sigmoid (Qiu et al., "Gated Attention for Large Language Models",
+// 2025). Values may have a norm, too, and without Wv they are what Wk gives, before its norm.
 //
 // Layers may share keys and values: one of them leaves its own, as scores are made of them, in
 // Tokens::shared; those that read have neither Wk nor Wv, and add to the gradients there, which the writer's
@@ -31,6 +32,9 @@ struct AttentionForm {
   int64_t temperature_length = 0;
   int kv_slot = -1;            // which of Tokens::shared it writes its keys and values to; < 0: none
   bool reads_kv_slot = false;  // or has those there in place of its own
+  bool output_gate = false;    // Wq has twice the rows
+
+  int64_t n_q() const { return shape.n_head * shape.head_dim; }
 };
 
 struct Attention {
@@ -45,14 +49,15 @@ struct Attention {
   int64_t n_embd_kv() const { return form.shape.n_head_kv * form.shape.head_dim; }
 };
 
-// What the backward pass needs; out is overwritten by it.
+// What the backward pass needs; out and gate are overwritten by it.
 struct AttentionKept {
   Pass pass;
-  float* q = nullptr;    // (n_tokens, n_head * head_dim), rotated; with a norm or clamped, as Wq gave it
-  float* k = nullptr;    // (n_tokens, n_head_kv * head_dim), so too
-  float* v = nullptr;    // (n_tokens, n_head_kv * head_dim); with a norm, as Wv gave it
-  float* out = nullptr;  // (n_tokens, n_head * head_dim), before Wo
-  float* lse = nullptr;  // (n_tokens, n_head)
+  float* q = nullptr;     // (n_tokens, n_head * head_dim), rotated; with a norm or clamped, as Wq gave it
+  float* k = nullptr;     // (n_tokens, n_head_kv * head_dim), so too
+  float* v = nullptr;     // (n_tokens, n_head_kv * head_dim); with a norm, as Wv gave it
+  float* gate = nullptr;  // (n_tokens, n_head * head_dim), as Wq gave it; where there is one
+  float* out = nullptr;   // (n_tokens, n_head * head_dim), before gate and Wo
+  float* lse = nullptr;   // (n_tokens, n_head)
   float* xa_q = nullptr;
   float* xa_k = nullptr;
   float* xa_v = nullptr;
