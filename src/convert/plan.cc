@@ -247,7 +247,7 @@ struct Planner {
     if (family.ahead_prefix.empty()) return layer(std::array{family.ahead}, i);
     for (const HfModule& module : family.ahead) {
       require(module, fmt::format("{}{}", family.ahead_prefix, module.hf),
-              fmt::format("blk.{}.{}", i, module.gguf));
+              fmt::format("blk.{}.{}", i, module.gguf), i);
     }
   }
 
