@@ -27,6 +27,14 @@ int64_t writer_of(const ModelConfig& c, int64_t i) {
   return -1;
 }
 
+// Whether a layer behind reads the keys and values of layer i, the last of its kind that has them.
+bool is_written_for_others(const ModelConfig& c, int64_t i) {
+  for (int64_t k = i + 1; k < c.n_layer; ++k) {
+    if (c.has_window(k) == c.has_window(i)) return i < c.n_layer_kv && k >= c.n_layer_kv;
+  }
+  return false;
+}
+
 bool reads_shared(const ModelConfig& c, int64_t i) {
   return i >= c.n_layer_kv;
 }
@@ -80,9 +88,7 @@ AttentionSpec attention_of(const ModelConfig& c, int64_t i) {
     a.form.kv_slot = slot_of(i);
     a.form.reads_kv_slot = true;
   }
-  for (int64_t reader = c.n_layer_kv; reader < c.n_layer; ++reader) {
-    if (writer_of(c, reader) == i) a.form.kv_slot = slot_of(i);
-  }
+  if (is_written_for_others(c, i)) a.form.kv_slot = slot_of(i);
   return a;
 }
 

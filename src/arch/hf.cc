@@ -262,6 +262,13 @@ void read_mamba2(HfConfig& config, const HfMamba2Keys& keys) {
     fail("{}: {}: {} heads are not divided by {} groups", config.path, keys.n_group.key, ssm.n_head,
          ssm.n_group);
   }
+  if (ssm.n_group > 1 && keys.norm_may_differ) {
+    config.notes.push_back(
+        fmt::format("{}: {}: the norm behind the states is of each group by itself, as llama.cpp and "
+                    "Mamba-2's authors have "
+                    "it; Hugging Face's class has one of all groups",
+                    keys.n_group.key, ssm.n_group));
+  }
 }
 
 void write_mamba2_keys(GgufWriter& writer, const HfConfig& config) {

@@ -286,6 +286,7 @@ struct HfSize {
 };
 struct HfMamba2Keys {
   HfSize n_conv, n_state, n_head, n_group, head_dim;  // head_dim 0: not known yet
+  bool norm_may_differ = false;                       // the class norms all groups together
 };
 namespace hf {
 // Into HfConfig::n_conv and ssm; n_inner is n_head x head_dim. Error naming the key that makes no sense.
@@ -310,11 +311,11 @@ std::optional<HfPlace> find_hf_matrix(const HfFamily& family, std::string_view g
 // Of a delta net: key and value heads, and their lengths.
 struct DeltaHeads {
   int64_t n_k = 0, n_v = 0, dim_k = 0, dim_v = 0;
-  // What products of all these stay within 64 bits for.
+  // Whether lists of that many rows may be made.
   bool make_sense() const {
     constexpr int64_t kMost = 1 << 20;
     return n_k >= 1 && n_v % n_k == 0 && std::max({n_k, n_v, dim_k, dim_v}) <= kMost &&
-           std::min({n_v, dim_k, dim_v}) >= 1;
+           std::min({n_v, dim_k, dim_v}) >= 1 && n_k * dim_k <= kMost && n_v * dim_v <= kMost;
   }
   int64_t n_values() const { return n_v * dim_v; }
   int64_t n_qkv() const { return 2 * n_k * dim_k + n_values(); }

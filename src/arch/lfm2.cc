@@ -36,8 +36,8 @@ LayerSpec lfm2_layer(const ModelConfig& c, int64_t i) {
 namespace hf {
 
 void read_lfm2(HfConfig& config) {
-  config.n_conv = int64_t(config.number("conv_L_cache").value_or(3));
-  if (config.n_conv < 1 || config.n_conv > kMaxConv)
+  config.n_conv = config.count("conv_L_cache", 3);
+  if (config.n_conv > kMaxConv)
     fail("{}: conv_L_cache: {} taps are not supported (at most {})", config.path, config.n_conv, kMaxConv);
   // Its older name.
   if (const auto theta = config.number("theta");
@@ -65,12 +65,11 @@ namespace {
 // The width of the MLP may be meant as that of one without a gate, two thirds of which is rounded up.
 void read_hf(HfConfig& config) {
   hf::read_lfm2(config);
-  if (const auto n_ff = config.number("block_ff_dim")) config.n_ff = int64_t(*n_ff);
-  if (config.n_ff == 0) config.n_ff = 12288;
+  config.n_ff = config.count("block_ff_dim", config.n_ff > 0 ? config.n_ff : 12288);
   if (config.number("block_auto_adjust_ff_dim").value_or(1) == 0) return;
   const double wide = double(2 * config.n_ff / 3) * config.number("block_ffn_dim_multiplier").value_or(1);
-  const auto multiple = int64_t(config.number("block_multiple_of").value_or(256));
-  if (!(wide >= 1 && wide < 0x1p31) || multiple < 1 || multiple > INT32_MAX)
+  const int64_t multiple = config.count("block_multiple_of", 256);
+  if (!(wide >= 1 && wide < 0x1p31))
     fail("{}: block_multiple_of, block_ffn_dim_multiplier: make no sense", config.path);
   config.n_ff = (int64_t(wide) + multiple - 1) / multiple * multiple;
 }

@@ -349,8 +349,8 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   config.n_ff = fields.size(family.sizes.n_ff).value_or(0);
   config.n_vocab = fields.required_size("vocab_size", defaults.n_vocab);
   config.n_ctx = fields.size(family.sizes.n_ctx).value_or(defaults.n_ctx);
-  if (const json* types = json_field(root, "layer_types"); types && types->is_array()) {
-    for (const json& type : *types)
+  if (const json* kinds = json_field(root, "layer_types"); kinds && kinds->is_array()) {
+    for (const json& type : *kinds)
       config.layer_types.push_back(type.is_string() ? type.get<std::string>() : "?");
   }
   std::optional<int64_t> head_dim;

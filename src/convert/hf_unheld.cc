@@ -59,12 +59,16 @@ struct Checker {
 
   // Steps of Mamba-2's states, which programs do not clamp: from 0 to anything.
   void check_steps() const {
-    const json* limit = json_field(root, "time_step_limit");
-    if (!held.steps || !limit) return;
+    if (!held.steps) return;
+    for (const char* key : {"time_step_limit", "mamba_dt_limit"}) check_steps(key);
+  }
+  void check_steps(const char* key) const {
+    const json* limit = json_field(root, key);
+    if (!limit || limit->is_null()) return;
     const auto is_least = [](const json& v) { return v.is_number() && v.get<double>() == 0; };
     const auto is_most = [](const json& v) { return !v.is_number() || v.get<double>() >= 1e30; };
     if (!limit->is_array() || limit->size() != 2 || !is_least((*limit)[0]) || !is_most((*limit)[1]))
-      refuse("time_step_limit", limit->dump(), "has steps without bounds");
+      refuse(key, limit->dump(), "has steps without bounds");
   }
 
   // Of layers that are not told positions.

@@ -54,7 +54,11 @@ struct Builder {
     return Mlp{linear(m.gate), linear(m.up), linear(m.down), m.activation};
   }
   Body operator()(const Mamba2Spec& m) const {
-    Mamba2 mamba{linear(m.z), linear(m.u), linear(m.dt), linear(m.out)};
+    Mamba2 mamba;
+    mamba.z = linear(m.z);
+    mamba.u = linear(m.u);
+    mamba.dt = linear(m.dt);
+    mamba.out = linear(m.out);
     mamba.shape = m.shape;
     mamba.conv = {vector(m.conv), vector(m.conv_bias), mamba.n_conv(), m.d_conv, true};
     mamba.heads = {vector(m.a), vector(m.d), vector(m.dt_bias)};
