@@ -254,7 +254,6 @@ struct Planner {
   // Of all that the lists name, tensors of GGUF that several are for from the first that the weights have.
   template <class Lists>
   void layer(const Lists& lists, int64_t i) {
-    const HfFamily& family = *config.architecture->hf;
     const std::string hf = name_of_layer(i), gguf = fmt::format("blk.{}.", i);
     const auto each = [&](const auto& visit) {
       for (const std::span<const HfModule> modules : lists) {
