@@ -239,6 +239,14 @@ struct FolderReader {
           path, name,
           printable(part_of_module.empty() ? module_of[piece_of.begin()->first] : part_of_module));
     }
+    for (const LoraPair& pair : adapter.pairs) {
+      // Of weights that conversion has changed, these would be others than those it started from.
+      const auto module = peft_module(base.architecture, pair.base);
+      if (base.factors || (module && module->module->delta == DeltaOrder::columns)) {
+        fail("{}: init_lora_weights: {}: not supported on {}, whose weights GGUF has in another form", path,
+             name, printable(module_of[pair.base]));
+      }
+    }
     if (!base.weight) {
       fail(
           "{}: init_lora_weights: {} starts from the weights of the model: that is needed as F32, F16 or "
@@ -353,9 +361,14 @@ std::function<std::vector<RowFactors>(const HfModule&, int64_t)> factors_of(cons
   }
   if (!is_told) return nullptr;
   const auto size = [&](const char* key) {
-    return base.get_int(fmt::format("{}ssm.{}", prefix, key)).value_or(0);
+    const std::string name = fmt::format("{}ssm.{}", prefix, key);
+    const int64_t n = base.get_int(name).value_or(1);
+    if (n < 1 || n > int64_t{1} << 20) fail("{}: {}: {} makes no sense", base.path(), name, n);
+    return n;
   };
   config.ssm = {size("inner_size"), size("state_size"), size("time_step_rank"), size("group_count")};
+  const int64_t n_rows = 2 * (config.ssm.n_inner + config.ssm.n_group * config.ssm.n_state);
+  if (n_rows > int64_t{1} << 24) fail("{}: {}ssm: {} rows make no sense", base.path(), prefix, n_rows);
   return [config](const HfModule& module, int64_t n) { return factors_of_rows(config, module, n); };
 }
 

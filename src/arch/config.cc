@@ -203,17 +203,17 @@ void read_experts(const Keys& keys, ModelConfig& config, Gating gating, bool nor
 
 void read_mamba2(const Keys& keys, ModelConfig& config) {
   SsmConfig& ssm = config.ssm;
-  ssm.d_conv = keys.required_size("ssm.conv_kernel");
-  ssm.n_inner = keys.required_size("ssm.inner_size");
-  ssm.n_state = keys.required_size("ssm.state_size");
-  ssm.n_head = keys.required_size("ssm.time_step_rank");
-  ssm.n_group = keys.size("ssm.group_count").value_or(1);
+  const auto size = [&](std::string_view name, std::optional<int64_t> otherwise = {}) {
+    const int64_t n = otherwise ? keys.size(name).value_or(*otherwise) : keys.required_size(name);
+    if (n > int64_t{1} << 20) keys.makes_no_sense(name, n);  // products of two stay small
+    return n;
+  };
+  ssm.d_conv = size("ssm.conv_kernel");
+  ssm.n_inner = size("ssm.inner_size");
+  ssm.n_state = size("ssm.state_size");
+  ssm.n_head = size("ssm.time_step_rank");
+  ssm.n_group = size("ssm.group_count", 1);
   if (ssm.d_conv > kMaxConv) keys.makes_no_sense("ssm.conv_kernel", ssm.d_conv);
-  constexpr int64_t kMost = 1 << 24;  // so that products stay within 64 bits
-  for (const auto& [name, n] :
-       {std::pair<const char*, int64_t>{"ssm.inner_size", ssm.n_inner}, {"ssm.state_size", ssm.n_state}}) {
-    if (n > kMost) keys.makes_no_sense(name, n);
-  }
   if (ssm.n_inner % ssm.n_head != 0) keys.makes_no_sense("ssm.time_step_rank", ssm.n_head);
   if (ssm.n_head % ssm.n_group != 0) keys.makes_no_sense("ssm.group_count", ssm.n_group);
 }

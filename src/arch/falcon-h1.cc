@@ -50,7 +50,7 @@ void read_hf(HfConfig& config) {
                            .head_dim = {"mamba_d_head", 0}});
   const int64_t n_inner = config.count("mamba_d_ssm", 0);
   if (n_inner > 0) config.ssm.n_inner = n_inner;
-  if (config.ssm.n_inner == 0) config.ssm.n_inner = config.count("mamba_expand", 2) * config.n_embd;
+  hf::finish_mamba2(config);
   if (config.number("mamba_rms_norm").value_or(0) != 0 &&
       config.number("mamba_norm_before_gate").value_or(1) != 0)
     fail("{}: mamba_norm_before_gate: true: GGUF's falcon-h1 has the norm behind the gate", config.path);

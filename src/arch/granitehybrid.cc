@@ -47,8 +47,9 @@ void read_hf(HfConfig& config) {
                            .n_state = {"mamba_d_state", 256},
                            .n_head = {"mamba_n_heads", 128},
                            .n_group = {"mamba_n_groups", 1},
-                           .head_dim = {"mamba_d_head", 0}});
-  if (config.ssm.n_inner == 0) config.ssm.n_inner = config.count("mamba_expand", 2) * config.n_embd;
+                           .head_dim = {"mamba_d_head", 0},
+                           .norm_may_differ = true});
+  hf::finish_mamba2(config);
   // As llama.cpp's converter has it where nothing tells positions.
   if (!is_told_positions(config)) config.n_ctx = int64_t{1} << 20;
 }

@@ -161,7 +161,12 @@ bool HfConfig::reads_mxfp4() const {
   return reads;
 }
 
-int64_t HfConfig::size(Dim dim) const {
+int64_t HfConfig::size(Dim dim, std::optional<int64_t> layer) const {
+  const auto at = [&](const std::vector<int64_t>& of_layers, int64_t of_all) {
+    return layer && !of_layers.empty() ? of_layers.at(size_t(*layer)) : of_all;
+  };
+  const int64_t dim_of_head = at(head_dim_of, head_dim), n_kv = at(n_head_kv_of, n_head_kv),
+                ff = at(n_ff_of, n_ff);
   switch (dim) {
     case Dim::none:
     case Dim::one:
@@ -173,17 +178,17 @@ int64_t HfConfig::size(Dim dim) const {
     case Dim::vocab:
       return n_vocab;
     case Dim::ff:
-      return n_ff;
+      return ff;
     case Dim::two_ff:
-      return 2 * n_ff;
+      return 2 * ff;
     case Dim::heads:
-      return n_head * head_dim;
+      return n_head * dim_of_head;
     case Dim::kv_heads:
-      return n_head_kv * head_dim;
+      return n_kv * dim_of_head;
     case Dim::qkv:
-      return (n_head + 2 * n_head_kv) * head_dim;
+      return (n_head + 2 * n_kv) * dim_of_head;
     case Dim::head:
-      return head_dim;
+      return dim_of_head;
     case Dim::n_head:
       return n_head;
     case Dim::experts:
@@ -192,6 +197,12 @@ int64_t HfConfig::size(Dim dim) const {
       return n_expert_ff;
     case Dim::shared_ff:
       return n_shared_ff;
+    case Dim::two_expert_ff:
+      return 2 * n_expert_ff;
+    case Dim::embd_per_layer:
+      return n_embd_per_layer;
+    case Dim::embd_per_layers:
+      return n_layer * n_embd_per_layer;
     case Dim::ctx:
       return n_ctx;
     case Dim::two_heads:
@@ -256,13 +267,27 @@ void read_mamba2(HfConfig& config, const HfMamba2Keys& keys) {
     fail("{}: {}: {} heads are not divided by {} groups", config.path, keys.n_group.key, ssm.n_head,
          ssm.n_group);
   }
+  if (ssm.n_group > 1 && keys.norm_may_differ) {
+    config.notes.push_back(
+        fmt::format("{}: {}: the norm behind the states is of each group by itself, as llama.cpp and "
+                    "Mamba-2's authors have "
+                    "it; Hugging Face's class has one of all groups",
+                    keys.n_group.key, ssm.n_group));
+  }
+}
+
+void finish_mamba2(HfConfig& config) {
+  HfSsm& ssm = config.ssm;
+  if (ssm.n_inner == 0) ssm.n_inner = config.count("mamba_expand", 2) * config.n_embd;
+  if (ssm.n_inner % ssm.n_head != 0) {
+    fail("{}: mamba_n_heads: {} columns of Mamba-2 are not divided by {} heads", config.path, ssm.n_inner,
+         ssm.n_head);
+  }
 }
 
 void write_mamba2_keys(GgufWriter& writer, const HfConfig& config) {
   const std::string prefix = fmt::format("{}.ssm.", config.architecture->name);
   const HfSsm& ssm = config.ssm;
-  if (ssm.n_inner % ssm.n_head != 0)
-    fail("{}: {} columns of Mamba-2 are not divided by {} heads", config.path, ssm.n_inner, ssm.n_head);
   for (const auto& [key, value] : {std::pair<const char*, int64_t>{"conv_kernel", config.n_conv},
                                    {"inner_size", ssm.n_inner},
                                    {"state_size", ssm.n_state},

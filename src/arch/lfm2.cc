@@ -65,12 +65,12 @@ namespace {
 // The width of the MLP may be meant as that of one without a gate, two thirds of which is rounded up.
 void read_hf(HfConfig& config) {
   hf::read_lfm2(config);
-  config.n_ff = config.count("block_ff_dim", config.n_ff == 0 ? 12288 : config.n_ff);
+  config.n_ff = config.count("block_ff_dim", config.n_ff > 0 ? config.n_ff : 12288);
   if (config.number("block_auto_adjust_ff_dim").value_or(1) == 0) return;
   const double wide = double(2 * config.n_ff / 3) * config.number("block_ffn_dim_multiplier").value_or(1);
   const int64_t multiple = config.count("block_multiple_of", 256);
   if (!(wide >= 1 && wide < 0x1p31))
-    fail("{}: block_ffn_dim_multiplier: an MLP {} wide makes no sense", config.path, wide);
+    fail("{}: block_multiple_of, block_ffn_dim_multiplier: make no sense", config.path);
   config.n_ff = (int64_t(wide) + multiple - 1) / multiple * multiple;
 }
 

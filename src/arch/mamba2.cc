@@ -25,7 +25,8 @@ void read_hf(HfConfig& config) {
                            .n_state = {"state_size", 128},
                            .n_head = {"num_heads", 128},
                            .n_group = {"n_groups", 8},
-                           .head_dim = {"head_dim", 64}});
+                           .head_dim = {"head_dim", 64},
+                           .norm_may_differ = true});
   config.n_ctx = int64_t{1} << 20;  // none is stated anywhere; as llama.cpp's converter has it
 }
 

@@ -66,6 +66,8 @@ void read_hf(HfConfig& config) {
     config.attends.push_back(type == "attention");
     config.is_mlp.push_back(type == "mlp");
   }
+  if (const std::string act = config.text("mamba_hidden_act"); !act.empty() && act != "silu")
+    fail("{}: mamba_hidden_act: {}: GGUF's nemotron_h computes silu", config.path, printable(act));
   config.n_ctx = int64_t{1} << 20;  // as llama.cpp's converter has it where nothing tells positions
 }
 

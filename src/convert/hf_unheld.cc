@@ -29,7 +29,8 @@ struct Checker {
 
   void check_rope() const {
     const std::string& type = config.rope.type;
-    if ((type == "llama3" && !held.rope_freqs) || (type == "longrope" && !held.rope_factors))
+    if ((type == "llama3" && !held.rope_freqs) || (type == "longrope" && !held.rope_factors) ||
+        (type == "proportional" && !(held.partial_rotary && held.local_theta)))
       refuse("rope_scaling", type, "has no place for it");
     const double local_theta = config.rope.local_theta.value_or(config.rope.theta);
     if (local_theta != config.rope.theta && !held.local_theta)
@@ -46,6 +47,10 @@ struct Checker {
   }
 
   void check_switches() const {
+    if (json_field(root, "per_layer_config"))
+      refuse("per_layer_config", "sizes by layer", "has those of two kinds of layers only");
+    if (json_text(root, "use_bidirectional_attention") == "all")
+      refuse("use_bidirectional_attention", "all", "looks back only");
     for (const HfRefused& row : config.architecture->hf->refused) {
       const auto value = config.number(row.key);
       if (value && (*value != 0) == row.value) refuse(row.key, root.at(row.key).dump(), row.why);
@@ -54,12 +59,16 @@ struct Checker {
 
   // Steps of Mamba-2's states, which programs do not clamp: from 0 to anything.
   void check_steps() const {
-    const json* limit = json_field(root, "time_step_limit");
-    if (!held.steps || !limit) return;
+    if (!held.steps) return;
+    for (const char* key : {"time_step_limit", "mamba_dt_limit"}) check_steps(key);
+  }
+  void check_steps(const char* key) const {
+    const json* limit = json_field(root, key);
+    if (!limit || limit->is_null()) return;
     const auto is_least = [](const json& v) { return v.is_number() && v.get<double>() == 0; };
     const auto is_most = [](const json& v) { return !v.is_number() || v.get<double>() >= 1e30; };
     if (!limit->is_array() || limit->size() != 2 || !is_least((*limit)[0]) || !is_most((*limit)[1]))
-      refuse("time_step_limit", limit->dump(), "has steps without bounds");
+      refuse(key, limit->dump(), "has steps without bounds");
   }
 
   // Of layers that are not told positions.

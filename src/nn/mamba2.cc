@@ -81,7 +81,7 @@ void body_forward(float* y, bool add, const BodyInput& in, const Mamba2& m, cons
     const ArenaScope scope(nn.arena);
     float* xbc = nn.arena.take<float>(n * n_conv);
     if (past) {
-      float* states = past->state + (m.conv.d_conv - 1) * n_conv;
+      float* states = past->state ? past->state + (m.conv.d_conv - 1) * n_conv : nullptr;
       causal_conv_next(xbc, n_conv, past->state, kept.u, n_conv, n, m.conv, nn.pool);
       const ProfileScope part(nn.profile, Part::attention);
       ssd_forward(kept.s, input_of(m, xbc, kept.dt, 0), m.heads, m.shape, n, states, nn.input,
