@@ -59,16 +59,17 @@ struct Texts {
   int64_t longest = 0;
 };
 
-// A family as a dense model, or with experts, or both.
+// A family as a dense model, or with experts, or both; and as older files have it.
 struct Case {
   const Architecture* architecture;
-  bool experts;
+  bool experts, older = false;
 };
 std::vector<Case> cases() {
   std::vector<Case> result;
   for (const Architecture* architecture : architectures()) {
     result.push_back({architecture, false});
     if (test::may_have_experts(*architecture)) result.push_back({architecture, true});
+    if (architecture->name == "deepseek2") result.push_back({architecture, true, true});
   }
   return result;
 }
@@ -77,7 +78,8 @@ class Family : public testing::TestWithParam<Case> {
  protected:
   Family()
       : file_(std::string(GetParam().architecture->name) + ".gguf"),
-        written_(*GetParam().architecture, file_.path, {.experts = GetParam().experts}),
+        written_(*GetParam().architecture, file_.path,
+                 {.experts = GetParam().experts, .older = GetParam().older}),
         model(load_model(file_.path)) {}
 
   struct Passed {
@@ -378,7 +380,7 @@ TEST_P(Family, CachesOfOtherTypesAreNearAndForgetRightly) {
 TEST_P(Family, QuantizedWeightsGenerateNearly) {
   const test::ScratchFile file("quantized.gguf");
   const TinyModel written(*GetParam().architecture, file.path,
-                          {.type = Type::Q8_0, .experts = GetParam().experts});
+                          {.type = Type::Q8_0, .experts = GetParam().experts, .older = GetParam().older});
   const Model quantized = load_model(file.path);
   const Texts text({25});
   ThreadPool pool(2);
@@ -450,6 +452,7 @@ TEST(PositionTable, EndsTheContext) {
 INSTANTIATE_TEST_SUITE_P(All, Family, testing::ValuesIn(cases()), [](const auto& test) {
   std::string name(test.param.architecture->name);
   if (test.param.experts) name += "_with_experts";
+  if (test.param.older) name += "_older";
   std::erase_if(name, [](char c) { return c == '-' || c == '.'; });
   return name;
 });

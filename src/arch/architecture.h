@@ -21,6 +21,7 @@ struct Architecture {
   NormKind norm = NormKind::rms;  // of all norms but where a layer says otherwise; chooses the key of epsilon
   // The family's own keys and constants, after those that all have in common; nullptr: it has none.
   void (*read)(const Keys& keys, ModelConfig& config) = nullptr;
+  bool own_value_length = false;  // read() knows what values of another length than keys' are
   LayerSpec (*layer)(const ModelConfig& config, int64_t i);
   const HfFamily* hf = nullptr;  // how Hugging Face has it (arch/hf.h)
 };

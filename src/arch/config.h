@@ -23,6 +23,13 @@ struct ExpertsConfig {
   bool has_choice_bias = false;
 };
 
+// Of attention over latents (nn/latent_attention.h); heads' keys are of head_dim.
+struct LatentConfig {
+  int64_t q_rank = 0;  // 0: queries are made at once
+  int64_t kv_rank = 0, value_dim = 0;
+  bool is_apart = false;  // the file has attn_k_b and attn_v_b, in place of attn_kv_b
+};
+
 struct ModelConfig {
   const Architecture* architecture = nullptr;
   int64_t n_layer = 0;          // that are computed
@@ -54,6 +61,7 @@ struct ModelConfig {
   float logit_softcap = 0;  // then capped like scores
 
   ExpertsConfig experts;
+  LatentConfig latent;
 
   // Queries at position p are multiplied by 1 + scale ln(floor(p / length) + 1).
   float temperature_scale = 0;

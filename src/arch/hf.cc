@@ -27,7 +27,7 @@ std::optional<HfPlace> find_hf_matrix(const HfFamily& family, std::string_view g
   HfPlace place;
   const auto look_at = [&](const HfModule& module) {
     const bool is_matrix = module.n_out != Dim::none && module.n_in != Dim::none;
-    const bool is_whole = is_matrix && module.of_gguf == Rows::all;
+    const bool is_whole = is_matrix && module.of_gguf == Rows::all && !is_of_heads(module.stack);
     if (module.gguf == gguf_tensor && is_whole && !place.module) place.module = &module;
   };
   if (gguf_tensor.starts_with(prefix)) {
@@ -134,6 +134,20 @@ int64_t HfConfig::size(Dim dim) const {
       return n_shared_ff;
     case Dim::ctx:
       return n_ctx;
+    case Dim::q_rank:
+      return n_q_rank;
+    case Dim::kv_rank:
+      return n_kv_rank;
+    case Dim::latent:
+      return n_kv_rank + n_rope;
+    case Dim::nope:
+      return n_nope;
+    case Dim::value_head:
+      return n_value;
+    case Dim::value_heads:
+      return n_head * n_value;
+    case Dim::keys_and_values:
+      return n_head * (n_nope + n_value);
   }
   return 0;
 }

@@ -51,6 +51,15 @@ enum class Dim {
   experts,    // how many a layer has
   expert_ff,  // intermediate_size of one of them
   shared_ff,  // and of what every token goes through beside them
+  // Of attention over latents: q_lora_rank, kv_lora_rank, that and qk_rope_head_dim, qk_nope_head_dim,
+  // v_head_dim, num_attention_heads x v_head_dim, and x (qk_nope_head_dim + v_head_dim).
+  q_rank,
+  kv_rank,
+  latent,
+  nope,
+  value_head,
+  value_heads,
+  keys_and_values,
 };
 
 // Whose head count says how a tensor's rows are reordered: Hugging Face rotates element j of a head with
@@ -69,7 +78,10 @@ enum class Stack {
   each,     // in a module each, whose number stands in the name for #
   whole,    // in a tensor (n_expert, n_out, n_in)
   columns,  // in a tensor (n_expert, n_in, n_out), to be multiplied from the left
-  mxfp4,    // in blocks of 32 values of a row: NAME_blocks (n_expert, n_out, n_in / 32, 16) and NAME_scales
+  // Not experts but heads: of each the first rows of one matrix, turned, and the others.
+  head_keys,
+  head_values,
+  mxfp4,  // in blocks of 32 values of a row: NAME_blocks (n_expert, n_out, n_in / 32, 16) and NAME_scales
 };
 
 struct HfModule {
@@ -86,10 +98,15 @@ struct HfModule {
   Stack stack = Stack::none;
   bool in_turn = false;  // HF's rows of gate and up alternate
   bool may_be_absent = false;
-  bool is_router = false;  // a parameter of a module that PEFT adapts no more, where it is one
+  bool is_router = false;    // a parameter of a module that PEFT adapts no more, where it is one
+  bool of_adapters = false;  // what they know two tensors of GGUF as, which weights become by other modules
   // What follows the names, in Hugging Face's tensor and in GGUF's.
   std::string_view hf_end = ".weight", gguf_end = ".weight";
 };
+
+constexpr bool is_of_heads(Stack stack) {
+  return stack == Stack::head_keys || stack == Stack::head_values;
+}
 
 struct HfClass {
   std::string_view name;             // in config.json's "architectures"

@@ -39,6 +39,9 @@ struct HfConfig {
   int64_t n_expert_ff = 0, n_shared_ff = 0;  // intermediate_size of one, and of what all tokens go through
   int64_t n_dense = 0;                       // so many first layers have no experts
   int64_t n_ahead = 0;                       // layers behind the last that predict further tokens
+  // Of attention over latents: q_lora_rank (0: none), kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim and
+  // v_head_dim.
+  int64_t n_q_rank = 0, n_kv_rank = 0, n_nope = 0, n_rope = 0, n_value = 0;
   double norm_eps = 1e-6;
   double rotary_part = 1;    // partial_rotary_factor
   std::optional<bool> tied;  // tie_word_embeddings

@@ -16,6 +16,7 @@
 
 #include "nn/attention.h"
 #include "nn/experts.h"
+#include "nn/latent_attention.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 
@@ -50,6 +51,15 @@ struct AttentionSpec {
   VectorSpec sinks = {};  // a score each head gives to nothing
 };
 
+struct LatentAttentionSpec {
+  LinearSpec q_a, q, kv_a;
+  LinearSpec kv_b;      // one matrix, or what adapters go by where these two hold it:
+  LinearSpec k_b, v_b;  // stacks, a matrix of each head
+  LinearSpec o;
+  NormSpec q_norm, kv_norm;
+  LatentForm form;
+};
+
 struct MlpSpec {
   LinearSpec gate, up, down;  // without a gate: down(activation(up x))
   Activation activation = Activation::silu;
@@ -62,7 +72,7 @@ struct ExpertsSpec {
   RouterForm form;
 };
 
-using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec>;
+using BodySpec = std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, ExpertsSpec>;
 
 struct BranchSpec {
   NormSpec before;
@@ -96,6 +106,15 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
       for (const NormSpec* spec : {&a.q_norm, &a.k_norm}) each_norm(*spec);
       each_vector(a.sinks);
       each_linear(a.o);
+    }
+    void operator()(const LatentAttentionSpec& a) const {
+      each_linear(a.q_a);
+      each_norm(a.q_norm);
+      each_linear(a.q);
+      each_linear(a.kv_a);
+      each_norm(a.kv_norm);
+      if (a.k_b.tensor.empty()) each_linear(a.kv_b);
+      for (const LinearSpec* spec : {&a.k_b, &a.v_b, &a.o}) each_linear(*spec);
     }
     void operator()(const MlpSpec& m) const {
       for (const LinearSpec* spec : {&m.gate, &m.up, &m.down}) each_linear(*spec);

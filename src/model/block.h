@@ -13,12 +13,13 @@
 
 #include "nn/attention.h"
 #include "nn/experts.h"
+#include "nn/latent_attention.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 
 namespace lora {
 
-using Body = std::variant<Attention, Mlp, Experts>;
+using Body = std::variant<Attention, LatentAttention, Mlp, Experts>;
 
 struct Branch {
   Norm before;
@@ -41,6 +42,23 @@ void for_each_linear(L& layer, const Visit& visit) {
   for (auto& branch : layer.branches) {
     for (auto& body : branch.bodies) {
       std::visit([&](auto& b) { for_each_linear(b, visit); }, body);
+    }
+  }
+}
+
+// visit(MatrixView): all weights that a layer multiplies with.
+template <class L, class Visit>
+requires std::same_as<std::remove_const_t<L>, Layer>
+void for_each_weight(L& layer, const Visit& visit) {
+  for_each_linear(layer, [&](auto& linear, LinearRole) {
+    if (!linear.adapters_only) visit(linear.w);
+  });
+  for (auto& branch : layer.branches) {
+    for (auto& body : branch.bodies) {
+      auto* latent = std::get_if<LatentAttention>(&body);
+      if (!latent || !latent->is_apart()) continue;
+      visit(latent->k_b.w);
+      visit(latent->v_b.w);
     }
   }
 }
@@ -77,7 +95,7 @@ void for_each_norm(L& layer, const Visit& visit) {
   }
 }
 
-using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept>;
+using BodyKept = std::variant<AttentionKept, LatentKept, MlpKept, ExpertsKept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it

@@ -24,7 +24,7 @@ struct SyntheticShape {
   struct Key {
     std::string_view name;  // behind "ARCHITECTURE."; empty: none
     int64_t value;
-  } keys[4] = {};  // of the family's own
+  } keys[9] = {};  // of the family's own
 };
 
 std::span<const SyntheticShape> synthetic_shapes();

@@ -40,6 +40,9 @@ struct Linear {
   const float* bias = nullptr;  // (n_out), or none
   std::vector<LoraView> loras = {};
   int64_t slice = 0, n_slices = 1;  // where the tensor is a stack of matrices
+  // The weight lies elsewhere, and its body multiplies with it: here only adapters count, on top of what y
+  // holds. w has its shape.
+  bool adapters_only = false;
 
   int64_t n_in() const { return w.n_cols; }
   int64_t n_out() const { return w.n_rows; }

@@ -79,6 +79,12 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
     model.config["first_k_dense_replace"] = 1;
     model.config["norm_topk_prob"] = family.refused.empty();
   }
+  // Of attention over latents.
+  model.config["q_lora_rank"] = 20;
+  model.config["kv_lora_rank"] = 24;
+  model.config["qk_nope_head_dim"] = 12;
+  model.config["qk_rope_head_dim"] = 4;
+  model.config["v_head_dim"] = 10;
   // MiniCPM's factors.
   model.config["scale_emb"] = 12;
   model.config["scale_depth"] = 1.4;
@@ -109,7 +115,8 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
       model.tensors[name + ".bias"] = numbers(name + ".bias", {is_vector ? shape[0] : n_rows}, 0);
   };
   const auto add = [&](const HfModule& module, const std::string& before, const std::string& gguf) {
-    if (module.of_gguf != Rows::all) return;
+    if (module.of_gguf != Rows::all || is_of_heads(module.stack)) return;
+    if (config.n_q_rank > 0 && module.gguf == "attn_q") return;
     if (!added.insert(gguf + std::string(module.gguf) + std::string(module.gguf_end)).second) return;
     for (int64_t i = 0; i < (module.stack == Stack::each ? config.n_expert : 1); ++i)
       add_one(module, before + hf_numbered(module.hf, i));
