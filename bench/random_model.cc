@@ -173,6 +173,12 @@ void write_synthetic(const std::string& path, int64_t n_layers, std::string_view
           if (const float* sinks = attention->form.shape.sinks)
             add_vector(prefix + "attn_sinks.weight", sinks, attention->form.shape.n_head, 1);
         }
+        if (const auto* conv = std::get_if<ShortConv>(&body)) {
+          Tensor& taps = tensor(prefix + "shortconv.conv.weight");
+          taps.ne = {conv->d_conv, conv->n_channels()};
+          taps.parts.push_back(
+              std::as_bytes(std::span(conv->conv, size_t(conv->d_conv * conv->n_channels()))));
+        }
         std::visit(
             [&](const auto& b) {
               for_each_linear(b, [&](const Linear& linear, LinearRole) {

@@ -380,9 +380,9 @@ std::string test_name(const testing::TestParamInfo<const char*>& test) {
 INSTANTIATE_TEST_SUITE_P(All, FamilyGolden,
                          testing::Values("cohere2", "command-r", "deepseek2", "exaone4", "gemma", "gemma2",
                                          "gemma3", "glm4", "glm4moe", "gpt-oss", "granite", "granitemoe",
-                                         "llama3", "mistral3", "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
-                                         "phi4-mini", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "seed-oss",
-                                         "smollm3", "starcoder2"),
+                                         "lfm2", "lfm2moe", "llama3", "mistral3", "mixtral", "olmo2", "olmo3",
+                                         "olmoe", "phi3", "phi4-mini", "qwen2", "qwen2moe", "qwen3",
+                                         "qwen3moe", "seed-oss", "smollm3", "starcoder2"),
                          test_name);
 
 class MadeFamilyGolden : public testing::TestWithParam<const char*> {};

@@ -48,7 +48,7 @@ class TinyModel {
     add_matrix("token_embd", n_vocab_, config.n_embd, 1);
     if (config.has_position_table) add_matrix("position_embd", config.n_ctx_train, config.n_embd, 1);
     for (int64_t i = 0; i < config.n_layer; ++i) add_layer(config.architecture->layer(config, i), i);
-    add_norm(norm(config, "output_norm"), "");
+    add_norm(norm(config, architecture.output_norm), "");
     // What llama.cpp wants: these have no output matrix, and one a bias of it.
     const std::set<std::string_view> tied = {"cohere2", "command-r", "gemma", "gemma2"};
     if (!tied.contains(architecture.name))
@@ -81,6 +81,7 @@ class TinyModel {
                                       {"attention.key_length", head_dim_},
                                       {"attention.value_length", head_dim_},
                                       {"context_length", 512},
+                                      {"shortconv.l_cache", 4},
                                       {"vocab_size", n_vocab_},
                                       {"rope.dimension_count", head_dim_ - (options_.for_llama_cpp ? 0 : 4)},
                                       {"rope.scaling.original_context_length", 4}}) {
@@ -90,6 +91,14 @@ class TinyModel {
       if (!has_latents || !is_of_heads) set_size(name, value);
     }
     if (has_latents) set_latents();
+    // Layers without heads of keys have convolutions.
+    if (architecture.name.starts_with("lfm2")) {
+      std::vector<int64_t> of_layers;
+      for (int64_t i = 0; i < n_layer_; ++i) of_layers.push_back(i % 2 == 0 ? 0 : 2);
+      std::erase_if(keys_, [](const auto& key) { return key.first.ends_with(".head_count_kv"); });
+      keys_.emplace_back(prefix_ + "attention.head_count_kv",
+                         GgufValue{GgufValueType::array, GgufValueType::i32, of_layers});
+    }
     if (architecture.name == "gptneox") writer_.set_bool(prefix_ + "use_parallel_residual", true);
     set_number(norm_eps_key(architecture), 1e-3);
     set_number("rope.freq_base", 30);
@@ -172,6 +181,7 @@ class TinyModel {
       set_size("expert_group_used_count", 2);
       set_size("expert_gating_func", options_.older ? 1 : 2);
     }
+    if (name == "lfm2moe") set_size("leading_dense_block_count", 1);
     if (name == "ernie4_5-moe") set_size("interleave_moe_layer_step", options_.for_llama_cpp ? 1 : 2);
   }
 

@@ -51,7 +51,7 @@ std::vector<PeftTarget> peft_targets(std::string_view architecture, std::string_
   const HfFamily& family = *arch->hf;
   std::vector<PeftTarget> targets;
   const auto look_at = [&](const HfModule& m, const std::string& layer) {
-    if (m.n_out == Dim::none || (m.stack != Stack::none && m.stack != Stack::each)) return;
+    if (m.n_out == Dim::none || m.is_conv || (m.stack != Stack::none && m.stack != Stack::each)) return;
     const auto expert = expert_of(m.hf, module);
     if (expert) targets.push_back({fmt::format("{}{}.weight", layer, m.gguf), &m, *expert});
   };

@@ -18,7 +18,10 @@ struct Architecture {
   std::string_view name;    // general.architecture, and the prefix of its keys: "llama.block_count"
   std::string_view models;  // of the family, as people call them; README lists them
   RopeStyle rope_style = RopeStyle::halves;
+  bool layers_differ =
+      false;  // in heads and in the width of MLPs: the file has arrays, and 0 where there is none
   NormKind norm = NormKind::rms;  // of all norms but where a layer says otherwise; chooses the key of epsilon
+  std::string_view output_norm = "output_norm";  // the tensor of that behind the layers
   // The family's own keys and constants, after those that all have in common; nullptr: it has none.
   void (*read)(const Keys& keys, ModelConfig& config) = nullptr;
   bool own_value_length = false;  // read() knows what values of another length than keys' are

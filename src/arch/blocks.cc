@@ -10,7 +10,7 @@ NormSpec norm(const ModelConfig& c, std::string_view tensor, int64_t n) {
 }
 
 AttentionSpec attention(const ModelConfig& c, int64_t i) {
-  const int64_t n_q = c.n_embd_q(), n_kv = c.n_embd_kv();
+  const int64_t n_q = c.heads(i) * c.head_dim, n_kv = c.heads_kv(i) * c.head_dim;
   const bool fused = c.fused_qkv, has_window = c.has_window(i);
   AttentionSpec a{
       .q = {.tensor = fused ? "attn_qkv" : "attn_q", .n_out = n_q, .n_in = c.n_embd},
@@ -27,7 +27,7 @@ AttentionSpec attention(const ModelConfig& c, int64_t i) {
       .k_norm = {},
       .form = {},
   };
-  a.form.shape = {c.n_head, c.n_head_kv, c.head_dim, c.attention_scale};
+  a.form.shape = {c.heads(i), c.heads_kv(i), c.head_dim, c.attention_scale};
   a.form.shape.window = has_window ? c.window : 0;
   a.form.shape.softcap = c.attention_softcap;
   a.form.rope_style = c.architecture->rope_style;
@@ -47,8 +47,8 @@ AttentionSpec head_normed_attention(const ModelConfig& c, int64_t i) {
 
 AttentionSpec row_normed_attention(const ModelConfig& c, int64_t i) {
   AttentionSpec a = attention(c, i);
-  a.q_norm = norm(c, "attn_q_norm", c.n_embd_q());
-  a.k_norm = norm(c, "attn_k_norm", c.n_embd_kv());
+  a.q_norm = norm(c, "attn_q_norm", a.q.n_out);
+  a.k_norm = norm(c, "attn_k_norm", a.k.n_out);
   return a;
 }
 
@@ -58,12 +58,13 @@ AttentionSpec with_biases(AttentionSpec a, bool qkv, bool output) {
   return a;
 }
 
-MlpSpec gated_mlp(const ModelConfig& c, Activation activation) {
+MlpSpec gated_mlp(const ModelConfig& c, Activation activation, int64_t n_ff) {
   const bool fused = c.fused_gate_up;
+  if (n_ff == 0) n_ff = c.n_ff;
   return {
-      .gate = {.tensor = fused ? "ffn_up" : "ffn_gate", .n_out = c.n_ff, .n_in = c.n_embd},
-      .up = {.tensor = "ffn_up", .n_out = c.n_ff, .n_in = c.n_embd, .first_row = fused ? c.n_ff : 0},
-      .down = {.tensor = "ffn_down", .n_out = c.n_embd, .n_in = c.n_ff},
+      .gate = {.tensor = fused ? "ffn_up" : "ffn_gate", .n_out = n_ff, .n_in = c.n_embd},
+      .up = {.tensor = "ffn_up", .n_out = n_ff, .n_in = c.n_embd, .first_row = fused ? n_ff : 0},
+      .down = {.tensor = "ffn_down", .n_out = c.n_embd, .n_in = n_ff},
       .activation = activation,
   };
 }
@@ -111,7 +112,7 @@ ExpertsSpec gated_shared_expert(const ModelConfig& c, Activation activation) {
 
 Bodies mlp_or_experts(const ModelConfig& c, int64_t i, Activation activation) {
   const bool is_dense = i < c.experts.n_layer_dense || (i + 1) % c.experts.period != 0;
-  if (c.experts.router.n_expert == 0 || is_dense) return {gated_mlp(c, activation)};
+  if (c.experts.router.n_expert == 0 || is_dense) return {gated_mlp(c, activation, c.ff(i))};
   Bodies bodies = {experts(c, activation)};
   if (c.experts.n_ff_shared > 0) bodies.emplace_back(shared_expert(c, activation));
   return bodies;

@@ -24,8 +24,9 @@ AttentionSpec row_normed_attention(const ModelConfig& config, int64_t i);
 // Whether q, k and v, and the output, must have biases.
 AttentionSpec with_biases(AttentionSpec attention, bool qkv, bool output);
 
-// down(activation(gate x) * up x): ffn_gate, ffn_up (or both as rows of ffn_up) and ffn_down.
-MlpSpec gated_mlp(const ModelConfig& config, Activation activation);
+// down(activation(gate x) * up x): ffn_gate, ffn_up (or both as rows of ffn_up) and ffn_down, n_ff wide or as
+// all layers are.
+MlpSpec gated_mlp(const ModelConfig& config, Activation activation, int64_t n_ff = 0);
 // down(activation(up x)), with biases or without.
 MlpSpec plain_mlp(const ModelConfig& config, Activation activation, bool has_bias);
 

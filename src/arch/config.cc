@@ -1,5 +1,6 @@
 #include "arch/config.h"
 
+#include <algorithm>
 #include <cstring>
 #include <type_traits>
 
@@ -89,6 +90,18 @@ std::optional<double> number_of(const GgufValue& value) {
         return std::nullopt;
       },
       value.value);
+}
+
+// Heads and MLPs of layers that differ; none of any kind is none in all layers.
+void read_layer_sizes(const Keys& keys, ModelConfig& config) {
+  const auto read = [&](std::string_view name, std::vector<int64_t>& of_layers) {
+    of_layers = keys.sizes_of_layers(name, config.n_layer);
+    return of_layers.empty() ? 0 : std::ranges::max(of_layers);
+  };
+  config.n_ff = read("feed_forward_length", config.n_ff_of);
+  config.n_head = read("attention.head_count", config.n_head_of);
+  config.n_head_kv = read("attention.head_count_kv", config.n_head_kv_of);
+  if (config.n_head_kv_of.empty()) config.n_head_kv = config.n_head, config.n_head_kv_of = config.n_head_of;
 }
 
 // Keys that change what a model computes, where its family has them. One that the file has and nothing has
@@ -226,20 +239,27 @@ ModelConfig config_of_keys(const Gguf& gguf, int64_t n_vocab, const ConfigOverri
   config.n_vocab = n_vocab;
   config.n_layer = keys.required_size("block_count");
   config.n_embd = keys.required_size("embedding_length");
-  config.n_ff = keys.required_size("feed_forward_length");
-  config.n_head = keys.required_size("attention.head_count");
-  config.n_head_kv = keys.size("attention.head_count_kv").value_or(config.n_head);
+  if (config.architecture->layers_differ) {
+    read_layer_sizes(keys, config);
+  } else {
+    config.n_ff = keys.required_size("feed_forward_length");
+    config.n_head = keys.required_size("attention.head_count");
+    config.n_head_kv = keys.size("attention.head_count_kv").value_or(config.n_head);
+  }
   config.n_ctx_train = keys.required_size("context_length");
-  if (config.n_head % config.n_head_kv != 0) {
-    fail("{}: {}: {} is not divided by {} key/value heads", gguf.path(), keys.key("attention.head_count"),
-         config.n_head, config.n_head_kv);
+  for (int64_t i = 0; i < config.n_layer; ++i) {
+    const int64_t n_head = config.heads(i), n_head_kv = config.heads_kv(i);
+    if (n_head_kv > 0 && (n_head == 0 || n_head % n_head_kv != 0)) {
+      fail("{}: {}: {} is not divided by {} key/value heads", gguf.path(), keys.key("attention.head_count"),
+           n_head, n_head_kv);
+    }
   }
   const auto key_length = keys.size("attention.key_length");
-  if (!key_length && config.n_embd % config.n_head != 0) {
+  if (!key_length && config.n_head > 0 && config.n_embd % config.n_head != 0) {
     fail("{}: {}: {} is not divided by {} heads", gguf.path(), keys.key("embedding_length"), config.n_embd,
          config.n_head);
   }
-  config.head_dim = key_length.value_or(config.n_embd / config.n_head);
+  config.head_dim = key_length.value_or(config.n_head > 0 ? config.n_embd / config.n_head : 0);
   if (const auto value_length = keys.size("attention.value_length").value_or(config.head_dim);
       value_length != config.head_dim && !config.architecture->own_value_length) {
     fail("{}: {}: {} differs from the key length {}, which is not supported", gguf.path(),
@@ -247,7 +267,7 @@ ModelConfig config_of_keys(const Gguf& gguf, int64_t n_vocab, const ConfigOverri
   }
   config.norm_eps = float(keys.positive_or(norm_eps_key(*config.architecture), 1e-5));
   if (overrides.norm_eps) config.norm_eps = float(*overrides.norm_eps);
-  config.attention_scale = float(1 / std::sqrt(double(config.head_dim)));
+  if (config.head_dim > 0) config.attention_scale = float(1 / std::sqrt(double(config.head_dim)));
   config.fused_qkv = gguf.find_tensor("blk.0.attn_qkv.weight") != nullptr;
   config.rope = read_rope(keys, config, overrides);
   if (config.architecture->read) config.architecture->read(keys, config);

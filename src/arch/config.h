@@ -36,6 +36,8 @@ struct ModelConfig {
   int64_t n_layer_skipped = 0;  // behind them in the file, for predicting several tokens at once
   int64_t n_embd = 0, n_ff = 0, n_vocab = 0;
   int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
+  // Where layers differ, one for each; what stands above is then the most of any.
+  std::vector<int64_t> n_head_of, n_head_kv_of, n_ff_of;
   int64_t n_ctx_train = 0;  // the context it was trained with
   float norm_eps = 1e-5f;
   bool norms_have_bias = false, output_has_bias = false;  // the file must have them
@@ -52,6 +54,7 @@ struct ModelConfig {
   float attention_softcap = 0;  // scores become c tanh(score / c); 0: they do not
   int64_t window = 0;           // keys that a token sees in layers with a window, its own included
   std::vector<bool> windowed;   // which layers have it; empty: none
+  int64_t n_conv = 0;           // taps of convolutions along the tokens
 
   // Whether projections are rows of one tensor: of attn_qkv; gate and up of ffn_up.
   bool fused_qkv = false, fused_gate_up = false;
@@ -71,6 +74,10 @@ struct ModelConfig {
 
   int64_t n_embd_q() const { return n_head * head_dim; }
   int64_t n_embd_kv() const { return n_head_kv * head_dim; }
+  // Of layer i; 0: it has no attention, or no MLP.
+  int64_t heads(int64_t i) const { return n_head_of.empty() ? n_head : n_head_of[size_t(i)]; }
+  int64_t heads_kv(int64_t i) const { return n_head_kv_of.empty() ? n_head_kv : n_head_kv_of[size_t(i)]; }
+  int64_t ff(int64_t i) const { return n_ff_of.empty() ? n_ff : n_ff_of[size_t(i)]; }
   bool has_window(int64_t layer) const { return !windowed.empty() && windowed[size_t(layer)]; }
 };
 

@@ -26,7 +26,7 @@ std::optional<HfPlace> find_hf_matrix(const HfFamily& family, std::string_view g
   gguf_tensor.remove_suffix(suffix.size());
   HfPlace place;
   const auto look_at = [&](const HfModule& module) {
-    const bool is_matrix = module.n_out != Dim::none && module.n_in != Dim::none;
+    const bool is_matrix = module.n_out != Dim::none && module.n_in != Dim::none && !module.is_conv;
     const bool is_whole = is_matrix && module.of_gguf == Rows::all && !is_of_heads(module.stack);
     if (module.gguf == gguf_tensor && is_whole && !place.module) place.module = &module;
   };
@@ -148,6 +148,10 @@ int64_t HfConfig::size(Dim dim) const {
       return n_head * n_value;
     case Dim::keys_and_values:
       return n_head * (n_nope + n_value);
+    case Dim::three_embd:
+      return 3 * n_embd;
+    case Dim::conv:
+      return n_conv;
   }
   return 0;
 }

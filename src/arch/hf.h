@@ -37,20 +37,22 @@ class HfList {
 enum class Dim {
   none,
   one,
-  embd,       // hidden_size
-  two_embd,   // twice that
-  vocab,      // vocab_size
-  ff,         // intermediate_size
-  two_ff,     // gate and up in one matrix
-  heads,      // num_attention_heads x head_dim
-  kv_heads,   // num_key_value_heads x head_dim
-  qkv,        // q, k and v in one matrix
-  head,       // head_dim
-  n_head,     // num_attention_heads
-  ctx,        // max_position_embeddings
-  experts,    // how many a layer has
-  expert_ff,  // intermediate_size of one of them
-  shared_ff,  // and of what every token goes through beside them
+  embd,        // hidden_size
+  two_embd,    // twice that
+  vocab,       // vocab_size
+  ff,          // intermediate_size
+  two_ff,      // gate and up in one matrix
+  heads,       // num_attention_heads x head_dim
+  kv_heads,    // num_key_value_heads x head_dim
+  qkv,         // q, k and v in one matrix
+  head,        // head_dim
+  n_head,      // num_attention_heads
+  ctx,         // max_position_embeddings
+  experts,     // how many a layer has
+  expert_ff,   // intermediate_size of one of them
+  shared_ff,   // and of what every token goes through beside them
+  three_embd,  // three times hidden_size
+  conv,        // taps of a convolution along the tokens
   // Of attention over latents: q_lora_rank, kv_lora_rank, that and qk_rope_head_dim, qk_nope_head_dim,
   // v_head_dim, num_attention_heads x v_head_dim, and x (qk_nope_head_dim + v_head_dim).
   q_rank,
@@ -99,6 +101,7 @@ struct HfModule {
   bool in_turn = false;  // HF's rows of gate and up alternate
   bool may_be_absent = false;
   bool is_router = false;    // a parameter of a module that PEFT adapts no more, where it is one
+  bool is_conv = false;      // of each channel by itself: HF has (n_out, 1, n_in); no adapter goes there
   bool of_adapters = false;  // what they know two tensors of GGUF as, which weights become by other modules
   // What follows the names, in Hugging Face's tensor and in GGUF's.
   std::string_view hf_end = ".weight", gguf_end = ".weight";
@@ -121,12 +124,13 @@ struct HfClass {
 struct HfComputed {
   const char* activation_key = "hidden_act";
   std::string_view activation = "silu";
-  int64_t window_period = 0;   // every n-th layer has no sliding window; 0: no layer has one
-  int64_t no_rope_period = 0;  // every n-th layer is not told positions
-  bool own_window = false;     // what becomes of a window is up to the programs
-  bool local_theta = false;    // layers with a window have a rotary base of their own
-  bool rope_freqs = false;     // rotary scaling of Llama 3, as a tensor
-  bool rope_factors = false;   // longrope, as two tensors
+  int64_t window_period = 0;     // every n-th layer has no sliding window; 0: no layer has one
+  int64_t no_rope_period = 0;    // every n-th layer is not told positions
+  bool own_window = false;       // what becomes of a window is up to the programs
+  std::string_view recurrent{};  // what layer_types calls layers without attention, of HfFamily::recurrent
+  bool local_theta = false;      // layers with a window have a rotary base of their own
+  bool rope_freqs = false;       // rotary scaling of Llama 3, as a tensor
+  bool rope_factors = false;     // longrope, as two tensors
   bool partial_rotary = false;
   bool query_scalar = false;  // the class has query_pre_attn_scalar and caps of logits, which must agree:
   bool caps_logits = false;   // both logits are capped; else none
@@ -184,6 +188,9 @@ struct HfConfig;
 struct HfFamily {
   HfList<HfClass, 9> classes{};
   HfList<std::span<const HfModule>, 5> layer{};
+  // Of layers with attention, and of those that have a state in its place, in families with both.
+  HfList<std::span<const HfModule>, 4> attention{};
+  HfList<std::span<const HfModule>, 4> recurrent{};
   // Of layers without and with experts, and of those behind the last that predict further tokens. Where two
   // modules are for one tensor of GGUF, the weights have either.
   HfList<std::span<const HfModule>, 4> dense{};
@@ -207,6 +214,7 @@ struct HfFamily {
   HfList<HfRefused, 4> refused{};
   // rope.dimension_count, attention.sliding_window_pattern, rope.scaling.yarn_log_multiplier
   bool writes_n_rot = false, writes_pattern = false, writes_log_multiplier = false;
+  bool writes_kv_by_layer = false;  // attention.head_count_kv of each layer, 0 where there is no attention
   // Sizes that config.json has under other names, or by other rules.
   void (*read)(HfConfig& config) = nullptr;
   void (*write_keys)(GgufWriter& writer, const HfConfig& config) = nullptr;  // beside those above
@@ -221,6 +229,8 @@ void for_each_layer_module(const HfFamily& family, const Visit& visit) {
     }
   };
   each(family.layer);
+  each(family.attention);
+  each(family.recurrent);
   each(family.dense);
   each(family.experts);
 }

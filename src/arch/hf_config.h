@@ -42,6 +42,9 @@ struct HfConfig {
   // Of attention over latents: q_lora_rank (0: none), kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim and
   // v_head_dim.
   int64_t n_q_rank = 0, n_kv_rank = 0, n_nope = 0, n_rope = 0, n_value = 0;
+  int64_t n_conv = 0;  // taps of its convolutions along the tokens
+  // Which layers have attention, in families that do not have it everywhere; empty: all.
+  std::vector<bool> attends;
   double norm_eps = 1e-6;
   double rotary_part = 1;    // partial_rotary_factor
   std::optional<bool> tied;  // tie_word_embeddings
@@ -52,14 +55,16 @@ struct HfConfig {
   // All numbers and switches (1, 0) of the language model by their keys; those of rope_parameters or
   // rope_scaling as "rope.KEY".
   std::map<std::string, double, std::less<>> numbers;
-  std::optional<int64_t> bos, eos, pad;  // token ids
-  int64_t fp8_block[2] = {128, 128};     // rows, columns of a block of FP8 values that share a scale
-  std::vector<std::string> notes;        // what GGUF cannot hold, or is left to the weights: a line each
-  bool is_part = false;                  // of a model that also sees: its text_config
-  std::string unreadable_quantization;   // what quantized the weights, where that cannot be read
+  std::map<std::string, std::vector<int64_t>, std::less<>> lists;  // the same of lists of whole numbers
+  std::optional<int64_t> bos, eos, pad;                            // token ids
+  int64_t fp8_block[2] = {128, 128};    // rows, columns of a block of FP8 values that share a scale
+  std::vector<std::string> notes;       // what GGUF cannot hold, or is left to the weights: a line each
+  bool is_part = false;                 // of a model that also sees: its text_config
+  std::string unreadable_quantization;  // what quantized the weights, where that cannot be read
 
   int64_t size(Dim dim) const;
   bool reads_mxfp4() const;
+  bool has_attention(int64_t layer) const { return attends.empty() || attends[size_t(layer)]; }
   bool has_experts(int64_t layer) const { return n_expert > 0 && layer >= n_dense; }
   HeadCounts head_counts() const { return {n_head, n_head_kv, head_dim}; }
   std::optional<double> number(std::string_view key) const {

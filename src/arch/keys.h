@@ -44,6 +44,23 @@ struct Keys {
     if (value && (*value < 1 || *value > (int64_t{1} << 31))) makes_no_sense(name, *value);
     return value;
   }
+  // One value for each of n layers, or one for all; 0 is allowed. Empty without the key.
+  std::vector<int64_t> sizes_of_layers(std::string_view name, int64_t n) const {
+    const GgufValue* found = gguf.find(key(name));
+    if (!found) return {};
+    std::vector<int64_t> values;
+    if (found->type == GgufValueType::array) {
+      values = gguf.get_ints(key(name)).value_or(std::vector<int64_t>());
+      if (int64_t(values.size()) != n)
+        fail("{}: {}: {} values for {} layers", gguf.path(), key(name), values.size(), n);
+    } else {
+      values.assign(size_t(n), gguf.get_int(key(name)).value_or(0));
+    }
+    for (const int64_t value : values) {
+      if (value < 0 || value > (int64_t{1} << 31)) makes_no_sense(name, value);
+    }
+    return values;
+  }
   int64_t required_size(std::string_view name) const {
     const auto value = size(name);
     if (!value) fail("{}: {}: missing", gguf.path(), key(name));

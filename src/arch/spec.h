@@ -19,6 +19,7 @@
 #include "nn/latent_attention.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
+#include "nn/short_conv.h"
 
 namespace lora {
 
@@ -38,10 +39,10 @@ struct LinearSpec {
   int64_t n_slices = 1;   // a stack of so many matrices, an expert each
 };
 
-// A whole tensor of n numbers, with its ".weight" or ".bias".
+// A whole tensor of n numbers, with its ".weight" or ".bias", or of n in each of some rows.
 struct VectorSpec {
   std::string_view tensor;  // empty: there is none
-  int64_t n = 0;
+  int64_t n = 0, n_rows = 1;
 };
 
 struct AttentionSpec {
@@ -72,7 +73,13 @@ struct ExpertsSpec {
   RouterForm form;
 };
 
-using BodySpec = std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, ExpertsSpec>;
+struct ShortConvSpec {
+  LinearSpec in;    // rows: what gates the input, what gates the output, the input
+  VectorSpec conv;  // a row of taps for each channel
+  LinearSpec out;
+};
+
+using BodySpec = std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, ExpertsSpec, ShortConvSpec>;
 
 struct BranchSpec {
   NormSpec before;
@@ -123,6 +130,11 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
       each_linear(e.router);
       each_vector(e.choice_bias);
       (*this)(e.expert);
+    }
+    void operator()(const ShortConvSpec& c) const {
+      each_linear(c.in);
+      each_vector(c.conv);
+      each_linear(c.out);
     }
   };
   for (const BranchSpec& branch : layer) {

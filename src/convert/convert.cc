@@ -255,7 +255,8 @@ void expect_loadable(const GgufWriter& keys, std::span<const PlannedTensor> plan
   for (int64_t i = 0; i < model.n_layer; ++i) {
     for_each_part(config.architecture->layer(model, i), Visit{each, fmt::format("blk.{}.", i)});
   }
-  if (const NormSpec last = norm(model, "output_norm"); !last.tensor.empty()) Visit{each, ""}(last);
+  if (const NormSpec last = norm(model, config.architecture->output_norm); !last.tensor.empty())
+    Visit{each, ""}(last);
   if (model.output_has_bias) expect("output.bias");
   if (model.has_position_table) expect("position_embd.weight");
 }

@@ -120,6 +120,9 @@ void read_numbers(const json& object, const std::string& prefix, HfConfig& confi
   for (const auto& [key, value] : object.items()) {
     if (value.is_number()) config.numbers[prefix + key] = value.get<double>();
     if (value.is_boolean()) config.numbers[prefix + key] = value.get<bool>();
+    const auto is_whole = [](const json& element) { return element.is_number_integer(); };
+    if (value.is_array() && std::ranges::all_of(value, is_whole))
+      config.lists[prefix + key] = value.get<std::vector<int64_t>>();
   }
 }
 
@@ -254,6 +257,16 @@ void read_quantization(const json& root, HfConfig& config) {
   }
 }
 
+// Which layers have attention, where layer_types says so of a family that does not have it everywhere.
+void read_layer_types(const json& root, HfConfig& config) {
+  const json* types = json_field(root, "layer_types");
+  if (config.architecture->hf->recurrent.empty() || !types || !types->is_array()) return;
+  if (int64_t(types->size()) != config.n_layer)
+    fail("{}: layer_types: {} for {} layers", config.path, types->size(), config.n_layer);
+  for (const json& type : *types)
+    config.attends.push_back(type != config.architecture->hf->computed.recurrent);
+}
+
 // Where the class has experts.
 void read_experts(const Fields& fields, HfConfig& config) {
   if (!config.hf_class->has_experts) return;
@@ -328,6 +341,7 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   config.states_head_dim = head_dim.has_value();
   config.head_dim = head_dim.value_or(config.n_embd / config.n_head);
   read_experts(fields, config);
+  read_layer_types(root, config);
   config.norm_eps = fields.positive(family.norm_eps).value_or(defaults.norm_eps);
   config.rope = read_rope(root, path, defaults);
   config.rotary_part = config.rope.rotary_part.value_or(defaults.rotary_part);

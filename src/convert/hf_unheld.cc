@@ -109,7 +109,8 @@ struct Checker {
     const json* types = json_field(root, "layer_types");
     bool any = slides();
     for (const json& type : types && types->is_array() ? *types : json::array()) {
-      if (type != "full_attention" && type != "sliding_attention")
+      const bool is_recurrent = !held.recurrent.empty() && type == held.recurrent;
+      if (type != "full_attention" && type != "sliding_attention" && !is_recurrent)
         refuse("layer_types", type.dump(), "has no such layers");
       any = any || type == "sliding_attention";
     }

@@ -113,6 +113,13 @@ void set_architecture_keys(GgufWriter& writer, const HfConfig& config) {
       {"vocab_size", config.n_vocab},
   };
   for (const auto& [key, value] : sizes) writer.set_u32(prefix + key, uint32_t(value));
+  if (config.architecture->hf->writes_kv_by_layer) {
+    std::vector<int64_t> n_head_kv;
+    for (int64_t i = 0; i < config.n_layer; ++i)
+      n_head_kv.push_back(config.has_attention(i) ? config.n_head_kv : 0);
+    writer.set(prefix + "attention.head_count_kv",
+               {GgufValueType::array, GgufValueType::i32, std::move(n_head_kv)});
+  }
   writer.set_f32(prefix + std::string(norm_eps_key(*config.architecture)), float(config.norm_eps));
   if (config.architecture->hf->has_rope) writer.set_f32(prefix + "rope.freq_base", float(config.rope.theta));
   if (config.states_head_dim) {

@@ -76,6 +76,10 @@ const char* keys_of(Dim dim) {
       return "num_attention_heads x v_head_dim";
     case Dim::keys_and_values:
       return "num_attention_heads x (qk_nope_head_dim + v_head_dim)";
+    case Dim::three_embd:
+      return "3 hidden_size";
+    case Dim::conv:
+      return "taps of a convolution";
     default:
       return "";
   }
@@ -138,6 +142,7 @@ struct Planner {
     std::vector<int64_t> shape = {tensor.n_hf_rows, tensor.n_cols};
     if (!tensor.is_matrix) shape = {tensor.n_hf_rows * tensor.n_cols};
     if (tensor.transposed) std::swap(shape[0], shape[1]);
+    if (tensor.is_conv) shape.insert(shape.begin() + 1, 1);
     if (tensor.stack == Stack::mxfp4) shape = {tensor.n_hf_rows, tensor.n_cols / 32, 16};
     if (is_of_heads(tensor.stack)) return {tensor.n_slices * tensor.n_hf_rows, tensor.n_hf_cols};
     if (tensor.stack != Stack::none && tensor.stack != Stack::each)
@@ -155,6 +160,7 @@ struct Planner {
                       : is_of_heads(module.stack) ? config.n_head
                                                   : config.n_expert;
     tensor.is_matrix = module.n_out != Dim::none && module.n_in != Dim::none && !is_bias;
+    tensor.is_conv = module.is_conv;
     tensor.transposed = (module.transposed || module.stack == Stack::columns) && tensor.is_matrix;
     tensor.n_rows = config.size(module.n_out);
     tensor.n_cols = is_bias && module.n_out != Dim::none ? 1 : config.size(module.n_in);
@@ -333,6 +339,7 @@ std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights&
   }
   for (int64_t i = 0; i < config.n_layer + config.n_ahead; ++i) {
     planner.layer(family.layer, i);
+    planner.layer(config.has_attention(i) ? family.attention : family.recurrent, i);
     planner.layer(config.has_experts(i) ? family.experts : family.dense, i);
     if (i >= config.n_layer) planner.layer(std::array{family.ahead}, i);
   }

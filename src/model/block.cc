@@ -11,14 +11,15 @@ bool adds_plainly(const Branch& branch) {
 }
 
 void bodies_forward(float* y, bool adds, const float* x, int64_t n_embd, const Branch& branch,
-                    const std::vector<BodyKept>& kept, const Tokens& tokens, const KvCache* cache,
+                    const std::vector<BodyKept>& kept, const Tokens& tokens, std::span<const Past> past,
                     NnContext& nn) {
   for (size_t i = 0; i < branch.bodies.size(); ++i) {
     const BodyInput in(x, branch.before_body(i), tokens.n_tokens, n_embd);
     std::visit(
         [&](const auto& body) {
           using Kept = decltype(take_kept(nn.arena, body, 0, Pass::losses));
-          body_forward(y, adds || i > 0, in, body, std::get<Kept>(kept[i]), tokens, cache, nn);
+          body_forward(y, adds || i > 0, in, body, std::get<Kept>(kept[i]), tokens,
+                       past.empty() ? nullptr : &past[i], nn);
         },
         branch.bodies[i]);
   }
@@ -49,7 +50,7 @@ void add_sum(float* y, const float* sum, int64_t n_embd, const Branch& branch, i
 }  // namespace
 
 void layer_forward(float* y, const float* x, int64_t n_embd, const Layer& layer, const Tokens& tokens,
-                   const KvCache* cache, NnContext& nn) {
+                   std::span<const Past> past, NnContext& nn) {
   const int64_t n = tokens.n_tokens, size = n * n_embd;
   if (y != x) copy(y, x, size, nn.pool);
   for (const Branch& branch : layer.branches) {
@@ -57,8 +58,10 @@ void layer_forward(float* y, const float* x, int64_t n_embd, const Layer& layer,
     // Bodies that read the stream one after the other must not see what the first one adds.
     const bool plain = adds_plainly(branch) && branch.bodies.size() == 1;
     float* sum = plain ? y : nn.arena.take<float>(size);
-    const auto kept = take_all(branch, n, cache ? Pass::generation : Pass::losses, nn);
-    bodies_forward(sum, plain, y, n_embd, branch, kept, tokens, cache, nn);
+    const auto kept = take_all(branch, n, past.empty() ? Pass::losses : Pass::generation, nn);
+    bodies_forward(sum, plain, y, n_embd, branch, kept, tokens, past.first(past.empty() ? 0 : kept.size()),
+                   nn);
+    past = past.subspan(past.empty() ? 0 : kept.size());
     if (!plain) add_sum(y, sum, n_embd, branch, n, nn);
   }
 }
@@ -80,7 +83,7 @@ LayerKept layer_forward_keeping(float* y, const float* x, int64_t n_embd, const 
     const bool plain = adds_plainly(branch) && branch.bodies.size() == 1;
     if (!sum && !plain && out) sum = nn.arena.take<float>(size);
     if (out && out != x) copy(out, x, size, nn.pool);
-    bodies_forward(plain ? out : sum, plain, x, n_embd, branch, now.bodies, tokens, nullptr, nn);
+    bodies_forward(plain ? out : sum, plain, x, n_embd, branch, now.bodies, tokens, {}, nn);
     if (!plain && out) add_sum(out, sum, n_embd, branch, n, nn);
     x = out;
     kept.branches.push_back(std::move(now));

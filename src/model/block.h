@@ -8,6 +8,7 @@
 // computation and is given back in reverse: the memory of later bodies is the workspace of earlier ones.
 #pragma once
 
+#include <span>
 #include <variant>
 #include <vector>
 
@@ -16,10 +17,11 @@
 #include "nn/latent_attention.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
+#include "nn/short_conv.h"
 
 namespace lora {
 
-using Body = std::variant<Attention, LatentAttention, Mlp, Experts>;
+using Body = std::variant<Attention, LatentAttention, Mlp, Experts, ShortConv>;
 
 struct Branch {
   Norm before;
@@ -76,11 +78,12 @@ void for_each_share(const Branch& branch, const Visit& visit) {
   }
 }
 
+// visit(PastShape) of each body, in the order in which they compute; a layer's span of Past is in that order.
 template <class Visit>
-void for_each_attention(const Layer& layer, const Visit& visit) {
+void for_each_past(const Layer& layer, const Visit& visit) {
   for (const Branch& branch : layer.branches) {
     for (const Body& body : branch.bodies) {
-      if (const auto* attention = std::get_if<Attention>(&body)) visit(*attention);
+      visit(std::visit([](const auto& b) { return past_shape(b); }, body));
     }
   }
 }
@@ -95,7 +98,7 @@ void for_each_norm(L& layer, const Visit& visit) {
   }
 }
 
-using BodyKept = std::variant<AttentionKept, LatentKept, MlpKept, ExpertsKept>;
+using BodyKept = std::variant<AttentionKept, LatentKept, MlpKept, ExpertsKept, ShortConvKept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it
@@ -108,9 +111,9 @@ struct LayerKept {
   std::vector<BranchKept> branches;
 };
 
-// y (n_tokens, n_embd) may be x. Nothing is kept.
+// y (n_tokens, n_embd) may be x. Nothing is kept. `past`: in generation one of each body; else none.
 void layer_forward(float* y, const float* x, int64_t n_embd, const Layer& layer, const Tokens& tokens,
-                   const KvCache* cache, NnContext& nn);
+                   std::span<const Past> past, NnContext& nn);
 
 // The same bits, and what the backward pass needs stays in the arena; x must stay, too. y may not be x, but
 // nullptr: then only what is kept is computed.

@@ -25,7 +25,7 @@ struct Builder {
 
   const float* vector(const VectorSpec& part) const {
     if (part.tensor.empty()) return nullptr;
-    biases.push_back(*source.vector(prefix + std::string(part.tensor), part.n, true));
+    biases.push_back(*source.vector(prefix + std::string(part.tensor), part.n, true, part.n_rows));
     return biases.back().data();
   }
 
@@ -82,6 +82,9 @@ struct Builder {
           {std::move(gate[i]), std::move(up[i]), std::move(down[i]), e.expert.activation});
     }
     return experts;
+  }
+  Body operator()(const ShortConvSpec& c) const {
+    return ShortConv{linear(c.in), vector(c.conv), c.conv.n, linear(c.out)};
   }
 };
 

@@ -12,12 +12,12 @@ namespace {
 
 // The logits that follow the last of some new tokens.
 void decode(float* logits, const Network& network, const NetworkTokens& tokens,
-            std::span<const KvCache> caches) {
+            std::span<const LayerPast> past) {
   NnContext& nn = network.nn;
   const ArenaScope scope(nn.arena);
   const int64_t n = int64_t(tokens.ids.size());
   float* x = nn.arena.take<float>(n * network.n_embd());
-  network_forward(x, network, tokens, caches);
+  network_forward(x, network, tokens, past);
   if (!logits) return;
   float* last = nn.arena.take<float>(network.n_embd());
   network_norm(last, x + (n - 1) * network.n_embd(), 1, network);
@@ -28,18 +28,18 @@ int64_t batch_of(const DecoderOptions& options) {
   return std::min(options.n_batch, options.n_ctx);
 }
 
-// Keys or values of a layer, without memory: each layer has its own heads and window.
-MatrixView cache_shape(const Layer& layer, const DecoderOptions& options) {
-  MatrixView view{options.cache_type, nullptr, 0, 0};
-  for_each_attention(layer, [&](const Attention& a) {
-    view.n_rows = cache_rows(options.n_ctx, batch_of(options), a.form.shape.window);
-    view.n_cols = a.k.n_out();
-  });
-  if (view.n_cols % traits(view.type).block_size != 0) {
+// Keys or values of a body, n of each token, without memory.
+MatrixView cache_shape(int64_t n, int64_t window, const DecoderOptions& options) {
+  if (n % traits(options.cache_type).block_size != 0) {
     fail("cache type {}: blocks of {} do not divide a token's {} values of keys; take f16",
-         traits(view.type).name, traits(view.type).block_size, view.n_cols);
+         traits(options.cache_type).name, traits(options.cache_type).block_size, n);
   }
-  return view;
+  return {options.cache_type, nullptr, n == 0 ? 0 : cache_rows(options.n_ctx, batch_of(options), window), n};
+}
+
+Past past_of(const PastShape& shape, const DecoderOptions& options) {
+  return {.k = cache_shape(shape.n_k, shape.window, options),
+          .v = cache_shape(shape.n_v, shape.window, options)};
 }
 
 // As many tokens as can be at once, a few, and one, which take other ways through linear layers; each as the
@@ -49,14 +49,17 @@ int64_t arena_bytes(const Model& model, const DecoderOptions& options, int n_thr
   float logits = 0;
   const auto bytes = [&](int64_t n) {
     const std::vector<int32_t> zeros(static_cast<size_t>(n));
-    std::vector<KvCache> caches;
+    std::vector<LayerPast> past;
     for (const Layer& layer : model.layers) {
-      const MatrixView view = cache_shape(layer, options);
-      caches.push_back({view, view, nullptr, nullptr, options.n_ctx - n});
+      LayerPast& of_layer = past.emplace_back();
+      for_each_past(layer, [&](const PastShape& shape) {
+        of_layer.push_back(past_of(shape, options));
+        of_layer.back().n_past = options.n_ctx - n;
+      });
     }
     return measure(
         [&](NnContext& nn) {
-          decode(&logits, {model, model.layers, ropes, nn}, {zeros, zeros, {}}, caches);
+          decode(&logits, {model, model.layers, ropes, nn}, {zeros, zeros, {}}, past);
         },
         gemm_input(options.precision), dot_input(options.precision), n_threads);
   };
@@ -75,20 +78,26 @@ Decoder::Decoder(const Model& model, const DecoderOptions& options, ThreadPool& 
       scratch_(pool.size()),
       nn_{pool, gemm_input(options.precision), scratch_, arena_, nullptr, dot_input(options.precision)} {
   for (const Layer& layer : model.layers) {
-    const MatrixView view = cache_shape(layer, options);
-    const int64_t bytes = view.n_rows * view.row_bytes();
-    LayerCache cache{view, view, Buffer<std::byte>(bytes), Buffer<std::byte>(bytes)};
-    cache.k.data = cache.k_data.data();
-    cache.v.data = cache.v_data.data();
-    caches_.push_back(std::move(cache));
+    std::vector<BodyPast>& of_layer = past_.emplace_back();
+    for_each_past(layer, [&](const PastShape& shape) {
+      const auto [n_past, k, v, k_data, v_data, state] = past_of(shape, options);
+      BodyPast& past = of_layer.emplace_back(
+          BodyPast{shape, k, v, Buffer<std::byte>(k.n_rows * k.row_bytes()),
+                   Buffer<std::byte>(v.n_rows * v.row_bytes()), Buffer<float>(shape.n_state)});
+      past.k.data = past.k_data.data();
+      past.v.data = past.v_data.data();
+    });
   }
 }
 
 uint64_t Decoder::cache_bytes(const Model& model, const DecoderOptions& options) {
   int64_t bytes = rope_table_bytes(model.config, options.n_ctx);
   for (const Layer& layer : model.layers) {
-    const MatrixView view = cache_shape(layer, options);
-    bytes += 2 * view.n_rows * view.row_bytes();
+    for_each_past(layer, [&](const PastShape& shape) {
+      const Past past = past_of(shape, options);
+      bytes += past.k.n_rows * past.k.row_bytes() + past.v.n_rows * past.v.row_bytes() +
+               shape.n_state * int64_t(sizeof(float));
+    });
   }
   return uint64_t(bytes);
 }
@@ -101,11 +110,12 @@ uint64_t Decoder::memory_bytes(const Model& model, const DecoderOptions& options
 
 int64_t Decoder::keep(int64_t n) {
   n = std::min(n, n_past_);
-  for (size_t i = 0; i < caches_.size(); ++i) {
-    for_each_attention(model_.layers[i], [&](const Attention& a) {
-      const int64_t window = a.form.shape.window, first_seen = std::max<int64_t>(0, n + 1 - window);
-      if (window > 0 && n_past_ - first_seen > caches_[i].k.n_rows) n = 0;
-    });
+  if (n == n_past_) return n;
+  for (const auto& layer : past_) {
+    for (const BodyPast& past : layer) {
+      const int64_t window = past.shape.window, first_seen = std::max<int64_t>(0, n + 1 - window);
+      if (past.shape.n_state > 0 || (window > 0 && n_past_ - first_seen > past.k.n_rows)) n = 0;
+    }
   }
   return n_past_ = n;
 }
@@ -125,11 +135,17 @@ std::span<const float> Decoder::append(std::span<const int32_t> ids) {
     const int64_t n = int64_t(piece.size());
     std::vector<int32_t> positions(piece.size());
     std::iota(positions.begin(), positions.end(), int32_t(n_past_));
-    std::vector<KvCache> caches;
-    for (LayerCache& layer : caches_)
-      caches.push_back({layer.k, layer.v, layer.k_data.data(), layer.v_data.data(), n_past_});
+    std::vector<LayerPast> past;
+    for (std::vector<BodyPast>& layer : past_) {
+      LayerPast& of_layer = past.emplace_back();
+      for (BodyPast& body : layer) {
+        if (n_past_ == 0) std::ranges::fill(body.state.span(), 0.0f);
+        of_layer.push_back(
+            {n_past_, body.k, body.v, body.k_data.data(), body.v_data.data(), body.state.data()});
+      }
+    }
     const bool is_last = begin + piece.size() == ids.size();
-    decode(is_last ? logits_.data() : nullptr, network, {piece, positions, {}}, caches);
+    decode(is_last ? logits_.data() : nullptr, network, {piece, positions, {}}, past);
     n_past_ += n;
   }
   expect_no_lost_pages();

@@ -39,7 +39,7 @@ class Decoder {
   std::span<const float> append(std::span<const int32_t> ids);
 
   // Forgets all but the first n tokens; all of them where layers with a window no longer have what the last
-  // of these saw. Returns how many are left.
+  // of these saw, or have a state, which goes only forward. Returns how many are left.
   int64_t keep(int64_t n);
 
   // Bytes of workspace that were in use at once so far, and that are there.
@@ -49,15 +49,17 @@ class Decoder {
   int64_t n_ctx() const { return n_ctx_; }
 
  private:
-  struct LayerCache {
+  struct BodyPast {
+    PastShape shape;
     MatrixView k, v;
     Buffer<std::byte> k_data, v_data;
+    Buffer<float> state;
   };
 
   const Model& model_;
   int64_t n_ctx_, n_batch_, n_past_ = 0;
   std::vector<RopeTable> ropes_;
-  std::vector<LayerCache> caches_;
+  std::vector<std::vector<BodyPast>> past_;  // of each layer its bodies
   Buffer<float> logits_;
   Arena arena_;
   GemmScratch scratch_;

@@ -124,7 +124,7 @@ std::vector<Linear*> Model::find_linears(std::string_view tensor) {
 }
 
 Norm* Model::find_norm(std::string_view tensor) {
-  if (tensor == "output_norm.weight") return output_norm.tensor.empty() ? nullptr : &output_norm;
+  if (!output_norm.tensor.empty() && tensor == fmt::format("{}.weight", output_norm.tensor)) return &output_norm;
   Norm* found = nullptr;
   visit_block_of(*this, tensor, [&](Layer& layer, std::string_view name) {
     for_each_norm(layer, [&](Norm& norm) {
@@ -173,7 +173,7 @@ void build_model(Model& model, bool tied, TensorSource& source) {
   for (int64_t i = 0; i < c.n_layer; ++i) {
     model.layers.push_back(build_layer(c.architecture->layer(c, i), i, c, source, model.biases));
   }
-  model.output_norm = build_norm(norm(c, "output_norm"), "", c.norm_eps, source);
+  model.output_norm = build_norm(norm(c, c.architecture->output_norm), "", c.norm_eps, source);
   model.tied = tied;
   if (tied) {
     model.output.w = model.embedding.table;

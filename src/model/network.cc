@@ -31,13 +31,13 @@ void head_gradients(float* x, double* losses, const Network& network, std::span<
 }  // namespace
 
 void network_forward(float* x, const Network& network, const NetworkTokens& t,
-                     std::span<const KvCache> caches) {
+                     std::span<const LayerPast> past) {
   NnContext& nn = network.nn;
   embedding_forward(x, network.model.embedding, t.ids, t.positions, nn.pool);
   for (size_t i = 0; i < network.layers.size(); ++i) {
     before_layer(network);
     layer_forward(x, x, network.n_embd(), network.layers[i], tokens_of(network, t),
-                  caches.empty() ? nullptr : &caches[i], nn);
+                  past.empty() ? std::span<const Past>() : past[i], nn);
   }
 }
 
@@ -94,14 +94,14 @@ void network_gradients(double* losses, const Network& network, const NetworkToke
   for (int64_t i = 0; i < n_layer; ++i) {
     before_layer(network);
     if (i < first) {
-      layer_forward(below, below, n_embd, network.layers[size_t(i)], tokens, nullptr, nn);
+      layer_forward(below, below, n_embd, network.layers[size_t(i)], tokens, {}, nn);
       continue;
     }
     float* y = inputs[size_t(i) + 1];
     if (i < first + n_kept || i == n_layer - 1) {
       keep(i, y);
     } else {
-      layer_forward(y, inputs[size_t(i)], n_embd, network.layers[size_t(i)], tokens, nullptr, nn);
+      layer_forward(y, inputs[size_t(i)], n_embd, network.layers[size_t(i)], tokens, {}, nn);
     }
   }
   head_gradients(dx, losses, network, targets, scale);

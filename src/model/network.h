@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "model/block.h"
 #include "model/model.h"
@@ -28,9 +29,10 @@ struct NetworkTokens {
   std::span<const AttentionSegment> segments;
 };
 
-// x (n_tokens, n_embd) := what the last layer gives. `caches`: one per layer, or none.
+// x (n_tokens, n_embd) := what the last layer gives. `past`: in generation that of each layer; else none.
+using LayerPast = std::vector<Past>;
 void network_forward(float* x, const Network& network, const NetworkTokens& tokens,
-                     std::span<const KvCache> caches);
+                     std::span<const LayerPast> past);
 
 // out (n_tokens, n_embd) = what the head reads of x, rows [0, n). out may be x.
 void network_norm(float* out, const float* x, int64_t n, const Network& network);

@@ -12,6 +12,7 @@
 
 #include "kernels/activation/activation_reference.h"
 #include "kernels/attention/attention_reference.h"
+#include "kernels/conv/conv_reference.h"
 #include "kernels/gemm/gemm_reference.h"
 #include "kernels/layernorm/layernorm_reference.h"
 #include "kernels/rmsnorm/rmsnorm_reference.h"
@@ -241,6 +242,20 @@ class ModelReference {
     gated_forward_reference<T>(product.data(), mlp.has_gate() ? gate.data() : up.data(),
                                mlp.has_gate() ? up.data() : nullptr, int64_t(up.size()), mlp.activation);
     return apply(mlp.down, product);
+  }
+
+  Values forward(const ShortConv& conv, const Values& x) const {
+    const Values bcu = apply(conv.in, x), taps(conv.conv, conv.conv + conv.n_channels() * conv.d_conv);
+    const int64_t n = conv.n_channels();
+    Values gated(size_t(n_tokens() * n)), y(gated.size());
+    const auto at = [&](int64_t column, int64_t i) {
+      return bcu[size_t((3 * (i / n) + column) * n + i % n)];
+    };
+    for (int64_t i = 0; i < n_tokens() * n; ++i) gated[size_t(i)] = at(0, i) * at(2, i);
+    causal_conv_forward_reference<T>(y.data(), n, gated.data(), n, segments_,
+                                     {taps.data(), nullptr, n, conv.d_conv});
+    for (int64_t i = 0; i < n_tokens() * n; ++i) y[size_t(i)] *= at(1, i);
+    return apply(conv.out, y);
   }
 
   // Every expert computes every token, and counts as much as the token's router says.

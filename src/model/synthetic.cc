@@ -72,6 +72,20 @@ constexpr SyntheticShape kShapes[] = {
      "llama",
      0,
      {{"expert_count", 8}, {"expert_used_count", 2}}},
+    // LFM2 2.6B: attention in few layers, short convolutions in the others.
+    {"lfm2-2.6b",
+     30,
+     2048,
+     10752,
+     32,
+     8,
+     65536,
+     128000,
+     1e6,
+     "lfm2",
+     0,
+     {{"shortconv.l_cache", 3}},
+     "--a--a---a---a---a---a---a--a-"},
     {"command-r7b", 32, 4096, 14336, 32, 8, 256000, 8192, 50000, "cohere2"},
     // DeepSeek V2-Lite: attention over latents.
     {"deepseek-v2-lite",
@@ -216,7 +230,15 @@ std::vector<std::pair<std::string, GgufValue>> synthetic_keys(const SyntheticSha
   add_size("embedding_length", shape.n_embd);
   add_size("feed_forward_length", shape.n_ff);
   add_size("attention.head_count", shape.n_head);
-  add_size("attention.head_count_kv", shape.n_head_kv);
+  if (shape.attention.empty()) {
+    add_size("attention.head_count_kv", shape.n_head_kv);
+  } else {
+    std::vector<int64_t> of_layers;
+    for (int64_t i = 0; i < shape.n_layer; ++i)
+      of_layers.push_back(shape.attention[size_t(i) % shape.attention.size()] == 'a' ? shape.n_head_kv : 0);
+    keys.emplace_back(fmt::format("{}.attention.head_count_kv", shape.architecture),
+                      GgufValue{GgufValueType::array, GgufValueType::i32, of_layers});
+  }
   add_size("context_length", shape.n_ctx_train);
   if (shape.head_dim > 0) add_size("attention.key_length", shape.head_dim);
   if (shape.head_dim > 0) add_size("attention.value_length", shape.head_dim);

@@ -25,6 +25,8 @@ struct SyntheticShape {
     std::string_view name;  // behind "ARCHITECTURE."; empty: none
     int64_t value;
   } keys[9] = {};  // of the family's own
+  // Which layers have attention, an 'a' in a character for each; empty: all. Others have no heads of keys.
+  std::string_view attention = {};
 };
 
 std::span<const SyntheticShape> synthetic_shapes();

@@ -26,7 +26,7 @@ Trainable what_can_be_trained(const std::string& path, const Gguf& gguf) {
           result.others.emplace_back(norm.tensor);
       });
     }
-    if (model.find_norm("output_norm.weight")) result.others.emplace_back("output_norm");
+    if (!model.output_norm.tensor.empty()) result.others.emplace_back(model.output_norm.tensor);
   } catch (const Error& error) {
     result.refused = error.what();
   }

@@ -21,12 +21,12 @@ std::span<std::byte> scratch(const AttentionShape& shape, int64_t n_kv, bool bac
 }
 
 // Writes keys and values of the new tokens to the cache and attends to what is there.
-void attend_to(const KvCache& cache, float* out, const float* q, const float* k, const float* v,
+void attend_to(const Past& past, float* out, const float* q, const float* k, const float* v,
                const AttentionShape& shape, int64_t n_tokens, NnContext& nn) {
-  cache_write(cache.k_data, cache.k, cache.n_past, k, n_tokens, nn.pool);
-  cache_write(cache.v_data, cache.v, cache.n_past, v, n_tokens, nn.pool);
-  const AttentionSegment segment = cache_segment(0, n_tokens, cache.n_past, shape.window, cache.k.n_rows);
-  attention_forward(out, q, cache.k, cache.v, {&segment, 1}, shape, nn.input,
+  cache_write(past.k_data, past.k, past.n_past, k, n_tokens, nn.pool);
+  cache_write(past.v_data, past.v, past.n_past, v, n_tokens, nn.pool);
+  const AttentionSegment segment = cache_segment(0, n_tokens, past.n_past, shape.window, past.k.n_rows);
+  attention_forward(out, q, past.k, past.v, {&segment, 1}, shape, nn.input,
                     scratch(shape, segment.n_kv, false, nn), nn.pool);
 }
 
@@ -123,7 +123,7 @@ AttentionKept take_kept(Arena& arena, const Attention& a, int64_t n_tokens, Pass
 }
 
 void body_forward(float* y, bool add, const BodyInput& in, const Attention& a, const AttentionKept& kept,
-                  const Tokens& tokens, const KvCache* cache, NnContext& nn) {
+                  const Tokens& tokens, const Past* past, NnContext& nn) {
   const int64_t n = tokens.n_tokens;
   {
     const ArenaScope scope(nn.arena);
@@ -141,8 +141,8 @@ void body_forward(float* y, bool add, const BodyInput& in, const Attention& a, c
     const float* q = keeps ? q_turn.turned(kept.q) : q_turn.turned(kept.q, kept.q);
     const float* k = keeps ? k_turn.turned(kept.k) : k_turn.turned(kept.k, kept.k);
     const ProfileScope part(nn.profile, Part::attention);
-    if (cache) {
-      attend_to(*cache, kept.out, q, k, kept.v, a.form.shape, n, nn);
+    if (past) {
+      attend_to(*past, kept.out, q, k, kept.v, a.form.shape, n, nn);
     } else {
       attention_forward(kept.out, kept.lse, q, k, kept.v, tokens.segments, a.form.shape, nn.input,
                         scratch(a.form.shape, longest(tokens.segments), false, nn), nn.pool);

@@ -46,11 +46,15 @@ struct AttentionKept {
   float* xa_o = nullptr;
 };
 
+inline PastShape past_shape(const Attention& a) {
+  return {.n_k = a.k.n_out(), .n_v = a.v.n_out(), .window = a.form.shape.window};
+}
+
 AttentionKept take_kept(Arena& arena, const Attention& attention, int64_t n_tokens, Pass pass);
 
-// As in nn/mlp.h. With `cache`, keys and values lie there, all of one segment.
+// As in nn/mlp.h.
 void body_forward(float* y, bool add, const BodyInput& in, const Attention& attention,
-                  const AttentionKept& kept, const Tokens& tokens, const KvCache* cache, NnContext& nn);
+                  const AttentionKept& kept, const Tokens& tokens, const Past* past, NnContext& nn);
 void body_backward(float* dx, const float* dy, const BodyInput& in, const Attention& attention,
                    const AttentionKept& kept, const Tokens& tokens, NnContext& nn);
 

@@ -20,12 +20,20 @@ struct Tokens {
   std::span<const RopeTable> ropes;
 };
 
-// Keys and values of the tokens so far, for generation, in any type (kernels/attention/cache.h): those of
-// n_past tokens are there already, the call writes its own and attends to all.
-struct KvCache {
-  MatrixView k, v;             // (n_rows, n_embd_kv)
-  std::byte *k_data, *v_data;  // theirs, to write to
-  int64_t n_past;
+// What a body needs of the tokens before, in generation: past_shape(body) says it.
+struct PastShape {
+  int64_t n_k = 0, n_v = 0;  // of each token, its keys and values
+  int64_t window = 0;        // tokens back that are looked at, the newest included; 0: all
+  int64_t n_state = 0;  // f32 numbers that all tokens so far have come to, of a body that reads them in turn
+};
+
+// That of n_past tokens, which the call reads, and to which it adds its own tokens, all of one segment.
+struct Past {
+  int64_t n_past = 0;
+  // Keys and values, in any type (kernels/attention/cache.h).
+  MatrixView k, v;                                 // (n_rows, PastShape::n_k), (n_rows, n_v)
+  std::byte *k_data = nullptr, *v_data = nullptr;  // theirs, to write to
+  float* state = nullptr;                          // (n_state), zeros before the first token
 };
 
 // What a body's arrays are taken for: generation has keys and values in the cache; losses alone need nothing

@@ -244,7 +244,7 @@ ExpertsKept take_kept(Arena& arena, const Experts& e, int64_t n_tokens, Pass pas
 }
 
 void body_forward(float* y, bool add, const BodyInput& in, const Experts& e, const ExpertsKept& kept,
-                  const Tokens& tokens, const KvCache*, NnContext& nn) {
+                  const Tokens& tokens, const Past*, NnContext& nn) {
   const ArenaScope scope(nn.arena);
   const int64_t n = tokens.n_tokens;
   const float* normed = in.normed(nn);

@@ -39,11 +39,15 @@ struct ExpertsKept {
   float* xa_down = nullptr;
 };
 
+inline PastShape past_shape(const Experts&) {
+  return {};
+}
+
 ExpertsKept take_kept(Arena& arena, const Experts& experts, int64_t n_tokens, Pass pass);
 
 // As in nn/mlp.h.
 void body_forward(float* y, bool add, const BodyInput& in, const Experts& experts, const ExpertsKept& kept,
-                  const Tokens& tokens, const KvCache* cache, NnContext& nn);
+                  const Tokens& tokens, const Past* past, NnContext& nn);
 void body_backward(float* dx, const float* dy, const BodyInput& in, const Experts& experts,
                    const ExpertsKept& kept, const Tokens& tokens, NnContext& nn);
 

@@ -183,8 +183,8 @@ class Call {
     gemm_forward(dc, terms, true, nn_.input, nn_.scratch, nn_.pool);
   }
 
-  // out, from q and the latents: those of these tokens (c as normed), or with a cache of all so far.
-  void attend_to_latents(const float* c, const KvCache* cache) const {
+  // out, from q and the latents: those of these tokens (c as normed), or with a past of all so far.
+  void attend_to_latents(const float* c, const Past* past) const {
     const ArenaScope scope(nn_.arena);
     const LatentForm& f = f_;
     float* q = take(f.n_head * f.latent_dim());
@@ -197,10 +197,10 @@ class Call {
       const ArenaScope inner(nn_.arena);
       const ProfileScope part(nn_.profile, Part::attention);
       const AttentionShape shape = of_latents(f);
-      if (cache) {
-        cache_write(cache->k_data, cache->k, cache->n_past, keys, n_, nn_.pool);
-        const AttentionSegment segment = cache_segment(0, n_, cache->n_past, 0, cache->k.n_rows);
-        attention_forward(sums, q, cache->k, cache->k, {&segment, 1}, shape, nn_.input,
+      if (past) {
+        cache_write(past->k_data, past->k, past->n_past, keys, n_, nn_.pool);
+        const AttentionSegment segment = cache_segment(0, n_, past->n_past, 0, past->k.n_rows);
+        attention_forward(sums, q, past->k, past->k, {&segment, 1}, shape, nn_.input,
                           scratch(shape, segment.n_kv, false, nn_), nn_.pool);
       } else {
         attention_forward(sums, nullptr, q, keys, c, tokens_.segments, shape, nn_.input,
@@ -353,15 +353,15 @@ LatentKept take_kept(Arena& arena, const LatentAttention& a, int64_t n_tokens, P
 }
 
 void body_forward(float* y, bool add, const BodyInput& in, const LatentAttention& a, const LatentKept& kept,
-                  const Tokens& tokens, const KvCache* cache, NnContext& nn) {
+                  const Tokens& tokens, const Past* past, NnContext& nn) {
   const int64_t n = tokens.n_tokens;
   const Call call(a, kept, tokens, nn);
   call.project(in);
   {
     const ArenaScope scope(nn.arena);
     const float* c = call.normed_c();
-    if (cache) {
-      call.attend_to_latents(c, cache);
+    if (past) {
+      call.attend_to_latents(c, past);
     } else if (nn.observe && a.is_apart()) {
       show_inputs(c, a, kept, tokens, nn);
     } else {

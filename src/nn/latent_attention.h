@@ -66,11 +66,16 @@ struct LatentKept {
   float* xa_o = nullptr;
 };
 
+// A key for each token, (c, p), and no value.
+inline PastShape past_shape(const LatentAttention& attention) {
+  return {.n_k = attention.form.latent_dim()};
+}
+
 LatentKept take_kept(Arena& arena, const LatentAttention& attention, int64_t n_tokens, Pass pass);
 
-// As in nn/attention.h. The cache's keys hold (c, p), its values nothing.
+// As in nn/attention.h.
 void body_forward(float* y, bool add, const BodyInput& in, const LatentAttention& attention,
-                  const LatentKept& kept, const Tokens& tokens, const KvCache* cache, NnContext& nn);
+                  const LatentKept& kept, const Tokens& tokens, const Past* past, NnContext& nn);
 void body_backward(float* dx, const float* dy, const BodyInput& in, const LatentAttention& attention,
                    const LatentKept& kept, const Tokens& tokens, NnContext& nn);
 

@@ -36,7 +36,7 @@ MlpKept take_kept(Arena& arena, const Mlp& mlp, int64_t n_tokens, Pass pass) {
 }
 
 void body_forward(float* y, bool add, const BodyInput& in, const Mlp& mlp, const MlpKept& kept,
-                  const Tokens& tokens, const KvCache*, NnContext& nn) {
+                  const Tokens& tokens, const Past*, NnContext& nn) {
   const int64_t n = tokens.n_tokens, size = n * mlp.up.n_out();
   {
     const ArenaScope scope(nn.arena);

@@ -27,11 +27,16 @@ struct MlpKept {
   float* xa_down = nullptr;
 };
 
+inline PastShape past_shape(const Mlp&) {
+  return {};
+}
+
 MlpKept take_kept(Arena& arena, const Mlp& mlp, int64_t n_tokens, Pass pass);
 
-// y (n_tokens, n_embd) = or, with add, += the body of `in`. Without y only what is kept is computed.
+// y (n_tokens, n_embd) = or, with add, += the body of `in`. Without y only what is kept is computed. `past`:
+// in generation; else nullptr.
 void body_forward(float* y, bool add, const BodyInput& in, const Mlp& mlp, const MlpKept& kept,
-                  const Tokens& tokens, const KvCache* cache, NnContext& nn);
+                  const Tokens& tokens, const Past* past, NnContext& nn);
 
 // dx (n_tokens, n_embd) += the gradient of the residual stream, from dy, that of y; nothing if dx is nullptr.
 // dx may be dy. Adapters' gradients are added to.

@@ -36,11 +36,11 @@ bool may_differ(const std::string& folder, const std::string& key) {
          });
 }
 
-constexpr const char* kFolders[] = {"cohere2",  "command-r", "deepseek2", "exaone4",  "gemma",   "gemma2",
-                                    "gemma3",   "glm4",      "glm4moe",   "gpt-oss",  "granite", "granitemoe",
-                                    "llama3",   "mistral3",  "mixtral",   "olmo2",    "olmo3",   "olmoe",
-                                    "phi3",     "phi4-mini", "qwen2",     "qwen2moe", "qwen3",   "qwen3moe",
-                                    "seed-oss", "smollm3",   "starcoder2"};
+constexpr const char* kFolders[] = {
+    "cohere2", "command-r", "deepseek2", "exaone4",    "gemma",     "gemma2",    "gemma3", "glm4",
+    "glm4moe", "gpt-oss",   "granite",   "granitemoe", "lfm2",      "lfm2moe",   "llama3", "mistral3",
+    "mixtral", "olmo2",     "olmo3",     "olmoe",      "phi3",      "phi4-mini", "qwen2",  "qwen2moe",
+    "qwen3",   "qwen3moe",  "seed-oss",  "smollm3",    "starcoder2"};
 
 class GoldenFamily : public testing::TestWithParam<const char*> {};
 

@@ -77,6 +77,7 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
     model.config["shared_intermediate_size"] = 32;
     model.config["n_shared_experts"] = 1;
     model.config["first_k_dense_replace"] = 1;
+    model.config["num_dense_layers"] = 1;
     model.config["norm_topk_prob"] = family.refused.empty();
   }
   // Of attention over latents.
@@ -85,6 +86,10 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
   model.config["qk_nope_head_dim"] = 12;
   model.config["qk_rope_head_dim"] = 4;
   model.config["v_head_dim"] = 10;
+  if (!family.recurrent.empty()) {  // the first layer, the third ...
+    for (int64_t i = 0; i < n_layer; ++i)
+      model.config["layer_types"].push_back(i % 2 == 0 ? family.computed.recurrent : "full_attention");
+  }
   // MiniCPM's factors.
   model.config["scale_emb"] = 12;
   model.config["scale_depth"] = 1.4;
@@ -106,6 +111,7 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
     std::vector<int64_t> shape = {n_rows, config.size(module.n_in)};
     if (is_vector) shape = {module.n_out == Dim::none ? config.size(module.n_in) : n_rows};
     if (module.stack == Stack::columns || module.transposed) std::swap(shape[0], shape[1]);
+    if (module.is_conv) shape.insert(shape.begin() + 1, 1);
     if (module.stack == Stack::columns || module.stack == Stack::whole)
       shape.insert(shape.begin(), config.n_expert);
     const bool is_norm = is_vector && module.hf_end == ".weight";
@@ -133,6 +139,7 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
       }
     };
     add_all(family.layer);
+    add_all(config.has_attention(layer) ? family.attention : family.recurrent);
     add_all(config.has_experts(layer) ? family.experts : family.dense);
   }
   return model;

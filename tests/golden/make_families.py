@@ -78,6 +78,9 @@ def below_one_another(weights):
 
 
 LLAMA = dict(GROUPED, rms_norm_eps=1e-5, hidden_act="silu", tie_word_embeddings=False)
+LFM2 = dict(GROUPED, num_hidden_layers=3, norm_eps=1e-5, tie_word_embeddings=True)
+LFM2_TAPS = dict(LFM2, model_type="lfm2", num_key_value_heads=1, conv_L_cache=4, block_multiple_of=20,
+                 block_ffn_dim_multiplier=1.2, block_auto_adjust_ff_dim=True, full_attn_idxs=[1], rope_theta=1e4)
 MINICPM = dict(scale_emb=12, scale_depth=1.4, dim_model_base=16)
 # Of each the configuration of the class that computes it, and config.json where that is another's: models that transformers
 # has no class for are computed by Llama's or Granite's, with their weights renamed (OF_CLASS).
@@ -93,6 +96,10 @@ FAMILIES = {
                             tie_word_embeddings=False),),
     "hunyuan-dense": (dict(GROUPED, model_type="hunyuan_v1_dense", head_dim=16, rms_norm_eps=1e-5, use_qk_norm=True,
                            tie_word_embeddings=True),),
+    "lfm2-taps": (LFM2_TAPS, dict(LFM2_TAPS, architectures=["Lfm2ForCausalLM"])),
+    "lfm2moe-scaled": (dict(LFM2, model_type="lfm2_moe", layer_types=["conv", "full_attention", "conv"], conv_L_cache=2,
+                            num_experts=5, num_experts_per_tok=3, moe_intermediate_size=24, num_dense_layers=1,
+                            norm_topk_prob=False, routed_scaling_factor=2.5, use_expert_bias=True),),
     "nemotron": (dict(GROUPED, model_type="nemotron", head_dim=DIM, partial_rotary_factor=0.5, norm_eps=1e-5,
                       tie_word_embeddings=False),),
     "olmo": (dict(GROUPED, model_type="olmo", clip_qkv=None, tie_word_embeddings=False),),
@@ -136,6 +143,7 @@ def make(name, folder):
     config._attn_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
     shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
+    shapes |= {n: tuple(p.shape) for n, p in model.named_buffers() if n.endswith("expert_bias")}
     turned = {n + ".weight" for n, m in model.named_modules() if type(m).__name__ == "Conv1D"}
     linears = {n + ".weight" for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)} | turned
     tensors = {}
