@@ -441,6 +441,43 @@ TEST_P(Family, AnAdapterComesBackFromItsFile) {
   }
 }
 
+// DeepSeek's mscale_all_dim m makes scores (1 + 0.1 m ln f)^2 larger and leaves cos and sin; files without
+// the key have it in both, as llama.cpp computes them.
+TEST(Latents, YarnScalesScores) {
+  const auto config = [](double log_multiplier) {
+    std::vector<std::pair<std::string, GgufValue>> keys = {
+        {"general.architecture", {GgufValueType::string, {}, std::string("deepseek2")}},
+        {"deepseek2.rope.scaling.type", {GgufValueType::string, {}, std::string("yarn")}},
+        {"deepseek2.rope.scaling.factor", {GgufValueType::f32, {}, 40.0}}};
+    for (const auto& [name, value] : {std::pair<const char*, uint64_t>{"block_count", 2},
+                                      {"embedding_length", 64},
+                                      {"feed_forward_length", 64},
+                                      {"attention.head_count", 4},
+                                      {"attention.kv_lora_rank", 16},
+                                      {"attention.key_length_mla", 24},
+                                      {"attention.value_length_mla", 16},
+                                      {"rope.dimension_count", 8},
+                                      {"rope.scaling.original_context_length", 64},
+                                      {"context_length", 4096}}) {
+      keys.emplace_back(fmt::format("deepseek2.{}", name), GgufValue{GgufValueType::u32, {}, value});
+    }
+    if (log_multiplier != 0) {
+      keys.emplace_back("deepseek2.rope.scaling.yarn_log_multiplier",
+                        GgufValue{GgufValueType::f32, {}, log_multiplier});
+    }
+    return config_of_keys(Gguf::of_values("keys", keys), 300);
+  };
+  const double log_factor = 0.1 * std::log(40.0), plain = 1 / std::sqrt(24.0);
+  for (const double m : {1.0, 0.707}) {
+    const ModelConfig c = config(0.1 * m);
+    EXPECT_NEAR(double(c.attention_scale), plain * std::pow(1 + m * log_factor, 2), 1e-6);
+    EXPECT_NEAR(make_rope_table(c.rope, 2).cos[0], 1, 1e-6);
+  }
+  const ModelConfig without = config(0);
+  EXPECT_NEAR(double(without.attention_scale), plain * std::pow(1 + log_factor, 2), 1e-6);
+  EXPECT_NEAR(double(make_rope_table(without.rope, 2).cos[0]), 1 + log_factor, 1e-6);
+}
+
 TEST(PositionTable, EndsTheContext) {
   const test::ScratchFile file("positions.gguf");
   const TinyModel written(*find_architecture("gpt2"), file.path);

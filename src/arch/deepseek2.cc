@@ -155,13 +155,14 @@ void read_hf(HfConfig& config) {
   config.head_dim = config.n_nope + config.n_rope;
   config.states_head_dim = false;
   config.n_head_kv = config.n_head;
-  const HfRope& rope = config.rope;
+  HfRope& rope = config.rope;
   if (rope.type != "yarn") return;
   const double mscale = number(config, "rope.mscale", 0), all = rope.log_multiplier.value_or(0);
   if (mscale != all || all == 0 || (rope.attention_factor && std::fabs(*rope.attention_factor - 1) > 1e-4)) {
     fail("{}: rope_scaling: mscale {} and mscale_all_dim {}: GGUF's deepseek2 has one number for both",
          config.path, mscale, all);
   }
+  rope.attention_factor.reset();  // 1, which is what programs take
 }
 
 void write_keys(GgufWriter& writer, const HfConfig& config) {
@@ -203,6 +204,7 @@ constexpr HfFamily kHf = {
                {"first_k_dense_replace", "leading_dense_block_count"},
                {"n_group", "expert_group_count"},
                {"topk_group", "expert_group_used_count"}},
+    .refused = {{"rope_interleave", false, "turns neighbours"}},
     .read = read_hf,
     .write_keys = write_keys,
 };
