@@ -137,8 +137,8 @@ class TinyModel {
 
   void set_latents() {
     const bool in_blocks = options_.type != Type::F32;
-    const int64_t kv_rank = in_blocks ? 32 : 22, n_rope = 6, key_dim = in_blocks ? 32 + n_rope : 15,
-                  value_dim = in_blocks ? 16 : 9;
+    const int64_t kv_rank = in_blocks ? 32 : 22, n_rope = in_blocks ? 32 : 6,
+                  key_dim = n_rope + (in_blocks ? 32 : 9), value_dim = in_blocks ? 16 : 9;
     set_size("rope.dimension_count", n_rope);
     set_size("attention.kv_lora_rank", kv_rank);
     if (options_.older) {
@@ -177,8 +177,8 @@ class TinyModel {
       set_size("expert_shared_feed_forward_length", n_ff + (n_ff % 32 == 0 ? 32 : 12));
     if (name == "dots1") set_size("expert_gating_func", 2);
     if (name == "deepseek2") {
-      set_size("expert_group_count", 3);
-      set_size("expert_group_used_count", 2);
+      set_size("expert_group_count", 2);
+      set_size("expert_group_used_count", 1);
       set_size("expert_gating_func", options_.older ? 1 : 2);
     }
     if (name == "lfm2moe") set_size("leading_dense_block_count", 1);

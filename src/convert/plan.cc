@@ -242,6 +242,7 @@ struct Planner {
         for (const HfModule& module : modules) {
           if (module.of_gguf != Rows::all || module.of_adapters) continue;  // another way to have it
           if (config.size(module.n_out) == 0 || config.size(module.n_in) == 0) continue;  // it has none
+          if (module.may_be_absent && module.gguf == "attn_q" && config.n_q_rank > 0) continue;
           const std::string name = gguf + std::string(module.gguf);
           if (!planned.contains(name + std::string(module.gguf_end)))
             visit(module, hf + std::string(module.hf), name);

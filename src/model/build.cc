@@ -36,16 +36,14 @@ struct Builder {
     return attention;
   }
   Body operator()(const LatentAttentionSpec& a) const {
-    LatentAttention attention{.q_a = linear(a.q_a),
-                              .q = linear(a.q),
-                              .kv_a = linear(a.kv_a),
-                              .kv_b = {},
-                              .o = linear(a.o),
-                              .q_norm = norm(a.q_norm),
-                              .kv_norm = norm(a.kv_norm),
-                              .k_b = {},
-                              .v_b = {},
-                              .form = a.form};
+    LatentAttention attention;
+    attention.q_a = linear(a.q_a);
+    attention.q = linear(a.q);
+    attention.kv_a = linear(a.kv_a);
+    attention.o = linear(a.o);
+    attention.q_norm = norm(a.q_norm);
+    attention.kv_norm = norm(a.kv_norm);
+    attention.form = a.form;
     if (a.k_b.tensor.empty()) {
       attention.kv_b = linear(a.kv_b);
       return attention;

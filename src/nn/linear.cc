@@ -324,7 +324,7 @@ void linear_backward(std::span<const LinearGroupGradient> groups, const GroupSiz
           gemm_weight_gradient(lora.db, dy[g].x, xa[g], x[g].n_rows, n_out, rank, lora.scale, nn.pool);
         }
       }
-      for (size_t g = 0; g < n_groups; ++g) xa[g] += x[g].n_rows * rank;
+      for (size_t g = 0; g < n_groups && xa[0]; ++g) xa[g] += x[g].n_rows * rank;
       if (!dx[0]) continue;
       const Packed packed_low = packed_by(pack_gradient, low, rank, layer(0).loras[k].scale, size, nn);
       if (has_mask) masked.push_back({std::vector<std::vector<GemmTerm>>(n_groups), {}});

@@ -63,7 +63,7 @@ void linear_forward(std::span<const LinearOutput> outputs, const float* x, int64
 struct LinearGradient {
   const Linear* layer;
   const float* dy;  // (n_tokens, n_out)
-  const float* xa;  // of the forward pass
+  const float* xa;  // of the forward pass; nullptr: no adapter is trained
 };
 
 // dx (n_tokens, n_in) = the sum over the layers, or nothing if dx is nullptr; adapters' gradients are added

@@ -122,7 +122,7 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
   };
   const auto add = [&](const HfModule& module, const std::string& before, const std::string& gguf) {
     if (module.of_gguf != Rows::all || is_of_heads(module.stack)) return;
-    if (config.n_q_rank > 0 && module.gguf == "attn_q") return;
+    if (config.n_q_rank > 0 && module.may_be_absent && module.gguf == "attn_q") return;
     if (!added.insert(gguf + std::string(module.gguf) + std::string(module.gguf_end)).second) return;
     for (int64_t i = 0; i < (module.stack == Stack::each ? config.n_expert : 1); ++i)
       add_one(module, before + hf_numbered(module.hf, i));
