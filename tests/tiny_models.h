@@ -141,6 +141,11 @@ class TinyModel {
                   key_dim = n_rope + (in_blocks ? 32 : 9), value_dim = in_blocks ? 16 : 9;
     set_size("rope.dimension_count", n_rope);
     set_size("attention.kv_lora_rank", kv_rank);
+    if (!options_.experts) {  // llama.cpp wants to be told
+      set_size("leading_dense_block_count", n_layer_);
+      set_size("expert_feed_forward_length", n_ff_);
+      set_size("expert_shared_count", 0);
+    }
     if (options_.older) {
       set_size("attention.head_count_kv", kHeads);
       set_size("attention.key_length", key_dim);
@@ -177,8 +182,8 @@ class TinyModel {
       set_size("expert_shared_feed_forward_length", n_ff + (n_ff % 32 == 0 ? 32 : 12));
     if (name == "dots1") set_size("expert_gating_func", 2);
     if (name == "deepseek2") {
-      set_size("expert_group_count", 2);
-      set_size("expert_group_used_count", 1);
+      set_size("expert_group_count", 3);
+      set_size("expert_group_used_count", 2);
       set_size("expert_gating_func", options_.older ? 1 : 2);
     }
     if (name == "lfm2moe") set_size("leading_dense_block_count", 1);
