@@ -17,7 +17,7 @@ class Bench : public testing::Test {
   ordered_json figures(const Args& flags) const {
     const RunResult run = folder.lora(Args{"bench", "--json", "--iterations", "1"} + flags);
     EXPECT_EQ(run.status, 0) << run.err;
-    return ordered_json::parse(run.out, nullptr, false);
+    return parse_json(run.out);
   }
 };
 

@@ -31,7 +31,7 @@ double loss_with(const std::string& base, const std::string& adapter_path, const
 // PEFT's losses of the four folders that it wrote, on the F32 model and, as near as quantization lets, on the
 // bundled one.
 TEST(ConvertLora, GivesTheLossThatPeftGives) {
-  const ordered_json golden = ordered_json::parse(read_file(kGolden + "tiny-peft.json"));
+  const ordered_json golden = parse_json(read_file(kGolden + "tiny-peft.json"));
   const std::string f32 = LORA_SHARED_DIR "/models/tiny-f32.gguf";
   for (const std::string name : {"tiny-peft", "tiny-peft-bin", "tiny-peft-rslora", "tiny-peft-pattern"}) {
     const Folder folder;
@@ -87,13 +87,13 @@ TEST(ConvertLora, ConvertedBackTheTensorsAreTheSameBytes) {
       EXPECT_EQ(after.at(tensor) == content, !is_folded) << name << ": " << tensor;
     }
     EXPECT_EQ(n_folded, name == "tiny-peft-pattern" ? 6 : 0);
-    const ordered_json config = ordered_json::parse(folder.read("back/adapter_config.json"));
+    const ordered_json config = parse_json(folder.read("back/adapter_config.json"));
     EXPECT_EQ(config["target_modules"].size(), 7u);
     if (name == "tiny-peft-pattern") {
       EXPECT_EQ(config["rank_pattern"], (ordered_json{{"q_proj", 4}, {"model.layers.2.mlp.down_proj", 2}}));
     }
     // What is written can be read again, and does the same.
-    const ordered_json golden = ordered_json::parse(read_file(kGolden + "tiny-peft.json"));
+    const ordered_json golden = parse_json(read_file(kGolden + "tiny-peft.json"));
     EXPECT_EQ(loss_with(kBundledModel, folder.at("back"), golden.at("ids")),
               loss_with(kBundledModel, folder.at("a.gguf"), golden.at("ids")));
   }
@@ -133,7 +133,7 @@ TEST(ConvertLora, PeftIsToldTheModelsRepository) {
   const auto name = [&](const std::string& base) {
     const RunResult run = folder.lora({"convert-lora", "a.gguf", "--base", base, "--to-peft", "out-" + base});
     EXPECT_EQ(run.status, 0) << run.err;
-    const auto config = ordered_json::parse(folder.read("out-" + base + "/adapter_config.json"));
+    const auto config = parse_json(folder.read("out-" + base + "/adapter_config.json"));
     EXPECT_EQ(run.err.find("base_model_name_or_path is left empty") != run.err.npos,
               config["base_model_name_or_path"].is_null());
     return config["base_model_name_or_path"];

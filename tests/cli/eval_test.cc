@@ -18,11 +18,11 @@ class Eval : public testing::Test {
   ordered_json figures(const Args& flags) const {
     const RunResult run = folder.lora(Args{"eval", "-m", "model.gguf", "-f", "text.txt", "--json"} + flags);
     EXPECT_EQ(run.status, 0) << run.err;
-    return ordered_json::parse(run.out, nullptr, false);
+    return parse_json(run.out);
   }
   int64_t n_text_tokens(const std::string& model) const {
     const RunResult run = folder.lora({"tokenize", "-m", model, "-f", "text.txt", "--json", "--no-bos"});
-    return int64_t(ordered_json::parse(run.out)["ids"].size());
+    return int64_t(parse_json(run.out)["ids"].size());
   }
 };
 

@@ -8,7 +8,7 @@ namespace lora::test {
 namespace {
 
 using Args = std::vector<std::string>;
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 using testing::HasSubstr;
 using testing::MatchesRegex;
 using testing::Not;
@@ -34,7 +34,7 @@ class ExportLora : public testing::Test {
     return result;
   }
   double loss(const Args& flags) const {
-    return json::parse(
+    return parse_json(
         run(Args{"eval", "-f", "plain.txt", "--json", "--precision", "f32"} + flags).out)["nll"];
   }
   std::string continuation(const Args& flags) const {
@@ -104,7 +104,7 @@ TEST_F(ExportLora, ACheckpointIsMergedWithItsNorms) {
                        "--precision", "f32",      "--warmup",   "1",        "--adam-alpha"};
   const auto held_out = [&](const Args& flags) -> double {
     run(train + flags);
-    return json::parse(lines_of(folder.read("m.jsonl")).back())["val_loss"];
+    return parse_json(lines_of(folder.read("m.jsonl")).back())["val_loss"];
   };
   const Args norms = {"0.02",
                       "--adam-iter",

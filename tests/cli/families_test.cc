@@ -64,7 +64,7 @@ class FamilyCommands : public testing::TestWithParam<const Architecture*> {
   double loss(const Args& more) {
     Args args = {"eval", "--precision", "f32", "-f", "t.txt", "--ctx-size", "64", "--json"};
     args.insert(args.end(), more.begin(), more.end());
-    return nlohmann::json::parse(expect_good(args).out).at("nll").get<double>();
+    return parse_json(expect_good(args).out).at("nll").get<double>();
   }
 
   Folder folder;

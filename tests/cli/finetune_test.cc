@@ -32,8 +32,7 @@ class Finetune : public testing::Test {
   }
   std::vector<ordered_json> metrics() const {
     std::vector<ordered_json> records;
-    for (const std::string& line : lines_of(folder.read("m.jsonl")))
-      records.push_back(ordered_json::parse(line));
+    for (const std::string& line : lines_of(folder.read("m.jsonl"))) records.push_back(parse_json(line));
     return records;
   }
 };
@@ -187,7 +186,7 @@ TEST_F(Finetune, MetricsToStandardOutputAreTheSameLines) {
   const std::vector<std::string> lines = lines_of(printed.out);
   ASSERT_EQ(lines.size(), 3u);
   for (size_t i = 0; i < lines.size(); ++i) {
-    ordered_json line = ordered_json::parse(lines[i]), kept = metrics()[i];
+    ordered_json line = parse_json(lines[i]), kept = metrics()[i];
     for (const char* key : {"loss", "grad_norm", "sample"}) EXPECT_EQ(line[key], kept[key]);
   }
   EXPECT_FALSE(folder.has("-"));
@@ -216,7 +215,7 @@ TEST_F(Finetune, TheFirstLossIsWhatEvalFindsForTheBase) {
   run({"--batch", "1", "--no-separate-with-eos", "--precision", "f32", "--metrics", "m.jsonl"});
   const RunResult eval =
       folder.lora({"eval", "-m", "model.gguf", "-p", sentence, "--precision", "f32", "--json"});
-  const auto want = ordered_json::parse(eval.out);
+  const auto want = parse_json(eval.out);
   EXPECT_EQ(metrics()[0]["tokens"], want["tokens"]);
   EXPECT_NEAR(metrics()[0]["loss"].get<double>(), want["nll"].get<double>(), 1e-6);
 }
@@ -394,8 +393,8 @@ TEST_F(Finetune, TheGuidesBaseCommandRunsAsItStands) {
   EXPECT_THAT(result.err, testing::HasSubstr("iter=   256 "));
   EXPECT_TRUE(folder.has("checkpoint-256.gguf") && folder.has("checkpoint-LATEST.gguf"));
   const Args eval = {"eval", "-m", "model.gguf", "-f", "text.txt", "--json"};
-  const double base = ordered_json::parse(folder.lora(eval).out)["nll"];
-  const double tuned = ordered_json::parse(folder.lora(eval + Args{"--lora", "lora.gguf"}).out)["nll"];
+  const double base = parse_json(folder.lora(eval).out)["nll"];
+  const double tuned = parse_json(folder.lora(eval + Args{"--lora", "lora.gguf"}).out)["nll"];
   EXPECT_LT(tuned, 0.5 * base);
 }
 

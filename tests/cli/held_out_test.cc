@@ -93,7 +93,7 @@ TEST_F(HeldOut, ALossThatIsNoNumberIsNoBestAndLeavesEveryFileReadable) {
                         "a number"));
   const auto lines = lines_of(folder.read("m.jsonl"));
   ASSERT_EQ(lines.size(), 4u);
-  for (const std::string& line : lines) EXPECT_TRUE(ordered_json::parse(line)["val_loss"].is_null()) << line;
+  for (const std::string& line : lines) EXPECT_TRUE(parse_json(line)["val_loss"].is_null()) << line;
   const RunResult plot = folder.lora({"plot", "m.jsonl", "-o", "m.svg"});
   EXPECT_EQ(plot.status, 0) << plot.err;
   EXPECT_EQ(folder.read("m.svg").find("nan"), std::string::npos);

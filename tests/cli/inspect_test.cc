@@ -7,7 +7,7 @@ namespace lora::test {
 namespace {
 
 using Args = std::vector<std::string>;
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 class Inspect : public testing::Test {
  protected:
@@ -17,7 +17,7 @@ class Inspect : public testing::Test {
     const RunResult run = folder.lora({"inspect", "--json", path});
     EXPECT_EQ(run.status, 0) << run.err;
     EXPECT_EQ(run.err, "");
-    return json::parse(run.out, nullptr, false);
+    return parse_json(run.out);
   }
 };
 
@@ -106,7 +106,7 @@ TEST_F(Inspect, MillionsOfElementsTakeNoMoreMemoryThanTheFile) {
   writer.write(folder.at("many.gguf"));
   const RunResult run = folder.lora({"inspect", "--json", "many.gguf"});
   EXPECT_EQ(run.status, 0) << run.err;
-  EXPECT_EQ(json::parse(run.out)["metadata"]["many"].size(), 2'000'000u);
+  EXPECT_EQ(parse_json(run.out)["metadata"]["many"].size(), 2'000'000u);
   if (!LORA_INSTRUMENTED) {
     EXPECT_LT(run.peak_bytes, int64_t{150} << 20);
   }

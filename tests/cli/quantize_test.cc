@@ -10,7 +10,7 @@ namespace lora::test {
 namespace {
 
 using Args = std::vector<std::string>;
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 using testing::HasSubstr;
 
 class Quantize : public testing::Test {
@@ -26,14 +26,14 @@ class Quantize : public testing::Test {
     const RunResult run = folder.lora({"inspect", "--json", path});
     EXPECT_EQ(run.status, 0) << run.err;
     std::map<std::string, std::string> result;
-    const json described = json::parse(run.out);
+    const json described = parse_json(run.out);
     for (const json& tensor : described["tensors"]) result[tensor["name"]] = tensor["type"];
     return result;
   }
   double perplexity(const std::string& path) const {
     const RunResult run = folder.lora({"eval", "-m", path, "-f", "text.txt", "--json", "--precision", "f32"});
     EXPECT_EQ(run.status, 0) << run.err;
-    return json::parse(run.out)["perplexity"];
+    return parse_json(run.out)["perplexity"];
   }
 };
 

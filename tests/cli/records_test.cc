@@ -8,7 +8,7 @@ namespace lora::test {
 namespace {
 
 using Args = std::vector<std::string>;
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 class Records : public testing::Test {
  protected:
@@ -29,7 +29,7 @@ class Records : public testing::Test {
                                            "--metrics",  "m.jsonl"} +
                                       flags);
     EXPECT_EQ(run.status, 0) << run.err;
-    return json::parse(folder.read("m.jsonl"), nullptr, false);
+    return parse_json(folder.read("m.jsonl"));
   }
   double sum(const json& metrics) const {
     return metrics["loss"].get<double>() * metrics["tokens"].get<double>();
@@ -52,7 +52,7 @@ TEST_F(Records, TheLossCountsExactlyTheAssistantsTokens) {
 
   const RunResult tokens = folder.lora({"tokenize", "-m", "model.gguf", "--json", "--no-bos", "-p",
                                         "It sailed to the north.</s>", "--parse-special"});
-  EXPECT_EQ(reply["tokens"], json::parse(tokens.out)["ids"].size());
+  EXPECT_EQ(reply["tokens"], parse_json(tokens.out)["ids"].size());
 }
 
 TEST_F(Records, OneWithNothingToTrainOnIsAnErrorWithItsLine) {

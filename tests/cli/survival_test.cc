@@ -26,7 +26,7 @@ class Survival : public testing::Test {
   static std::vector<std::string> numbers(const std::string& metrics) {
     std::vector<std::string> lines;
     for (const std::string& line : lines_of(metrics)) {
-      ordered_json record = ordered_json::parse(line);
+      ordered_json record = parse_json(line);
       for (const char* key : {"dt_s", "tok_per_s", "eta_s", "rss_bytes"}) record.erase(key);
       lines.push_back(record.dump());
     }

@@ -49,7 +49,7 @@ TEST_F(TemplateCommand, JsonGivesTheBytesThatAreTrainedOn) {
   folder.write("m.json", R"([{"role": "user", "content": "Grüße"}, {"role": "assistant", "content": "雪"}])");
   const RunResult run = folder.lora({"template", "t.jinja", "--messages", "m.json", "--json"});
   ASSERT_EQ(run.status, 0) << run.err;
-  const auto result = ordered_json::parse(run.out);
+  const auto result = parse_json(run.out);
   const std::string text = result["text"];
   EXPECT_EQ(text, "<|im_start|>user\nGrüße<|im_end|>\n<|im_start|>assistant\n雪<|im_end|>\n");
   ASSERT_EQ(result["trained"].size(), 1u);

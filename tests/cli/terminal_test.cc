@@ -56,7 +56,7 @@ TEST_F(Terminal, TextOfAModelsFileInErrors) {
   const RunResult json = folder.lora({"inspect", "names.gguf", "--json"});
   for (const char c : json.out) EXPECT_TRUE(c == '\n' || (c >= ' ' && c != '\x7f') || (c & '\x80')) << int(c);
   EXPECT_THAT(json.out, HasSubstr("\\u202e\\u009b"));
-  EXPECT_EQ(nlohmann::json::parse(json.out)["tensors"].size(), 1u);
+  EXPECT_EQ(parse_json(json.out)["tensors"].size(), 1u);
 }
 
 TEST_F(Terminal, TextOfOtherFilesInErrors) {

@@ -39,12 +39,12 @@ class TextData : public testing::Test {
   }
   int64_t n_tokens(const std::string& file) const {
     const RunResult run = folder.lora({"tokenize", "-m", "model.gguf", "-f", file, "--json", "--no-bos"});
-    return int64_t(ordered_json::parse(run.out)["ids"].size());
+    return int64_t(parse_json(run.out)["ids"].size());
   }
   ordered_json samples(const Args& flags) const {
     const RunResult run = folder.lora(Args{"tokenize", "-m", "model.gguf", "--json", "-n", "1000"} + flags);
     EXPECT_EQ(run.status, 0) << run.err;
-    return ordered_json::parse(run.out, nullptr, false);
+    return parse_json(run.out);
   }
 };
 
@@ -251,20 +251,20 @@ class EvalOfSamples : public TextData {
                                        "--warmup", "0", "--adam-alpha", "0.01", "--batch", "3"} +
                                   flags);
     ASSERT_EQ(trained.status, 0) << trained.err;
-    const ordered_json record = ordered_json::parse(lines_of(folder.read("m.jsonl")).back());
+    const ordered_json record = parse_json(lines_of(folder.read("m.jsonl")).back());
     Args eval =
         Args{"eval", "-m", "model.gguf", "--train-data", file, "--ctx", "32", "--batch", "3", "--json"} +
         flags;
     const RunResult base = folder.lora(eval);
     ASSERT_EQ(base.status, 0) << base.err;
-    const ordered_json before = ordered_json::parse(base.out);
+    const ordered_json before = parse_json(base.out);
     EXPECT_THAT(trained.err,
                 HasSubstr(fmt::format("held out, before training: loss {:.6f}, perplexity {:.4f} over {} "
                                       "tokens",
                                       before["nll"].get<double>(), before["perplexity"].get<double>(),
                                       before["tokens"].get<int64_t>())));
     const RunResult tuned = folder.lora(eval + Args{"--lora", "l.gguf"});
-    const ordered_json after = ordered_json::parse(tuned.out);
+    const ordered_json after = parse_json(tuned.out);
     EXPECT_EQ(fmt::format("{:.9g}", after["nll"].get<double>()),
               fmt::format("{:.9g}", record["val_loss"].get<double>()));
     EXPECT_NE(after["nll"], before["nll"]);

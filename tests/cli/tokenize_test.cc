@@ -7,7 +7,7 @@ namespace lora::test {
 namespace {
 
 using Args = std::vector<std::string>;
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 class Tokenize : public testing::Test {
  protected:
@@ -16,7 +16,7 @@ class Tokenize : public testing::Test {
   json tokenized(const Args& flags) const {
     const RunResult run = folder.lora(Args{"tokenize", "-m", "model.gguf", "--json"} + flags);
     EXPECT_EQ(run.status, 0) << run.err;
-    return json::parse(run.out, nullptr, false);
+    return parse_json(run.out);
   }
 };
 

@@ -29,8 +29,7 @@ class Training : public testing::Test {
   std::vector<ordered_json> metrics(const Args& flags) const {
     run(flags + Args{"--metrics", "m.jsonl"});
     std::vector<ordered_json> records;
-    for (const std::string& line : lines_of(folder.read("m.jsonl")))
-      records.push_back(ordered_json::parse(line));
+    for (const std::string& line : lines_of(folder.read("m.jsonl"))) records.push_back(parse_json(line));
     return records;
   }
   // The first iteration with a loss below the limit; 0: none.
@@ -122,7 +121,7 @@ TEST_F(Training, HeldOutLossIsThatOfEvalAndTheBestAdapterIsKept) {
   EXPECT_EQ(folder.read("lora-BEST.gguf"), folder.read(fmt::format("lora-{}.gguf", best)));
   const RunResult eval = folder.lora({"eval", "-m", "model.gguf", "-p", sentence, "--precision", "f32",
                                       "--json", "--lora", "lora-BEST.gguf"});
-  EXPECT_NEAR(ordered_json::parse(eval.out)["nll"].get<double>(), best_loss, 1e-5);
+  EXPECT_NEAR(parse_json(eval.out)["nll"].get<double>(), best_loss, 1e-5);
 }
 
 TEST_F(Training, ASplitHoldsSamplesOut) {
@@ -131,7 +130,7 @@ TEST_F(Training, ASplitHoldsSamplesOut) {
   EXPECT_THAT(result.err, HasSubstr("held out: 10 samples of these; 30 are trained on"));
   EXPECT_THAT(result.err, HasSubstr("held out, before training: loss "));
   // Six iterations of five are one pass over thirty.
-  EXPECT_EQ(ordered_json::parse(lines_of(folder.read("m.jsonl")).back())["epoch"], 1);
+  EXPECT_EQ(parse_json(lines_of(folder.read("m.jsonl")).back())["epoch"], 1);
   const RunResult windows = run({"--val-split", "0.25", "--sample-start", ""});
   EXPECT_THAT(windows.err,
               testing::ContainsRegex("held out: [0-9]+ samples of these; [0-9]+ are trained on"));
@@ -250,7 +249,7 @@ TEST_F(Training, RsLoraIsWhatEvalFinds) {
   const RunResult eval = folder.lora(
       {"eval", "-m", "model.gguf", "-p", sentence, "--precision", "f32", "--json", "--lora", "l-7.gguf"});
   // The loss of iteration 8 is that of the adapter after seven.
-  EXPECT_NEAR(ordered_json::parse(eval.out)["nll"].get<double>(), records[7]["loss"].get<double>(), 1e-5);
+  EXPECT_NEAR(parse_json(eval.out)["nll"].get<double>(), records[7]["loss"].get<double>(), 1e-5);
   EXPECT_LT(records[7]["loss"].get<double>(), 0.9 * records[0]["loss"].get<double>());
 }
 
@@ -359,7 +358,7 @@ TEST_F(Training, EstimateTellsTheDiskThatTheRunTakes) {
     const RunResult estimate =
         folder.lora(Args{"estimate"} + Args(kFinetune.begin() + 1, kFinetune.end()) + all + Args{"--json"});
     ASSERT_EQ(estimate.status, 0) << estimate.err;
-    const ordered_json json = ordered_json::parse(estimate.out);
+    const ordered_json json = parse_json(estimate.out);
     EXPECT_GT(json["free_disk_bytes"], 0);
     EXPECT_GT(json["total_s"], 0);
     std::filesystem::remove(folder.at("l.gguf"));

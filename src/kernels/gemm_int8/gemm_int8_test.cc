@@ -161,9 +161,12 @@ TEST_F(GemmInt8, AgreesWithTheReference) {
   for (const Type type : types()) {
     for (int64_t n_in : {32, 96, 192, 256, 512, 800, 1088, 2304, 3072}) {
       if (n_in % traits(type).block_size != 0) continue;
-      for (int64_t n_out : {1, 15, 16, 83}) {
+      // The edges of tiles are the same in long rows, whose reference takes the time.
+      const bool is_long = n_in > 512;
+      for (int64_t n_out : is_long ? std::vector<int64_t>{15, 16} : std::vector<int64_t>{1, 15, 16, 83}) {
         const Weights w = random_weights(type, n_out, n_in, ++stream);
-        for (int64_t n_tokens : {1, 2, 7, 8, 9, 33}) {
+        for (int64_t n_tokens :
+             is_long ? std::vector<int64_t>{1, 9} : std::vector<int64_t>{1, 2, 7, 8, 9, 33}) {
           expect_products(w, numbers(n_tokens * n_in, ++stream), n_tokens % 2 == 0, pool);
         }
       }
