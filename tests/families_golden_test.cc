@@ -395,9 +395,10 @@ TEST_P(MadeFamilyGolden, FromOurConversion) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, MadeFamilyGolden,
-                         testing::Values("arcee", "baichuan", "ernie4_5", "falcon", "gpt2", "gptneox",
-                                         "gptneox-serial", "hunyuan-dense", "internlm2", "minicpm",
-                                         "nemotron", "olmo", "olmo-clip", "phi2", "stablelm"),
+                         testing::Values("arcee", "baichuan", "deepseek2-groups", "deepseek3", "ernie4_5",
+                                         "falcon", "glm4moelite", "gpt2", "gptneox", "gptneox-serial",
+                                         "hunyuan-dense", "internlm2", "minicpm", "nemotron", "olmo",
+                                         "olmo-clip", "phi2", "stablelm"),
                          test_name);
 
 }  // namespace

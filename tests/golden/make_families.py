@@ -156,6 +156,9 @@ def make(name, folder):
     config = AutoConfig.for_model(**config_of_class)
     config._attn_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
+    for module in model.modules():
+        if type(module).__name__ == "DeepseekV2Moe":
+            module.num_experts = config.n_routed_experts  # which transformers 5.12 forgets
     shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
     shapes |= {n: tuple(p.shape) for n, p in model.named_buffers() if n.endswith(("expert_bias", "e_score_correction_bias"))}
     turned = {n + ".weight" for n, m in model.named_modules() if type(m).__name__ == "Conv1D"}
