@@ -179,6 +179,23 @@ void write_synthetic(const std::string& path, int64_t n_layers, std::string_view
           taps.parts.push_back(
               std::as_bytes(std::span(conv->conv, size_t(conv->d_conv * conv->n_channels()))));
         }
+        if (const auto* mamba = std::get_if<Mamba2>(&body)) {
+          const int64_t n_conv = mamba->n_conv(), n_head = mamba->shape.n_head, n_group = mamba->shape.n_group;
+          const auto add = [&](const char* name, const float* values, std::vector<int64_t> ne) {
+            if (!values) return;
+            Tensor& added = tensor(prefix + name);
+            int64_t n = 1;
+            for (const int64_t extent : ne) n *= extent;
+            added.ne = std::move(ne);
+            added.parts.push_back(std::as_bytes(std::span(values, size_t(n))));
+          };
+          add("ssm_conv1d.weight", mamba->conv.w, {mamba->conv.d_conv, n_conv});
+          add("ssm_conv1d.bias", mamba->conv.bias, {n_conv});
+          add("ssm_dt.bias", mamba->heads.dt_bias, {n_head});
+          add("ssm_a", mamba->heads.a, {1, n_head});
+          add("ssm_d", mamba->heads.d, {1, n_head});
+          add("ssm_norm.weight", mamba->gain, {mamba->n_inner() / n_group, n_group});
+        }
         std::visit(
             [&](const auto& b) {
               for_each_linear(b, [&](const Linear& linear, LinearRole) {

@@ -106,10 +106,11 @@ if(CMAKE_BUILD_TYPE STREQUAL "Release")
 endif()
 lora_test_headers(test_json_headers O0 <nlohmann/json.hpp>)
 
-# lora_test(NAME SOURCES ... DEPS ... LABELS ... [TIMEOUT s] [OPTIMIZED] [PCH SET]): a GoogleTest program; OPTIMIZED where it
+# lora_test(NAME SOURCES ... DEPS ... LABELS ... [TIMEOUT s] [OPTIMIZED] [PCH SET] [ISAS ...]): a GoogleTest program; OPTIMIZED where it
 # computes much itself, as those labelled per_isa do.
 # With the label per_isa the whole program runs once per kernel set, through LORA_ISA;
-# a set this CPU lacks is reported as skipped (exit status 77 of tests/isa_supported).
+# a set this CPU lacks is reported as skipped (exit status 77 of tests/isa_supported). ISAS are others than all of them;
+# `best` is the one that this CPU gets.
 # The label `parser` is for what reads foreign bytes; the target parser_tests builds those programs.
 set(LORA_ISAS scalar avx2 avx512 amx neon)
 add_custom_target(parser_tests)
@@ -117,7 +118,10 @@ function(lora_test name)
   if(NOT LORA_TESTS)
     return()
   endif()
-  cmake_parse_arguments(arg "OPTIMIZED" "TIMEOUT;PCH" "SOURCES;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "OPTIMIZED" "TIMEOUT;PCH" "SOURCES;DEPS;LABELS;ISAS" ${ARGN})
+  if(NOT arg_ISAS)
+    set(arg_ISAS ${LORA_ISAS})
+  endif()
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()
@@ -143,10 +147,13 @@ function(lora_test name)
     target_precompile_headers(${name} REUSE_FROM ${arg_PCH})
   endif()
   if("per_isa" IN_LIST arg_LABELS)
-    foreach(isa ${LORA_ISAS})
+    foreach(isa ${arg_ISAS})
       add_test(NAME ${name}.${isa} COMMAND ${name})
       set_tests_properties(${name}.${isa} PROPERTIES LABELS "${arg_LABELS}"
-        ENVIRONMENT LORA_ISA=${isa} SKIP_REGULAR_EXPRESSION "not supported by this CPU or build")
+        SKIP_REGULAR_EXPRESSION "not supported by this CPU or build")
+      if(NOT isa STREQUAL "best")
+        set_tests_properties(${name}.${isa} PROPERTIES ENVIRONMENT LORA_ISA=${isa})
+      endif()
       lora_time_limit(${arg_TIMEOUT} ${name}.${isa})
     endforeach()
   else()

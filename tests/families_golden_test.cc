@@ -320,7 +320,13 @@ class MadeReference : public Reference {
     return numbers(name, rule[0].get<std::vector<int64_t>>(), rule[1], rule[2]);
   }
   Matrix weight(const std::string& parameter) const override {
-    const Matrix m = stored(parameter);
+    Matrix m = stored(parameter);
+    if (rules_.at(parameter).size() > 4) {  // the factors of each row in GGUF
+      for (int64_t i = 0; i < int64_t(m.values.size()); ++i) {
+        for (const auto& factor : rules_.at(parameter)[4][size_t(i / m.n_cols())])
+          m.values[size_t(i)] *= factor.get<float>();
+      }
+    }
     if (!rules_.at(parameter)[3].get<bool>()) return m;
     return {{m.n_cols(), m.n_rows()}, transposed(m.values, m.n_rows(), m.n_cols())};
   }
@@ -379,10 +385,11 @@ std::string test_name(const testing::TestParamInfo<const char*>& test) {
 
 INSTANTIATE_TEST_SUITE_P(All, FamilyGolden,
                          testing::Values("cohere2", "command-r", "deepseek2", "exaone4", "gemma", "gemma2",
-                                         "gemma3", "glm4", "glm4moe", "gpt-oss", "granite", "granitemoe",
-                                         "lfm2", "lfm2moe", "llama3", "mistral3", "mixtral", "olmo2", "olmo3",
-                                         "olmoe", "phi3", "phi4-mini", "qwen2", "qwen2moe", "qwen3",
-                                         "qwen3moe", "seed-oss", "smollm3", "starcoder2"),
+                                         "gemma3", "glm4", "glm4moe", "gpt-oss", "falcon-h1", "granite",
+                                         "granitehybrid", "granitemoe", "lfm2", "lfm2moe", "llama3",
+                                         "mistral3", "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
+                                         "phi4-mini", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "seed-oss",
+                                         "smollm3", "starcoder2"),
                          test_name);
 
 class MadeFamilyGolden : public testing::TestWithParam<const char*> {};
@@ -396,9 +403,10 @@ TEST_P(MadeFamilyGolden, FromOurConversion) {
 
 INSTANTIATE_TEST_SUITE_P(All, MadeFamilyGolden,
                          testing::Values("arcee", "baichuan", "deepseek2-groups", "deepseek3", "ernie4_5",
-                                         "falcon", "glm4moelite", "gpt2", "gptneox", "gptneox-serial",
-                                         "hunyuan-dense", "internlm2", "minicpm", "nemotron", "olmo",
-                                         "olmo-clip", "phi2", "stablelm"),
+                                         "falcon", "falcon-h1-factors", "glm4moelite", "gpt2", "gptneox",
+                                         "gptneox-serial", "granitehybrid-moe", "hunyuan-dense", "internlm2",
+                                         "mamba2", "minicpm", "nemotron", "nemotron_h", "olmo", "olmo-clip",
+                                         "phi2", "stablelm"),
                          test_name);
 
 }  // namespace

@@ -99,6 +99,7 @@ class TinyModel {
       keys_.emplace_back(prefix_ + "attention.head_count_kv",
                          GgufValue{GgufValueType::array, GgufValueType::i32, of_layers});
     }
+    set_mamba2(architecture);
     if (architecture.name == "gptneox") writer_.set_bool(prefix_ + "use_parallel_residual", true);
     set_number(norm_eps_key(architecture), 1e-3);
     set_number("rope.freq_base", 30);
@@ -124,6 +125,35 @@ class TinyModel {
     }
     keys_.emplace_back(prefix_ + "use_parallel_residual", GgufValue{GgufValueType::boolean, {}, true});
     if (!is_whole()) keys_.pop_back();
+  }
+
+  // Layers of Mamba-2: between those with attention, beside it, alone, or as one thing of three.
+  void set_mamba2(const Architecture& architecture) {
+    const std::string_view name = architecture.name;
+    const auto of_layers = [&](std::string_view key, std::vector<int64_t> values) {
+      const std::string whole = prefix_ + std::string(key);
+      std::erase_if(keys_, [&](const auto& old) { return old.first == whole; });
+      if (!values.empty())
+        keys_.emplace_back(whole, GgufValue{GgufValueType::array, GgufValueType::i32, std::move(values)});
+    };
+    if (name != "granitehybrid" && name != "falcon-h1" && name != "mamba2" && name != "nemotron_h") return;
+    const bool is_quantized = options_.type != Type::F32;
+    set_size("ssm.conv_kernel", 4);
+    set_size("ssm.time_step_rank", kHeads);
+    set_size("ssm.inner_size", kHeads * (is_quantized ? 16 : 10));
+    set_size("ssm.group_count", 3);
+    set_size("ssm.state_size", is_quantized ? 8 : 7);
+    if (name == "granitehybrid") of_layers("attention.head_count_kv", {0, 2, 0, 2, 0});
+    if (name == "nemotron_h") {
+      of_layers("attention.head_count_kv", {0, 2, 0, 0, 2});
+      of_layers("feed_forward_length", {0, 0, n_ff_, 0, 0});
+    }
+    if (name != "mamba2") return;
+    for (const char* key : {"attention.key_length", "attention.value_length", "rope.dimension_count",
+                            "attention.head_count_kv", "attention.head_count", "feed_forward_length"})
+      of_layers(key, {});
+    set_size("attention.head_count", 0);
+    set_size("feed_forward_length", 0);
   }
 
   bool is_whole() const {
@@ -187,6 +217,7 @@ class TinyModel {
       set_size("expert_gating_func", options_.older ? 1 : 2);
     }
     if (name == "lfm2moe") set_size("leading_dense_block_count", 1);
+    if (name == "lfm2moe" && !options_.for_llama_cpp) set_number("expert_weights_scale", 1.5);
     if (name == "ernie4_5-moe") set_size("interleave_moe_layer_step", options_.for_llama_cpp ? 1 : 2);
   }
 
@@ -206,7 +237,12 @@ class TinyModel {
       const std::string& prefix;
       void operator()(const NormSpec& norm) const { self.add_norm(norm, prefix); }
       void operator()(const VectorSpec& vector) const {
-        self.add_vector(prefix + std::string(vector.tensor), vector.n, 0, 0.3f);
+        const bool fades = vector.tensor == "ssm_a";  // states do
+        self.add_vector(prefix + std::string(vector.tensor), vector.n, fades ? -1 : 0,
+                        fades               ? 0.8f
+                        : vector.n_rows > 1 ? 1
+                                            : 0.3f,
+                        vector.n_rows);
       }
       void operator()(const LinearSpec& part) const {
         LinearSpec& all = whole[part.tensor];
@@ -278,6 +314,10 @@ inline bool may_have_experts(const Architecture& architecture) {
                                      {"feed_forward_length", 64},
                                      {"attention.head_count", 4},
                                      {"context_length", 64},
+                                     {"ssm.conv_kernel", 4},
+                                     {"ssm.time_step_rank", 4},
+                                     {"ssm.inner_size", 16},
+                                     {"ssm.state_size", 8},
                                      {"attention.kv_lora_rank", 16},
                                      {"rope.dimension_count", 8},
                                      {"expert_count", uint64_t(n)},

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "arch/hf.h"
 #include "gguf/gguf.h"
 
 namespace lora {
@@ -132,6 +133,9 @@ struct PeftBase {
   // The sizes of a tensor, needed for stacks of experts' matrices.
   std::function<std::optional<PairShape>(std::string_view tensor)> shape{};
   BaseWeight weight{};  // for LoRAs that start from the base's weights (start.h)
+  // What the rows of a module's weight are times Hugging Face's, of n; empty: the same, or the family has
+  // none such (arch/hf.h).
+  std::function<std::vector<RowFactors>(const HfModule& module, int64_t n)> factors{};
   std::optional<HeadParts> heads{};
 };
 PeftBase peft_base(const Gguf& base);  // which must outlive it

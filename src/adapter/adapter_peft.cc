@@ -10,6 +10,7 @@
 #include "adapter/peft_names.h"
 #include "adapter/pieces.h"
 #include "adapter/start.h"
+#include "arch/hf_config.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/machine.h"
@@ -151,6 +152,8 @@ struct FolderReader {
                     fmt::format("{}: {}", path, what));
       half.values = gather_rows(half.values, half.n_cols, rows);
       if (!rows.empty()) half.n_rows = int64_t(rows.size());
+      if (base.factors)
+        multiply_rows(half.values, half.n_cols, base.factors(*target.module, half.n_rows), false);
     }
     if (target.module->of_hf != Rows::all) part_of_module = module;
     if (target.module->of_gguf != Rows::all) {
@@ -298,6 +301,14 @@ void refuse_weights_beside(const std::string& folder, std::vector<LeftOut>* left
   }
 }
 
+// Of the heads of layers, which may differ; those without attention have none.
+std::optional<int64_t> most_of(const Gguf& base, const std::string& key) {
+  const GgufValue* value = base.find(key);
+  if (!value || value->type != GgufValueType::array) return base.get_int(key);
+  const std::vector<int64_t> of_layers = base.get_ints(key).value_or(std::vector<int64_t>());
+  return of_layers.empty() ? std::nullopt : std::optional(std::ranges::max(of_layers));
+}
+
 }  // namespace
 
 void refuse_base_type(const std::string& path, std::string_view tensor, std::string_view type) {
@@ -307,13 +318,42 @@ void refuse_base_type(const std::string& path, std::string_view tensor, std::str
       path, printable(tensor), printable(type));
 }
 
+namespace {
+
+// From the keys that conversion has left of config.json.
+std::function<std::vector<RowFactors>(const HfModule&, int64_t)> factors_of(const Gguf& base) {
+  HfConfig config;
+  config.architecture = find_hf_family(base.get_string("general.architecture").value_or(""));
+  if (!config.architecture || !config.architecture->hf->row_factors) return nullptr;
+  config.path = base.path();
+  const std::string prefix = fmt::format("{}.", config.architecture->name);
+  for (const char* key : config.architecture->hf->factor_keys) {
+    const std::string name = fmt::format("{}hf.{}", prefix, key);
+    const GgufValue* found = base.find(name);
+    if (!found) continue;
+    if (found->type == GgufValueType::array) {
+      config.number_lists[key] = base.get_floats(name).value_or(std::vector<double>());
+    } else if (const auto number = base.get_float(name)) {
+      config.numbers[key] = *number;
+    }
+  }
+  const auto size = [&](const char* key) {
+    return base.get_int(fmt::format("{}ssm.{}", prefix, key)).value_or(0);
+  };
+  config.ssm = {size("inner_size"), size("state_size"), size("time_step_rank"), size("group_count")};
+  return [config](const HfModule& module, int64_t n) { return factors_of_rows(config, module, n); };
+}
+
+}  // namespace
+
 PeftBase peft_base(const Gguf& base) {
   PeftBase result;
   result.architecture = base.get_string("general.architecture").value_or("");
-  const auto n_head = base.get_int(result.architecture + ".attention.head_count");
+  const auto n_head = most_of(base, result.architecture + ".attention.head_count");
   if (!n_head) fail("{}: key {}.attention.head_count: missing", base.path(), result.architecture);
   result.n_head = *n_head;
-  result.n_head_kv = base.get_int(result.architecture + ".attention.head_count_kv").value_or(*n_head);
+  result.n_head_kv = most_of(base, result.architecture + ".attention.head_count_kv").value_or(*n_head);
+  result.factors = factors_of(base);
   result.is_tied = base.find_tensor("output.weight") == nullptr;
   result.heads = head_parts(base);
   if (const auto embedding = pair_shape(base, kTokenEmbedding)) result.n_vocab = embedding->n_in;

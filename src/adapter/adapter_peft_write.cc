@@ -143,9 +143,12 @@ struct Writer {
     const Rows of_hf = module->module->of_hf;
     if (of_hf == Rows::all) {
       modules.push_back({module->name, &pair, pair.rank, "", module->module->transposed});
-      if (rows.empty()) return;
+      std::vector<RowFactors> factors;
+      if (base.factors) factors = base.factors(*module->module, pair.n_out);
+      if (rows.empty() && factors.empty()) return;
       LoraPair& own = moved.emplace_back(pair);
-      own.b = scatter_rows(pair.b, pair.rank, rows);
+      multiply_rows(own.b, pair.rank, factors, true);
+      own.b = scatter_rows(own.b, pair.rank, rows);
       modules.back().pair = &own;
       return;
     }

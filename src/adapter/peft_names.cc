@@ -51,7 +51,7 @@ std::vector<PeftTarget> peft_targets(std::string_view architecture, std::string_
   const HfFamily& family = *arch->hf;
   std::vector<PeftTarget> targets;
   const auto look_at = [&](const HfModule& m, const std::string& layer) {
-    if (m.n_out == Dim::none || m.is_conv || (m.stack != Stack::none && m.stack != Stack::each)) return;
+    if (!m.is_linear() || (m.stack != Stack::none && m.stack != Stack::each)) return;
     const auto expert = expert_of(m.hf, module);
     if (expert) targets.push_back({fmt::format("{}{}.weight", layer, m.gguf), &m, *expert});
   };
@@ -112,6 +112,15 @@ std::vector<int64_t> peft_rows(std::string_view architecture, const HfModule& mo
   if (!makes_sense || n > n_rows || n_rows % n != 0 || n_rows / n % 2 != 0)
     fail("{}: expected a multiple of 2 rows for each of {} heads, found {}", what, n, n_rows);
   return hf_rows(family, module, {heads.n_head, heads.n_head_kv, n_rows / n});
+}
+
+void multiply_rows(std::vector<float>& values, int64_t n_cols, const std::vector<RowFactors>& factors,
+                   bool divide) {
+  for (size_t r = 0; r < factors.size(); ++r) {
+    const double factor = double(factors[r][0]) * double(factors[r][1]);
+    for (size_t i = r * size_t(n_cols); i < (r + 1) * size_t(n_cols); ++i)
+      values[i] = float(divide ? double(values[i]) / factor : double(values[i]) * factor);
+  }
 }
 
 std::vector<float> gather_rows(const std::vector<float>& values, int64_t n_cols,

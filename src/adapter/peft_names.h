@@ -54,6 +54,10 @@ struct PeftHeads {
 std::vector<int64_t> peft_rows(std::string_view architecture, const HfModule& module, int64_t n_rows,
                                bool all_of_hf, const PeftHeads& heads, const std::string& what);
 
+// Each row of `values` times its factors, or divided by them.
+void multiply_rows(std::vector<float>& values, int64_t n_cols, const std::vector<RowFactors>& factors,
+                   bool divide);
+
 // Rows of `n_cols`: result[i] = values[rows[i]], and result[rows[i]] = values[i]. Empty rows: values.
 std::vector<float> gather_rows(const std::vector<float>& values, int64_t n_cols,
                                const std::vector<int64_t>& rows);

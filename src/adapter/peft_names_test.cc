@@ -62,7 +62,7 @@ TEST(PeftNames, OfEveryArchitecture) {
     if (!row->hf) continue;
     for_each_layer_module(*row->hf, [&](const HfModule& m) {
       const bool is_matrix = m.n_out != Dim::none && m.n_in != Dim::none && m.stack == Stack::none;
-      if (!is_matrix || m.is_conv || m.of_gguf != Rows::all) return;
+      if (!is_matrix || !m.is_linear() || m.of_gguf != Rows::all) return;
       const std::string tensor = fmt::format("blk.3.{}.weight", m.gguf);
       const auto module = peft_module(row->name, tensor);
       ASSERT_TRUE(module) << row->name << " " << tensor;

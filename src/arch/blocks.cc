@@ -118,6 +118,25 @@ Bodies mlp_or_experts(const ModelConfig& c, int64_t i, Activation activation) {
   return bodies;
 }
 
+Mamba2Spec mamba2(const ModelConfig& c) {
+  const SsmConfig& s = c.ssm;
+  const int64_t n_conv = s.n_inner + 2 * s.n_group * s.n_state;
+  return {
+      .z = {.tensor = "ssm_in", .n_out = s.n_inner, .n_in = c.n_embd},
+      .u = {.tensor = "ssm_in", .n_out = n_conv, .n_in = c.n_embd, .first_row = s.n_inner},
+      .dt = {.tensor = "ssm_in", .n_out = s.n_head, .n_in = c.n_embd, .first_row = s.n_inner + n_conv},
+      .out = {.tensor = "ssm_out", .n_out = c.n_embd, .n_in = s.n_inner},
+      .conv = {"ssm_conv1d.weight", s.d_conv, n_conv},
+      .conv_bias = {"ssm_conv1d.bias", n_conv, 1, true},
+      .dt_bias = {"ssm_dt.bias", s.n_head},
+      .a = {"ssm_a", 1, s.n_head},
+      .d = {"ssm_d", 1, s.n_head},
+      .norm = {"ssm_norm.weight", s.n_inner / s.n_group, s.n_group},
+      .d_conv = s.d_conv,
+      .shape = {s.n_head, s.n_inner / s.n_head, s.n_group, s.n_state},
+  };
+}
+
 void read_granite_factors(const Keys& keys, ModelConfig& c) {
   c.attention_scale = float(keys.positive_or("attention.scale", double(c.attention_scale)));
   c.embedding_scale = float(keys.positive_or("embedding_scale", 1));

@@ -40,6 +40,9 @@ ExpertsSpec gated_shared_expert(const ModelConfig& config, Activation activation
 using Bodies = std::vector<BodySpec>;
 Bodies mlp_or_experts(const ModelConfig& config, int64_t i, Activation activation);
 
+// ssm_in, ssm_conv1d, ssm_dt, ssm_a, ssm_d, ssm_norm and ssm_out.
+Mamba2Spec mamba2(const ModelConfig& config);
+
 // Factors on scores, embeddings, residual branches and logits, as Granite's files have them.
 void read_granite_factors(const Keys& keys, ModelConfig& config);
 

@@ -201,6 +201,18 @@ void read_experts(const Keys& keys, ModelConfig& config, Gating gating, bool nor
   config.experts.n_layer_dense = keys.gguf.get_int(keys.key("leading_dense_block_count")).value_or(0);
 }
 
+void read_mamba2(const Keys& keys, ModelConfig& config) {
+  SsmConfig& ssm = config.ssm;
+  ssm.d_conv = keys.required_size("ssm.conv_kernel");
+  ssm.n_inner = keys.required_size("ssm.inner_size");
+  ssm.n_state = keys.required_size("ssm.state_size");
+  ssm.n_head = keys.required_size("ssm.time_step_rank");
+  ssm.n_group = keys.size("ssm.group_count").value_or(1);
+  if (ssm.d_conv > kMaxConv) keys.makes_no_sense("ssm.conv_kernel", ssm.d_conv);
+  if (ssm.n_inner % ssm.n_head != 0) keys.makes_no_sense("ssm.time_step_rank", ssm.n_head);
+  if (ssm.n_head % ssm.n_group != 0) keys.makes_no_sense("ssm.group_count", ssm.n_group);
+}
+
 bool has_choice_bias(const Keys& keys, const ModelConfig& config) {
   const std::string name = fmt::format("blk.{}.exp_probs_b.bias", config.n_layer - 1);
   return keys.gguf.find_tensor(name) != nullptr;

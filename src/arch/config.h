@@ -30,6 +30,11 @@ struct LatentConfig {
   bool is_apart = false;  // the file has attn_k_b and attn_v_b, in place of attn_kv_b
 };
 
+// Of layers with a state (Mamba-2).
+struct SsmConfig {
+  int64_t d_conv = 0, n_inner = 0, n_state = 0, n_head = 0, n_group = 1;
+};
+
 struct ModelConfig {
   const Architecture* architecture = nullptr;
   int64_t n_layer = 0;          // that are computed
@@ -64,6 +69,7 @@ struct ModelConfig {
   float logit_softcap = 0;  // then capped like scores
 
   ExpertsConfig experts;
+  SsmConfig ssm;
   LatentConfig latent;
 
   // Queries at position p are multiplied by 1 + scale ln(floor(p / length) + 1).
@@ -102,6 +108,9 @@ void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t 
 enum class Mixture { always, where_the_file_has_one };
 void read_experts(const Keys& keys, ModelConfig& config, Gating gating, bool normalize,
                   Mixture mixture = Mixture::always);
+
+// The same: the sizes of Mamba-2's layers, ssm.conv_kernel and others.
+void read_mamba2(const Keys& keys, ModelConfig& config);
 
 // Whether the file has biases for the choice of experts, where the family leaves it open.
 bool has_choice_bias(const Keys& keys, const ModelConfig& config);

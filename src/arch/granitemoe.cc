@@ -5,34 +5,11 @@
 namespace lora {
 namespace {
 
-constexpr auto kExperts = hf::stacked_experts(
-    "block_sparse_moe.input_linear", "block_sparse_moe.output_linear", ".weight", Stack::whole, false);
-constexpr HfModule kRouter[] = {{"block_sparse_moe.router.layer", "ffn_gate_inp", Dim::experts, Dim::embd}};
-constexpr HfModule kShared[] = {
-    {.hf = "shared_mlp.input_linear",
-     .gguf = "ffn_gate_shexp",
-     .n_out = Dim::shared_ff,
-     .n_in = Dim::embd,
-     .of_hf = Rows::gate,
-     .may_be_absent = true},
-    {.hf = "shared_mlp.input_linear",
-     .gguf = "ffn_up_shexp",
-     .n_out = Dim::shared_ff,
-     .n_in = Dim::embd,
-     .of_hf = Rows::up,
-     .may_be_absent = true},
-    {.hf = "shared_mlp.output_linear",
-     .gguf = "ffn_down_shexp",
-     .n_out = Dim::embd,
-     .n_in = Dim::shared_ff,
-     .may_be_absent = true},
-};
-
 constexpr HfFamily kHf = {
     .classes = {{.name = "GraniteMoeForCausalLM", .has_experts = true},
                 {.name = "GraniteMoeSharedForCausalLM", .has_experts = true}},
     .layer = {hf::kTwoNorms, hf::kUnbiasedAttention},
-    .experts = {kRouter, kExperts, kShared},
+    .experts = {hf::kGraniteRouter, hf::kGraniteExperts, hf::kGraniteShared},
     .reorders_heads = true,
     .numbers = {{"attention_multiplier", "attention.scale", 1},
                 {"embedding_multiplier", "embedding_scale", 1},

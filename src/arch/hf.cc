@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "arch/hf_config.h"
+#include "base/error.h"
 #include "base/numbers.h"
+#include "gguf/gguf.h"
+#include "kernels/conv/conv.h"
 
 namespace lora {
 
@@ -26,8 +30,7 @@ std::optional<HfPlace> find_hf_matrix(const HfFamily& family, std::string_view g
   gguf_tensor.remove_suffix(suffix.size());
   HfPlace place;
   const auto look_at = [&](const HfModule& module) {
-    const bool is_matrix = module.n_out != Dim::none && module.n_in != Dim::none && !module.is_conv;
-    const bool is_whole = is_matrix && module.of_gguf == Rows::all && !is_of_heads(module.stack);
+    const bool is_whole = module.is_linear() && module.of_gguf == Rows::all && !is_of_heads(module.stack);
     if (module.gguf == gguf_tensor && is_whole && !place.module) place.module = &module;
   };
   if (gguf_tensor.starts_with(prefix)) {
@@ -52,6 +55,17 @@ std::vector<int64_t> hf_half(const HfModule& module, int64_t n) {
   const int64_t second = module.of_hf == Rows::up;
   for (int64_t r = 0; r < n; ++r) rows.push_back(module.in_turn ? 2 * r + second : second * n + r);
   return rows;
+}
+
+std::vector<RowFactors> factors_of_rows(const HfConfig& config, const HfModule& module, int64_t n) {
+  const HfFamily& family = *config.architecture->hf;
+  std::vector<RowFactors> factors;
+  if (family.row_factors) factors = family.row_factors(config, module);
+  if (std::ranges::all_of(factors, [](const RowFactors& f) { return f[0] == 1 && f[1] == 1; })) return {};
+  if (factors.size() == 1) factors.resize(size_t(n), factors.front());
+  if (int64_t(factors.size()) != n)
+    fail("{}: {}: {} rows, expected {}", config.path, module.gguf, n, factors.size());
+  return factors;
 }
 
 std::vector<int64_t> hf_rows(const HfFamily& family, const HfModule& module, const HeadCounts& counts) {
@@ -152,9 +166,62 @@ int64_t HfConfig::size(Dim dim) const {
       return 3 * n_embd;
     case Dim::conv:
       return n_conv;
+    case Dim::ssm_in:
+      return 2 * ssm.n_inner + 2 * ssm.n_group * ssm.n_state + ssm.n_head;
+    case Dim::ssm_conv:
+      return ssm.n_inner + 2 * ssm.n_group * ssm.n_state;
+    case Dim::ssm_heads:
+      return ssm.n_head;
+    case Dim::ssm_groups:
+      return ssm.n_group;
+    case Dim::ssm_group:
+      return ssm.n_inner / ssm.n_group;
+    case Dim::ssm_inner:
+      return ssm.n_inner;
   }
   return 0;
 }
+
+int64_t HfConfig::count(std::string_view key, int64_t otherwise) const {
+  const auto value = number(key);
+  if (!value) return otherwise;
+  if (!(*value >= 1 && *value <= 0x1p24) || *value != std::floor(*value))
+    fail("{}: {}: {} makes no sense", path, key, *value);
+  return int64_t(*value);
+}
+
+namespace hf {
+
+void read_mamba2(HfConfig& config, const HfMamba2Keys& keys) {
+  const auto size = [&](const HfSize& of) { return config.count(of.key, of.otherwise); };
+  config.n_conv = size(keys.n_conv);
+  if (config.n_conv > kMaxConv) {
+    fail("{}: {}: {} taps are not supported (at most {})", config.path, keys.n_conv.key, config.n_conv,
+         kMaxConv);
+  }
+  HfSsm& ssm = config.ssm;
+  ssm.n_state = size(keys.n_state);
+  ssm.n_head = size(keys.n_head);
+  ssm.n_group = size(keys.n_group);
+  ssm.n_inner = ssm.n_head * size(keys.head_dim);
+  if (ssm.n_head % ssm.n_group != 0) {
+    fail("{}: {}: {} heads are not divided by {} groups", config.path, keys.n_group.key, ssm.n_head,
+         ssm.n_group);
+  }
+}
+
+void write_mamba2_keys(GgufWriter& writer, const HfConfig& config) {
+  const std::string prefix = fmt::format("{}.ssm.", config.architecture->name);
+  const HfSsm& ssm = config.ssm;
+  for (const auto& [key, value] : {std::pair<const char*, int64_t>{"conv_kernel", config.n_conv},
+                                   {"inner_size", ssm.n_inner},
+                                   {"state_size", ssm.n_state},
+                                   {"time_step_rank", ssm.n_head},
+                                   {"group_count", ssm.n_group}})
+    writer.set_u32(prefix + key, uint32_t(value));
+}
+
+}  // namespace hf
 
 void write_longrope_keys(GgufWriter& writer, const HfConfig& config) {
   const HfRope& rope = config.rope;

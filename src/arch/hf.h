@@ -3,6 +3,7 @@
 // beside its block; conversion of models and of PEFT adapters both read it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
@@ -53,6 +54,14 @@ enum class Dim {
   shared_ff,   // and of what every token goes through beside them
   three_embd,  // three times hidden_size
   conv,        // taps of a convolution along the tokens
+  // Of Mamba-2: rows of its input, channels of its convolution, heads, groups of columns and their width, and
+  // all columns.
+  ssm_in,
+  ssm_conv,
+  ssm_heads,
+  ssm_groups,
+  ssm_group,
+  ssm_inner,
   // Of attention over latents: q_lora_rank, kv_lora_rank, that and qk_rope_head_dim, qk_nope_head_dim,
   // v_head_dim, num_attention_heads x v_head_dim, and x (qk_nope_head_dim + v_head_dim).
   q_rank,
@@ -86,6 +95,9 @@ enum class Stack {
   mxfp4,  // in blocks of 32 values of a row: NAME_blocks (n_expert, n_out, n_in / 32, 16) and NAME_scales
 };
 
+// What all values of a row of GGUF's tensor are Hugging Face's times.
+using RowFactors = std::array<float, 2>;
+
 struct HfModule {
   std::string_view hf;    // in a layer: behind "layers.N."
   std::string_view gguf;  // in a layer: behind "blk.N."
@@ -102,9 +114,14 @@ struct HfModule {
   bool may_be_absent = false;
   bool is_router = false;    // a parameter of a module that PEFT adapts no more, where it is one
   bool is_conv = false;      // of each channel by itself: HF has (n_out, 1, n_in); no adapter goes there
+  bool is_flat = false;      // HF has a vector of n_out * n_in; no adapter goes there
+  bool negated_exp = false;  // GGUF has -exp of it
   bool of_adapters = false;  // what they know two tensors of GGUF as, which weights become by other modules
   // What follows the names, in Hugging Face's tensor and in GGUF's.
   std::string_view hf_end = ".weight", gguf_end = ".weight";
+
+  // Whether it is a matrix that tokens are multiplied with.
+  constexpr bool is_linear() const { return n_out != Dim::none && n_in != Dim::none && !is_conv && !is_flat; }
 };
 
 constexpr bool is_of_heads(Stack stack) {
@@ -116,7 +133,7 @@ struct HfClass {
   bool window_by_default = false;    // has a sliding_window that use_sliding_window says nothing of
   std::string_view model_type = {};  // of the language model; empty: any
   std::string_view why_not = {};     // why such a model is not converted
-  bool has_experts = false;
+  bool has_experts = false, may_lack_experts = false;
 };
 
 // What programs compute for an architecture of GGUF, whatever config.json says; conversion compares the two
@@ -128,9 +145,11 @@ struct HfComputed {
   int64_t no_rope_period = 0;    // every n-th layer is not told positions
   bool own_window = false;       // what becomes of a window is up to the programs
   std::string_view recurrent{};  // what layer_types calls layers without attention, of HfFamily::recurrent
-  bool local_theta = false;      // layers with a window have a rotary base of their own
-  bool rope_freqs = false;       // rotary scaling of Llama 3, as a tensor
-  bool rope_factors = false;     // longrope, as two tensors
+  std::string_view attention = "full_attention";  // and those with
+  bool steps = false;                             // of any size, of Mamba-2
+  bool local_theta = false;                       // layers with a window have a rotary base of their own
+  bool rope_freqs = false;                        // rotary scaling of Llama 3, as a tensor
+  bool rope_factors = false;                      // longrope, as two tensors
   bool partial_rotary = false;
   bool query_scalar = false;  // the class has query_pre_attn_scalar and caps of logits, which must agree:
   bool caps_logits = false;   // both logits are capped; else none
@@ -201,6 +220,7 @@ struct HfFamily {
   const char* norm_eps = "rms_norm_eps";
   bool reorders_heads = false;   // RowOrder counts
   bool has_rope = true;          // positions are told by turning heads
+  bool has_attention = true;     // and MLPs
   int64_t head_dim = 0;          // where config.json does not say; 0: hidden_size over the heads
   bool norms_lack_one = false;   // norms multiply by 1 + weight; GGUF holds the sum
   bool always_tied = false;      // llama.cpp takes no output.weight: the token embedding is the output
@@ -218,6 +238,11 @@ struct HfFamily {
   // Sizes that config.json has under other names, or by other rules.
   void (*read)(HfConfig& config) = nullptr;
   void (*write_keys)(GgufWriter& writer, const HfConfig& config) = nullptr;  // beside those above
+  // What the class multiplies outputs by and GGUF has in the rows of weights: of each row, or one for all;
+  // empty: nothing. Of the keys factor_keys in config.json, which GGUF has by the same names behind
+  // "NAME.hf.".
+  std::vector<RowFactors> (*row_factors)(const HfConfig& config, const HfModule& module) = nullptr;
+  HfList<const char*, 9> factor_keys{};
 };
 
 // Calls visit(HfModule) for all that a family's layers may have.
@@ -235,6 +260,21 @@ void for_each_layer_module(const HfFamily& family, const Visit& visit) {
   each(family.experts);
 }
 
+// Where config.json has a size of Mamba-2's layers, and what the class has otherwise.
+struct HfSize {
+  const char* key;
+  int64_t otherwise;
+};
+struct HfMamba2Keys {
+  HfSize n_conv, n_state, n_head, n_group, head_dim;  // head_dim 0: not known yet
+};
+namespace hf {
+// Into HfConfig::n_conv and ssm; n_inner is n_head x head_dim. Error naming the key that makes no sense.
+void read_mamba2(HfConfig& config, const HfMamba2Keys& keys);
+// ssm.conv_kernel and others.
+void write_mamba2_keys(GgufWriter& writer, const HfConfig& config);
+}  // namespace hf
+
 // A module's name with the number of an expert for its #.
 std::string hf_numbered(std::string_view name, int64_t expert);
 
@@ -251,6 +291,8 @@ std::optional<HfPlace> find_hf_matrix(const HfFamily& family, std::string_view g
 struct HeadCounts {
   int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
 };
+// HfFamily::row_factors of each of n rows; empty where all are 1.
+std::vector<RowFactors> factors_of_rows(const HfConfig& config, const HfModule& module, int64_t n);
 // The row of Hugging Face's tensor that each row of GGUF's is; empty: the same.
 std::vector<int64_t> hf_rows(const HfFamily& family, const HfModule& module, const HeadCounts& counts);
 // The same of gate or up, of n rows, which are halves of Hugging Face's.
@@ -266,7 +308,8 @@ inline int64_t hf_row(int64_t r, int64_t head_dim) {
 
 // What modules' names begin with: language models, those of models that also see, bare ones.
 namespace hf {
-inline constexpr std::string_view kPrefixes[] = {"model.language_model.",
+inline constexpr std::string_view kPrefixes[] = {"backbone.",
+                                                 "model.language_model.",
                                                  "model.text_model.",
                                                  "language_model.model.",
                                                  "language_model.",

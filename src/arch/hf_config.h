@@ -28,6 +28,11 @@ struct HfRope {
   bool operator==(const HfRope&) const = default;
 };
 
+// Of Mamba-2's layers.
+struct HfSsm {
+  int64_t n_inner = 0, n_state = 0, n_head = 0, n_group = 1;
+};
+
 struct HfConfig {
   std::string path;
   const Architecture* architecture = nullptr;
@@ -45,6 +50,9 @@ struct HfConfig {
   int64_t n_conv = 0;  // taps of its convolutions along the tokens
   // Which layers have attention, in families that do not have it everywhere; empty: all.
   std::vector<bool> attends;
+  // Which layers are an MLP, in families whose layers are one thing each; empty: it is another family.
+  std::vector<bool> is_mlp;
+  HfSsm ssm;
   double norm_eps = 1e-6;
   double rotary_part = 1;    // partial_rotary_factor
   std::optional<bool> tied;  // tie_word_embeddings
@@ -55,22 +63,33 @@ struct HfConfig {
   // All numbers and switches (1, 0) of the language model by their keys; those of rope_parameters or
   // rope_scaling as "rope.KEY".
   std::map<std::string, double, std::less<>> numbers;
-  std::map<std::string, std::vector<int64_t>, std::less<>> lists;  // the same of lists of whole numbers
-  std::optional<int64_t> bos, eos, pad;                            // token ids
-  int64_t fp8_block[2] = {128, 128};    // rows, columns of a block of FP8 values that share a scale
-  std::vector<std::string> notes;       // what GGUF cannot hold, or is left to the weights: a line each
-  bool is_part = false;                 // of a model that also sees: its text_config
-  std::string unreadable_quantization;  // what quantized the weights, where that cannot be read
+  std::map<std::string, std::vector<int64_t>, std::less<>> lists;        // the same of lists of whole numbers
+  std::map<std::string, std::vector<double>, std::less<>> number_lists;  // of any numbers,
+  std::map<std::string, std::vector<std::string>, std::less<>> text_lists;  // and of texts
+  std::map<std::string, std::string, std::less<>> texts;
+  std::optional<int64_t> bos, eos, pad;  // token ids
+  int64_t fp8_block[2] = {128, 128};     // rows, columns of a block of FP8 values that share a scale
+  std::vector<std::string> notes;        // what GGUF cannot hold, or is left to the weights: a line each
+  bool is_part = false;                  // of a model that also sees: its text_config
+  std::string unreadable_quantization;   // what quantized the weights, where that cannot be read
 
   int64_t size(Dim dim) const;
   bool reads_mxfp4() const;
   bool has_attention(int64_t layer) const { return attends.empty() || attends[size_t(layer)]; }
+  bool has_mlp(int64_t layer) const { return is_mlp.empty() || is_mlp[size_t(layer)]; }
+  bool has_state(int64_t layer) const { return !has_attention(layer) && (is_mlp.empty() || !has_mlp(layer)); }
   bool has_experts(int64_t layer) const { return n_expert > 0 && layer >= n_dense; }
   HeadCounts head_counts() const { return {n_head, n_head_kv, head_dim}; }
   std::optional<double> number(std::string_view key) const {
     const auto found = numbers.find(key);
     return found == numbers.end() ? std::nullopt : std::optional(found->second);
   }
+  std::string text(std::string_view key) const {
+    const auto found = texts.find(key);
+    return found == texts.end() ? "" : found->second;
+  }
+  // A number that is a size. Error if it is none.
+  int64_t count(std::string_view key, int64_t otherwise) const;
   // Whether the token embedding is the output, too. Some classes tie the two unless told otherwise, others do
   // where no weight of the output is there.
   bool is_tied(bool has_output) const {

@@ -101,6 +101,46 @@ inline constexpr HfModule kExperts[] = {
      .n_in = Dim::expert_ff,
      .stack = Stack::each},
 };
+// Mamba-2's input and output, convolution, steps, A, D and norm, by their names.
+struct Mamba2Names {
+  std::string_view in, conv, dt_bias, a, d, norm, out;
+};
+constexpr std::array<HfModule, 7> mamba2_modules(const Mamba2Names& names, bool norm_may_be_absent) {
+  return {{{names.in, "ssm_in", Dim::ssm_in, Dim::embd},
+           {.hf = names.conv,
+            .gguf = "ssm_conv1d",
+            .n_out = Dim::ssm_conv,
+            .n_in = Dim::conv,
+            .may_have_bias = true,
+            .is_conv = true},
+           {.hf = names.dt_bias, .gguf = "ssm_dt", .n_in = Dim::ssm_heads, .hf_end = "", .gguf_end = ".bias"},
+           {.hf = names.a,
+            .gguf = "ssm_a",
+            .n_out = Dim::ssm_heads,
+            .n_in = Dim::one,
+            .is_flat = true,
+            .negated_exp = true,
+            .hf_end = "",
+            .gguf_end = ""},
+           {.hf = names.d,
+            .gguf = "ssm_d",
+            .n_out = Dim::ssm_heads,
+            .n_in = Dim::one,
+            .is_flat = true,
+            .hf_end = "",
+            .gguf_end = ""},
+           {.hf = names.norm,
+            .gguf = "ssm_norm",
+            .n_out = Dim::ssm_groups,
+            .n_in = Dim::ssm_group,
+            .may_be_absent = norm_may_be_absent,
+            .is_flat = true},
+           {names.out, "ssm_out", Dim::embd, Dim::ssm_inner}}};
+}
+inline constexpr Mamba2Names kMambaNames = {"mamba.in_proj", "mamba.conv1d", "mamba.dt_bias", "mamba.A_log",
+                                            "mamba.D",       "mamba.norm",   "mamba.out_proj"};
+inline constexpr Mamba2Names kMixerNames = {"mixer.in_proj", "mixer.conv1d", "mixer.dt_bias", "mixer.A_log",
+                                            "mixer.D",       "mixer.norm",   "mixer.out_proj"};
 // In one tensor each for gate and up and for down: with these names and what follows them.
 constexpr std::array<HfModule, 3> stacked_experts(std::string_view gate_up, std::string_view down,
                                                   std::string_view end, Stack stack, bool in_turn) {
@@ -126,6 +166,30 @@ constexpr std::array<HfModule, 3> stacked_experts(std::string_view gate_up, std:
 // As version 5 of Hugging Face's library has them in memory.
 inline constexpr auto kStackedExperts =
     stacked_experts("mlp.experts.gate_up_proj", "mlp.experts.down_proj", "", Stack::whole, false);
+// Granite's experts, their router, and what all tokens go through beside them.
+inline constexpr auto kGraniteExperts = stacked_experts(
+    "block_sparse_moe.input_linear", "block_sparse_moe.output_linear", ".weight", Stack::whole, false);
+inline constexpr HfModule kGraniteRouter[] = {
+    {"block_sparse_moe.router.layer", "ffn_gate_inp", Dim::experts, Dim::embd}};
+inline constexpr HfModule kGraniteShared[] = {
+    {.hf = "shared_mlp.input_linear",
+     .gguf = "ffn_gate_shexp",
+     .n_out = Dim::shared_ff,
+     .n_in = Dim::embd,
+     .of_hf = Rows::gate,
+     .may_be_absent = true},
+    {.hf = "shared_mlp.input_linear",
+     .gguf = "ffn_up_shexp",
+     .n_out = Dim::shared_ff,
+     .n_in = Dim::embd,
+     .of_hf = Rows::up,
+     .may_be_absent = true},
+    {.hf = "shared_mlp.output_linear",
+     .gguf = "ffn_down_shexp",
+     .n_out = Dim::embd,
+     .n_in = Dim::shared_ff,
+     .may_be_absent = true},
+};
 inline constexpr HfModule kRouter[] = {
     {.hf = "mlp.gate", .gguf = "ffn_gate_inp", .n_out = Dim::experts, .n_in = Dim::embd, .is_router = true}};
 // Programs that do not guess ahead skip these layers.

@@ -14,6 +14,9 @@ void read_lfm2(const Keys& keys, ModelConfig& c) {
     fail("{}: {}: {} is not supported (at most {})", keys.gguf.path(), keys.key("shortconv.l_cache"),
          c.n_conv, kMaxConv);
   }
+  for (int64_t i = 0; i < c.n_layer; ++i) {
+    if (c.ff(i) == 0) keys.makes_no_sense("feed_forward_length", c.ff(i));
+  }
 }
 
 LayerSpec lfm2_layer(const ModelConfig& c, int64_t i) {
@@ -36,6 +39,10 @@ void read_lfm2(HfConfig& config) {
   config.n_conv = int64_t(config.number("conv_L_cache").value_or(3));
   if (config.n_conv < 1 || config.n_conv > kMaxConv)
     fail("{}: conv_L_cache: {} taps are not supported (at most {})", config.path, config.n_conv, kMaxConv);
+  // Its older name.
+  if (const auto theta = config.number("theta");
+      theta > 0 && !config.number("rope_theta") && !config.number("rope.rope_theta"))
+    config.rope.theta = *theta;
   if (!config.attends.empty()) return;
   const auto full = config.lists.find("full_attn_idxs");
   config.attends.assign(size_t(config.n_layer), full == config.lists.end());

@@ -17,6 +17,7 @@
 #include "nn/attention.h"
 #include "nn/experts.h"
 #include "nn/latent_attention.h"
+#include "nn/mamba2.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 #include "nn/short_conv.h"
@@ -43,6 +44,7 @@ struct LinearSpec {
 struct VectorSpec {
   std::string_view tensor;  // empty: there is none
   int64_t n = 0, n_rows = 1;
+  bool may_be_absent = false;
 };
 
 struct AttentionSpec {
@@ -73,13 +75,22 @@ struct ExpertsSpec {
   RouterForm form;
 };
 
+struct Mamba2Spec {
+  LinearSpec z, u, dt, out;  // the first three are rows of one tensor
+  VectorSpec conv, conv_bias, dt_bias, a, d;
+  VectorSpec norm;  // a row for each group
+  int64_t d_conv;
+  SsdShape shape;
+};
+
 struct ShortConvSpec {
   LinearSpec in;    // rows: what gates the input, what gates the output, the input
   VectorSpec conv;  // a row of taps for each channel
   LinearSpec out;
 };
 
-using BodySpec = std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, ExpertsSpec, ShortConvSpec>;
+using BodySpec =
+    std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, ExpertsSpec, ShortConvSpec, Mamba2Spec>;
 
 struct BranchSpec {
   NormSpec before;
@@ -130,6 +141,12 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
       each_linear(e.router);
       each_vector(e.choice_bias);
       (*this)(e.expert);
+    }
+    void operator()(const Mamba2Spec& m) const {
+      for (const LinearSpec* spec : {&m.z, &m.u, &m.dt}) each_linear(*spec);
+      for (const VectorSpec* spec : {&m.conv, &m.conv_bias, &m.dt_bias, &m.a, &m.d, &m.norm})
+        each_vector(*spec);
+      each_linear(m.out);
     }
     void operator()(const ShortConvSpec& c) const {
       each_linear(c.in);

@@ -226,6 +226,8 @@ Source source_of(const PlannedTensor& tensor, int64_t slice, const HfConfig& con
   source.rows = tensor.rows;
   source.transposed = tensor.transposed;
   source.add = tensor.add;
+  source.negated_exp = tensor.negated_exp;
+  source.factors = tensor.factors;
   return source;
 }
 
@@ -242,21 +244,25 @@ void expect_loadable(const GgufWriter& keys, std::span<const PlannedTensor> plan
   };
   struct Visit {
     const std::function<void(const std::string&)>& expect;
+    const std::set<std::string_view>& names;
     std::string prefix;
     void operator()(const NormSpec& norm) const { parts(norm.tensor, norm.has_bias); }
     void operator()(const LinearSpec& linear) const { parts(linear.tensor, linear.has_bias); }
-    void operator()(const VectorSpec& vector) const { expect(fmt::format("{}{}", prefix, vector.tensor)); }
+    void operator()(const VectorSpec& vector) const {
+      if (!vector.may_be_absent) expect(fmt::format("{}{}", prefix, vector.tensor));
+    }
     void parts(std::string_view tensor, bool has_bias) const {
+      if (names.contains(fmt::format("{}{}", prefix, tensor))) return;  // a norm without an ending
       expect(fmt::format("{}{}.weight", prefix, tensor));
       if (has_bias) expect(fmt::format("{}{}.bias", prefix, tensor));
     }
   };
   const std::function<void(const std::string&)> each = expect;
   for (int64_t i = 0; i < model.n_layer; ++i) {
-    for_each_part(config.architecture->layer(model, i), Visit{each, fmt::format("blk.{}.", i)});
+    for_each_part(config.architecture->layer(model, i), Visit{each, names, fmt::format("blk.{}.", i)});
   }
   if (const NormSpec last = norm(model, config.architecture->output_norm); !last.tensor.empty())
-    Visit{each, ""}(last);
+    Visit{each, names, ""}(last);
   if (model.output_has_bias) expect("output.bias");
   if (model.has_position_table) expect("position_embd.weight");
 }

@@ -123,6 +123,12 @@ void read_numbers(const json& object, const std::string& prefix, HfConfig& confi
     const auto is_whole = [](const json& element) { return element.is_number_integer(); };
     if (value.is_array() && std::ranges::all_of(value, is_whole))
       config.lists[prefix + key] = value.get<std::vector<int64_t>>();
+    if (value.is_string()) config.texts[prefix + key] = value.get<std::string>();
+    if (!value.is_array() || value.empty()) continue;
+    if (std::ranges::all_of(value, [](const json& element) { return element.is_number(); }))
+      config.number_lists[prefix + key] = value.get<std::vector<double>>();
+    if (std::ranges::all_of(value, [](const json& element) { return element.is_string(); }))
+      config.text_lists[prefix + key] = value.get<std::vector<std::string>>();
   }
 }
 
@@ -272,9 +278,11 @@ void read_experts(const Fields& fields, HfConfig& config) {
   if (!config.hf_class->has_experts) return;
   constexpr const char* kNames[] = {"num_experts", "num_local_experts", "n_routed_experts"};
   for (const char* name : kNames) {
-    if (config.n_expert == 0) config.n_expert = fields.size(name).value_or(0);
+    const bool is_none = config.hf_class->may_lack_experts && json_integer(fields.object, name) == 0;
+    if (config.n_expert == 0 && !is_none) config.n_expert = fields.size(name).value_or(0);
   }
   constexpr int64_t kMost = 4096;
+  if (config.n_expert == 0 && config.hf_class->may_lack_experts) return;
   if (config.n_expert == 0) fail("{}: {}: missing", fields.path, fmt::join(kNames, ", "));
   if (config.n_expert > kMost) fail("{}: {} experts make no sense", fields.path, config.n_expert);
   config.n_expert_used = fields.required_size("num_experts_per_tok");
@@ -332,14 +340,17 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   config.n_embd = fields.required_size(family.sizes.n_embd);
   config.n_ff = fields.size(family.sizes.n_ff).value_or(0);
   config.n_vocab = fields.required_size("vocab_size", defaults.n_vocab);
-  config.n_head = fields.required_size(family.sizes.n_head, defaults.n_head);
-  config.n_head_kv = fields.size("num_key_value_heads")
-                         .value_or(defaults.n_head_kv > 0 ? defaults.n_head_kv : config.n_head);
   config.n_ctx = fields.size(family.sizes.n_ctx).value_or(defaults.n_ctx);
-  auto head_dim = fields.size("head_dim");
-  if (!head_dim && family.head_dim > 0) head_dim = family.head_dim;
-  config.states_head_dim = head_dim.has_value();
-  config.head_dim = head_dim.value_or(config.n_embd / config.n_head);
+  std::optional<int64_t> head_dim;
+  if (family.has_attention) {
+    config.n_head = fields.required_size(family.sizes.n_head, defaults.n_head);
+    config.n_head_kv = fields.size("num_key_value_heads")
+                           .value_or(defaults.n_head_kv > 0 ? defaults.n_head_kv : config.n_head);
+    head_dim = fields.size("head_dim");
+    if (!head_dim && family.head_dim > 0) head_dim = family.head_dim;
+    config.states_head_dim = head_dim.has_value();
+    config.head_dim = head_dim.value_or(config.n_embd / config.n_head);
+  }
   read_experts(fields, config);
   read_layer_types(root, config);
   config.norm_eps = fields.positive(family.norm_eps).value_or(defaults.norm_eps);
@@ -348,13 +359,14 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   if (family.read) family.read(config);
   for (const auto& [key, value] :
        {std::pair(family.sizes.n_ff, config.n_ff), std::pair(family.sizes.n_ctx, config.n_ctx)}) {
-    if (value < 1) fail("{}: {}: missing", path, key);
+    if (value < 1 && (family.has_attention || key != family.sizes.n_ff)) fail("{}: {}: missing", path, key);
   }
-  if (config.n_head_kv < 1 || config.n_head % config.n_head_kv != 0) {
+  if (!family.has_attention) {
+  } else if (config.n_head_kv < 1 || config.n_head % config.n_head_kv != 0) {
     fail("{}: num_attention_heads: {} is not divided by {} key/value heads", path, config.n_head,
          config.n_head_kv);
   }
-  if (!head_dim && config.n_embd % config.n_head != 0) {
+  if (family.has_attention && !head_dim && config.n_embd % config.n_head != 0) {
     fail("{}: hidden_size: {} is not divided by {} heads", path, config.n_embd, config.n_head);
   }
   constexpr int64_t kMostInHead = 1 << 16;  // rotary tables are as long, and heads' rows stay within 64 bits

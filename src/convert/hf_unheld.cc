@@ -52,6 +52,16 @@ struct Checker {
     }
   }
 
+  // Steps of Mamba-2's states, which programs do not clamp: from 0 to anything.
+  void check_steps() const {
+    const json* limit = json_field(root, "time_step_limit");
+    if (!held.steps || !limit) return;
+    const auto is_least = [](const json& v) { return v.is_number() && v.get<double>() == 0; };
+    const auto is_most = [](const json& v) { return !v.is_number() || v.get<double>() >= 1e30; };
+    if (!limit->is_array() || limit->size() != 2 || !is_least((*limit)[0]) || !is_most((*limit)[1]))
+      refuse("time_step_limit", limit->dump(), "has steps without bounds");
+  }
+
   // Of layers that are not told positions.
   void check_no_rope() const {
     const json* layers = json_field(root, "no_rope_layers");
@@ -110,7 +120,7 @@ struct Checker {
     bool any = slides();
     for (const json& type : types && types->is_array() ? *types : json::array()) {
       const bool is_recurrent = !held.recurrent.empty() && type == held.recurrent;
-      if (type != "full_attention" && type != "sliding_attention" && !is_recurrent)
+      if (type != held.attention && type != "sliding_attention" && !is_recurrent)
         refuse("layer_types", type.dump(), "has no such layers");
       any = any || type == "sliding_attention";
     }
@@ -200,6 +210,7 @@ std::vector<std::string> check_unheld(const json& root, const HfConfig& config) 
   checker.check_activation();
   checker.check_rope();
   checker.check_no_rope();
+  checker.check_steps();
   checker.check_window(lines);
   checker.check_scales();
   checker.check_groups();

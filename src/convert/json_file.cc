@@ -10,11 +10,41 @@ namespace lora {
 
 using nlohmann::json;
 
+namespace {
+
+// Python writes Infinity and NaN for what JSON has no numbers for, and reads them, too: null here.
+std::string without_infinities(std::string_view text) {
+  std::string result;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"') in_string = !in_string;
+    if (in_string && c == '\\' && i + 1 < text.size()) result += text[i++];
+    bool is_replaced = false;
+    for (const std::string_view word : {"-Infinity", "Infinity", "NaN"}) {
+      if (in_string || is_replaced || !text.substr(i).starts_with(word)) continue;
+      result += "null";
+      i += word.size() - 1;
+      is_replaced = true;
+    }
+    if (!is_replaced) result += text[i];
+  }
+  return result;
+}
+
+}  // namespace
+
 json parse_json_object(std::string_view text, const std::string& path) {
   if (nests_too_deep(text)) fail("{}: nests deeper than it should", path);
   json result;
   try {
-    result = json::parse(text.begin(), text.end());
+    if (json::accept(text.begin(), text.end())) {
+      result = json::parse(text.begin(), text.end());
+    } else if (const std::string plain = without_infinities(text); json::accept(plain)) {
+      result = json::parse(plain);
+    } else {
+      result = json::parse(text.begin(), text.end());  // for what it says
+    }
   } catch (const json::parse_error& e) {
     refuse_known_kind(std::as_bytes(std::span(text)), path, "JSON");
     fail("{}: not valid JSON at its byte {}", path, e.byte);

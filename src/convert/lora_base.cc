@@ -1,5 +1,6 @@
 #include "convert/lora_base.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "adapter/pairs.h"
@@ -28,12 +29,22 @@ HfConfig as_weights_have_it(HfConfig config) {
   return config;
 }
 
+// Where some layers have attention and the others something in its place.
+bool is_of_other_layers(const HfModule& module, int64_t layer, const HfConfig& config) {
+  const HfFamily& family = *config.architecture->hf;
+  const auto& others = config.has_attention(layer) ? family.recurrent : family.attention;
+  return std::ranges::any_of(others, [&](std::span<const HfModule> modules) {
+    return std::ranges::any_of(modules, [&](const HfModule& m) { return &m == &module; });
+  });
+}
+
 }  // namespace
 
 std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
   if (gguf) return pair_shape(*gguf, tensor);
   const auto place = find_hf_matrix(*config->architecture->hf, tensor);
   if (!place || (place->layer && *place->layer >= config->n_layer)) return std::nullopt;
+  if (place->layer && is_of_other_layers(*place->module, *place->layer, *config)) return std::nullopt;
   if (facts.is_tied && place->module == &config->architecture->hf->root.back()) return std::nullopt;
   const PairShape shape = {config->size(place->module->n_in), config->size(place->module->n_out),
                            place->module->stack == Stack::none ? 1 : config->n_expert};
@@ -77,6 +88,11 @@ LoraBase lora_base_of(const HfConfig& read) {
   base.files = {config.path};
   base.facts = {std::string(config.architecture->name), config.n_head, config.n_head_kv};
   base.facts.is_tied = *config.tied;
+  if (config.architecture->hf->row_factors) {
+    base.facts.factors = [config](const HfModule& module, int64_t n) {
+      return factors_of_rows(config, module, n);
+    };
+  }
   if (config.n_kv_rank > 0) base.facts.heads = HeadParts{config.n_head, config.n_nope, config.n_value};
   base.n_layer = config.n_layer;
   base.n_vocab = base.facts.n_vocab = config.n_vocab;

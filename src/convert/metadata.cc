@@ -73,6 +73,19 @@ void set_window_keys(GgufWriter& writer, const HfConfig& config, const std::stri
   if (config.rope.local_theta) writer.set_f32(prefix + "rope.freq_base_swa", float(*config.rope.local_theta));
 }
 
+// What is in the weights' rows, so that adapters of the class can be read; llama.cpp does not look at it.
+void write_factors(GgufWriter& writer, const HfConfig& config, const std::string& prefix) {
+  for (const char* key : config.architecture->hf->factor_keys) {
+    const std::string name = fmt::format("{}hf.{}", prefix, key);
+    if (const auto found = config.number_lists.find(key); found != config.number_lists.end()) {
+      const auto is_one = [](double factor) { return factor == 1; };
+      if (!std::ranges::all_of(found->second, is_one)) writer.set_f64s(name, found->second);
+    } else if (const auto number = config.number(key); number && *number != 1) {
+      writer.set_f64(name, *number);
+    }
+  }
+}
+
 }  // namespace
 
 std::string size_label(int64_t n_parameters) {
@@ -112,7 +125,10 @@ void set_architecture_keys(GgufWriter& writer, const HfConfig& config) {
       {"attention.head_count_kv", config.n_head_kv},
       {"vocab_size", config.n_vocab},
   };
-  for (const auto& [key, value] : sizes) writer.set_u32(prefix + key, uint32_t(value));
+  for (const auto& [key, value] : sizes) {
+    const bool is_kv = key == std::string_view("attention.head_count_kv");
+    if (!is_kv || config.architecture->hf->has_attention) writer.set_u32(prefix + key, uint32_t(value));
+  }
   if (config.architecture->hf->writes_kv_by_layer) {
     std::vector<int64_t> n_head_kv;
     for (int64_t i = 0; i < config.n_layer; ++i)
@@ -145,6 +161,7 @@ void set_architecture_keys(GgufWriter& writer, const HfConfig& config) {
     if (value && !is_none) writer.set_u32(prefix + std::string(row.gguf), uint32_t(*value));
   }
   if (family.write_keys) family.write_keys(writer, config);
+  write_factors(writer, config, prefix);
   if (family.computed.window_period > 0) set_window_keys(writer, config, prefix);
 }
 

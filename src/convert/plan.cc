@@ -80,6 +80,18 @@ const char* keys_of(Dim dim) {
       return "3 hidden_size";
     case Dim::conv:
       return "taps of a convolution";
+    case Dim::ssm_in:
+      return "rows of Mamba-2's input";
+    case Dim::ssm_conv:
+      return "channels of Mamba-2's convolution";
+    case Dim::ssm_heads:
+      return "heads of Mamba-2";
+    case Dim::ssm_groups:
+      return "groups of Mamba-2";
+    case Dim::ssm_group:
+      return "columns of a group of Mamba-2";
+    case Dim::ssm_inner:
+      return "columns of Mamba-2";
     default:
       return "";
   }
@@ -143,6 +155,7 @@ struct Planner {
     if (!tensor.is_matrix) shape = {tensor.n_hf_rows * tensor.n_cols};
     if (tensor.transposed) std::swap(shape[0], shape[1]);
     if (tensor.is_conv) shape.insert(shape.begin() + 1, 1);
+    if (tensor.is_flat) shape = {tensor.n_hf_rows * tensor.n_cols};
     if (tensor.stack == Stack::mxfp4) shape = {tensor.n_hf_rows, tensor.n_cols / 32, 16};
     if (is_of_heads(tensor.stack)) return {tensor.n_slices * tensor.n_hf_rows, tensor.n_hf_cols};
     if (tensor.stack != Stack::none && tensor.stack != Stack::each)
@@ -160,7 +173,9 @@ struct Planner {
                       : is_of_heads(module.stack) ? config.n_head
                                                   : config.n_expert;
     tensor.is_matrix = module.n_out != Dim::none && module.n_in != Dim::none && !is_bias;
-    tensor.is_conv = module.is_conv;
+    tensor.is_conv = module.is_conv && !is_bias;
+    tensor.is_flat = module.is_flat;
+    tensor.negated_exp = module.negated_exp;
     tensor.transposed = (module.transposed || module.stack == Stack::columns) && tensor.is_matrix;
     tensor.n_rows = config.size(module.n_out);
     tensor.n_cols = is_bias && module.n_out != Dim::none ? 1 : config.size(module.n_in);
@@ -187,6 +202,7 @@ struct Planner {
       tensor.type = divides ? matrix_type : Type::F16;
     }
     if (family.norms_lack_one && module.n_out == Dim::none && !is_bias) tensor.add = 1;
+    if (family.row_factors && !is_bias) tensor.factors = factors_of_rows(config, module, tensor.n_rows);
     planned.insert(tensor.name);
     plan.push_back(std::move(tensor));
     return true;
@@ -263,6 +279,10 @@ struct Planner {
     const std::string name = weights.output_module(config.architecture->hf->root);
     if (config.tied == true) {
       use(name + ".weight");
+      // One matrix at Hugging Face that is multiplied by two factors is two here.
+      const HfModule& embedding = config.architecture->hf->root.front();
+      if (factors_of_rows(config, embedding, 1) != factors_of_rows(config, module, 1))
+        require(module, prefix + std::string(embedding.hf), std::string(module.gguf));
     } else {
       require(module, name, std::string(module.gguf));
     }
@@ -340,8 +360,9 @@ std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights&
   }
   for (int64_t i = 0; i < config.n_layer + config.n_ahead; ++i) {
     planner.layer(family.layer, i);
-    planner.layer(config.has_attention(i) ? family.attention : family.recurrent, i);
-    planner.layer(config.has_experts(i) ? family.experts : family.dense, i);
+    if (config.has_attention(i)) planner.layer(family.attention, i);
+    if (config.has_state(i)) planner.layer(family.recurrent, i);
+    if (config.has_mlp(i)) planner.layer(config.has_experts(i) ? family.experts : family.dense, i);
     if (i >= config.n_layer) planner.layer(std::array{family.ahead}, i);
   }
   for (const HfModule& module : roots.subspan(1)) planner.root(module);

@@ -35,7 +35,10 @@ struct PlannedTensor {
   int64_t first_hf_row = 0;              // and this one's begin there
   bool transposed = false;               // which has a column for each row
   bool is_conv = false;                  // which has a dimension of one between rows and columns
+  bool is_flat = false;                  // which has one dimension
   float add = 0;
+  bool negated_exp = false;           // of a vector
+  std::vector<RowFactors> factors{};  // of each row of a slice; empty: none
   std::vector<float> values{};
 
   const PlannedSource& source(int64_t slice) const { return sources[sources.size() > 1 ? size_t(slice) : 0]; }

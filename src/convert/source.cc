@@ -81,6 +81,17 @@ Source make_source(SafeTensor tensor, int64_t n_rows, int64_t n_cols, const Safe
   return source;
 }
 
+float exp_as_pytorch(float x) {
+  if (!(std::fabs(x) < 80)) return std::exp(x);
+  const float q = std::nearbyint(x * 1.44269502f);
+  float r = std::fma(q, -0.693145752f, x);  // ln 2 in two parts
+  r = std::fma(q, -1.42860677e-06f, r);
+  float p = 0.000198527618f;
+  for (const float c : {0.00139304355f, 0.00833336077f, 0.0416664854f, 0.166666672f, 0.5f})
+    p = std::fma(p, r, c);
+  return std::ldexp(1.0f + std::fma(r * r, p, r), int(q));
+}
+
 SafeTensor slice_of(const SafeTensor& tensor, int64_t slice) {
   SafeTensor one = tensor;
   const size_t bytes = tensor.data.size() / size_t(tensor.shape.front());
@@ -90,9 +101,8 @@ SafeTensor slice_of(const SafeTensor& tensor, int64_t slice) {
 }
 
 std::string_view Source::plain_type() const {
-  return add == 0 && !transposed && scales.empty() && !fp8_table(tensor.dtype)
-             ? std::string_view(tensor.dtype)
-             : "";
+  const bool computes = add != 0 || transposed || negated_exp || !factors.empty();
+  return !computes && scales.empty() && !fp8_table(tensor.dtype) ? std::string_view(tensor.dtype) : "";
 }
 
 const std::byte* Source::row_bytes(int64_t row) const {
@@ -155,6 +165,15 @@ void Source::read_row(int64_t row, float* values) const {
   }
   if (add != 0) {
     for (int64_t i = 0; i < n_cols; ++i) values[i] += add;
+  }
+  if (negated_exp) {
+    for (int64_t i = 0; i < n_cols; ++i) values[i] = -exp_as_pytorch(values[i]);
+  }
+  if (!factors.empty()) {
+    // One after the other, each rounded, as llama.cpp's converter multiplies.
+    for (const float factor : factors[size_t(row)]) {
+      for (int64_t i = 0; i < n_cols; ++i) values[i] *= factor;
+    }
   }
 }
 

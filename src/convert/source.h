@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "arch/hf.h"
 #include "gguf/safetensors.h"
 
 namespace lora {
@@ -15,9 +16,11 @@ struct Source {
   SafeTensor block_scales;  // of `tensor`, if that is of MXFP4 blocks
   std::string path;         // of the file it lies in, for messages; "": of none
   int64_t n_rows = 1, n_cols = 1;
-  std::vector<int64_t> rows;  // of `tensor`, one for each row; empty: they stay
-  bool transposed = false;    // `tensor` has a column for each row
-  float add = 0;              // to every value
+  std::vector<int64_t> rows;          // of `tensor`, one for each row; empty: they stay
+  bool transposed = false;            // `tensor` has a column for each row
+  float add = 0;                      // to every value
+  std::vector<RowFactors> factors{};  // of each row, for its values; empty: none
+  bool negated_exp = false;           // values are -exp of the tensor's
 
   // Of an FP8 tensor: value (r, c) is multiplied by scales[r / block_rows, c / block_cols].
   std::vector<float> scales;
@@ -43,6 +46,10 @@ SafeTensor slice_of(const SafeTensor& tensor, int64_t slice);
 // `block` rows and columns. Error naming the tensor if dtype or scale cannot be used.
 Source make_source(SafeTensor tensor, int64_t n_rows, int64_t n_cols, const SafeTensor* scale,
                    const int64_t block[2]);
+
+// exp(x), to the bit as PyTorch computes it of an array (by Shibata & Petrogalli, "SLEEF", 2020: within 1
+// ulp), so that equal models are equal files.
+float exp_as_pytorch(float x);
 
 // One value of the 8-bit floats: e4m3 without infinities (0x7f and 0xff are NaN), e5m2 as the upper half of
 // f16.

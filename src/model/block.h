@@ -15,13 +15,14 @@
 #include "nn/attention.h"
 #include "nn/experts.h"
 #include "nn/latent_attention.h"
+#include "nn/mamba2.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 #include "nn/short_conv.h"
 
 namespace lora {
 
-using Body = std::variant<Attention, LatentAttention, Mlp, Experts, ShortConv>;
+using Body = std::variant<Attention, LatentAttention, Mlp, Experts, ShortConv, Mamba2>;
 
 struct Branch {
   Norm before;
@@ -98,7 +99,7 @@ void for_each_norm(L& layer, const Visit& visit) {
   }
 }
 
-using BodyKept = std::variant<AttentionKept, LatentKept, MlpKept, ExpertsKept, ShortConvKept>;
+using BodyKept = std::variant<AttentionKept, LatentKept, MlpKept, ExpertsKept, ShortConvKept, Mamba2Kept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it

@@ -25,6 +25,7 @@ struct Builder {
 
   const float* vector(const VectorSpec& part) const {
     if (part.tensor.empty()) return nullptr;
+    if (part.may_be_absent && !source.has(prefix + std::string(part.tensor))) return nullptr;
     biases.push_back(*source.vector(prefix + std::string(part.tensor), part.n, true, part.n_rows));
     return biases.back().data();
   }
@@ -61,6 +62,15 @@ struct Builder {
   }
   Body operator()(const MlpSpec& m) const {
     return Mlp{linear(m.gate), linear(m.up), linear(m.down), m.activation};
+  }
+  Body operator()(const Mamba2Spec& m) const {
+    Mamba2 mamba{linear(m.z), linear(m.u), linear(m.dt), linear(m.out)};
+    mamba.shape = m.shape;
+    mamba.conv = {vector(m.conv), vector(m.conv_bias), mamba.n_conv(), m.d_conv, true};
+    mamba.heads = {vector(m.a), vector(m.d), vector(m.dt_bias)};
+    mamba.gain = vector(m.norm);
+    mamba.norm_eps = config.norm_eps;
+    return mamba;
   }
   Body operator()(const ExpertsSpec& e) const {
     const auto stack = [&](const LinearSpec& part) {
@@ -135,7 +145,9 @@ Norm build_norm(const NormSpec& spec, const std::string& prefix, float eps, Tens
     std::ranges::fill(norm.gain.span(), 1.0f);
     return norm;
   }
-  norm.gain = *source.vector(name + ".weight", spec.n, true);
+  // Falcon-H1's files have one without an ending.
+  const bool is_bare = !source.has(name + ".weight") && source.has(name);
+  norm.gain = *source.vector(is_bare ? name : name + ".weight", spec.n, true);
   if (spec.kind != NormKind::layer) return norm;
   if (auto bias = source.vector(name + ".bias", spec.n, spec.has_bias)) norm.bias = std::move(*bias);
   return norm;

@@ -124,7 +124,8 @@ std::vector<Linear*> Model::find_linears(std::string_view tensor) {
 }
 
 Norm* Model::find_norm(std::string_view tensor) {
-  if (!output_norm.tensor.empty() && tensor == fmt::format("{}.weight", output_norm.tensor)) return &output_norm;
+  if (!output_norm.tensor.empty() && tensor == fmt::format("{}.weight", output_norm.tensor))
+    return &output_norm;
   Norm* found = nullptr;
   visit_block_of(*this, tensor, [&](Layer& layer, std::string_view name) {
     for_each_norm(layer, [&](Norm& norm) {

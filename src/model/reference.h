@@ -17,6 +17,7 @@
 #include "kernels/layernorm/layernorm_reference.h"
 #include "kernels/rmsnorm/rmsnorm_reference.h"
 #include "kernels/rope/rope_reference.h"
+#include "kernels/ssd/ssd_reference.h"
 #include "model/model.h"
 
 namespace lora {
@@ -273,6 +274,36 @@ class ModelReference {
       }
     }
     return sum;
+  }
+
+  Values forward(const Mamba2& m, const Values& x) const {
+    const auto copied = [](const float* from, int64_t n) { return from ? Values(from, from + n) : Values(); };
+    const int64_t n = n_tokens(), n_inner = m.n_inner(), n_conv = m.n_conv(), n_head = m.shape.n_head;
+    const int64_t n_group = m.shape.n_group, n_bc = n_group * m.shape.n_state;
+    const Values z = apply(m.z, x), u = apply(m.u, x), dt = apply(m.dt, x);
+    const Values w = copied(m.conv.w, n_conv * m.conv.d_conv), bias = copied(m.conv.bias, n_conv);
+    const Values a = copied(m.heads.a, n_head), d = copied(m.heads.d, n_head);
+    const Values dt_bias = copied(m.heads.dt_bias, n_head), gain = copied(m.gain, n_inner);
+    const ConvFormOf<T> form{w.data(), bias.empty() ? nullptr : bias.data(), n_conv, m.conv.d_conv, true};
+    Values xbc(u.size()), s(z.size());
+    causal_conv_forward_reference(xbc.data(), n_conv, u.data(), n_conv, segments_, form);
+    for (const AttentionSegment& segment : segments_) {
+      const T* row = &xbc[size_t(segment.q_begin * n_conv)];
+      const SsdInputOf<T> in{
+          row, row + n_inner, row + n_inner + n_bc, n_conv, &dt[size_t(segment.q_begin * n_head)], n_head};
+      for (int64_t head = 0; head < n_head; ++head) {
+        Values state(size_t(m.shape.n_state * m.shape.head_dim));
+        ssd_forward_reference(&s[size_t(segment.q_begin * n_inner)], in, {a.data(), d.data(), dt_bias.data()},
+                              m.shape, segment.n_q, head, state.data());
+      }
+    }
+    for (size_t i = 0; i < s.size(); ++i) s[i] *= activation_value(z[i], Activation::silu);
+    if (m.gain) {
+      const T* none = nullptr;
+      rms_norm_forward_reference(s.data(), s.data(), none, T(m.norm_eps), n * n_group, n_inner / n_group);
+      for (size_t i = 0; i < s.size(); ++i) s[i] *= gain[i % size_t(n_inner)];
+    }
+    return apply(m.out, s);
   }
 
   // From logits (n_tokens, n_expert) to weights, 0 of experts that were not chosen.

@@ -86,6 +86,27 @@ constexpr SyntheticShape kShapes[] = {
      0,
      {{"shortconv.l_cache", 3}},
      "--a--a---a---a---a---a---a--a-"},
+    // Granite 4 H Tiny: Mamba-2 in all but four layers, experts and a shared MLP in each.
+    {"granite-4-h-tiny",
+     40,
+     1536,
+     512,
+     12,
+     4,
+     100352,
+     131072,
+     10000,
+     "granitehybrid",
+     128,
+     {{"expert_count", 64},
+      {"expert_used_count", 6},
+      {"expert_shared_feed_forward_length", 1024},
+      {"ssm.conv_kernel", 4},
+      {"ssm.inner_size", 3072},
+      {"ssm.state_size", 128},
+      {"ssm.time_step_rank", 48},
+      {"ssm.group_count", 1}},
+     "-----a----"},
     {"command-r7b", 32, 4096, 14336, 32, 8, 256000, 8192, 50000, "cohere2"},
     // DeepSeek V2-Lite: attention over latents.
     {"deepseek-v2-lite",
@@ -166,7 +187,10 @@ class Shapes : public TensorSource {
                                       int64_t n_slices) override {
     if (!required) return std::nullopt;
     Buffer<float> values(n * n_slices);
-    std::ranges::fill(values.span(), name.ends_with(".bias") ? 0.0f : 1.0f);
+    // States fade.
+    std::ranges::fill(values.span(), name.ends_with(".bias")    ? 0.0f
+                                     : name.ends_with(".ssm_a") ? -1.0f
+                                                                : 1.0f);
     return values;
   }
 

@@ -59,6 +59,21 @@ TEST(Synthetic, KnownModelsHaveTheirNumberOfWeights) {
   EXPECT_NEAR(billions("llama-13b"), 13.016, 0.001);
 }
 
+// Short convolutions in 22 layers, attention in 8; the output is the embedding.
+TEST(Synthetic, Lfm2HasItsNumberOfWeights) {
+  const SyntheticShape& shape = find_synthetic_shape("lfm2-2.6b");
+  const ModelConfig config = config_of_keys(Gguf::of_values("keys", synthetic_keys(shape)), shape.n_vocab);
+  struct Count {
+    int64_t& n;
+    void operator()(const NormSpec& norm) const { n += norm.n; }
+    void operator()(const VectorSpec& vector) const { n += vector.n * vector.n_rows; }
+    void operator()(const LinearSpec& linear) const { n += linear.n_out * linear.n_in; }
+  };
+  int64_t n = shape.n_vocab * shape.n_embd + shape.n_embd;
+  for (int64_t i = 0; i < config.n_layer; ++i) for_each_part(config.architecture->layer(config, i), Count{n});
+  EXPECT_EQ(n, 2569272320);  // as published
+}
+
 TEST(Synthetic, UnknownNamesAreRefusedWithTheKnownOnes) {
   ThreadPool pool(1);
   const auto message = [](const auto& call) {

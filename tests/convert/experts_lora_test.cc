@@ -30,6 +30,13 @@ struct ExpertWeights {
       return all.values[size_t((expert * n_rows() + row) * n_in() + in)];
     }
     const char* part = is_down ? "down" : row < n_ff ? "gate" : "up";
+    if (family == "lfm2moe") {
+      const std::string w = fmt::format("{}feed_forward.experts.{}.w{}.weight", layer, expert,
+                                        is_down      ? 2
+                                        : row < n_ff ? 1
+                                                     : 3);
+      return model.tensors.at(w).values[size_t((is_down ? row : row % n_ff) * n_in() + in)];
+    }
     const std::string name = fmt::format("{}mlp.experts.{}.{}_proj.weight", layer, expert, part);
     const int64_t own_row = is_down ? row : row % n_ff;
     return model.tensors.at(name).values[size_t(own_row * n_in() + in)];
@@ -66,12 +73,14 @@ void add_parameter(Adapted& adapted, const std::string& module, bool is_down, bo
 }
 
 TEST(ExpertsLora, OnParametersThatHoldAllExperts) {
-  for (const char* family : {"qwen3moe", "qwen2moe", "olmoe", "glm4moe", "gpt-oss", "granitemoe"}) {
+  for (const char* family :
+       {"qwen3moe", "qwen2moe", "olmoe", "glm4moe", "gpt-oss", "granitemoe", "lfm2moe"}) {
     const bool is_granite = family == std::string("granitemoe"), is_turned = family == std::string("gpt-oss");
     const std::string layer = "model.layers.1.";
+    const std::string mlp = family == std::string("lfm2moe") ? "feed_forward" : "mlp";
     const std::string gate_up =
-        layer + (is_granite ? "block_sparse_moe.input_linear" : "mlp.experts.base_layer");
-    const std::string down = layer + (is_granite ? "block_sparse_moe.output_linear" : "mlp.experts");
+        layer + (is_granite ? "block_sparse_moe.input_linear" : mlp + ".experts.base_layer");
+    const std::string down = layer + (is_granite ? "block_sparse_moe.output_linear" : mlp + ".experts");
     Adapted adapted(family);
     add_parameter(adapted, gate_up, false, false);
     add_parameter(adapted, down, true, false);
@@ -86,7 +95,7 @@ TEST(ExpertsLora, OnParametersThatHoldAllExperts) {
     }
     const auto config = nlohmann::json::parse(adapted.converted.folder.read("again-hf/adapter_config.json"));
     const std::string first =
-        is_granite ? layer + "block_sparse_moe.input_linear.weight" : layer + "mlp.experts.down_proj";
+        is_granite ? layer + "block_sparse_moe.input_linear.weight" : layer + mlp + ".experts.down_proj";
     EXPECT_EQ(config["target_parameters"][0], first);
     EXPECT_EQ(config["target_modules"], nlohmann::json::array());
     EXPECT_EQ(config["r"], kRank);

@@ -38,10 +38,10 @@ bool may_differ(const std::string& folder, const std::string& key) {
 }
 
 constexpr const char* kFolders[] = {
-    "cohere2", "command-r", "deepseek2", "exaone4",    "gemma",     "gemma2",    "gemma3", "glm4",
-    "glm4moe", "gpt-oss",   "granite",   "granitemoe", "lfm2",      "lfm2moe",   "llama3", "mistral3",
-    "mixtral", "olmo2",     "olmo3",     "olmoe",      "phi3",      "phi4-mini", "qwen2",  "qwen2moe",
-    "qwen3",   "qwen3moe",  "seed-oss",  "smollm3",    "starcoder2"};
+    "cohere2", "command-r", "deepseek2", "exaone4",  "gemma",         "gemma2",     "gemma3",    "glm4",
+    "glm4moe", "gpt-oss",   "falcon-h1", "granite",  "granitehybrid", "granitemoe", "lfm2",      "lfm2moe",
+    "llama3",  "mistral3",  "mixtral",   "olmo2",    "olmo3",         "olmoe",      "phi3",      "phi4-mini",
+    "qwen2",   "qwen2moe",  "qwen3",     "qwen3moe", "seed-oss",      "smollm3",    "starcoder2"};
 
 class GoldenFamily : public testing::TestWithParam<const char*> {};
 
@@ -267,6 +267,7 @@ TEST(FamilyTensors, OfTheTextPartOfModelsThatAlsoSee) {
         std::tuple("llama", "Idefics3ForConditionalGeneration", "llama", "model.text_model.", "lm_head"),
         std::tuple("qwen2", "LlavaOnevisionForConditionalGeneration", "qwen2", "language_model.model.",
                    "language_model.lm_head"),
+        std::tuple("lfm2", "Lfm2VlForConditionalGeneration", "lfm2", "model.language_model.", "lm_head"),
         std::tuple("cohere2", "Cohere2VisionForConditionalGeneration", "cohere2", "model.language_model.",
                    "")}) {
     HfModel model = family_named(family);
@@ -320,8 +321,44 @@ TEST(FamilyConfigs, WhatGgufComputesOtherwiseIsRefused) {
   EXPECT_THAT(refused("smollm3", "no_rope_layers", {1, 0}), HasSubstr("no_rope_layers: 0 in layer 1"));
   EXPECT_THAT(refused("exaone4", "sliding_window_pattern", "LG"),
               HasSubstr("has a layer without a window after every 3 with one"));
+  EXPECT_THAT(refused("lfm2", "conv_bias", true), HasSubstr("convolutions without biases"));
+  EXPECT_THAT(refused("lfm2", "conv_L_cache", 17), HasSubstr("conv_L_cache: 17 taps"));
+  EXPECT_THAT(refused("lfm2", "layer_types", {"conv", "linear_attention"}),
+              HasSubstr("layer_types: \"linear_attention\""));
+  EXPECT_THAT(refused("lfm2moe", "use_expert_bias", false), HasSubstr("with a bias"));
   EXPECT_THAT(refused("llama", "architectures", {"LlavaForConditionalGeneration"}),
               HasSubstr("a language model of model_type '' is not supported (known: llama, mistral)"));
+}
+
+// LFM2's configurations say in two ways each how wide the MLP is and which layers have attention.
+TEST(FamilyConfigs, Lfm2) {
+  HfModel model = family_named("lfm2");
+  const auto n_ff = [&](const nlohmann::ordered_json& more) {
+    HfModel with = model;
+    if (!more.is_null()) with.config.update(more);
+    return config_of(with).n_ff;
+  };
+  EXPECT_EQ(n_ff({{"block_auto_adjust_ff_dim", false}}), 96);
+  EXPECT_EQ(n_ff({{"block_auto_adjust_ff_dim", false}, {"block_ff_dim", 160}}), 160);
+  EXPECT_EQ(n_ff({}), 256);
+  EXPECT_EQ(n_ff({{"block_ff_dim", 12288}}), 8192);
+  EXPECT_EQ(n_ff({{"block_multiple_of", 20}, {"block_ffn_dim_multiplier", 1.2}}), 80);  // of 2/3 96, 76
+
+  model.config.erase("layer_types");
+  EXPECT_EQ(config_of(model).attends, (std::vector<bool>{true, true}));
+  model.config["full_attn_idxs"] = {1};
+  const Gguf gguf = Converted(model).convert();
+  EXPECT_EQ(gguf.get_ints("lfm2.attention.head_count_kv"), (std::vector<int64_t>{0, 2}));
+  EXPECT_EQ(gguf.tensor("blk.0.shortconv.conv.weight").shape(), "3 x 64");
+  EXPECT_EQ(values_of(gguf.tensor("blk.0.shortconv.conv.weight")),
+            model.tensors.at("model.layers.0.conv.conv.weight").values);
+  EXPECT_EQ(values_of(gguf.tensor("token_embd_norm.weight")),
+            model.tensors.at("model.embedding_norm.weight").values);
+  model.config["full_attn_idxs"] = {2};
+  EXPECT_THAT(error_of([&] { config_of(model); }), HasSubstr("full_attn_idxs: 2 of 2 layers"));
+  model.config["theta"] = 5000.0;
+  model.config["full_attn_idxs"] = {1};
+  EXPECT_EQ(config_of(model).rope.theta, 5000);
 }
 
 // Keys that only some have.

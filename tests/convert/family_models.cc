@@ -88,7 +88,34 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
   model.config["v_head_dim"] = 10;
   if (!family.recurrent.empty()) {  // the first layer, the third ...
     for (int64_t i = 0; i < n_layer; ++i)
-      model.config["layer_types"].push_back(i % 2 == 0 ? family.computed.recurrent : "full_attention");
+      model.config["layer_types"].push_back(i % 2 == 0 ? family.computed.recurrent
+                                                       : family.computed.attention);
+  }
+  // Mamba-2's sizes, by the names that its families have for them; layers of which each is one thing;
+  // factors.
+  for (const auto& [key, value] : {std::pair<const char*, int64_t>{"mamba_d_conv", 4},
+                                   {"mamba_n_heads", 8},
+                                   {"mamba_d_head", 16},
+                                   {"mamba_n_groups", 2},
+                                   {"mamba_d_state", 12},
+                                   {"mamba_d_ssm", 128},
+                                   {"num_heads", 8},
+                                   {"n_groups", 2},
+                                   {"state_size", 12},
+                                   {"conv_kernel", 4},
+                                   {"mamba_num_heads", 8},
+                                   {"mamba_head_dim", 16},
+                                   {"ssm_state_size", 12}})
+    model.config[key] = value;
+  model.config["mamba_rms_norm"] = true;
+  model.config["mamba_norm_before_gate"] = false;
+  if (!family.recurrent.empty())
+    model.config["hybrid_override_pattern"] = std::string("M*-M").substr(0, size_t(n_layer));
+  if (!family.factor_keys.empty()) {
+    double factor = 0.5;
+    for (const char* key : family.factor_keys) model.config[key] = factor *= 1.25;
+    model.config["mlp_multipliers"] = {0.75, 1.5};
+    model.config["ssm_multipliers"] = {0.5, 2, 0.75, 1.25, 1.5};
   }
   // MiniCPM's factors.
   model.config["scale_emb"] = 12;
@@ -112,9 +139,10 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
     if (is_vector) shape = {module.n_out == Dim::none ? config.size(module.n_in) : n_rows};
     if (module.stack == Stack::columns || module.transposed) std::swap(shape[0], shape[1]);
     if (module.is_conv) shape.insert(shape.begin() + 1, 1);
+    if (module.is_flat) shape = {n_rows * config.size(module.n_in)};
     if (module.stack == Stack::columns || module.stack == Stack::whole)
       shape.insert(shape.begin(), config.n_expert);
-    const bool is_norm = is_vector && module.hf_end == ".weight";
+    const bool is_norm = (is_vector || module.is_flat) && module.hf_end == ".weight";
     model.tensors[name + std::string(module.hf_end)] =
         numbers(name, shape, is_norm && !family.norms_lack_one ? 1 : 0);
     if (module.may_have_bias)
@@ -139,8 +167,9 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
       }
     };
     add_all(family.layer);
-    add_all(config.has_attention(layer) ? family.attention : family.recurrent);
-    add_all(config.has_experts(layer) ? family.experts : family.dense);
+    if (config.has_attention(layer)) add_all(family.attention);
+    if (config.has_state(layer)) add_all(family.recurrent);
+    if (config.has_mlp(layer)) add_all(config.has_experts(layer) ? family.experts : family.dense);
   }
   return model;
 }

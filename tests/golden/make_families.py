@@ -11,7 +11,7 @@ Each file has ids (2, T) int32, base_logits of row 0 (T, vocabulary), base_loss;
 blocks (init.P.lora_a (r, n_in), .lora_b (n_out, r) by the rule above; scale alpha / r, alpha = 8) loss, grad.P.lora_a/b
 and curve.loss of ten AdamW steps (lr 1e-3, no decay). The loss is the mean over all
 next-token targets of both rows. Metadata: "config", a config.json; "tensors", {NAME: [shape, center, size, whether
-it has a column for each output]}.
+it has a column for each output, and where GGUF's rows are multiplied, their factors one after the other]}.
 """
 import json
 import pathlib
@@ -114,6 +114,26 @@ FAMILIES = {
     "lfm2moe-scaled": (dict(LFM2, model_type="lfm2_moe", layer_types=["conv", "full_attention", "conv"], conv_L_cache=2,
                             num_experts=5, num_experts_per_tok=3, moe_intermediate_size=24, num_dense_layers=1,
                             norm_topk_prob=False, routed_scaling_factor=2.5, use_expert_bias=True),),
+    "falcon-h1-factors": (dict(GROUPED, model_type="falcon_h1", head_dim=DIM, rms_norm_eps=1e-5, tie_word_embeddings=False,
+                               mamba_d_ssm=48, mamba_n_heads=6, mamba_d_head=8, mamba_n_groups=2, mamba_d_state=10,
+                               mamba_d_conv=3, mamba_chunk_size=4, mamba_rms_norm=True, mamba_norm_before_gate=False,
+                               rope_theta=1e4, embedding_multiplier=1.5, lm_head_multiplier=0.75, attention_in_multiplier=0.9,
+                               attention_out_multiplier=1.25, key_multiplier=0.6, ssm_in_multiplier=1.4,
+                               ssm_out_multiplier=0.8, mlp_multipliers=[1.2, 0.7],
+                               ssm_multipliers=[0.7, 1.3, 0.9, 1.1, 0.6]),),
+    "granitehybrid-moe": (dict(GROUPED, num_hidden_layers=3, model_type="granitemoehybrid", rms_norm_eps=1e-5,
+                               layer_types=["mamba", "attention", "mamba"], num_local_experts=5, num_experts_per_tok=3,
+                               shared_intermediate_size=40, mamba_n_heads=16, mamba_d_head=4, mamba_n_groups=4,
+                               mamba_d_state=7, mamba_d_conv=3, mamba_expand=2, mamba_chunk_size=4,
+                               embedding_multiplier=6.0, attention_multiplier=0.2, residual_multiplier=0.4,
+                               logits_scaling=3.0, position_embedding_type=None, tie_word_embeddings=True),),
+    "mamba2": (dict(model_type="mamba2", hidden_size=EMBD, num_hidden_layers=LAYERS, vocab_size=VOCAB, num_heads=16, head_dim=4,
+                    n_groups=2, state_size=9, conv_kernel=4, expand=2, chunk_size=4, layer_norm_epsilon=1e-5,
+                    tie_word_embeddings=False, bos_token_id=1, eos_token_id=2, pad_token_id=0),),
+    "nemotron_h": (dict(GROUPED, model_type="nemotron_h", num_hidden_layers=4, layers_block_type=["mamba", "mlp", "attention", "mamba"],
+                        hybrid_override_pattern="M-*M", head_dim=DIM, mamba_num_heads=6, mamba_head_dim=7, n_groups=3,
+                        ssm_state_size=5, conv_kernel=4, chunk_size=4, layer_norm_epsilon=1e-5, mlp_hidden_act="relu2",
+                        tie_word_embeddings=False),),
     "nemotron": (dict(GROUPED, model_type="nemotron", head_dim=DIM, partial_rotary_factor=0.5, norm_eps=1e-5,
                       tie_word_embeddings=False),),
     "olmo": (dict(GROUPED, model_type="olmo", clip_qkv=None, tie_word_embeddings=False),),
@@ -131,6 +151,23 @@ FAMILIES = {
                 dict(LLAMA, architectures=["MiniCPMForCausalLM"], model_type="minicpm", tie_word_embeddings=True, **MINICPM)),
 }
 OF_CLASS = {"baichuan": below_one_another, "internlm2": packed_heads}
+
+
+def falcon_factors(c, tensor, n_rows):
+    """What rows of a weight of Falcon-H1 are multiplied by in GGUF, one factor after the other."""
+    n_bc = c["mamba_n_groups"] * c["mamba_d_state"]
+    parts = (c["mamba_d_ssm"], c["mamba_d_ssm"], n_bc, n_bc, c["mamba_n_heads"])
+    of_in = [(c["ssm_in_multiplier"], f) for n, f in zip(parts, c["ssm_multipliers"]) for _ in range(n)]
+    one = {"q_proj": (c["attention_in_multiplier"], 1), "v_proj": (c["attention_in_multiplier"], 1),
+           "k_proj": (c["key_multiplier"], c["attention_in_multiplier"]), "o_proj": (c["attention_out_multiplier"], 1),
+           "gate_proj": (c["mlp_multipliers"][0], 1), "down_proj": (c["mlp_multipliers"][1], 1),
+           "mamba.out_proj": (c["ssm_out_multiplier"], 1)}
+    if "mamba.in_proj" in tensor:
+        return of_in
+    return next(([f] * n_rows for part, f in one.items() if part in tensor), None)
+
+
+FACTORS = {"falcon-h1-factors": falcon_factors}
 
 
 def own_names(name, shapes):
@@ -165,14 +202,19 @@ def make(name, folder):
     linears = {n + ".weight" for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)} | turned
     tensors = {}
     for tensor, shape in own_names(name, shapes).items():
-        is_norm = len(shape) == 1 and not tensor.endswith(".bias")
-        center = 0 if not is_norm or name == "nemotron" else 1
+        is_norm = len(shape) == 1 and not tensor.endswith("bias") and not tensor.endswith("A_log")
+        center = -1 if tensor.endswith(("A_log", "dt_bias")) else 0 if not is_norm or name == "nemotron" else 1
         is_table = any(part in tensor for part in ("embed", "wte", "wpe"))
         size = 0.5 if len(shape) == 1 else 1 if is_table else 2 / shape[0 if tensor in turned else 1]**0.5
         if name == "minicpm" and "embed" in tensor:
             size = 0.2  # the output, too
         tensors[tensor] = (shape, center, size, tensor in turned)
+        factors = FACTORS[name](config_of_class, tensor, shape[0]) if name in FACTORS else None
+        if factors:
+            tensors[tensor] += (factors,)
     base = {n: numbers(n, *rule[:3]) for n, rule in tensors.items()}
+    # Adapters are on weights as GGUF has them.
+    rows = {n: torch.tensor([a * b for a, b in rule[4]])[:, None] for n, rule in tensors.items() if len(rule) > 4}
     to_class = OF_CLASS.get(name, lambda weights: weights)
     in_blocks = {n for n in linears if any(c.isdigit() for c in n.split("."))}
     own_linears = sorted(n for n in own_names(name, {n: shapes[n] for n in in_blocks}))
@@ -193,7 +235,7 @@ def make(name, folder):
         weights = dict(base)
         for p in own_linears:
             delta = ALPHA / RANK * (adapters[f"{p}.lora_b"] @ adapters[f"{p}.lora_a"])
-            weights[p] = base[p] + (delta.T if p in turned else delta)
+            weights[p] = base[p] + (delta.T if p in turned else delta / rows[p] if p in rows else delta)
         return run(weights)[1]
 
     with torch.no_grad():
