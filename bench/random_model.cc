@@ -180,7 +180,8 @@ void write_synthetic(const std::string& path, int64_t n_layers, std::string_view
               std::as_bytes(std::span(conv->conv, size_t(conv->d_conv * conv->n_channels()))));
         }
         if (const auto* mamba = std::get_if<Mamba2>(&body)) {
-          const int64_t n_conv = mamba->n_conv(), n_head = mamba->shape.n_head, n_group = mamba->shape.n_group;
+          const int64_t n_conv = mamba->n_conv(), n_head = mamba->shape.n_head,
+                        n_group = mamba->shape.n_group;
           const auto add = [&](const char* name, const float* values, std::vector<int64_t> ne) {
             if (!values) return;
             Tensor& added = tensor(prefix + name);

@@ -405,8 +405,8 @@ INSTANTIATE_TEST_SUITE_P(All, MadeFamilyGolden,
                          testing::Values("arcee", "baichuan", "deepseek2-groups", "deepseek3", "ernie4_5",
                                          "falcon", "falcon-h1-factors", "glm4moelite", "gpt2", "gptneox",
                                          "gptneox-serial", "granitehybrid-moe", "hunyuan-dense", "internlm2",
-                                         "mamba2", "minicpm", "nemotron", "nemotron_h", "olmo", "olmo-clip",
-                                         "phi2", "stablelm"),
+                                         "lfm2-taps", "lfm2moe-scaled", "mamba2", "minicpm", "nemotron",
+                                         "nemotron_h", "olmo", "olmo-clip", "phi2", "stablelm"),
                          test_name);
 
 }  // namespace

@@ -238,10 +238,12 @@ class TinyModel {
       void operator()(const NormSpec& norm) const { self.add_norm(norm, prefix); }
       void operator()(const VectorSpec& vector) const {
         const bool fades = vector.tensor == "ssm_a";  // states do
+        // Where a convolution is all of a body, it is as loud as other bodies are.
+        const bool is_loud = vector.tensor == "shortconv.conv.weight";
         self.add_vector(prefix + std::string(vector.tensor), vector.n, fades ? -1 : 0,
-                        fades               ? 0.8f
-                        : vector.n_rows > 1 ? 1
-                                            : 0.3f,
+                        fades     ? 0.8f
+                        : is_loud ? 1.0f
+                                  : 0.3f,
                         vector.n_rows);
       }
       void operator()(const LinearSpec& part) const {

@@ -32,10 +32,14 @@ HfConfig as_weights_have_it(HfConfig config) {
 // Where some layers have attention and the others something in its place.
 bool is_of_other_layers(const HfModule& module, int64_t layer, const HfConfig& config) {
   const HfFamily& family = *config.architecture->hf;
-  const auto& others = config.has_attention(layer) ? family.recurrent : family.attention;
-  return std::ranges::any_of(others, [&](std::span<const HfModule> modules) {
-    return std::ranges::any_of(modules, [&](const HfModule& m) { return &m == &module; });
-  });
+  const auto has = [&](const auto& lists) {
+    return std::ranges::any_of(lists, [&](std::span<const HfModule> modules) {
+      return std::ranges::any_of(modules, [&](const HfModule& m) { return &m == &module; });
+    });
+  };
+  return has(family.attention)   ? !config.has_attention(layer)
+         : has(family.recurrent) ? !config.has_state(layer)
+                                 : false;
 }
 
 }  // namespace
