@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -31,6 +32,16 @@ namespace {
 
 constexpr double kLogits = 1e-5, kOther = 1e-4;
 
+// Delta nets divide queries and keys by their lengths, which are about 1e-3 in these models: f32 rounding
+// comes out larger by that. The token by token and the chunked form here differ from each other by as much as
+// from PyTorch, and where that changes which expert a token goes to, a curve from then on.
+double gradient_tolerance(const std::string& family) {
+  return family == "qwen35" || family == "qwen35moe" || family == "qwen3next" ? 5e-4 : kOther;
+}
+double curve_tolerance(const std::string& family) {
+  return family == "qwen3next" ? 2e-3 : kOther;
+}
+
 // A matrix of the reference, or those of experts, one below the other.
 struct Matrix {
   std::vector<int64_t> shape;
@@ -41,6 +52,14 @@ struct Matrix {
   int64_t n_slices() const { return shape.size() > 2 ? shape[0] : 1; }
   std::vector<float> row(int64_t r) const {
     return {values.begin() + r * n_cols(), values.begin() + (r + 1) * n_cols()};
+  }
+  Matrix with_columns(const std::vector<int64_t>& columns) const {
+    Matrix result = *this;
+    for (size_t i = 0; i < values.size() && !columns.empty(); ++i) {
+      const size_t c = i % columns.size();
+      result.values[i] = values[i - c + size_t(columns[c])];
+    }
+    return result;
   }
   // Rows, in this order.
   std::vector<float> gathered(const std::vector<int64_t>& rows) const {
@@ -107,7 +126,7 @@ class Reference {
     }
     const double difference = relative_difference(curve, want_curve);
     report("curve", difference);
-    EXPECT_LT(difference, kOther);
+    EXPECT_LT(difference, curve_tolerance(name_));
   }
 
  protected:
@@ -121,10 +140,11 @@ class Reference {
 
  private:
   // Which rows of a parameter of the reference a tensor of GGUF's consists of: conversion permutes heads
-  // where pairs of the rotary embedding lie side by side, and takes apart what is packed.
+  // where pairs of the rotary embedding lie side by side, and takes apart what is packed. And which of its
+  // columns, where they have another order; none: all as they are.
   struct Part {
     std::string parameter;
-    std::vector<int64_t> rows;
+    std::vector<int64_t> rows, columns = {};
   };
 
   StepTokens tokens() const { return {ids_, targets_, positions_, segments_}; }
@@ -151,6 +171,7 @@ class Reference {
   // Found by looking: the values are the same.
   void find_parts(const Model& model) {
     std::map<std::vector<float>, std::pair<std::string, int64_t>> place;
+    std::map<std::vector<float>, std::vector<float>> rows;  // by their numbers in ascending order
     for (const GgufTensor& tensor : model.gguf.tensors()) {
       if (!tensor.name.starts_with("blk.") || tensor.n_dims != 2) continue;
       parts_[tensor.name].rows.assign(size_t(tensor.ne[1]), -1);
@@ -158,20 +179,34 @@ class Reference {
         std::vector<float> row(size_t(tensor.ne[0]));
         decode_row(row.data(), tensor.matrix(), r, 0, tensor.ne[0]);
         place[row] = {tensor.name, r};
+        rows[sorted(row)] = row;
       }
     }
     for (const std::string& parameter : parameters()) {
       if (add_experts(model, parameter) || add_latent(parameter)) continue;
       const Matrix theirs = weight(parameter);
       for (int64_t r = 0; r < theirs.shape[0]; ++r) {
-        const auto found = place.find(theirs.row(r));
+        auto found = place.find(theirs.row(r));
+        std::vector<int64_t> columns;
+        if (const auto same = rows.find(sorted(theirs.row(r))); found == place.end() && same != rows.end()) {
+          const std::vector<float> row = theirs.row(r);
+          for (const float v : same->second) columns.push_back(std::ranges::find(row, v) - row.begin());
+          found = place.find(same->second);
+        }
         ASSERT_NE(found, place.end()) << parameter << ", row " << r;
         Part& part = parts_[found->second.first];
+        if (r == 0) part.columns = columns;
+        ASSERT_EQ(part.columns, columns) << parameter << ", row " << r;
         part.parameter = parameter;
         part.rows[size_t(found->second.second)] = r;
       }
     }
     std::erase_if(parts_, [](const auto& part) { return part.second.parameter.empty(); });  // routers
+  }
+
+  static std::vector<float> sorted(std::vector<float> row) {
+    std::ranges::sort(row);
+    return row;
   }
 
   // Of a parameter that is of all experts, which Hugging Face's files may have one by one: gate above up in
@@ -235,7 +270,7 @@ class Reference {
     adapter.alpha = 8;
     for (const auto& [tensor, part] : parts_) {
       EXPECT_EQ(std::ranges::count(part.rows, -1), 0) << tensor;
-      const Matrix a = initial("init." + part.parameter + ".lora_a"),
+      const Matrix a = initial("init." + part.parameter + ".lora_a").with_columns(part.columns),
                    b = initial("init." + part.parameter + ".lora_b");
       adapter.pairs.push_back({tensor, a.n_cols(), int64_t(part.rows.size()) / a.n_slices(), a.n_rows(),
                                a.values, b.gathered(part.rows), a.n_slices()});
@@ -248,21 +283,25 @@ class Reference {
     const auto expect = [&](std::span<const float> got, const std::vector<float>& want,
                             const std::string& what) {
       const double difference = relative_difference(got, want);
-      EXPECT_LT(difference, kOther) << what;
+      EXPECT_LT(difference, gradient_tolerance(name_)) << what;
       worst = std::max(worst, difference);
     };
     std::map<std::string, std::vector<float>> of_a;  // parts of a tensor share A there
+    std::map<std::string, std::vector<int64_t>> columns;
     for (const auto& pair : parameters.pairs) {
       const Part& part = parts_.at(pair.base);
       const std::span<const float> gradients = parameters.gradients.span();
       std::vector<float>& sum = of_a[part.parameter];
+      columns[part.parameter] = part.columns;
       sum.resize(size_t(pair.a_size()));
       for (size_t i = 0; i < sum.size(); ++i) sum[i] += gradients[size_t(pair.a) + i];
       const Matrix b = matrix(golden.tensor("grad." + part.parameter + ".lora_b"));
       expect(gradients.subspan(size_t(pair.b), size_t(pair.b_size())), b.gathered(part.rows), pair.base);
     }
     for (const auto& [parameter, sum] : of_a)
-      expect(sum, golden.tensor("grad." + parameter + ".lora_a").to_f32(), parameter);
+      expect(sum,
+             matrix(golden.tensor("grad." + parameter + ".lora_a")).with_columns(columns[parameter]).values,
+             parameter);
     report("worst tensor's gradient", worst);
   }
 
@@ -377,7 +416,8 @@ TEST_P(FamilyGolden, FromOurConversion) {
   expect_converted(SharedReference(GetParam()), SharedReference::folder(GetParam()) + "hf");
 }
 
-std::string test_name(const testing::TestParamInfo<const char*>& test) {
+template <class Name>
+std::string test_name(const testing::TestParamInfo<Name>& test) {
   std::string name = test.param;
   std::erase(name, '-');
   return name;
@@ -388,11 +428,20 @@ INSTANTIATE_TEST_SUITE_P(All, FamilyGolden,
                                          "gemma3", "glm4", "glm4moe", "gpt-oss", "falcon-h1", "granite",
                                          "granitehybrid", "granitemoe", "lfm2", "lfm2moe", "llama3",
                                          "mistral3", "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
-                                         "phi4-mini", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "seed-oss",
-                                         "smollm3", "starcoder2"),
-                         test_name);
+                                         "phi4-mini", "qwen2", "qwen2moe", "qwen3", "qwen35", "qwen35moe",
+                                         "qwen3moe", "qwen3next", "seed-oss", "smollm3", "starcoder2"),
+                         test_name<const char*>);
 
-class MadeFamilyGolden : public testing::TestWithParam<const char*> {};
+// Every file that tests/golden/make_families.py wrote.
+std::vector<std::string> made_families() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(LORA_SOURCE_DIR "/tests/golden/families"))
+    names.push_back(entry.path().stem());
+  std::ranges::sort(names);
+  return names;
+}
+
+class MadeFamilyGolden : public testing::TestWithParam<std::string> {};
 
 TEST_P(MadeFamilyGolden, FromOurConversion) {
   const test::Folder folder;
@@ -401,13 +450,7 @@ TEST_P(MadeFamilyGolden, FromOurConversion) {
   expect_converted(std::move(reference), folder.at("hf"));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, MadeFamilyGolden,
-                         testing::Values("arcee", "baichuan", "deepseek2-groups", "deepseek3", "ernie4_5",
-                                         "falcon", "falcon-h1-factors", "glm4moelite", "gpt2", "gptneox",
-                                         "gptneox-serial", "granitehybrid-moe", "hunyuan-dense", "internlm2",
-                                         "lfm2-taps", "lfm2moe-scaled", "mamba2", "minicpm", "nemotron",
-                                         "nemotron_h", "olmo", "olmo-clip", "phi2", "stablelm"),
-                         test_name);
+INSTANTIATE_TEST_SUITE_P(All, MadeFamilyGolden, testing::ValuesIn(made_families()), test_name<std::string>);
 
 }  // namespace
 }  // namespace lora

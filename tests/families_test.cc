@@ -178,17 +178,18 @@ TEST_P(Family, LogitsAreTheReferences) {
 // How much more rounding matters where experts are chosen by groups: where it decides between two groups, it
 // decides on all experts of them.
 double group_share(const Model& model) {
-  return model.config.experts.router.n_group > 1 ? 4 : 1;
+  return model.config.experts.router.n_group > 1 ? 3 : 1;
 }
 
-// bf16 rounds by half of 2^-8, and five layers of small sums pass it on.
+// bf16 rounds by half of 2^-8, and five layers of small sums pass it on; queries and keys of a delta net that
+// are made as long as one, with it.
 TEST_P(Family, Bf16IsNear) {
   LoraParameters parameters = all_pairs(model);
   const Attached attached(model, parameters);
   const Texts texts({21, 2, 30});
   const Passed f32 = run(parameters, texts, 0), bf16 = run(parameters, texts, 0, 2, GemmInput::bf16);
   const double difference = relative_difference(bf16.gradients, std::span<const float>(f32.gradients));
-  EXPECT_LT(difference, 0.15 * group_share(model));
+  EXPECT_LT(difference, 0.2 * group_share(model));
   EXPECT_GT(difference, 1e-4) << "nothing was rounded";
 }
 

@@ -91,6 +91,21 @@ class TinyModel {
       if (!has_latents || !is_of_heads) set_size(name, value);
     }
     if (has_latents) set_latents();
+    if (architecture.name.starts_with("qwen35") || architecture.name == "qwen3next") {
+      const bool is_odd = options_.type == Type::F32 && !options_.for_llama_cpp;
+      const int64_t n_v = is_odd ? 6 : 4, dim_k = is_odd ? 10 : 16, dim_v = is_odd ? 7 : 16;
+      for (const auto& [name, value] : {std::pair<const char*, int64_t>{"ssm.conv_kernel", is_odd ? 3 : 4},
+                                        {"ssm.state_size", dim_k},
+                                        {"ssm.group_count", 2},
+                                        {"ssm.time_step_rank", n_v},
+                                        {"ssm.inner_size", n_v * dim_v},
+                                        {"full_attention_interval", 3}}) {
+        set_size(name, value);
+      }
+      keys_.emplace_back(
+          prefix_ + "rope.dimension_sections",
+          GgufValue{GgufValueType::array, GgufValueType::i32, std::vector<int64_t>{3, 2, 0, 0}});
+    }
     // Layers without heads of keys have convolutions.
     if (architecture.name.starts_with("lfm2")) {
       std::vector<int64_t> of_layers;
@@ -201,7 +216,9 @@ class TinyModel {
     if (!options_.for_llama_cpp || !Names{"granitemoe", "llama", "olmoe"}.contains(name))
       set_size("expert_feed_forward_length", name == "hunyuan-moe" ? n_ff_ : n_ff);
     const bool by_count = Names{"bailingmoe", "deepseek2", "dots1", "ernie4_5-moe", "glm4moe"}.contains(name);
-    const bool by_size = Names{"ernie4_5-moe", "granitemoe", "hunyuan-moe", "qwen2moe"}.contains(name);
+    const bool by_size =
+        Names{"ernie4_5-moe", "granitemoe", "hunyuan-moe", "qwen2moe", "qwen35moe", "qwen3next"}.contains(
+            name);
     if (by_count) {
       set_size("leading_dense_block_count", name == "bailingmoe" ? 0 : 1);
       set_size("expert_shared_count", 1);

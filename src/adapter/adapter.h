@@ -130,6 +130,7 @@ struct PeftBase {
   int64_t n_head = 0, n_head_kv = 0;  // needed where rows are reordered (arch/hf.h)
   bool is_tied = false;               // the embedding's table is the output, too
   int64_t n_vocab = 0;                // rows of the embedding; 0 if unknown
+  DeltaHeads delta{};                 // of delta nets, needed like the other heads
   // The sizes of a tensor, needed for stacks of experts' matrices.
   std::function<std::optional<PairShape>(std::string_view tensor)> shape{};
   BaseWeight weight{};  // for LoRAs that start from the base's weights (start.h)

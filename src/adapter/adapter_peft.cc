@@ -90,7 +90,7 @@ struct FolderReader {
     }
     std::string module = tensor.name.substr(0, tensor.name.size() - ending->text.size());
     module.erase(0, format.wrapper.size());
-    const std::vector<PeftTarget> targets = peft_targets(base.architecture, module);
+    const std::vector<PeftTarget> targets = in_base(peft_targets(base.architecture, module));
     const std::string stack = config.is_mlx ? mlx_stack(base.architecture, module) : "";
     const bool is_parameter = targets.empty() && stack.empty() && experts.find_parameters(module);
     if (targets.empty() && stack.empty() && !is_parameter) {
@@ -132,6 +132,14 @@ struct FolderReader {
     for (const PeftTarget& target : targets) add_half(half, target, module, what);
   }
 
+  // Of several tensors that a module may be, those that the model has: with experts or without.
+  std::vector<PeftTarget> in_base(std::vector<PeftTarget> targets) const {
+    const auto is_there = [&](const PeftTarget& target) { return base.shape(target.base).has_value(); };
+    if (base.shape && std::ranges::any_of(targets, is_there))
+      std::erase_if(targets, [&](const PeftTarget& target) { return !is_there(target); });
+    return targets;
+  }
+
   // MLX's stacks lie as ours do.
   void add_stack(LoraHalf half, const std::string& stack, const std::string& module) {
     const int64_t rank = config.rank(module);
@@ -147,15 +155,17 @@ struct FolderReader {
   void add_half(LoraHalf half, const PeftTarget& target, const std::string& module, const std::string& what) {
     half.base = target.base;
     if (half.is_b) {  // only B has the rows that are reordered
-      const std::vector<int64_t> rows =
-          peft_rows(base.architecture, *target.module, half.n_rows, true, {base.n_head, base.n_head_kv},
-                    fmt::format("{}: {}", path, what));
+      const std::vector<int64_t> rows = peft_rows(base.architecture, *target.module, half.n_rows, true,
+                                                  heads(), fmt::format("{}: {}", path, what));
       half.values = gather_rows(half.values, half.n_cols, rows);
       if (!rows.empty()) half.n_rows = int64_t(rows.size());
       if (base.factors)
         multiply_rows(half.values, half.n_cols, base.factors(*target.module, half.n_rows), false);
+    } else {
+      half.values = gather_columns(
+          half.values, peft_columns(*target.module, half.n_cols, heads(), fmt::format("{}: {}", path, what)));
     }
-    if (target.module->of_hf != Rows::all) part_of_module = module;
+    if (target.module->of_hf != Rows::all || is_packed(target.module->delta)) part_of_module = module;
     if (target.module->of_gguf != Rows::all) {
       half.base += fmt::format("#{}", int(target.module->of_gguf));
       piece_of[half.base] = target;
@@ -164,6 +174,8 @@ struct FolderReader {
     module_of[half.base] = module;
     halves.push_back(std::move(half));
   }
+
+  PeftHeads heads() const { return {base.n_head, base.n_head_kv, base.delta}; }
 
   // Where the rows of a piece begin in its tensor, and how many that has.
   std::pair<int64_t, int64_t> place_of(const LoraPair& pair, Rows part) const {
@@ -354,6 +366,11 @@ PeftBase peft_base(const Gguf& base) {
   result.n_head = *n_head;
   result.n_head_kv = most_of(base, result.architecture + ".attention.head_count_kv").value_or(*n_head);
   result.factors = factors_of(base);
+  const auto of_delta = [&](const char* name) {
+    return base.get_int(result.architecture + ".ssm." + name).value_or(0);
+  };
+  result.delta = {of_delta("group_count"), of_delta("time_step_rank"), of_delta("state_size"), 0};
+  if (result.delta.n_v > 0) result.delta.dim_v = of_delta("inner_size") / result.delta.n_v;
   result.is_tied = base.find_tensor("output.weight") == nullptr;
   result.heads = head_parts(base);
   if (const auto embedding = pair_shape(base, kTokenEmbedding)) result.n_vocab = embedding->n_in;

@@ -137,16 +137,21 @@ struct Writer {
           "--rank {} to take the LoRA there",
           folder, printable(pair.base), part_name(pair.base));
     }
+    const PeftHeads heads{base.n_head, base.n_head_kv, base.delta};
+    const std::string what = fmt::format("{}: tensor {}", folder, printable(pair.base));
     std::vector<int64_t> rows =
-        peft_rows(adapter.architecture, *module->module, pair.n_out, false, {base.n_head, base.n_head_kv},
-                  fmt::format("{}: tensor {}", folder, printable(pair.base)));
+        peft_rows(adapter.architecture, *module->module, pair.n_out, false, heads, what);
+    const std::vector<int64_t> columns = peft_columns(*module->module, pair.n_in, heads, what);
+    if (is_packed(module->module->delta))
+      return add_part(module->name, "", pair, std::move(rows), packed_rows(base.delta));
     const Rows of_hf = module->module->of_hf;
     if (of_hf == Rows::all) {
       modules.push_back({module->name, &pair, pair.rank, "", module->module->transposed});
       std::vector<RowFactors> factors;
       if (base.factors) factors = base.factors(*module->module, pair.n_out);
-      if (rows.empty() && factors.empty()) return;
+      if (rows.empty() && columns.empty() && factors.empty()) return;
       LoraPair& own = moved.emplace_back(pair);
+      own.a = scatter_columns(pair.a, columns);
       multiply_rows(own.b, pair.rank, factors, true);
       own.b = scatter_rows(own.b, pair.rank, rows);
       modules.back().pair = &own;

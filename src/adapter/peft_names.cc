@@ -102,6 +102,14 @@ std::vector<int64_t> peft_rows(std::string_view architecture, const HfModule& mo
     return hf_half(module, all_of_hf ? n_rows / 2 : n_rows);
   }
   if (!needs_head_counts(family, module)) return {};
+  if (module.delta != DeltaOrder::as_is) {
+    if (!heads.delta.make_sense()) fail("{}: a delta net's heads are not known, or make no sense", what);
+    std::vector<int64_t> rows = delta_rows(module.delta, heads.delta);
+    const int64_t n = all_of_hf && is_packed(module.delta) ? packed_rows(heads.delta) : int64_t(rows.size());
+    if (!rows.empty() && n_rows != n)
+      fail("{}: expected {} rows for the delta net's heads, found {}", what, n, n_rows);
+    return rows;
+  }
   const bool is_pack =
       (all_of_hf && module.of_hf != Rows::all) || (module.of_hf == Rows::all && module.grouped);
   const bool is_q = module.order == RowOrder::heads || module.of_hf == Rows::q;
@@ -112,6 +120,14 @@ std::vector<int64_t> peft_rows(std::string_view architecture, const HfModule& mo
   if (!makes_sense || n > n_rows || n_rows % n != 0 || n_rows / n % 2 != 0)
     fail("{}: expected a multiple of 2 rows for each of {} heads, found {}", what, n, n_rows);
   return hf_rows(family, module, {heads.n_head, heads.n_head_kv, n_rows / n});
+}
+
+std::vector<int64_t> peft_columns(const HfModule& module, int64_t n_cols, const PeftHeads& heads,
+                                  const std::string& what) {
+  if (module.delta != DeltaOrder::columns) return {};
+  if (!heads.delta.make_sense() || heads.delta.n_values() != n_cols)
+    fail("{}: {} columns do not fit the delta net's heads", what, n_cols);
+  return delta_columns(module.delta, heads.delta);
 }
 
 void multiply_rows(std::vector<float>& values, int64_t n_cols, const std::vector<RowFactors>& factors,
@@ -138,6 +154,26 @@ std::vector<float> scatter_rows(const std::vector<float>& values, int64_t n_cols
   std::vector<float> result(values.size());
   for (size_t i = 0; i < rows.size(); ++i)
     std::copy_n(values.begin() + int64_t(i) * n_cols, n_cols, result.begin() + rows[i] * n_cols);
+  return result;
+}
+
+std::vector<float> gather_columns(const std::vector<float>& values, const std::vector<int64_t>& columns) {
+  if (columns.empty()) return values;
+  std::vector<float> result(values.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t c = i % columns.size();
+    result[i] = values[i - c + size_t(columns[c])];
+  }
+  return result;
+}
+
+std::vector<float> scatter_columns(const std::vector<float>& values, const std::vector<int64_t>& columns) {
+  if (columns.empty()) return values;
+  std::vector<float> result(values.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t c = i % columns.size();
+    result[i - c + size_t(columns[c])] = values[i];
+  }
   return result;
 }
 

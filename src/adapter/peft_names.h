@@ -46,6 +46,7 @@ std::vector<int64_t> rows_of_part(const HfModule& module, int64_t n);
 // the GGUF tensor's (or with all_of_hf, the module's). Error naming `what` if the heads do not divide them.
 struct PeftHeads {
   int64_t n_head = 0, n_head_kv = 0;
+  DeltaHeads delta{};
   // What products of rows and these stay within 64 bits for.
   bool make_sense() const {
     return n_head_kv >= 1 && n_head <= int64_t{1} << 24 && n_head >= n_head_kv && n_head % n_head_kv == 0;
@@ -53,6 +54,9 @@ struct PeftHeads {
 };
 std::vector<int64_t> peft_rows(std::string_view architecture, const HfModule& module, int64_t n_rows,
                                bool all_of_hf, const PeftHeads& heads, const std::string& what);
+// The same of its n_cols columns, which are the columns of A.
+std::vector<int64_t> peft_columns(const HfModule& module, int64_t n_cols, const PeftHeads& heads,
+                                  const std::string& what);
 
 // Each row of `values` times its factors, or divided by them.
 void multiply_rows(std::vector<float>& values, int64_t n_cols, const std::vector<RowFactors>& factors,
@@ -63,5 +67,8 @@ std::vector<float> gather_rows(const std::vector<float>& values, int64_t n_cols,
                                const std::vector<int64_t>& rows);
 std::vector<float> scatter_rows(const std::vector<float>& values, int64_t n_cols,
                                 const std::vector<int64_t>& rows);
+// Columns likewise, of as many as there are columns.
+std::vector<float> gather_columns(const std::vector<float>& values, const std::vector<int64_t>& columns);
+std::vector<float> scatter_columns(const std::vector<float>& values, const std::vector<int64_t>& columns);
 
 }  // namespace lora

@@ -9,6 +9,7 @@
 #include "arch/architecture.h"
 #include "gguf/gguf.h"
 #include "kernels/rope/rope.h"
+#include "nn/delta_net.h"
 #include "nn/router.h"
 
 namespace lora {
@@ -71,6 +72,9 @@ struct ModelConfig {
   ExpertsConfig experts;
   SsmConfig ssm;
   LatentConfig latent;
+
+  DeltaNetForm delta_net;
+  std::vector<bool> recurrent;  // which layers have a state in place of attention, of families that say so
 
   // Queries at position p are multiplied by 1 + scale ln(floor(p / length) + 1).
   float temperature_scale = 0;

@@ -48,12 +48,7 @@ void read_hf(HfConfig& config) {
                            .n_head = {"mamba_n_heads", 128},
                            .n_group = {"mamba_n_groups", 1},
                            .head_dim = {"mamba_d_head", 0}});
-  const int64_t n_inner = config.count("mamba_expand", 2) * config.n_embd;
-  if (config.ssm.n_inner == 0) config.ssm.n_inner = n_inner;
-  if (config.ssm.n_inner != n_inner || n_inner % config.ssm.n_head != 0) {
-    fail("{}: mamba_n_heads: {} heads do not make up mamba_expand x hidden_size, {}", config.path,
-         config.ssm.n_head, n_inner);
-  }
+  if (config.ssm.n_inner == 0) config.ssm.n_inner = config.count("mamba_expand", 2) * config.n_embd;
   // As llama.cpp's converter has it where nothing tells positions.
   if (!is_told_positions(config)) config.n_ctx = int64_t{1} << 20;
 }

@@ -45,9 +45,53 @@ std::optional<HfPlace> find_hf_matrix(const HfFamily& family, std::string_view g
   return place.module ? std::optional(place) : std::nullopt;
 }
 
+std::vector<int64_t> delta_rows(DeltaOrder order, const DeltaHeads& d) {
+  const int64_t group = d.n_v / d.n_k, n_k = d.n_k * d.dim_k, packed = packed_rows(d) / d.n_k;
+  std::vector<int64_t> rows;
+  const auto value_heads = [&](int64_t first, int64_t dim) {
+    for (int64_t i = 0; i < d.n_v * dim; ++i) {
+      const int64_t head = i / dim;
+      rows.push_back(first + (head % d.n_k * group + head / d.n_k) * dim + i % dim);
+    }
+  };
+  // Of each key head n rows from row `first` of its own.
+  const auto unpack = [&](int64_t first, int64_t n) {
+    for (int64_t i = 0; i < d.n_k * n; ++i) rows.push_back(i / n * packed + first + i % n);
+  };
+  switch (order) {
+    case DeltaOrder::as_is:
+    case DeltaOrder::columns:
+      break;
+    case DeltaOrder::qkv:
+      for (int64_t i = 0; i < 2 * n_k; ++i) rows.push_back(i);
+      value_heads(2 * n_k, d.dim_v);
+      break;
+    case DeltaOrder::values:
+      value_heads(0, d.dim_v);
+      break;
+    case DeltaOrder::heads:
+      value_heads(0, 1);
+      break;
+    case DeltaOrder::packed_qkv:
+      unpack(0, d.dim_k);
+      unpack(d.dim_k, d.dim_k);
+      unpack(2 * d.dim_k, group * d.dim_v);
+      break;
+    case DeltaOrder::packed_z:
+      unpack(2 * d.dim_k + group * d.dim_v, group * d.dim_v);
+      break;
+  }
+  return rows;
+}
+
+std::vector<int64_t> delta_columns(DeltaOrder order, const DeltaHeads& d) {
+  return order == DeltaOrder::columns ? delta_rows(DeltaOrder::values, d) : std::vector<int64_t>();
+}
+
 bool needs_head_counts(const HfFamily& family, const HfModule& module) {
   return (family.reorders_heads && module.order != RowOrder::as_is) ||
-         (module.of_hf != Rows::all && !is_half(module.of_hf)) || module.grouped;
+         (module.of_hf != Rows::all && !is_half(module.of_hf)) || module.grouped ||
+         module.delta != DeltaOrder::as_is;
 }
 
 std::vector<int64_t> hf_half(const HfModule& module, int64_t n) {
@@ -70,6 +114,7 @@ std::vector<RowFactors> factors_of_rows(const HfConfig& config, const HfModule& 
 
 std::vector<int64_t> hf_rows(const HfFamily& family, const HfModule& module, const HeadCounts& counts) {
   if (!needs_head_counts(family, module)) return {};
+  if (module.delta != DeltaOrder::as_is) return delta_rows(module.delta, counts.delta);
   const int64_t dim = counts.head_dim, n_q = counts.n_head * dim, n_kv = counts.n_head_kv * dim;
   const int64_t n_group = counts.n_head / counts.n_head_kv;  // q heads of each k, v head
   const bool reorders = family.reorders_heads && module.order != RowOrder::as_is;
@@ -162,6 +207,18 @@ int64_t HfConfig::size(Dim dim) const {
       return n_head * n_value;
     case Dim::keys_and_values:
       return n_head * (n_nope + n_value);
+    case Dim::two_heads:
+      return 2 * n_head * head_dim;
+    case Dim::delta_heads:
+      return delta.n_v;
+    case Dim::two_delta_heads:
+      return 2 * delta.n_v;
+    case Dim::delta_value:
+      return delta.dim_v;
+    case Dim::delta_values:
+      return delta.n_values();
+    case Dim::delta_qkv:
+      return delta.n_qkv();
     case Dim::three_embd:
       return 3 * n_embd;
     case Dim::conv:

@@ -3,6 +3,7 @@
 // beside its block; conversion of models and of PEFT adapters both read it.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <initializer_list>
@@ -54,6 +55,14 @@ enum class Dim {
   shared_ff,   // and of what every token goes through beside them
   three_embd,  // three times hidden_size
   conv,        // taps of a convolution along the tokens
+  two_heads,   // a query and a gate of each head
+  // Of a delta net: value heads, twice as many, length of one, all of their lengths, and with queries and
+  // keys.
+  delta_heads,
+  two_delta_heads,
+  delta_value,
+  delta_values,
+  delta_qkv,
   // Of Mamba-2: rows of its input, channels of its convolution, heads, groups of columns and their width, and
   // all columns.
   ssm_in,
@@ -81,6 +90,22 @@ enum class RowOrder { as_is, heads, kv_heads };
 enum class Rows { all, q, k, v, gate, up };
 constexpr bool is_half(Rows rows) {
   return rows == Rows::gate || rows == Rows::up;
+}
+
+// What of a delta net's tensor lies in another order at Hugging Face, where the value heads of a key head are
+// neighbours: GGUF has the first of every key head, then the second.
+enum class DeltaOrder {
+  as_is,
+  qkv,      // rows of q and k, which stay, then of value heads
+  values,   // rows of value heads
+  heads,    // one row for each value head
+  columns,  // columns of value heads
+  // Value heads stay, but each key head's q, k, v and z lie side by side: of these, q, k and v, or z.
+  packed_qkv,
+  packed_z,
+};
+constexpr bool is_packed(DeltaOrder order) {
+  return order == DeltaOrder::packed_qkv || order == DeltaOrder::packed_z;
 }
 
 // How Hugging Face has the matrices of a layer's experts, which GGUF stacks in one tensor.
@@ -112,11 +137,13 @@ struct HfModule {
   Stack stack = Stack::none;
   bool in_turn = false;  // HF's rows of gate and up alternate
   bool may_be_absent = false;
-  bool is_router = false;    // a parameter of a module that PEFT adapts no more, where it is one
-  bool is_conv = false;      // of each channel by itself: HF has (n_out, 1, n_in); no adapter goes there
-  bool is_flat = false;      // HF has a vector of n_out * n_in; no adapter goes there
+  bool is_router = false;  // a parameter of a module that PEFT adapts no more, where it is one
+  bool is_conv = false;    // of each channel by itself: HF has (n_out, 1, n_in); no adapter goes there
+  bool is_flat = false;    // HF has a vector of n_out * n_in; no adapter goes there
+  DeltaOrder delta = DeltaOrder::as_is;
   bool negated_exp = false;  // GGUF has -exp of it
   bool of_adapters = false;  // what they know two tensors of GGUF as, which weights become by other modules
+  bool is_whole = false;     // a norm's gains, which lack no one where others do
   // What follows the names, in Hugging Face's tensor and in GGUF's.
   std::string_view hf_end = ".weight", gguf_end = ".weight";
 
@@ -217,6 +244,10 @@ struct HfFamily {
   std::span<const HfModule> ahead{};
   std::span<const HfModule> root = hf::kRoot;              // embedding, the norm behind the layers, output
   std::string_view prefix = "model.", layers = "layers.";  // of modules' names
+  // Of layers that predict further tokens, which are numbered from 0, where they do not follow the others;
+  // the modules of `ahead` stand there without a number.
+  std::string_view ahead_prefix = "";
+  std::string_view left_out = "";  // what names of tensors begin with that llama.cpp's converter leaves out
   const char* norm_eps = "rms_norm_eps";
   bool reorders_heads = false;   // RowOrder counts
   bool has_rope = true;          // positions are told by turning heads
@@ -288,9 +319,30 @@ struct HfPlace {
 };
 std::optional<HfPlace> find_hf_matrix(const HfFamily& family, std::string_view gguf_tensor);
 
+// Of a delta net: key and value heads, and their lengths.
+struct DeltaHeads {
+  int64_t n_k = 0, n_v = 0, dim_k = 0, dim_v = 0;
+  // What products of all these stay within 64 bits for.
+  bool make_sense() const {
+    constexpr int64_t kMost = 1 << 20;
+    return n_k >= 1 && n_v % n_k == 0 && std::max({n_k, n_v, dim_k, dim_v}) <= kMost &&
+           std::min({n_v, dim_k, dim_v}) >= 1;
+  }
+  int64_t n_values() const { return n_v * dim_v; }
+  int64_t n_qkv() const { return 2 * n_k * dim_k + n_values(); }
+};
+
 struct HeadCounts {
   int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
+  DeltaHeads delta{};
 };
+// Rows of the tensor of Hugging Face that holds a packed one.
+inline int64_t packed_rows(const DeltaHeads& delta) {
+  return delta.n_qkv() + delta.n_values();
+}
+// The row (or column) of Hugging Face's tensor that each of GGUF's is; empty: the same.
+std::vector<int64_t> delta_rows(DeltaOrder order, const DeltaHeads& delta);
+std::vector<int64_t> delta_columns(DeltaOrder order, const DeltaHeads& delta);
 // HfFamily::row_factors of each of n rows; empty where all are 1.
 std::vector<RowFactors> factors_of_rows(const HfConfig& config, const HfModule& module, int64_t n);
 // The row of Hugging Face's tensor that each row of GGUF's is; empty: the same.

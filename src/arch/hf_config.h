@@ -47,6 +47,7 @@ struct HfConfig {
   // Of attention over latents: q_lora_rank (0: none), kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim and
   // v_head_dim.
   int64_t n_q_rank = 0, n_kv_rank = 0, n_nope = 0, n_rope = 0, n_value = 0;
+  DeltaHeads delta;    // of delta nets
   int64_t n_conv = 0;  // taps of its convolutions along the tokens
   // Which layers have attention, in families that do not have it everywhere; empty: all.
   std::vector<bool> attends;
@@ -75,11 +76,14 @@ struct HfConfig {
 
   int64_t size(Dim dim) const;
   bool reads_mxfp4() const;
-  bool has_attention(int64_t layer) const { return attends.empty() || attends[size_t(layer)]; }
+  // Those that predict further tokens have it.
+  bool has_attention(int64_t layer) const {
+    return layer >= int64_t(attends.size()) || attends[size_t(layer)];
+  }
   bool has_mlp(int64_t layer) const { return is_mlp.empty() || is_mlp[size_t(layer)]; }
   bool has_state(int64_t layer) const { return !has_attention(layer) && (is_mlp.empty() || !has_mlp(layer)); }
   bool has_experts(int64_t layer) const { return n_expert > 0 && layer >= n_dense; }
-  HeadCounts head_counts() const { return {n_head, n_head_kv, head_dim}; }
+  HeadCounts head_counts() const { return {n_head, n_head_kv, head_dim, delta}; }
   std::optional<double> number(std::string_view key) const {
     const auto found = numbers.find(key);
     return found == numbers.end() ? std::nullopt : std::optional(found->second);

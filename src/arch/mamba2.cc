@@ -26,9 +26,6 @@ void read_hf(HfConfig& config) {
                            .n_head = {"num_heads", 128},
                            .n_group = {"n_groups", 8},
                            .head_dim = {"head_dim", 64}});
-  if (config.ssm.n_inner != config.count("expand", 2) * config.n_embd) {
-    fail("{}: num_heads x head_dim: {} is not expand x hidden_size", config.path, config.ssm.n_inner);
-  }
   config.n_ctx = int64_t{1} << 20;  // none is stated anywhere; as llama.cpp's converter has it
 }
 

@@ -53,7 +53,8 @@ void read_hf(HfConfig& config) {
     for (const char c : config.text("hybrid_override_pattern"))
       types.push_back(c == 'M' ? "mamba" : c == '*' ? "attention" : c == '-' ? "mlp" : std::string(1, c));
   }
-  if (int64_t(types.size()) != config.n_layer) {
+  config.attends.clear();
+  if (!types.empty() && int64_t(types.size()) != config.n_layer) {
     fail("{}: hybrid_override_pattern: {} layers, num_hidden_layers is {}", config.path, types.size(),
          config.n_layer);
   }
@@ -69,6 +70,7 @@ void read_hf(HfConfig& config) {
 }
 
 void write_keys(GgufWriter& writer, const HfConfig& config) {
+  if (config.is_mlp.empty()) fail("{}: hybrid_override_pattern: missing", config.path);
   hf::write_mamba2_keys(writer, config);
   writer.set_bool("nemotron_h.rope.scaling.finetuned", false);
   std::vector<int64_t> n_ff;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "nn/attention.h"
+#include "nn/delta_net.h"
 #include "nn/experts.h"
 #include "nn/latent_attention.h"
 #include "nn/mamba2.h"
@@ -75,6 +76,15 @@ struct ExpertsSpec {
   RouterForm form;
 };
 
+struct DeltaNetSpec {
+  LinearSpec qkv, z;
+  LinearSpec beta, alpha;  // without alpha, beta has both
+  LinearSpec o;
+  NormSpec norm;
+  VectorSpec conv, a, dt_bias;
+  DeltaNetForm form;
+};
+
 struct Mamba2Spec {
   LinearSpec z, u, dt, out;  // the first three are rows of one tensor
   VectorSpec conv, conv_bias, dt_bias, a, d;
@@ -89,8 +99,8 @@ struct ShortConvSpec {
   LinearSpec out;
 };
 
-using BodySpec =
-    std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, ExpertsSpec, ShortConvSpec, Mamba2Spec>;
+using BodySpec = std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, ExpertsSpec, ShortConvSpec,
+                              Mamba2Spec, DeltaNetSpec>;
 
 struct BranchSpec {
   NormSpec before;
@@ -141,6 +151,12 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
       each_linear(e.router);
       each_vector(e.choice_bias);
       (*this)(e.expert);
+    }
+    void operator()(const DeltaNetSpec& d) const {
+      for (const LinearSpec* spec : {&d.qkv, &d.z, &d.beta, &d.alpha}) each_linear(*spec);
+      for (const VectorSpec* spec : {&d.conv, &d.a, &d.dt_bias}) each_vector(*spec);
+      each_norm(d.norm);
+      each_linear(d.o);
     }
     void operator()(const Mamba2Spec& m) const {
       for (const LinearSpec* spec : {&m.z, &m.u, &m.dt}) each_linear(*spec);

@@ -225,6 +225,7 @@ Source source_of(const PlannedTensor& tensor, int64_t slice, const HfConfig& con
   source.path = weights.path_of(*planned.hf);
   source.rows = tensor.rows;
   source.transposed = tensor.transposed;
+  source.columns = tensor.columns;
   source.add = tensor.add;
   source.negated_exp = tensor.negated_exp;
   source.factors = tensor.factors;

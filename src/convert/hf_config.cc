@@ -336,7 +336,10 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
     if (const json* object = json_field(root, key); object && object->is_object())
       read_numbers(*object, "rope.", config);
   }
-  config.n_layer = fields.required_size(family.sizes.n_layer);
+  // Where layers have types, their number may be left to these.
+  const json* types = json_field(root, "layers_block_type");
+  config.n_layer =
+      fields.required_size(family.sizes.n_layer, types && types->is_array() ? int64_t(types->size()) : 0);
   config.n_embd = fields.required_size(family.sizes.n_embd);
   config.n_ff = fields.size(family.sizes.n_ff).value_or(0);
   config.n_vocab = fields.required_size("vocab_size", defaults.n_vocab);
@@ -359,7 +362,11 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   if (family.read) family.read(config);
   for (const auto& [key, value] :
        {std::pair(family.sizes.n_ff, config.n_ff), std::pair(family.sizes.n_ctx, config.n_ctx)}) {
-    if (value < 1 && (family.has_attention || key != family.sizes.n_ff)) fail("{}: {}: missing", path, key);
+    const bool is_ff = key == family.sizes.n_ff;
+    const bool may_be_absent =
+        is_ff && (!family.has_attention ||
+                  (config.n_expert > 0 && config.architecture->layers_differ && family.dense.empty()));
+    if (value < 1 && !may_be_absent) fail("{}: {}: missing", path, key);
   }
   if (!family.has_attention) {
   } else if (config.n_head_kv < 1 || config.n_head % config.n_head_kv != 0) {

@@ -46,13 +46,15 @@ void trust_weights(HfConfig& config, const HfWeights& weights, const Say& say) {
     config.n_vocab = embedding->shape[0];
   }
   trust_output(config, weights, embedding, say);
-  const std::string ahead = fmt::format("{}{}{}.", prefix, family.layers, config.n_layer);
+  const std::string ahead = family.ahead_prefix.empty()
+                                ? fmt::format("{}{}{}.", prefix, family.layers, config.n_layer)
+                                : std::string(family.ahead_prefix);
   if (config.n_ahead > 0 && std::ranges::none_of(weights.tensors(), [&](const auto& entry) {
         return entry.first.starts_with(ahead);
       })) {
-    say(fmt::format(
-        "num_nextn_predict_layers: {}, but the weights have no {}: the model is converted without",
-        config.n_ahead, ahead + "*"));
+    say(fmt::format("{}: {}, but the weights have no {}: the model is converted without",
+                    family.ahead_prefix.empty() ? "num_nextn_predict_layers" : "mtp_num_hidden_layers",
+                    config.n_ahead, ahead + "*"));
     config.n_ahead = 0;
   }
   for (const auto& [key, stated, part] : {std::tuple("attention_bias", config.attention_bias, "self_attn"),

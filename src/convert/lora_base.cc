@@ -29,7 +29,7 @@ HfConfig as_weights_have_it(HfConfig config) {
   return config;
 }
 
-// Where some layers have attention and the others something in its place.
+// Where some layers have attention, or experts, and the others something in their place.
 bool is_of_other_layers(const HfModule& module, int64_t layer, const HfConfig& config) {
   const HfFamily& family = *config.architecture->hf;
   const auto has = [&](const auto& lists) {
@@ -37,9 +37,11 @@ bool is_of_other_layers(const HfModule& module, int64_t layer, const HfConfig& c
       return std::ranges::any_of(modules, [&](const HfModule& m) { return &m == &module; });
     });
   };
-  return has(family.attention)   ? !config.has_attention(layer)
-         : has(family.recurrent) ? !config.has_state(layer)
-                                 : false;
+  if (has(family.attention)) return !config.has_attention(layer);
+  if (has(family.recurrent)) return !config.has_state(layer);
+  const bool is_of_experts = has(family.experts);
+  return has(family.dense) != is_of_experts &&
+         (!config.has_mlp(layer) || config.has_experts(layer) != is_of_experts);
 }
 
 }  // namespace
@@ -78,10 +80,12 @@ BaseWeight LoraBase::weight() const {
       values = transposed(values, n_rows, n_cols);
       std::swap(n_rows, n_cols);
     }
-    return gather_rows(
-        values, n_cols,
-        peft_rows(facts.architecture, *module->module, n_rows, true, {facts.n_head, facts.n_head_kv},
-                  fmt::format("{}: tensor {}", folder, printable(tensor))));
+    const PeftHeads heads{facts.n_head, facts.n_head_kv, facts.delta};
+    const std::string what = fmt::format("{}: tensor {}", folder, printable(tensor));
+    return gather_columns(
+        gather_rows(values, n_cols,
+                    peft_rows(facts.architecture, *module->module, n_rows, true, heads, what)),
+        peft_columns(*module->module, n_cols, heads, what));
   };
 }
 
@@ -92,6 +96,7 @@ LoraBase lora_base_of(const HfConfig& read) {
   base.files = {config.path};
   base.facts = {std::string(config.architecture->name), config.n_head, config.n_head_kv};
   base.facts.is_tied = *config.tied;
+  base.facts.delta = config.delta;
   if (config.architecture->hf->row_factors) {
     base.facts.factors = [config](const HfModule& module, int64_t n) {
       return factors_of_rows(config, module, n);

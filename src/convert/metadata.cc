@@ -127,7 +127,9 @@ void set_architecture_keys(GgufWriter& writer, const HfConfig& config) {
   };
   for (const auto& [key, value] : sizes) {
     const bool is_kv = key == std::string_view("attention.head_count_kv");
-    if (!is_kv || config.architecture->hf->has_attention) writer.set_u32(prefix + key, uint32_t(value));
+    const bool is_absent = config.n_expert > 0 && value == 0;  // a length of dense MLPs that there are not
+    if (!is_absent && (!is_kv || config.architecture->hf->has_attention))
+      writer.set_u32(prefix + key, uint32_t(value));
   }
   if (config.architecture->hf->writes_kv_by_layer) {
     std::vector<int64_t> n_head_kv;

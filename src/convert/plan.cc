@@ -28,7 +28,7 @@ bool is_beside(std::string_view name) {
 // Of what sees, beside the language model.
 bool is_of_tower(std::string_view name) {
   for (const std::string_view part :
-       {"vision", "multi_modal_projector.", "connector.", "image_newline", "audio_tower."}) {
+       {"vision", "visual.", "multi_modal_projector.", "connector.", "image_newline", "audio_tower."}) {
     if (name.find(part) != name.npos) return true;
   }
   return false;
@@ -185,7 +185,10 @@ struct Planner {
       tensor.n_hf_rows = 2 * tensor.n_rows;
     } else {
       if (module.n_out != Dim::none) tensor.rows = hf_rows(family, module, config.head_counts());
-      tensor.n_hf_rows = module.of_hf == Rows::all ? tensor.n_rows : config.size(Dim::qkv);
+      tensor.n_hf_rows = module.of_hf != Rows::all ? config.size(Dim::qkv)
+                         : is_packed(module.delta) ? packed_rows(config.delta)
+                                                   : tensor.n_rows;
+      tensor.columns = delta_columns(module.delta, config.delta);
     }
     if (is_of_heads(module.stack)) {
       tensor.n_hf_rows = config.n_nope + config.n_value;
@@ -201,7 +204,7 @@ struct Planner {
       const bool divides = tensor.n_cols % traits(matrix_type).block_size == 0;
       tensor.type = divides ? matrix_type : Type::F16;
     }
-    if (family.norms_lack_one && module.n_out == Dim::none && !is_bias) tensor.add = 1;
+    if (family.norms_lack_one && module.n_out == Dim::none && !is_bias && !module.is_whole) tensor.add = 1;
     if (family.row_factors && !is_bias) tensor.factors = factors_of_rows(config, module, tensor.n_rows);
     planned.insert(tensor.name);
     plan.push_back(std::move(tensor));
@@ -248,11 +251,28 @@ struct Planner {
     }
   }
 
+  std::string name_of_layer(int64_t i) const {
+    const HfFamily& family = *config.architecture->hf;
+    if (i < config.n_layer || family.ahead_prefix.empty())
+      return fmt::format("{}{}{}.", prefix, family.layers, i);
+    return fmt::format("{}{}{}.", family.ahead_prefix, family.layers, i - config.n_layer);
+  }
+
+  // Of a layer that predicts further tokens, what other layers do not have.
+  void ahead(int64_t i) {
+    const HfFamily& family = *config.architecture->hf;
+    if (family.ahead_prefix.empty()) return layer(std::array{family.ahead}, i);
+    for (const HfModule& module : family.ahead) {
+      require(module, fmt::format("{}{}", family.ahead_prefix, module.hf),
+              fmt::format("blk.{}.{}", i, module.gguf));
+    }
+  }
+
   // Of all that the lists name, tensors of GGUF that several are for from the first that the weights have.
   template <class Lists>
   void layer(const Lists& lists, int64_t i) {
     const HfFamily& family = *config.architecture->hf;
-    const std::string hf = fmt::format("{}{}{}.", prefix, family.layers, i), gguf = fmt::format("blk.{}.", i);
+    const std::string hf = name_of_layer(i), gguf = fmt::format("blk.{}.", i);
     const auto each = [&](const auto& visit) {
       for (const std::span<const HfModule> modules : lists) {
         for (const HfModule& module : modules) {
@@ -289,10 +309,16 @@ struct Planner {
   }
 
   void check_leftovers(const std::function<void(std::string_view)>& say) const {
-    std::vector<std::string_view> unknown, of_tower;
+    std::vector<std::string_view> unknown, of_tower, left_out;
+    const std::string_view beginning = config.architecture->hf->left_out;
     for (const auto& [name, tensor] : weights.tensors()) {
       if (used.contains(name) || is_beside(name)) continue;
-      (is_of_tower(name) ? of_tower : unknown).push_back(name);
+      const bool is_left_out = !beginning.empty() && name.starts_with(beginning);
+      (is_left_out ? left_out : is_of_tower(name) ? of_tower : unknown).push_back(name);
+    }
+    if (!left_out.empty()) {
+      say(fmt::format("{} tensors that predict further tokens are left out, as by llama.cpp's converter: {}",
+                      left_out.size(), some_of(left_out)));
     }
     if (!of_tower.empty()) {
       say(fmt::format("{} tensors of what sees are left out: {}", of_tower.size(), some_of(of_tower)));
@@ -363,7 +389,7 @@ std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights&
     if (config.has_attention(i)) planner.layer(family.attention, i);
     if (config.has_state(i)) planner.layer(family.recurrent, i);
     if (config.has_mlp(i)) planner.layer(config.has_experts(i) ? family.experts : family.dense, i);
-    if (i >= config.n_layer) planner.layer(std::array{family.ahead}, i);
+    if (i >= config.n_layer) planner.ahead(i);
   }
   for (const HfModule& module : roots.subspan(1)) planner.root(module);
   planner.check_leftovers(say);

@@ -34,6 +34,7 @@ struct PlannedTensor {
   int64_t n_hf_cols = 1;                 // of a head's part of `hf`, which has n_hf_rows of them,
   int64_t first_hf_row = 0;              // and this one's begin there
   bool transposed = false;               // which has a column for each row
+  std::vector<int64_t> columns{};        // of `hf`, one for each column; empty: they stay
   bool is_conv = false;                  // which has a dimension of one between rows and columns
   bool is_flat = false;                  // which has one dimension
   float add = 0;

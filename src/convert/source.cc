@@ -101,7 +101,7 @@ SafeTensor slice_of(const SafeTensor& tensor, int64_t slice) {
 }
 
 std::string_view Source::plain_type() const {
-  const bool computes = add != 0 || transposed || negated_exp || !factors.empty();
+  const bool computes = add != 0 || transposed || !columns.empty() || negated_exp || !factors.empty();
   return !computes && scales.empty() && !fp8_table(tensor.dtype) ? std::string_view(tensor.dtype) : "";
 }
 
@@ -162,6 +162,10 @@ void Source::read_row(int64_t row, float* values) const {
     const int64_t from = row_of_tensor(row);
     const float* scale = scales.data() + from / block_rows * scale_cols;
     for (int64_t i = 0; i < n_cols; ++i) values[i] *= scale[i / block_cols];
+  }
+  if (!columns.empty()) {
+    const std::vector<float> as_they_lie(values, values + n_cols);
+    for (int64_t i = 0; i < n_cols; ++i) values[i] = as_they_lie[size_t(columns[size_t(i)])];
   }
   if (add != 0) {
     for (int64_t i = 0; i < n_cols; ++i) values[i] += add;

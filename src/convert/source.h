@@ -18,6 +18,7 @@ struct Source {
   int64_t n_rows = 1, n_cols = 1;
   std::vector<int64_t> rows;          // of `tensor`, one for each row; empty: they stay
   bool transposed = false;            // `tensor` has a column for each row
+  std::vector<int64_t> columns{};     // of `tensor`, one for each column, likewise
   float add = 0;                      // to every value
   std::vector<RowFactors> factors{};  // of each row, for its values; empty: none
   bool negated_exp = false;           // values are -exp of the tensor's

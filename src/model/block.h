@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "nn/attention.h"
+#include "nn/delta_net.h"
 #include "nn/experts.h"
 #include "nn/latent_attention.h"
 #include "nn/mamba2.h"
@@ -22,7 +23,7 @@
 
 namespace lora {
 
-using Body = std::variant<Attention, LatentAttention, Mlp, Experts, ShortConv, Mamba2>;
+using Body = std::variant<Attention, LatentAttention, Mlp, Experts, ShortConv, Mamba2, DeltaNet>;
 
 struct Branch {
   Norm before;
@@ -99,7 +100,8 @@ void for_each_norm(L& layer, const Visit& visit) {
   }
 }
 
-using BodyKept = std::variant<AttentionKept, LatentKept, MlpKept, ExpertsKept, ShortConvKept, Mamba2Kept>;
+using BodyKept =
+    std::variant<AttentionKept, LatentKept, MlpKept, ExpertsKept, ShortConvKept, Mamba2Kept, DeltaNetKept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it

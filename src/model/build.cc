@@ -91,6 +91,18 @@ struct Builder {
     }
     return experts;
   }
+  Body operator()(const DeltaNetSpec& d) const {
+    return DeltaNet{.qkv = linear(d.qkv),
+                    .z = linear(d.z),
+                    .beta = linear(d.beta),
+                    .alpha = linear(d.alpha),
+                    .o = linear(d.o),
+                    .norm = norm(d.norm),
+                    .conv = vector(d.conv),
+                    .a = vector(d.a),
+                    .dt_bias = vector(d.dt_bias),
+                    .form = d.form};
+  }
   Body operator()(const ShortConvSpec& c) const {
     return ShortConv{linear(c.in), vector(c.conv), c.conv.n, linear(c.out)};
   }

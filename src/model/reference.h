@@ -13,6 +13,7 @@
 #include "kernels/activation/activation_reference.h"
 #include "kernels/attention/attention_reference.h"
 #include "kernels/conv/conv_reference.h"
+#include "kernels/delta_rule/delta_rule_reference.h"
 #include "kernels/gemm/gemm_reference.h"
 #include "kernels/layernorm/layernorm_reference.h"
 #include "kernels/rmsnorm/rmsnorm_reference.h"
@@ -170,7 +171,9 @@ class ModelReference {
 
   Values forward(const Attention& a, const Values& x) const {
     const AttentionShape& shape = a.form.shape;
-    const Values q = turned(clamped(apply(a.q, x), a.form.clamp), a.q_norm, shape.n_head, true, a.form);
+    Values both = apply(a.q, x), gates;
+    if (a.form.output_gate) split_gates(both, gates, shape.head_dim);
+    const Values q = turned(clamped(both, a.form.clamp), a.q_norm, shape.n_head, true, a.form);
     const Values k = turned(clamped(apply(a.k, x), a.form.clamp), a.k_norm, shape.n_head_kv, false, a.form);
     const Values v = clamped(apply(a.v, x), a.form.clamp);
     Values out(q.size());
@@ -182,6 +185,7 @@ class ModelReference {
         }
       }
     }
+    for (size_t i = 0; i < gates.size(); ++i) out[i] /= 1 + std::exp(-gates[i]);
     return apply(a.o, out);
   }
 
@@ -235,6 +239,42 @@ class ModelReference {
       }
     }
     return apply(a.o, out);
+  }
+
+  // Each head's gate, which lies behind its query.
+  static void split_gates(Values& q, Values& gates, int64_t head_dim) {
+    const Values both = std::move(q);
+    q.clear();
+    for (size_t i = 0; i < both.size(); ++i) (int64_t(i) / head_dim % 2 == 0 ? q : gates).push_back(both[i]);
+  }
+
+  Values forward(const DeltaNet& d, const Values& x) const {
+    const DeltaNetForm& form = d.form;
+    const DeltaRuleShape& s = form.shape;
+    const int64_t n = n_tokens(), n_qkv = form.n_qkv(), n_k = s.n_head_k * s.dim_k, group = s.group();
+    const Values before = apply(d.qkv, x), z = apply(d.z, x), taps(d.conv, d.conv + n_qkv * form.d_conv);
+    const Values of_beta = apply(d.beta, x), of_alpha = d.has_alpha() ? apply(d.alpha, x) : Values();
+    Values qkv(before.size()), g(size_t(n * s.n_head_v)), beta(g.size()), out(z.size());
+    causal_conv_forward_reference<T>(qkv.data(), n_qkv, before.data(), n_qkv, segments_,
+                                     {taps.data(), nullptr, n_qkv, form.d_conv, true});
+    for (int64_t i = 0; i < int64_t(g.size()); ++i) {
+      const int64_t h = i % s.n_head_v,
+                    both = i / s.n_head_v * 2 * s.n_head_v + h / group * 2 * group + h % group;
+      const T a = d.has_alpha() ? of_alpha[size_t(i)] : of_beta[size_t(both + group)];
+      g[size_t(i)] = T(d.a[h]) * std::log1p(std::exp(a + T(d.dt_bias[h])));
+      beta[size_t(i)] = 1 / (1 + std::exp(-of_beta[size_t(d.has_alpha() ? i : both)]));
+    }
+    const DeltaRuleRows<T> in{qkv.data(), qkv.data() + n_k, qkv.data() + 2 * n_k,
+                              n_qkv,      g.data(),         beta.data()};
+    for (const AttentionSegment& segment : segments_) {
+      for (int64_t head = 0; head < s.n_head_k; ++head) {
+        Values states(size_t(group * s.state_size()));
+        delta_rule_forward_reference<T>(out.data(), states.data(), in, s, head, segment.q_begin, segment.n_q);
+      }
+    }
+    out = normed(out, d.norm);
+    for (size_t i = 0; i < out.size(); ++i) out[i] *= z[i] / (1 + std::exp(-z[i]));
+    return apply(d.o, out);
   }
 
   Values forward(const Mlp& mlp, const Values& x) const {

@@ -96,6 +96,37 @@ struct Turn {
   }
 };
 
+// Each head's query and gate, side by side in what Wq gives, one below the other, or back.
+void split_gate(float* q, float* gate, const float* both, const AttentionForm& form, int64_t n_tokens,
+                ThreadPool& pool) {
+  const int64_t dim = form.shape.head_dim;
+  pool.for_range(n_tokens * form.shape.n_head, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      std::copy_n(both + 2 * i * dim, dim, q + i * dim);
+      std::copy_n(both + (2 * i + 1) * dim, dim, gate + i * dim);
+    }
+  });
+}
+void join_gate(float* both, const float* q, const float* gate, const AttentionForm& form, int64_t n_tokens,
+               ThreadPool& pool) {
+  const int64_t dim = form.shape.head_dim;
+  pool.for_range(n_tokens * form.shape.n_head, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      std::copy_n(q + i * dim, dim, both + 2 * i * dim);
+      std::copy_n(gate + i * dim, dim, both + (2 * i + 1) * dim);
+    }
+  });
+}
+
+// What Wo reads, in the arena where it is not what attention gave.
+const float* gated(const Attention& a, const AttentionKept& kept, int64_t n_tokens, NnContext& nn) {
+  if (!a.form.output_gate) return kept.out;
+  const int64_t n = n_tokens * a.form.n_q();
+  float* to = nn.arena.take<float>(n);
+  sigmoid_gate_forward(to, kept.gate, kept.out, n, nn.pool);
+  return to;
+}
+
 Turn query(const Attention& a, const Tokens& tokens, NnContext& nn) {
   return {a.form, a.q_norm, a.form.shape.n_head, true, tokens, nn};
 }
@@ -108,8 +139,9 @@ Turn key(const Attention& a, const Tokens& tokens, NnContext& nn) {
 AttentionKept take_kept(Arena& arena, const Attention& a, int64_t n_tokens, Pass pass) {
   AttentionKept kept{pass};
   const auto take = [&](int64_t per_token) { return arena.take<float>(n_tokens * per_token); };
-  kept.q = take(a.q.n_out());
-  kept.out = take(a.q.n_out());
+  kept.q = take(a.form.n_q());
+  kept.out = take(a.form.n_q());
+  if (a.form.output_gate) kept.gate = take(a.form.n_q());
   kept.k = take(a.k.n_out());
   kept.v = take(a.v.n_out());
   if (pass == Pass::generation) return kept;
@@ -127,9 +159,11 @@ void body_forward(float* y, bool add, const BodyInput& in, const Attention& a, c
   const int64_t n = tokens.n_tokens;
   {
     const ArenaScope scope(nn.arena);
+    float* q = a.form.output_gate ? nn.arena.take<float>(n * a.q.n_out()) : kept.q;
     const LinearOutput qkv[] = {
-        {&a.q, kept.q, false, kept.xa_q}, {&a.k, kept.k, false, kept.xa_k}, {&a.v, kept.v, false, kept.xa_v}};
+        {&a.q, q, false, kept.xa_q}, {&a.k, kept.k, false, kept.xa_k}, {&a.v, kept.v, false, kept.xa_v}};
     linear_forward(qkv, in.normed(nn), n, nn);
+    if (a.form.output_gate) split_gate(kept.q, kept.gate, q, a.form, n, nn.pool);
   }
   const Turn q_turn = query(a, tokens, nn), k_turn = key(a, tokens, nn);
   q_turn.prepare(kept.q);
@@ -148,8 +182,9 @@ void body_forward(float* y, bool add, const BodyInput& in, const Attention& a, c
                         scratch(a.form.shape, longest(tokens.segments), false, nn), nn.pool);
     }
   }
+  const ArenaScope scope(nn.arena);
   const LinearOutput o = {&a.o, y, add, kept.xa_o};
-  linear_forward({&o, 1}, kept.out, n, nn);
+  linear_forward({&o, 1}, gated(a, kept, n, nn), n, nn);
 }
 
 void body_backward(float* dx, const float* dy, const BodyInput& in, const Attention& a,
@@ -158,10 +193,15 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const Attent
   const int64_t n = tokens.n_tokens;
   float* dk = nn.arena.take<float>(n * a.k.n_out());
   float* dv = nn.arena.take<float>(n * a.v.n_out());
-  float* dout = nn.arena.take<float>(n * a.q.n_out());
+  float* dout = nn.arena.take<float>(n * a.form.n_q());
   float* dq = kept.out;
-  const LinearGradient o = {&a.o, dy, kept.xa_o};
-  linear_backward(dout, {&o, 1}, kept.out, n, nn);
+  {
+    const ArenaScope inner(nn.arena);
+    const LinearGradient o = {&a.o, dy, kept.xa_o};
+    linear_backward(dout, {&o, 1}, gated(a, kept, n, nn), n, nn);
+    if (a.form.output_gate)
+      sigmoid_gate_backward(kept.gate, dout, kept.gate, kept.out, n * a.form.n_q(), nn.pool);
+  }
   const Turn q_turn = query(a, tokens, nn), k_turn = key(a, tokens, nn);
   float* q = q_turn.turned(kept.q);
   float* k = k_turn.turned(kept.k);
@@ -174,6 +214,11 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const Attent
   if (a.form.clamp > 0) clamp_backward(dv, kept.v, a.form.clamp, n * a.v.n_out(), nn.pool);
   dq = q_turn.backward(dq, q, kept.q);
   dk = k_turn.backward(dk, k, kept.k);
+  if (a.form.output_gate) {
+    float* both = nn.arena.take<float>(n * a.q.n_out());
+    join_gate(both, dq, kept.gate, a.form, n, nn.pool);
+    dq = both;
+  }
   const float* normed = in.normed(nn);
   float* dnormed = in.wants_gradient(dx) ? in.gradient_place(normed, nn) : nullptr;
   const LinearGradient qkv[] = {{&a.q, dq, kept.xa_q}, {&a.k, dk, kept.xa_k}, {&a.v, dv, kept.xa_v}};

@@ -3,7 +3,9 @@
 //   y = Wo attention(turn(Wq n), turn(Wk n), Wv n)
 //
 // turn: a norm of queries and keys where there is one, and the rotary embedding. Without norms, what Wq, Wk
-// and Wv give may be clamped first.
+// and Wv give may be clamped first. With an output gate, Wq gives a gate as long behind each head's query,
+// and attention(...) is multiplied by its sigmoid (Qiu et al., "Gated Attention for Large Language Models",
+// 2025).
 #pragma once
 
 #include <concepts>
@@ -24,6 +26,9 @@ struct AttentionForm {
   // Queries at position p are multiplied by 1 + scale ln(floor(p / length) + 1).
   float temperature_scale = 0;
   int64_t temperature_length = 0;
+  bool output_gate = false;  // Wq has twice the rows
+
+  int64_t n_q() const { return shape.n_head * shape.head_dim; }
 };
 
 struct Attention {
@@ -32,14 +37,15 @@ struct Attention {
   AttentionForm form;
 };
 
-// What the backward pass needs; out is overwritten by it.
+// What the backward pass needs; out and gate are overwritten by it.
 struct AttentionKept {
   Pass pass;
-  float* q = nullptr;    // (n_tokens, n_head * head_dim), rotated; with a norm or clamped, as Wq gave it
-  float* k = nullptr;    // (n_tokens, n_head_kv * head_dim), so too
-  float* v = nullptr;    // (n_tokens, n_head_kv * head_dim)
-  float* out = nullptr;  // (n_tokens, n_head * head_dim), before Wo
-  float* lse = nullptr;  // (n_tokens, n_head)
+  float* q = nullptr;     // (n_tokens, n_head * head_dim), rotated; with a norm or clamped, as Wq gave it
+  float* k = nullptr;     // (n_tokens, n_head_kv * head_dim), so too
+  float* v = nullptr;     // (n_tokens, n_head_kv * head_dim)
+  float* gate = nullptr;  // (n_tokens, n_head * head_dim), as Wq gave it; where there is one
+  float* out = nullptr;   // (n_tokens, n_head * head_dim), before gate and Wo
+  float* lse = nullptr;   // (n_tokens, n_head)
   float* xa_q = nullptr;
   float* xa_k = nullptr;
   float* xa_v = nullptr;

@@ -1,6 +1,7 @@
 #include "nn/elementwise.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 namespace lora {
@@ -42,6 +43,23 @@ void clamp_backward(float* d, const float* from, float most, int64_t n, ThreadPo
   pool.for_range(n, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       if (from[i] >= most || from[i] <= -most) d[i] = 0;
+    }
+  });
+}
+
+void sigmoid_gate_forward(float* to, const float* gate, const float* x, int64_t n, ThreadPool& pool) {
+  pool.for_range(n, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to[i] = x[i] / (1 + std::exp(-gate[i]));
+  });
+}
+
+void sigmoid_gate_backward(float* dgate, float* d, const float* gate, const float* x, int64_t n,
+                           ThreadPool& pool) {
+  pool.for_range(n, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float s = 1 / (1 + std::exp(-gate[i]));
+      dgate[i] = d[i] * x[i] * s * (1 - s);
+      d[i] *= s;
     }
   });
 }

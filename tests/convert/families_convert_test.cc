@@ -38,10 +38,11 @@ bool may_differ(const std::string& folder, const std::string& key) {
 }
 
 constexpr const char* kFolders[] = {
-    "cohere2", "command-r", "deepseek2", "exaone4",  "gemma",         "gemma2",     "gemma3",    "glm4",
-    "glm4moe", "gpt-oss",   "falcon-h1", "granite",  "granitehybrid", "granitemoe", "lfm2",      "lfm2moe",
-    "llama3",  "mistral3",  "mixtral",   "olmo2",    "olmo3",         "olmoe",      "phi3",      "phi4-mini",
-    "qwen2",   "qwen2moe",  "qwen3",     "qwen3moe", "seed-oss",      "smollm3",    "starcoder2"};
+    "cohere2",   "command-r", "deepseek2", "exaone4",   "gemma",    "gemma2",        "gemma3",
+    "glm4",      "glm4moe",   "gpt-oss",   "falcon-h1", "granite",  "granitehybrid", "granitemoe",
+    "lfm2",      "lfm2moe",   "llama3",    "mistral3",  "mixtral",  "olmo2",         "olmo3",
+    "olmoe",     "phi3",      "phi4-mini", "qwen2",     "qwen2moe", "qwen3",         "qwen35",
+    "qwen35moe", "qwen3moe",  "qwen3next", "seed-oss",  "smollm3",  "starcoder2"};
 
 class GoldenFamily : public testing::TestWithParam<const char*> {};
 
@@ -93,7 +94,7 @@ TEST_P(EveryFamily, IsConvertedAndLoads) {
   for (const GgufTensor& tensor : gguf.tensors()) n_to += tensor.n_elements();
   EXPECT_EQ(n_from, n_to);
   const Model loaded = load_model(converted.folder.at("out.gguf"));
-  EXPECT_EQ(loaded.config.head_dim, 16);
+  EXPECT_EQ(loaded.config.head_dim, GetParam()->hf->has_attention ? 16 : 0);
   EXPECT_EQ(loaded.config.n_head_kv, config_of(model).n_head_kv);
   EXPECT_FLOAT_EQ(loaded.config.norm_eps, 1e-5f);
 }
@@ -233,6 +234,43 @@ TEST(FamilyTensors, PackedBelowOneAnother) {
   const std::vector<float> v = values_of(gguf.tensor("blk.0.attn_v.weight"));
   EXPECT_EQ(row_of(k, 1, kWidth), row_of(packed, kHeads * kHeadDim + kHeadDim / 2, kWidth));
   EXPECT_EQ(row_of(v, 5, kWidth), row_of(packed, (kHeads + kHeadsKv) * kHeadDim + 5, kWidth));
+}
+
+// Of Qwen 3.5 they are numbered from 0 under a name of their own; Qwen 3 Next's are left out.
+TEST(FamilyTensors, BlocksThatPredictFurtherTokens) {
+  HfModel model = family_named("qwen35");
+  model.config["mtp_num_hidden_layers"] = 1;
+  const int64_t n_layer = model.config["num_hidden_layers"];
+  std::map<std::string, HfStored> ahead;
+  for (const auto& [name, stored] : model.tensors) {
+    const std::string before = "model.layers.1.";  // one with attention
+    if (name.starts_with(before)) ahead["mtp.layers.0." + name.substr(before.size())] = stored;
+  }
+  for (const char* norm : {"pre_fc_norm_embedding", "pre_fc_norm_hidden", "norm"})
+    ahead[fmt::format("mtp.{}.weight", norm)] = model.tensors.at("model.norm.weight");
+  HfStored& fc = ahead["mtp.fc.weight"] = model.tensors.at("lm_head.weight");
+  fc.shape = {64, 128};
+  fc.bytes.resize(64 * 128 * sizeof(float));
+  fc.values.resize(64 * 128);
+  HfModel next = family_named("qwen3next");
+  const size_t n_tensors = Converted(next).convert().tensors().size();
+  next.tensors["mtp.fc.weight"] = fc;
+  EXPECT_EQ(Converted(next).convert().tensors().size(), n_tensors);
+  model.tensors.merge(ahead);
+  const Converted converted(model);
+  const Gguf gguf = converted.convert();
+  EXPECT_EQ(gguf.get_int("qwen35.block_count"), n_layer + 1);
+  EXPECT_EQ(gguf.get_int("qwen35.nextn_predict_layers"), 1);
+  const auto recurrent = gguf.get_ints("qwen35.attention.recurrent_layers").value();
+  EXPECT_EQ(int64_t(recurrent.size()), n_layer + 1);
+  EXPECT_EQ(recurrent.back(), 0);
+  const std::string block = fmt::format("blk.{}.", n_layer);
+  EXPECT_EQ(values_of(gguf.tensor(block + "attn_q.weight")),
+            model.tensors.at("mtp.layers.0.self_attn.q_proj.weight").values);
+  EXPECT_EQ(values_of(gguf.tensor(block + "nextn.eh_proj.weight")), model.tensors.at("mtp.fc.weight").values);
+  EXPECT_EQ(values_of(gguf.tensor(block + "nextn.shared_head_norm.weight"))[3],
+            model.tensors.at("mtp.norm.weight").values[3] + 1);
+  EXPECT_EQ(load_model(converted.folder.at("out.gguf")).config.n_layer, n_layer);
 }
 
 // x (1 + w) + b: the bias stays.

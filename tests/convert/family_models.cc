@@ -86,7 +86,7 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
   model.config["qk_nope_head_dim"] = 12;
   model.config["qk_rope_head_dim"] = 4;
   model.config["v_head_dim"] = 10;
-  if (!family.recurrent.empty()) {  // the first layer, the third ...
+  if (!family.computed.recurrent.empty()) {  // the first layer, the third ...
     for (int64_t i = 0; i < n_layer; ++i)
       model.config["layer_types"].push_back(i % 2 == 0 ? family.computed.recurrent
                                                        : family.computed.attention);
@@ -112,11 +112,17 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
   if (!family.recurrent.empty())
     model.config["hybrid_override_pattern"] = std::string("M*-M").substr(0, size_t(n_layer));
   if (!family.factor_keys.empty()) {
-    double factor = 0.5;
-    for (const char* key : family.factor_keys) model.config[key] = factor *= 1.25;
-    model.config["mlp_multipliers"] = {0.75, 1.5};
-    model.config["ssm_multipliers"] = {0.5, 2, 0.75, 1.25, 1.5};
+    double factor = 1.0 / 32;  // powers of two, so that what is multiplied and divided again is the same
+    for (const char* key : family.factor_keys) model.config[key] = factor *= 2;
+    model.config["mlp_multipliers"] = {0.25, 2};
+    model.config["ssm_multipliers"] = {0.5, 2, 0.25, 4, 8};
   }
+  // Delta nets'.
+  model.config["linear_num_key_heads"] = 2;
+  model.config["linear_num_value_heads"] = 6;
+  model.config["linear_key_head_dim"] = 8;
+  model.config["linear_value_head_dim"] = 12;
+  model.config["linear_conv_kernel_dim"] = 3;
   // MiniCPM's factors.
   model.config["scale_emb"] = 12;
   model.config["scale_depth"] = 1.4;
@@ -133,7 +139,9 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
   const auto add_one = [&](const HfModule& module, const std::string& name) {
     const bool is_half = lora::is_half(module.of_hf);
     const int64_t n_rows = is_half ? 2 * config.size(module.n_out)
-                                   : config.size(module.of_hf == Rows::all ? module.n_out : Dim::qkv);
+                           : is_packed(module.delta)
+                               ? packed_rows(config.delta)
+                               : config.size(module.of_hf == Rows::all ? module.n_out : Dim::qkv);
     const bool is_vector = module.n_out == Dim::none || module.n_in == Dim::none;
     std::vector<int64_t> shape = {n_rows, config.size(module.n_in)};
     if (is_vector) shape = {module.n_out == Dim::none ? config.size(module.n_in) : n_rows};

@@ -84,7 +84,12 @@ LFM2_TAPS = dict(LFM2, model_type="lfm2", num_key_value_heads=1, conv_L_cache=4,
 LATENT = dict(SIZES, num_hidden_layers=3, num_key_value_heads=HEADS, kv_lora_rank=12, qk_nope_head_dim=10,
               qk_rope_head_dim=6, v_head_dim=14, moe_intermediate_size=24, n_shared_experts=2, first_k_dense_replace=1,
               rms_norm_eps=1e-5, tie_word_embeddings=False)
+QWEN35 = dict(GROUPED, num_hidden_layers=3, head_dim=16, rms_norm_eps=1e-5, tie_word_embeddings=False,
+              layer_types=["linear_attention", "full_attention", "linear_attention"], linear_num_key_heads=2)
 MINICPM = dict(scale_emb=12, scale_depth=1.4, dim_model_base=16)
+# Granite 4 and Mamba-2 have one group, for which the classes' norm over a whole row is that of each group.
+# Nemotron-H's class sums states over chunks in a way of its own where there are several, and bounds steps from below; the
+# kernels that it takes on GPUs do neither: one chunk, no bound.
 # Of each the configuration of the class that computes it, and config.json where that is another's: models that transformers
 # has no class for are computed by Llama's or Granite's, with their weights renamed (OF_CLASS).
 FAMILIES = {
@@ -123,16 +128,16 @@ FAMILIES = {
                                ssm_multipliers=[0.7, 1.3, 0.9, 1.1, 0.6]),),
     "granitehybrid-moe": (dict(GROUPED, num_hidden_layers=3, model_type="granitemoehybrid", rms_norm_eps=1e-5,
                                layer_types=["mamba", "attention", "mamba"], num_local_experts=5, num_experts_per_tok=3,
-                               shared_intermediate_size=40, mamba_n_heads=16, mamba_d_head=4, mamba_n_groups=4,
+                               shared_intermediate_size=40, mamba_n_heads=16, mamba_d_head=4, mamba_n_groups=1,
                                mamba_d_state=7, mamba_d_conv=3, mamba_expand=2, mamba_chunk_size=4,
                                embedding_multiplier=6.0, attention_multiplier=0.2, residual_multiplier=0.4,
                                logits_scaling=3.0, position_embedding_type=None, tie_word_embeddings=True),),
     "mamba2": (dict(model_type="mamba2", hidden_size=EMBD, num_hidden_layers=LAYERS, vocab_size=VOCAB, num_heads=16, head_dim=4,
-                    n_groups=2, state_size=9, conv_kernel=4, expand=2, chunk_size=4, layer_norm_epsilon=1e-5,
+                    n_groups=1, state_size=9, conv_kernel=4, expand=2, chunk_size=4, layer_norm_epsilon=1e-5,
                     tie_word_embeddings=False, bos_token_id=1, eos_token_id=2, pad_token_id=0),),
     "nemotron_h": (dict(GROUPED, model_type="nemotron_h", num_hidden_layers=4, layers_block_type=["mamba", "mlp", "attention", "mamba"],
                         hybrid_override_pattern="M-*M", head_dim=DIM, mamba_num_heads=6, mamba_head_dim=7, n_groups=3,
-                        ssm_state_size=5, conv_kernel=4, chunk_size=4, layer_norm_epsilon=1e-5, mlp_hidden_act="relu2",
+                        ssm_state_size=5, conv_kernel=4, chunk_size=LENGTH, time_step_min=1e-9, layer_norm_epsilon=1e-5, mlp_hidden_act="relu2",
                         tie_word_embeddings=False),),
     "nemotron": (dict(GROUPED, model_type="nemotron", head_dim=DIM, partial_rotary_factor=0.5, norm_eps=1e-5,
                       tie_word_embeddings=False),),
@@ -141,6 +146,13 @@ FAMILIES = {
     "phi2": (dict(SIZES, model_type="phi", partial_rotary_factor=0.5, hidden_act="gelu_new", tie_word_embeddings=False),),
     "stablelm": (dict(GROUPED, model_type="stablelm", partial_rotary_factor=0.25, use_qkv_bias=True, layer_norm_eps=1e-5,
                       tie_word_embeddings=False),),
+    "qwen35-uneven": (dict(QWEN35, model_type="qwen3_5_text", linear_num_value_heads=6, linear_key_head_dim=8,
+                           linear_value_head_dim=12, linear_conv_kernel_dim=3, partial_rotary_factor=0.5,
+                           rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.5)),),
+    "qwen3next-uneven": (dict(QWEN35, model_type="qwen3_next", linear_num_value_heads=6, linear_key_head_dim=12,
+                              linear_value_head_dim=8, linear_conv_kernel_dim=5, num_experts=4, num_experts_per_tok=2,
+                              moe_intermediate_size=24, shared_expert_intermediate_size=40, norm_topk_prob=True,
+                              rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.25)),),
     "baichuan": (dict(LLAMA, model_type="llama", num_key_value_heads=HEADS),
                  dict(SIZES, architectures=["BaiChuanForCausalLM"], model_type="baichuan", rms_norm_eps=1e-5,
                       hidden_act="silu", tie_word_embeddings=False)),
@@ -203,7 +215,8 @@ def make(name, folder):
     tensors = {}
     for tensor, shape in own_names(name, shapes).items():
         is_norm = len(shape) == 1 and not tensor.endswith("bias") and not tensor.endswith("A_log")
-        center = -1 if tensor.endswith(("A_log", "dt_bias")) else 0 if not is_norm or name == "nemotron" else 1
+        lacks_one = name == "nemotron" or (name.startswith("qwen3") and not tensor.endswith("linear_attn.norm.weight"))
+        center = -1 if tensor.endswith(("A_log", "dt_bias")) else 0 if not is_norm or lacks_one else 1
         is_table = any(part in tensor for part in ("embed", "wte", "wpe"))
         size = 0.5 if len(shape) == 1 else 1 if is_table else 2 / shape[0 if tensor in turned else 1]**0.5
         if name == "minicpm" and "embed" in tensor:
@@ -257,7 +270,7 @@ def make(name, folder):
     result["curve.loss"] = torch.tensor(curve)
     stated = other[0] if other else dict(config.to_dict(), architectures=[type(model).__name__])
     save_file({n: t.contiguous() for n, t in result.items()}, folder / f"{name}.safetensors",
-              {"config": json.dumps(stated, sort_keys=True), "tensors": json.dumps(tensors)})
+              {"config": json.dumps(stated, sort_keys=True).replace("Infinity", '{"__float__": "Infinity"}'), "tensors": json.dumps(tensors)})
     print(name, "loss", float(result["base_loss"]), "->", float(result["loss"]))
 
 
