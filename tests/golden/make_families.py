@@ -81,9 +81,10 @@ LLAMA = dict(GROUPED, rms_norm_eps=1e-5, hidden_act="silu", tie_word_embeddings=
 LFM2 = dict(GROUPED, num_hidden_layers=3, norm_eps=1e-5, tie_word_embeddings=True)
 LFM2_TAPS = dict(LFM2, model_type="lfm2", num_key_value_heads=1, conv_L_cache=4, block_multiple_of=20,
                  block_ffn_dim_multiplier=1.2, block_auto_adjust_ff_dim=True, full_attn_idxs=[1], rope_theta=1e4)
+# The classes norm latents with 1e-6 whatever rms_norm_eps says; GGUF has one number for all norms.
 LATENT = dict(SIZES, num_hidden_layers=3, num_key_value_heads=HEADS, kv_lora_rank=12, qk_nope_head_dim=10,
               qk_rope_head_dim=6, v_head_dim=14, moe_intermediate_size=24, n_shared_experts=2, first_k_dense_replace=1,
-              rms_norm_eps=1e-5, tie_word_embeddings=False)
+              rms_norm_eps=1e-6, tie_word_embeddings=False)
 QWEN35 = dict(GROUPED, num_hidden_layers=3, head_dim=16, rms_norm_eps=1e-5, tie_word_embeddings=False,
               layer_types=["linear_attention", "full_attention", "linear_attention"], linear_num_key_heads=2)
 MINICPM = dict(scale_emb=12, scale_depth=1.4, dim_model_base=16)
