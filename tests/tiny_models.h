@@ -44,6 +44,7 @@ class TinyModel {
     if (options.vocabulary) set_vocabulary(*options.vocabulary);
     set_keys(architecture);
     const ModelConfig config = config_of_keys(Gguf::of_values(path, keys_), n_vocab_);
+    has_delta_net_ = config.delta_net.d_conv > 0;
     for (const auto& [key, value] : keys_) writer_.set(key, value);
     add_matrix("token_embd", n_vocab_, config.n_embd, 1);
     if (config.has_position_table) add_matrix("position_embd", config.n_ctx_train, config.n_embd, 1);
@@ -257,8 +258,10 @@ class TinyModel {
         const bool fades = vector.tensor == "ssm_a";  // states do
         // Where a convolution is all of a body, it is as loud as other bodies are.
         const bool is_loud = vector.tensor == "shortconv.conv.weight";
-        self.add_vector(prefix + std::string(vector.tensor), vector.n, fades ? -1 : 0,
-                        fades     ? 0.8f
+        // In delta nets by less: two experts of one of the models would be all but equal otherwise.
+        const float fading = self.has_delta_net_ ? -0.5f : -1.0f;
+        self.add_vector(prefix + std::string(vector.tensor), vector.n, fades ? fading : 0,
+                        fades     ? -0.8f * fading
                         : is_loud ? 1.0f
                                   : 0.3f,
                         vector.n_rows);
@@ -315,6 +318,7 @@ class TinyModel {
 
   std::string prefix_;
   TinyOptions options_;
+  bool has_delta_net_ = false;
   int64_t n_embd_ = 36, n_ff_ = 44, n_vocab_ = kTinyVocab, n_layer_ = 5, head_dim_ = 14;
   std::vector<std::pair<std::string, GgufValue>> keys_;
   GgufWriter writer_;

@@ -276,6 +276,8 @@ struct FolderReader {
              config.rank(module), pair.rank);
       }
     }
+    if (const std::string unknown = unknown_factors(base); !unknown.empty() && reading.say)
+      reading.say(fmt::format("warning: {}: {}", path, unknown));
     take_start_out(adapter);
     join_pieces(adapter);
     experts.finish(adapter, module_of);
@@ -332,23 +334,26 @@ void refuse_base_type(const std::string& path, std::string_view tensor, std::str
 
 namespace {
 
-// From the keys that conversion has left of config.json.
+// From the keys that conversion has left of config.json; nullptr where there are none.
 std::function<std::vector<RowFactors>(const HfModule&, int64_t)> factors_of(const Gguf& base) {
   HfConfig config;
   config.architecture = find_hf_family(base.get_string("general.architecture").value_or(""));
   if (!config.architecture || !config.architecture->hf->row_factors) return nullptr;
   config.path = base.path();
   const std::string prefix = fmt::format("{}.", config.architecture->name);
+  bool is_told = false;
   for (const char* key : config.architecture->hf->factor_keys) {
     const std::string name = fmt::format("{}hf.{}", prefix, key);
     const GgufValue* found = base.find(name);
     if (!found) continue;
+    is_told = true;
     if (found->type == GgufValueType::array) {
       config.number_lists[key] = base.get_floats(name).value_or(std::vector<double>());
     } else if (const auto number = base.get_float(name)) {
       config.numbers[key] = *number;
     }
   }
+  if (!is_told) return nullptr;
   const auto size = [&](const char* key) {
     return base.get_int(fmt::format("{}ssm.{}", prefix, key)).value_or(0);
   };

@@ -239,6 +239,8 @@ void write_adapter_peft(const Adapter& adapter, const PeftBase& base, int64_t n_
   Writer writer{adapter, base, folder, moved};
   for (const LoraPair& pair : adapter.pairs) writer.add(pair);
   writer.finish(say);
+  if (const std::string unknown = unknown_factors(base); !unknown.empty() && say)
+    say(fmt::format("warning: {}: {}", folder, unknown));
   std::vector<SafeTensor> tensors;
   std::deque<std::vector<std::byte>> bytes;  // that the tensors refer to
   for (const Module& module : writer.modules) {

@@ -130,6 +130,15 @@ std::vector<int64_t> peft_columns(const HfModule& module, int64_t n_cols, const 
   return delta_columns(module.delta, heads.delta);
 }
 
+std::string unknown_factors(const PeftBase& base) {
+  const Architecture* found = find_hf_family(base.architecture);
+  if (!found || !found->hf->row_factors || base.factors) return "";
+  return fmt::format(
+      "weights of {} hold factors of config.json, which the model file does not tell ({}.hf.*): taken as 1, "
+      "which is wrong for most such models; --base with the model's folder knows them",
+      found->name, found->name);
+}
+
 void multiply_rows(std::vector<float>& values, int64_t n_cols, const std::vector<RowFactors>& factors,
                    bool divide) {
   for (size_t r = 0; r < factors.size(); ++r) {

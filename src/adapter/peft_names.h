@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "adapter/adapter.h"
 #include "arch/architecture.h"
 #include "arch/hf.h"
 
@@ -57,6 +58,10 @@ std::vector<int64_t> peft_rows(std::string_view architecture, const HfModule& mo
 // The same of its n_cols columns, which are the columns of A.
 std::vector<int64_t> peft_columns(const HfModule& module, int64_t n_cols, const PeftHeads& heads,
                                   const std::string& what);
+
+// Where a family's weights hold factors that nothing tells (a GGUF of llama.cpp's converter): what that
+// means.
+std::string unknown_factors(const PeftBase& base);
 
 // Each row of `values` times its factors, or divided by them.
 void multiply_rows(std::vector<float>& values, int64_t n_cols, const std::vector<RowFactors>& factors,
