@@ -217,8 +217,11 @@ class Reference {
     const size_t number = parameter.find("layers.") + 7;
     const std::string block = "blk." + parameter.substr(number, parameter.find('.', number) - number) + ".";
     const bool is_down = parameter.ends_with("down_proj") || parameter.ends_with("output_linear.weight");
+    const bool is_fused = model.gguf.find_tensor(block + "ffn_gate_up_exps.weight") != nullptr;
     const std::vector<std::string> names = is_down ? std::vector<std::string>{"ffn_down_exps"}
-                                                   : std::vector<std::string>{"ffn_gate_exps", "ffn_up_exps"};
+                                           : is_fused
+                                               ? std::vector<std::string>{"ffn_gate_up_exps"}
+                                               : std::vector<std::string>{"ffn_gate_exps", "ffn_up_exps"};
     const auto n_parts = int64_t(names.size());
     const bool in_turn = model.config.architecture->name == "gpt-oss";
     for (int64_t part = 0; part < n_parts; ++part) {
@@ -425,11 +428,12 @@ std::string test_name(const testing::TestParamInfo<Name>& test) {
 
 INSTANTIATE_TEST_SUITE_P(All, FamilyGolden,
                          testing::Values("cohere2", "command-r", "deepseek2", "exaone4", "gemma", "gemma2",
-                                         "gemma3", "glm4", "glm4moe", "gpt-oss", "falcon-h1", "granite",
-                                         "granitehybrid", "granitemoe", "lfm2", "lfm2moe", "llama3",
-                                         "mistral3", "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
-                                         "phi4-mini", "qwen2", "qwen2moe", "qwen3", "qwen35", "qwen35moe",
-                                         "qwen3moe", "qwen3next", "seed-oss", "smollm3", "starcoder2"),
+                                         "gemma3", "gemma4", "gemma4-moe", "glm4", "glm4moe", "gpt-oss",
+                                         "falcon-h1", "granite", "granitehybrid", "granitemoe", "lfm2",
+                                         "lfm2moe", "llama3", "mistral3", "mixtral", "olmo2", "olmo3",
+                                         "olmoe", "phi3", "phi4-mini", "qwen2", "qwen2moe", "qwen3", "qwen35",
+                                         "qwen35moe", "qwen3moe", "qwen3next", "seed-oss", "smollm3",
+                                         "starcoder2"),
                          test_name<const char*>);
 
 // Every file that tests/golden/make_families.py wrote.

@@ -50,6 +50,12 @@ class TinyModel {
     if (config.has_position_table) add_matrix("position_embd", config.n_ctx_train, config.n_embd, 1);
     for (int64_t i = 0; i < config.n_layer; ++i) add_layer(config.architecture->layer(config, i), i);
     add_norm(norm(config, architecture.output_norm), "");
+    if (config.needs_rope_freqs) add_vector("rope_freqs.weight", config.rope.n_rot / 2, 1, 0.5f);
+    if (const int64_t n = config.n_layer * config.n_embd_per_layer; n > 0) {
+      add_matrix("per_layer_token_embd", n_vocab_, n, 1);
+      add_matrix("per_layer_model_proj", n, config.n_embd, 2 / std::sqrt(float(n_embd_)));
+      add_vector("per_layer_proj_norm.weight", config.n_embd_per_layer, 1, 0.5f);
+    }
     // What llama.cpp wants: these have no output matrix, and one a bias of it.
     const std::set<std::string_view> tied = {"cohere2", "command-r", "gemma", "gemma2"};
     if (!tied.contains(architecture.name))
@@ -117,6 +123,7 @@ class TinyModel {
     }
     set_mamba2(architecture);
     if (architecture.name == "gptneox") writer_.set_bool(prefix_ + "use_parallel_residual", true);
+    if (architecture.name == "gemma4") set_layers_of_two_kinds();
     set_number(norm_eps_key(architecture), 1e-3);
     set_number("rope.freq_base", 30);
     // llama.cpp leaves Phi-3's window out, gives EXAONE 4 one where it has 64 layers, and knows a rotary base
@@ -141,6 +148,24 @@ class TinyModel {
     }
     keys_.emplace_back(prefix_ + "use_parallel_residual", GgufValue{GgufValueType::boolean, {}, true});
     if (!is_whole()) keys_.pop_back();
+  }
+
+  // Gemma 4's: with windows and without, of which the last of each kind attends to what an earlier one has.
+  void set_layers_of_two_kinds() {
+    const auto set = [&](const char* name, GgufValueType type, auto values) {
+      std::erase_if(keys_, [&](const auto& key) { return key.first == prefix_ + name; });
+      keys_.emplace_back(prefix_ + name, GgufValue{GgufValueType::array, type, std::move(values)});
+    };
+    set("attention.sliding_window_pattern", GgufValueType::boolean, std::vector<uint64_t>{1, 0, 1, 0, 1});
+    set("attention.head_count_kv", GgufValueType::i32, std::vector<int64_t>{2, 1, 2, 1, 2});
+    set("feed_forward_length", GgufValueType::i32,
+        std::vector<int64_t>{n_ff_, n_ff_, n_ff_, 2 * n_ff_, 2 * n_ff_});
+    set_size("attention.shared_kv_layers", 2);
+    const int64_t windowed_dim = options_.type == Type::F32 ? 10 : 16;
+    set_size("attention.key_length_swa", windowed_dim);
+    set_size("attention.value_length_swa", windowed_dim);
+    set_size("rope.dimension_count_swa", windowed_dim);
+    set_size("embedding_length_per_layer_input", options_.type == Type::F32 ? 6 : 32);
   }
 
   // Layers of Mamba-2: between those with attention, beside it, alone, or as one thing of three.
@@ -253,9 +278,15 @@ class TinyModel {
       TinyModel& self;
       std::map<std::string_view, LinearSpec>& whole;
       const std::string& prefix;
+      int64_t i;
       void operator()(const NormSpec& norm) const { self.add_norm(norm, prefix); }
+      // What a layer may do without every second does.
+      bool is_left_out(bool may_be_absent) const { return may_be_absent && i % 2 == 1; }
       void operator()(const VectorSpec& vector) const {
+        if (is_left_out(vector.may_be_absent)) return;
         const bool fades = vector.tensor == "ssm_a";  // states do
+        if (vector.tensor.find("scale") != vector.tensor.npos)
+          return self.add_vector(prefix + std::string(vector.tensor), vector.n, 1, 0.3f);
         // Where a convolution is all of a body, it is as loud as other bodies are.
         const bool is_loud = vector.tensor == "shortconv.conv.weight";
         // In delta nets by less: two experts of one of the models would be all but equal otherwise.
@@ -267,6 +298,7 @@ class TinyModel {
                         vector.n_rows);
       }
       void operator()(const LinearSpec& part) const {
+        if (is_left_out(part.may_be_absent)) return;
         LinearSpec& all = whole[part.tensor];
         all.n_in = part.n_in;
         all.n_out = std::max(all.n_out, part.first_row + part.n_out);
@@ -274,7 +306,7 @@ class TinyModel {
         all.n_slices = part.n_slices;
       }
     };
-    for_each_part(layer, Visit{*this, whole, prefix});
+    for_each_part(layer, Visit{*this, whole, prefix, i});
     for (const auto& [tensor, spec] : whole) {
       add_matrix(prefix + std::string(tensor), spec.n_out, spec.n_in, 2 / std::sqrt(float(spec.n_in)),
                  spec.n_slices);

@@ -10,7 +10,7 @@ NormSpec norm(const ModelConfig& c, std::string_view tensor, int64_t n) {
 }
 
 AttentionSpec attention(const ModelConfig& c, int64_t i) {
-  const int64_t n_q = c.heads(i) * c.head_dim, n_kv = c.heads_kv(i) * c.head_dim;
+  const int64_t head_dim = c.head_dim_of(i), n_q = c.heads(i) * head_dim, n_kv = c.heads_kv(i) * head_dim;
   const bool fused = c.fused_qkv, has_window = c.has_window(i);
   AttentionSpec a{
       .q = {.tensor = fused ? "attn_qkv" : "attn_q", .n_out = n_q, .n_in = c.n_embd},
@@ -27,7 +27,7 @@ AttentionSpec attention(const ModelConfig& c, int64_t i) {
       .k_norm = {},
       .form = {},
   };
-  a.form.shape = {c.heads(i), c.heads_kv(i), c.head_dim, c.attention_scale};
+  a.form.shape = {c.heads(i), c.heads_kv(i), head_dim, c.attention_scale};
   a.form.shape.window = has_window ? c.window : 0;
   a.form.shape.softcap = c.attention_softcap;
   a.form.rope_style = c.architecture->rope_style;
@@ -40,8 +40,8 @@ AttentionSpec attention(const ModelConfig& c, int64_t i) {
 
 AttentionSpec head_normed_attention(const ModelConfig& c, int64_t i) {
   AttentionSpec a = attention(c, i);
-  a.q_norm = norm(c, "attn_q_norm", c.head_dim);
-  a.k_norm = norm(c, "attn_k_norm", c.head_dim);
+  a.q_norm = norm(c, "attn_q_norm", c.head_dim_of(i));
+  a.k_norm = norm(c, "attn_k_norm", c.head_dim_of(i));
   return a;
 }
 
@@ -80,11 +80,19 @@ MlpSpec plain_mlp(const ModelConfig& c, Activation activation, bool has_bias) {
 
 ExpertsSpec experts(const ModelConfig& c, Activation activation) {
   const int64_t n = c.experts.router.n_expert, n_ff = c.experts.n_ff;
+  const bool fused = c.experts.fused_gate_up;
   return {
       .router = {.tensor = "ffn_gate_inp", .n_out = n, .n_in = c.n_embd},
       .choice_bias = {c.experts.has_choice_bias ? "exp_probs_b.bias" : "", n},
-      .expert = {.gate = {.tensor = "ffn_gate_exps", .n_out = n_ff, .n_in = c.n_embd, .n_slices = n},
-                 .up = {.tensor = "ffn_up_exps", .n_out = n_ff, .n_in = c.n_embd, .n_slices = n},
+      .expert = {.gate = {.tensor = fused ? "ffn_gate_up_exps" : "ffn_gate_exps",
+                          .n_out = n_ff,
+                          .n_in = c.n_embd,
+                          .n_slices = n},
+                 .up = {.tensor = fused ? "ffn_gate_up_exps" : "ffn_up_exps",
+                        .n_out = n_ff,
+                        .n_in = c.n_embd,
+                        .first_row = fused ? n_ff : 0,
+                        .n_slices = n},
                  .down = {.tensor = "ffn_down_exps", .n_out = c.n_embd, .n_in = n_ff, .n_slices = n},
                  .activation = activation},
       .form = c.experts.router,

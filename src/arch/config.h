@@ -16,11 +16,12 @@ namespace lora {
 
 // What a mixture's layers have in place of one MLP.
 struct ExpertsConfig {
-  RouterForm router;          // no experts: 0 of them
-  int64_t n_ff = 0;           // of one expert
-  int64_t n_ff_shared = 0;    // of the MLP that every token goes through as well; 0: there is none
-  int64_t n_layer_dense = 0;  // so many first layers have one MLP,
-  int64_t period = 1;         // and behind them all but every n-th
+  RouterForm router;           // no experts: 0 of them
+  int64_t n_ff = 0;            // of one expert
+  bool fused_gate_up = false;  // gate and up of each are rows of ffn_gate_up_exps
+  int64_t n_ff_shared = 0;     // of the MLP that every token goes through as well; 0: there is none
+  int64_t n_layer_dense = 0;   // so many first layers have one MLP,
+  int64_t period = 1;          // and behind them all but every n-th
   bool has_choice_bias = false;
 };
 
@@ -44,7 +45,10 @@ struct ModelConfig {
   int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
   // Where layers differ, one for each; what stands above is then the most of any.
   std::vector<int64_t> n_head_of, n_head_kv_of, n_ff_of;
-  int64_t n_ctx_train = 0;  // the context it was trained with
+  int64_t head_dim_swa = 0;  // of layers with a window, where theirs differs
+  int64_t n_layer_kv = 0;    // layers behind these attend to keys and values of earlier ones; 0: none does
+  int64_t n_embd_per_layer = 0;  // of what layers are told of their tokens again
+  int64_t n_ctx_train = 0;       // the context it was trained with
   float norm_eps = 1e-5f;
   bool norms_have_bias = false, output_has_bias = false;  // the file must have them
   bool norms_have_gain = true;                            // else they are 1, and no tensors
@@ -80,7 +84,9 @@ struct ModelConfig {
   float temperature_scale = 0;
   int64_t temperature_length = 0;
 
-  std::vector<std::string> notes;  // what of the file is not computed with: a line each
+  bool needs_rope_freqs = false;            // the file must have rope_freqs.weight
+  std::vector<std::string> unused_tensors;  // that files may have, of layers that do not read them
+  std::vector<std::string> notes;           // what of the file is not computed with: a line each
 
   int64_t n_embd_q() const { return n_head * head_dim; }
   int64_t n_embd_kv() const { return n_head_kv * head_dim; }
@@ -88,6 +94,7 @@ struct ModelConfig {
   int64_t heads(int64_t i) const { return n_head_of.empty() ? n_head : n_head_of[size_t(i)]; }
   int64_t heads_kv(int64_t i) const { return n_head_kv_of.empty() ? n_head_kv : n_head_kv_of[size_t(i)]; }
   int64_t ff(int64_t i) const { return n_ff_of.empty() ? n_ff : n_ff_of[size_t(i)]; }
+  int64_t head_dim_of(int64_t i) const { return has_window(i) && head_dim_swa > 0 ? head_dim_swa : head_dim; }
   bool has_window(int64_t layer) const { return !windowed.empty() && windowed[size_t(layer)]; }
 };
 

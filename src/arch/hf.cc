@@ -160,7 +160,12 @@ bool HfConfig::reads_mxfp4() const {
   return reads;
 }
 
-int64_t HfConfig::size(Dim dim) const {
+int64_t HfConfig::size(Dim dim, std::optional<int64_t> layer) const {
+  const auto at = [&](const std::vector<int64_t>& of_layers, int64_t of_all) {
+    return layer && !of_layers.empty() ? of_layers.at(size_t(*layer)) : of_all;
+  };
+  const int64_t dim_of_head = at(head_dim_of, head_dim), n_kv = at(n_head_kv_of, n_head_kv),
+                ff = at(n_ff_of, n_ff);
   switch (dim) {
     case Dim::none:
     case Dim::one:
@@ -172,17 +177,17 @@ int64_t HfConfig::size(Dim dim) const {
     case Dim::vocab:
       return n_vocab;
     case Dim::ff:
-      return n_ff;
+      return ff;
     case Dim::two_ff:
-      return 2 * n_ff;
+      return 2 * ff;
     case Dim::heads:
-      return n_head * head_dim;
+      return n_head * dim_of_head;
     case Dim::kv_heads:
-      return n_head_kv * head_dim;
+      return n_kv * dim_of_head;
     case Dim::qkv:
-      return (n_head + 2 * n_head_kv) * head_dim;
+      return (n_head + 2 * n_kv) * dim_of_head;
     case Dim::head:
-      return head_dim;
+      return dim_of_head;
     case Dim::n_head:
       return n_head;
     case Dim::experts:
@@ -191,6 +196,12 @@ int64_t HfConfig::size(Dim dim) const {
       return n_expert_ff;
     case Dim::shared_ff:
       return n_shared_ff;
+    case Dim::two_expert_ff:
+      return 2 * n_expert_ff;
+    case Dim::embd_per_layer:
+      return n_embd_per_layer;
+    case Dim::embd_per_layers:
+      return n_layer * n_embd_per_layer;
     case Dim::ctx:
       return n_ctx;
     case Dim::q_rank:

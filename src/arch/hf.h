@@ -16,6 +16,7 @@
 namespace lora {
 
 struct Architecture;
+struct HfConfig;
 class GgufWriter;
 
 // Up to n values, in constants.
@@ -39,23 +40,26 @@ class HfList {
 enum class Dim {
   none,
   one,
-  embd,        // hidden_size
-  two_embd,    // twice that
-  vocab,       // vocab_size
-  ff,          // intermediate_size
-  two_ff,      // gate and up in one matrix
-  heads,       // num_attention_heads x head_dim
-  kv_heads,    // num_key_value_heads x head_dim
-  qkv,         // q, k and v in one matrix
-  head,        // head_dim
-  n_head,      // num_attention_heads
-  ctx,         // max_position_embeddings
-  experts,     // how many a layer has
-  expert_ff,   // intermediate_size of one of them
-  shared_ff,   // and of what every token goes through beside them
-  three_embd,  // three times hidden_size
-  conv,        // taps of a convolution along the tokens
-  two_heads,   // a query and a gate of each head
+  embd,             // hidden_size
+  two_embd,         // twice that
+  vocab,            // vocab_size
+  ff,               // intermediate_size
+  two_ff,           // gate and up in one matrix
+  heads,            // num_attention_heads x head_dim
+  kv_heads,         // num_key_value_heads x head_dim
+  qkv,              // q, k and v in one matrix
+  head,             // head_dim
+  n_head,           // num_attention_heads
+  ctx,              // max_position_embeddings
+  experts,          // how many a layer has
+  expert_ff,        // intermediate_size of one of them
+  shared_ff,        // and of what every token goes through beside them
+  two_expert_ff,    // gate and up of one in one matrix
+  embd_per_layer,   // hidden_size_per_layer_input
+  embd_per_layers,  // of all layers
+  three_embd,       // three times hidden_size
+  conv,             // taps of a convolution along the tokens
+  two_heads,        // a query and a gate of each head
   // Of a delta net: value heads, twice as many, length of one, all of their lengths, and with queries and
   // keys.
   delta_heads,
@@ -137,6 +141,7 @@ struct HfModule {
   Stack stack = Stack::none;
   bool in_turn = false;  // HF's rows of gate and up alternate
   bool may_be_absent = false;
+  bool (*may_be_absent_in)(const HfConfig& config, int64_t layer) = nullptr;  // where that depends
   bool is_router = false;  // a parameter of a module that PEFT adapts no more, where it is one
   bool is_conv = false;    // of each channel by itself: HF has (n_out, 1, n_in); no adapter goes there
   bool is_flat = false;    // HF has a vector of n_out * n_in; no adapter goes there
@@ -229,8 +234,6 @@ inline constexpr HfModule kRoot[] = {
 };
 }  // namespace hf
 
-struct HfConfig;
-
 struct HfFamily {
   HfList<HfClass, 9> classes{};
   HfList<std::span<const HfModule>, 5> layer{};
@@ -257,6 +260,8 @@ struct HfFamily {
   bool always_tied = false;      // llama.cpp takes no output.weight: the token embedding is the output
   bool tied_by_default = false;  // where tie_word_embeddings is not there
   bool no_space_prefix = false;  // its tokenizer puts no space before a text, whatever tokenizer.model says
+  // Its BPE over characters goes by the list of merges (tokenizer.ggml.model "gemma4"), not by scores.
+  bool merges_characters = false;
   HfSizes sizes{};
   HfComputed computed{};
   HfDefaults defaults{};

@@ -17,13 +17,14 @@ namespace lora {
 struct HfRope {
   double theta = 10000;
   std::optional<double> local_theta;  // of layers with a sliding window (Gemma 3)
-  std::string type = "default";       // linear, dynamic, yarn, llama3, longrope
+  std::string type = "default";       // linear, dynamic, yarn, llama3, longrope, proportional
   double factor = 1;
   double low_freq_factor = 1, high_freq_factor = 4;              // llama3
   std::optional<int64_t> n_ctx_orig;                             // original_max_position_embeddings
   std::optional<double> beta_fast, beta_slow, attention_factor;  // yarn
   std::optional<double> log_multiplier;                          // mscale_all_dim
   std::optional<double> rotary_part;                             // partial_rotary_factor
+  bool is_stated = false;                                        // config.json has any of these
   std::vector<double> short_factor, long_factor;                 // longrope, of each pair of elements
   bool operator==(const HfRope&) const = default;
 };
@@ -40,6 +41,13 @@ struct HfConfig {
   int64_t n_layer = 0, n_embd = 0, n_ff = 0, n_vocab = 0, n_ctx = 0;
   int64_t n_head = 0, n_head_kv = 0, head_dim = 0;
   bool states_head_dim = false;
+  std::vector<std::string> layer_types;
+  // Of families whose layers differ, set by HfFamily::read; for each layer where they are not empty.
+  std::vector<int64_t> head_dim_of, n_head_kv_of, n_ff_of;
+  std::vector<bool> windowed;
+  int64_t head_dim_swa = 0;                  // of layers with a window
+  int64_t n_layer_kv = 0;                    // layers that have keys and values of their own
+  int64_t n_embd_per_layer = 0;              // hidden_size_per_layer_input
   int64_t n_expert = 0, n_expert_used = 0;   // of a layer, 0: it is no mixture
   int64_t n_expert_ff = 0, n_shared_ff = 0;  // intermediate_size of one, and of what all tokens go through
   int64_t n_dense = 0;                       // so many first layers have no experts
@@ -74,7 +82,8 @@ struct HfConfig {
   bool is_part = false;                  // of a model that also sees: its text_config
   std::string unreadable_quantization;   // what quantized the weights, where that cannot be read
 
-  int64_t size(Dim dim) const;
+  // layer: of which, where layers differ.
+  int64_t size(Dim dim, std::optional<int64_t> layer = {}) const;
   bool reads_mxfp4() const;
   // Those that predict further tokens have it.
   bool has_attention(int64_t layer) const {

@@ -4,6 +4,7 @@
 //
 //   x += scale * after(sum of bodies(before(x)))
 //
+// Each body's output may have a norm of its own before the sum, and the whole stream a factor behind it.
 // A body is one of a closed set (BodySpec); what each computes stands in nn/, in the file named like it.
 // Tensors are named as in GGUF, without "blk.N." before and ".weight" or ".bias" behind.
 #pragma once
@@ -21,6 +22,7 @@
 #include "nn/mamba2.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
+#include "nn/per_layer_input.h"
 #include "nn/short_conv.h"
 
 namespace lora {
@@ -39,6 +41,7 @@ struct LinearSpec {
   int64_t n_out = 0, n_in = 0, first_row = 0;
   bool has_bias = false;  // the file must have one; others may
   int64_t n_slices = 1;   // a stack of so many matrices, an expert each
+  bool may_be_absent = false;
 };
 
 // A whole tensor of n numbers, with its ".weight" or ".bias", or of n in each of some rows.
@@ -53,6 +56,7 @@ struct AttentionSpec {
   NormSpec q_norm, k_norm;  // of each head or of the whole row, by their length
   AttentionForm form;
   VectorSpec sinks = {};  // a score each head gives to nothing
+  NormSpec v_norm = {};
 };
 
 struct LatentAttentionSpec {
@@ -74,6 +78,21 @@ struct ExpertsSpec {
   VectorSpec choice_bias;  // added to the router's scores where experts are chosen, but not to their weights
   MlpSpec expert;          // one of them; its tensors are stacks
   RouterForm form;
+  // Gains of an RMS norm through which the router reads the stream, each over sqrt(n); none: it reads what
+  // experts do.
+  VectorSpec router_gain = {};
+  VectorSpec expert_scale = {};  // factors on experts' weights
+};
+
+// What a layer is told of its tokens again. Its rows of a matrix, a norm, and its columns of a table: those
+// three are the whole model's, and named without "blk.N.".
+struct PerLayerInputSpec {
+  LinearSpec gate, proj;
+  LinearSpec model;
+  NormSpec norm;
+  std::string_view table;
+  int64_t n_columns = 0, column = 0;  // of the table; this layer's first
+  Activation activation = Activation::gelu_tanh;
 };
 
 struct DeltaNetSpec {
@@ -99,21 +118,23 @@ struct ShortConvSpec {
   LinearSpec out;
 };
 
-using BodySpec = std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, ExpertsSpec, ShortConvSpec,
-                              Mamba2Spec, DeltaNetSpec>;
+using BodySpec = std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, ExpertsSpec, PerLayerInputSpec,
+                              ShortConvSpec, Mamba2Spec, DeltaNetSpec>;
 
 struct BranchSpec {
   NormSpec before;
   std::vector<BodySpec> bodies;
   NormSpec after = {};
   float scale = 1;
-  NormSpec before_second = {};  // none: the second body reads through `before`, too
+  NormSpec before_second = {};            // none: the second body reads through `before`, too
+  std::vector<NormSpec> after_each = {};  // of each body's output, or empty
+  VectorSpec stream_scale = {};           // x becomes that times x, behind the sum; one number
 };
 
 using LayerSpec = std::vector<BranchSpec>;
 
-// Calls visit(LinearSpec), visit(NormSpec) and visit(VectorSpec) for all that a layer has, in the order in
-// which they compute.
+// Calls visit(LinearSpec), visit(NormSpec) and visit(VectorSpec) for all that a layer has of its own, in the
+// order in which they compute.
 template <class Visit>
 void for_each_part(const LayerSpec& layer, const Visit& visit) {
   const auto norm = [&](const NormSpec& spec) {
@@ -131,7 +152,7 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
     decltype(vector)& each_vector;
     void operator()(const AttentionSpec& a) const {
       for (const LinearSpec* spec : {&a.q, &a.k, &a.v}) each_linear(*spec);
-      for (const NormSpec* spec : {&a.q_norm, &a.k_norm}) each_norm(*spec);
+      for (const NormSpec* spec : {&a.q_norm, &a.k_norm, &a.v_norm}) each_norm(*spec);
       each_vector(a.sinks);
       each_linear(a.o);
     }
@@ -148,9 +169,15 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
       for (const LinearSpec* spec : {&m.gate, &m.up, &m.down}) each_linear(*spec);
     }
     void operator()(const ExpertsSpec& e) const {
+      each_vector(e.router_gain);
       each_linear(e.router);
       each_vector(e.choice_bias);
       (*this)(e.expert);
+      each_vector(e.expert_scale);
+    }
+    void operator()(const PerLayerInputSpec& p) const {
+      each_linear(p.gate);
+      each_linear(p.proj);
     }
     void operator()(const DeltaNetSpec& d) const {
       for (const LinearSpec* spec : {&d.qkv, &d.z, &d.beta, &d.alpha}) each_linear(*spec);
@@ -174,7 +201,9 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
     norm(branch.before);
     norm(branch.before_second);
     for (const BodySpec& body : branch.bodies) std::visit(EachBody{norm, linear, vector}, body);
+    for (const NormSpec& after : branch.after_each) norm(after);
     norm(branch.after);
+    vector(branch.stream_scale);
   }
 }
 

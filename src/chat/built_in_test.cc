@@ -61,6 +61,12 @@ TEST(BuiltInTemplate, RendersGemma) {
             "<start_of_turn>user\nBye<end_of_turn>\n<start_of_turn>model\n");
 }
 
+TEST(BuiltInTemplate, RendersGemma4) {
+  EXPECT_EQ(rendered("gemma4"),
+            "<|turn>system\nBe kind.<turn|>\n<|turn>user\nHi<turn|>\n<|turn>model\nHello<turn|>\n"
+            "<|turn>user\nBye<turn|>\n<|turn>model\n");
+}
+
 TEST(BuiltInTemplate, RendersPhi3) {
   EXPECT_EQ(rendered("phi3"),
             "<|system|>\nBe kind.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nHello<|end|>\n"
@@ -111,6 +117,7 @@ TEST(BuiltInTemplate, TrainsTheReplyAndTheEndOfItsTurn) {
       {"deepseek", "Hello<｜end▁of▁sentence｜>"},
       {"deepseek2", " Hello</s>"},
       {"gemma", "Hello<end_of_turn>"},
+      {"gemma4", "Hello<turn|>"},
       {"llama2", " Hello </s>"},
       {"llama3", "Hello<|eot_id|>"},
       {"mistral", " Hello</s>"},

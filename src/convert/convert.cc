@@ -248,7 +248,9 @@ void expect_loadable(const GgufWriter& keys, std::span<const PlannedTensor> plan
     const std::set<std::string_view>& names;
     std::string prefix;
     void operator()(const NormSpec& norm) const { parts(norm.tensor, norm.has_bias); }
-    void operator()(const LinearSpec& linear) const { parts(linear.tensor, linear.has_bias); }
+    void operator()(const LinearSpec& linear) const {
+      if (!linear.may_be_absent) parts(linear.tensor, linear.has_bias);
+    }
     void operator()(const VectorSpec& vector) const {
       if (!vector.may_be_absent) expect(fmt::format("{}{}", prefix, vector.tensor));
     }
@@ -342,6 +344,7 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
       hold_new(result.files.front(), {&options.folder, 1}, events.say);  // stands for the others
   TokenRoles roles = {config.bos, config.eos, config.pad};
   if (config.architecture->hf->no_space_prefix) roles.add_space_prefix = false;
+  roles.merges_characters = config.architecture->hf->merges_characters;
   read_hf_vocabulary(options.folder, {config.n_vocab, weights.has_value()}, roles, events.say).set_keys(keys);
 
   std::deque<GgufOutput> outputs;

@@ -151,10 +151,11 @@ HfRope read_scaling(const json& scaling, const std::string& path, std::string_vi
   rope.type = json_text(scaling, "rope_type").value_or(json_text(scaling, "type").value_or("default"));
   if (rope.type == "su") rope.type = "longrope";
   if (rope.type == "none") rope.type = "default";
-  constexpr std::string_view known[] = {"default", "linear", "dynamic", "yarn", "llama3", "longrope"};
+  constexpr std::string_view known[] = {"default", "linear",   "dynamic",     "yarn",
+                                        "llama3",  "longrope", "proportional"};
   if (std::find(std::begin(known), std::end(known), rope.type) == std::end(known)) {
-    fail("{}: {}: type '{}' is not supported (known: linear, dynamic, yarn, llama3, longrope)", path, key,
-         printable(rope.type));
+    fail("{}: {}: type '{}' is not supported (known: linear, dynamic, yarn, llama3, longrope, proportional)",
+         path, key, printable(rope.type));
   }
   rope.factor = fields.positive("factor").value_or(1);
   rope.low_freq_factor = fields.positive("low_freq_factor").value_or(1);
@@ -187,6 +188,9 @@ std::optional<double> read_local_theta(const json& local, const std::string& pat
     fail("{}: {}: type '{}' is not supported: GGUF has scaling for layers without a window only", path, key,
          rope.type);
   }
+  if (const auto part = json_number(local, "partial_rotary_factor"); part && *part != 1)
+    fail("{}: {}: partial_rotary_factor: {} is not supported: whole heads are turned there", path, key,
+         *part);
   return Fields{local, path}.positive("rope_theta");
 }
 
@@ -222,6 +226,7 @@ HfRope read_rope(const json& root, const std::string& path, const HfDefaults& de
     agree(path, n_ctx_orig, kContext, Fields{*object, path}.size(kContext), within(kContext));
   }
   HfRope rope = read.value_or(HfRope());
+  rope.is_stated = read.has_value();
   rope.theta = theta.value_or(defaults.rope_theta);
   rope.local_theta = local_theta ? local_theta : defaults.local_theta;
   rope.n_ctx_orig = n_ctx_orig;
@@ -344,6 +349,10 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   config.n_ff = fields.size(family.sizes.n_ff).value_or(0);
   config.n_vocab = fields.required_size("vocab_size", defaults.n_vocab);
   config.n_ctx = fields.size(family.sizes.n_ctx).value_or(defaults.n_ctx);
+  if (const json* types = json_field(root, "layer_types"); types && types->is_array()) {
+    for (const json& type : *types)
+      config.layer_types.push_back(type.is_string() ? type.get<std::string>() : "?");
+  }
   std::optional<int64_t> head_dim;
   if (family.has_attention) {
     config.n_head = fields.required_size(family.sizes.n_head, defaults.n_head);

@@ -29,7 +29,8 @@ struct Checker {
 
   void check_rope() const {
     const std::string& type = config.rope.type;
-    if ((type == "llama3" && !held.rope_freqs) || (type == "longrope" && !held.rope_factors))
+    if ((type == "llama3" && !held.rope_freqs) || (type == "longrope" && !held.rope_factors) ||
+        (type == "proportional" && !(held.partial_rotary && held.local_theta)))
       refuse("rope_scaling", type, "has no place for it");
     const double local_theta = config.rope.local_theta.value_or(config.rope.theta);
     if (local_theta != config.rope.theta && !held.local_theta)
@@ -46,6 +47,10 @@ struct Checker {
   }
 
   void check_switches() const {
+    if (json_field(root, "per_layer_config"))
+      refuse("per_layer_config", "sizes by layer", "has those of two kinds of layers only");
+    if (json_text(root, "use_bidirectional_attention") == "all")
+      refuse("use_bidirectional_attention", "all", "looks back only");
     for (const HfRefused& row : config.architecture->hf->refused) {
       const auto value = config.number(row.key);
       if (value && (*value != 0) == row.value) refuse(row.key, root.at(row.key).dump(), row.why);

@@ -54,6 +54,9 @@ void read_added_files(AddedTokens& added, const std::string& folder, const json&
   }
 }
 
+constexpr std::string_view kSeen[] = {"<|channel>",       "<channel|>",       "<|tool_call>", "<tool_call|>",
+                                      "<|tool_response>", "<tool_response|>", "<|\"|>"};
+
 void apply_added(HfVocabulary& vocabulary, const AddedTokens& added) {
   constexpr double score = -1000;  // as llama.cpp's conversion has it
   for (const auto& [id, token] : added) {
@@ -61,9 +64,12 @@ void apply_added(HfVocabulary& vocabulary, const AddedTokens& added) {
     HfVocabulary::Entry& entry = vocabulary.tokens[size_t(id)];
     if (entry.kind == TokenKind::unknown) continue;
     const bool control = token.special || looks_special(token.text);
-    const double kept = vocabulary.model == "llama" ? score : 0;
+    const double kept = vocabulary.model == "gpt2" ? 0 : score;
     entry = {control ? token.text : with_spaces(token.text), kept,
              control ? TokenKind::control : TokenKind::user_defined};
+    // As llama.cpp's conversion has them: a program that reads answers must see these.
+    if (vocabulary.model == "gemma4" && std::ranges::find(kSeen, token.text) != std::end(kSeen))
+      entry.kind = TokenKind::user_defined;
   }
 }
 
@@ -111,7 +117,7 @@ void set_roles(HfVocabulary& vocabulary, const json& tokenizer, const json& map,
   }
   if (const auto add = json_bool(tokenizer, "add_bos_token")) vocabulary.add_bos = add;
   if (const auto add = json_bool(tokenizer, "add_eos_token")) vocabulary.add_eos = add;
-  if (vocabulary.model == "llama") {
+  if (vocabulary.model != "gpt2") {
     if (const auto add = json_bool(tokenizer, "add_prefix_space")) vocabulary.add_space_prefix = add;
     if (config.add_space_prefix) vocabulary.add_space_prefix = config.add_space_prefix;
   }
@@ -164,7 +170,7 @@ void read_chat_templates(HfVocabulary& vocabulary, const std::string& folder, co
   }
 }
 
-HfVocabulary read_tokenizer(const std::string& folder, AddedTokens& added) {
+HfVocabulary read_tokenizer(const std::string& folder, AddedTokens& added, bool merges_characters) {
   const std::string model = folder + "/tokenizer.model", json_path = folder + "/tokenizer.json";
   const bool has_model = file_exists(model), has_json = file_exists(json_path);
   if (!has_model && !has_json) fail("{}: no tokenizer.model and no tokenizer.json in the folder", folder);
@@ -173,7 +179,8 @@ HfVocabulary read_tokenizer(const std::string& folder, AddedTokens& added) {
   if (has_json) {
     const MappedFile file(json_path);
     const bool byte_level = file.text().find(R"("ByteLevel")") != std::string_view::npos;
-    if (byte_level || !has_model) return vocabulary_of_tokenizer_json(file.text(), json_path, added);
+    if (byte_level || !has_model || merges_characters)
+      return vocabulary_of_tokenizer_json(file.text(), json_path, added, merges_characters);
     beside = read_beside_model(file.text(), json_path);
     added = std::move(beside.added);
   }
@@ -204,7 +211,7 @@ void name_padding(HfVocabulary& vocabulary) {
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     HfVocabulary::Entry& token = vocabulary.tokens[i];
     if (!token.text.empty()) continue;
-    token = {fmt::format("[PAD{}]", i), vocabulary.model == "llama" ? -10000.0 : 0.0, TokenKind::unused};
+    token = {fmt::format("[PAD{}]", i), vocabulary.model == "gpt2" ? 0.0 : -10000.0, TokenKind::unused};
   }
 }
 
@@ -239,7 +246,7 @@ HfVocabulary read_hf_vocabulary(const std::string& folder, const VocabularySize&
   const json tokenizer = read_optional("tokenizer_config.json"),
              map = read_optional("special_tokens_map.json");
   AddedTokens added;
-  HfVocabulary vocabulary = read_tokenizer(folder, added);
+  HfVocabulary vocabulary = read_tokenizer(folder, added, config.merges_characters);
   for (const std::string& line : vocabulary.not_done) say(line);
   read_added_files(added, folder, tokenizer);
   set_size(vocabulary, size, folder, added, say);
@@ -261,13 +268,13 @@ void HfVocabulary::set_keys(GgufWriter& writer) const {
     kinds.push_back(int64_t(token.kind));
   }
   writer.set_string("tokenizer.ggml.model", model);
-  writer.set_string("tokenizer.ggml.pre", pre);
+  if (model != "gemma4") writer.set_string("tokenizer.ggml.pre", pre);
   writer.set_strings("tokenizer.ggml.tokens", std::move(texts));
-  if (model == "llama") {
+  if (model != "gpt2") {
     writer.set("tokenizer.ggml.scores", {GgufValueType::array, GgufValueType::f32, std::move(scores)});
   }
   writer.set("tokenizer.ggml.token_type", {GgufValueType::array, GgufValueType::i32, std::move(kinds)});
-  if (model == "gpt2") writer.set_strings("tokenizer.ggml.merges", merges);
+  if (model != "llama") writer.set_strings("tokenizer.ggml.merges", merges);
   const std::pair<const char*, const std::optional<int64_t>&> ids[] = {
       {"tokenizer.ggml.bos_token_id", bos},     {"tokenizer.ggml.eos_token_id", eos},
       {"tokenizer.ggml.eot_token_id", eot},     {"tokenizer.ggml.eom_token_id", eom},

@@ -22,10 +22,10 @@ struct HfVocabulary {
     double score = 0;
     TokenKind kind = TokenKind::normal;
   };
-  std::string model = "llama";  // or "gpt2"
+  std::string model = "llama";  // or "gpt2", "gemma4"
   std::string pre = "default";  // pre-tokenizer's name
   std::vector<Entry> tokens;
-  std::vector<std::string> merges;  // of "gpt2": "left right"
+  std::vector<std::string> merges;  // of "gpt2" and "gemma4": "left right"
   std::optional<int64_t> bos, eos, eot, eom, unk, pad;
   std::optional<bool> add_bos, add_eos, add_space_prefix;
   std::string metaspace;  // of "llama": prepend_scheme, where a Metaspace adds the space; else ""
@@ -41,6 +41,7 @@ struct TokenRoles {
   std::optional<int64_t> bos, eos, pad;
   // Whether the family's tokenizer puts a space before a text, whatever its files say.
   std::optional<bool> add_space_prefix = std::nullopt;
+  bool merges_characters = false;  // HfFamily::merges_characters
 };
 
 // How many tokens the model has.
@@ -66,7 +67,8 @@ inline constexpr int64_t kMaxTokens = int64_t{1} << 24;  // ids are below
 inline constexpr int64_t most_ids(int64_t n_tokens) {
   return 2 * n_tokens + 8192;
 }
-HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::string& path, AddedTokens& added);
+HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::string& path, AddedTokens& added,
+                                          bool merges_characters = false);
 // What a tokenizer.model does not say but the tokenizer.json beside it.
 struct BesideModel {
   AddedTokens added;

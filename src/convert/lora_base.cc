@@ -52,7 +52,10 @@ std::optional<PairShape> LoraBase::shape(std::string_view tensor) const {
   if (!place || (place->layer && *place->layer >= config->n_layer)) return std::nullopt;
   if (place->layer && is_of_other_layers(*place->module, *place->layer, *config)) return std::nullopt;
   if (facts.is_tied && place->module == &config->architecture->hf->root.back()) return std::nullopt;
-  const PairShape shape = {config->size(place->module->n_in), config->size(place->module->n_out),
+  const HfModule& module = *place->module;
+  const auto layer = place->layer ? std::optional<int64_t>(*place->layer) : std::nullopt;
+  if (module.may_be_absent_in && module.may_be_absent_in(*config, layer.value_or(0))) return std::nullopt;
+  const PairShape shape = {config->size(module.n_in, layer), config->size(module.n_out, layer),
                            place->module->stack == Stack::none ? 1 : config->n_expert};
   return tensor == kTokenEmbedding ? PairShape{shape.n_out, shape.n_in} : shape;
 }

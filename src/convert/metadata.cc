@@ -173,6 +173,12 @@ std::vector<ComputedTensor> rope_tensors(const HfConfig& config) {
     const int64_t n_ctx_orig = rope.n_ctx_orig.value_or(8192);
     return {{"rope_freqs.weight", llama3_factors(rope, config.n_rot(), n_ctx_orig)}};
   }
+  if (rope.type == "proportional") {
+    // Pairs are as far apart as in heads that are turned as a whole; the last ones stand still.
+    std::vector<float> factors(size_t(config.head_dim / 2), 1e30f);
+    std::fill_n(factors.begin(), int64_t(double(config.head_dim) * config.rotary_part / 2), 1.0f);
+    return {{"rope_freqs.weight", std::move(factors)}};
+  }
   if (rope.type != "longrope") return {};
   std::vector<ComputedTensor> tensors;
   for (const auto& [tensor, key, factors] :

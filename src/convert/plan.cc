@@ -27,8 +27,8 @@ bool is_beside(std::string_view name) {
 
 // Of what sees, beside the language model.
 bool is_of_tower(std::string_view name) {
-  for (const std::string_view part :
-       {"vision", "visual.", "multi_modal_projector.", "connector.", "image_newline", "audio_tower."}) {
+  for (const std::string_view part : {"vision", "visual.", "multi_modal_projector.", "connector.",
+                                      "image_newline", "audio_tower.", "embed_audio."}) {
     if (name.find(part) != name.npos) return true;
   }
   return false;
@@ -60,6 +60,12 @@ const char* keys_of(Dim dim) {
       return "intermediate_size of an expert";
     case Dim::shared_ff:
       return "intermediate_size of shared experts";
+    case Dim::two_expert_ff:
+      return "twice the intermediate_size of an expert";
+    case Dim::embd_per_layer:
+      return "hidden_size_per_layer_input";
+    case Dim::embd_per_layers:
+      return "num_hidden_layers x hidden_size_per_layer_input";
     case Dim::ctx:
       return "max_position_embeddings";
     case Dim::q_rank:
@@ -164,7 +170,8 @@ struct Planner {
   }
 
   // False if there is no such tensor.
-  bool add(const HfModule& module, const std::string& hf, const std::string& gguf, bool is_bias) {
+  bool add(const HfModule& module, const std::string& hf, const std::string& gguf, bool is_bias,
+           std::optional<int64_t> layer) {
     PlannedTensor tensor;
     const std::string_view hf_end = is_bias ? ".bias" : module.hf_end;
     tensor.name = fmt::format("{}{}", gguf, is_bias ? ".bias" : module.gguf_end);
@@ -177,15 +184,15 @@ struct Planner {
     tensor.is_flat = module.is_flat;
     tensor.negated_exp = module.negated_exp;
     tensor.transposed = (module.transposed || module.stack == Stack::columns) && tensor.is_matrix;
-    tensor.n_rows = config.size(module.n_out);
-    tensor.n_cols = is_bias && module.n_out != Dim::none ? 1 : config.size(module.n_in);
+    tensor.n_rows = config.size(module.n_out, layer);
+    tensor.n_cols = is_bias && module.n_out != Dim::none ? 1 : config.size(module.n_in, layer);
     const HfFamily& family = *config.architecture->hf;
     if (is_half(module.of_hf)) {
       tensor.rows = hf_half(module, tensor.n_rows);
       tensor.n_hf_rows = 2 * tensor.n_rows;
     } else {
       if (module.n_out != Dim::none) tensor.rows = hf_rows(family, module, config.head_counts());
-      tensor.n_hf_rows = module.of_hf != Rows::all ? config.size(Dim::qkv)
+      tensor.n_hf_rows = module.of_hf != Rows::all ? config.size(Dim::qkv, layer)
                          : is_packed(module.delta) ? packed_rows(config.delta)
                                                    : tensor.n_rows;
       tensor.columns = delta_columns(module.delta, config.delta);
@@ -240,13 +247,15 @@ struct Planner {
   }
 
   // False if the weights have no such module.
-  bool take(const HfModule& module, const std::string& hf, const std::string& gguf) {
-    if (!add(module, hf, gguf, false)) return false;
-    if (module.may_have_bias) add(module, hf, gguf, true);
+  bool take(const HfModule& module, const std::string& hf, const std::string& gguf,
+            std::optional<int64_t> layer) {
+    if (!add(module, hf, gguf, false, layer)) return false;
+    if (module.may_have_bias) add(module, hf, gguf, true, layer);
     return true;
   }
-  void require(const HfModule& module, const std::string& hf, const std::string& gguf) {
-    if (!take(module, hf, gguf)) {
+  void require(const HfModule& module, const std::string& hf, const std::string& gguf,
+               std::optional<int64_t> layer) {
+    if (!take(module, hf, gguf, layer)) {
       fail("{}: tensor '{}{}' is missing in the weights", config.path, hf_numbered(hf, 0), module.hf_end);
     }
   }
@@ -264,7 +273,7 @@ struct Planner {
     if (family.ahead_prefix.empty()) return layer(std::array{family.ahead}, i);
     for (const HfModule& module : family.ahead) {
       require(module, fmt::format("{}{}", family.ahead_prefix, module.hf),
-              fmt::format("blk.{}.{}", i, module.gguf));
+              fmt::format("blk.{}.{}", i, module.gguf), i);
     }
   }
 
@@ -286,25 +295,28 @@ struct Planner {
       }
     };
     each([&](const HfModule& module, const std::string& from, const std::string& to) {
-      take(module, from, to);
+      take(module, from, to, i);
     });
     each([&](const HfModule& module, const std::string& from, const std::string& to) {
-      if (!module.may_be_absent) require(module, from, to);
+      if (!module.may_be_absent && !(module.may_be_absent_in && module.may_be_absent_in(config, i)))
+        require(module, from, to, i);
     });
   }
 
   void root(const HfModule& module) {
-    if (&module != &config.architecture->hf->root.back())
-      return require(module, prefix + std::string(module.hf), std::string(module.gguf));
+    if (&module != &config.architecture->hf->root.back()) {
+      if (module.may_be_absent_in && module.may_be_absent_in(config, 0)) return;
+      return require(module, prefix + std::string(module.hf), std::string(module.gguf), {});
+    }
     const std::string name = weights.output_module(config.architecture->hf->root);
     if (config.tied == true) {
       use(name + ".weight");
       // One matrix at Hugging Face that is multiplied by two factors is two here.
       const HfModule& embedding = config.architecture->hf->root.front();
       if (factors_of_rows(config, embedding, 1) != factors_of_rows(config, module, 1))
-        require(module, prefix + std::string(embedding.hf), std::string(module.gguf));
+        require(module, prefix + std::string(embedding.hf), std::string(module.gguf), {});
     } else {
-      require(module, name, std::string(module.gguf));
+      require(module, name, std::string(module.gguf), {});
     }
   }
 

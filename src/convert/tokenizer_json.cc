@@ -117,8 +117,8 @@ std::string metaspace_of(const json& root) {
 }
 
 void read_byte_fallback(HfVocabulary& vocabulary, const json& root, const json& model, const json& merges,
-                        const std::string& path) {
-  vocabulary.model = "llama";
+                        bool merges_characters, const std::string& path) {
+  vocabulary.model = merges_characters ? "gemma4" : "llama";
   const auto unk = json_text(model, "unk_token");
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     HfVocabulary::Entry& token = vocabulary.tokens[i];
@@ -128,7 +128,16 @@ void read_byte_fallback(HfVocabulary& vocabulary, const json& root, const json& 
       vocabulary.unk = int64_t(i);
     }
   }
-  score_by_merges(vocabulary, merges, path);
+  if (merges_characters) {
+    for (const json& merge : merges) {
+      const auto [left, right] = read_merge(merge, path);
+      vocabulary.merges.push_back(left + " " + right);
+    }
+    vocabulary.add_bos = true;  // as llama.cpp's conversion has it, like the scores
+    for (HfVocabulary::Entry& token : vocabulary.tokens) token.score = -1000;
+  } else {
+    score_by_merges(vocabulary, merges, path);
+  }
   vocabulary.metaspace = metaspace_of(root);
   vocabulary.add_space_prefix =
       any_part(
@@ -167,8 +176,8 @@ BesideModel read_beside_model(std::string_view text, const std::string& path) {
   return beside;
 }
 
-HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::string& path,
-                                          AddedTokens& added) {
+HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::string& path, AddedTokens& added,
+                                          bool merges_characters) {
   const json root = parse_json_object(text, path);
   const json* model = json_field(root, "model");
   if (!model) fail("{}: model: missing", path);
@@ -191,7 +200,7 @@ HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::stri
       vocabulary.merges.push_back(left + " " + right);
     }
   } else if (json_bool(*model, "byte_fallback").value_or(false)) {
-    read_byte_fallback(vocabulary, root, *model, *merges, path);
+    read_byte_fallback(vocabulary, root, *model, *merges, merges_characters, path);
   } else {
     fail("{}: neither byte-level BPE nor BPE with byte fallback", path);
   }

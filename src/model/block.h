@@ -1,6 +1,6 @@
 // A decoder layer as a walk over its residual branches (arch/spec.h), forward and backward:
 //
-//   x += scale * after(sum of bodies(before(x)))
+//   x += scale * after(sum of bodies(before(x)))      x *= stream_scale
 //
 // The backward pass needs each branch's input and what its bodies keep; norms are computed again. Whoever
 // owns the memory decides whether that is kept between the passes or computed again from the layer's input:
@@ -19,19 +19,26 @@
 #include "nn/mamba2.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
+#include "nn/per_layer_input.h"
 #include "nn/short_conv.h"
 
 namespace lora {
 
-using Body = std::variant<Attention, LatentAttention, Mlp, Experts, ShortConv, Mamba2, DeltaNet>;
+using Body =
+    std::variant<Attention, LatentAttention, Mlp, Experts, PerLayerInput, ShortConv, Mamba2, DeltaNet>;
 
 struct Branch {
   Norm before;
   std::vector<Body> bodies;
   Norm after;
   float scale = 1;
-  Norm before_second;  // none: the second body reads through `before`, too
+  Norm before_second;                 // none: the second body reads through `before`, too
+  std::vector<Norm> after_each = {};  // of each body's output, or empty
+  float stream_scale = 1;
 
+  const Norm* after_body(size_t i) const {
+    return i < after_each.size() && after_each[i] ? &after_each[i] : nullptr;
+  }
   const Norm& before_body(size_t i) const { return i > 0 && before_second ? before_second : before; }
 };
 
@@ -90,24 +97,38 @@ void for_each_past(const Layer& layer, const Visit& visit) {
   }
 }
 
-// Calls visit(Norm) for those that a gain can be trained of: before and after bodies.
-template <class L, class Visit>
-void for_each_norm(L& layer, const Visit& visit) {
-  for (auto& branch : layer.branches) {
-    for (auto* norm : {&branch.before, &branch.before_second, &branch.after}) {
-      if (*norm && !norm->tensor.empty()) visit(*norm);
+template <class Visit>
+void for_each_attention(const Layer& layer, const Visit& visit) {
+  for (const Branch& branch : layer.branches) {
+    for (const Body& body : branch.bodies) {
+      if (const auto* attention = std::get_if<Attention>(&body)) visit(*attention);
     }
   }
 }
 
-using BodyKept =
-    std::variant<AttentionKept, LatentKept, MlpKept, ExpertsKept, ShortConvKept, Mamba2Kept, DeltaNetKept>;
+// Calls visit(Norm) for those that a gain can be trained of: before and after bodies.
+template <class L, class Visit>
+void for_each_norm(L& layer, const Visit& visit) {
+  for (auto& branch : layer.branches) {
+    const auto one = [&](auto& norm) {
+      if (norm && !norm.tensor.empty()) visit(norm);
+    };
+    one(branch.before);
+    one(branch.before_second);
+    for (auto& norm : branch.after_each) one(norm);
+    one(branch.after);
+  }
+}
+
+using BodyKept = std::variant<AttentionKept, LatentKept, MlpKept, ExpertsKept, PerLayerInputKept,
+                              ShortConvKept, Mamba2Kept, DeltaNetKept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it
   const float* x;     // the branch's input
   std::vector<BodyKept> bodies;
-  const float* sum = nullptr;  // of the bodies, where a norm reads it
+  const float* sum = nullptr;        // of the bodies, where a norm reads it
+  std::vector<float*> outputs = {};  // of each body, where a norm of its own reads it
 };
 
 struct LayerKept {

@@ -1,6 +1,7 @@
 #include "model/build.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <utility>
 
@@ -18,8 +19,10 @@ struct Builder {
   std::map<std::string_view, int64_t> n_rows;  // of each tensor, all its parts together
 
   Linear linear(const LinearSpec& part) const {
-    return part.tensor.empty() ? Linear()
-                               : build_linear(part, prefix, n_rows.at(part.tensor), source, biases);
+    const bool is_there =
+        !part.tensor.empty() &&
+        (!part.may_be_absent || source.has(fmt::format("{}{}.weight", prefix, part.tensor)));
+    return !is_there ? Linear() : build_linear(part, prefix, n_rows.at(part.tensor), source, biases);
   }
   Norm norm(const NormSpec& part) const { return build_norm(part, prefix, config.norm_eps, source); }
 
@@ -30,10 +33,21 @@ struct Builder {
     return biases.back().data();
   }
 
+  Norm router_norm(const VectorSpec& part) const {
+    Norm norm;
+    if (part.tensor.empty()) return norm;
+    norm.kind = NormKind::rms;
+    norm.eps = config.norm_eps;
+    norm.gain = *source.vector(prefix + std::string(part.tensor), part.n, true);
+    for (float& gain : norm.gain.span()) gain /= std::sqrt(float(part.n));
+    return norm;
+  }
+
   Body operator()(const AttentionSpec& a) const {
     Attention attention{linear(a.q),    linear(a.k),    linear(a.v), linear(a.o),
                         norm(a.q_norm), norm(a.k_norm), a.form};
     attention.form.shape.sinks = vector(a.sinks);
+    attention.v_norm = norm(a.v_norm);
     return attention;
   }
   Body operator()(const LatentAttentionSpec& a) const {
@@ -82,7 +96,9 @@ struct Builder {
                     .choice_bias = vector(e.choice_bias),
                     .experts = {},
                     .down_bias = {},
-                    .form = e.form};
+                    .form = e.form,
+                    .router_norm = router_norm(e.router_gain),
+                    .expert_scale = vector(e.expert_scale)};
     for (size_t i = 0; i < up.size(); ++i) {
       // Outside of the layer, since it counts by the expert's weight.
       if (const float* bias = std::exchange(down[i].bias, nullptr)) experts.down_bias.push_back(bias);
@@ -90,6 +106,16 @@ struct Builder {
           {std::move(gate[i]), std::move(up[i]), std::move(down[i]), e.expert.activation});
     }
     return experts;
+  }
+  Body operator()(const PerLayerInputSpec& p) const {
+    return PerLayerInput{
+        .gate = linear(p.gate),
+        .proj = linear(p.proj),
+        .model = build_linear(p.model, "", config.n_layer * p.model.n_out, source, biases),
+        .norm = build_norm(p.norm, "", config.norm_eps, source),
+        .table = source.matrix(std::string(p.table) + ".weight", config.n_vocab, p.n_columns),
+        .column = p.column,
+        .activation = p.activation};
   }
   Body operator()(const DeltaNetSpec& d) const {
     return DeltaNet{.qkv = linear(d.qkv),
@@ -185,6 +211,8 @@ Layer build_layer(const LayerSpec& spec, int64_t i, const ModelConfig& config, T
                  branch.scale,
                  builder.norm(branch.before_second)};
     for (const BodySpec& body : branch.bodies) built.bodies.push_back(std::visit(builder, body));
+    for (const NormSpec& after : branch.after_each) built.after_each.push_back(builder.norm(after));
+    if (const float* scale = builder.vector(branch.stream_scale)) built.stream_scale = *scale;
     layer.branches.push_back(std::move(built));
   }
   return layer;

@@ -104,6 +104,22 @@ std::vector<std::string_view> tensors_where(const Model& model, const Wanted& is
 
 }  // namespace
 
+size_t kv_slots(const Model& model) {
+  int n = 0;
+  for (const Layer& layer : model.layers)
+    for_each_attention(layer, [&](const Attention& a) { n = std::max(n, a.form.kv_slot + 1); });
+  return size_t(n);
+}
+
+bool reads_embedding(const Model& model) {
+  return std::ranges::any_of(model.layers, [](const Layer& layer) {
+    return std::ranges::any_of(layer.branches, [](const Branch& branch) {
+      return std::ranges::any_of(
+          branch.bodies, [](const Body& body) { return std::holds_alternative<PerLayerInput>(body); });
+    });
+  });
+}
+
 std::vector<const Linear*> Model::find_linears(std::string_view tensor) const {
   std::vector<const Linear*> found;
   if (tensor == kOutputTensor && !tied) found.push_back(&output);
@@ -190,6 +206,8 @@ Model load_model(const std::string& path, const ConfigOverrides& overrides) {
   model.gguf = Gguf::open(path);
   model.config = read_config(model.gguf, overrides);
   const ModelConfig& config = model.config;
+  if (config.needs_rope_freqs && !model.gguf.find_tensor("rope_freqs.weight"))
+    fail("{}: tensor rope_freqs.weight: missing", path);
   FileTensors source(model.gguf);
   build_model(model, model.gguf.find_tensor(kOutputTensor) == nullptr, source);
   const auto is_skipped = [&](std::string_view name) {
@@ -200,7 +218,9 @@ Model load_model(const std::string& path, const ConfigOverrides& overrides) {
   };
   for (const GgufTensor& tensor : model.gguf.tensors()) {
     if (is_skipped(tensor.name)) continue;
-    if (!source.was_asked_for(tensor.name) && !is_redundant(tensor.name)) {
+    const bool is_unused =
+        std::ranges::find(config.unused_tensors, tensor.name) != config.unused_tensors.end();
+    if (!source.was_asked_for(tensor.name) && !is_redundant(tensor.name) && !is_unused) {
       fail("{}: tensor {}: not known for architecture {}", path, tensor.name, config.architecture->name);
     }
   }

@@ -21,6 +21,12 @@ namespace lora {
 
 class TensorSource;  // model/build.h
 
+// How many slots of keys and values layers share (AttentionForm::kv_slot), and whether layers read what the
+// embedding gave (nn/per_layer_input.h).
+struct Model;
+size_t kv_slots(const Model& model);
+bool reads_embedding(const Model& model);
+
 // What was loaded stays as it is. What is attached (adapters, trained norms) lies beside it, and is its
 // owner's.
 struct Model {

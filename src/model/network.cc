@@ -1,15 +1,57 @@
 #include "model/network.h"
 
 #include <algorithm>
+#include <optional>
+#include <vector>
 
+#include "nn/elementwise.h"
 #include "nn/embedding.h"
 
 namespace lora {
 namespace {
 
-Tokens tokens_of(const Network& network, const NetworkTokens& t) {
-  return {int64_t(t.ids.size()), t.positions.data(), t.segments, network.ropes};
-}
+// What of a pass outlives a layer, beside the stream: keys and values that layers share, and what went into
+// the first layer where later ones read it.
+class Lasting {
+ public:
+  // first: the lowest layer that the backward pass reaches; without one that of none.
+  Lasting(const Network& network, int64_t n_tokens, std::optional<int64_t> first, bool keeps_shared)
+      : shared_(kv_slots(network.model)) {
+    NnContext& nn = network.nn;
+    for (size_t i = 0; i < network.layers.size() && keeps_shared; ++i) {
+      for_each_attention(network.layers[i], [&](const Attention& a) {
+        if (a.form.kv_slot < 0) return;
+        SharedKv& slot = shared_[size_t(a.form.kv_slot)];
+        const int64_t size = n_tokens * a.n_embd_kv();
+        const auto take = [&] { return nn.arena.take<float>(size); };
+        if (!slot.k) {
+          slot.k = take(), slot.v = take();
+          if (!a.has_k()) {  // layers without the one that writes, for measuring
+            set_zero(slot.k, size, nn.pool);
+            set_zero(slot.v, size, nn.pool);
+          }
+        }
+        // Those that read come behind the one that writes, whose gradient theirs are a part of.
+        if (!a.has_k() || !first || int64_t(i) < *first) return;
+        slot.dk = take(), slot.dv = take();
+        set_zero(slot.dk, size, nn.pool);
+        set_zero(slot.dv, size, nn.pool);
+      });
+    }
+    if (reads_embedding(network.model)) embedded = nn.arena.take<float>(n_tokens * network.n_embd());
+  }
+
+  Tokens tokens(const Network& network, const NetworkTokens& t) {
+    return {int64_t(t.ids.size()), t.positions.data(), t.segments, network.ropes, shared_,
+            t.ids.data(),          embedded,           dembedded};
+  }
+
+  float* embedded = nullptr;   // (n_tokens, n_embd)
+  float* dembedded = nullptr;  // its gradient, where the embedding is trained
+
+ private:
+  std::vector<SharedKv> shared_;
+};
 
 void before_layer(const Network& network) {
   if (network.before_layer) network.before_layer();
@@ -33,10 +75,14 @@ void head_gradients(float* x, double* losses, const Network& network, std::span<
 void network_forward(float* x, const Network& network, const NetworkTokens& t,
                      std::span<const LayerPast> past) {
   NnContext& nn = network.nn;
+  const ArenaScope scope(nn.arena);
+  Lasting lasting(network, int64_t(t.ids.size()), {}, past.empty());
   embedding_forward(x, network.model.embedding, t.ids, t.positions, nn.pool);
+  if (lasting.embedded) copy(lasting.embedded, x, int64_t(t.ids.size()) * network.n_embd(), nn.pool);
+  const Tokens tokens = lasting.tokens(network, t);
   for (size_t i = 0; i < network.layers.size(); ++i) {
     before_layer(network);
-    layer_forward(x, x, network.n_embd(), network.layers[i], tokens_of(network, t),
+    layer_forward(x, x, network.n_embd(), network.layers[i], tokens,
                   past.empty() ? std::span<const Past>() : past[i], nn);
   }
 }
@@ -66,7 +112,14 @@ void network_gradients(double* losses, const Network& network, const NetworkToke
   const int64_t n_layer = int64_t(network.layers.size()), n_embd = network.n_embd();
   const int64_t size = int64_t(t.ids.size()) * n_embd;
   const int64_t first = layers_below(network.model, network.layers);  // of those with a backward pass
-  const Tokens tokens = tokens_of(network, t);
+  const bool embedding_trained =
+      std::ranges::any_of(embedding.loras, [](const LoraView& lora) { return lora.da != nullptr; });
+  Lasting lasting(network, int64_t(t.ids.size()), first, true);
+  if (lasting.embedded && embedding_trained) {
+    lasting.dembedded = nn.arena.take<float>(size);
+    set_zero(lasting.dembedded, size, nn.pool);
+  }
+  const Tokens tokens = lasting.tokens(network, t);
   const auto embed = [&](float* x) {
     embedding_forward(x, embedding, t.ids, t.positions, nn.pool);
     if (nn.noise) embedding_noise(x, embedding, t.segments, *nn.noise, nn.pool);
@@ -91,6 +144,7 @@ void network_gradients(double* losses, const Network& network, const NetworkToke
   };
   float* const below = inputs[size_t(first)];
   embed(below);
+  if (lasting.embedded) copy(lasting.embedded, below, size, nn.pool);
   for (int64_t i = 0; i < n_layer; ++i) {
     before_layer(network);
     if (i < first) {
@@ -105,8 +159,6 @@ void network_gradients(double* losses, const Network& network, const NetworkToke
     }
   }
   head_gradients(dx, losses, network, targets, scale);
-  bool embedding_trained = false;
-  for (const LoraView& lora : embedding.loras) embedding_trained |= lora.da != nullptr;
   for (int64_t i = n_layer - 1; i >= first; --i) {
     before_layer(network);
     if (i == 0) {
@@ -118,6 +170,7 @@ void network_gradients(double* losses, const Network& network, const NetworkToke
     layer_backward(dx, n_embd, network.layers[size_t(i)], kept[size_t(i)], tokens,
                    i > first || embedding_trained, nn);
   }
+  if (lasting.dembedded) add(dx, lasting.dembedded, 1, size, nn.pool);
   if (embedding_trained) embedding_backward(embedding, dx, t.ids, nn);
 }
 

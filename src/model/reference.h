@@ -6,7 +6,9 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <span>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -59,16 +61,20 @@ class ModelReference {
         x.push_back(T(model_.embedding.factor) * row[e] + (table.size() > 0 ? T(table[at]) : T(0)));
       }
     }
+    Pass pass{ids, x, {}, {}};
     for (const Layer& layer : model_.layers) {
       for (const Branch& branch : layer.branches) {
         Values sum(x.size());
+        pass.stream = x;
         for (size_t k = 0; k < branch.bodies.size(); ++k) {
           const Values read = normed(x, branch.before_body(k));
-          const Values y = std::visit([&](const auto& b) { return forward(b, read); }, branch.bodies[k]);
+          Values y = std::visit([&](const auto& b) { return forward(b, read, pass); }, branch.bodies[k]);
+          if (const Norm* after = branch.after_body(k)) y = normed(y, *after);
           for (size_t i = 0; i < sum.size(); ++i) sum[i] += y[i];
         }
         sum = normed(sum, branch.after);
-        for (size_t i = 0; i < x.size(); ++i) x[i] += T(branch.scale) * sum[i];
+        for (size_t i = 0; i < x.size(); ++i)
+          x[i] = T(branch.stream_scale) * (x[i] + T(branch.scale) * sum[i]);
       }
     }
     Values y = apply(model_.output, normed(x, model_.output_norm));
@@ -97,6 +103,13 @@ class ModelReference {
   }
 
  private:
+  // What bodies see beside what they read.
+  struct Pass {
+    std::span<const int32_t> ids;
+    Values embedded, stream;                        // of the embedding, and before the branch
+    std::map<int, std::pair<Values, Values>> kept;  // keys and values that layers share
+  };
+
   struct Rope {
     int64_t n_rot;
     Values cos, sin;
@@ -169,13 +182,20 @@ class ModelReference {
     return x;
   }
 
-  Values forward(const Attention& a, const Values& x) const {
+  Values forward(const Attention& a, const Values& x, Pass& pass) const {
     const AttentionShape& shape = a.form.shape;
     Values both = apply(a.q, x), gates;
     if (a.form.output_gate) split_gates(both, gates, shape.head_dim);
     const Values q = turned(clamped(both, a.form.clamp), a.q_norm, shape.n_head, true, a.form);
-    const Values k = turned(clamped(apply(a.k, x), a.form.clamp), a.k_norm, shape.n_head_kv, false, a.form);
-    const Values v = clamped(apply(a.v, x), a.form.clamp);
+    Values k, v;
+    if (a.has_k()) {
+      const Values raw = clamped(apply(a.k, x), a.form.clamp);
+      k = turned(raw, a.k_norm, shape.n_head_kv, false, a.form);
+      v = normed(a.has_v() ? clamped(apply(a.v, x), a.form.clamp) : raw, a.v_norm);
+      if (a.form.kv_slot >= 0) pass.kept[a.form.kv_slot] = {k, v};
+    } else {
+      std::tie(k, v) = pass.kept.at(a.form.kv_slot);
+    }
     Values out(q.size());
     for (const AttentionSegment& segment : segments_) {
       for (int64_t head = 0; head < shape.n_head; ++head) {
@@ -190,7 +210,7 @@ class ModelReference {
   }
 
   // Keys and values of every head, as training makes them.
-  Values forward(const LatentAttention& a, const Values& x) const {
+  Values forward(const LatentAttention& a, const Values& x, const Pass&) const {
     const LatentForm& f = a.form;
     const auto n = size_t(n_tokens()), n_head = size_t(f.n_head), n_nope = size_t(f.n_nope);
     const auto n_rope = size_t(f.n_rope), v_dim = size_t(f.v_dim), kv_rank = size_t(f.kv_rank);
@@ -248,7 +268,7 @@ class ModelReference {
     for (size_t i = 0; i < both.size(); ++i) (int64_t(i) / head_dim % 2 == 0 ? q : gates).push_back(both[i]);
   }
 
-  Values forward(const DeltaNet& d, const Values& x) const {
+  Values forward(const DeltaNet& d, const Values& x, const Pass&) const {
     const DeltaNetForm& form = d.form;
     const DeltaRuleShape& s = form.shape;
     const int64_t n = n_tokens(), n_qkv = form.n_qkv(), n_k = s.n_head_k * s.dim_k, group = s.group();
@@ -277,7 +297,7 @@ class ModelReference {
     return apply(d.o, out);
   }
 
-  Values forward(const Mlp& mlp, const Values& x) const {
+  Values forward(const Mlp& mlp, const Values& x, const Pass&) const {
     const Values up = apply(mlp.up, x), gate = mlp.has_gate() ? apply(mlp.gate, x) : Values();
     Values product(up.size());
     gated_forward_reference<T>(product.data(), mlp.has_gate() ? gate.data() : up.data(),
@@ -285,7 +305,7 @@ class ModelReference {
     return apply(mlp.down, product);
   }
 
-  Values forward(const ShortConv& conv, const Values& x) const {
+  Values forward(const ShortConv& conv, const Values& x, const Pass&) const {
     const Values bcu = apply(conv.in, x), taps(conv.conv, conv.conv + conv.n_channels() * conv.d_conv);
     const int64_t n = conv.n_channels();
     Values gated(size_t(n_tokens() * n)), y(gated.size());
@@ -300,12 +320,12 @@ class ModelReference {
   }
 
   // Every expert computes every token, and counts as much as the token's router says.
-  Values forward(const Experts& e, const Values& x) const {
+  Values forward(const Experts& e, const Values& x, const Pass& pass) const {
     const auto n_expert = size_t(e.form.n_expert);
-    const Values weights = routed(apply(e.router, x), e);
+    const Values weights = routed(apply(e.router, e.router_norm ? normed(pass.stream, e.router_norm) : x), e);
     Values sum;
     for (size_t k = 0; k < n_expert; ++k) {
-      const Values y = forward(e.experts[k], x);
+      const Values y = forward(e.experts[k], x, pass);
       const size_t n_embd = y.size() / size_t(n_tokens());
       sum.resize(y.size());
       for (size_t i = 0; i < y.size(); ++i) {
@@ -316,7 +336,7 @@ class ModelReference {
     return sum;
   }
 
-  Values forward(const Mamba2& m, const Values& x) const {
+  Values forward(const Mamba2& m, const Values& x, const Pass&) const {
     const auto copied = [](const float* from, int64_t n) { return from ? Values(from, from + n) : Values(); };
     const int64_t n = n_tokens(), n_inner = m.n_inner(), n_conv = m.n_conv(), n_head = m.shape.n_head;
     const int64_t n_group = m.shape.n_group, n_bc = n_group * m.shape.n_state;
@@ -383,9 +403,26 @@ class ModelReference {
       T sum = 0;
       for (const size_t k : order) sum += p[k];
       for (const size_t k : order)
-        weights[t * n_expert + k] = T(form.scale) * p[k] / (form.normalize ? sum : T(1));
+        weights[t * n_expert + k] = T(form.scale) * p[k] / (form.normalize ? sum : T(1)) *
+                                    (e.expert_scale ? T(e.expert_scale[k]) : T(1));
     }
     return weights;
+  }
+
+  Values forward(const PerLayerInput& input, const Values& x, const Pass& pass) const {
+    const size_t n_ple = size_t(input.gate.n_out());
+    Values p = apply(input.model, pass.embedded);
+    for (T& v : p) v /= std::sqrt(T(input.model.n_in()));
+    p = normed(p, input.norm);
+    for (size_t i = 0; i < p.size(); ++i) {
+      const Values row = decoded(input.table.rows(pass.ids[i / n_ple], 1));
+      p[i] += std::sqrt(T(n_ple)) * row[size_t(input.column) + i % n_ple];
+      p[i] *= std::sqrt(T(0.5));
+    }
+    const Values gate = apply(input.gate, x);
+    Values product(p.size());
+    gated_forward_reference<T>(product.data(), gate.data(), p.data(), int64_t(p.size()), input.activation);
+    return apply(input.proj, product);
   }
 
   const Model& model_;

@@ -52,7 +52,8 @@ int64_t activation_bytes(const Model& model, const StepPlan& plan, GemmInput inp
   int64_t kept = 0, shared = 0;
   measure(
       [&](NnContext& nn) {
-        const Tokens tokens{plan.n_tokens, nullptr, {}, ropes};
+        std::vector<SharedKv> slots(kv_slots(model));
+        const Tokens tokens{plan.n_tokens, nullptr, {}, ropes, slots};
         int64_t i = 0;
         for (const Layer& layer : layers_of(model, plan.layers).subspan(size_t(plan.n_below))) {
           const ArenaScope scope(nn.arena);

@@ -30,6 +30,24 @@ constexpr SyntheticShape kShapes[] = {
     {"qwen3-4b", 36, 2560, 9728, 32, 8, 151936, 40960, 1e6, "qwen3", 128},
     {"gemma2-2b", 26, 2304, 9216, 8, 4, 256000, 8192, 10000, "gemma2", 256},
     {"gemma3-4b", 34, 2560, 10240, 8, 4, 262208, 131072, 1e6, "gemma3", 256},
+    // Gemma 4 E2B: the last twenty layers, with MLPs twice as wide, share keys and values.
+    {"gemma4-e2b",
+     35,
+     1536,
+     6144,
+     8,
+     1,
+     262144,
+     131072,
+     1e6,
+     "gemma4",
+     512,
+     {{"attention.sliding_window", 512},
+      {"attention.sliding_window_pattern", 5},
+      {"attention.key_length_swa", 256},
+      {"embedding_length_per_layer_input", 256}},
+     {},
+     {15, 12288}},
     {"phi4-mini", 32, 3072, 8192, 24, 8, 200064, 131072, 10000, "phi3", 128, {{"rope.dimension_count", 96}}},
     {"starcoder2-3b", 30, 3072, 12288, 24, 2, 49152, 16384, 999999, "starcoder2"},
     // Qwen3 30B-A3B, gpt-oss 20B, Mixtral 8x7B: mixtures.
@@ -159,6 +177,7 @@ struct Mix {
   // `tensor`: its whole name.
   Type of(std::string_view tensor, int64_t n_layer) const {
     if (tensor.ends_with(".ffn_gate_inp.weight")) return Type::F32;
+    if (tensor == "per_layer_model_proj.weight") return Type::BF16;  // as its files have it
     if (!is_q4_k_m) return all;
     if (tensor == "output.weight") return Type::Q6_K;
     if (!tensor.ends_with(".attn_v.weight") && !tensor.ends_with(".ffn_down.weight") &&
@@ -270,7 +289,16 @@ std::vector<std::pair<std::string, GgufValue>> synthetic_keys(const SyntheticSha
                     GgufValue{GgufValueType::string, {}, std::string(shape.architecture)});
   add_size("block_count", shape.n_layer);
   add_size("embedding_length", shape.n_embd);
-  add_size("feed_forward_length", shape.n_ff);
+  if (shape.own_kv.n_layer == 0) {
+    add_size("feed_forward_length", shape.n_ff);
+  } else {
+    std::vector<int64_t> of_layers;
+    for (int64_t i = 0; i < shape.n_layer; ++i)
+      of_layers.push_back(i < shape.own_kv.n_layer ? shape.n_ff : shape.own_kv.n_ff);
+    keys.emplace_back(fmt::format("{}.feed_forward_length", shape.architecture),
+                      GgufValue{GgufValueType::array, GgufValueType::i32, of_layers});
+    add_size("attention.shared_kv_layers", std::max<int64_t>(0, shape.n_layer - shape.own_kv.n_layer));
+  }
   add_size("attention.head_count", shape.n_head);
   if (shape.attention.empty()) {
     add_size("attention.head_count_kv", shape.n_head_kv);
@@ -309,6 +337,16 @@ SyntheticModel make_synthetic(const SyntheticShape& shape, std::string_view type
     for_each_weight(layer, [&](MatrixView& w) { views.push_back(&w); });
   }
   views.push_back(&model.output.w);
+  std::vector<PerLayerInput*> inputs;  // the table is all layers' together
+  for (Layer& layer : model.layers) {
+    for (Branch& branch : layer.branches) {
+      for (Body& body : branch.bodies) {
+        if (auto* input = std::get_if<PerLayerInput>(&body)) inputs.push_back(input);
+      }
+    }
+  }
+  for (PerLayerInput* input : inputs) views.push_back(&input->model.w);
+  if (!inputs.empty()) views.push_back(&inputs.front()->table);
   int64_t bytes = 0;
   for (const MatrixView* view : views) bytes += bytes_of(*view);
   expect_memory(fmt::format("the weights of {}", shape.name), uint64_t(bytes), "fewer --layers need less");
@@ -320,6 +358,7 @@ SyntheticModel make_synthetic(const SyntheticShape& shape, std::string_view type
     view->data = at;
     at += bytes_of(*view);
   }
+  for (PerLayerInput* input : inputs) input->table = inputs.front()->table;
   return result;
 }
 

@@ -27,6 +27,11 @@ struct SyntheticShape {
   } keys[9] = {};  // of the family's own
   // Which layers have attention, an 'a' in a character for each; empty: all. Others have no heads of keys.
   std::string_view attention = {};
+  // How many first layers have keys and values of their own, and how wide the MLP of the others is; 0: all
+  // have.
+  struct {
+    int64_t n_layer = 0, n_ff = 0;
+  } own_kv = {};
 };
 
 std::span<const SyntheticShape> synthetic_shapes();

@@ -12,14 +12,6 @@
 
 namespace lora {
 
-// Where the tokens of a call stand. Segments index rows of this call's q, and of its k and v.
-struct Tokens {
-  int64_t n_tokens;
-  const int32_t* positions;  // (n_tokens)
-  std::span<const AttentionSegment> segments;
-  std::span<const RopeTable> ropes;
-};
-
 // What a body needs of the tokens before, in generation: past_shape(body) says it.
 struct PastShape {
   int64_t n_k = 0, n_v = 0;  // of each token, its keys and values
@@ -36,6 +28,28 @@ struct Past {
   float* state = nullptr;                          // (n_state), zeros before the first token
 };
 
+// Keys and values that several layers attend to, as scores are made of them: one writes them, and those that
+// read them come after it.
+struct SharedKv {
+  float *k = nullptr, *v = nullptr;    // (n_tokens, n_head_kv * head_dim)
+  float *dk = nullptr, *dv = nullptr;  // gradients from those that read; nullptr: nobody needs them
+  const Past* past = nullptr;          // in generation the writer's, in place of all these
+};
+
+// What the tokens of a call are and where they stand. Segments index rows of this call's q, and of its k and
+// v.
+struct Tokens {
+  int64_t n_tokens;
+  const int32_t* positions;  // (n_tokens)
+  std::span<const AttentionSegment> segments;
+  std::span<const RopeTable> ropes;
+  std::span<SharedKv> shared = {};  // by AttentionForm::kv_slot
+  // Of models whose layers look tokens up (nn/per_layer_input.h):
+  const int32_t* ids = nullptr;     // (n_tokens)
+  const float* embedded = nullptr;  // (n_tokens, n_embd), what went into the first layer
+  float* dembedded = nullptr;       // its gradient is added to; nullptr: nobody needs it
+};
+
 // What a body's arrays are taken for: generation has keys and values in the cache; losses alone need nothing
 // of the forward pass afterwards; gradients do.
 enum class Pass { generation, losses, gradients };
@@ -50,6 +64,9 @@ class BodyInput {
  public:
   BodyInput(const float* x, const Norm& norm, int64_t n_tokens, int64_t n_embd)
       : x_(x), norm_(norm), n_tokens_(n_tokens), n_embd_(n_embd) {}
+
+  // The same stream through another norm.
+  BodyInput through(const Norm& norm) const { return {x_, norm, n_tokens_, n_embd_}; }
 
   // (n_tokens, n_embd), in the arena or x itself.
   const float* normed(NnContext& nn) const;

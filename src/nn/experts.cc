@@ -249,11 +249,13 @@ void body_forward(float* y, bool add, const BodyInput& in, const Experts& e, con
   const int64_t n = tokens.n_tokens;
   const float* normed = in.normed(nn);
   {
+    const ArenaScope inner(nn.arena);
     NnContext router_nn = exact(nn);
     const LinearOutput logits = {&e.router, kept.routing.scores, false, kept.xa_router};
-    linear_forward({&logits, 1}, normed, n, router_nn);
+    const float* read = e.router_norm ? in.through(e.router_norm).normed(nn) : normed;
+    linear_forward({&logits, 1}, read, n, router_nn);
   }
-  route(kept.routing, e.form, e.choice_bias, nn.pool);
+  route(kept.routing, e.form, e.choice_bias, nn.pool, e.expert_scale);
   const Call call(e, kept, n, nn);
   if (y && !add) set_zero(y, n * call.n_embd(), nn.pool);
   float* product = nn.arena.take<float>(call.most_rows() * call.n_ff());
@@ -287,10 +289,19 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const Expert
   {
     const ArenaScope inner(nn.arena);
     float* dlogits = nn.arena.take<float>(n * e.form.n_expert);
-    route_backward(dlogits, dweights, kept.routing, e.form, nn.pool);
+    route_backward(dlogits, dweights, kept.routing, e.form, nn.pool, e.expert_scale);
     NnContext router_nn = exact(nn);
     const LinearGradient router = {&e.router, dlogits, kept.xa_router};
-    linear_backward(dnormed, {&router, 1}, normed, n, router_nn);
+    if (e.router_norm) {
+      const BodyInput own = in.through(e.router_norm);
+      const float* read = own.normed(nn);
+      float* dread = own.wants_gradient(dx) ? own.gradient_place(read, nn) : nullptr;
+      linear_backward(dread, {&router, 1}, read, n, router_nn);
+      if (dread) own.add_gradient(dx, dread, nn);
+      if (dnormed) set_zero(dnormed, n * call.n_embd(), nn.pool);
+    } else {
+      linear_backward(dnormed, {&router, 1}, normed, n, router_nn);
+    }
   }
   float* rows = dnormed ? nn.arena.take<float>(call.most_rows() * call.n_embd()) : nullptr;
   call.for_each_chunk([&](const Call::Chunk& chunk) {

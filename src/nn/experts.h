@@ -26,6 +26,8 @@ struct Experts {
   std::vector<Mlp> experts;             // of one shape
   std::vector<const float*> down_bias;  // of each, (n_embd); empty: none
   RouterForm form;
+  Norm router_norm = {};  // through which the router reads the stream; none: through the experts'
+  const float* expert_scale = nullptr;  // (n_expert), factors on weights, or none
 };
 
 // What the backward pass needs; gate and up are overwritten by it. Rows are those of the routing.

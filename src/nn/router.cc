@@ -83,7 +83,8 @@ Routing take_routing(Arena& arena, const RouterForm& form, int64_t n_tokens) {
   return r;
 }
 
-void route(const Routing& r, const RouterForm& form, const float* choice_bias, ThreadPool& pool) {
+void route(const Routing& r, const RouterForm& form, const float* choice_bias, ThreadPool& pool,
+           const float* expert_scale) {
   const int64_t n_expert = form.n_expert, n_used = form.n_used;
   // `rows` holds the chosen experts until their rows are known.
   pool.for_range(r.n_tokens, 16, [&](int64_t begin, int64_t end) {
@@ -97,7 +98,10 @@ void route(const Routing& r, const RouterForm& form, const float* choice_bias, T
       choose(chosen, ranked.data(), form);
       float factor = factor_of(chosen_sum(p, chosen, n_used), form);
       if (!is_finite) factor = std::numeric_limits<float>::quiet_NaN();
-      for (int64_t j = 0; j < n_used; ++j) r.weights[t * n_used + j] = p[chosen[j]] * factor;
+      for (int64_t j = 0; j < n_used; ++j) {
+        const float of_expert = expert_scale ? expert_scale[chosen[j]] : 1;
+        r.weights[t * n_used + j] = p[chosen[j]] * factor * of_expert;
+      }
     }
   });
   if (pool.is_dry()) return;
@@ -115,7 +119,7 @@ void route(const Routing& r, const RouterForm& form, const float* choice_bias, T
 }
 
 void route_backward(float* dlogits, const float* dweights, const Routing& r, const RouterForm& form,
-                    ThreadPool& pool) {
+                    ThreadPool& pool, const float* expert_scale) {
   const int64_t n_expert = form.n_expert, n_used = form.n_used;
   pool.for_range(r.n_tokens, 16, [&](int64_t begin, int64_t end) {
     std::vector<float> dp(static_cast<size_t>(n_expert));
@@ -127,18 +131,21 @@ void route_backward(float* dlogits, const float* dweights, const Routing& r, con
         const int32_t row = r.rows[t * n_used + j];
         return std::upper_bound(r.begins, r.begins + n_expert + 1, row) - r.begins - 1;
       };
+      const auto dweight = [&](int64_t j, int64_t e) {
+        return dweights[t * n_used + j] * (expert_scale ? expert_scale[e] : 1);
+      };
       float sum = kLeastSum, mean = 0;
       for (int64_t j = 0; j < n_used; ++j) {
-        const float of_p = p[expert(j)];
-        sum += of_p;
-        mean += dweights[t * n_used + j] * of_p;
+        const int64_t e = expert(j);
+        sum += p[e];
+        mean += dweight(j, e) * p[e];
       }
       mean = form.normalize ? mean / sum : 0;
       const float factor = factor_of(sum, form);
       float along = 0;
       for (int64_t j = 0; j < n_used; ++j) {
         const int64_t e = expert(j);
-        dp[size_t(e)] = factor * (dweights[t * n_used + j] - mean);
+        dp[size_t(e)] = factor * (dweight(j, e) - mean);
         along += dp[size_t(e)] * p[e];
       }
       for (int64_t e = 0; e < n_expert; ++e) {

@@ -3,7 +3,7 @@
 //
 //   p = softmax(l) or sigmoid(l), l the router's logits
 //   chosen: the n_used largest p + choice_bias; of equal ones the first
-//   w_j = scale p_j, or with `normalize` scale p_j / (sum of the chosen p + 1e-20)
+//   w_j = scale p_j, or with `normalize` scale p_j / (sum of the chosen p + 1e-20); times expert_scale_j
 //
 // Rows are (token, expert) pairs, sorted by expert, those of an expert by token, so that each expert has its
 // rows side by side and no sum depends on threads.
@@ -40,13 +40,15 @@ struct Routing {
 
 Routing take_routing(Arena& arena, const RouterForm& form, int64_t n_tokens);
 
-// From logits in `scores` to all else. choice_bias: (n_expert), or nullptr. Where a score is not finite, some
-// experts are chosen all the same, and their weights are not numbers: a damaged model must not answer.
-void route(const Routing& routing, const RouterForm& form, const float* choice_bias, ThreadPool& pool);
+// From logits in `scores` to all else. choice_bias, expert_scale: (n_expert), or nullptr. Where a score is
+// not finite, some experts are chosen all the same, and their weights are not numbers: a damaged model must
+// not answer.
+void route(const Routing& routing, const RouterForm& form, const float* choice_bias, ThreadPool& pool,
+           const float* expert_scale = nullptr);
 
 // dlogits (n_tokens, n_expert) from dweights (n_tokens, n_used). The choice has no gradient. dlogits may not
 // be scores.
 void route_backward(float* dlogits, const float* dweights, const Routing& routing, const RouterForm& form,
-                    ThreadPool& pool);
+                    ThreadPool& pool, const float* expert_scale = nullptr);
 
 }  // namespace lora

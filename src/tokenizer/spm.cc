@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "base/utf8.h"
 
 namespace lora {
@@ -30,6 +31,10 @@ std::vector<float> read_scores(const Gguf& gguf, size_t n_vocab) {
     scores[i] = float((*stored)[i]);
   }
   return scores;
+}
+
+uint64_t pair_key(Token left, Token right) {
+  return uint64_t{uint32_t(left)} << 32 | uint32_t(right);
 }
 
 // The byte that a spelling like <0x0A> stands for, -1 for any other spelling.
@@ -59,8 +64,11 @@ bool Spm::Pairs::contains(uint32_t left, uint32_t right) const {
   return other_.count(uint64_t{left} << 32 | right) != 0;
 }
 
-Spm::Spm(const Vocabulary& vocab, const Gguf& gguf)
-    : vocab_(vocab), scores_(read_scores(gguf, vocab.pieces.size())) {
+Spm::Spm(const Vocabulary& vocab, const Gguf& gguf) : vocab_(vocab), by_merges_(vocab.model == "gemma4") {
+  if (by_merges_)
+    read_merges(gguf);
+  else
+    scores_ = read_scores(gguf, vocab.pieces.size());
   byte_tokens_.fill(-1);
   for (Token id = 0; id < vocab.size(); ++id) {
     const std::string& piece = vocab.pieces[size_t(id)];
@@ -75,6 +83,27 @@ Spm::Spm(const Vocabulary& vocab, const Gguf& gguf)
   }
 }
 
+void Spm::read_merges(const Gguf& gguf) {
+  constexpr std::string_view key = "tokenizer.ggml.merges";
+  constexpr size_t kMost = size_t{1} << 24;  // ranks are exact in f32
+  const std::vector<std::string>* merges = gguf.get_strings(key);
+  if (!merges) fail("{}: {}: missing, a \"gemma4\" vocabulary needs it", gguf.path(), key);
+  if (merges->size() > kMost) fail("{}: {}: {} merges make no sense", gguf.path(), key, merges->size());
+  merges_.reserve(merges->size());
+  for (size_t rank = 0; rank < merges->size(); ++rank) {
+    const std::string& line = (*merges)[rank];
+    const size_t space = line.find(' ', 1);
+    if (space == std::string::npos || space + 1 == line.size()) {
+      fail("{}: {}: entry {} is \"{}\", not two symbols", gguf.path(), key, rank, printable(line));
+    }
+    const Token left = vocab_.find_text(line.substr(0, space)),
+                right = vocab_.find_text(line.substr(space + 1)),
+                merged = vocab_.find_text(line.substr(0, space) + line.substr(space + 1));
+    if (left >= 0 && right >= 0 && merged >= 0)
+      merges_.try_emplace(pair_key(left, right), Merge{float(rank), merged});
+  }
+}
+
 void Spm::encode(std::string_view text, bool space_prefix, Scratch& scratch, std::vector<Token>& out) const {
   scratch.piece.clear();
   uint32_t previous = ' ';
@@ -82,7 +111,8 @@ void Spm::encode(std::string_view text, bool space_prefix, Scratch& scratch, std
   for (size_t at = 0; at < text.size();) {
     const Utf8Step step = decode_utf8(text, at);
     const uint32_t code = merge_code(step.code);
-    if (!scratch.piece.empty() && !pairs_.contains(previous, code)) encode_piece(scratch, out);
+    const bool is_edge = by_merges_ && (code == '\n') != (previous == '\n');
+    if (!scratch.piece.empty() && (is_edge || !pairs_.contains(previous, code))) encode_piece(scratch, out);
     if (scratch.piece.size() > size_t(INT32_MAX) - 8) {
       fail("text: more than 2 GiB without a place where the vocabulary allows a cut");
     }
@@ -101,18 +131,30 @@ void Spm::encode_piece(Scratch& scratch, std::vector<Token>& out) const {
 
 void Spm::merge_piece(Scratch& scratch, std::vector<Token>& out) const {
   const std::string_view piece = scratch.piece;
+  if (by_merges_ && piece.front() == '\n') {
+    if (const Token run = vocab_.find_text(piece); run >= 0) return out.push_back(run);
+  }
   Symbols& symbols = scratch.symbols;
   symbols.clear();
   symbols.reserve(piece.size());
   while (symbols.size() < piece.size()) {
-    append_symbol(symbols, -1, int32_t(decode_utf8(piece, symbols.size()).size));
+    const size_t at = symbols.size(), size = decode_utf8(piece, at).size;
+    append_symbol(symbols, by_merges_ ? vocab_.find_text(piece.substr(at, size)) : -1, int32_t(size));
   }
-  merge_symbols(symbols, scratch.heap, [&](int32_t left, int32_t, int32_t right, float& key, int32_t& id) {
-    id = vocab_.find_text(piece.substr(size_t(left), size_t(right - left)));
-    if (id < 0) return false;
-    key = -scores_[size_t(id)];
-    return true;
-  });
+  merge_symbols(
+      symbols, scratch.heap, [&](int32_t left, int32_t middle, int32_t right, float& key, int32_t& id) {
+        if (by_merges_) {
+          const auto it = merges_.find(pair_key(symbols[size_t(left)].id, symbols[size_t(middle)].id));
+          if (it == merges_.end()) return false;
+          key = it->second.rank;
+          id = it->second.token;
+          return true;
+        }
+        id = vocab_.find_text(piece.substr(size_t(left), size_t(right - left)));
+        if (id < 0) return false;
+        key = -scores_[size_t(id)];
+        return true;
+      });
   for (size_t i = 0; i < symbols.size(); i += size_t(symbols[i].size)) {
     const Symbol& symbol = symbols[i];
     const std::string_view bytes = piece.substr(i, size_t(symbol.size));

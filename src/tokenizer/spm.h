@@ -6,6 +6,10 @@
 // contains two characters side by side, no merge can ever join them, and the merges left and right of that
 // point do not see each other. Cutting there is exact, and leaves pieces of about a word.
 //
+// Gemma 4's ("gemma4") is the same over a list of merges: of all adjacent tokens that stand in it, those that
+// stand first are merged first. Lines are apart, and a run of line ends that is a token becomes that one, as
+// in llama.cpp.
+//
 // Source: Kudo, Richardson, "SentencePiece" (EMNLP 2018); the merging by score is that of its BPE model.
 #pragma once
 
@@ -13,6 +17,7 @@
 #include <bitset>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -24,7 +29,8 @@ namespace lora {
 
 class Spm {
  public:
-  // Keeps a reference to the vocabulary. Throws Error if the scores are missing, too few or not numbers.
+  // Keeps a reference to the vocabulary. Throws Error if the scores are missing, too few or not numbers; of
+  // "gemma4" if the merges are missing or malformed.
   Spm(const Vocabulary& vocab, const Gguf& gguf);
 
   // What encode() works with, kept between calls.
@@ -56,11 +62,18 @@ class Spm {
 
   void encode_piece(Scratch& scratch, std::vector<Token>& out) const;
   void merge_piece(Scratch& scratch, std::vector<Token>& out) const;
+  void read_merges(const Gguf& gguf);
   void append_bytes(std::string_view character, std::vector<Token>& out) const;
 
   const Vocabulary& vocab_;
-  std::vector<float> scores_;
-  std::array<Token, 256> byte_tokens_;  // -1 where the vocabulary has none
+  bool by_merges_;             // else by scores
+  std::vector<float> scores_;  // of tokens
+  struct Merge {
+    float rank;
+    Token token;
+  };
+  std::unordered_map<uint64_t, Merge> merges_;  // key: left token, right token
+  std::array<Token, 256> byte_tokens_;          // -1 where the vocabulary has none
   Pairs pairs_;
 };
 

@@ -51,11 +51,10 @@ struct VocabularyFile {
     writer.set_string("tokenizer.ggml.model", model);
     if (!pre.empty()) writer.set_string("tokenizer.ggml.pre", pre);
     writer.set_strings("tokenizer.ggml.tokens", tokens);
-    if (model == "llama") {
+    if (model != "gpt2") {
       writer.set("tokenizer.ggml.scores", {GgufValueType::array, GgufValueType::f32, scores});
-    } else {
-      writer.set_strings("tokenizer.ggml.merges", merges);
     }
+    if (model != "llama") writer.set_strings("tokenizer.ggml.merges", merges);
     writer.set("tokenizer.ggml.token_type", {GgufValueType::array, GgufValueType::i32, kinds});
     const ScratchFile file("vocabulary.gguf");
     writer.write(file.path);

@@ -68,10 +68,10 @@ struct Tokenizer::Impl {
 
   explicit Impl(const Gguf& gguf) : vocab(gguf), special(vocab, tokens_that_strip_after(gguf, vocab)) {
     bool default_add_bos = false;
-    if (vocab.model == "llama") {
+    if (vocab.model == "llama" || vocab.model == "gemma4") {
       spm.emplace(vocab, gguf);
       default_add_bos = true;
-      add_space_prefix = gguf.get_bool("tokenizer.ggml.add_space_prefix").value_or(true);
+      add_space_prefix = gguf.get_bool("tokenizer.ggml.add_space_prefix").value_or(vocab.model == "llama");
       has_space_runs = vocab.find_text("  ") >= 0;
       read_metaspace(gguf);
     } else if (vocab.model == "gpt2") {
@@ -79,7 +79,7 @@ struct Tokenizer::Impl {
       bpe.emplace(vocab, gguf, row);
       default_add_bos = row.add_bos;
     } else {
-      fail("{}: tokenizer.ggml.model: unknown tokenizer \"{}\"; known are llama, gpt2", gguf.path(),
+      fail("{}: tokenizer.ggml.model: unknown tokenizer \"{}\"; known are llama, gpt2, gemma4", gguf.path(),
            printable(vocab.model));
     }
     add_bos = gguf.get_bool("tokenizer.ggml.add_bos_token").value_or(default_add_bos) && vocab.bos >= 0;

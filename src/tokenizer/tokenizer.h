@@ -1,8 +1,9 @@
 // Text to token ids and back, as the model's own metadata (tokenizer.ggml.*) prescribes.
 //
-// Two families: `llama` (SentencePiece-style: the pair with the best score is merged first, byte
+// Three families: `llama` (SentencePiece-style: the pair with the best score is merged first, byte
 // fallback, a leading space) and `gpt2` (byte-level BPE after a pre-tokenizer's pattern, named by
-// tokenizer.ggml.pre, which also says whether accents are composed first: Qwen's and Command R's are).
+// tokenizer.ggml.pre, which also says whether accents are composed first: Qwen's and Command R's are),
+// and `gemma4`, SentencePiece-style over a list of merges.
 // Input that is not UTF-8 is accepted: stray bytes become byte tokens.
 #pragma once
 

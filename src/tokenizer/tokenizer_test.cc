@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tokenizer/test_vocabularies.h"
@@ -134,6 +135,87 @@ TEST(Tokenizer, RunsOfSpacesMayBeTokens) {
   EXPECT_EQ(tokenizer.decode(tokenizer.encode("a   b  \n\n <b>")), "a   b  \n\n <b>");
   EXPECT_THAT(pieces(tokenizer, tokenizer.encode("<unused0>b", true)), ElementsAre("<unused0>", "b"));
   EXPECT_EQ(tokenizer.find_special_spelling("x<unused0>"), tokenizer.find("<unused0>"));
+}
+
+// As small_spm(), over merges: "ab" goes before "▁a" whatever their scores say.
+VocabularyFile small_gemma4() {
+  VocabularyFile file{.model = "gemma4"};
+  file.add("<eos>", 0, TokenKind::control).add("<bos>", 0, TokenKind::control);
+  for (int byte = 0; byte < 256; ++byte) file.add(fmt::format("<0x{:02X}>", byte), 0, TokenKind::byte);
+  for (const char* piece : {"▁", "a", "b", "c", "\n", "\n\n\n"}) file.add(piece);
+  file.add_merge("a", "b").add_merge("▁", "a").add_merge("▁", "▁").add_merge("▁a", "b");
+  file.add_merge("\n", "\n").add_merge("ab", "c").add_merge("▁▁", "abc");
+  file.writer.set_u32("tokenizer.ggml.bos_token_id", 1);
+  file.writer.set_u32("tokenizer.ggml.eos_token_id", 0);
+  return file;
+}
+
+TEST(Tokenizer, Gemma4MergesByRank) {
+  const Tokenizer tokenizer(small_gemma4().open());
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("ab")), ElementsAre("ab"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode(" ab")), ElementsAre("▁", "ab"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode(" a b")), ElementsAre("▁a", "▁", "b"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("  abc▁b")), ElementsAre("▁▁abc", "▁", "b"));
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("aé")), ElementsAre("a", "<0xC3>", "<0xA9>"));
+  // A run of line ends that is a token is that one, without a merge to it; others go by merges.
+  EXPECT_THAT(pieces(tokenizer, tokenizer.encode("a\n\n\nb\n\n\n\n\n")),
+              ElementsAre("a", "\n\n\n", "b", "\n\n", "\n\n", "\n"));
+  EXPECT_EQ(tokenizer.encode_with_bos("a").front(), 1);
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode("  abc é\n\nb")), "  abc é\n\nb");
+}
+
+// Where the text may be cut, and the heap: nothing of it changes what merging the best pair of a line, over
+// and over, gives.
+TEST(Tokenizer, Gemma4IsPlainMerging) {
+  VocabularyFile file{.model = "gemma4"};
+  std::vector<std::string> all;
+  for (const char* piece : {"▁", "a", "b", "c", "d", "é"}) all.emplace_back(piece);
+  for (const std::string& piece : all) file.add(piece);
+  test::Dice dice{7};
+  std::vector<std::pair<std::string, std::string>> merges;
+  while (merges.size() < 60) {
+    const std::string left = all[dice.below(all.size())], right = all[dice.below(all.size())];
+    if (left.size() + right.size() > 12 || std::ranges::find(merges, std::pair(left, right)) != merges.end())
+      continue;
+    merges.emplace_back(left, right);
+    file.merges.push_back(left + " " + right);
+    if (std::ranges::find(all, left + right) != all.end()) continue;
+    all.push_back(left + right);
+    file.add(left + right);
+  }
+  const Tokenizer tokenizer(file.open());
+  for (int round = 0; round < 200; ++round) {
+    std::string text;
+    std::vector<std::string> symbols;
+    for (uint64_t i = 0, n = 1 + dice.below(60); i < n; ++i) {
+      symbols.push_back(all[dice.below(6)]);
+      text += symbols.back() == "▁" ? " " : symbols.back();
+    }
+    for (;;) {
+      size_t best = merges.size(), at = 0;
+      for (size_t i = 0; i + 1 < symbols.size(); ++i) {
+        const auto rank =
+            size_t(std::ranges::find(merges, std::pair(symbols[i], symbols[i + 1])) - merges.begin());
+        if (rank < best) best = rank, at = i;
+      }
+      if (best == merges.size()) break;
+      symbols[at] += symbols[at + 1];
+      symbols.erase(symbols.begin() + std::ptrdiff_t(at) + 1);
+    }
+    EXPECT_EQ(pieces(tokenizer, tokenizer.encode(text)), symbols) << text;
+  }
+}
+
+// Its vocabulary holds </s> as a mark of HTML, and an answer may end where a tool is to be heard.
+TEST(Tokenizer, Gemma4Ends) {
+  VocabularyFile file = small_gemma4();
+  file.add("</s>").add("<turn|>", 0, TokenKind::control).add("<|tool_response>", 0, TokenKind::user_defined);
+  const Tokenizer tokenizer(file.open());
+  EXPECT_TRUE(tokenizer.is_end(tokenizer.find("<turn|>")));
+  EXPECT_TRUE(tokenizer.is_end(tokenizer.find("<|tool_response>")));
+  EXPECT_EQ(tokenizer.eot(), tokenizer.find("<turn|>"));
+  EXPECT_FALSE(tokenizer.is_end(tokenizer.find("</s>")));
+  EXPECT_EQ(tokenizer.kind(tokenizer.find("</s>")), TokenKind::normal);
 }
 
 TEST(Tokenizer, OneTokenDecodesToItsBytes) {

@@ -11,14 +11,15 @@ namespace {
 constexpr std::string_view kEndOfTurn[] = {
     "<|eot_id|>",         "<|im_end|>", "<end_of_turn>", "<|end|>", "<|endoftext|>",
     "<|end_of_text|>",    "<EOT>",      "_<EOT>",        "[EOT]",   "<｜end▁of▁sentence｜>",
-    "<end_of_utterance>",
+    "<end_of_utterance>", "<turn|>",
 };
 
 // Further spellings after which generation ends: end of message, end of a call, and of a file in code models.
 constexpr std::string_view kOtherEnds[] = {
-    "</s>",       "<|eom_id|>", "<|return|>", "<|call|>",     "[EOS]",        "<|fim_pad|>",
-    "<fim-pad>",  "<fim_pad>",  "<PAD>",      "[PAD]",        "<|fim_repo|>", "<|repo_name|>",
-    "<fim-repo>", "<REPO>",     "<reponame>", "<|file_sep|>",
+    "</s>",         "<|eom_id|>",       "<|return|>", "<|call|>", "[EOS]",
+    "<|fim_pad|>",  "<fim-pad>",        "<fim_pad>",  "<PAD>",    "[PAD]",
+    "<|fim_repo|>", "<|repo_name|>",    "<fim-repo>", "<REPO>",   "<reponame>",
+    "<|file_sep|>", "<|tool_response>",
 };
 
 // Fill-in-the-middle marks, which many files list as ordinary added tokens.
@@ -73,9 +74,10 @@ void find_ends(Vocabulary& vocab, const Gguf& gguf) {
     mark_control(vocab, id);
     mark_end(vocab, id);
   }
+  const bool is_gemma4 = vocab.find("<|tool_response>") >= 0;  // where </s> is a mark of HTML
   for (std::string_view spelling : kOtherEnds) {
     const Token id = vocab.find(spelling);
-    if (id < 0) continue;
+    if (id < 0 || (is_gemma4 && spelling == "</s>")) continue;
     mark_control(vocab, id);
     mark_end(vocab, id);
   }

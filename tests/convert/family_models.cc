@@ -1,6 +1,7 @@
 #include "family_models.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -133,18 +134,23 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
   model.config["num_kv_heads"] = 2;
   model.config["ffn_hidden_size"] = 96;
 
+  // Gemma 4's, of its second kind of layer and second table.
+  model.config["global_head_dim"] = 24;
+  model.config["hidden_size_per_layer_input"] = 8;
+  model.config["vocab_size_per_layer_input"] = model.config["vocab_size"];
+
   const HfConfig config = config_of(model);
   // Of modules that are another way to have a tensor, the first.
   std::set<std::string> added;
-  const auto add_one = [&](const HfModule& module, const std::string& name) {
+  const auto add_one = [&](const HfModule& module, const std::string& name, std::optional<int64_t> layer) {
     const bool is_half = lora::is_half(module.of_hf);
-    const int64_t n_rows = is_half ? 2 * config.size(module.n_out)
+    const int64_t n_rows = is_half ? 2 * config.size(module.n_out, layer)
                            : is_packed(module.delta)
                                ? packed_rows(config.delta)
-                               : config.size(module.of_hf == Rows::all ? module.n_out : Dim::qkv);
+                               : config.size(module.of_hf == Rows::all ? module.n_out : Dim::qkv, layer);
     const bool is_vector = module.n_out == Dim::none || module.n_in == Dim::none;
-    std::vector<int64_t> shape = {n_rows, config.size(module.n_in)};
-    if (is_vector) shape = {module.n_out == Dim::none ? config.size(module.n_in) : n_rows};
+    std::vector<int64_t> shape = {n_rows, config.size(module.n_in, layer)};
+    if (is_vector) shape = {module.n_out == Dim::none ? config.size(module.n_in, layer) : n_rows};
     if (module.stack == Stack::columns || module.transposed) std::swap(shape[0], shape[1]);
     if (module.is_conv) shape.insert(shape.begin() + 1, 1);
     if (module.is_flat) shape = {n_rows * config.size(module.n_in)};
@@ -156,22 +162,24 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
     if (module.may_have_bias)
       model.tensors[name + ".bias"] = numbers(name + ".bias", {is_vector ? shape[0] : n_rows}, 0);
   };
-  const auto add = [&](const HfModule& module, const std::string& before, const std::string& gguf) {
+  const auto add = [&](const HfModule& module, const std::string& before, const std::string& gguf,
+                       std::optional<int64_t> layer) {
     if (module.of_gguf != Rows::all || is_of_heads(module.stack)) return;
     if (config.n_q_rank > 0 && module.may_be_absent && module.gguf == "attn_q") return;
+    if (module.may_be_absent_in && module.may_be_absent_in(config, layer.value_or(0))) return;
     if (!added.insert(gguf + std::string(module.gguf) + std::string(module.gguf_end)).second) return;
     for (int64_t i = 0; i < (module.stack == Stack::each ? config.n_expert : 1); ++i)
-      add_one(module, before + hf_numbered(module.hf, i));
+      add_one(module, before + hf_numbered(module.hf, i), layer);
   };
   for (const HfModule& module : family.root) {
     const bool is_output = &module == &family.root.back();
-    if (!is_output || !is_tied) add(module, std::string(is_output ? "" : family.prefix), "");
+    if (!is_output || !is_tied) add(module, std::string(is_output ? "" : family.prefix), "", {});
   }
   for (int64_t layer = 0; layer < config.n_layer; ++layer) {
     const std::string before = fmt::format("{}{}{}.", family.prefix, family.layers, layer);
     const auto add_all = [&](const auto& lists) {
       for (const auto& modules : lists) {
-        for (const HfModule& module : modules) add(module, before, fmt::format("blk.{}.", layer));
+        for (const HfModule& module : modules) add(module, before, fmt::format("blk.{}.", layer), layer);
       }
     };
     add_all(family.layer);

@@ -93,7 +93,17 @@ MINICPM = dict(scale_emb=12, scale_depth=1.4, dim_model_base=16)
 # kernels that it takes on GPUs do neither: one chunk, no bound.
 # Of each the configuration of the class that computes it, and config.json where that is another's: models that transformers
 # has no class for are computed by Llama's or Granite's, with their weights renamed (OF_CLASS).
+GEMMA4 = dict(SIZES, model_type="gemma4_text", hidden_activation="gelu_pytorch_tanh", rms_norm_eps=1e-5, sliding_window=5,
+              num_hidden_layers=5, num_kv_shared_layers=2, vocab_size_per_layer_input=VOCAB, tie_word_embeddings=True,
+              layer_types=[f"{kind}_attention" for kind in ("sliding", "full", "sliding", "sliding", "full")],
+              rope_parameters={"full_attention": {"rope_type": "proportional", "rope_theta": 500.0, "partial_rotary_factor": 0.5},
+                               "sliding_attention": {"rope_type": "default", "rope_theta": 50.0}})
 FAMILIES = {
+    "gemma4-wide": (dict(GEMMA4, num_attention_heads=6, num_key_value_heads=3, num_global_key_value_heads=2, head_dim=DIM,
+                         global_head_dim=12, attention_k_eq_v=True, use_double_wide_mlp=True, hidden_size_per_layer_input=10,
+                         final_logit_softcapping=8.0),),
+    "gemma4-experts": (dict(GEMMA4, num_key_value_heads=1, head_dim=12, global_head_dim=DIM, hidden_size_per_layer_input=6,
+                            enable_moe_block=True, num_experts=5, top_k_experts=3, moe_intermediate_size=20),),
     "arcee": (dict(GROUPED, model_type="arcee", rms_norm_eps=1e-5, head_dim=DIM, tie_word_embeddings=False),),
     # Queries made at once, YaRN, a sigmoid's choice by groups of experts.
     "deepseek3": (dict(LATENT, model_type="deepseek_v3", q_lora_rank=None, n_routed_experts=8, num_experts_per_tok=3,
@@ -210,7 +220,8 @@ def make(name, folder):
         if type(module).__name__ == "DeepseekV2Moe":
             module.num_experts = config.n_routed_experts  # which transformers 5.12 forgets
     shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
-    shapes |= {n: tuple(p.shape) for n, p in model.named_buffers() if n.endswith(("expert_bias", "e_score_correction_bias"))}
+    shapes |= {n: tuple(p.shape) for n, p in model.named_buffers()
+               if n.endswith(("expert_bias", "e_score_correction_bias", "layer_scalar"))}
     turned = {n + ".weight" for n, m in model.named_modules() if type(m).__name__ == "Conv1D"}
     linears = {n + ".weight" for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)} | turned
     tensors = {}
@@ -230,7 +241,7 @@ def make(name, folder):
     # Adapters are on weights as GGUF has them.
     rows = {n: torch.tensor([a * b for a, b in rule[4]])[:, None] for n, rule in tensors.items() if len(rule) > 4}
     to_class = OF_CLASS.get(name, lambda weights: weights)
-    in_blocks = {n for n in linears if any(c.isdigit() for c in n.split("."))}
+    in_blocks = {n for n in linears if any(c.isdigit() for c in n.split(".")) and "router." not in n}
     own_linears = sorted(n for n in own_names(name, {n: shapes[n] for n in in_blocks}))
     rng = numpy.random.default_rng(1)
     ids = torch.from_numpy(rng.integers(3, VOCAB, (2, LENGTH)).astype(numpy.int64))
