@@ -3,6 +3,7 @@
 #include <map>
 
 #include "adapter/adapter.h"
+#include "adapter/head_parts.h"
 #include "adapter/pairs.h"
 #include "adapter/peft_config.h"
 #include "adapter/peft_experts_read.h"
@@ -273,6 +274,7 @@ struct FolderReader {
     Adapter adapter;
     adapter.architecture = base.architecture;
     adapter.base_model = config.base_model;
+    adapter.heads = base.heads;
     pair_up(adapter, std::move(halves), path);
     for (const LoraPair& pair : adapter.pairs) {
       if (experts.is_parameter(pair.base)) continue;
@@ -388,10 +390,14 @@ PeftBase peft_base(const Gguf& base) {
   result.delta = {of_delta("group_count"), of_delta("time_step_rank"), of_delta("state_size"), 0};
   if (result.delta.n_v > 0) result.delta.dim_v = of_delta("inner_size") / result.delta.n_v;
   result.is_tied = base.find_tensor("output.weight") == nullptr;
+  result.heads = head_parts(base);
   if (const auto embedding = pair_shape(base, kTokenEmbedding)) result.n_vocab = embedding->n_in;
   result.shape = [&base](std::string_view name) { return pair_shape(base, name); };
   result.weight = [&base](std::string_view name) {
     const GgufTensor* tensor = base.find_tensor(name);
+    if (tensor == nullptr) {
+      if (std::vector<float> joined = joined_weight(base, name); !joined.empty()) return joined;
+    }
     if (tensor == nullptr) fail("{}: tensor {}: missing", base.path(), printable(name));
     if (tensor->type != Type::F32 && tensor->type != Type::F16 && tensor->type != Type::BF16) {
       refuse_base_type(base.path(), name, traits(tensor->type).name);

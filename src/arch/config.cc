@@ -278,7 +278,7 @@ ModelConfig config_of_keys(const Gguf& gguf, int64_t n_vocab, const ConfigOverri
   }
   config.head_dim = key_length.value_or(config.n_head > 0 ? config.n_embd / config.n_head : 0);
   if (const auto value_length = keys.size("attention.value_length").value_or(config.head_dim);
-      value_length != config.head_dim) {
+      value_length != config.head_dim && !config.architecture->own_value_length) {
     fail("{}: {}: {} differs from the key length {}, which is not supported", gguf.path(),
          keys.key("attention.value_length"), value_length, config.head_dim);
   }
