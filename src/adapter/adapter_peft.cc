@@ -90,7 +90,7 @@ struct FolderReader {
     }
     std::string module = tensor.name.substr(0, tensor.name.size() - ending->text.size());
     module.erase(0, format.wrapper.size());
-    const std::vector<PeftTarget> targets = in_base(peft_targets(base.architecture, module));
+    const std::vector<PeftTarget> targets = in_base(peft_targets(base.architecture, module), module);
     const std::string stack = config.is_mlx ? mlx_stack(base.architecture, module) : "";
     const bool is_parameter = targets.empty() && stack.empty() && experts.find_parameters(module);
     if (targets.empty() && stack.empty() && !is_parameter) {
@@ -132,11 +132,20 @@ struct FolderReader {
     for (const PeftTarget& target : targets) add_half(half, target, module, what);
   }
 
-  // Of several tensors that a module may be, those that the model has: with experts or without.
-  std::vector<PeftTarget> in_base(std::vector<PeftTarget> targets) const {
+  // Of several tensors that a module may be, those that the model has: with experts or without. Error if that
+  // is not known.
+  std::vector<PeftTarget> in_base(std::vector<PeftTarget> targets, const std::string& module) const {
     const auto is_there = [&](const PeftTarget& target) { return base.shape(target.base).has_value(); };
     if (base.shape && std::ranges::any_of(targets, is_there))
       std::erase_if(targets, [&](const PeftTarget& target) { return !is_there(target); });
+    for (size_t i = 1; i < targets.size() && !base.shape; ++i) {
+      if (targets[i].base != targets[0].base && targets[i].module->of_hf == targets[0].module->of_hf) {
+        fail(
+            "{}: module {} is {} in some of the family's models and {} in others: the model is needed "
+            "(--base)",
+            path, printable(module), targets[0].base, targets[i].base);
+      }
+    }
     return targets;
   }
 
