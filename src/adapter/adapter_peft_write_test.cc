@@ -89,13 +89,8 @@ TEST_F(RoundTrip, OfEveryArchitecture) {
       const bool is_matrix = module.n_out != Dim::none && module.n_in != Dim::none;
       if (!is_matrix || module.of_gguf != Rows::all || !is_first || module.stack != Stack::none) return;
       if (module.is_router || !module.is_linear()) return;  // not written
-<<<<<<< HEAD
       if (module.delta != DeltaOrder::as_is) return;  // of heads: EveryFamilysLora has them in their shapes
       if (!tensors.insert(module.gguf).second || !modules.insert(module.hf).second) return;
-=======
-      if (module.delta != DeltaOrder::as_is) return;        // needs the base's heads
-      if (!tensors.insert(module.gguf).second) return;
->>>>>>> latent
       const std::string layer = fmt::format("base_model.model.{}{}1.", row->hf->prefix, row->hf->layers);
       peft.pair(layer + std::string(module.hf), 6, module.of_hf == Rows::all && !module.grouped ? 24 : 32, 2);
     });
