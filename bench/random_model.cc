@@ -173,6 +173,18 @@ void write_synthetic(const std::string& path, int64_t n_layers, std::string_view
           if (const float* sinks = attention->form.shape.sinks)
             add_vector(prefix + "attn_sinks.weight", sinks, attention->form.shape.n_head, 1);
         }
+        if (const auto* latent = std::get_if<LatentAttention>(&body)) {
+          add_norm(prefix, latent->q_norm);
+          add_norm(prefix, latent->kv_norm);
+          for (const Linear* part : {&latent->k_b, &latent->v_b}) {
+            if (!latent->is_apart()) continue;
+            const MatrixView& w = part->w;
+            tensors.push_back({fmt::format("{}{}.weight", prefix, part->tensor),
+                               w.type,
+                               lora_ne(w.n_cols, w.n_rows / part->n_slices, part->n_slices),
+                               {{w.data, size_t(w.n_rows * w.row_bytes())}}});
+          }
+        }
         if (const auto* conv = std::get_if<ShortConv>(&body)) {
           Tensor& taps = tensor(prefix + "shortconv.conv.weight");
           taps.ne = {conv->d_conv, conv->n_channels()};
@@ -209,6 +221,7 @@ void write_synthetic(const std::string& path, int64_t n_layers, std::string_view
         std::visit(
             [&](const auto& b) {
               for_each_linear(b, [&](const Linear& linear, LinearRole) {
+                if (linear.adapters_only) return;
                 const float* bias = linear.bias;
                 if constexpr (std::is_same_v<std::decay_t<decltype(b)>, Experts>) {
                   const bool is_down = linear.tensor == b.experts.front().down.tensor;

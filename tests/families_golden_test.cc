@@ -183,7 +183,7 @@ class Reference {
       }
     }
     for (const std::string& parameter : parameters()) {
-      if (add_experts(model, parameter)) continue;
+      if (add_experts(model, parameter) || add_latent(parameter)) continue;
       const Matrix theirs = weight(parameter);
       for (int64_t r = 0; r < theirs.shape[0]; ++r) {
         auto found = place.find(theirs.row(r));
@@ -233,6 +233,18 @@ class Reference {
         added.rows.push_back(slice * b.n_rows() + (in_turn ? r * n_parts + part : part * n_out + r));
       }
     }
+    return true;
+  }
+
+  // Keys and values from a latent: one matrix to an adapter, whatever the file has.
+  bool add_latent(const std::string& parameter) {
+    if (!parameter.ends_with(".kv_b_proj.weight")) return false;
+    const size_t number = parameter.find("layers.") + 7;
+    const std::string block = "blk." + parameter.substr(number, parameter.find('.', number) - number) + ".";
+    Part& added = parts_[block + "attn_kv_b.weight"];
+    added.parameter = parameter;
+    added.rows.resize(size_t(initial("init." + parameter + ".lora_b").n_rows()));
+    std::iota(added.rows.begin(), added.rows.end(), 0);
     return true;
   }
 
@@ -415,12 +427,13 @@ std::string test_name(const testing::TestParamInfo<Name>& test) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FamilyGolden,
-                         testing::Values("cohere2", "command-r", "exaone4", "gemma", "gemma2", "gemma3",
-                                         "gemma4", "gemma4-moe", "glm4", "glm4moe", "gpt-oss", "falcon-h1",
-                                         "granite", "granitehybrid", "granitemoe", "lfm2", "lfm2moe",
-                                         "llama3", "mistral3", "mixtral", "olmo2", "olmo3", "olmoe", "phi3",
-                                         "phi4-mini", "qwen2", "qwen2moe", "qwen3", "qwen35", "qwen35moe",
-                                         "qwen3moe", "qwen3next", "seed-oss", "smollm3", "starcoder2"),
+                         testing::Values("cohere2", "command-r", "deepseek2", "exaone4", "gemma", "gemma2",
+                                         "gemma3", "gemma4", "gemma4-moe", "glm4", "glm4moe", "gpt-oss",
+                                         "falcon-h1", "granite", "granitehybrid", "granitemoe", "lfm2",
+                                         "lfm2moe", "llama3", "mistral3", "mixtral", "olmo2", "olmo3",
+                                         "olmoe", "phi3", "phi4-mini", "qwen2", "qwen2moe", "qwen3", "qwen35",
+                                         "qwen35moe", "qwen3moe", "qwen3next", "seed-oss", "smollm3",
+                                         "starcoder2"),
                          test_name<const char*>);
 
 // Every file that tests/golden/make_families.py wrote.

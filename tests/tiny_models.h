@@ -27,6 +27,8 @@ struct TinyOptions {
   // which it gives them.
   bool for_llama_cpp = false;
   bool experts = false;  // in families that do not always have them
+  bool older = false;    // as older files have it, where that differs: attention over latents with one matrix
+                         // for keys and values, and queries made at once
   uint64_t seed = 5;
 };
 
@@ -77,6 +79,7 @@ class TinyModel {
     // llama.cpp takes a row of keys to be as long as one of queries.
     const bool norms_whole_rows =
         options_.for_llama_cpp && (architecture.name == "olmoe" || architecture.name == "dots1");
+    const bool has_latents = architecture.name == "deepseek2";
     for (const auto& [name, value] : {std::pair<const char*, int64_t>{"block_count", n_layer_},
                                       {"embedding_length", n_embd_},
                                       {"feed_forward_length", n_ff_},
@@ -89,8 +92,12 @@ class TinyModel {
                                       {"vocab_size", n_vocab_},
                                       {"rope.dimension_count", head_dim_ - (options_.for_llama_cpp ? 0 : 4)},
                                       {"rope.scaling.original_context_length", 4}}) {
-      set_size(name, value);
+      const std::string_view key(name);
+      const bool is_of_heads = key == "attention.head_count_kv" || key == "attention.key_length" ||
+                               key == "attention.value_length" || key == "rope.dimension_count";
+      if (!has_latents || !is_of_heads) set_size(name, value);
     }
+    if (has_latents) set_latents();
     if (architecture.name.starts_with("qwen35") || architecture.name == "qwen3next") {
       const bool is_odd = options_.type == Type::F32 && !options_.for_llama_cpp;
       const int64_t n_v = is_odd ? 6 : 4, dim_k = is_odd ? 10 : 16, dim_v = is_odd ? 7 : 16;
@@ -199,6 +206,31 @@ class TinyModel {
     }
   }
 
+  void set_latents() {
+    const bool in_blocks = options_.type != Type::F32;
+    const int64_t kv_rank = in_blocks ? 32 : 22, n_rope = in_blocks ? 32 : 6,
+                  key_dim = n_rope + (in_blocks ? 32 : 9), value_dim = in_blocks ? 16 : 9;
+    set_size("rope.dimension_count", n_rope);
+    set_size("attention.kv_lora_rank", kv_rank);
+    if (!options_.experts) {  // llama.cpp wants to be told
+      set_size("leading_dense_block_count", n_layer_);
+      set_size("expert_feed_forward_length", n_ff_);
+      set_size("expert_shared_count", 0);
+    }
+    if (options_.older) {
+      set_size("attention.head_count_kv", kHeads);
+      set_size("attention.key_length", key_dim);
+      set_size("attention.value_length", value_dim);
+      return;
+    }
+    set_size("attention.q_lora_rank", in_blocks ? 32 : 19);
+    set_size("attention.head_count_kv", 1);
+    set_size("attention.key_length", kv_rank + n_rope);
+    set_size("attention.value_length", kv_rank);
+    set_size("attention.key_length_mla", key_dim);
+    set_size("attention.value_length_mla", value_dim);
+  }
+
   void set_experts(const Architecture& architecture) {
     using Names = std::set<std::string_view>;
     const std::string_view name = architecture.name;
@@ -209,7 +241,7 @@ class TinyModel {
     // shared experts there are, in some; their size in others.
     if (!options_.for_llama_cpp || !Names{"granitemoe", "llama", "olmoe"}.contains(name))
       set_size("expert_feed_forward_length", name == "hunyuan-moe" ? n_ff_ : n_ff);
-    const bool by_count = Names{"bailingmoe", "dots1", "ernie4_5-moe", "glm4moe"}.contains(name);
+    const bool by_count = Names{"bailingmoe", "deepseek2", "dots1", "ernie4_5-moe", "glm4moe"}.contains(name);
     const bool by_size =
         Names{"ernie4_5-moe", "granitemoe", "hunyuan-moe", "qwen2moe", "qwen35moe", "qwen3next"}.contains(
             name);
@@ -222,6 +254,11 @@ class TinyModel {
     if (by_size || (!by_count && !options_.for_llama_cpp))
       set_size("expert_shared_feed_forward_length", n_ff + (n_ff % 32 == 0 ? 32 : 12));
     if (name == "dots1") set_size("expert_gating_func", 2);
+    if (name == "deepseek2") {
+      set_size("expert_group_count", 3);
+      set_size("expert_group_used_count", 2);
+      set_size("expert_gating_func", options_.older ? 1 : 2);
+    }
     if (name == "lfm2moe") set_size("leading_dense_block_count", 1);
     if (name == "lfm2moe" && !options_.for_llama_cpp) set_number("expert_weights_scale", 1.5);
     if (name == "ernie4_5-moe") set_size("interleave_moe_layer_step", options_.for_llama_cpp ? 1 : 2);
@@ -336,6 +373,8 @@ inline bool may_have_experts(const Architecture& architecture) {
                                      {"ssm.time_step_rank", 4},
                                      {"ssm.inner_size", 16},
                                      {"ssm.state_size", 8},
+                                     {"attention.kv_lora_rank", 16},
+                                     {"rope.dimension_count", 8},
                                      {"expert_count", uint64_t(n)},
                                      {"expert_used_count", 2}}) {
       keys.emplace_back(name + "." + key, GgufValue{GgufValueType::u32, {}, value});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "adapter/head_parts.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/file_kind.h"
@@ -88,6 +89,7 @@ void check_adapter(const Adapter& adapter, const std::string& path, const Gguf& 
 std::optional<PairShape> pair_shape(const Gguf& base, std::string_view tensor) {
   const GgufTensor* found = base.find_tensor(tensor);
   if (found == nullptr) {
+    if (const auto joined = joined_shape(base, tensor)) return joined;
     const GgufTensor* first = base.find_tensor(tensor_of_slice(tensor, 0));
     if (first == nullptr) return std::nullopt;
     PairShape shape{first->ne[0], first->ne[1]};

@@ -36,10 +36,17 @@ struct LoraPair {
 // The shape in GGUF of one half of a pair.
 std::vector<int64_t> lora_ne(int64_t n_cols, int64_t n_rows, int64_t n_slices);
 
+// How a model has attn_kv_b's rows apart (head_parts.h): of each head so many of keys, and of values.
+struct HeadParts {
+  int64_t n_head = 0, n_keys = 0, n_values = 0;
+  int64_t n_rows() const { return n_head * (n_keys + n_values); }
+};
+
 struct Adapter {
   std::string architecture;  // general.architecture of the base; "" where the file does not say (ggla)
   float alpha = 0;
   std::vector<LoraPair> pairs;
+  std::optional<HeadParts> heads;  // where the model has attn_k_b and attn_v_b, and files of adapters, too
   // Rotary settings it was trained with, where they differ from the model's.
   std::optional<float> rope_freq_base, rope_freq_scale;
   std::string name, base_model;  // "" if unknown; base_model: a name, a repository "OWNER/NAME" or a path
@@ -130,6 +137,7 @@ struct PeftBase {
   // What the rows of a module's weight are times Hugging Face's, of n; empty: the same, or the family has
   // none such (arch/hf.h).
   std::function<std::vector<RowFactors>(const HfModule& module, int64_t n)> factors{};
+  std::optional<HeadParts> heads{};
 };
 PeftBase peft_base(const Gguf& base);  // which must outlive it
 

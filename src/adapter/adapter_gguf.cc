@@ -3,6 +3,7 @@
 #include <deque>
 
 #include "adapter/adapter.h"
+#include "adapter/head_parts.h"
 #include "adapter/pairs.h"
 #include "base/error.h"
 #include "base/printable.h"
@@ -109,7 +110,7 @@ Adapter parse_adapter_gguf(const Gguf& file) {
   }
   std::vector<LoraHalf> halves;
   for (const GgufTensor& tensor : file.tensors()) halves.push_back(read_half(tensor, file.path()));
-  pair_up(adapter, std::move(halves), file.path());
+  pair_up(adapter, join_halves(std::move(halves), adapter.heads, file.path()), file.path());
   return adapter;
 }
 
@@ -139,6 +140,7 @@ void write_adapter_gguf(const Adapter& adapter, const std::string& path, Type ty
 
   // The writer refers to bytes until the end.
   std::vector<float> embedding_a;
+  std::deque<LoraHalf> parts;
   std::deque<std::vector<std::byte>> encoded;
   const auto add = [&](const std::string& name, const std::vector<int64_t>& ne,
                        const std::vector<float>& values) {
@@ -150,6 +152,13 @@ void write_adapter_gguf(const Adapter& adapter, const std::string& path, Type ty
     writer.add_tensor(name, type, ne, encoded.back());
   };
   for (const LoraPair& pair : adapter.pairs) {
+    if (adapter.heads && is_of_heads(pair.base)) {
+      for (LoraHalf& cut : cut_halves(pair, *adapter.heads)) {
+        const LoraHalf& half = parts.emplace_back(std::move(cut));
+        add(half.tensor, lora_ne(half.n_cols, half.n_rows, half.n_slices), half.values);
+      }
+      continue;
+    }
     if (pair.base == kTokenEmbedding) {
       embedding_a = transposed(pair.a, pair.rank, pair.n_in);
       add(pair.base + ".lora_a", {pair.rank, pair.n_in}, embedding_a);

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "adapter/adapter.h"
+#include "adapter/head_parts.h"
 #include "adapter/pairs.h"
 #include "adapter/peft_config.h"
 #include "adapter/peft_experts_read.h"
@@ -89,7 +90,7 @@ struct FolderReader {
     }
     std::string module = tensor.name.substr(0, tensor.name.size() - ending->text.size());
     module.erase(0, format.wrapper.size());
-    const std::vector<PeftTarget> targets = in_base(peft_targets(base.architecture, module));
+    const std::vector<PeftTarget> targets = in_base(peft_targets(base.architecture, module), module);
     const std::string stack = config.is_mlx ? mlx_stack(base.architecture, module) : "";
     const bool is_parameter = targets.empty() && stack.empty() && experts.find_parameters(module);
     if (targets.empty() && stack.empty() && !is_parameter) {
@@ -131,11 +132,20 @@ struct FolderReader {
     for (const PeftTarget& target : targets) add_half(half, target, module, what);
   }
 
-  // Of several tensors that a module may be, those that the model has: with experts or without.
-  std::vector<PeftTarget> in_base(std::vector<PeftTarget> targets) const {
+  // Of several tensors that a module may be, those that the model has: with experts or without. Error if that
+  // is not known.
+  std::vector<PeftTarget> in_base(std::vector<PeftTarget> targets, const std::string& module) const {
     const auto is_there = [&](const PeftTarget& target) { return base.shape(target.base).has_value(); };
     if (base.shape && std::ranges::any_of(targets, is_there))
       std::erase_if(targets, [&](const PeftTarget& target) { return !is_there(target); });
+    for (size_t i = 1; i < targets.size() && !base.shape; ++i) {
+      if (targets[i].base != targets[0].base && targets[i].module->of_hf == targets[0].module->of_hf) {
+        fail(
+            "{}: module {} is {} in some of the family's models and {} in others: the model is needed "
+            "(--base)",
+            path, printable(module), targets[0].base, targets[i].base);
+      }
+    }
     return targets;
   }
 
@@ -273,6 +283,7 @@ struct FolderReader {
     Adapter adapter;
     adapter.architecture = base.architecture;
     adapter.base_model = config.base_model;
+    adapter.heads = base.heads;
     pair_up(adapter, std::move(halves), path);
     for (const LoraPair& pair : adapter.pairs) {
       if (experts.is_parameter(pair.base)) continue;
@@ -388,10 +399,14 @@ PeftBase peft_base(const Gguf& base) {
   result.delta = {of_delta("group_count"), of_delta("time_step_rank"), of_delta("state_size"), 0};
   if (result.delta.n_v > 0) result.delta.dim_v = of_delta("inner_size") / result.delta.n_v;
   result.is_tied = base.find_tensor("output.weight") == nullptr;
+  result.heads = head_parts(base);
   if (const auto embedding = pair_shape(base, kTokenEmbedding)) result.n_vocab = embedding->n_in;
   result.shape = [&base](std::string_view name) { return pair_shape(base, name); };
   result.weight = [&base](std::string_view name) {
     const GgufTensor* tensor = base.find_tensor(name);
+    if (tensor == nullptr) {
+      if (std::vector<float> joined = joined_weight(base, name); !joined.empty()) return joined;
+    }
     if (tensor == nullptr) fail("{}: tensor {}: missing", base.path(), printable(name));
     if (tensor->type != Type::F32 && tensor->type != Type::F16 && tensor->type != Type::BF16) {
       refuse_base_type(base.path(), name, traits(tensor->type).name);

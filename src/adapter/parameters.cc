@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "adapter/head_parts.h"
 #include "adapter/pairs.h"
 #include "base/error.h"
 #include "base/numbers.h"
@@ -268,6 +269,7 @@ Adapter to_adapter(const LoraParameters& parameters, const Model& model) {
   Adapter adapter;
   adapter.architecture = std::string(model.config.architecture->name);
   adapter.alpha = parameters.alpha;
+  adapter.heads = head_parts(model.gguf);
   for (const auto& pair : parameters.pairs) {
     if (pair.is_norm()) continue;
     const float* a = &parameters.values[pair.a];

@@ -24,6 +24,7 @@ struct Architecture {
   std::string_view output_norm = "output_norm";  // the tensor of that behind the layers
   // The family's own keys and constants, after those that all have in common; nullptr: it has none.
   void (*read)(const Keys& keys, ModelConfig& config) = nullptr;
+  bool own_value_length = false;  // read() knows what values of another length than keys' are
   LayerSpec (*layer)(const ModelConfig& config, int64_t i);
   const HfFamily* hf = nullptr;  // how Hugging Face has it (arch/hf.h)
 };

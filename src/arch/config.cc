@@ -1,7 +1,10 @@
 #include "arch/config.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <type_traits>
 
 #include "base/error.h"
@@ -20,12 +23,13 @@ const Architecture* architecture_of(const Gguf& gguf) {
   }
   const auto name = gguf.get_string("general.architecture");
   if (!name) fail("{}: general.architecture: missing", gguf.path());
-  std::string known;
+  std::set<std::string_view> known;
   for (const Architecture* row : architectures()) {
     if (row->name == *name) return row;
-    known += (known.empty() ? "" : ", ") + std::string(row->name);
+    known.insert(row->name);
   }
-  fail("{}: architecture '{}' is not supported (known: {})", gguf.path(), printable(*name, 60), known);
+  fail("{}: architecture '{}' is not supported (known: {})", gguf.path(), printable(*name, 60),
+       fmt::join(known, ", "));
 }
 
 std::string rope_scaling_type(const Keys& keys) {
@@ -278,7 +282,7 @@ ModelConfig config_of_keys(const Gguf& gguf, int64_t n_vocab, const ConfigOverri
   }
   config.head_dim = key_length.value_or(config.n_head > 0 ? config.n_embd / config.n_head : 0);
   if (const auto value_length = keys.size("attention.value_length").value_or(config.head_dim);
-      value_length != config.head_dim) {
+      value_length != config.head_dim && !config.architecture->own_value_length) {
     fail("{}: {}: {} differs from the key length {}, which is not supported", gguf.path(),
          keys.key("attention.value_length"), value_length, config.head_dim);
   }

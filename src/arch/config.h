@@ -25,6 +25,13 @@ struct ExpertsConfig {
   bool has_choice_bias = false;
 };
 
+// Of attention over latents (nn/latent_attention.h); heads' keys are of head_dim.
+struct LatentConfig {
+  int64_t q_rank = 0;  // 0: queries are made at once
+  int64_t kv_rank = 0, value_dim = 0;
+  bool is_apart = false;  // the file has attn_k_b and attn_v_b, in place of attn_kv_b
+};
+
 // Of layers with a state (Mamba-2).
 struct SsmConfig {
   int64_t d_conv = 0, n_inner = 0, n_state = 0, n_head = 0, n_group = 1;
@@ -68,6 +75,7 @@ struct ModelConfig {
 
   ExpertsConfig experts;
   SsmConfig ssm;
+  LatentConfig latent;
 
   DeltaNetForm delta_net;
   std::vector<bool> recurrent;  // which layers have a state in place of attention, of families that say so

@@ -39,24 +39,6 @@ constexpr HfModule kRouterAndShared[] = {
     {"mlp.shared_experts.up_proj", "ffn_up_shexp", Dim::shared_ff, Dim::embd},
     {"mlp.shared_experts.down_proj", "ffn_down_shexp", Dim::embd, Dim::shared_ff},
 };
-// Programs that do not guess ahead skip these layers.
-constexpr HfModule kAhead[] = {
-    {"eh_proj", "nextn.eh_proj", Dim::embd, Dim::two_embd},
-    {.hf = "embed_tokens",
-     .gguf = "nextn.embed_tokens",
-     .n_out = Dim::vocab,
-     .n_in = Dim::embd,
-     .may_be_absent = true},
-    {"enorm", "nextn.enorm", Dim::none, Dim::embd},
-    {"hnorm", "nextn.hnorm", Dim::none, Dim::embd},
-    {.hf = "shared_head.head",
-     .gguf = "nextn.shared_head_head",
-     .n_out = Dim::vocab,
-     .n_in = Dim::embd,
-     .may_be_absent = true},
-    {"shared_head.norm", "nextn.shared_head_norm", Dim::none, Dim::embd},
-};
-
 void write_keys(GgufWriter& writer, const HfConfig& config) {
   constexpr uint32_t kSigmoid = 2;
   writer.set_u32("glm4moe.expert_gating_func", kSigmoid);
@@ -68,7 +50,7 @@ constexpr HfFamily kHf = {
     .layer = {kNorms, hf::kAttention},
     .dense = {hf::kMlp},
     .experts = {kRouterAndShared, hf::kExperts, hf::kStackedExperts},
-    .ahead = kAhead,
+    .ahead = hf::kAhead,
     .head_dim = 128,
     .computed = {.partial_rotary = true},
     .defaults = {.rotary_part = 0.5, .norm_eps = 1e-5},

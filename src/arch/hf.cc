@@ -31,7 +31,7 @@ std::optional<HfPlace> find_hf_matrix(const HfFamily& family, std::string_view g
   gguf_tensor.remove_suffix(suffix.size());
   HfPlace place;
   const auto look_at = [&](const HfModule& module) {
-    const bool is_whole = module.is_linear() && module.of_gguf == Rows::all;
+    const bool is_whole = module.is_linear() && module.of_gguf == Rows::all && !is_of_heads(module.stack);
     if (module.gguf == gguf_tensor && is_whole && !place.module) place.module = &module;
   };
   if (gguf_tensor.starts_with(prefix)) {
@@ -205,6 +205,20 @@ int64_t HfConfig::size(Dim dim, std::optional<int64_t> layer) const {
       return n_layer * n_embd_per_layer;
     case Dim::ctx:
       return n_ctx;
+    case Dim::q_rank:
+      return n_q_rank;
+    case Dim::kv_rank:
+      return n_kv_rank;
+    case Dim::latent:
+      return n_kv_rank + n_rope;
+    case Dim::nope:
+      return n_nope;
+    case Dim::value_head:
+      return n_value;
+    case Dim::value_heads:
+      return n_head * n_value;
+    case Dim::keys_and_values:
+      return n_head * (n_nope + n_value);
     case Dim::two_heads:
       return 2 * n_head * head_dim;
     case Dim::delta_heads:

@@ -75,6 +75,15 @@ enum class Dim {
   ssm_groups,
   ssm_group,
   ssm_inner,
+  // Of attention over latents: q_lora_rank, kv_lora_rank, that and qk_rope_head_dim, qk_nope_head_dim,
+  // v_head_dim, num_attention_heads x v_head_dim, and x (qk_nope_head_dim + v_head_dim).
+  q_rank,
+  kv_rank,
+  latent,
+  nope,
+  value_head,
+  value_heads,
+  keys_and_values,
 };
 
 // Whose head count says how a tensor's rows are reordered: Hugging Face rotates element j of a head with
@@ -109,7 +118,10 @@ enum class Stack {
   each,     // in a module each, whose number stands in the name for #
   whole,    // in a tensor (n_expert, n_out, n_in)
   columns,  // in a tensor (n_expert, n_in, n_out), to be multiplied from the left
-  mxfp4,    // in blocks of 32 values of a row: NAME_blocks (n_expert, n_out, n_in / 32, 16) and NAME_scales
+  // Not experts but heads: of each the first rows of one matrix, turned, and the others.
+  head_keys,
+  head_values,
+  mxfp4,  // in blocks of 32 values of a row: NAME_blocks (n_expert, n_out, n_in / 32, 16) and NAME_scales
 };
 
 // What all values of a row of GGUF's tensor are Hugging Face's times.
@@ -135,6 +147,7 @@ struct HfModule {
   bool is_flat = false;    // HF has a vector of n_out * n_in; no adapter goes there
   DeltaOrder delta = DeltaOrder::as_is;
   bool negated_exp = false;  // GGUF has -exp of it
+  bool of_adapters = false;  // what they know two tensors of GGUF as, which weights become by other modules
   bool is_whole = false;     // a norm's gains, which lack no one where others do
   // What follows the names, in Hugging Face's tensor and in GGUF's.
   std::string_view hf_end = ".weight", gguf_end = ".weight";
@@ -142,6 +155,10 @@ struct HfModule {
   // Whether it is a matrix that tokens are multiplied with.
   constexpr bool is_linear() const { return n_out != Dim::none && n_in != Dim::none && !is_conv && !is_flat; }
 };
+
+constexpr bool is_of_heads(Stack stack) {
+  return stack == Stack::head_keys || stack == Stack::head_values;
+}
 
 struct HfClass {
   std::string_view name;             // in config.json's "architectures"

@@ -52,8 +52,11 @@ struct HfConfig {
   int64_t n_expert_ff = 0, n_shared_ff = 0;  // intermediate_size of one, and of what all tokens go through
   int64_t n_dense = 0;                       // so many first layers have no experts
   int64_t n_ahead = 0;                       // layers behind the last that predict further tokens
-  DeltaHeads delta;                          // of delta nets
-  int64_t n_conv = 0;                        // taps of its convolutions along the tokens
+  // Of attention over latents: q_lora_rank (0: none), kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim and
+  // v_head_dim.
+  int64_t n_q_rank = 0, n_kv_rank = 0, n_nope = 0, n_rope = 0, n_value = 0;
+  DeltaHeads delta;    // of delta nets
+  int64_t n_conv = 0;  // taps of its convolutions along the tokens
   // Which layers have attention, in families that do not have it everywhere; empty: all.
   std::vector<bool> attends;
   // Which layers are an MLP, in families whose layers are one thing each; empty: it is another family.

@@ -192,6 +192,23 @@ inline constexpr HfModule kGraniteShared[] = {
 };
 inline constexpr HfModule kRouter[] = {
     {.hf = "mlp.gate", .gguf = "ffn_gate_inp", .n_out = Dim::experts, .n_in = Dim::embd, .is_router = true}};
+// Programs that do not guess ahead skip these layers.
+inline constexpr HfModule kAhead[] = {
+    {"eh_proj", "nextn.eh_proj", Dim::embd, Dim::two_embd},
+    {.hf = "embed_tokens",
+     .gguf = "nextn.embed_tokens",
+     .n_out = Dim::vocab,
+     .n_in = Dim::embd,
+     .may_be_absent = true},
+    {"enorm", "nextn.enorm", Dim::none, Dim::embd},
+    {"hnorm", "nextn.hnorm", Dim::none, Dim::embd},
+    {.hf = "shared_head.head",
+     .gguf = "nextn.shared_head_head",
+     .n_out = Dim::vocab,
+     .n_in = Dim::embd,
+     .may_be_absent = true},
+    {"shared_head.norm", "nextn.shared_head_norm", Dim::none, Dim::embd},
+};
 inline constexpr auto kUnbiasedAttention = with_biases(kAttention, false);
 inline constexpr auto kBiasedAttention = with_biases(kAttention);
 inline constexpr auto kBiasedMlp = with_biases(kMlp);

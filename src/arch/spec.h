@@ -18,6 +18,7 @@
 #include "nn/attention.h"
 #include "nn/delta_net.h"
 #include "nn/experts.h"
+#include "nn/latent_attention.h"
 #include "nn/mamba2.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
@@ -56,6 +57,15 @@ struct AttentionSpec {
   AttentionForm form;
   VectorSpec sinks = {};  // a score each head gives to nothing
   NormSpec v_norm = {};
+};
+
+struct LatentAttentionSpec {
+  LinearSpec q_a, q, kv_a;
+  LinearSpec kv_b;      // one matrix, or what adapters go by where these two hold it:
+  LinearSpec k_b, v_b;  // stacks, a matrix of each head
+  LinearSpec o;
+  NormSpec q_norm, kv_norm;
+  LatentForm form;
 };
 
 struct MlpSpec {
@@ -108,8 +118,8 @@ struct ShortConvSpec {
   LinearSpec out;
 };
 
-using BodySpec = std::variant<AttentionSpec, MlpSpec, ExpertsSpec, PerLayerInputSpec, ShortConvSpec,
-                              Mamba2Spec, DeltaNetSpec>;
+using BodySpec = std::variant<AttentionSpec, LatentAttentionSpec, MlpSpec, ExpertsSpec, PerLayerInputSpec,
+                              ShortConvSpec, Mamba2Spec, DeltaNetSpec>;
 
 struct BranchSpec {
   NormSpec before;
@@ -145,6 +155,15 @@ void for_each_part(const LayerSpec& layer, const Visit& visit) {
       for (const NormSpec* spec : {&a.q_norm, &a.k_norm, &a.v_norm}) each_norm(*spec);
       each_vector(a.sinks);
       each_linear(a.o);
+    }
+    void operator()(const LatentAttentionSpec& a) const {
+      each_linear(a.q_a);
+      each_norm(a.q_norm);
+      each_linear(a.q);
+      each_linear(a.kv_a);
+      each_norm(a.kv_norm);
+      if (a.k_b.tensor.empty()) each_linear(a.kv_b);
+      for (const LinearSpec* spec : {&a.k_b, &a.v_b, &a.o}) each_linear(*spec);
     }
     void operator()(const MlpSpec& m) const {
       for (const LinearSpec* spec : {&m.gate, &m.up, &m.down}) each_linear(*spec);

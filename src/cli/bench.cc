@@ -165,7 +165,7 @@ std::string generation_table(const GenerationSpeed& s) {
                          "that reading them alone reaches",
                          s.tok_per_s(), s.n_predict, s.bandwidth() / 1e9,
                          100 * s.bandwidth() / s.read_bandwidth, s.read_bandwidth / 1e9)) +
-         row("cache", fmt::format("{} of keys and values", format_size(uint64_t(s.cache_bytes))));
+         row("cache", fmt::format("{} of keys, values and states", format_size(uint64_t(s.cache_bytes))));
 }
 
 }  // namespace

@@ -163,13 +163,37 @@ struct Loaded {
   const HfTensor* of = nullptr;
   SafeTensor tensor;
   std::vector<std::byte> buffer{};
+  std::vector<float> decoded{};
 
   const SafeTensor& load(const HfWeights& weights, const HfTensor* hf) {
     if (of != hf) tensor = weights.load(*hf, buffer);
     of = hf;
     return tensor;
   }
+
+  // FP8 values as F32.
+  void decode(int64_t n_rows, int64_t n_cols, const SafeTensor* scale, const int64_t block[2]) {
+    if (!tensor.dtype.starts_with("F8")) return;
+    const Source whole = make_source(tensor, n_rows, n_cols, scale, block);
+    decoded.resize(size_t(n_rows * n_cols));
+    whole.read_rows(0, n_rows, decoded.data());
+    tensor.dtype = "F32";
+    tensor.data = std::as_bytes(std::span(decoded));
+  }
 };
+
+// A head's rows of a matrix of all heads, those that become this tensor's.
+Source head_source(const PlannedTensor& tensor, int64_t head, const SafeTensor* scale, const HfConfig& config,
+                   Loaded& loaded) {
+  loaded.decode(tensor.n_slices * tensor.n_hf_rows, tensor.n_hf_cols, scale, config.fp8_block);
+  SafeTensor rows = loaded.tensor;
+  const int64_t n = tensor.transposed ? tensor.n_cols : tensor.n_rows;
+  const int64_t row_bytes = tensor.n_hf_cols * dtype_bytes(rows.dtype);
+  rows.data = rows.data.subspan(size_t((head * tensor.n_hf_rows + tensor.first_hf_row) * row_bytes),
+                                size_t(n * row_bytes));
+  rows.shape = {n, tensor.n_hf_cols};
+  return make_source(std::move(rows), tensor.n_rows, tensor.n_cols, nullptr, config.fp8_block);
+}
 
 Source source_of(const PlannedTensor& tensor, int64_t slice, const HfConfig& config, const HfWeights& weights,
                  Loaded& loaded, Loaded& scales) {
@@ -183,9 +207,12 @@ Source source_of(const PlannedTensor& tensor, int64_t slice, const HfConfig& con
   try {
     const SafeTensor* scale = planned.scale ? &scales.load(weights, planned.scale) : nullptr;
     SafeTensor one = loaded.load(weights, planned.hf);
-    const bool is_stacked = tensor.stack != Stack::none && tensor.stack != Stack::each;
+    const bool of_heads = is_of_heads(tensor.stack);
+    const bool is_stacked = tensor.stack != Stack::none && tensor.stack != Stack::each && !of_heads;
     if (is_stacked) one = slice_of(one, slice);
-    if (tensor.stack == Stack::mxfp4) {
+    if (of_heads) {
+      source = head_source(tensor, slice, scale, config, loaded);
+    } else if (tensor.stack == Stack::mxfp4) {
       source.tensor = std::move(one);
       source.block_scales = slice_of(*scale, slice);
       source.n_rows = tensor.n_rows, source.n_cols = tensor.n_cols;
@@ -295,7 +322,8 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
   uint64_t total = 0;
   for (const PlannedTensor& tensor : plan) {
     // Of one expert's matrices, but all of their biases, as llama.cpp counts.
-    n_parameters += tensor.n_rows * tensor.n_cols * (tensor.is_matrix ? 1 : tensor.n_slices);
+    const bool is_counted_once = tensor.is_matrix && !is_of_heads(tensor.stack);  // of experts one
+    n_parameters += tensor.n_rows * tensor.n_cols * (is_counted_once ? 1 : tensor.n_slices);
     total += uint64_t(tensor.bytes());
   }
   const std::string name = last_part_of(options.folder, "model");

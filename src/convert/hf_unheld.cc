@@ -151,6 +151,13 @@ struct Checker {
                                 names_some ? "mlp_only_layers" : "decoder_sparse_step"));
   }
 
+  // DeepSeek V2's choice without its groups.
+  void check_groups() const {
+    const auto method = json_text(root, "topk_method");
+    if (config.n_expert > 0 && method == "greedy" && json_integer(root, "n_group").value_or(1) > 1)
+      refuse("topk_method", *method, "chooses among the best groups of experts, n_group is above 1");
+  }
+
   // What attention is scaled by, and how it and the output are capped.
   void check_scales() const {
     if (!held.query_scalar) return;
@@ -215,6 +222,7 @@ std::vector<std::string> check_unheld(const json& root, const HfConfig& config) 
   checker.check_steps();
   checker.check_window(lines);
   checker.check_scales();
+  checker.check_groups();
   checker.check_dense_layers(lines);
   if (config.rope.type == "dynamic") {
     lines.emplace_back(

@@ -105,6 +105,7 @@ LoraBase lora_base_of(const HfConfig& read) {
       return factors_of_rows(config, module, n);
     };
   }
+  if (config.n_kv_rank > 0) base.facts.heads = HeadParts{config.n_head, config.n_nope, config.n_value};
   base.n_layer = config.n_layer;
   base.n_vocab = base.facts.n_vocab = config.n_vocab;
   base.config = config;

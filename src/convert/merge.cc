@@ -6,6 +6,7 @@
 #include <map>
 
 #include "adapter/adapter.h"
+#include "adapter/head_parts.h"
 #include "adapter/pairs.h"
 #include "arch/config.h"
 #include "arch/hf.h"
@@ -29,6 +30,7 @@ struct Merged {
   std::list<Adapter> adapters;
   std::optional<Checkpoint> checkpoint;
   std::list<std::vector<float>> transposed;
+  std::list<LoraPair> cut;
   std::map<std::string, std::vector<LowRank>, std::less<>> changes;
 };
 
@@ -49,6 +51,15 @@ void add_change(Merged& merged, const Gguf& model, const std::string& path, cons
   }
   if (!std::isfinite(float(scale))) fail("{}: a scale of {:g} is beyond what F32 holds", path, scale);
   if (scale == 0 || all_zero(a) || all_zero(b)) return;
+  if (const auto parts = is_of_heads(base) ? head_parts(model) : std::nullopt;
+      parts && !model.find_tensor(base)) {
+    const LoraPair pair{base, n_in, n_out, rank, {a.begin(), a.end()}, {b.begin(), b.end()}};
+    for (LoraPair& of_part : cut_pairs(pair, *parts)) {
+      const LoraPair& part = merged.cut.emplace_back(std::move(of_part));
+      add_change(merged, model, path, part.base, part.n_in, part.n_out, rank, part.a, part.b, scale);
+    }
+    return;
+  }
   if (const auto n_slices = int64_t(b.size()) / (n_out * rank); n_slices > 1 && !model.find_tensor(base)) {
     for (int64_t i = 0; i < n_slices; ++i) {
       const auto slice = [&](std::span<const float> all, int64_t n) {

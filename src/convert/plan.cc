@@ -68,6 +68,20 @@ const char* keys_of(Dim dim) {
       return "num_hidden_layers x hidden_size_per_layer_input";
     case Dim::ctx:
       return "max_position_embeddings";
+    case Dim::q_rank:
+      return "q_lora_rank";
+    case Dim::kv_rank:
+      return "kv_lora_rank";
+    case Dim::latent:
+      return "kv_lora_rank + qk_rope_head_dim";
+    case Dim::nope:
+      return "qk_nope_head_dim";
+    case Dim::value_head:
+      return "v_head_dim";
+    case Dim::value_heads:
+      return "num_attention_heads x v_head_dim";
+    case Dim::keys_and_values:
+      return "num_attention_heads x (qk_nope_head_dim + v_head_dim)";
     case Dim::three_embd:
       return "3 hidden_size";
     case Dim::conv:
@@ -149,6 +163,7 @@ struct Planner {
     if (tensor.is_conv) shape.insert(shape.begin() + 1, 1);
     if (tensor.is_flat) shape = {tensor.n_hf_rows * tensor.n_cols};
     if (tensor.stack == Stack::mxfp4) shape = {tensor.n_hf_rows, tensor.n_cols / 32, 16};
+    if (is_of_heads(tensor.stack)) return {tensor.n_slices * tensor.n_hf_rows, tensor.n_hf_cols};
     if (tensor.stack != Stack::none && tensor.stack != Stack::each)
       shape.insert(shape.begin(), tensor.n_slices);
     return shape;
@@ -161,7 +176,9 @@ struct Planner {
     const std::string_view hf_end = is_bias ? ".bias" : module.hf_end;
     tensor.name = fmt::format("{}{}", gguf, is_bias ? ".bias" : module.gguf_end);
     tensor.stack = module.stack;
-    tensor.n_slices = module.stack == Stack::none ? 1 : config.n_expert;
+    tensor.n_slices = module.stack == Stack::none ? 1
+                      : is_of_heads(module.stack) ? config.n_head
+                                                  : config.n_expert;
     tensor.is_matrix = module.n_out != Dim::none && module.n_in != Dim::none && !is_bias;
     tensor.is_conv = module.is_conv && !is_bias;
     tensor.is_flat = module.is_flat;
@@ -179,6 +196,11 @@ struct Planner {
                          : is_packed(module.delta) ? packed_rows(config.delta)
                                                    : tensor.n_rows;
       tensor.columns = delta_columns(module.delta, config.delta);
+    }
+    if (is_of_heads(module.stack)) {
+      tensor.n_hf_rows = config.n_nope + config.n_value;
+      tensor.n_hf_cols = config.n_kv_rank;
+      tensor.first_hf_row = module.stack == Stack::head_values ? config.n_nope : 0;
     }
     tensor.sources = sources_of(module, hf, hf_end);
     if (!tensor.sources.front().hf) return false;
@@ -199,14 +221,18 @@ struct Planner {
   void check_shape(const HfModule& module, const PlannedTensor& tensor, const PlannedSource& source) const {
     const std::vector<int64_t> expected = hf_shape(tensor);
     if (source.hf->shape != expected) {
-      const Dim rows = module.n_out == Dim::none                            ? module.n_in
+      const Dim rows = is_of_heads(module.stack)                            ? Dim::keys_and_values
+                       : module.n_out == Dim::none                          ? module.n_in
                        : module.of_hf == Rows::all || is_half(module.of_hf) ? module.n_out
                                                                             : Dim::qkv;
       fail("{}: tensor '{}': expected {} as {} has it ({}{}), found {}", weights.path_of(*source.hf),
            printable(source.hf_name), shape_text(expected), config.path, keys_of(rows),
-           tensor.is_matrix ? fmt::format(", {}", keys_of(module.n_in)) : "", shape_text(source.hf->shape));
+           tensor.is_matrix
+               ? fmt::format(", {}", keys_of(is_of_heads(module.stack) ? Dim::kv_rank : module.n_in))
+               : "",
+           shape_text(source.hf->shape));
     }
-    if (tensor.transposed && source.hf->dtype.starts_with("F8")) {
+    if (tensor.transposed && !is_of_heads(tensor.stack) && source.hf->dtype.starts_with("F8")) {
       fail("{}: tensor '{}': FP8 values are not supported where a matrix has a column for each output",
            weights.path_of(*source.hf), printable(source.hf_name));
     }
@@ -258,7 +284,9 @@ struct Planner {
     const auto each = [&](const auto& visit) {
       for (const std::span<const HfModule> modules : lists) {
         for (const HfModule& module : modules) {
-          if (module.of_gguf != Rows::all) continue;  // another way to have it, of adapters
+          if (module.of_gguf != Rows::all || module.of_adapters) continue;  // another way to have it
+          if (config.size(module.n_out) == 0 || config.size(module.n_in) == 0) continue;  // it has none
+          if (module.may_be_absent && module.gguf == "attn_q" && config.n_q_rank > 0) continue;
           const std::string name = gguf + std::string(module.gguf);
           if (!planned.contains(name + std::string(module.gguf_end)))
             visit(module, hf + std::string(module.hf), name);

@@ -31,6 +31,8 @@ struct PlannedTensor {
   std::vector<PlannedSource> sources{};  // one, or one for each slice; none: `values` are the tensor
   std::vector<int64_t> rows{};           // of a slice of `hf`, one for each row; empty: they stay
   int64_t n_hf_rows = 1;                 // of a slice of `hf`
+  int64_t n_hf_cols = 1;                 // of a head's part of `hf`, which has n_hf_rows of them,
+  int64_t first_hf_row = 0;              // and this one's begin there
   bool transposed = false;               // which has a column for each row
   std::vector<int64_t> columns{};        // of `hf`, one for each column; empty: they stay
   bool is_conv = false;                  // which has a dimension of one between rows and columns

@@ -41,7 +41,7 @@ BenchModel::BenchModel(const BenchOptions& options)
 std::vector<const MatrixView*> BenchModel::weights() const {
   std::vector<const MatrixView*> result;
   for (const Layer& layer : model().layers) {
-    for_each_linear(layer, [&](const Linear& linear, LinearRole) { result.push_back(&linear.w); });
+    for_each_weight(layer, [&](const MatrixView& w) { result.push_back(&w); });
   }
   result.push_back(&model().output.w);
   return result;

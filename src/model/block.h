@@ -15,6 +15,7 @@
 #include "nn/attention.h"
 #include "nn/delta_net.h"
 #include "nn/experts.h"
+#include "nn/latent_attention.h"
 #include "nn/mamba2.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
@@ -23,7 +24,8 @@
 
 namespace lora {
 
-using Body = std::variant<Attention, Mlp, Experts, PerLayerInput, ShortConv, Mamba2, DeltaNet>;
+using Body =
+    std::variant<Attention, LatentAttention, Mlp, Experts, PerLayerInput, ShortConv, Mamba2, DeltaNet>;
 
 struct Branch {
   Norm before;
@@ -51,6 +53,23 @@ void for_each_linear(L& layer, const Visit& visit) {
   for (auto& branch : layer.branches) {
     for (auto& body : branch.bodies) {
       std::visit([&](auto& b) { for_each_linear(b, visit); }, body);
+    }
+  }
+}
+
+// visit(MatrixView): all weights that a layer multiplies with.
+template <class L, class Visit>
+requires std::same_as<std::remove_const_t<L>, Layer>
+void for_each_weight(L& layer, const Visit& visit) {
+  for_each_linear(layer, [&](auto& linear, LinearRole) {
+    if (!linear.adapters_only) visit(linear.w);
+  });
+  for (auto& branch : layer.branches) {
+    for (auto& body : branch.bodies) {
+      auto* latent = std::get_if<LatentAttention>(&body);
+      if (!latent || !latent->is_apart()) continue;
+      visit(latent->k_b.w);
+      visit(latent->v_b.w);
     }
   }
 }
@@ -101,8 +120,8 @@ void for_each_norm(L& layer, const Visit& visit) {
   }
 }
 
-using BodyKept = std::variant<AttentionKept, MlpKept, ExpertsKept, PerLayerInputKept, ShortConvKept,
-                              Mamba2Kept, DeltaNetKept>;
+using BodyKept = std::variant<AttentionKept, LatentKept, MlpKept, ExpertsKept, PerLayerInputKept,
+                              ShortConvKept, Mamba2Kept, DeltaNetKept>;
 
 struct BranchKept {
   Arena::Mark begin;  // what is above it is this branch's, and of those behind it

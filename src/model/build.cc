@@ -50,6 +50,30 @@ struct Builder {
     attention.v_norm = norm(a.v_norm);
     return attention;
   }
+  Body operator()(const LatentAttentionSpec& a) const {
+    LatentAttention attention;
+    attention.q_a = linear(a.q_a);
+    attention.q = linear(a.q);
+    attention.kv_a = linear(a.kv_a);
+    attention.o = linear(a.o);
+    attention.q_norm = norm(a.q_norm);
+    attention.kv_norm = norm(a.kv_norm);
+    attention.form = a.form;
+    if (a.k_b.tensor.empty()) {
+      attention.kv_b = linear(a.kv_b);
+      return attention;
+    }
+    for (const auto& [part, to] : {std::pair(&a.k_b, &attention.k_b), std::pair(&a.v_b, &attention.v_b)}) {
+      const std::string name = prefix + std::string(part->tensor) + ".weight";
+      to->w = source.matrix(name, part->n_out, part->n_in, part->n_slices);
+      to->tensor = part->tensor;
+      to->n_slices = part->n_slices;
+    }
+    attention.kv_b.w = {attention.v_b.w.type, nullptr, a.kv_b.n_out, a.kv_b.n_in};
+    attention.kv_b.tensor = a.kv_b.tensor;
+    attention.kv_b.adapters_only = true;
+    return attention;
+  }
   Body operator()(const MlpSpec& m) const {
     return Mlp{linear(m.gate), linear(m.up), linear(m.down), m.activation};
   }

@@ -131,7 +131,8 @@ class ModelReference {
   Values apply(const Linear& linear, const Values& x) const {
     const int64_t n = n_tokens(), n_in = linear.n_in(), n_out = linear.n_out();
     Values y(size_t(n * n_out));
-    gemm_forward_reference(y.data(), x.data(), decoded(linear.w).data(), n, n_out, n_in);
+    if (!linear.adapters_only)
+      gemm_forward_reference(y.data(), x.data(), decoded(linear.w).data(), n, n_out, n_in);
     for (const LoraView& lora : linear.loras) {
       Values a, b, low(size_t(n * lora.rank));
       for (int64_t i = 0; i < lora.rank * n_in; ++i) a.push_back(value(lora.a + i));
@@ -205,6 +206,58 @@ class ModelReference {
       }
     }
     for (size_t i = 0; i < gates.size(); ++i) out[i] /= 1 + std::exp(-gates[i]);
+    return apply(a.o, out);
+  }
+
+  // Keys and values of every head, as training makes them.
+  Values forward(const LatentAttention& a, const Values& x, const Pass&) const {
+    const LatentForm& f = a.form;
+    const auto n = size_t(n_tokens()), n_head = size_t(f.n_head), n_nope = size_t(f.n_nope);
+    const auto n_rope = size_t(f.n_rope), v_dim = size_t(f.v_dim), kv_rank = size_t(f.kv_rank);
+    const size_t key_dim = n_nope + n_rope, kv_dim = n_nope + v_dim;
+    const Rope& rope = ropes_[size_t(f.rope)];
+    Values q = apply(a.q, a.has_q_a() ? normed(apply(a.q_a, x), a.q_norm) : x);
+    rope_apply_reference(q.data() + n_nope, positions_.data(), n_tokens(), f.n_head, f.key_dim(),
+                         rope.cos.data(), rope.sin.data(), rope.n_rot, f.rope_style, false);
+    const Values latent = apply(a.kv_a, x);
+    Values c, k_pe;
+    for (size_t t = 0; t < n; ++t) {
+      const T* row = &latent[t * (kv_rank + n_rope)];
+      c.insert(c.end(), row, row + kv_rank);
+      k_pe.insert(k_pe.end(), row + kv_rank, row + kv_rank + n_rope);
+    }
+    c = normed(c, a.kv_norm);
+    rope_apply_reference(k_pe.data(), positions_.data(), n_tokens(), 1, f.n_rope, rope.cos.data(),
+                         rope.sin.data(), rope.n_rot, f.rope_style, false);
+    Values kv = apply(a.kv_b, c);
+    for (size_t h = 0; h < n_head && a.is_apart(); ++h) {
+      const Values k_b = decoded(a.k_b.w.rows(int64_t(h) * f.kv_rank, f.kv_rank));
+      const Values v_b = decoded(a.v_b.w.rows(int64_t(h) * f.v_dim, f.v_dim));
+      for (size_t t = 0; t < n; ++t) {
+        T* to = &kv[(t * n_head + h) * kv_dim];
+        for (size_t j = 0; j < kv_rank; ++j) {
+          const T of_c = c[t * kv_rank + j];
+          for (size_t i = 0; i < n_nope; ++i) to[i] += k_b[j * n_nope + i] * of_c;
+          for (size_t i = 0; i < v_dim; ++i) to[n_nope + i] += v_b[i * kv_rank + j] * of_c;
+        }
+      }
+    }
+    Values k(n * n_head * key_dim), v(n * n_head * v_dim), out(v.size());
+    for (size_t i = 0; i < n * n_head; ++i) {
+      std::copy_n(&kv[i * kv_dim], n_nope, &k[i * key_dim]);
+      std::copy_n(&k_pe[i / n_head * n_rope], n_rope, &k[i * key_dim + n_nope]);
+      std::copy_n(&kv[i * kv_dim + n_nope], v_dim, &v[i * v_dim]);
+    }
+    AttentionShape shape{f.n_head, f.n_head, f.key_dim(), f.scale};
+    shape.value_dim = f.v_dim;
+    for (const AttentionSegment& segment : segments_) {
+      for (int64_t head = 0; head < f.n_head; ++head) {
+        for (int64_t i = 0; i < segment.n_q; ++i) {
+          attention_forward_reference<T>(out.data(), nullptr, q.data(), k.data(), v.data(), segment, shape,
+                                         head, i);
+        }
+      }
+    }
     return apply(a.o, out);
   }
 
@@ -331,12 +384,13 @@ class ModelReference {
       const auto better = [&](size_t i, size_t j) { return ranked[i] > ranked[j]; };
       std::stable_sort(order.begin(), order.end(), better);
       if (form.n_group > 1) {
-        std::vector<std::pair<T, size_t>> groups;  // less the two best experts' sum, to sort ascending
+        std::vector<std::pair<T, size_t>> groups;  // less their best experts' sum, to sort ascending
         for (size_t g = 0; g < size_t(form.n_group); ++g) {
           std::vector<T> of_group(ranked.begin() + std::ptrdiff_t(g * group_size),
                                   ranked.begin() + std::ptrdiff_t((g + 1) * group_size));
           std::sort(of_group.begin(), of_group.end(), std::greater<T>());
-          groups.emplace_back(-(of_group[0] + (group_size > 1 ? of_group[1] : T(0))), g);
+          groups.emplace_back(
+              -(of_group[0] + (group_size > 1 && form.n_best_of_group > 1 ? of_group[1] : T(0))), g);
         }
         std::sort(groups.begin(), groups.end());
         groups.resize(size_t(form.n_group_used));

@@ -144,6 +144,27 @@ constexpr SyntheticShape kShapes[] = {
       {"ssm.group_count", 1}},
      "-----a----"},
     {"command-r7b", 32, 4096, 14336, 32, 8, 256000, 8192, 50000, "cohere2"},
+    // DeepSeek V2-Lite: attention over latents.
+    {"deepseek-v2-lite",
+     27,
+     2048,
+     10944,
+     16,
+     1,
+     102400,
+     163840,
+     10000,
+     "deepseek2",
+     576,
+     {{"attention.kv_lora_rank", 512},
+      {"attention.key_length_mla", 192},
+      {"attention.value_length_mla", 128},
+      {"rope.dimension_count", 64},
+      {"expert_count", 64},
+      {"expert_used_count", 6},
+      {"expert_feed_forward_length", 1408},
+      {"expert_shared_count", 2},
+      {"leading_dense_block_count", 1}}},
 };
 
 constexpr float kDeviation = 0.02f;
@@ -313,7 +334,7 @@ SyntheticModel make_synthetic(const SyntheticShape& shape, std::string_view type
 
   std::vector<MatrixView*> views = {&model.embedding.table};
   for (Layer& layer : model.layers) {
-    for_each_linear(layer, [&](Linear& linear, LinearRole) { views.push_back(&linear.w); });
+    for_each_weight(layer, [&](MatrixView& w) { views.push_back(&w); });
   }
   views.push_back(&model.output.w);
   std::vector<PerLayerInput*> inputs;  // the table is all layers' together

@@ -24,7 +24,7 @@ struct SyntheticShape {
   struct Key {
     std::string_view name;  // behind "ARCHITECTURE."; empty: none
     int64_t value;
-  } keys[8] = {};  // of the family's own
+  } keys[9] = {};  // of the family's own
   // Which layers have attention, an 'a' in a character for each; empty: all. Others have no heads of keys.
   std::string_view attention = {};
   // How many first layers have keys and values of their own, and how wide the MLP of the others is; 0: all

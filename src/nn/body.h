@@ -54,9 +54,9 @@ struct Tokens {
 // of the forward pass afterwards; gradients do.
 enum class Pass { generation, losses, gradients };
 
-// What of a body's linear layers reads the branch's input, what writes to the residual stream, and what
-// chooses experts.
-enum class LinearRole { reads_input, writes_output, routes };
+// What of a body's linear layers reads the branch's input, what stands between others, what writes to the
+// residual stream, and what chooses experts.
+enum class LinearRole { reads_input, within, writes_output, routes };
 
 // What a body reads: the residual stream through a norm. Norms are cheap: forward and backward pass compute
 // them anew where they need them, and the memory is free again at the end of a scope.

@@ -8,6 +8,7 @@
 #include "kernels/dot/dot.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/gemm_int8/gemm_int8.h"
+#include "nn/elementwise.h"
 
 namespace lora {
 namespace {
@@ -236,21 +237,23 @@ void linear_forward(Groups groups, const GroupSize& size, NnContext& nn) {
   const ArenaScope scope(nn.arena);
   const std::span<const LinearOutput> outputs = groups[0].outputs;
   const int64_t n_in = outputs[0].layer->n_in();
-  const bool integers = wants_integers(outputs, size.n_tokens, nn), drop = drops(outputs, nn);
+  const bool has_weight = !outputs[0].layer->adapters_only;
+  const bool integers = has_weight && wants_integers(outputs, size.n_tokens, nn), drop = drops(outputs, nn);
+  const bool whole = has_weight && !integers;
   if (integers) forward_integers(groups, size, nn);
   const bool done = integers && std::ranges::all_of(outputs, [](const LinearOutput& out) {
                       return out.layer->loras.empty();
                     });
   if (!done && size.n_tokens <= kDotTokens && !drop) {
-    forward_few(groups, size, !integers, nn);
+    forward_few(groups, size, whole, nn);
   } else if (!done) {
     std::vector<TokenRows> x = x_of(groups);
     if (drop) x = gathered(x, n_in, size, nn);
     const Packed packed_x = packed_by(pack_forward, x, n_in, 1.0f, size, nn);
-    for (size_t i = 0; i < outputs.size(); ++i) forward_many(groups, i, packed_x, x, size, !integers, nn);
+    for (size_t i = 0; i < outputs.size(); ++i) forward_many(groups, i, packed_x, x, size, whole, nn);
   }
   for (const LinearGroup& group : groups) {
-    if (nn.observe) show(group, n_in, nn);
+    if (nn.observe && has_weight) show(group, n_in, nn);
     for (const LinearOutput& out : group.outputs) {
       if (out.y && out.layer->bias) add_bias(out, group.x.n_rows, nn.pool);
     }
@@ -293,7 +296,8 @@ void linear_backward(std::span<const LinearGroupGradient> groups, const GroupSiz
     }
     const Packed packed_dy = packed_by(pack_gradient, dy, n_out, 1.0f, size, nn);
     if (is_trained) dy = gathered(dy, n_out, size, nn);
-    for (size_t g = 0; g < n_groups; ++g) terms[g].push_back({packed_dy[g], layer(g).w});
+    for (size_t g = 0; g < n_groups && !layer(0).adapters_only; ++g)
+      terms[g].push_back({packed_dy[g], layer(g).w});
     for (size_t k = 0; k < layer(0).loras.size(); ++k) {
       const ProfileScope lora_part(nn.profile, Part::lora);
       const int64_t rank = layer(0).loras[k].rank;
@@ -320,7 +324,7 @@ void linear_backward(std::span<const LinearGroupGradient> groups, const GroupSiz
           gemm_weight_gradient(lora.db, dy[g].x, xa[g], x[g].n_rows, n_out, rank, lora.scale, nn.pool);
         }
       }
-      for (size_t g = 0; g < n_groups; ++g) xa[g] += x[g].n_rows * rank;
+      for (size_t g = 0; g < n_groups && xa[0]; ++g) xa[g] += x[g].n_rows * rank;
       if (!dx[0]) continue;
       const Packed packed_low = packed_by(pack_gradient, low, rank, layer(0).loras[k].scale, size, nn);
       if (has_mask) masked.push_back({std::vector<std::vector<GemmTerm>>(n_groups), {}});
@@ -332,7 +336,11 @@ void linear_backward(std::span<const LinearGroupGradient> groups, const GroupSiz
     }
   }
   if (!dx[0]) return;
-  gemm_input_gradient(products_of(dx, terms), false, nn.input, nn.scratch, nn.pool);
+  if (terms[0].empty()) {  // adapters alone, which drop some of their input
+    for (size_t g = 0; g < n_groups; ++g) set_zero(dx[g], x[g].n_rows * n_in, nn.pool);
+  } else {
+    gemm_input_gradient(products_of(dx, terms), false, nn.input, nn.scratch, nn.pool);
+  }
   for (const auto& [downs, masks] : masked) {
     const ArenaScope dropped_scope(nn.arena);
     const std::vector<float*> part_of_dx = places(nn.arena, x, n_in, size);

@@ -40,6 +40,9 @@ struct Linear {
   const float* bias = nullptr;  // (n_out), or none
   std::vector<LoraView> loras = {};
   int64_t slice = 0, n_slices = 1;  // where the tensor is a stack of matrices
+  // The weight lies elsewhere, and its body multiplies with it: here only adapters count, on top of what y
+  // holds. w has its shape.
+  bool adapters_only = false;
 
   int64_t n_in() const { return w.n_cols; }
   int64_t n_out() const { return w.n_rows; }
@@ -60,7 +63,7 @@ void linear_forward(std::span<const LinearOutput> outputs, const float* x, int64
 struct LinearGradient {
   const Linear* layer;
   const float* dy;  // (n_tokens, n_out)
-  const float* xa;  // of the forward pass
+  const float* xa;  // of the forward pass; nullptr: no adapter is trained
 };
 
 // dx (n_tokens, n_in) = the sum over the layers, or nothing if dx is nullptr; adapters' gradients are added

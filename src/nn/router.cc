@@ -36,7 +36,7 @@ void keep_best_groups(float* ranked, const RouterForm& form) {
       else
         second = std::max(second, ranked[e]);
     }
-    groups.emplace_back(size > 1 ? first + second : first, g);
+    groups.emplace_back(size > 1 && form.n_best_of_group > 1 ? first + second : first, g);
   }
   std::ranges::stable_sort(groups, std::greater(), &std::pair<float, int64_t>::first);
   for (auto at = size_t(form.n_group_used); at < groups.size(); ++at) {

@@ -23,9 +23,9 @@ struct RouterForm {
   Gating gating = Gating::softmax;
   bool normalize = false;
   float scale = 1;
-  // Experts are in n_group groups of equal size; only those of the n_group_used groups whose two best experts
-  // sum up highest can be chosen.
-  int64_t n_group = 1, n_group_used = 1;
+  // Experts are in n_group groups of equal size; only those of the n_group_used groups whose best expert (of
+  // n_best_of_group 1: DeepSeek-V2), or whose two best together, are highest can be chosen.
+  int64_t n_group = 1, n_group_used = 1, n_best_of_group = 2;
 };
 
 struct Routing {

@@ -102,6 +102,15 @@ TEST(Router, OnlyTheBestGroupsAreChosenFrom) {
   for (const int64_t e : {0, 1, 3}) EXPECT_THAT(r.tokens_of(e), ElementsAre(0));
 }
 
+// The same where a group is as good as its best expert: the first of equal ones goes before the second.
+TEST(Router, AGroupMayCountByItsBestExpert) {
+  RouterForm form = {.n_expert = 6, .n_used = 3, .n_group = 3, .n_group_used = 2, .n_best_of_group = 1};
+  const Routed r(form, {1, 1, 0.5f, 0.6f, 2, -9});
+  for (const int64_t e : {0, 1, 4}) EXPECT_THAT(r.tokens_of(e), ElementsAre(0)) << e;
+  const Routed equal(form, {0, 1, 1, 1, 1, 0});
+  for (const int64_t e : {1, 2, 3}) EXPECT_THAT(equal.tokens_of(e), ElementsAre(0)) << e;
+}
+
 TEST(Router, WhatIsNotFiniteIsNoAnswerAndNoExpertIsChosenTwice) {
   const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
   const Routed r({.n_expert = 3, .n_used = 2}, {nan, 1, 2, nan, nan, nan, inf, inf, 0, -inf, -inf, -inf});

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <set>
 
 #include "base/path.h"
 #include "chat/chat_template.h"
@@ -46,7 +47,9 @@ std::string shell_word(std::string_view text) {
 
 Conversations conversations_of(const FinetuneOptions& options, const FinetuneResult& result) {
   Conversations found{!result.chat_templates.empty()};
-  if (options.chat_template != "auto") {
+  const bool are_instructions =
+      result.chat_templates == std::set<std::string>{"alpaca"};  // whatever is asked
+  if (options.chat_template != "auto" && !are_instructions) {
     if (found.any) found.chat_template = options.chat_template;
     return found;
   }

@@ -62,6 +62,17 @@ TEST(Summary, ConversationsAreAskedInConversations) {
   EXPECT_THAT(uses_of("m", "a", {}, "")[0].command, Not(HasSubstr("--chat")));
 }
 
+TEST(Summary, InstructionsAreAskedInAlpacasWords) {
+  FinetuneOptions options;
+  FinetuneResult result;
+  options.chat_template = "chatml";
+  EXPECT_FALSE(conversations_of(options, result).any);
+  result.chat_templates = {"alpaca"};
+  EXPECT_EQ(conversations_of(options, result).chat_template, "alpaca");
+  result.chat_templates = {"alpaca", "chatml"};
+  EXPECT_EQ(conversations_of(options, result).chat_template, "chatml");
+}
+
 TEST(Summary, OllamaGetsWholePaths) {
   EXPECT_THAT(modelfile_of("m.gguf", "a.gguf"), testing::StartsWith("FROM /"));
   EXPECT_EQ(modelfile_of("/x/m.gguf", "/x/../y/a.gguf"), "FROM /x/m.gguf\nADAPTER /y/a.gguf\n");

@@ -66,7 +66,15 @@ void append_chats(Lines& lines, const char* what, const std::string& whose, cons
 }
 
 // How conversations were written down.
-void append_conversations(Lines& lines, const char* what, const DatasetReport& d) {
+void append_conversations(Lines& lines, const char* what, const std::string& whose, const FinetuneOptions& o,
+                          const DatasetReport& d) {
+  if (d.chat_templates == std::set<std::string>{"alpaca"} && o.chat_template != "auto" &&
+      o.chat_template != "alpaca") {
+    lines.push_back(
+        fmt::format("warning: {}--chat-template has no effect: instructions are written in Alpaca's words "
+                    "(--columns question=instruction,answer=output makes conversations of them)",
+                    whose));
+  }
   if (d.chat_templates.empty()) return;
   lines.push_back(
       fmt::format("{}: conversations are written by {}", what, fmt::join(d.chat_templates, ", ")));
@@ -121,7 +129,7 @@ void append_samples(Lines& lines, const char* what, const FinetuneOptions& o, co
     lines.push_back(fmt::format("{}: ignored fields, and in how many records: {}", what,
                                 with_counts(d.ignored_fields, d.ignored_more, "{} ({})")));
   }
-  append_conversations(lines, what, d);
+  append_conversations(lines, what, whose, o, d);
   append_chats(lines, what, whose, o, d.tavern);
   if (d.n_consecutive > 0) {
     lines.push_back(fmt::format("{}: {} of up to {} tokens, so one epoch reads the text once (--window)",

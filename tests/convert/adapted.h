@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "adapter/adapter.h"
+#include "adapter/head_parts.h"
 #include "adapter/pairs.h"
 #include "adapter/peft_test_files.h"
 #include "convert/convert_lora.h"
@@ -35,8 +36,13 @@ inline void add_product(std::vector<float>& values, int64_t n_rows, int64_t n_co
   }
 }
 
-inline std::vector<float> with_adapter(const Gguf& gguf, const Adapter& adapter, const std::string& tensor) {
+inline std::vector<float> with_adapter(const Gguf& gguf, const Adapter& whole, const std::string& tensor) {
   std::vector<float> values = values_of(gguf.tensor(tensor));
+  Adapter adapter = whole;
+  for (const LoraPair& pair : whole.pairs) {
+    if (!whole.heads || !is_of_heads(pair.base)) continue;
+    for (LoraPair& part : cut_pairs(pair, *whole.heads)) adapter.pairs.push_back(std::move(part));
+  }
   const LoraPair* pair = adapter.find(tensor);
   if (!pair) return values;
   const int64_t n = pair->n_out * pair->n_in;
@@ -66,7 +72,7 @@ struct Adapted {
   bool is_transposed(const std::string& module) const {
     bool found = false;
     for_each_layer_module(*find_architecture(model.architecture)->hf, [&](const HfModule& m) {
-      found = found || (m.transposed && module.ends_with(m.hf));
+      found = found || (m.transposed && !is_of_heads(m.stack) && module.ends_with(m.hf));
     });
     return found;
   }

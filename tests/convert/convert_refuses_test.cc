@@ -148,7 +148,8 @@ TEST(ConvertRefuses, AnotherActivationOfWhateverClass) {
       nlohmann::json config = {{"architectures", {hf_class.name}}, {computed.activation_key, "relu"}};
       const HfSizes& sizes = row->hf->sizes;
       for (const char* key :
-           {sizes.n_layer, sizes.n_embd, sizes.n_ff, "vocab_size", sizes.n_head, sizes.n_ctx})
+           {sizes.n_layer, sizes.n_embd, sizes.n_ff, "vocab_size", sizes.n_head, sizes.n_ctx, "kv_lora_rank",
+            "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"})
         config[key] = 8;
       config["head_dim"] = config["vocab_size_per_layer_input"] = 8;
       if (hf_class.has_experts) {

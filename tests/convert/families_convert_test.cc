@@ -6,6 +6,7 @@
 #include "arch/hf.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "convert/source.h"
 #include "converted.h"
 #include "family_models.h"
 #include "model/model.h"
@@ -37,11 +38,12 @@ bool may_differ(const std::string& folder, const std::string& key) {
 }
 
 constexpr const char* kFolders[] = {
-    "cohere2",    "command-r", "exaone4",  "gemma",     "gemma2",    "gemma3",   "gemma4",
-    "gemma4-moe", "glm4",      "glm4moe",  "gpt-oss",   "falcon-h1", "granite",  "granitehybrid",
-    "granitemoe", "lfm2",      "lfm2moe",  "llama3",    "mistral3",  "mixtral",  "olmo2",
-    "olmo3",      "olmoe",     "phi3",     "phi4-mini", "qwen2",     "qwen2moe", "qwen3",
-    "qwen35",     "qwen35moe", "qwen3moe", "qwen3next", "seed-oss",  "smollm3",  "starcoder2"};
+    "cohere2",   "command-r", "deepseek2",     "exaone4",    "gemma",   "gemma2",
+    "gemma3",    "gemma4",    "gemma4-moe",    "glm4",       "glm4moe", "gpt-oss",
+    "falcon-h1", "granite",   "granitehybrid", "granitemoe", "lfm2",    "lfm2moe",
+    "llama3",    "mistral3",  "mixtral",       "olmo2",      "olmo3",   "olmoe",
+    "phi3",      "phi4-mini", "qwen2",         "qwen2moe",   "qwen3",   "qwen35",
+    "qwen35moe", "qwen3moe",  "qwen3next",     "seed-oss",   "smollm3", "starcoder2"};
 
 class GoldenFamily : public testing::TestWithParam<const char*> {};
 
@@ -154,6 +156,77 @@ TEST(FamilyTensors, PackedHeads) {
       }
     }
   }
+}
+
+// Of each head 12 rows of keys, which are turned, and 10 of values; of FP8, whose blocks begin elsewhere than
+// heads, too.
+TEST(FamilyTensors, KeysAndValuesOfLatents) {
+  constexpr int64_t kKeys = 12, kValues = 10, kRank = 24, kRows = kHeads * (kKeys + kValues);
+  for (const bool is_fp8 : {false, true}) {
+    HfModel model = family_named("deepseek2");
+    const std::string name = "model.layers.1.self_attn.kv_b_proj.weight";
+    std::vector<float> want = model.tensors.at(name).values;
+    if (is_fp8) {
+      constexpr int64_t kBlock[] = {16, 8};
+      model.config["quantization_config"] = {{"quant_method", "fp8"}, {"weight_block_size", {16, 8}}};
+      HfStored scales{"F32", {(kRows + 15) / 16, kRank / 8}, {}, {}};
+      for (int64_t i = 0; i < scales.shape[0] * scales.shape[1]; ++i)
+        scales.values.push_back(float(i + 1) / 4);
+      scales.bytes.assign(reinterpret_cast<const char*>(scales.values.data()),
+                          scales.values.size() * sizeof(float));
+      HfStored weight{"F8_E4M3", {kRows, kRank}, {}, {}};
+      for (int64_t i = 0; i < kRows * kRank; ++i) {
+        const auto bits = uint8_t(i * 7 % 120);
+        weight.bytes += char(bits);
+        const int64_t block = i / kRank / kBlock[0] * (kRank / kBlock[1]) + i % kRank / kBlock[1];
+        want[size_t(i)] = fp8_e4m3(bits) * scales.values[size_t(block)];
+      }
+      model.tensors.at(name) = std::move(weight);
+      model.tensors[name + "_scale_inv"] = std::move(scales);
+    }
+    const Gguf gguf = Converted(model).convert();
+    const GgufTensor &k = gguf.tensor("blk.1.attn_k_b.weight"), &v = gguf.tensor("blk.1.attn_v_b.weight");
+    EXPECT_EQ(k.shape(), "12 x 24 x 4");
+    EXPECT_EQ(v.shape(), "24 x 10 x 4");
+    const std::vector<float> keys = values_of(k), values = values_of(v);
+    for (int64_t row = 0; row < kRows; ++row) {
+      const int64_t head = row / (kKeys + kValues), i = row % (kKeys + kValues);
+      for (int64_t c = 0; c < kRank; ++c) {
+        const float found = i < kKeys ? keys[size_t((head * kRank + c) * kKeys + i)]
+                                      : values[size_t((head * kValues + i - kKeys) * kRank + c)];
+        ASSERT_EQ(found, want[size_t(row * kRank + c)]) << row << ", " << c << (is_fp8 ? " FP8" : "");
+      }
+    }
+  }
+}
+
+// Classes that have no low-rank queries, and what GGUF cannot say.
+TEST(FamilyTensors, QueriesAtOnceAndScalesOfLatents) {
+  HfModel model = family_named("deepseek2");
+  model.config["q_lora_rank"] = nullptr;
+  for (const std::string layer : {"model.layers.0.self_attn.", "model.layers.1.self_attn."}) {
+    model.tensors[layer + "q_proj.weight"] = model.tensors.at("model.embed_tokens.weight");
+    HfStored& q = model.tensors.at(layer + "q_proj.weight");
+    q.shape = {kHeads * kHeadDim, kWidth};
+    q.values.resize(size_t(kHeads * kHeadDim * kWidth));
+    q.bytes.assign(reinterpret_cast<const char*>(q.values.data()), q.values.size() * sizeof(float));
+    for (const char* part : {"q_a_proj", "q_a_layernorm", "q_b_proj"})
+      model.tensors.erase(layer + part + ".weight");
+  }
+  const Gguf gguf = Converted(model).convert();
+  EXPECT_EQ(gguf.tensor("blk.0.attn_q.weight").shape(), "64 x 64");
+  EXPECT_FALSE(gguf.find("deepseek2.attention.q_lora_rank"));
+  model.config["rope_scaling"] = {{"type", "yarn"},
+                                  {"factor", 4},
+                                  {"mscale", 0.707},
+                                  {"mscale_all_dim", 0.707},
+                                  {"original_max_position_embeddings", 64}};
+  const Gguf scaled = Converted(model).convert();
+  EXPECT_NEAR(*scaled.get_float("deepseek2.rope.scaling.yarn_log_multiplier"), 0.0707, 1e-7);
+  EXPECT_FALSE(scaled.find("deepseek2.rope.scaling.attn_factor"));
+  model.config["rope_scaling"]["mscale"] = 1.0;
+  EXPECT_THAT(Converted(model).error(),
+              HasSubstr("mscale 1 and mscale_all_dim 0.707: GGUF's deepseek2 has one number for both"));
 }
 
 TEST(FamilyTensors, PackedBelowOneAnother) {

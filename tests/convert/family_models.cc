@@ -81,6 +81,12 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
     model.config["num_dense_layers"] = 1;
     model.config["norm_topk_prob"] = family.refused.empty();
   }
+  // Of attention over latents.
+  model.config["q_lora_rank"] = 20;
+  model.config["kv_lora_rank"] = 24;
+  model.config["qk_nope_head_dim"] = 12;
+  model.config["qk_rope_head_dim"] = 4;
+  model.config["v_head_dim"] = 10;
   if (!family.computed.recurrent.empty()) {  // the first layer, the third ...
     for (int64_t i = 0; i < n_layer; ++i)
       model.config["layer_types"].push_back(i % 2 == 0 ? family.computed.recurrent
@@ -158,7 +164,8 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
   };
   const auto add = [&](const HfModule& module, const std::string& before, const std::string& gguf,
                        std::optional<int64_t> layer) {
-    if (module.of_gguf != Rows::all) return;
+    if (module.of_gguf != Rows::all || is_of_heads(module.stack)) return;
+    if (config.n_q_rank > 0 && module.may_be_absent && module.gguf == "attn_q") return;
     if (module.may_be_absent_in && module.may_be_absent_in(config, layer.value_or(0))) return;
     if (!added.insert(gguf + std::string(module.gguf) + std::string(module.gguf_end)).second) return;
     for (int64_t i = 0; i < (module.stack == Stack::each ? config.n_expert : 1); ++i)

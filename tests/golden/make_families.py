@@ -81,6 +81,10 @@ LLAMA = dict(GROUPED, rms_norm_eps=1e-5, hidden_act="silu", tie_word_embeddings=
 LFM2 = dict(GROUPED, num_hidden_layers=3, norm_eps=1e-5, tie_word_embeddings=True)
 LFM2_TAPS = dict(LFM2, model_type="lfm2", num_key_value_heads=1, conv_L_cache=4, block_multiple_of=20,
                  block_ffn_dim_multiplier=1.2, block_auto_adjust_ff_dim=True, full_attn_idxs=[1], rope_theta=1e4)
+# The classes norm latents with 1e-6 whatever rms_norm_eps says; GGUF has one number for all norms.
+LATENT = dict(SIZES, num_hidden_layers=3, num_key_value_heads=HEADS, kv_lora_rank=12, qk_nope_head_dim=10,
+              qk_rope_head_dim=6, v_head_dim=14, moe_intermediate_size=24, n_shared_experts=2, first_k_dense_replace=1,
+              rms_norm_eps=1e-6, tie_word_embeddings=False)
 QWEN35 = dict(GROUPED, num_hidden_layers=3, head_dim=16, rms_norm_eps=1e-5, tie_word_embeddings=False,
               layer_types=["linear_attention", "full_attention", "linear_attention"], linear_num_key_heads=2)
 MINICPM = dict(scale_emb=12, scale_depth=1.4, dim_model_base=16)
@@ -101,6 +105,17 @@ FAMILIES = {
     "gemma4-experts": (dict(GEMMA4, num_key_value_heads=1, head_dim=12, global_head_dim=DIM, hidden_size_per_layer_input=6,
                             enable_moe_block=True, num_experts=5, top_k_experts=3, moe_intermediate_size=20),),
     "arcee": (dict(GROUPED, model_type="arcee", rms_norm_eps=1e-5, head_dim=DIM, tie_word_embeddings=False),),
+    # Queries made at once, YaRN, a sigmoid's choice by groups of experts.
+    "deepseek3": (dict(LATENT, model_type="deepseek_v3", q_lora_rank=None, n_routed_experts=8, num_experts_per_tok=3,
+                       n_group=4, topk_group=2, norm_topk_prob=True, routed_scaling_factor=2.5,
+                       rope_parameters=dict(rope_type="yarn", rope_theta=1e4, factor=4.0, mscale=1.0, mscale_all_dim=1.0,
+                                            beta_fast=32, beta_slow=1, original_max_position_embeddings=16)),),
+    # Groups by their best expert, weights as they are.
+    "deepseek2-groups": (dict(LATENT, model_type="deepseek_v2", q_lora_rank=20, n_routed_experts=6, num_experts_per_tok=2,
+                              n_group=3, topk_group=2, topk_method="group_limited_greedy", norm_topk_prob=False,
+                              routed_scaling_factor=1.5),),
+    "glm4moelite": (dict(LATENT, model_type="glm4_moe_lite", q_lora_rank=20, n_routed_experts=5, num_experts_per_tok=2,
+                         n_group=1, topk_group=1, norm_topk_prob=True, routed_scaling_factor=1.8),),
     "ernie4_5": (dict(GROUPED, model_type="ernie4_5", head_dim=16, rms_norm_eps=1e-5, use_bias=False),),
     "falcon": (dict(SIZES, model_type="falcon", new_decoder_architecture=True, num_kv_heads=KV,
                     num_ln_in_parallel_attn=1, ffn_hidden_size=FF, bias=False, alibi=False, parallel_attn=True),),
@@ -201,8 +216,12 @@ def make(name, folder):
     config = AutoConfig.for_model(**config_of_class)
     config._attn_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
+    for module in model.modules():
+        if type(module).__name__ == "DeepseekV2Moe":
+            module.num_experts = config.n_routed_experts  # which transformers 5.12 forgets
     shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
-    shapes |= {n: tuple(p.shape) for n, p in model.named_buffers() if n.endswith(("expert_bias", "layer_scalar"))}
+    shapes |= {n: tuple(p.shape) for n, p in model.named_buffers()
+               if n.endswith(("expert_bias", "e_score_correction_bias", "layer_scalar"))}
     turned = {n + ".weight" for n, m in model.named_modules() if type(m).__name__ == "Conv1D"}
     linears = {n + ".weight" for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)} | turned
     tensors = {}

@@ -76,20 +76,20 @@ void run_forward(const ForwardPass& pass, std::span<const AttentionSegment> segm
                           : forward<bf16>(pass, segments, scratch.data(), bytes, pool);
 }
 
-void check_cache(const MatrixView& cache, std::span<const AttentionSegment> segments,
-                 const AttentionShape& shape) {
+void check_cache(const MatrixView& cache, int64_t dim, bool is_wider,
+                 std::span<const AttentionSegment> segments, const AttentionShape& shape) {
   const TypeTraits& type = traits(cache.type);
   if (!type.decode) fail("attention: a cache of type {}: holds no numbers that can be decoded", type.name);
-  if (cache.n_cols != shape.n_head_kv * shape.head_dim) {
+  if (is_wider ? cache.n_cols < dim : cache.n_cols != shape.n_head_kv * dim) {
     fail("attention: cache rows of {} numbers, {} heads of {} are needed", cache.n_cols, shape.n_head_kv,
-         shape.head_dim);
+         dim);
   }
   if (cache.n_cols % type.block_size != 0) {
     fail("attention: cache rows of {} numbers: type {} holds blocks of {}", cache.n_cols, type.name,
          type.block_size);
   }
-  if (KvRows::block_floats(shape.head_dim) > kTile * kTile) {  // as forward.cc has room for
-    fail("attention: heads of {} numbers: too large for a cache", shape.head_dim);
+  if (KvRows::block_floats(dim) > kTile * kTile) {  // as forward.cc has room for
+    fail("attention: heads of {} numbers: too large for a cache", dim);
   }
   if (longest(segments) > cache.n_rows) {
     fail("attention: a segment of {} keys, the cache has {} rows", longest(segments), cache.n_rows);
@@ -100,9 +100,9 @@ void check_cache(const MatrixView& cache, std::span<const AttentionSegment> segm
 
 int64_t attention_scratch_bytes(const AttentionShape& shape, int64_t n_kv, bool backward, GemmInput input,
                                 int n_workers) {
-  const TileShape tile(micro_kernel(input), shape.head_dim);
-  if (backward) return n_workers * backward_bytes(tile, n_kv, input);
-  return n_workers * std::max(forward_bytes(tile, n_kv, input), few_queries_bytes(shape));
+  const TileShape tile(micro_kernel(input), shape.head_dim), v_tile(micro_kernel(input), shape.v_dim());
+  if (backward) return n_workers * backward_bytes(tile, v_tile, n_kv, input);
+  return n_workers * std::max(forward_bytes(tile, v_tile, n_kv, input), few_queries_bytes(shape));
 }
 
 void attention_forward(float* out, float* lse, const float* q, const float* k, const float* v,
@@ -116,19 +116,25 @@ void attention_forward(float* out, float* lse, const float* q, const float* k, c
       }
     });
   }
-  run_forward({out, lse, q, {k, shape}, {v, shape}, shape, {micro_kernel(input), shape.head_dim}}, segments,
-              input, scratch, pool);
+  const MicroKernel& kernel = micro_kernel(input);
+  const int64_t n = shape.n_head_kv, dim = shape.head_dim, v_dim = shape.v_dim();
+  run_forward({out, lse, q, {k, n, dim}, {v, n, v_dim}, shape, {kernel, dim}, {kernel, v_dim}, false},
+              segments, input, scratch, pool);
 }
 
 void attention_forward(float* out, const float* q, const MatrixView& k, const MatrixView& v,
                        std::span<const AttentionSegment> segments, const AttentionShape& shape,
                        GemmInput input, std::span<std::byte> scratch, ThreadPool& pool) {
-  for (const MatrixView* cache : {&k, &v}) check_cache(*cache, segments, shape);
+  const int64_t dim = shape.head_dim, v_dim = shape.v_dim();
+  const bool v_is_k = v.data == k.data && v.type == k.type && v.n_cols == k.n_cols && shape.n_head_kv == 1;
+  check_cache(k, dim, false, segments, shape);
+  check_cache(v, v_dim, v_is_k, segments, shape);
   if (isa() == Isa::scalar) {
     if (pool.is_dry()) return;  // the plain loops are not the pool's
     return attention_cache_reference<float>(out, q, k, v, segments, shape);
   }
-  run_forward({out, nullptr, q, {k, shape}, {v, shape}, shape, {micro_kernel(input), shape.head_dim}},
+  const MicroKernel& kernel = micro_kernel(input);
+  run_forward({out, nullptr, q, {k, dim}, {v, v_dim}, shape, {kernel, dim}, {kernel, v_dim}, v_is_k},
               segments, input, scratch, pool);
 }
 
@@ -142,7 +148,9 @@ void attention_backward(float* dq, float* dk, float* dv, const float* dout, cons
                                    segments[size_t(task / shape.n_head_kv)], shape, task % shape.n_head_kv);
     });
   }
-  const BackwardPass pass{dq, dk, dv, dout, out, lse, q, k, v, shape, {micro_kernel(input), shape.head_dim}};
+  const MicroKernel& kernel = micro_kernel(input);
+  const BackwardPass pass{
+      dq, dk, dv, dout, out, lse, q, k, v, shape, {kernel, shape.head_dim}, {kernel, shape.v_dim()}};
   const int64_t bytes =
       checked_scratch(scratch, attention_scratch_bytes(shape, longest(segments), true, input, pool.size())) /
       pool.size();

@@ -53,25 +53,63 @@ INSTANTIATE_TEST_SUITE_P(Inputs, AttentionCache, testing::ValuesIn(kInputs),
 // same bits.
 TEST_P(AttentionCache, SameBitsAsTheDecodedRows) {
   const struct {
-    int64_t n_head, n_head_kv, head_dim, n_rows;
-  } shapes[] = {{4, 2, 64, 300}, {2, 2, 80, 301}, {16, 16, 6, 299}, {8, 1, 128, 300}};
+    int64_t n_head, n_head_kv, head_dim, n_rows, value_dim;
+  } shapes[] = {{4, 2, 64, 300, 64},
+                {2, 2, 80, 301, 80},
+                {16, 16, 6, 299, 6},
+                {8, 1, 128, 300, 128},
+                {4, 2, 48, 300, 32}};
   const AttentionSegment segments[] = {{0, 1, 0, 1},     {0, 1, 0, 300},     {0, 3, 7, 200},
                                        {0, 1, 250, 150}, {0, 2, 299, 129},   {0, 50, 0, 50},
                                        {0, 100, 0, 250}, {0, 100, 200, 196}, {0, 97, 298, 299}};
   ThreadPool pool(2);
-  for (const auto& [n_head, n_head_kv, head_dim, n_rows] : shapes) {
+  for (const auto& [n_head, n_head_kv, head_dim, n_rows, value_dim] : shapes) {
     for (const Type type : {Type::F32, Type::F16, Type::BF16, Type::Q8_0}) {
-      const Cache k(type, n_rows, n_head_kv * head_dim, 1), v(type, n_rows, n_head_kv * head_dim, 2);
+      const Cache k(type, n_rows, n_head_kv * head_dim, 1), v(type, n_rows, n_head_kv * value_dim, 2);
       for (const AttentionSegment& s : segments) {
         if (s.n_kv > n_rows) continue;
-        const AttentionShape shape{n_head, n_head_kv, head_dim, 0.3f, s.n_kv > 100 ? 98 : 0};
+        AttentionShape shape{n_head, n_head_kv, head_dim, 0.3f, s.n_kv > 100 ? 98 : 0};
+        shape.value_dim = value_dim;
         const auto q = numbers(s.n_q * n_head * head_dim, 3);
-        auto out = zeros(int64_t(q.size())), want = out;
+        auto out = zeros(s.n_q * n_head * value_dim), want = out;
         from_cache(out, q, k, v, {s}, shape, GetParam(), pool);
         const auto k_rows = k.from(s.kv_begin, s.n_kv), v_rows = v.from(s.kv_begin, s.n_kv);
         forward(want.data(), nullptr, q.data(), k_rows.data(), v_rows.data(), {{0, s.n_q, 0, s.n_kv}}, shape,
                 pool, GetParam());
         ASSERT_EQ(out, want) << traits(type).name << ", head_dim " << head_dim << ", " << s.n_q
+                             << " queries, rows from " << s.kv_begin << ", " << s.n_kv << " keys";
+      }
+    }
+  }
+}
+
+// One key head, whose values are the first numbers of its keys: the same bits as where they lie apart.
+TEST_P(AttentionCache, ValuesAreTheFirstNumbersOfKeys) {
+  const struct {
+    int64_t n_head, head_dim, value_dim;
+  } shapes[] = {{6, 96, 64}, {4, 40, 32}, {3, 33, 7}, {16, 576, 512}};
+  const int64_t n_rows = 300;
+  ThreadPool pool(2);
+  for (const auto& [n_head, head_dim, value_dim] : shapes) {
+    for (const Type type : {Type::F32, Type::F16, Type::Q8_0}) {
+      if (head_dim % traits(type).block_size != 0) continue;
+      const Cache k(type, n_rows, head_dim, 1);
+      for (const AttentionSegment& s : {AttentionSegment{0, 1, 0, 1}, AttentionSegment{0, 3, 250, 150},
+                                        AttentionSegment{0, 1, 0, 300}, AttentionSegment{0, 100, 200, 196}}) {
+        AttentionShape shape{n_head, 1, head_dim, 0.3f};
+        shape.value_dim = value_dim;
+        const auto q = numbers(s.n_q * n_head * head_dim, 3);
+        auto out = zeros(s.n_q * n_head * value_dim), want = out;
+        from_cache(out, q, k, k, {s}, shape, GetParam(), pool);
+        const auto k_rows = k.from(s.kv_begin, s.n_kv);
+        std::vector<float> v_rows;
+        for (int64_t j = 0; j < s.n_kv; ++j) {
+          const auto row = k_rows.begin() + j * head_dim;
+          v_rows.insert(v_rows.end(), row, row + value_dim);
+        }
+        forward(want.data(), nullptr, q.data(), k_rows.data(), v_rows.data(), {{0, s.n_q, 0, s.n_kv}}, shape,
+                pool, GetParam());
+        ASSERT_EQ(out, want) << traits(type).name << ", " << head_dim << " and " << value_dim << ", " << s.n_q
                              << " queries, rows from " << s.kv_begin << ", " << s.n_kv << " keys";
       }
     }

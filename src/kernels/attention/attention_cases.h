@@ -23,6 +23,7 @@ struct Case {
   const char* name;
   int64_t n_head, n_head_kv, head_dim;
   Segments segments;
+  int64_t value_dim = 0;
 };
 
 inline constexpr GemmInput kInputs[] = {GemmInput::f32, GemmInput::bf16};
@@ -69,11 +70,15 @@ struct Problem {
       n_tokens = std::max(n_tokens, s.q_begin + s.n_q);
       n_kv_tokens = std::max(n_kv_tokens, s.kv_begin + s.n_kv);
     }
+    shape.value_dim = c.value_dim;
     q_size = n_tokens * c.n_head * c.head_dim;
     kv_size = n_kv_tokens * c.n_head_kv * c.head_dim;
+    out_size = n_tokens * c.n_head * shape.v_dim();
+    v_size = n_kv_tokens * c.n_head_kv * shape.v_dim();
   }
   AttentionShape shape;
-  int64_t n_tokens = 0, n_kv_tokens = 0, q_size = 0, kv_size = 0;
+  int64_t n_tokens = 0, n_kv_tokens = 0, q_size = 0, kv_size = 0;  // numbers of q, of k,
+  int64_t out_size = 0, v_size = 0;                                // of out and of v
 };
 
 template <class T>

@@ -33,6 +33,8 @@ const Case kCases[] = {
     {"head_dim 96, past", 1, 1, 96, {{0, 100, 0, 392}, {101, 4, 393, 130}}},
     {"head_dim 128, past", 2, 1, 128, {{1, 30, 3, 230}}},
     {"head_dim 256", 1, 1, 256, packed({130})},
+    {"24 and 16", 4, 2, 24, packed({130, 1, 97}), 16},
+    {"40 and 72, past", 2, 1, 40, {{0, 100, 0, 392}, {101, 3, 393, 130}}, 72},
     {"few queries", 4, 2, 64, {{0, 1, 0, 1}, {1, 1, 10, 300}, {2, 3, 400, 150}, {5, 2, 600, 97}}},
 };
 
@@ -62,15 +64,15 @@ TEST_P(AttentionMasks, ForwardMatchesReference) {
   const GemmInput input = GetParam();
   ThreadPool pool(2);
   for_each_problem([&](const Case& c, const Problem& p, const std::string& what) {
-    Misaligned q(numbers(p.q_size, 1, kRange)), k(numbers(p.kv_size, 2, kRange)), v(numbers(p.kv_size, 3));
-    Misaligned out(numbers(p.q_size, 4)), lse(numbers(p.n_tokens * c.n_head, 5)),
-        without(numbers(p.q_size, 4));
+    Misaligned q(numbers(p.q_size, 1, kRange)), k(numbers(p.kv_size, 2, kRange)), v(numbers(p.v_size, 3));
+    Misaligned out(numbers(p.out_size, 4)), lse(numbers(p.n_tokens * c.n_head, 5)),
+        without(numbers(p.out_size, 4));
     forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool, input);
     forward(without.data(), nullptr, q.data(), k.data(), v.data(), c.segments, p.shape, pool, input);
 
-    auto want = numbers<double>(p.q_size, 4), want_lse = numbers<double>(p.n_tokens * c.n_head, 5);
+    auto want = numbers<double>(p.out_size, 4), want_lse = numbers<double>(p.n_tokens * c.n_head, 5);
     reference_forward(want, want_lse, numbers<double>(p.q_size, 1, kRange),
-                      numbers<double>(p.kv_size, 2, kRange), numbers<double>(p.kv_size, 3), c.segments,
+                      numbers<double>(p.kv_size, 2, kRange), numbers<double>(p.v_size, 3), c.segments,
                       p.shape);
     const double error = capped_error(p.shape, input);
     const auto tolerance = [&](int64_t) { return error; };
@@ -87,18 +89,18 @@ TEST_P(AttentionMasks, BackwardMatchesReference) {
   const GemmInput input = GetParam();
   ThreadPool pool(2);
   for_each_problem([&](const Case& c, const Problem& p, const std::string& what) {
-    Misaligned q(numbers(p.q_size, 1, kRange)), k(numbers(p.kv_size, 2, kRange)), v(numbers(p.kv_size, 3));
-    Misaligned dout(numbers(p.q_size, 6)), out(zeros(p.q_size)), lse(zeros(p.n_tokens * c.n_head));
-    Misaligned dq(numbers(p.q_size, 7)), dk(numbers(p.kv_size, 8)), dv(numbers(p.kv_size, 9));
+    Misaligned q(numbers(p.q_size, 1, kRange)), k(numbers(p.kv_size, 2, kRange)), v(numbers(p.v_size, 3));
+    Misaligned dout(numbers(p.out_size, 6)), out(zeros(p.out_size)), lse(zeros(p.n_tokens * c.n_head));
+    Misaligned dq(numbers(p.q_size, 7)), dk(numbers(p.kv_size, 8)), dv(numbers(p.v_size, 9));
     forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool, input);
     backward(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(), q.data(), k.data(),
              v.data(), c.segments, p.shape, pool, input);
 
     const auto q64 = numbers<double>(p.q_size, 1, kRange), k64 = numbers<double>(p.kv_size, 2, kRange);
-    const auto v64 = numbers<double>(p.kv_size, 3), dout64 = numbers<double>(p.q_size, 6);
-    auto want_out = zeros<double>(p.q_size), want_lse = zeros<double>(p.n_tokens * c.n_head);
+    const auto v64 = numbers<double>(p.v_size, 3), dout64 = numbers<double>(p.out_size, 6);
+    auto want_out = zeros<double>(p.out_size), want_lse = zeros<double>(p.n_tokens * c.n_head);
     auto want_dq = numbers<double>(p.q_size, 7), want_dk = numbers<double>(p.kv_size, 8);
-    auto want_dv = numbers<double>(p.kv_size, 9);
+    auto want_dv = numbers<double>(p.v_size, 9);
     reference_forward(want_out, want_lse, q64, k64, v64, c.segments, p.shape);
     reference_backward(want_dq, want_dk, want_dv, dout64, want_out, want_lse, q64, k64, v64, c.segments,
                        p.shape);
@@ -109,7 +111,7 @@ TEST_P(AttentionMasks, BackwardMatchesReference) {
     int64_t longest = 0;
     for (const AttentionSegment& s : c.segments) longest = std::max(longest, std::min(s.n_q, p.shape.window));
     const double seen_by = std::sqrt(double(longest * c.n_head / c.n_head_kv));
-    const double dp = 2 * std::sqrt(double(c.head_dim));
+    const double dp = 2 * std::sqrt(double(p.shape.v_dim()));
     test::expect_close(
         dq, want_dq, [&](int64_t) { return error * slope * scale * dp * kRange + kEpsilon; }, what + ": dq");
     test::expect_close(
@@ -123,22 +125,26 @@ TEST_P(AttentionMasks, BackwardMatchesReference) {
 
 TEST(Attention, BackwardIsTheDerivative) {
   const std::vector<float> sinks = {0.3f, -1, 1.5f, 0};
-  const AttentionShape shape{4, 2, 6, 0.7f, 3, 1.25f, sinks.data()};
-  const Segments segments = {{0, 7, 0, 7}, {7, 3, 7, 8}};
-  const int64_t n_q = 10, n_kv = 15;
-  auto q = numbers<double>(n_q * 24, 1), k = numbers<double>(n_kv * 12, 2), v = numbers<double>(n_kv * 12, 3);
-  const auto dout = numbers<double>(n_q * 24, 4);
-  auto out = zeros<double>(n_q * 24), lse = zeros<double>(n_q * 4);
-  const auto loss = [&] {
-    reference_forward(out, lse, q, k, v, segments, shape);
-    return test::dot(out, dout);
-  };
-  loss();
-  auto dq = zeros<double>(n_q * 24), dk = zeros<double>(n_kv * 12), dv = dk;
-  reference_backward(dq, dk, dv, dout, out, lse, q, k, v, segments, shape);
-  test::expect_gradient(loss, q, dq, "q");
-  test::expect_gradient(loss, k, dk, "k");
-  test::expect_gradient(loss, v, dv, "v");
+  for (const int64_t v_dim : {6, 3, 10}) {
+    AttentionShape shape{4, 2, 6, 0.7f, 3, 1.25f, sinks.data()};
+    shape.value_dim = v_dim;
+    const Segments segments = {{0, 7, 0, 7}, {7, 3, 7, 8}};
+    const int64_t n_q = 10, n_kv = 15;
+    auto q = numbers<double>(n_q * 24, 1), k = numbers<double>(n_kv * 12, 2),
+         v = numbers<double>(n_kv * 2 * v_dim, 3);
+    const auto dout = numbers<double>(n_q * 4 * v_dim, 4);
+    auto out = zeros<double>(n_q * 4 * v_dim), lse = zeros<double>(n_q * 4);
+    const auto loss = [&] {
+      reference_forward(out, lse, q, k, v, segments, shape);
+      return test::dot(out, dout);
+    };
+    loss();
+    auto dq = zeros<double>(n_q * 24), dk = zeros<double>(n_kv * 12), dv = zeros<double>(int64_t(v.size()));
+    reference_backward(dq, dk, dv, dout, out, lse, q, k, v, segments, shape);
+    test::expect_gradient(loss, q, dq, "q");
+    test::expect_gradient(loss, k, dk, "k");
+    test::expect_gradient(loss, v, dv, "v");
+  }
 }
 
 TEST_P(AttentionMasks, SameBitsForAnyThreadCount) {
@@ -148,13 +154,13 @@ TEST_P(AttentionMasks, SameBitsForAnyThreadCount) {
   p.shape.window = 130;
   p.shape.softcap = 2;
   p.shape.sinks = sinks.data();
-  const auto q = numbers(p.q_size, 1), k = numbers(p.kv_size, 2), v = numbers(p.kv_size, 3),
-             dout = numbers(p.q_size, 4);
+  const auto q = numbers(p.q_size, 1), k = numbers(p.kv_size, 2), v = numbers(p.v_size, 3),
+             dout = numbers(p.out_size, 4);
   std::vector<std::vector<float>> results;
   for (int threads : {1, 2, 7}) {
     ThreadPool pool(threads);
-    auto out = zeros(p.q_size), lse = zeros(p.n_tokens * 6), dq = zeros(p.q_size), dk = zeros(p.kv_size),
-         dv = dk;
+    auto out = zeros(p.out_size), lse = zeros(p.n_tokens * 6), dq = zeros(p.q_size), dk = zeros(p.kv_size),
+         dv = zeros(p.v_size);
     forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool, GetParam());
     backward(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(), q.data(), k.data(),
              v.data(), c.segments, p.shape, pool, GetParam());
@@ -169,14 +175,14 @@ TEST_P(AttentionMasks, SameBitsForAnyThreadCount) {
 TEST_P(AttentionMasks, WindowOfTheWholeSegmentIsNone) {
   const Case c{"", 2, 1, 64, packed({230})};
   Problem p(c);
-  const auto q = numbers(p.q_size, 1), k = numbers(p.kv_size, 2), v = numbers(p.kv_size, 3),
-             dout = numbers(p.q_size, 4);
+  const auto q = numbers(p.q_size, 1), k = numbers(p.kv_size, 2), v = numbers(p.v_size, 3),
+             dout = numbers(p.out_size, 4);
   ThreadPool pool(1);
   std::vector<std::vector<float>> results;
   for (int64_t window : {0, 230}) {
     p.shape.window = window;
-    auto out = zeros(p.q_size), lse = zeros(p.n_tokens * 2), dq = zeros(p.q_size), dk = zeros(p.kv_size),
-         dv = dk;
+    auto out = zeros(p.out_size), lse = zeros(p.n_tokens * 2), dq = zeros(p.q_size), dk = zeros(p.kv_size),
+         dv = zeros(p.v_size);
     forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool, GetParam());
     backward(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(), q.data(), k.data(),
              v.data(), c.segments, p.shape, pool, GetParam());

@@ -31,6 +31,13 @@ const Case kCases[] = {
     {"generation", 4, 2, 64, {{0, 1, 0, 1}, {1, 1, 10, 200}, {2, 1, 300, 65}, {3, 3, 400, 70}}},
     {"prompt with a past", 2, 1, 24, {{2, 45, 3, 130}, {50, 8, 140, 64}}},
     {"past of whole tiles", 2, 2, 24, {{0, 100, 0, 292}, {100, 5, 292, 197}}},
+    // Values of another size than keys: narrower as in latent attention, wider, and odd ones.
+    {"192 and 128", 4, 4, 192, packed({97, 30, 1}), 128},
+    {"24 and 16", 4, 2, 24, packed({191, 5}), 16},
+    {"5 and 33", 3, 1, 5, packed({7, 100, 2}), 33},
+    {"33 and 1", 2, 2, 33, packed({40}), 1},
+    {"16 and 131, past", 4, 2, 16, {{0, 45, 3, 130}, {50, 2, 140, 64}, {52, 1, 210, 97}}, 131},
+    {"576 and 512, one key head", 6, 1, 576, {{0, 1, 0, 130}, {1, 3, 130, 70}, {4, 20, 200, 60}}, 512},
 };
 
 class AttentionInputs : public testing::TestWithParam<GemmInput> {};
@@ -42,14 +49,14 @@ TEST_P(AttentionInputs, ForwardMatchesReference) {
   ThreadPool pool(2);
   for (const Case& c : kCases) {
     const Problem p(c);
-    Misaligned q(numbers(p.q_size, 1, kRange)), k(numbers(p.kv_size, 2, kRange)), v(numbers(p.kv_size, 3));
-    Misaligned out(numbers(p.q_size, 4)), lse(numbers(p.n_tokens * c.n_head, 5));
+    Misaligned q(numbers(p.q_size, 1, kRange)), k(numbers(p.kv_size, 2, kRange)), v(numbers(p.v_size, 3));
+    Misaligned out(numbers(p.out_size, 4)), lse(numbers(p.n_tokens * c.n_head, 5));
     forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool, input);
 
     // What no segment covers keeps the numbers it had.
-    auto want = numbers<double>(p.q_size, 4), want_lse = numbers<double>(p.n_tokens * c.n_head, 5);
+    auto want = numbers<double>(p.out_size, 4), want_lse = numbers<double>(p.n_tokens * c.n_head, 5);
     reference_forward(want, want_lse, numbers<double>(p.q_size, 1, kRange),
-                      numbers<double>(p.kv_size, 2, kRange), numbers<double>(p.kv_size, 3), c.segments,
+                      numbers<double>(p.kv_size, 2, kRange), numbers<double>(p.v_size, 3), c.segments,
                       p.shape);
     const double error = score_error(p.shape, input);  // values are below 1, so out moves by no more
     test::expect_close(
@@ -59,7 +66,7 @@ TEST_P(AttentionInputs, ForwardMatchesReference) {
         std::string(c.name) + ": lse");
     EXPECT_TRUE(out.guards_intact() && lse.guards_intact()) << c.name;
 
-    auto without = numbers(p.q_size, 4);
+    auto without = numbers(p.out_size, 4);
     forward(without.data(), nullptr, q.data(), k.data(), v.data(), c.segments, p.shape, pool, input);
     test::expect_close(
         without, want, [&](int64_t) { return error; }, std::string(c.name) + ": out without lse");
@@ -71,25 +78,25 @@ TEST_P(AttentionInputs, BackwardMatchesReference) {
   ThreadPool pool(2);
   for (const Case& c : kCases) {
     const Problem p(c);
-    Misaligned q(numbers(p.q_size, 1, kRange)), k(numbers(p.kv_size, 2, kRange)), v(numbers(p.kv_size, 3));
-    Misaligned dout(numbers(p.q_size, 6)), out(zeros(p.q_size)), lse(zeros(p.n_tokens * c.n_head));
-    Misaligned dq(numbers(p.q_size, 7)), dk(numbers(p.kv_size, 8)), dv(numbers(p.kv_size, 9));
+    Misaligned q(numbers(p.q_size, 1, kRange)), k(numbers(p.kv_size, 2, kRange)), v(numbers(p.v_size, 3));
+    Misaligned dout(numbers(p.out_size, 6)), out(zeros(p.out_size)), lse(zeros(p.n_tokens * c.n_head));
+    Misaligned dq(numbers(p.q_size, 7)), dk(numbers(p.kv_size, 8)), dv(numbers(p.v_size, 9));
     forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool, input);
     backward(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(), q.data(), k.data(),
              v.data(), c.segments, p.shape, pool, input);
 
     const auto q64 = numbers<double>(p.q_size, 1, kRange), k64 = numbers<double>(p.kv_size, 2, kRange);
-    const auto v64 = numbers<double>(p.kv_size, 3), dout64 = numbers<double>(p.q_size, 6);
-    auto want_out = zeros<double>(p.q_size), want_lse = zeros<double>(p.n_tokens * c.n_head);
+    const auto v64 = numbers<double>(p.v_size, 3), dout64 = numbers<double>(p.out_size, 6);
+    auto want_out = zeros<double>(p.out_size), want_lse = zeros<double>(p.n_tokens * c.n_head);
     auto want_dq = numbers<double>(p.q_size, 7), want_dk = numbers<double>(p.kv_size, 8);
-    auto want_dv = numbers<double>(p.kv_size, 9);
+    auto want_dv = numbers<double>(p.v_size, 9);
     reference_forward(want_out, want_lse, q64, k64, v64, c.segments, p.shape);
     reference_backward(want_dq, want_dk, want_dv, dout64, want_out, want_lse, q64, k64, v64, c.segments,
                        p.shape);
 
     // A probability's relative error times the sums of |p| |dp| |k| and the like: probabilities of one query
-    // sum to 1, |dp| and delta stay below head_dim, and a key is seen by at most all queries of its group.
-    const double error = 2 * score_error(p.shape, input), dim = double(c.head_dim),
+    // sum to 1, |dp| and delta stay below v_dim, and a key is seen by at most all queries of its group.
+    const double error = 2 * score_error(p.shape, input), dim = double(p.shape.v_dim()),
                  scale = double(p.shape.scale);
     int64_t longest = 0;
     for (const AttentionSegment& s : c.segments) longest = std::max(longest, s.n_q);
@@ -145,23 +152,25 @@ TEST(Attention, BackwardIsTheDerivativeThroughRope) {
 }
 
 TEST_P(AttentionInputs, SameBitsForAnyThreadCount) {
-  const Case c{"", 6, 2, 40, packed({350})};
-  const Problem p(c);
-  const auto q = numbers(p.q_size, 1), k = numbers(p.kv_size, 2), v = numbers(p.kv_size, 3),
-             dout = numbers(p.q_size, 4);
-  std::vector<std::vector<float>> results;
-  for (int threads : {1, 2, 5}) {
-    ThreadPool pool(threads);
-    auto out = zeros(p.q_size), lse = zeros(p.n_tokens * 6), dq = zeros(p.q_size), dk = zeros(p.kv_size),
-         dv = dk;
-    forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool, GetParam());
-    backward(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(), q.data(), k.data(),
-             v.data(), c.segments, p.shape, pool, GetParam());
-    for (const auto& part : {lse, dq, dk, dv}) out.insert(out.end(), part.begin(), part.end());
-    results.push_back(out);
+  for (const int64_t value_dim : {0, 24, 56}) {
+    const Case c{"", 6, 2, 40, packed({350}), value_dim};
+    const Problem p(c);
+    const auto q = numbers(p.q_size, 1), k = numbers(p.kv_size, 2), v = numbers(p.v_size, 3),
+               dout = numbers(p.out_size, 4);
+    std::vector<std::vector<float>> results;
+    for (int threads : {1, 2, 5}) {
+      ThreadPool pool(threads);
+      auto out = zeros(p.out_size), lse = zeros(p.n_tokens * 6), dq = zeros(p.q_size), dk = zeros(p.kv_size),
+           dv = zeros(p.v_size);
+      forward(out.data(), lse.data(), q.data(), k.data(), v.data(), c.segments, p.shape, pool, GetParam());
+      backward(dq.data(), dk.data(), dv.data(), dout.data(), out.data(), lse.data(), q.data(), k.data(),
+               v.data(), c.segments, p.shape, pool, GetParam());
+      for (const auto& part : {lse, dq, dk, dv}) out.insert(out.end(), part.begin(), part.end());
+      results.push_back(out);
+    }
+    EXPECT_EQ(results[0], results[1]);
+    EXPECT_EQ(results[0], results[2]);
   }
-  EXPECT_EQ(results[0], results[1]);
-  EXPECT_EQ(results[0], results[2]);
 }
 
 // A segment's numbers depend on nothing outside it: alone or among others, the same bits.

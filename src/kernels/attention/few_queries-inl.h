@@ -124,26 +124,27 @@ void MeetKeys(float* out, float& max, float& sum, const float* q, const RowsView
   const float factor = std::exp(max - new_max);
   sum = sum * factor + hn::GetLane(hn::SumOfLanes(d, tile_sum));
   max = new_max;
-  AddValues(out, p, v.data, v.row, n_rows, shape.head_dim, factor);
+  AddValues(out, p, v.data, v.row, n_rows, shape.v_dim(), factor);
 }
 
 void ForwardFewQueries(const ForwardPass& pass, const AttentionSegment& seg, int64_t head_kv, int64_t piece,
                        int64_t n_pieces, std::byte* scratch) {
   const AttentionShape& shape = pass.shape;
-  const int64_t dim = shape.head_dim, group = shape.n_head / shape.n_head_kv;
+  const int64_t v_dim = shape.v_dim(), group = shape.n_head / shape.n_head_kv;
   Layout layout(scratch);
   const FewQueriesScratch a(layout, shape);
   const auto for_each_query = [&](const auto& body) {
     for (int64_t h = piece; h < group; h += n_pieces) {
       const HeadView head(seg, shape, head_kv * group + h);
       for (int64_t i = 0; i < seg.n_q; ++i) {
-        const int64_t at = head.q_at + i * head.q_row, state = h * seg.n_q + i;
-        body(head, i, pass.q + at, pass.out + at, a.max[state], a.sum[state]);
+        const int64_t state = h * seg.n_q + i;
+        body(head, i, pass.q + head.q_at + i * head.q_row, pass.out + head.out_at + i * head.out_row,
+             a.max[state], a.sum[state]);
       }
     }
   };
   for_each_query([&](const HeadView& head, int64_t, const float*, float* out, float& max, float& sum) {
-    std::fill(out, out + dim, 0.0f);
+    std::fill(out, out + v_dim, 0.0f);
     max = head.first_max;
     sum = head.first_sum;
   });
@@ -151,7 +152,7 @@ void ForwardFewQueries(const ForwardPass& pass, const AttentionSegment& seg, int
   for (int64_t j0 = HeadView(seg, shape, 0).first_visible(0); j0 < n_kv; j0 += kTileRows) {
     const int64_t n_rows = std::min(kTileRows, n_kv - j0);
     const RowsView k = pass.k.view(seg.kv_begin + j0, n_rows, head_kv, a.k, a.blocks);
-    const RowsView v = pass.v.view(seg.kv_begin + j0, n_rows, head_kv, a.v, a.blocks);
+    const RowsView v = pass.v_is_k ? k : pass.v.view(seg.kv_begin + j0, n_rows, head_kv, a.v, a.blocks);
     for_each_query([&](const HeadView& head, int64_t i, const float* q, float* out, float& max, float& sum) {
       const int64_t first = std::max<int64_t>(0, head.first_visible(i) - j0);
       const int64_t end = std::min(n_rows, head.n_visible(i) - j0);
@@ -161,7 +162,7 @@ void ForwardFewQueries(const ForwardPass& pass, const AttentionSegment& seg, int
     });
   }
   for_each_query([&](const HeadView&, int64_t, const float*, float* out, float&, float& sum) {
-    for (int64_t c = 0; c < dim; ++c) out[c] /= sum;
+    for (int64_t c = 0; c < v_dim; ++c) out[c] /= sum;
   });
 }
 

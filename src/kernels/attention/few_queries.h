@@ -21,8 +21,8 @@ struct FewQueriesScratch {
 
   FewQueriesScratch(Layout& at, const AttentionShape& shape)
       : k(at.take<float>(kTileRows * shape.head_dim)),
-        v(at.take<float>(kTileRows * shape.head_dim)),
-        blocks(at.take<float>(KvRows::block_floats(shape.head_dim))),
+        v(at.take<float>(kTileRows * shape.v_dim())),
+        blocks(at.take<float>(KvRows::block_floats(std::max(shape.head_dim, shape.v_dim())))),
         max(at.take<float>(shape.n_head / shape.n_head_kv * kFewQueries)),
         sum(at.take<float>(shape.n_head / shape.n_head_kv * kFewQueries)) {}
 };

@@ -16,42 +16,42 @@ struct ForwardScratch {
   float *scores, *sums;
   float *max, *sum, *factors;  // (kTile)
 
-  ForwardScratch(Layout& at, const TileShape& s, int64_t n_kv)
+  ForwardScratch(Layout& at, const TileShape& s, const TileShape& v, int64_t n_kv)
       : k_turned(at.take<T>(tiles(n_kv) * s.turned)),
-        v_interleaved(at.take<T>(tiles(n_kv) * s.packed)),
-        rows(at.take<T>(s.packed)),
+        v_interleaved(at.take<T>(tiles(n_kv) * v.packed)),
+        rows(at.take<T>(std::max(s.packed, v.packed))),
         q_left(at.take<T>(s.packed)),
         p(at.take<T>(kTile * kTile)),
         scores(at.take<float>(kTile * kTile)),
-        sums(at.take<float>(s.packed)),
+        sums(at.take<float>(std::max(s.packed, v.packed))),
         max(at.take<float>(kTile)),
         sum(at.take<float>(kTile)),
         factors(at.take<float>(kTile)) {}
 };
 
 template <class T>
-int64_t bytes(const TileShape& tile, int64_t n_kv) {
+int64_t bytes(const TileShape& tile, const TileShape& v_tile, int64_t n_kv) {
   Layout layout(nullptr);
-  ForwardScratch<T>(layout, tile, n_kv);
+  ForwardScratch<T>(layout, tile, v_tile, n_kv);
   return layout.used();
 }
 
 }  // namespace
 
-int64_t forward_bytes(const TileShape& tile, int64_t n_kv, GemmInput input) {
-  return input == GemmInput::f32 ? bytes<float>(tile, n_kv) : bytes<bf16>(tile, n_kv);
+int64_t forward_bytes(const TileShape& tile, const TileShape& v_tile, int64_t n_kv, GemmInput input) {
+  return input == GemmInput::f32 ? bytes<float>(tile, v_tile, n_kv) : bytes<bf16>(tile, v_tile, n_kv);
 }
 
 template <class T>
 void forward_blocks(const ForwardPass& pass, const AttentionSegment& seg, int64_t head_kv, int64_t piece,
                     int64_t n_pieces, std::byte* scratch) {
-  const TileShape& s = pass.tile;
+  const TileShape &s = pass.tile, &s_v = pass.v_tile;
   const int64_t group = pass.shape.n_head / pass.shape.n_head_kv, n_blocks = tiles(seg.n_q) * group;
   if (!pass.lse && seg.n_q < kFewQueries) {
     return attention_few_queries(pass, seg, head_kv, piece, n_pieces, scratch);
   }
   Layout layout(scratch);
-  const ForwardScratch<T> a(layout, s, seg.n_kv);
+  const ForwardScratch<T> a(layout, s, s_v, seg.n_kv);
   int64_t n_packed =
       0;  // tiles of keys, as far as they were needed yet; those before the first window are not
   for (int64_t i = piece; i < n_blocks; i += n_pieces) {
@@ -64,26 +64,26 @@ void forward_blocks(const ForwardPass& pass, const AttentionSegment& seg, int64_
       const RowsView k = pass.k.view(seg.kv_begin + k0, n_keys, head_kv, a.sums, a.scores);
       pack_tile(a.rows, k.data, k.row, n_keys, 1.0f, s);
       turn_packed(a.k_turned + n_packed * s.turned, a.rows, s);
-      const RowsView v = pass.v.view(seg.kv_begin + k0, n_keys, head_kv, a.sums, a.scores);
-      pack_tile(a.rows, v.data, v.row, n_keys, 1.0f, s);
-      interleave_packed(a.v_interleaved + n_packed * s.packed, a.rows, s);
+      const RowsView v = pass.v_is_k ? k : pass.v.view(seg.kv_begin + k0, n_keys, head_kv, a.sums, a.scores);
+      pack_tile(a.rows, v.data, v.row, n_keys, 1.0f, s_v);
+      interleave_packed(a.v_interleaved + n_packed * s_v.packed, a.rows, s_v);
     }
     pack_tile(a.q_left, pass.q + head.q_at + q0 * head.q_row, head.q_row, n, pass.shape.scale, s);
-    std::fill(a.sums, a.sums + s.packed, 0.0f);
+    std::fill(a.sums, a.sums + s_v.packed, 0.0f);
     std::fill(a.max, a.max + kTile, head.first_max);
     std::fill(a.sum, a.sum + kTile, head.first_sum);
     for (int64_t j = first; j < n_tiles; ++j) {
       const TileMask mask = head.mask(q0, n, j);
       multiply_scores(a.scores, a.q_left, a.k_turned + j * s.turned, mask, s);
       softmax_rows(a.scores, a.max, a.sum, a.factors, mask, pass.shape.softcap);
-      if (j > first) rescale_rows(a.sums, a.factors, n, s);
-      add_over_keys(a.sums, as_left(a.p, a.scores), a.v_interleaved + j * s.packed, mask, s);
+      if (j > first) rescale_rows(a.sums, a.factors, n, s_v);
+      add_over_keys(a.sums, as_left(a.p, a.scores), a.v_interleaved + j * s_v.packed, mask, s_v);
     }
     for (int64_t r = 0; r < n; ++r) {
       if (pass.lse) pass.lse[head.lse_at + (q0 + r) * head.lse_row] = a.max[r] + std::log(a.sum[r]);
       a.factors[r] = 1 / a.sum[r];
     }
-    store_rows(pass.out + head.q_at + q0 * head.q_row, head.q_row, a.sums, a.factors, n, s);
+    store_rows(pass.out + head.out_at + q0 * head.out_row, head.out_row, a.sums, a.factors, n, s_v);
   }
 }
 

@@ -20,10 +20,11 @@ struct RowsView {
 
 class KvRows {
  public:
-  // An array (n_kv_tokens, n_head_kv * head_dim).
-  KvRows(const float* rows, const AttentionShape& shape) : KvRows(shape) { rows_ = rows; }
-  // A cache: key j of a segment is row (kv_begin + j) mod n_rows.
-  KvRows(const MatrixView& cache, const AttentionShape& shape) : KvRows(shape) {
+  // An array (n_kv_tokens, n_head_kv * dim).
+  KvRows(const float* rows, int64_t n_head_kv, int64_t dim)
+      : rows_(rows), dim_(dim), n_cols_(n_head_kv * dim) {}
+  // A cache: key j of a segment is row (kv_begin + j) mod n_rows; head h is its numbers [h dim, (h + 1) dim).
+  KvRows(const MatrixView& cache, int64_t dim) : dim_(dim), n_cols_(cache.n_cols) {
     n_rows_ = cache.n_rows;
     block_ = traits(cache.type).block_size;
     if (cache.type == Type::F32) rows_ = reinterpret_cast<const float*>(cache.data);
@@ -33,7 +34,7 @@ class KvRows {
   // Floats that view() needs beside `decoded`, to decode whole blocks where heads begin within one.
   static int64_t block_floats(int64_t head_dim) { return head_dim + 2 * kMaxBlock; }
 
-  // n rows of a head from row `first` on: where they lie, or decoded: (n, head_dim).
+  // n rows of a head from row `first` on: where they lie, or decoded: (n, dim).
   RowsView view(int64_t first, int64_t n, int64_t head_kv, float* decoded, float* blocks) const {
     first %= n_rows_;
     const int64_t begin = head_kv * dim_;
@@ -46,8 +47,6 @@ class KvRows {
 
  private:
   static constexpr int64_t kMaxBlock = 256;
-  explicit KvRows(const AttentionShape& shape)
-      : dim_(shape.head_dim), n_cols_(shape.n_head_kv * shape.head_dim) {}
 
   // n rows that lie one behind the other.
   void read(float* to, int64_t row, int64_t n, int64_t begin, float* blocks) const {

@@ -15,7 +15,8 @@ struct ForwardPass {
   const float* q;
   KvRows k, v;
   const AttentionShape& shape;
-  TileShape tile;
+  TileShape tile, v_tile;  // of keys, of values
+  bool v_is_k;             // values are the first numbers of keys
 };
 
 // Blocks of kTile queries of the head's group, numbered block * group + head: those of one of n_pieces.
@@ -29,7 +30,7 @@ struct BackwardPass {
   const float *dout, *out, *lse;
   const float *q, *k, *v;
   const AttentionShape& shape;
-  TileShape tile;
+  TileShape tile, v_tile;
 };
 
 // What a task writes: dq of a piece of the queries, dk and dv of a piece of the keys, or all of the head at
@@ -41,7 +42,7 @@ void backward_tiles(const BackwardPass& pass, const AttentionSegment& seg, int64
                     int64_t piece, int64_t n_pieces, std::byte* scratch);
 
 // Bytes of scratch, a multiple of 64.
-int64_t forward_bytes(const TileShape& tile, int64_t n_kv, GemmInput input);
-int64_t backward_bytes(const TileShape& tile, int64_t n_kv, GemmInput input);
+int64_t forward_bytes(const TileShape& tile, const TileShape& v_tile, int64_t n_kv, GemmInput input);
+int64_t backward_bytes(const TileShape& tile, const TileShape& v_tile, int64_t n_kv, GemmInput input);
 
 }  // namespace lora

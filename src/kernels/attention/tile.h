@@ -11,6 +11,8 @@
 //   dV   (key, dim)     P^T                          dO, interleaved
 //   dK   (key, dim)     dS^T                         Q, interleaved
 //
+// (dim of queries and keys and dim of values may differ: each has a TileShape.)
+//
 // Tiles and micro-tiles that the causal mask or the window leave empty are skipped. 32 heads of 128, 8 of
 // keys, on one thread of an AMD Zen 5 with AVX-512 and BF16, in seconds:
 //
@@ -38,7 +40,7 @@ inline int64_t tiles(int64_t n) {
   return ceil_div(n, kTile);
 }
 
-// head_dim as the micro-kernel in use needs it.
+// head_dim, or that of values, as the micro-kernel in use needs it.
 struct TileShape {
   TileShape(const MicroKernel& k, int64_t head_dim)
       : kernel(k),
@@ -78,8 +80,12 @@ struct HeadView {
         n_kv(seg.n_kv),
         q_row(shape.n_head * shape.head_dim),
         kv_row(shape.n_head_kv * shape.head_dim),
+        out_row(shape.n_head * shape.v_dim()),
+        v_row(shape.n_head_kv * shape.v_dim()),
         q_at(seg.q_begin * q_row + head * shape.head_dim),
         kv_at(seg.kv_begin * kv_row + head / (shape.n_head / shape.n_head_kv) * shape.head_dim),
+        out_at(seg.q_begin * out_row + head * shape.v_dim()),
+        v_at(seg.kv_begin * v_row + head / (shape.n_head / shape.n_head_kv) * shape.v_dim()),
         lse_row(shape.n_head),
         lse_at(seg.q_begin * shape.n_head + head),
         window(shape.window),
@@ -87,8 +93,8 @@ struct HeadView {
         first_sum(shape.sinks ? 1.0f : 0.0f) {}
 
   int64_t n_q, n_kv;
-  int64_t q_row, kv_row;  // floats
-  int64_t q_at, kv_at;    // in q, out and their gradients; in k, v and theirs
+  int64_t q_row, kv_row, out_row, v_row;  // floats
+  int64_t q_at, kv_at, out_at, v_at;      // in q, k, out, v and their gradients
   int64_t lse_row, lse_at;
   int64_t window;
   float first_max, first_sum;  // what softmax begins with: the sink's score, or nothing
