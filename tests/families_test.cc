@@ -189,7 +189,8 @@ TEST_P(Family, Bf16IsNear) {
   const Texts texts({21, 2, 30});
   const Passed f32 = run(parameters, texts, 0), bf16 = run(parameters, texts, 0, 2, GemmInput::bf16);
   const double difference = relative_difference(bf16.gradients, std::span<const float>(f32.gradients));
-  EXPECT_LT(difference, 0.2 * group_share(model));
+  // Or on which of two experts that are nearly as good.
+  EXPECT_LT(difference, (model.config.experts.router.n_expert > 0 ? 0.3 : 0.2) * group_share(model));
   EXPECT_GT(difference, 1e-4) << "nothing was rounded";
 }
 

@@ -129,7 +129,8 @@ class TinyModel {
     // llama.cpp leaves Phi-3's window out, gives EXAONE 4 one where it has 64 layers, and knows a rotary base
     // of windowed layers in Gemma only.
     const std::set<std::string_view> differs = {"phi3", "exaone4"};
-    if (!options_.for_llama_cpp || !differs.contains(architecture.name))
+    const bool refuses = std::string_view(architecture.name).starts_with("lfm2");
+    if (!refuses && (!options_.for_llama_cpp || !differs.contains(architecture.name)))
       set_size("attention.sliding_window", 5);
     if (!options_.for_llama_cpp || std::string_view(architecture.name).starts_with("gemma"))
       set_number("rope.freq_base_swa", 12);
@@ -156,8 +157,13 @@ class TinyModel {
       std::erase_if(keys_, [&](const auto& key) { return key.first == prefix_ + name; });
       keys_.emplace_back(prefix_ + name, GgufValue{GgufValueType::array, type, std::move(values)});
     };
-    set("attention.sliding_window_pattern", GgufValueType::boolean, std::vector<uint64_t>{1, 0, 1, 0, 1});
-    set("attention.head_count_kv", GgufValueType::i32, std::vector<int64_t>{2, 1, 2, 1, 2});
+    // llama.cpp takes it that the last layers with keys of their own are a windowed one and a full one.
+    using Kinds = std::vector<uint64_t>;
+    const Kinds windowed = options_.for_llama_cpp ? Kinds{1, 1, 0, 0, 1} : Kinds{1, 0, 1, 0, 1};
+    std::vector<int64_t> n_head_kv;
+    for (const uint64_t is_windowed : windowed) n_head_kv.push_back(is_windowed ? 2 : 1);
+    set("attention.sliding_window_pattern", GgufValueType::boolean, windowed);
+    set("attention.head_count_kv", GgufValueType::i32, n_head_kv);
     set("feed_forward_length", GgufValueType::i32,
         std::vector<int64_t>{n_ff_, n_ff_, n_ff_, 2 * n_ff_, 2 * n_ff_});
     set_size("attention.shared_kv_layers", 2);
@@ -317,7 +323,9 @@ class TinyModel {
 
   void add_norm(const NormSpec& norm, const std::string& prefix) {
     if (norm.tensor.empty()) return;
-    add_vector(prefix + std::string(norm.tensor) + ".weight", norm.n, 1, 0.5f);
+    // llama.cpp has one of Falcon-H1's without an ending.
+    const bool is_bare = options_.for_llama_cpp && norm.tensor == "ffn_norm" && prefix_ == "falcon-h1.";
+    add_vector(prefix + std::string(norm.tensor) + (is_bare ? "" : ".weight"), norm.n, 1, 0.5f);
     if (norm.has_bias) add_vector(prefix + std::string(norm.tensor) + ".bias", norm.n, 0, 0.3f);
   }
 

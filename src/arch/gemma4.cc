@@ -57,7 +57,7 @@ void read_shared(const Keys& keys, ModelConfig& c) {
 
 void read(const Keys& keys, ModelConfig& c) {
   c.embedding_scale = float(std::sqrt(double(c.n_embd)));
-  c.attention_scale = float(keys.positive_or("attention.scale", 1));
+  c.attention_scale = 1;  // whatever the file says, as llama.cpp has it
   if (keys.number("final_logit_softcapping"))
     c.logit_softcap = float(keys.positive_or("final_logit_softcapping", 0));
   read_window(keys, c, kWindowPeriod);

@@ -9,6 +9,8 @@
 namespace lora {
 
 void read_lfm2(const Keys& keys, ModelConfig& c) {
+  if (const auto n = keys.gguf.get_int(keys.key("attention.sliding_window")); n && *n > 0)
+    fail("{}: {}: {} is not supported", keys.gguf.path(), keys.key("attention.sliding_window"), *n);
   c.n_conv = keys.required_size("shortconv.l_cache");
   if (c.n_conv > kMaxConv) {
     fail("{}: {}: {} is not supported (at most {})", keys.gguf.path(), keys.key("shortconv.l_cache"),

@@ -139,7 +139,7 @@ TEST(Tokenizer, RunsOfSpacesMayBeTokens) {
 
 // As small_spm(), over merges: "ab" goes before "▁a" whatever their scores say.
 VocabularyFile small_gemma4() {
-  VocabularyFile file{.model = "gemma4"};
+  VocabularyFile file{.model = "gemma4", .pre = ""};
   file.add("<eos>", 0, TokenKind::control).add("<bos>", 0, TokenKind::control);
   for (int byte = 0; byte < 256; ++byte) file.add(fmt::format("<0x{:02X}>", byte), 0, TokenKind::byte);
   for (const char* piece : {"▁", "a", "b", "c", "\n", "\n\n\n"}) file.add(piece);
@@ -167,7 +167,7 @@ TEST(Tokenizer, Gemma4MergesByRank) {
 // Where the text may be cut, and the heap: nothing of it changes what merging the best pair of a line, over
 // and over, gives.
 TEST(Tokenizer, Gemma4IsPlainMerging) {
-  VocabularyFile file{.model = "gemma4"};
+  VocabularyFile file{.model = "gemma4", .pre = ""};
   std::vector<std::string> all;
   for (const char* piece : {"▁", "a", "b", "c", "d", "é"}) all.emplace_back(piece);
   for (const std::string& piece : all) file.add(piece);

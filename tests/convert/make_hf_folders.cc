@@ -52,7 +52,7 @@ HfModel adapted(HfModel model, const std::string& folder, const HfFamily* family
       for (const HfModule& root : family->root.first(family->root.size() - 1))
         is_table = is_table || module.ends_with(root.hf);
       for_each_layer_module(*family, [&](const HfModule& m) {
-        transposed = transposed || (m.transposed && module.ends_with(m.hf));
+        transposed = transposed || (m.transposed && !is_of_heads(m.stack) && module.ends_with(m.hf));
       });
     }
     if (!is_table) adapt(module, tensor, peft, transposed);

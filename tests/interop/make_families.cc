@@ -5,6 +5,8 @@
 
 #include <cstdio>
 #include <exception>
+#include <set>
+#include <string_view>
 
 #include "adapter/adapter.h"
 #include "tiny_models.h"
@@ -35,9 +37,16 @@ int main(int argc, char** argv) try {
     }
     write_adapter_gguf(adapter, name + ".lora");
   };
+  // llama.cpp refuses sizes or keys of these tiny ones, crashes on Falcon-H1's adapter, and norms keys of
+  // delta nets with the file's epsilon, where PyTorch has 1e-6: theirs are the numbers of the golden tests.
+  const std::set<std::string_view> left_out = {"falcon-h1",  "granitehybrid", "lfm2moe",   "mamba2",
+                                               "nemotron_h", "qwen35",        "qwen35moe", "qwen3next"};
   for (const Architecture* architecture : architectures()) {
+    if (left_out.contains(architecture->name)) continue;
     make(*architecture, false);
-    if (test::may_have_experts(*architecture)) make(*architecture, true);
+    // Of Gemma 4's experts llama.cpp adds only a part of an adapter; merged it computes the same.
+    const bool adds_all = architecture->name != std::string_view("gemma4");
+    if (test::may_have_experts(*architecture) && adds_all) make(*architecture, true);
   }
 } catch (const std::exception& error) {
   fmt::print(stderr, "{}\n", error.what());
