@@ -203,9 +203,9 @@ void write_synthetic(const std::string& path, int64_t n_layers, std::string_view
         if (const auto* mamba = std::get_if<Mamba2>(&body)) {
           const int64_t n_conv = mamba->n_conv(), n_head = mamba->shape.n_head,
                         n_group = mamba->shape.n_group;
-          const auto add = [&](const char* name, const float* values, std::vector<int64_t> ne) {
+          const auto add = [&](const char* vector, const float* values, std::vector<int64_t> ne) {
             if (!values) return;
-            Tensor& added = tensor(prefix + name);
+            Tensor& added = tensor(prefix + vector);
             int64_t n = 1;
             for (const int64_t extent : ne) n *= extent;
             added.ne = std::move(ne);

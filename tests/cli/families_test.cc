@@ -96,8 +96,8 @@ TEST_P(FamilyCommands, AllWork) {
   // Gemma 4's windowed layers here have keys of 16 numbers, less than a block.
   const bool divides = std::string_view(GetParam()->name) != "gemma4";
   for (const char* type : {"f16", "f32", "q8_0"}) {
-    if (divides || std::string_view(type) != "q8_0")
-      EXPECT_FALSE(with({"--cache-type", type}).empty()) << type;
+    if (!divides && std::string_view(type) == "q8_0") continue;
+    EXPECT_FALSE(with({"--cache-type", type}).empty()) << type;
   }
 
   const std::string shown = expect_good({"inspect", "m.gguf"}).out;
