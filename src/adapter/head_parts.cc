@@ -90,6 +90,11 @@ std::vector<float> joined_weight(const Gguf& base, std::string_view tensor) {
 
 std::vector<LoraHalf> cut_halves(const LoraPair& pair, const HeadParts& parts) {
   const int64_t rank = pair.rank, n_keys = parts.n_keys, n_values = parts.n_values, n_head = parts.n_head;
+  // The sizes of heads are those of the first layer.
+  if (pair.n_out != parts.n_rows() || int64_t(pair.b.size()) != pair.n_out * rank) {
+    fail("tensor {}: {} rows, but {} heads have {} each: layers that differ are not supported",
+         printable(pair.base), pair.n_out, n_head, n_keys + n_values);
+  }
   const std::string keys = with_end(pair.base, kWhole, kKeys), values = with_end(pair.base, kWhole, kValues);
   LoraHalf a_k{keys, keys + ".lora_a", false, rank, n_keys, {}, n_head};
   LoraHalf b_k{keys, keys + ".lora_b", true, pair.n_in, rank, transposed(pair.a, rank, pair.n_in)};

@@ -131,6 +131,14 @@ TEST(HeadParts, SharedHalvesMayBeThereForEachHead) {
   EXPECT_THAT(error_of(given), HasSubstr("attn_v_b.weight.lora_a: differs from head to head"));
 }
 
+// A file whose layers have heads of other sizes than the first one's.
+TEST(HeadParts, APairOfOtherHeadsIsRefused) {
+  LoraPair smaller = whole_pair(1);
+  smaller.n_out -= 1;
+  smaller.b.resize(size_t(smaller.n_out * kRank));
+  EXPECT_THROW(cut_halves(smaller, kHeads), Error);
+}
+
 TEST(HeadParts, WhatIsNoPairOfTheWholeIsNamed) {
   std::vector<LoraHalf> given = halves();
   given[1].values[0] += 1;
