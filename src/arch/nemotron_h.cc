@@ -75,6 +75,8 @@ void write_keys(GgufWriter& writer, const HfConfig& config) {
   if (config.is_mlp.empty()) fail("{}: hybrid_override_pattern: missing", config.path);
   hf::write_mamba2_keys(writer, config);
   writer.set_bool("nemotron_h.rope.scaling.finetuned", false);
+  // llama.cpp asks for both.
+  writer.set_f32("nemotron_h.attention.layer_norm_epsilon", float(config.norm_eps));
   std::vector<int64_t> n_ff;
   for (int64_t i = 0; i < config.n_layer; ++i) n_ff.push_back(config.has_mlp(i) ? config.n_ff : 0);
   writer.set("nemotron_h.feed_forward_length", {GgufValueType::array, GgufValueType::i32, std::move(n_ff)});

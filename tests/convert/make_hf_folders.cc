@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <set>
+#include <string_view>
 
 #include "adapter/peft_test_files.h"
 #include "arch/hf.h"
@@ -80,7 +82,13 @@ int main(int argc, char** argv) {
                                       {"nll_lora", reference_loss(adapted(model, folder + "/peft"), ids)}};
     std::ofstream(folder + "/reference.json") << reference;
   }
+  // llama.cpp refuses or computes otherwise: delta nets of uneven heads, experts that are weighed as
+  // config.json says, sizes of states (granitehybrid); it looks GELU up in a coarse table.
+  const std::set<std::string_view> left_out = {"falcon-h1",  "gemma4",    "granitehybrid",
+                                               "lfm2moe",    "mamba2",    "qwen35",
+                                               "nemotron_h", "qwen35moe", "qwen3next"};
   for (const lora::Architecture* family : hf_families()) {
+    if (left_out.contains(family->name)) continue;
     // llama.cpp knows a Baichuan of 7B by its layers, and a Phi 3 by its name, which is the folder's.
     const HfModel model = family_model(*family, family->name == "baichuan" ? 32 : 2);
     const std::string folder = std::string(argv[3]) + "/" + model.name + "/model";
