@@ -83,10 +83,10 @@ int main(int argc, char** argv) {
     std::ofstream(folder + "/reference.json") << reference;
   }
   // llama.cpp refuses or computes otherwise: delta nets of uneven heads, experts that are weighed as
-  // config.json says, sizes of states (granitehybrid); it looks GELU up in a coarse table.
-  const std::set<std::string_view> left_out = {"falcon-h1",  "gemma4",    "granitehybrid",
-                                               "lfm2moe",    "mamba2",    "qwen35",
-                                               "nemotron_h", "qwen35moe", "qwen3next"};
+  // config.json says, sizes of states (granitehybrid); adapters of latents; it looks GELU up coarsely.
+  const std::set<std::string_view> left_out = {"deepseek2", "falcon-h1", "gemma4", "granitehybrid",
+                                               "lfm2moe",   "mamba2",    "qwen35", "nemotron_h",
+                                               "qwen35moe", "qwen3next"};
   for (const lora::Architecture* family : hf_families()) {
     if (left_out.contains(family->name)) continue;
     // llama.cpp knows a Baichuan of 7B by its layers, and a Phi 3 by its name, which is the folder's.
