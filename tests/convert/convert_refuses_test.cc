@@ -151,7 +151,7 @@ TEST(ConvertRefuses, AnotherActivationOfWhateverClass) {
            {sizes.n_layer, sizes.n_embd, sizes.n_ff, "vocab_size", sizes.n_head, sizes.n_ctx, "kv_lora_rank",
             "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"})
         config[key] = 8;
-      config["head_dim"] = config["vocab_size_per_layer_input"] = 8;
+      config["head_dim"] = config["vocab_size_per_layer_input"] = config["mamba_n_heads"] = 8;
       if (hf_class.has_experts) {
         config["num_experts"] = config["num_experts_per_tok"] = 8;
         config["norm_topk_prob"] = row->hf->refused.empty();  // as each wants it
