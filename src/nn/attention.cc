@@ -4,21 +4,11 @@
 #include <cmath>
 
 #include "kernels/attention/cache.h"
+#include "nn/attention_scratch.h"
 #include "nn/elementwise.h"
 
 namespace lora {
 namespace {
-
-int64_t longest(std::span<const AttentionSegment> segments) {
-  int64_t n_kv = 0;
-  for (const AttentionSegment& s : segments) n_kv = std::max(n_kv, s.n_kv);
-  return n_kv;
-}
-
-std::span<std::byte> scratch(const AttentionShape& shape, int64_t n_kv, bool backward, NnContext& nn) {
-  const int64_t bytes = attention_scratch_bytes(shape, n_kv, backward, nn.input, nn.pool.size());
-  return {nn.arena.take<std::byte>(bytes), size_t(bytes)};
-}
 
 // Writes keys and values of the new tokens to the cache, unless another layer has, and attends to what is
 // there.
@@ -30,7 +20,7 @@ void attend_to(const Past& past, float* out, const float* q, const float* k, con
   }
   const AttentionSegment segment = cache_segment(0, n_tokens, past.n_past, shape.window, past.k.n_rows);
   attention_forward(out, q, past.k, past.v, {&segment, 1}, shape, nn.input,
-                    scratch(shape, segment.n_kv, false, nn), nn.pool);
+                    attention_scratch(shape, segment.n_kv, false, nn), nn.pool);
 }
 
 // One of queries and keys: how it is turned, and back.
@@ -235,7 +225,7 @@ void body_forward(float* y, bool add, const BodyInput& in, const Attention& a, c
     } else {
       if (!a.has_k()) k = shared->k, v = shared->v;
       attention_forward(kept.out, kept.lse, q, k, v, tokens.segments, a.form.shape, nn.input,
-                        scratch(a.form.shape, longest(tokens.segments), false, nn), nn.pool);
+                        attention_scratch(a.form.shape, longest(tokens.segments), false, nn), nn.pool);
     }
   }
   const ArenaScope scope(nn.arena);
@@ -267,7 +257,7 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const Attent
     const ArenaScope inner(nn.arena);
     const ProfileScope part(nn.profile, Part::attention);
     attention_backward(dq, dk, dv, dout, kept.out, kept.lse, q, k, v, tokens.segments, a.form.shape, nn.input,
-                       scratch(a.form.shape, longest(tokens.segments), true, nn), nn.pool);
+                       attention_scratch(a.form.shape, longest(tokens.segments), true, nn), nn.pool);
   }
   if (shared && shared->dk) {
     add(a.has_k() ? dk : shared->dk, a.has_k() ? shared->dk : dk, 1, n_kv, nn.pool);

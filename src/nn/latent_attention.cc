@@ -4,21 +4,11 @@
 #include <vector>
 
 #include "kernels/attention/cache.h"
+#include "nn/attention_scratch.h"
 #include "nn/elementwise.h"
 
 namespace lora {
 namespace {
-
-int64_t longest(std::span<const AttentionSegment> segments) {
-  int64_t n_kv = 0;
-  for (const AttentionSegment& s : segments) n_kv = std::max(n_kv, s.n_kv);
-  return n_kv;
-}
-
-std::span<std::byte> scratch(const AttentionShape& shape, int64_t n_kv, bool backward, NnContext& nn) {
-  const int64_t bytes = attention_scratch_bytes(shape, n_kv, backward, nn.input, nn.pool.size());
-  return {nn.arena.take<std::byte>(bytes), size_t(bytes)};
-}
 
 // Keys and values of each head.
 AttentionShape of_heads(const LatentForm& f) {
@@ -201,10 +191,10 @@ class Call {
         cache_write(past->k_data, past->k, past->n_past, keys, n_, nn_.pool);
         const AttentionSegment segment = cache_segment(0, n_, past->n_past, 0, past->k.n_rows);
         attention_forward(sums, q, past->k, past->k, {&segment, 1}, shape, nn_.input,
-                          scratch(shape, segment.n_kv, false, nn_), nn_.pool);
+                          attention_scratch(shape, segment.n_kv, false, nn_), nn_.pool);
       } else {
         attention_forward(sums, nullptr, q, keys, c, tokens_.segments, shape, nn_.input,
-                          scratch(shape, longest(tokens_.segments), false, nn_), nn_.pool);
+                          attention_scratch(shape, longest(tokens_.segments), false, nn_), nn_.pool);
       }
     }
     float* of_heads = take(f.n_head * f.kv_rank);
@@ -371,7 +361,7 @@ void body_forward(float* y, bool add, const BodyInput& in, const LatentAttention
       const ProfileScope part(nn.profile, Part::attention);
       const AttentionShape shape = of_heads(a.form);
       attention_forward(kept.out, kept.lse, kept.q, k, v, tokens.segments, shape, nn.input,
-                        scratch(shape, longest(tokens.segments), false, nn), nn.pool);
+                        attention_scratch(shape, longest(tokens.segments), false, nn), nn.pool);
     }
   }
   const LinearOutput o = {&a.o, y, add, kept.xa_o};
@@ -407,7 +397,7 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const Latent
       const ProfileScope part(nn.profile, Part::attention);
       const AttentionShape shape = of_heads(f);
       attention_backward(dq, dk, dv, dout, kept.out, kept.lse, kept.q, k, v, tokens.segments, shape, nn.input,
-                         scratch(shape, longest(tokens.segments), true, nn), nn.pool);
+                         attention_scratch(shape, longest(tokens.segments), true, nn), nn.pool);
     }
     call.contract(dc, dk, dv, c, xa);
     norm_backward(dc_raw, dc, kept.c, a.kv_norm, n, false, nn.pool);
