@@ -5,10 +5,10 @@ FUZZ_SECONDS ?= 60
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := build
-.PHONY: help deps build test slow parsers asan tsan dev arm64 fuzz demo bench format tidy install clean
+.PHONY: help deps build test interop slow parsers asan tsan dev arm64 windows windows-test windows-dist fuzz demo bench format tidy install clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 23
 
 deps:
 	@scripts/install-deps.sh
@@ -17,8 +17,11 @@ build: deps  ## the program, at build/lora (what `make` alone does)
 	@cmake --preset release
 	@cmake --build --preset release -j $(JOBS)
 
-test: build  ## all tests but those labelled slow
+test: build  ## all tests but those labelled slow or interop
 	@ctest --preset release -j $(JOBS)
+
+interop: build  ## the tests against llama.cpp and other programs, which npm fetches
+	@ctest --preset interop
 
 slow: build  ## the tests labelled slow
 	@ctest --preset slow
@@ -44,6 +47,22 @@ arm64:  ## build for 64-bit ARM; its unit and golden tests, under QEMU
 	@cmake --preset arm64
 	@cmake --build --preset arm64 -j $(JOBS)
 	@ctest --preset arm64 -j $(JOBS)
+
+windows:  ## lora.exe, at build-windows/lora.exe
+	@scripts/install-deps.sh windows
+	@scripts/windows-root.sh build-windows-root
+	@cmake --preset windows -DLORA_TESTS=OFF
+	@cmake --build --preset windows -j $(JOBS) --target lora
+
+windows-test: windows  ## its tests, under Wine
+	@scripts/windows-root.sh build-windows-root tests
+	@cmake --preset windows -DLORA_TESTS=ON
+	@cmake --build --preset windows -j $(JOBS)
+	@ctest --preset windows -j $(JOBS)
+	@scripts/check-skips.sh build-windows
+
+windows-dist: windows  ## a zip of it for people who use Windows, in build-windows/
+	@scripts/windows-dist.sh build-windows
 
 fuzz:  ## each fuzz target for FUZZ_SECONDS (60), under libFuzzer and the sanitizers
 	@scripts/install-deps.sh fuzz
@@ -71,4 +90,4 @@ install: build  ## program, library, header and CMake package below PREFIX (DEST
 	@cmake --install build --prefix "$(PREFIX)"
 
 clean:  ## remove all build folders
-	@rm -rf build build-dev build-asan build-tsan build-arm64 build-arm64-root build-fuzz
+	@rm -rf build build-dev build-asan build-tsan build-arm64 build-arm64-root build-windows build-windows-root build-fuzz

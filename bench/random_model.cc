@@ -252,7 +252,7 @@ void write_synthetic(const std::string& path, int64_t n_layers, std::string_view
 }  // namespace lora
 
 int main(int argc, char** argv) try {
-  if (argc < 2) {
+  if (argc < 2 || argv[1][0] == '-') {  // a flag: it has none
     fmt::print(stderr,
                "usage: random_model FILE [N_LAYERS [ADAPTER RANK]]\n"
                "       random_model FILE N_LAYERS SHAPE TYPE VOCABULARY\n");

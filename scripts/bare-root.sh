@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What a new user meets: a bare system of Debian or Ubuntu below build-root-SUITE, a clone of the last commit in it, and
-# there `make test`. Wants root and debootstrap; takes 15 minutes on two cores.
-#   sudo scripts/bare-root.sh bookworm|trixie|jammy|noble
+# there .ci/run, or the targets of make that are given, timed. Wants root and debootstrap.
+#   sudo scripts/bare-root.sh bookworm|trixie|jammy|noble [TARGET...]
+#   sudo scripts/bare-root.sh bookworm windows windows-test windows-dist
 set -euo pipefail
 # The mounts below are seen by this script alone, and end with it: nobody deletes through them.
 [[ ${OWN_MOUNTS:-} ]] || OWN_MOUNTS=1 exec unshare --mount "$0" "$@"
@@ -31,4 +32,17 @@ cp /etc/resolv.conf "$root/etc/"
 for folder in proc sys dev; do mount --bind /$folder "$root/$folder"; done
 rm -rf "$root/root/lora"
 git clone --quiet . "$root/root/lora"
-chroot "$root" /root/lora/.ci/run
+if (($# == 1)); then
+  chroot "$root" /root/lora/.ci/run
+  exit
+fi
+# A bare machine has no make, and no settings.
+# shellcheck disable=SC2016
+chroot "$root" /usr/bin/env -i PATH="$PATH" HOME=/root bash -euc '
+  cd ~/lora
+  scripts/install-deps.sh
+  for target in "$@"; do
+    begin=$SECONDS
+    make "$target"
+    echo "bare-root: make $target: $((SECONDS - begin)) s"
+  done' bare-root "${@:2}"

@@ -9,9 +9,10 @@ log=$build/Testing/Temporary/LastTest.log
 
 # "TEST<tab>REASON" of each skip: GoogleTest's, a kernel set's, a script's.
 skips=$(awk '
+  { sub(/\r$/, "") }  # as programs for Windows end lines
   / Testing: / { test = $3 }
-  /: Skipped$/ { getline; print test "\t" $0 }
-  /LORA_ISA=[a-z0-9]*: not supported by this CPU or build/ && test != last {
+  /: Skipped$/ { getline; sub(/\r$/, ""); print test "\t" $0 }
+  /LORA_ISA=[a-z0-9_]*: not supported by this CPU or build/ && test != last {
     match($0, /LORA_ISA=.*build/); print test "\t" substr($0, RSTART, RLENGTH); last = test
   }
   /^skipped: / { print test "\t" substr($0, 10) }' "$log" | sort -u)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing needs from the distribution: Debian 12/13, Ubuntu 22.04/24.04.
 # Asks nothing, and does nothing when all is there. Names of extra lists may follow: arm64, format, fuzz,
-# png, tidy.
+# mpi, png, tidy, windows.
 # `print` instead prints what building needs, a package a line.
 set -euo pipefail
 
@@ -14,6 +14,11 @@ build_packages=(
 arm64_packages=(g++-aarch64-linux-gnu qemu-user debootstrap fakeroot)
 format_packages=(clang-format git)  # git lists the sources
 tidy_packages=(clang-tidy)
+# dpkg-dev unpacks the sources of libraries; wine64 runs the programs.
+windows_packages=(
+  clang lld g++-mingw-w64-x86-64-posix mingw-w64-x86-64-dev libz-mingw-w64-dev dpkg-dev googletest wine64 zip
+)
+mpi_packages=(libopenmpi-dev openmpi-bin)  # several machines work on one run (docs/cluster.md)
 png_packages=(librsvg2-dev)  # for `lora plot -o NAME.png`; it brings a hundred packages, half of X11 among them
 fuzz_packages=(clang libclang-rt-dev)
 # Ubuntu 22.04 has the runtime of libFuzzer and the sanitizers in clang's own packages.
@@ -25,9 +30,11 @@ for list in "$@"; do
     arm64) wanted+=("${arm64_packages[@]}") ;;
     format) wanted+=("${format_packages[@]}") ;;
     fuzz) wanted+=("${fuzz_packages[@]}") ;;
+    mpi) wanted+=("${mpi_packages[@]}") ;;
     png) wanted+=("${png_packages[@]}") ;;
     tidy) wanted+=("${tidy_packages[@]}") ;;
-    *) echo "error: $list: no such list of packages; there are: arm64, format, fuzz, png, tidy" >&2; exit 2 ;;
+    windows) wanted+=("${windows_packages[@]}") ;;
+    *) echo "error: $list: no such list of packages; there are: arm64, format, fuzz, mpi, png, tidy, windows" >&2; exit 2 ;;
   esac
 done
 

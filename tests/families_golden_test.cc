@@ -28,7 +28,7 @@
 #include "relative_difference.h"
 
 namespace lora {
-namespace {
+namespace families_golden_test {
 
 constexpr double kLogits = 1e-5, kOther = 1e-4;
 
@@ -440,7 +440,7 @@ INSTANTIATE_TEST_SUITE_P(All, FamilyGolden,
 std::vector<std::string> made_families() {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(LORA_SOURCE_DIR "/tests/golden/families"))
-    names.push_back(entry.path().stem());
+    names.push_back(entry.path().stem().string());
   std::ranges::sort(names);
   return names;
 }
@@ -456,5 +456,5 @@ TEST_P(MadeFamilyGolden, FromOurConversion) {
 
 INSTANTIATE_TEST_SUITE_P(All, MadeFamilyGolden, testing::ValuesIn(made_families()), test_name<std::string>);
 
-}  // namespace
+}  // namespace families_golden_test
 }  // namespace lora

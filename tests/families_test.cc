@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
+#include <fstream>
+#include <limits>
 #include <map>
 #include <numeric>
 
@@ -11,13 +14,14 @@
 #include "adapter/norms.h"
 #include "adapter/parameters.h"
 #include "gguf/test_files.h"
+#include "kernels/gemm_int8/gemm_int8.h"
 #include "model/decoder.h"
 #include "model/reference.h"
 #include "model/step.h"
 #include "tiny_models.h"
 
 namespace lora {
-namespace {
+namespace families_test {
 
 using test::all_pairs;
 using test::TinyModel;
@@ -89,13 +93,17 @@ class Family : public testing::TestWithParam<Case> {
   };
   // Losses, and gradients added to parameters' zeros.
   Passed run(LoraParameters& parameters, const Texts& texts, int64_t n_kept, int n_threads = 2,
-             GemmInput input = GemmInput::f32) {
+             Arithmetic arithmetic = GemmInput::f32) {
+    return run_model(model, parameters, texts, n_kept, n_threads, arithmetic);
+  }
+  Passed run_model(const Model& of, LoraParameters& parameters, const Texts& texts, int64_t n_kept,
+                   int n_threads, Arithmetic arithmetic) {
     ThreadPool pool(n_threads);
     std::ranges::fill(parameters.gradients.span(), 0.0f);
-    Step step(model, plan_step(model, texts.size(), texts.longest, n_kept, true, input, n_threads), input,
+    Step step(of, plan_step(of, texts.size(), texts.longest, n_kept, true, arithmetic, n_threads), arithmetic,
               pool);
     Passed passed{std::vector<double>(texts.ids.size()), {}};
-    step.losses_and_gradients(passed.losses.data(), texts.tokens(), 1);
+    step.losses_and_gradients(passed.losses.data(), texts.tokens(), 1, uint64_t{3});
     passed.gradients.assign(parameters.gradients.span().begin(), parameters.gradients.span().end());
     peak = step.peak_bytes();
     return passed;
@@ -409,6 +417,30 @@ TEST_P(Family, QuantizedWeightsGenerateNearly) {
             0.2 * group_share(quantized));
 }
 
+// Forward and backward in 8-bit integers where weights have such products, which here are all but a few
+// floats: any plan and number of threads give the same bits and take what was planned.
+TEST_P(Family, Int8IsNearAndOfTheSameBits) {
+  if (!has_int8_gemm()) GTEST_SKIP() << "no products in 8-bit integers";
+  const test::ScratchFile file("quantized.gguf");
+  const TinyModel written(*GetParam().architecture, file.path,
+                          {.type = Type::Q8_0, .experts = GetParam().experts, .older = GetParam().older});
+  Model quantized = load_model(file.path);
+  LoraParameters parameters = all_pairs(quantized);
+  const Attached attached(quantized, parameters);
+  const Texts texts({40, 40, 40, 20});
+  const Arithmetic int8 = {GemmInput::f32, true};
+  const Passed f32 = run_model(quantized, parameters, texts, 2, 2, GemmInput::f32);
+  const Passed want = run_model(quantized, parameters, texts, 2, 1, int8);
+  const double difference = relative_difference(want.gradients, std::span<const float>(f32.gradients));
+  // As bf16's, of which blocks of 8 bits are some two times as coarse, forward and back.
+  EXPECT_LT(difference, (quantized.config.experts.router.n_expert > 0 ? 0.5 : 0.3) * group_share(quantized));
+  EXPECT_GT(difference, 1e-4) << "nothing was rounded";
+  for (const int64_t n_kept : {0, 5}) {
+    EXPECT_EQ(run_model(quantized, parameters, texts, n_kept, 4, int8), want) << n_kept;
+    EXPECT_EQ(peak, plan_step(quantized, texts.size(), texts.longest, n_kept, true, int8, 4).arena_bytes());
+  }
+}
+
 TEST_P(Family, WhatWasPlannedIsTaken) {
   LoraParameters parameters = all_pairs(model);
   const Attached attached(model, parameters);
@@ -459,7 +491,8 @@ TEST(Latents, YarnScalesScores) {
     std::vector<std::pair<std::string, GgufValue>> keys = {
         {"general.architecture", {GgufValueType::string, {}, std::string("deepseek2")}},
         {"deepseek2.rope.scaling.type", {GgufValueType::string, {}, std::string("yarn")}},
-        {"deepseek2.rope.scaling.factor", {GgufValueType::f32, {}, 40.0}}};
+        {"deepseek2.rope.scaling.factor", {GgufValueType::f32, {}, 40.0}},
+        {"deepseek2.attention.layer_norm_rms_epsilon", {GgufValueType::f32, {}, 1e-6}}};
     for (const auto& [name, value] : {std::pair<const char*, uint64_t>{"block_count", 2},
                                       {"embedding_length", 64},
                                       {"feed_forward_length", 64},
@@ -489,6 +522,34 @@ TEST(Latents, YarnScalesScores) {
   EXPECT_NEAR(double(make_rope_table(without.rope, 2).cos[0]), 1 + log_factor, 1e-6);
 }
 
+// A file whose states would grow from token to token is of no model.
+TEST(States, FadeOrTheFileIsRefused) {
+  for (const char* family : {"mamba2", "granitehybrid", "falcon-h1", "nemotron_h", "qwen35", "qwen3next"}) {
+    const test::ScratchFile file(std::string(family) + "-grows.gguf");
+    const TinyModel written(*find_architecture(family), file.path);
+    std::string name, before;
+    {
+      const Gguf gguf = Gguf::open(file.path);
+      for (const GgufTensor& tensor : gguf.tensors()) {
+        if (!tensor.name.ends_with(".ssm_a")) continue;
+        name = tensor.name;
+        before.assign(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size());
+      }
+    }
+    std::ifstream in(file.path, std::ios::binary);
+    std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    const size_t at = bytes.find(before);
+    ASSERT_NE(at, bytes.npos) << family;
+    for (const float value : {0.5f, std::numeric_limits<float>::quiet_NaN()}) {
+      std::memcpy(&bytes[at], &value, sizeof(value));
+      std::ofstream(file.path, std::ios::binary) << bytes;
+      EXPECT_THAT(test::error_of([&] { load_model(file.path); }),
+                  testing::AllOf(testing::HasSubstr(file.path + ": tensor " + name + ": "),
+                                 testing::HasSubstr("makes no sense: states would grow without end")));
+    }
+  }
+}
+
 TEST(PositionTable, EndsTheContext) {
   const test::ScratchFile file("positions.gguf");
   const TinyModel written(*find_architecture("gpt2"), file.path);
@@ -509,5 +570,5 @@ INSTANTIATE_TEST_SUITE_P(All, Family, testing::ValuesIn(cases()), [](const auto&
   return name;
 });
 
-}  // namespace
+}  // namespace families_test
 }  // namespace lora

@@ -12,6 +12,7 @@
 
 #include "adapter/parameters.h"
 #include "gguf/safetensors.h"
+#include "kernels/gemm_int8/gemm_int8.h"
 #include "kernels/isa.h"
 #include "kernels/optimizer/adamw.h"
 #include "model/model.h"
@@ -19,11 +20,13 @@
 #include "relative_difference.h"
 
 namespace lora {
-namespace {
+namespace golden_test {
 
 constexpr double kTolerance = 1e-4;       // logits, losses, gradients
 constexpr double kCurveTolerance = 1e-3;  // 20 steps amplify what differs in the first
 constexpr double kBf16Tolerance = 0.02;
+constexpr double kInt8CurveTolerance = 0.005;
+constexpr double kInt8Cosine = 0.999;  // of every tensor's gradient with f32's
 
 struct Case {
   const char* name;
@@ -75,9 +78,9 @@ struct Fixture {
 
   StepTokens tokens() const { return {ids, targets, positions, segments}; }
 
-  Step step(int64_t n_kept, GemmInput input) {
-    return {model, plan_step(model, int64_t(ids.size()), length, n_kept, true, input, pool.size()), input,
-            pool};
+  Step step(int64_t n_kept, Arithmetic arithmetic) {
+    return {model, plan_step(model, int64_t(ids.size()), length, n_kept, true, arithmetic, pool.size()),
+            arithmetic, pool};
   }
 
   void attach_initial_adapter() {
@@ -112,15 +115,37 @@ struct Fixture {
     return worst;
   }
 
+  // The smallest cosine of a pair's gradients with the stored ones; pairs whose gradients are nothing but
+  // rounding, as those of a lora_a whose lora_b is zero, have none.
+  double worst_cosine() const {
+    double worst = 1;
+    for (const auto& pair : parameters.pairs) {
+      const auto compare = [&](const char* suffix, int64_t at, int64_t size) {
+        const std::vector<float> want = golden.tensor("grad." + pair.base + suffix).to_f32();
+        double product = 0, got_square = 0, want_square = 0;
+        for (size_t i = 0; i < size_t(size); ++i) {
+          const double got = parameters.gradients[at + int64_t(i)];
+          product += got * double(want[i]);
+          got_square += got * got;
+          want_square += double(want[i]) * double(want[i]);
+        }
+        if (want_square > 0) worst = std::min(worst, product / std::sqrt(got_square * want_square));
+      };
+      compare(".lora_a", pair.a, pair.a_size());
+      compare(".lora_b", pair.b, pair.b_size());
+    }
+    return worst;
+  }
+
   float stored(const char* name) const { return golden.tensor(name).to_f32()[0]; }
 
   // Losses of 20 steps of AdamW from the attached adapter.
-  std::vector<double> train(GemmInput input) {
-    Step step = this->step(0, input);
+  std::vector<double> train(Arithmetic arithmetic) {
+    Step step = this->step(0, arithmetic);
     std::vector<double> curve, losses(ids.size());
     for (int64_t t = 1; t <= 20; ++t) {
       std::fill_n(parameters.gradients.data(), parameters.gradients.size(), 0.0f);
-      step.losses_and_gradients(losses.data(), tokens(), 1.0f / float(n_targets));
+      step.losses_and_gradients(losses.data(), tokens(), 1.0f / float(n_targets), uint64_t(t));
       curve.push_back(mean(losses));
       norms.push_back(
           std::sqrt(sum_of_squares(parameters.gradients.data(), parameters.gradients.size(), pool)));
@@ -212,8 +237,40 @@ TEST_P(Golden, Bf16CurveStaysNearF32) {
   EXPECT_LT(worst_ratio(curve, want), kBf16Tolerance);
 }
 
+// Forward and backward in 8-bit integers, dY rounded at random.
+TEST_P(Golden, Int8GradientsPointWhereThoseOfF32Do) {
+  if (!has_int8_gemm()) GTEST_SKIP() << "no products in 8-bit integers";
+  Fixture f(GetParam());
+  f.attach_initial_adapter();
+  std::vector<float> first;
+  for (int64_t n_kept : {int64_t{0}, f.model.config.n_layer}) {
+    Step step = f.step(n_kept, {GemmInput::f32, true});
+    std::fill_n(f.parameters.gradients.data(), f.parameters.gradients.size(), 0.0f);
+    std::vector<double> losses(f.ids.size());
+    step.losses_and_gradients(losses.data(), f.tokens(), 1.0f / float(f.n_targets), 7);
+    EXPECT_NEAR(f.mean(losses) / f.stored("loss"), 1, 0.005);
+    const double cosine = f.worst_cosine();
+    if (n_kept == 0) report(GetParam(), "1 - worst cosine of a gradient, int8", 1 - cosine);
+    EXPECT_GT(cosine, kInt8Cosine);
+    std::vector<float> gradients(f.parameters.gradients.data(),
+                                 f.parameters.gradients.data() + f.parameters.gradients.size());
+    if (first.empty()) first = gradients;
+    EXPECT_EQ(gradients, first) << n_kept << " layers kept";
+  }
+}
+
+TEST_P(Golden, Int8CurveStaysNearF32) {
+  if (!has_int8_gemm()) GTEST_SKIP() << "no products in 8-bit integers";
+  Fixture f(GetParam());
+  f.attach_initial_adapter();
+  const std::vector<double> curve = f.train({GemmInput::f32, true});
+  const std::vector<float> want = f.golden.tensor("curve.loss").to_f32();
+  report(GetParam(), "worst loss of 20 steps, int8", worst_ratio(curve, want));
+  EXPECT_LT(worst_ratio(curve, want), kInt8CurveTolerance);
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, Golden, testing::ValuesIn(kCases),
                          [](const auto& p) { return p.param.name; });
 
-}  // namespace
+}  // namespace golden_test
 }  // namespace lora

@@ -18,7 +18,7 @@
 #include "text_loss.h"
 
 namespace lora {
-namespace {
+namespace peft_test {
 
 const std::string kGolden = LORA_SOURCE_DIR "/tests/golden/";
 
@@ -69,5 +69,5 @@ INSTANTIATE_TEST_SUITE_P(Adapters, Peft,
                            return name;
                          });
 
-}  // namespace
+}  // namespace peft_test
 }  // namespace lora

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <filesystem>
 #include <list>
 #include <map>
 #include <set>
@@ -61,6 +62,8 @@ class TinyModel {
     if (!tied.contains(architecture.name))
       add_matrix("output", n_vocab_, config.n_embd, 2 / std::sqrt(float(n_embd_)));
     if (architecture.name == "phi2") add_vector("output.bias", n_vocab_, 0, 0.3f);
+    std::filesystem::remove(
+        path);  // in tests' folders a link to the bundled model, which is not to be written through
     writer_.write(path);
   }
 
@@ -284,12 +287,16 @@ class TinyModel {
       TinyModel& self;
       std::map<std::string_view, LinearSpec>& whole;
       const std::string& prefix;
-      int64_t i;
       void operator()(const NormSpec& norm) const { self.add_norm(norm, prefix); }
-      // What a layer may do without every second does.
-      bool is_left_out(bool may_be_absent) const { return may_be_absent && i % 2 == 1; }
+      // What layers may do without they have or lack all together: with experts they lack it, but for
+      // factors.
+      bool is_left_out(std::string_view tensor, bool may_be_absent) const {
+        const bool is_scale = tensor.find("scale") != tensor.npos;
+        return may_be_absent && !is_scale &&
+               (tensor == "ssm_norm.weight" || self.prefix_ == "mamba2." || self.options_.experts);
+      }
       void operator()(const VectorSpec& vector) const {
-        if (is_left_out(vector.may_be_absent)) return;
+        if (is_left_out(vector.tensor, vector.may_be_absent)) return;
         const bool fades = vector.tensor == "ssm_a";  // states do
         if (vector.tensor.find("scale") != vector.tensor.npos)
           return self.add_vector(prefix + std::string(vector.tensor), vector.n, 1, 0.3f);
@@ -304,7 +311,7 @@ class TinyModel {
                         vector.n_rows);
       }
       void operator()(const LinearSpec& part) const {
-        if (is_left_out(part.may_be_absent)) return;
+        if (is_left_out(part.tensor, part.may_be_absent)) return;
         LinearSpec& all = whole[part.tensor];
         all.n_in = part.n_in;
         all.n_out = std::max(all.n_out, part.first_row + part.n_out);
@@ -312,7 +319,7 @@ class TinyModel {
         all.n_slices = part.n_slices;
       }
     };
-    for_each_part(layer, Visit{*this, whole, prefix, i});
+    for_each_part(layer, Visit{*this, whole, prefix});
     for (const auto& [tensor, spec] : whole) {
       add_matrix(prefix + std::string(tensor), spec.n_out, spec.n_in, 2 / std::sqrt(float(spec.n_in)),
                  spec.n_slices);
@@ -372,6 +379,8 @@ inline bool may_have_experts(const Architecture& architecture) {
     std::vector<std::pair<std::string, GgufValue>> keys;
     const std::string name(architecture.name);
     keys.emplace_back("general.architecture", GgufValue{GgufValueType::string, {}, name});
+    keys.emplace_back(name + "." + std::string(norm_eps_key(architecture)),
+                      GgufValue{GgufValueType::f32, {}, 1e-5});
     for (const auto& [key, value] : {std::pair<const char*, uint64_t>{"block_count", 2},
                                      {"embedding_length", 64},
                                      {"feed_forward_length", 64},

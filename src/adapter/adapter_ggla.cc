@@ -40,7 +40,7 @@ std::vector<float> read_values(ByteCursor& in, uint32_t type, uint64_t n, const 
 }
 
 // The next tensor in the layout of LoraPair; its name is empty if the entry stands for none.
-LoraHalf read_half(ByteCursor& in, const std::string& path) {
+LoraHalf read_ggla_half(ByteCursor& in, const std::string& path) {
   const uint32_t n_dims = read_u32(in, "a tensor's dimension count");
   const uint32_t name_length = read_u32(in, "a tensor's name length");
   const uint32_t type = read_u32(in, "a tensor's type");
@@ -91,7 +91,7 @@ Adapter parse_adapter_ggla(std::span<const std::byte> bytes, const std::string& 
   const double alpha = read_u32(in, "alpha");
   std::vector<LoraHalf> halves;
   while (!in.at_end()) {
-    if (LoraHalf half = read_half(in, path); !half.tensor.empty()) halves.push_back(std::move(half));
+    if (LoraHalf half = read_ggla_half(in, path); !half.tensor.empty()) halves.push_back(std::move(half));
   }
   pair_up(adapter, std::move(halves), path);
   set_scales(adapter, [&](const LoraPair&) { return alpha / rank; });

@@ -5,7 +5,7 @@
 #include "base/half.h"
 
 namespace lora {
-namespace {
+namespace adapter_ggla_test {
 
 using testing::AllOf;
 using testing::HasSubstr;
@@ -212,5 +212,5 @@ TEST(AdapterGglaErrors, HalfMissingOrTwice) {
   EXPECT_THAT(error_in(twice.bytes), HasSubstr("found twice"));
 }
 
-}  // namespace
+}  // namespace adapter_ggla_test
 }  // namespace lora

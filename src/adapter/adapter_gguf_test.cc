@@ -6,7 +6,7 @@
 #include "base/half.h"
 
 namespace lora {
-namespace {
+namespace adapter_gguf_test {
 
 using testing::AllOf;
 using testing::HasSubstr;
@@ -276,5 +276,5 @@ TEST(AdapterGgufErrors, FactUnderATakenName) {
   EXPECT_FALSE(std::filesystem::exists(folder.file("a.gguf")));
 }
 
-}  // namespace
+}  // namespace adapter_gguf_test
 }  // namespace lora

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <set>
 
 #include "adapter/adapter.h"
 #include "adapter/head_parts.h"
@@ -93,6 +94,12 @@ struct FolderReader {
     const std::vector<PeftTarget> targets = in_base(peft_targets(base.architecture, module), module);
     const std::string stack = config.is_mlx ? mlx_stack(base.architecture, module) : "";
     const bool is_parameter = targets.empty() && stack.empty() && experts.find_parameters(module);
+    if (config.is_mlx && stack.empty() && module.find(".switch_glu.") != module.npos) {
+      return leave_out(left_out, path, what,
+                       fmt::format("gate and up of {}'s experts are one tensor, of which no part can have a "
+                                   "LoRA of its own",
+                                   printable(base.architecture)));
+    }
     if (targets.empty() && stack.empty() && !is_parameter) {
       return leave_out(left_out, path, what,
                        fmt::format("architecture {} has no such module: an adapter for another model?",
@@ -102,7 +109,7 @@ struct FolderReader {
     if (n_dims != 2 && (stack.empty() || n_dims != 3)) {
       fail("{}: {}: expected 2 dimensions, found {}", path, what, n_dims);
     }
-    if (config.is_mlx && base.is_tied && targets.front().base == kTokenEmbedding) {
+    if (config.is_mlx && base.is_tied && !targets.empty() && targets.front().base == kTokenEmbedding) {
       return leave_out(left_out, path, what,
                        "MLX adds an embedding's LoRA to the output too where both are one matrix, which an "
                        "adapter cannot do");
@@ -168,7 +175,7 @@ struct FolderReader {
                                                   heads(), fmt::format("{}: {}", path, what));
       half.values = gather_rows(half.values, half.n_cols, rows);
       if (!rows.empty()) half.n_rows = int64_t(rows.size());
-      if (base.factors)
+      if (base.factors && !config.is_mlx)  // whose weights hold the factors, too
         multiply_rows(half.values, half.n_cols, base.factors(*target.module, half.n_rows), false);
     } else {
       half.values = gather_columns(
@@ -201,11 +208,13 @@ struct FolderReader {
   void join_pieces(Adapter& adapter) {
     if (piece_of.empty()) return;
     std::vector<LoraPair> whole;
+    std::set<std::string> names;  // of these
     std::map<std::string, std::vector<Piece>> pieces;
     std::map<std::string, int64_t> sizes;
     for (LoraPair& pair : adapter.pairs) {
       const auto found = piece_of.find(pair.base);
       if (found == piece_of.end()) {
+        names.insert(pair.base);
         whole.push_back(std::move(pair));
         continue;
       }
@@ -221,7 +230,7 @@ struct FolderReader {
     }
     bool adds_up = false;
     for (const auto& [name, list] : pieces) {
-      if (std::ranges::any_of(whole, [&](const LoraPair& pair) { return pair.base == name; }))
+      if (names.contains(name))
         fail("{}: module {}: {} has a LoRA as a whole, too", path,
              printable(module_of[list.front().pair->base]), name);
       module_of[name] = module_of[list.front().pair->base];
@@ -293,7 +302,7 @@ struct FolderReader {
              config.rank(module), pair.rank);
       }
     }
-    if (const std::string unknown = unknown_factors(base); !unknown.empty() && reading.say)
+    if (const std::string unknown = unknown_factors(base); !unknown.empty() && !config.is_mlx && reading.say)
       reading.say(fmt::format("warning: {}: {}", path, unknown));
     take_start_out(adapter);
     join_pieces(adapter);
@@ -306,7 +315,16 @@ struct FolderReader {
 Adapter read_tensors(const std::string& path, const PeftConfig& config, const PeftBase& base,
                      std::vector<LeftOut>* left_out, const AdapterReading& reading,
                      const std::function<void(const std::function<void(const SafeTensor&)>&)>& for_each) {
-  FolderReader reader{path, config, base, left_out, reading, config.is_mlx ? kMlx : kPeft};
+  PeftBase known = base;
+  if (base.shape) {  // each asked for once: a stack is asked for by every expert, and counts its matrices
+    known.shape = [&base, shapes = std::map<std::string, std::optional<PairShape>, std::less<>>()](
+                      std::string_view tensor) mutable {
+      auto found = shapes.find(tensor);
+      if (found == shapes.end()) found = shapes.emplace(tensor, base.shape(tensor)).first;
+      return found->second;
+    };
+  }
+  FolderReader reader{path, config, known, left_out, reading, config.is_mlx ? kMlx : kPeft};
   for_each([&](const SafeTensor& tensor) { reader.add(tensor); });
   return reader.finish();
 }

@@ -10,7 +10,7 @@
 #include "gguf/safetensors.h"
 
 namespace lora {
-namespace {
+namespace adapter_peft_refuses_test {
 
 using nlohmann::ordered_json;
 using testing::AllOf;
@@ -198,6 +198,10 @@ TEST(AdapterPeftErrors, MalformedConfigs) {
       {"{\"peft_type\": \"LORA\", \"r\": 1.5, \"lora_alpha\": 4}", "r: expected a positive whole number"},
       {"{\"peft_type\": \"LORA\", \"r\": \"4\", \"lora_alpha\": 4}", "r: expected a number, found string"},
       {"{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": null}", "lora_alpha: expected a number"},
+      {"{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 4, \"use_rslora\": 0}",
+       "use_rslora: expected true or false, found number"},
+      {"{\"lora_parameters\": {\"rank\": 4, \"scale\": 1}, \"fine_tune_type\": 1}",
+       "fine_tune_type: expected \"lora\", found number"},
       {"{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 4, \"rank_pattern\": [1]}",
        "rank_pattern: expected an object"},
       {"{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 4, \"rank_pattern\": {\"q\": 0}}",
@@ -214,5 +218,5 @@ TEST(AdapterPeftErrors, MalformedConfigs) {
   }
 }
 
-}  // namespace
+}  // namespace adapter_peft_refuses_test
 }  // namespace lora

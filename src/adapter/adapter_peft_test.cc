@@ -1,5 +1,6 @@
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "adapter/adapter.h"
@@ -9,7 +10,7 @@
 #include "gguf/safetensors.h"
 
 namespace lora {
-namespace {
+namespace adapter_peft_test {
 
 using nlohmann::ordered_json;
 using testing::AllOf;
@@ -218,5 +219,28 @@ TEST(AdapterPeft, FoldersWrittenByPeftFitTheBundledModel) {
   EXPECT_EQ(read_adapter(golden + "tiny-peft-rslora", base).pairs.size(), 42u);
 }
 
-}  // namespace
+// A stack of matrices that are tensors of their own is counted by asking for each: for every expert of the
+// adapter that would be the square of their number.
+TEST(AdapterPeft, TheSizesOfAStackAreAskedForOnce) {
+  constexpr int kExperts = 40;
+  PeftFiles peft;
+  for (int e = 0; e < kExperts; ++e) {
+    for (const char* part : {"gate_proj", "down_proj"})
+      peft.pair(layer(fmt::format("mlp.experts.{}.{}", e, part)), 4, 4, 2);
+  }
+  std::map<std::string, int, std::less<>> n_asked;
+  PeftBase base{.architecture = "qwen2moe", .n_head = 2, .n_head_kv = 1};
+  base.shape = [&](std::string_view tensor) -> std::optional<PairShape> {
+    ++n_asked[std::string(tensor)];
+    return tensor.find("_exps.") == tensor.npos ? std::nullopt : std::optional(PairShape{4, 4, kExperts});
+  };
+  const std::string files = peft.safetensors();
+  const Adapter adapter = parse_adapter_peft(peft.config.dump(), test::as_bytes(files), base, nullptr);
+  ASSERT_EQ(adapter.pairs.size(), 2u);
+  for (const LoraPair& pair : adapter.pairs) EXPECT_EQ(pair.n_slices, kExperts) << pair.base;
+  for (const auto& [tensor, n] : n_asked) EXPECT_EQ(n, 1) << tensor;
+  EXPECT_TRUE(n_asked.contains("blk.0.ffn_gate_exps.weight"));
+}
+
+}  // namespace adapter_peft_test
 }  // namespace lora

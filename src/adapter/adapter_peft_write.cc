@@ -71,7 +71,7 @@ Json targets(const std::vector<Module>& modules, const HfFamily& family, int64_t
   return result.empty() ? Json::array() : Json(result);
 }
 
-Json number(float value) {
+Json json_number(float value) {
   if (std::fabs(value) < 1e9f && value == std::floor(value)) return int64_t(value);
   return value;
 }
@@ -91,7 +91,7 @@ Json config_of(const Adapter& adapter, const std::vector<Module>& modules, int64
           {"task_type", "CAUSAL_LM"},
           {"base_model_name_or_path", adapter.base_model.empty() ? Json() : Json(adapter.base_model)},
           {"r", r},
-          {"lora_alpha", is_one ? Json(r) : number(adapter.alpha)},
+          {"lora_alpha", is_one ? Json(r) : json_number(adapter.alpha)},
           {"rank_pattern", ranks},
           {"alpha_pattern", is_one ? ranks : Json::object()},
           {"target_modules", targets(modules, family, n_layer, false)},
@@ -106,7 +106,7 @@ Json config_of(const Adapter& adapter, const std::vector<Module>& modules, int64
 }
 
 // Several tensors of an adapter that are one module, or parameter, at Hugging Face.
-struct Parts {
+struct ModuleParts {
   size_t place = 0;  // in the list of modules
   int64_t n_out = 0;
   std::vector<Piece> pieces;
@@ -120,7 +120,7 @@ struct Writer {
   const std::string& folder;
   std::deque<LoraPair>& moved;  // pairs that are not the adapter's as they stand
   std::vector<Module> modules{};
-  std::map<std::string, Parts> parts{};
+  std::map<std::string, ModuleParts> parts{};
 
   void add(const LoraPair& pair) {
     const auto parameter = pair.n_slices > 1 ? peft_parameter(adapter.architecture, pair.base) : std::nullopt;
@@ -171,7 +171,7 @@ struct Writer {
 
   void add_part(const std::string& name, const std::string& wrapper, const LoraPair& pair,
                 std::vector<int64_t> rows, int64_t n_out) {
-    Parts& whole = parts[name];
+    ModuleParts& whole = parts[name];
     if (whole.pieces.empty()) {
       whole.place = modules.size();
       whole.n_out = n_out;

@@ -3,7 +3,7 @@
 #include "adapter/adapter_test_util.h"
 
 namespace lora {
-namespace {
+namespace adapter_test {
 
 using testing::AllOf;
 using testing::HasSubstr;
@@ -123,5 +123,5 @@ TEST(ReadAdapter, OtherFilesAreRefused) {
               HasSubstr("not a LoRA adapter: key general.type: expected \"adapter\", found none"));
 }
 
-}  // namespace
+}  // namespace adapter_test
 }  // namespace lora

@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -14,6 +13,7 @@
 
 #include "adapter/adapter.h"
 #include "adapter/peft_test_files.h"
+#include "base/process.h"
 #include "base/random.h"
 #include "gguf/test_files.h"
 
@@ -24,8 +24,8 @@ class ScratchFolder {
  public:
   ScratchFolder() {
     const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    path_ = testing::TempDir() + "lora_adapter_" + std::to_string(getpid()) + "_" + test->test_suite_name() +
-            "_" + test->name();
+    path_ = testing::TempDir() + "lora_adapter_" + std::to_string(process_id()) + "_" +
+            test->test_suite_name() + "_" + test->name();
     std::filesystem::create_directories(path_);
   }
   ~ScratchFolder() { std::filesystem::remove_all(path_); }

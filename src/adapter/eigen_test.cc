@@ -8,7 +8,7 @@
 #include "base/random.h"
 
 namespace lora {
-namespace {
+namespace eigen_test {
 
 using Matrix = std::vector<double>;
 
@@ -110,5 +110,5 @@ TEST(TopEigenvectors, ThreadsDoNotChangeTheBits) {
   EXPECT_EQ(top(a, 50, 9, 1), top(a, 50, 9, 3));
 }
 
-}  // namespace
+}  // namespace eigen_test
 }  // namespace lora

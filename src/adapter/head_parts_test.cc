@@ -9,7 +9,7 @@
 #include "gguf/test_files.h"
 
 namespace lora {
-namespace {
+namespace head_parts_test {
 
 using testing::HasSubstr;
 
@@ -155,5 +155,5 @@ TEST(HeadParts, WhatIsNoPairOfTheWholeIsNamed) {
   EXPECT_THAT(error_of(given), HasSubstr("attn_k_b.weight.lora_a: found twice"));
 }
 
-}  // namespace
+}  // namespace head_parts_test
 }  // namespace lora

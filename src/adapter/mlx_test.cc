@@ -2,9 +2,11 @@
 #include "adapter/adapter.h"
 #include "adapter/adapter_test_util.h"
 #include "adapter/peft_config.h"
+#include "adapter/peft_experts.h"
+#include "adapter/peft_names.h"
 
 namespace lora {
-namespace {
+namespace mlx_test {
 
 using nlohmann::ordered_json;
 using testing::HasSubstr;
@@ -93,6 +95,73 @@ TEST(Mlx, AnEmbeddingThatIsTheOutputIsRefusedOrLeftOut) {
   EXPECT_EQ(left_out.size(), 2u);  // the halves
 }
 
+// mlx-lm's names, which are Hugging Face's but for experts and some MLPs.
+TEST(Mlx, NamesOfEveryKindOfLayer) {
+  const std::tuple<const char*, const char*, const char*> rows[] = {
+      {"lfm2", "model.layers.0.conv.in_proj", "shortconv.in_proj"},
+      {"lfm2", "model.layers.0.feed_forward.w2", "ffn_down"},
+      {"lfm2moe", "model.layers.0.feed_forward.gate_proj", "ffn_gate"},
+      {"lfm2moe", "model.layers.0.feed_forward.up_proj", "ffn_up"},
+      {"lfm2moe", "model.layers.0.feed_forward.down_proj", "ffn_down"},
+      {"lfm2moe", "model.layers.0.feed_forward.gate", "ffn_gate_inp"},
+      {"lfm2moe", "model.layers.0.feed_forward.switch_mlp.up_proj", "ffn_up_exps"},
+      {"qwen35", "language_model.model.layers.0.linear_attn.in_proj_qkv", "attn_qkv"},
+      {"qwen35", "language_model.model.layers.0.linear_attn.out_proj", "ssm_out"},
+      {"qwen35moe", "language_model.model.layers.0.mlp.switch_mlp.down_proj", "ffn_down_exps"},
+      {"qwen35moe", "language_model.model.layers.0.mlp.shared_expert_gate", "ffn_gate_inp_shexp"},
+      {"qwen3next", "model.layers.0.linear_attn.in_proj_ba", "ssm_ba"},
+      {"gemma4", "language_model.model.layers.0.per_layer_input_gate", "inp_gate"},
+      {"gemma4", "model.layers.0.experts.switch_glu.down_proj", "ffn_down_exps"},
+      {"gemma4", "model.layers.0.router.proj", "ffn_gate_inp"},
+      {"deepseek2", "model.layers.0.self_attn.kv_b_proj", "attn_kv_b"},
+      {"deepseek2", "model.layers.0.mlp.switch_mlp.gate_proj", "ffn_gate_exps"},
+      {"falcon-h1", "model.layers.0.mamba.in_proj", "ssm_in"},
+      {"granitehybrid", "model.layers.0.mlp.gate_proj", "ffn_gate"},
+      {"granitehybrid", "model.layers.0.mlp.down_proj", "ffn_down"},
+      {"granitehybrid", "model.layers.0.block_sparse_moe.switch_mlp.gate_proj", "ffn_gate_exps"},
+      {"mamba2", "backbone.layers.0.mixer.out_proj", "ssm_out"},
+      {"nemotron_h", "backbone.layers.0.mixer.up_proj", "ffn_up"},
+  };
+  for (const auto& [family, module, tensor] : rows) {
+    const std::string base = fmt::format("blk.0.{}.weight", tensor);
+    const std::vector<PeftTarget> targets = peft_targets(family, module);
+    const bool is_target = std::ranges::find(targets, base, &PeftTarget::base) != targets.end();
+    EXPECT_TRUE(is_target || mlx_stack(family, module) == base) << family << " " << module;
+  }
+  EXPECT_EQ(mlx_stack("gemma4", "model.layers.0.experts.switch_glu.gate_proj"), "");
+}
+
+// Of Gemma 4's experts gate and up are one tensor, of which MLX has two.
+TEST(Mlx, APartOfAnExpertIsRefusedByName) {
+  MlxFolder mlx;
+  const std::string module = "model.layers.0.experts.switch_glu.up_proj";
+  mlx.tensor(module + ".lora_a", {3, 2, 8}, numbers(48, 1));
+  mlx.tensor(module + ".lora_b", {3, 6, 2}, numbers(36, 2));
+  mlx.write(mlx.scratch.path(), "adapters.safetensors");
+  EXPECT_THAT(error_of([&] { read_adapter(mlx.scratch.path(), small_base(mlx.scratch, "gemma4")); }),
+              HasSubstr(module + ".lora_a: gate and up of gemma4's experts are one tensor"));
+}
+
+// mlx-lm folds Falcon-H1's factors into the weights, as GGUF does: its adapters know nothing of them.
+TEST(Mlx, FactorsInWeightsAreNotItsAdapters) {
+  MlxFolder mlx;
+  const std::string module = "model.layers.0.self_attn.o_proj";
+  mlx.mlx_pair(module, 8, 8);
+  mlx.write(mlx.scratch.path(), "adapters.safetensors");
+  const std::vector<float> zeros(64);
+  GgufWriter writer;
+  writer.set_string("general.architecture", "falcon-h1");
+  writer.set_u32("falcon-h1.attention.head_count", 2);
+  writer.set_f64("falcon-h1.hf.attention_out_multiplier", 4);
+  writer.add_tensor("blk.0.attn_output.weight", Type::F32, {8, 8}, std::as_bytes(std::span(zeros)));
+  writer.write(mlx.scratch.file("base.gguf"));
+  const Adapter adapter = read_adapter(mlx.scratch.path(), Gguf::open(mlx.scratch.file("base.gguf")));
+  const std::vector<float> b = mlx.b_of(module, 16);
+  for (size_t row = 0; row < 8; ++row) {
+    for (size_t r = 0; r < 2; ++r) EXPECT_EQ(adapter.pairs.at(0).b[row * 2 + r], b[r * 8 + row]);
+  }
+}
+
 TEST(Mlx, WhatIsNoLoraIsRefused) {
   const std::vector<std::tuple<std::string, ordered_json, std::string>> cases = {
       {"fine_tune_type", "full", "fine_tune_type: expected \"lora\", found \"full\""},
@@ -119,5 +188,5 @@ TEST(Mlx, WhatIsNoLoraIsRefused) {
   EXPECT_THAT(half.error(), HasSubstr("its B half is missing"));
 }
 
-}  // namespace
+}  // namespace mlx_test
 }  // namespace lora

@@ -52,6 +52,7 @@ void TrainedNorms::add_gradients() {
       }
       parameters_->gradients[pair.b + k] += scale * sum;
     }
+    std::ranges::fill(norm.gradient.span(), 0.0f);
   }
 }
 

@@ -25,7 +25,8 @@ class TrainedNorms {
   // Before passes: computes g' from the parameters as they are now, and forgets what a pass that gave up left
   // of gradients.
   void apply();
-  // Adds the gradients of the gains, which backward passes have summed up, to those of A and B.
+  // Adds the gradients of the gains, which backward passes have summed up, to those of A and B, and forgets
+  // them.
   void add_gradients();
 
  private:

@@ -8,7 +8,6 @@
 #include "adapter/head_parts.h"
 #include "adapter/pairs.h"
 #include "base/error.h"
-#include "base/numbers.h"
 #include "base/random.h"
 
 namespace lora {
@@ -128,12 +127,6 @@ std::string_view part_name(std::string_view tensor) {
   if (tensor.ends_with(".weight")) tensor.remove_suffix(std::string_view(".weight").size());
   if (tensor.starts_with("blk.")) tensor.remove_prefix(tensor.find('.', 4) + 1);
   return tensor;
-}
-
-std::optional<int64_t> block_of(std::string_view tensor) {
-  if (!tensor.starts_with("blk.")) return std::nullopt;
-  tensor.remove_prefix(4);
-  return take_number<int64_t>(tensor);
 }
 
 bool has_tensor(const Model& model, std::string_view name, std::span<const int64_t> layers) {

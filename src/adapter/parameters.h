@@ -23,9 +23,6 @@ using Ranks = std::map<std::string, int64_t, std::less<>>;
 // "attn_q" of "blk.3.attn_q.weight", "output" of "output.weight".
 std::string_view part_name(std::string_view tensor);
 
-// 3 of "blk.3.attn_q.weight"; nothing of tensors that are in no block.
-std::optional<int64_t> block_of(std::string_view tensor);
-
 // As the guide of 2023 spells some of them: --rank-FLAG.
 struct RankFlag {
   std::string_view flag;  // "wq"

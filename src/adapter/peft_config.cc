@@ -119,6 +119,14 @@ int64_t positive_integer(const Json& value, const std::string& path, const std::
   return int64_t(result);
 }
 
+// False where it is absent or null.
+bool flag(const Json& object, const std::string& path, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return false;
+  if (!found->is_boolean()) fail("{}: {}: expected true or false, found {}", path, key, found->type_name());
+  return found->get<bool>();
+}
+
 const Json& required(const Json& object, const std::string& path, const char* key) {
   const auto found = object.find(key);
   if (found == object.end()) fail("{}: {}: missing", path, key);
@@ -180,6 +188,8 @@ PeftConfig mlx_config(const Json& config, const std::string& path, std::vector<L
   if (!parameters.is_object()) {
     fail("{}: lora_parameters: expected an object, found {}", path, parameters.type_name());
   }
+  if (const auto type = config.find("fine_tune_type"); type != config.end() && !type->is_string())
+    fail("{}: fine_tune_type: expected \"lora\", found {}", path, type->type_name());
   const std::string type = string_or_empty(config, "fine_tune_type");
   const auto use_dora = config.find("use_dora");
   if (type == "dora" || (use_dora != config.end() && is_set(*use_dora))) {
@@ -203,26 +213,15 @@ PeftConfig mlx_config(const Json& config, const std::string& path, std::vector<L
 }
 
 template <class T, class Read>
-std::vector<std::pair<ModulePattern, T>> patterns(const Json& config, const std::string& path,
-                                                  const char* name, const Read& read) {
-  std::vector<std::pair<ModulePattern, T>> result;
+ModulePatterns<T> patterns(const Json& config, const std::string& path, const char* name, const Read& read) {
+  ModulePatterns<T> result;
   const auto found = config.find(name);
   if (found == config.end() || found->is_null()) return result;
   if (!found->is_object()) fail("{}: {}: expected an object, found {}", path, name, found->type_name());
   for (const auto& [key, value] : found->items()) {
-    result.emplace_back(ModulePattern(key, path),
-                        read(value, path, std::string(name) + "." + printable(key)));
+    result.add(ModulePattern(key, path), read(value, path, std::string(name) + "." + printable(key)));
   }
   return result;
-}
-
-template <class T>
-T first_match(const std::vector<std::pair<ModulePattern, T>>& patterns, std::string_view module,
-              T otherwise) {
-  for (const auto& [pattern, value] : patterns) {
-    if (pattern.matches(module)) return value;
-  }
-  return otherwise;
 }
 
 }  // namespace
@@ -233,18 +232,47 @@ ModulePattern::ModulePattern(std::string key, const std::string& path) : key_(st
 }
 
 bool ModulePattern::matches(std::string_view module) const {
-  const std::optional<bool> found = pattern_->matches(module);
+  bool is_costly = false;
+  return matches(module, is_costly);
+}
+
+bool ModulePattern::matches(std::string_view module, bool& is_costly) const {
+  constexpr uint32_t kUsualSteps = 500;
+  std::optional<bool> found = pattern_->matches(module, kUsualSteps);
+  is_costly = !found;
+  if (is_costly) found = pattern_->matches(module);
   if (!found) fail("{}: pattern \"{}\": too costly to match", path_, printable(key_));
   return *found;
 }
 
+template <class T>
+std::optional<T> ModulePatterns<T>::of(std::string_view module) const {
+  constexpr int64_t kMostMatches = 5'000'000, kMostCostly = 2'000;
+  if (const auto known = search_.found.find(module); known != search_.found.end()) return known->second;
+  std::optional<T>& found = search_.found[std::string(module)];
+  for (const auto& [pattern, value] : rows_) {
+    bool is_costly = false;
+    const bool matches = pattern.matches(module, is_costly);
+    search_.n_costly += is_costly;
+    if (++search_.n_matches > kMostMatches || search_.n_costly > kMostCostly) {
+      fail("{}: {} patterns for module {} and {} before: too costly to match", pattern.path(), rows_.size(),
+           printable(module), search_.found.size() - 1);
+    }
+    if (matches) return found = value;
+  }
+  return found;
+}
+
+template class ModulePatterns<int64_t>;
+template class ModulePatterns<double>;
+
 int64_t PeftConfig::rank(std::string_view module) const {
-  return first_match(rank_pattern, module, r);
+  return rank_pattern.of(module).value_or(r);
 }
 
 double PeftConfig::scale(std::string_view module) const {
   const double n = double(rank(module));
-  return first_match(alpha_pattern, module, lora_alpha) / (use_rslora ? std::sqrt(n) : n);
+  return alpha_pattern.of(module).value_or(lora_alpha) / (use_rslora ? std::sqrt(n) : n);
 }
 
 PeftConfig read_peft_config(const std::string& folder, std::vector<LeftOut>* left_out) {
@@ -283,7 +311,7 @@ PeftConfig parse_peft_config(std::string_view text, const std::string& path, std
   PeftConfig result;
   result.r = positive_integer(required(config, path, "r"), path, "r");
   result.lora_alpha = number(required(config, path, "lora_alpha"), path, "lora_alpha");
-  if (const auto flag = config.find("use_rslora"); flag != config.end()) result.use_rslora = is_set(*flag);
+  result.use_rslora = flag(config, path, "use_rslora");
   result.rank_pattern = patterns<int64_t>(config, path, "rank_pattern", positive_integer);
   result.alpha_pattern = patterns<double>(config, path, "alpha_pattern", number);
   result.base_model = string_or_empty(config, "base_model_name_or_path");

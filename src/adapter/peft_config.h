@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,12 +19,32 @@ namespace lora {
 class ModulePattern {
  public:
   ModulePattern(std::string key, const std::string& path);  // Error naming path if it is malformed
-  // Error if matching takes more steps than any sensible pattern needs.
+  // Error if matching takes more steps than any sensible pattern needs. is_costly: it takes many.
   bool matches(std::string_view module) const;
+  bool matches(std::string_view module, bool& is_costly) const;
+  const std::string& path() const { return path_; }
 
  private:
   std::string key_, path_;
   std::optional<Pattern> pattern_;
+};
+
+// A dictionary of them.
+template <class T>
+class ModulePatterns {
+ public:
+  void add(ModulePattern pattern, T value) { rows_.emplace_back(std::move(pattern), std::move(value)); }
+  // What the first pattern that matches says. Each module is looked for once. Error once that has taken more
+  // than any sensible adapter needs: each of two short files can have tens of thousands, and of minutes.
+  std::optional<T> of(std::string_view module) const;
+
+ private:
+  struct Search {
+    std::map<std::string, std::optional<T>, std::less<>> found;
+    int64_t n_matches = 0, n_costly = 0;
+  };
+  std::vector<std::pair<ModulePattern, T>> rows_;
+  mutable Search search_;
 };
 
 // What init_lora_weights says that A and B began with, as far as it counts after the training.
@@ -38,8 +59,8 @@ struct PeftConfig {
   int64_t r = 0;
   double lora_alpha = 0;
   bool use_rslora = false;
-  std::vector<std::pair<ModulePattern, int64_t>> rank_pattern;
-  std::vector<std::pair<ModulePattern, double>> alpha_pattern;
+  ModulePatterns<int64_t> rank_pattern;
+  ModulePatterns<double> alpha_pattern;
   std::string base_model;  // base_model_name_or_path; "model" in MLX
   LoraStart start = LoraStart::plain;
   std::optional<std::pair<int64_t, int64_t>> peft_version;  // that wrote it: 0, 19

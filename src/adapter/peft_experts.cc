@@ -3,14 +3,14 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/numbers.h"
 #include "base/printable.h"
+#include "gguf/gguf.h"
 
 namespace lora {
 namespace {
 
 // Parameters of a layer's modules, in which names stand behind that of the layer.
-std::vector<PeftParameter> parameters_of_layer(const HfFamily& family, uint32_t layer) {
+std::vector<PeftParameter> parameters_of_layer(const HfFamily& family, int64_t layer) {
   std::vector<PeftParameter> parameters;
   for_each_layer_module(family, [&](const HfModule& m) {
     const bool is_stacked = m.stack == Stack::whole || m.stack == Stack::columns;
@@ -25,14 +25,6 @@ std::vector<PeftParameter> parameters_of_layer(const HfFamily& family, uint32_t 
     found->parts.push_back({fmt::format("blk.{}.{}.weight", layer, m.gguf), &m});
   });
   return parameters;
-}
-
-// "blk.3.ffn_up_exps.weight": 3
-std::optional<uint32_t> layer_of(std::string_view base) {
-  constexpr std::string_view prefix = "blk.";
-  if (!base.starts_with(prefix)) return std::nullopt;
-  base.remove_prefix(prefix.size());
-  return take_number<uint32_t>(base);
 }
 
 int64_t n_rows_of(const PeftParameter& parameter, const PairShape& shape) {
@@ -56,7 +48,7 @@ std::vector<PeftParameter> peft_parameters(std::string_view architecture, std::s
 
 std::optional<PeftParameter> peft_parameter(std::string_view architecture, std::string_view base) {
   const Architecture* arch = find_hf_family(architecture);
-  const auto layer = layer_of(base);
+  const auto layer = block_of(base);
   if (!arch || !layer) return std::nullopt;
   for (PeftParameter& parameter : parameters_of_layer(*arch->hf, *layer)) {
     if (std::ranges::find(parameter.parts, base, &PeftTarget::base) == parameter.parts.end()) continue;
@@ -72,10 +64,13 @@ std::string mlx_stack(std::string_view architecture, std::string_view module) {
   if (!in_layer || arch->hf->experts.empty()) return "";
   constexpr std::pair<std::string_view, std::string_view> kEnds[] = {
       {"gate_proj", "ffn_gate_exps"}, {"up_proj", "ffn_up_exps"}, {"down_proj", "ffn_down_exps"}};
-  for (const std::string_view parent : {".switch_mlp.", ".experts."}) {
+  for (const std::string_view parent : {".switch_mlp.", ".switch_glu.", ".experts."}) {
     for (const auto& [end, tensor] : kEnds) {
-      if (in_layer->module.ends_with(fmt::format("{}{}", parent, end)))
-        return fmt::format("blk.{}.{}.weight", in_layer->layer, tensor);
+      if (!in_layer->module.ends_with(fmt::format("{}{}", parent, end))) continue;
+      bool is_there = false;
+      // A copy: clang 14 lets no lambda capture a part of a pair.
+      for_each_layer_module(*arch->hf, [&, gguf = tensor](const HfModule& m) { is_there |= m.gguf == gguf; });
+      return is_there ? fmt::format("blk.{}.{}.weight", in_layer->layer, tensor) : "";
     }
   }
   return "";

@@ -1,6 +1,6 @@
 #include "adapter/peft_experts_read.h"
 
-#include <algorithm>
+#include <set>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -94,9 +94,15 @@ void PeftExperts::take_parameters_apart(Adapter& adapter,
                                         std::map<std::string, std::string>& module_of) const {
   if (parameters_of_.empty()) return;
   std::vector<LoraPair> pairs;
+  std::set<std::string> names;  // of these
+  const auto add = [&](LoraPair& pair, const std::string& module) {
+    if (!names.insert(pair.base).second)
+      fail("{}: module {}: {} has a LoRA already", path_, printable(module), pair.base);
+    pairs.push_back(std::move(pair));
+  };
   for (LoraPair& pair : adapter.pairs) {
     if (!parameters_of_.contains(pair.base)) {
-      pairs.push_back(std::move(pair));
+      add(pair, module_of[pair.base]);
       continue;
     }
     const std::string what = fmt::format("{}: module {}", path_, printable(pair.base));
@@ -108,10 +114,8 @@ void PeftExperts::take_parameters_apart(Adapter& adapter,
            rank, shape.n_slices, pair.rank);
     }
     for (LoraPair& own : pairs_of_parameter(pair, *parameter, shape, is_swapped, what)) {
-      if (std::ranges::find(pairs, own.base, &LoraPair::base) != pairs.end())
-        fail("{}: {} has a LoRA already", what, own.base);
       module_of[own.base] = parameter->path();
-      pairs.push_back(std::move(own));
+      add(own, pair.base);
     }
   }
   adapter.pairs = std::move(pairs);

@@ -7,7 +7,7 @@
 #include "base/error.h"
 
 namespace lora {
-namespace {
+namespace peft_names_test {
 
 TEST(PeftPattern, MatchesTheEndOfAModuleNameFromADotOn) {
   const std::string module = "model.layers.10.self_attn.q_proj";
@@ -24,6 +24,34 @@ TEST(PeftPattern, MalformedOrCostlyPatternsAreErrors) {
   EXPECT_THROW(ModulePattern("(", "config"), Error);
   const ModulePattern costly("(a+)+[bc]", "config");
   EXPECT_THROW(costly.matches(std::string(60, 'a')), Error);
+}
+
+TEST(PeftPattern, TheFirstThatMatchesCounts) {
+  ModulePatterns<int64_t> patterns;
+  patterns.add(ModulePattern("k_proj", "config"), 1);
+  patterns.add(ModulePattern(".*_proj", "config"), 2);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(patterns.of("layers.0.k_proj"), 1);
+    EXPECT_EQ(patterns.of("layers.0.q_proj"), 2);
+    EXPECT_EQ(patterns.of("lm_head"), std::nullopt);
+  }
+}
+
+// Each of two files of some megabytes can have tens of thousands, of patterns and of modules.
+TEST(PeftPattern, ManyForManyModulesAreAnError) {
+  const auto n_of = [](const std::string& pattern, int n_patterns, const std::string& module) {
+    ModulePatterns<int64_t> patterns;
+    for (int i = 0; i < n_patterns; ++i) patterns.add(ModulePattern(pattern, "config"), 1);
+    int n = 0;
+    const std::string error = test::error_of([&] {
+      for (; n < 10'000; ++n) patterns.of(fmt::format("layers.{}.{}", n, module));
+    });
+    EXPECT_TRUE(error.empty() || error.starts_with("config: ")) << error;
+    return n;
+  };
+  EXPECT_EQ(n_of("k_proj", 100, "q_proj"), 10'000);
+  EXPECT_LT(n_of("k_proj", 20'000, "q_proj"), 2'000);
+  EXPECT_LT(n_of("(a+)+[bc]", 1, std::string(10, 'a')), 3'000) << "each takes thousands of steps";
 }
 
 std::string tensor_of(std::string_view architecture, std::string_view module) {
@@ -153,5 +181,5 @@ TEST(PeftNames, LayerNumbersAreReadWhole) {
   }
 }
 
-}  // namespace
+}  // namespace peft_names_test
 }  // namespace lora

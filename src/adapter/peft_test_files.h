@@ -48,7 +48,7 @@ struct PeftFiles {
     return std::string(reinterpret_cast<const char*>(&size), 8) + text + data;
   }
   void write(const std::string& folder, const std::string& weights = "adapter_model.safetensors") const {
-    std::ofstream(folder + "/adapter_config.json") << config.dump();
+    std::ofstream(folder + "/adapter_config.json", std::ios::binary) << config.dump();
     std::ofstream(folder + "/" + weights, std::ios::binary) << safetensors();
   }
 };

@@ -5,7 +5,7 @@
 #include "adapter/adapter_test_util.h"
 
 namespace lora {
-namespace {
+namespace start_test {
 
 using testing::AllOf;
 using testing::HasSubstr;
@@ -292,5 +292,5 @@ TEST(LoraStart, StartsThatChangeNothingAreReadAsTheyAre) {
   }
 }
 
-}  // namespace
+}  // namespace start_test
 }  // namespace lora

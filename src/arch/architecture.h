@@ -14,10 +14,14 @@ namespace lora {
 struct HfFamily;
 struct ModelConfig;
 
+// Whether positions are told by turning heads; as_said: unless rope.scaling.finetuned is false.
+enum class HasRope { yes, no, as_said };
+
 struct Architecture {
   std::string_view name;    // general.architecture, and the prefix of its keys: "llama.block_count"
   std::string_view models;  // of the family, as people call them; README lists them
   RopeStyle rope_style = RopeStyle::halves;
+  HasRope has_rope = HasRope::yes;
   bool layers_differ =
       false;  // in heads and in the width of MLPs: the file has arrays, and 0 where there is none
   NormKind norm = NormKind::rms;  // of all norms but where a layer says otherwise; chooses the key of epsilon
@@ -28,6 +32,17 @@ struct Architecture {
   LayerSpec (*layer)(const ModelConfig& config, int64_t i);
   const HfFamily* hf = nullptr;  // how Hugging Face has it (arch/hf.h)
 };
+
+// Families that are known by name alone: an error about one says why it is not supported.
+struct NotComputed {
+  std::string_view name;     // as in Architecture; "" where GGUF has no name of its own
+  std::string_view classes;  // in config.json, one behind the other
+  std::string_view models;
+  std::string_view why;
+};
+std::span<const NotComputed> not_computed();
+// By either name; nullptr for any other.
+const NotComputed* find_not_computed(std::string_view architecture_or_class);
 
 std::span<const Architecture* const> architectures();
 const Architecture* find_architecture(std::string_view name);  // nullptr if unknown

@@ -69,11 +69,12 @@ MlpSpec gated_mlp(const ModelConfig& c, Activation activation, int64_t n_ff) {
   };
 }
 
-MlpSpec plain_mlp(const ModelConfig& c, Activation activation, bool has_bias) {
+MlpSpec plain_mlp(const ModelConfig& c, Activation activation, bool has_bias, int64_t n_ff) {
+  if (n_ff == 0) n_ff = c.n_ff;
   return {
       .gate = {},
-      .up = {.tensor = "ffn_up", .n_out = c.n_ff, .n_in = c.n_embd, .has_bias = has_bias},
-      .down = {.tensor = "ffn_down", .n_out = c.n_embd, .n_in = c.n_ff, .has_bias = has_bias},
+      .up = {.tensor = "ffn_up", .n_out = n_ff, .n_in = c.n_embd, .has_bias = has_bias},
+      .down = {.tensor = "ffn_down", .n_out = c.n_embd, .n_in = n_ff, .has_bias = has_bias},
       .activation = activation,
   };
 }
@@ -137,7 +138,7 @@ Mamba2Spec mamba2(const ModelConfig& c) {
       .conv = {"ssm_conv1d.weight", s.d_conv, n_conv},
       .conv_bias = {"ssm_conv1d.bias", n_conv, 1, true},
       .dt_bias = {"ssm_dt.bias", s.n_head},
-      .a = {"ssm_a", 1, s.n_head},
+      .a = {.tensor = "ssm_a", .n = 1, .n_rows = s.n_head, .fades = true},
       .d = {"ssm_d", 1, s.n_head},
       .norm = {"ssm_norm.weight", s.n_inner / s.n_group, s.n_group},
       .d_conv = s.d_conv,

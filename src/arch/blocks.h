@@ -28,7 +28,7 @@ AttentionSpec with_biases(AttentionSpec attention, bool qkv, bool output);
 // all layers are.
 MlpSpec gated_mlp(const ModelConfig& config, Activation activation, int64_t n_ff = 0);
 // down(activation(up x)), with biases or without.
-MlpSpec plain_mlp(const ModelConfig& config, Activation activation, bool has_bias);
+MlpSpec plain_mlp(const ModelConfig& config, Activation activation, bool has_bias, int64_t n_ff = 0);
 
 // A mixture: ffn_gate_inp chooses among the experts of ffn_gate_exps, ffn_up_exps and ffn_down_exps.
 ExpertsSpec experts(const ModelConfig& config, Activation activation);

@@ -21,7 +21,7 @@ constexpr HfFamily kHf = {
     .norm_eps = "layer_norm_eps",
     .always_tied = true,
     .tied_by_default = true,
-    .defaults = {.norm_eps = 1e-5},
+    .defaults = {.rope_theta = 5e5, .norm_eps = 1e-5},
     .numbers = {{"logit_scale", "logit_scale", 0.0625}},
     .refused = {{"use_qk_norm", true, "norms of heads with gains of their own are not supported"}},
     .read = read_hf,

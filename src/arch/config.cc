@@ -7,6 +7,7 @@
 #include <set>
 #include <type_traits>
 
+#include "base/elementary.h"
 #include "base/error.h"
 #include "base/printable.h"
 
@@ -28,6 +29,8 @@ const Architecture* architecture_of(const Gguf& gguf) {
     if (row->name == *name) return row;
     known.insert(row->name);
   }
+  if (const NotComputed* row = find_not_computed(*name))
+    fail("{}: architecture '{}' is not supported: {}", gguf.path(), *name, row->why);
   fail("{}: architecture '{}' is not supported (known: {})", gguf.path(), printable(*name, 60),
        fmt::join(known, ", "));
 }
@@ -111,7 +114,7 @@ void read_layer_sizes(const Keys& keys, ModelConfig& config) {
 // Keys that change what a model computes, where its family has them. One that the file has and nothing has
 // read is refused, unless its value is the one that changes nothing.
 void look_at_the_rest(const Keys& keys, ModelConfig& config) {
-  const double yarn = config.rope.yarn ? 1 + 0.1 * std::log(1 / config.rope.freq_scale) : 1;
+  const double yarn = config.rope.yarn ? 1 + 0.1 * elementary::log(1 / config.rope.freq_scale) : 1;
   const std::pair<std::string_view, double> known[] = {
       {"attention.clamp_kqv", 0},
       {"attention.max_alibi_bias", 0},
@@ -158,10 +161,10 @@ void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t 
   const auto window = keys.gguf.get_int(keys.key("attention.sliding_window")).value_or(standard);
   if (window < 0 || window > (int64_t{1} << 31)) keys.makes_no_sense("attention.sliding_window", window);
   if (window == 0) return;
-  const std::string key = keys.key("attention.sliding_window_pattern");
-  const GgufValue* pattern = keys.gguf.find(key);
-  if (pattern && pattern->type != GgufValueType::array)
-    period = keys.size("attention.sliding_window_pattern").value();
+  constexpr std::string_view kPattern = "attention.sliding_window_pattern";
+  const GgufValue* pattern = keys.gguf.find(keys.key(kPattern));
+  const bool is_list = pattern && pattern->type == GgufValueType::array;
+  if (pattern && !is_list) period = keys.size(kPattern).value();
   config.window = window;
   if (keys.number("rope.freq_base_swa")) {
     config.rope_swa = config.rope;
@@ -169,12 +172,7 @@ void read_window(const Keys& keys, ModelConfig& config, int64_t period, int64_t 
   }
   for (int64_t i = 0; i < config.n_layer; ++i)
     config.windowed.push_back(period == 0 || i % period != period - 1);
-  if (!pattern || pattern->type != GgufValueType::array) return;
-  const std::vector<int64_t> of_layers = keys.gguf.get_ints(key).value_or(std::vector<int64_t>());
-  if (int64_t(of_layers.size()) != config.n_layer) {
-    fail("{}: {}: {} values for {} layers", keys.gguf.path(), key, of_layers.size(), config.n_layer);
-  }
-  config.windowed.assign(of_layers.begin(), of_layers.end());
+  if (is_list) config.windowed = keys.flags_of_layers(kPattern, config.n_layer);
 }
 
 void read_experts(const Keys& keys, ModelConfig& config, Gating gating, bool normalize, Mixture mixture) {
@@ -232,10 +230,35 @@ void skip_last_layers(const Keys& keys, ModelConfig& config) {
   const int64_t n = keys.gguf.get_int(keys.key(name)).value_or(0);
   if (n == 0) return;
   if (n < 0 || n >= config.n_layer) keys.makes_no_sense(name, n);
+  // What tells such a block from others. Files from which they were taken out have nothing of them.
+  for (const GgufTensor& tensor : keys.gguf.tensors()) {
+    const auto i = block_of(tensor.name);
+    if (!i || *i < config.n_layer - n || *i >= config.n_layer) continue;
+    const std::string marker = fmt::format("blk.{}.nextn.eh_proj.weight", *i);
+    if (!keys.gguf.find_tensor(marker)) {
+      fail("{}: {}: {}, but block {} is one as others are, without {}", keys.gguf.path(), keys.key(name), n,
+           *i, marker);
+    }
+  }
   config.n_layer -= n;
   config.n_layer_skipped = n;
   config.notes.push_back(fmt::format("{}: {}: the last {} not computed with, as in llama.cpp", keys.key(name),
                                      n, n == 1 ? "block is" : "blocks are"));
+}
+
+bool has_rope(const Gguf& gguf) {
+  const Architecture& row = *architecture_of(gguf);
+  if (row.has_rope != HasRope::as_said) return row.has_rope == HasRope::yes;
+  return gguf.get_bool(fmt::format("{}.rope.scaling.finetuned", row.name)).value_or(true);
+}
+
+std::vector<std::string> without_effect(const ConfigOverrides& overrides) {
+  std::vector<std::string> lines;
+  for (const auto& [flag, value] : {std::pair("--rope-freq-base", overrides.rope_freq_base),
+                                    {"--rope-freq-scale", overrides.rope_freq_scale}}) {
+    if (value) lines.push_back(fmt::format("{}: has no effect, this model turns no heads by position", flag));
+  }
+  return lines;
 }
 
 std::string_view norm_eps_key(const Architecture& architecture) {
@@ -286,7 +309,10 @@ ModelConfig config_of_keys(const Gguf& gguf, int64_t n_vocab, const ConfigOverri
     fail("{}: {}: {} differs from the key length {}, which is not supported", gguf.path(),
          keys.key("attention.value_length"), value_length, config.head_dim);
   }
-  config.norm_eps = float(keys.positive_or(norm_eps_key(*config.architecture), 1e-5));
+  // Nothing stands in for it, as in llama.cpp: models have been trained with 1e-5, with 1e-6 and with others.
+  const std::string_view eps = norm_eps_key(*config.architecture);
+  if (!overrides.norm_eps && !keys.number(eps)) fail("{}: {}: missing", gguf.path(), keys.key(eps));
+  config.norm_eps = float(keys.positive_or(eps, 1e-5));
   if (overrides.norm_eps) config.norm_eps = float(*overrides.norm_eps);
   constexpr int64_t kWidest = int64_t{1} << 31;  // so that what is made of it stays within 64 bits
   if (config.head_dim > kWidest / std::max<int64_t>(1, config.n_head)) {
@@ -295,6 +321,7 @@ ModelConfig config_of_keys(const Gguf& gguf, int64_t n_vocab, const ConfigOverri
   }
   if (config.head_dim > 0) config.attention_scale = float(1 / std::sqrt(double(config.head_dim)));
   config.fused_qkv = gguf.find_tensor("blk.0.attn_qkv.weight") != nullptr;
+  config.has_rope = has_rope(gguf);
   config.rope = read_rope(keys, config, overrides);
   if (config.architecture->read) config.architecture->read(keys, config);
   if (const int64_t n = gguf.get_int(keys.prefix + ".expert_count").value_or(0);
@@ -303,6 +330,7 @@ ModelConfig config_of_keys(const Gguf& gguf, int64_t n_vocab, const ConfigOverri
          config.architecture->name);
   }
   look_at_the_rest(keys, config);
+  if (!config.has_rope) std::ranges::move(without_effect(overrides), std::back_inserter(config.notes));
   return config;
 }
 

@@ -1,8 +1,10 @@
 // A model's shape and constants, read from its GGUF metadata (keys: ggml docs/gguf.md).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,6 +49,8 @@ struct ModelConfig {
   std::vector<int64_t> n_head_of, n_head_kv_of, n_ff_of;
   int64_t head_dim_swa = 0;  // of layers with a window, where theirs differs
   int64_t n_layer_kv = 0;    // layers behind these attend to keys and values of earlier ones; 0: none does
+  // To those of this layer: of layers without a window, and of those with one; -1: none of them does.
+  std::array<int64_t, 2> shares_kv = {-1, -1};
   int64_t n_embd_per_layer = 0;  // of what layers are told of their tokens again
   int64_t n_ctx_train = 0;       // the context it was trained with
   float norm_eps = 1e-5f;
@@ -84,9 +88,9 @@ struct ModelConfig {
   float temperature_scale = 0;
   int64_t temperature_length = 0;
 
-  bool needs_rope_freqs = false;            // the file must have rope_freqs.weight
-  std::vector<std::string> unused_tensors;  // that files may have, of layers that do not read them
-  std::vector<std::string> notes;           // what of the file is not computed with: a line each
+  bool needs_rope_freqs = false;         // the file must have rope_freqs.weight
+  std::set<std::string> unused_tensors;  // that files may have, of layers that do not read them
+  std::vector<std::string> notes;        // what of the file is not computed with: a line each
 
   int64_t n_embd_q() const { return n_head * head_dim; }
   int64_t n_embd_kv() const { return n_head_kv * head_dim; }
@@ -106,6 +110,11 @@ struct ConfigOverrides {
 // The factor on rotary frequencies that a file's metadata gives: 1 / scaling factor, or 1. `prefix`: the
 // architecture's name. Error naming the file and key if it makes no sense.
 double read_rope_freq_scale(const Gguf& gguf, const std::string& prefix);
+
+// Whether positions are told by turning heads. Error for an unknown architecture.
+bool has_rope(const Gguf& keys);
+// A line for each override of rotary numbers, for models that have none.
+std::vector<std::string> without_effect(const ConfigOverrides& overrides);
 
 // The key of epsilon that the family's files have, behind its name.
 std::string_view norm_eps_key(const Architecture& architecture);

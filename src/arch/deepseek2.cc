@@ -3,11 +3,17 @@
 //
 // Files of today have attn_k_b and attn_v_b and say how large heads are in attention.*_length_mla; in older
 // ones both are rows of attn_kv_b and attention.*_length are those of heads.
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cmath>
 
 #include "arch/blocks.h"
 #include "arch/hf_config.h"
 #include "arch/hf_modules.h"
+#include "base/elementary.h"
+#include "base/error.h"
+#include "base/printable.h"
 #include "gguf/gguf.h"
 
 namespace lora {
@@ -19,7 +25,7 @@ namespace {
 void read_yarn(ModelConfig& c) {
   RopeParameters& rope = c.rope;
   if (!rope.yarn || rope.yarn_ext_factor == 0) return;
-  const double log_factor = 0.1 * std::log(1 / rope.freq_scale), all = rope.yarn_log_multiplier / 0.1;
+  const double log_factor = 0.1 * elementary::log(1 / rope.freq_scale), all = rope.yarn_log_multiplier / 0.1;
   const double turned = rope.yarn_attn_factor * (all != 0 ? 1 : 1 + log_factor);
   const double magnitude = turned * (1 + all * log_factor);
   rope.yarn_log_multiplier = all != 0 ? 1 : 0;
@@ -89,6 +95,18 @@ LayerSpec layer(const ModelConfig& c, int64_t i) {
   };
 }
 
+constexpr std::string_view kV2 = "DeepseekV2ForCausalLM";
+
+bool is_v2(const HfConfig& config) {
+  return config.hf_class->name == kV2;
+}
+bool has_no_choice_bias(const HfConfig& config, int64_t) {
+  return is_v2(config);
+}
+bool has_queries_of_low_rank(const HfConfig& config, int64_t) {
+  return config.n_q_rank > 0;
+}
+
 constexpr HfModule kLatent[] = {
     {"self_attn.q_a_proj", "attn_q_a", Dim::q_rank, Dim::embd},
     {.hf = "self_attn.q_a_layernorm", .gguf = "attn_q_a_norm", .n_in = Dim::q_rank},
@@ -97,7 +115,7 @@ constexpr HfModule kLatent[] = {
      .gguf = "attn_q",
      .n_out = Dim::heads,
      .n_in = Dim::embd,
-     .may_be_absent = true},
+     .may_be_absent_in = has_queries_of_low_rank},
     {"self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa", Dim::latent, Dim::embd},
     {.hf = "self_attn.kv_a_layernorm", .gguf = "attn_kv_a_norm", .n_in = Dim::kv_rank},
     {.hf = "self_attn.kv_b_proj",
@@ -119,50 +137,56 @@ constexpr HfModule kWhole[] = {{.hf = "self_attn.kv_b_proj",
                                 .n_out = Dim::keys_and_values,
                                 .n_in = Dim::kv_rank,
                                 .of_adapters = true}};
-constexpr HfModule kRouterAndShared[] = {
-    {.hf = "mlp.gate", .gguf = "ffn_gate_inp", .n_out = Dim::experts, .n_in = Dim::embd, .is_router = true},
-    {.hf = "mlp.gate.e_score_correction_bias",
-     .gguf = "exp_probs_b",
-     .n_in = Dim::experts,
-     .may_be_absent = true,
-     .hf_end = "",
-     .gguf_end = ".bias"},
-    {"mlp.shared_experts.gate_proj", "ffn_gate_shexp", Dim::shared_ff, Dim::embd},
-    {"mlp.shared_experts.up_proj", "ffn_up_shexp", Dim::shared_ff, Dim::embd},
-    {"mlp.shared_experts.down_proj", "ffn_down_shexp", Dim::embd, Dim::shared_ff},
-};
-constexpr std::string_view kV2 = "DeepseekV2ForCausalLM";
 
-double number(const HfConfig& config, const char* key, double otherwise) {
-  return config.number(key).value_or(otherwise);
+constexpr auto kRouterAndShared = hf::router_and_shared_experts(has_no_choice_bias);
+
+// How experts are chosen, which Hugging Face's classes know by themselves, and DeepSeek's own program and
+// llama.cpp's converter read.
+void check_routing(HfConfig& config) {
+  const auto expect = [&](const char* key, std::initializer_list<std::string_view> known) {
+    const std::string value = config.text(key);
+    if (value.empty() || std::ranges::find(known, value) != known.end()) return;
+    fail("{}: {}: {}: {} models are converted with {}", config.path, key, printable(value),
+         config.hf_class->name, fmt::join(known, " or "));
+  };
+  if (config.number("n_group").value_or(1) > 1 && !config.number("topk_group"))
+    fail("{}: topk_group: missing, n_group is {}", config.path, *config.number("n_group"));
+  if (!is_v2(config)) {
+    expect("scoring_func", {"sigmoid"});
+    return expect("topk_method", {"noaux_tc"});
+  }
+  expect("scoring_func", {"softmax"});
+  expect("topk_method", {"greedy", "group_limited_greedy"});
+  if (!config.flag("norm_topk_prob", false)) return;
+  config.notes.emplace_back(
+      "norm_topk_prob: true: experts' weights sum up to one and are then scaled, as llama.cpp has it; "
+      "Hugging "
+      "Face's class scales alone, DeepSeek's own program does not scale");
 }
 
 void read_hf(HfConfig& config) {
-  const auto size = [&](const char* key, int64_t& to, bool required) {
-    const double value = number(config, key, 0);
-    if (value == 0 && !required) return;
-    if (value < 1 || value > INT32_MAX || value != std::floor(value)) {
-      fail("{}: {}: {}", config.path, key,
-           config.number(key) ? fmt::format("{} makes no sense", value) : "missing");
-    }
-    to = int64_t(value);
-  };
-  size("q_lora_rank", config.n_q_rank, false);
-  size("kv_lora_rank", config.n_kv_rank, true);
-  size("qk_nope_head_dim", config.n_nope, true);
-  size("qk_rope_head_dim", config.n_rope, true);
-  size("v_head_dim", config.n_value, true);
+  check_routing(config);
+  config.n_q_rank = config.count("q_lora_rank", 0, 0);
+  config.n_kv_rank = config.count("kv_lora_rank");
+  config.n_nope = config.count("qk_nope_head_dim");
+  config.n_rope = config.count("qk_rope_head_dim");
+  config.n_value = config.count("v_head_dim");
   config.head_dim = config.n_nope + config.n_rope;
   config.states_head_dim = false;
   config.n_head_kv = config.n_head;
   HfRope& rope = config.rope;
   if (rope.type != "yarn") return;
-  const double mscale = number(config, "rope.mscale", 0), all = rope.log_multiplier.value_or(0);
+  const double mscale = config.number("rope.mscale").value_or(0), all = rope.log_multiplier.value_or(0);
   if (mscale != all || all == 0 || (rope.attention_factor && std::fabs(*rope.attention_factor - 1) > 1e-4)) {
     fail("{}: rope_scaling: mscale {} and mscale_all_dim {}: GGUF's deepseek2 has one number for both",
          config.path, mscale, all);
   }
   rope.attention_factor.reset();  // 1, which is what programs take
+  if (!is_v2(config)) return;
+  config.notes.push_back(
+      fmt::format("rope_scaling: mscale_all_dim: {}: scores are multiplied as DeepSeek's own program and "
+                  "llama.cpp have it; Hugging Face's class leaves that out",
+                  all));
 }
 
 void write_keys(GgufWriter& writer, const HfConfig& config) {
@@ -180,24 +204,44 @@ void write_keys(GgufWriter& writer, const HfConfig& config) {
   if (config.rope.type == "yarn") {
     writer.set_f32("deepseek2.rope.scaling.yarn_log_multiplier", float(0.1 * *config.rope.log_multiplier));
   }
-  const bool is_v2 = config.hf_class->name == kV2;
-  if (!is_v2) {
+  if (!is_v2(config)) {
     constexpr uint32_t kSigmoid = 2;
     writer.set_u32("deepseek2.expert_gating_func", kSigmoid);
   }
-  if (number(config, "norm_topk_prob", is_v2 ? 0 : 1) != 0)
-    writer.set_bool("deepseek2.expert_weights_norm", true);
+  if (config.flag("norm_topk_prob", false)) writer.set_bool("deepseek2.expert_weights_norm", true);
 }
 
+constexpr HfDefault kAbsentOfV2[] = {{"q_lora_rank", "1536"},
+                                     {"moe_intermediate_size", "1407"},
+                                     {"n_shared_experts", "2"},
+                                     {"topk_method", R"("greedy")"},
+                                     {"norm_topk_prob", "false"},
+                                     {"first_k_dense_replace", "0"},
+                                     {"max_position_embeddings", "2048"}};
+constexpr HfDefault kAbsentOfV3[] = {
+    {"q_lora_rank", "1536"},      {"moe_intermediate_size", "2048"}, {"n_shared_experts", "1"},
+    {"num_experts_per_tok", "8"}, {"routed_scaling_factor", "2.5"},  {"n_group", "8"},
+    {"topk_group", "4"},          {"first_k_dense_replace", "3"},    {"max_position_embeddings", "4096"}};
+constexpr HfDefault kAbsentOfGlm[] = {
+    {"q_lora_rank", "768"},           {"moe_intermediate_size", "1536"},
+    {"n_shared_experts", "1"},        {"num_experts_per_tok", "4"},
+    {"routed_scaling_factor", "1.8"}, {"first_k_dense_replace", "1"},
+    {"qk_nope_head_dim", "192"},      {"v_head_dim", "256"},
+    {"rms_norm_eps", "1e-5"},         {"max_position_embeddings", "202752"}};
+constexpr HfDefault kAbsent[] = {
+    {"kv_lora_rank", "512"}, {"qk_nope_head_dim", "128"}, {"qk_rope_head_dim", "64"}, {"v_head_dim", "128"},
+    {"n_group", "1"},        {"topk_group", "1"},         {"norm_topk_prob", "true"}};
+
 constexpr HfFamily kHf = {
-    .classes = {{.name = kV2, .has_experts = true},
-                {.name = "DeepseekV3ForCausalLM", .has_experts = true},
-                {.name = "Glm4MoeLiteForCausalLM", .has_experts = true}},
+    .classes = {{.name = kV2, .has_experts = true, .absent = kAbsentOfV2},
+                {.name = "DeepseekV3ForCausalLM", .has_experts = true, .absent = kAbsentOfV3},
+                {.name = "Glm4MoeLiteForCausalLM", .has_experts = true, .absent = kAbsentOfGlm}},
     .layer = {hf::kTwoNorms, kLatent, kWhole},
     .dense = {hf::kMlp},
     .experts = {kRouterAndShared, hf::kExperts, hf::kStackedExperts},
     .ahead = hf::kAhead,
     .head_dim = 64,  // of no use: heads are as wide as other keys say
+    .absent = kAbsent,
     .numbers = {{"routed_scaling_factor", "expert_weights_scale", 1}},
     .counts = {{"moe_intermediate_size", "expert_feed_forward_length"},
                {"n_shared_experts", "expert_shared_count"},

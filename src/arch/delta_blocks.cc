@@ -24,7 +24,7 @@ DeltaNetSpec delta_net(const ModelConfig& c, bool fused_gates) {
       .o = {.tensor = "ssm_out", .n_out = c.n_embd, .n_in = n_v},
       .norm = norm(c, "ssm_norm", form.shape.dim_v),
       .conv = {"ssm_conv1d.weight", form.d_conv, form.n_qkv()},
-      .a = {"ssm_a", n_gates},
+      .a = {.tensor = "ssm_a", .n = n_gates, .fades = true},
       .dt_bias = {"ssm_dt.bias", n_gates},
       .form = form,
   };
@@ -66,13 +66,10 @@ void read_delta_net(const Keys& keys, ModelConfig& c, bool in_turn) {
   c.fused_qkv = false;  // attn_qkv is the delta net's
 
   const int64_t interval = keys.size("full_attention_interval").value_or(kInterval);
-  const std::string key = keys.key("attention.recurrent_layers");
-  const auto of_layers = keys.gguf.get_ints(key);
-  const int64_t n_all = c.n_layer + c.n_layer_skipped;
-  if (of_layers && int64_t(of_layers->size()) != n_all)
-    fail("{}: {}: {} values for {} layers", keys.gguf.path(), key, of_layers->size(), n_all);
+  const std::vector<bool> recurrent =
+      keys.flags_of_layers("attention.recurrent_layers", c.n_layer + c.n_layer_skipped);
   for (int64_t i = 0; i < c.n_layer; ++i)
-    c.recurrent.push_back(of_layers ? (*of_layers)[size_t(i)] != 0 : (i + 1) % interval != 0);
+    c.recurrent.push_back(recurrent.empty() ? (i + 1) % interval != 0 : recurrent[size_t(i)]);
   // Four parts of the pairs that turn, with a position each: that of time, of height ... In text they agree.
   keys.gguf.get_ints(keys.key("rope.dimension_sections"));
   keys.asked_for.insert("rope.dimension_sections");
@@ -93,10 +90,9 @@ Bodies gated_experts(const ModelConfig& c) {
 
 void read_hf_delta_net(HfConfig& config) {
   const auto size = [&](const char* key, int64_t standard) {
-    const double value = config.number(key).value_or(double(standard));
-    if (!(value >= 1) || value > (1 << 20) || value != std::floor(value))
-      fail("{}: {}: {} makes no sense", config.path, key, value);
-    return int64_t(value);
+    const int64_t n = config.count(key, standard);
+    if (n > (1 << 20)) fail("{}: {}: {} makes no sense", config.path, key, n);
+    return n;
   };
   // What the classes have by default.
   config.delta = {size("linear_num_key_heads", 16), size("linear_num_value_heads", 32),
@@ -128,7 +124,7 @@ void write_delta_net_keys(GgufWriter& writer, const HfConfig& config) {
         {"ssm.group_count", d.n_k},
         {"ssm.time_step_rank", d.n_v},
         {"ssm.inner_size", d.n_v * d.dim_v},
-        {"full_attention_interval", int64_t(config.number("full_attention_interval").value_or(kInterval))}}) {
+        {"full_attention_interval", config.count("full_attention_interval", kInterval)}}) {
     writer.set_u32(prefix + name, uint32_t(value));
   }
   std::vector<uint64_t> recurrent;
@@ -141,8 +137,7 @@ void write_delta_net_keys(GgufWriter& writer, const HfConfig& config) {
 void write_delta_net_and_section_keys(GgufWriter& writer, const HfConfig& config) {
   write_delta_net_keys(writer, config);
   std::vector<int64_t> sections = {11, 11, 10};
-  if (const auto found = config.lists.find("rope.mrope_section"); found != config.lists.end())
-    sections = found->second;
+  if (const auto* found = config.whole_numbers("rope.mrope_section")) sections = *found;
   sections.resize(4);
   writer.set(fmt::format("{}.rope.dimension_sections", config.architecture->name),
              {GgufValueType::array, GgufValueType::i32, std::move(sections)});

@@ -6,12 +6,14 @@ namespace lora {
 
 namespace {
 
+constexpr HfDefault kAbsent[] = {{"num_key_value_heads", "2"}};
 constexpr HfFamily kHf = {
     .classes = {{"Ernie4_5ForCausalLM"}, {"Ernie4_5_ForCausalLM"}},
     .layer = {hf::kTwoNorms, hf::kUnbiasedAttention, hf::kMlp},
     .head_dim = 128,
     .tied_by_default = true,
     .defaults = {.rope_theta = 5e5, .norm_eps = 1e-5},
+    .absent = kAbsent,
     .refused = {{"use_bias", true, "computes without biases (llama.cpp reads them, and leaves them)"}},
 };
 

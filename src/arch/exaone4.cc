@@ -18,11 +18,13 @@ LayerSpec layer(const ModelConfig& c, int64_t i) {
   return post_norm_layer(c, std::move(a), gated_mlp(c, Activation::silu));
 }
 
+constexpr HfDefault kAbsent[] = {{"num_key_value_heads", "32"}, {"sliding_window", "4096"}};
 constexpr HfFamily kHf = {
     .classes = {{"Exaone4ForCausalLM", true}},
     .layer = {hf::kPostNorms, hf::kAttention, hf::kHeadNorms, hf::kMlp},
     .computed = {.window_period = kWindowPeriod, .rope_freqs = true},
     .defaults = {.norm_eps = 1e-5},
+    .absent = kAbsent,
     .writes_pattern = true,
 };
 

@@ -20,7 +20,7 @@ LayerSpec layer(const ModelConfig& c, int64_t i) {
   return layer;
 }
 
-constexpr auto kMamba = hf::mamba2_modules(hf::kMambaNames, true);
+constexpr auto kMamba = hf::mamba2_modules(hf::kMambaNames, "mamba_conv_bias", true);
 constexpr HfModule kNorms[] = {
     {"input_layernorm", "attn_norm", Dim::none, Dim::embd},
     // As llama.cpp has it, without an ending.
@@ -42,27 +42,33 @@ constexpr HfList<const char*, 9> kFactors = {
     "attention_out_multiplier", "key_multiplier",     "ssm_in_multiplier",
     "ssm_out_multiplier",       "mlp_multipliers",    "ssm_multipliers"};
 
+constexpr HfMamba2Keys kKeys = {.n_conv = {"mamba_d_conv", 4},
+                                .n_state = {"mamba_d_state", 256},
+                                .n_head = {"mamba_n_heads", 128},
+                                .n_group = {"mamba_n_groups", 1},
+                                .head_dim = {"mamba_d_head", 0}};
+
 void read_hf(HfConfig& config) {
-  hf::read_mamba2(config, {.n_conv = {"mamba_d_conv", 4},
-                           .n_state = {"mamba_d_state", 256},
-                           .n_head = {"mamba_n_heads", 128},
-                           .n_group = {"mamba_n_groups", 1},
-                           .head_dim = {"mamba_d_head", 0}});
+  hf::read_mamba2(config, kKeys);
   const int64_t n_inner = config.count("mamba_d_ssm", 0);
-  if (n_inner > 0) config.ssm.n_inner = n_inner;
-  hf::finish_mamba2(config);
-  if (config.number("mamba_rms_norm").value_or(0) != 0 &&
-      config.number("mamba_norm_before_gate").value_or(1) != 0)
+  if (n_inner > 0) {
+    hf::finish_mamba2(config, kKeys, "mamba_d_ssm", n_inner);
+  } else {
+    hf::finish_mamba2(config, kKeys, "mamba_expand", config.count("mamba_expand", 2) * config.n_embd);
+  }
+  if (config.flag("mamba_rms_norm", false) && config.flag("mamba_norm_before_gate", true))
     fail("{}: mamba_norm_before_gate: true: GGUF's falcon-h1 has the norm behind the gate", config.path);
   for (const char* key : kFactors) {
     const auto list = config.number_lists.find(key);
-    std::vector<double> values = {config.number(key).value_or(1)};
-    if (list != config.number_lists.end()) values = list->second;
+    const auto number = config.numbers.find(key);
+    const bool is_list = list != config.number_lists.end(), is_number = number != config.numbers.end();
+    std::vector<double> values = {is_number ? number->second : 1};
+    if (is_list) values = list->second;
     const size_t n = key == std::string_view("mlp_multipliers")   ? 2
                      : key == std::string_view("ssm_multipliers") ? 5
                                                                   : 1;
-    const bool is_list = list != config.number_lists.end();
-    if (config.texts.contains(key) || (config.number(key) && n > 1) || (is_list && n == 1))
+    const bool is_other = config.no_numbers.contains(key) && !is_list;
+    if (is_other || (is_number && n > 1) || (is_list && n == 1))
       fail("{}: {}: expected {}", config.path, key, n == 1 ? "a number" : fmt::format("{} numbers", n));
     if (is_list && values.size() != n)
       fail("{}: {}: {} numbers, expected {}", config.path, key, values.size(), n);
@@ -101,12 +107,15 @@ std::vector<RowFactors> row_factors(const HfConfig& config, const HfModule& modu
   return factors;
 }
 
+constexpr HfDefault kAbsent[] = {
+    {"mamba_d_ssm", "1024"}, {"num_key_value_heads", "8"}, {"max_position_embeddings", "8192"}};
 constexpr HfFamily kHf = {
     .classes = {{"FalconH1ForCausalLM"}},
     .layer = {kNorms, hf::kUnbiasedAttention, kMamba, kMlp},
     .root = kRoot,
     .computed = {.steps = true},
-    .defaults = {.rope_theta = 100000, .norm_eps = 1e-5},
+    .defaults = {.norm_eps = 1e-5},
+    .absent = kAbsent,
     .refused = {{"attention_bias", true, "has none"},
                 {"mlp_bias", true, "has none"},
                 {"mamba_proj_bias", true, "has none"},

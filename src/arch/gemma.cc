@@ -11,6 +11,7 @@ void read(const Keys&, ModelConfig& c) {
   c.embedding_scale = float(std::sqrt(double(c.n_embd)));
 }
 
+constexpr HfDefault kAbsent[] = {{"num_key_value_heads", "16"}};
 constexpr HfFamily kHf = {
     .classes = {{"GemmaForCausalLM"}},
     .layer = {hf::kTwoNorms, hf::kAttention, hf::kMlp},
@@ -21,6 +22,7 @@ constexpr HfFamily kHf = {
     .no_space_prefix = true,
     // Of hidden_act the class says that it may be wrong, and does not look at it.
     .computed = {.activation_key = "hidden_activation", .activation = "gelu_pytorch_tanh"},
+    .absent = kAbsent,
 };
 
 }  // namespace

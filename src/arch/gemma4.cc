@@ -19,22 +19,6 @@ namespace {
 constexpr int64_t kWindowPeriod = 6;
 constexpr std::string_view kSharedLayers = "attention.shared_kv_layers";
 
-// The last layer of i's kind that has keys and values of its own; -1: none.
-int64_t writer_of(const ModelConfig& c, int64_t i) {
-  for (int64_t k = std::min(i, c.n_layer_kv - 1); k >= 0; --k) {
-    if (c.has_window(k) == c.has_window(i)) return k;
-  }
-  return -1;
-}
-
-// Whether a layer behind reads the keys and values of layer i, the last of its kind that has them.
-bool is_written_for_others(const ModelConfig& c, int64_t i) {
-  for (int64_t k = i + 1; k < c.n_layer; ++k) {
-    if (c.has_window(k) == c.has_window(i)) return i < c.n_layer_kv && k >= c.n_layer_kv;
-  }
-  return false;
-}
-
 bool reads_shared(const ModelConfig& c, int64_t i) {
   return i >= c.n_layer_kv;
 }
@@ -43,24 +27,33 @@ void read_shared(const Keys& keys, ModelConfig& c) {
   const int64_t n_shared = keys.gguf.get_int(keys.key(kSharedLayers)).value_or(0);
   if (n_shared < 0 || n_shared >= c.n_layer) keys.makes_no_sense(kSharedLayers, n_shared);
   c.n_layer_kv = c.n_layer - n_shared;
+  std::array<int64_t, 2> last_with_own = {-1, -1};  // by whether it has a window
+  for (int64_t i = 0; i < c.n_layer_kv; ++i) last_with_own[c.has_window(i)] = i;
   for (int64_t i = c.n_layer_kv; i < c.n_layer; ++i) {
-    const int64_t writer = writer_of(c, i);
+    const int64_t writer = last_with_own[c.has_window(i)];
     if (writer < 0 || c.heads_kv(writer) != c.heads_kv(i)) {
       fail("{}: {}: {}: no layer before has keys and values for layer {}", keys.gguf.path(),
            keys.key(kSharedLayers), n_shared, i);
     }
+    c.shares_kv[c.has_window(i)] = writer;
     // Files have these nevertheless.
     for (const char* tensor : {"attn_k", "attn_v", "attn_k_norm"})
-      c.unused_tensors.push_back(fmt::format("blk.{}.{}.weight", i, tensor));
+      c.unused_tensors.insert(fmt::format("blk.{}.{}.weight", i, tensor));
   }
 }
 
 void read(const Keys& keys, ModelConfig& c) {
   c.embedding_scale = float(std::sqrt(double(c.n_embd)));
-  c.attention_scale = 1;  // whatever the file says, as llama.cpp has it
-  if (keys.number("final_logit_softcapping"))
-    c.logit_softcap = float(keys.positive_or("final_logit_softcapping", 0));
+  c.attention_scale = 1;       // whatever the file says, as llama.cpp has it
+  constexpr double kCap = 30;  // where the file does not say, as llama.cpp has it; 0: none
+  c.logit_softcap = float(keys.number_or("final_logit_softcapping", kCap));
+  if (!(c.logit_softcap >= 0) || !std::isfinite(c.logit_softcap))
+    keys.makes_no_sense("final_logit_softcapping", c.logit_softcap);
+  for (const char* key : {"attention.sliding_window", "attention.sliding_window_pattern"}) {
+    if (!keys.gguf.find(keys.key(key))) fail("{}: {}: missing", keys.gguf.path(), keys.key(key));
+  }
   read_window(keys, c, kWindowPeriod);
+  if (c.window == 0) keys.makes_no_sense("attention.sliding_window", c.window);
   c.head_dim_swa = keys.size("attention.key_length_swa").value_or(c.head_dim);
   if (const auto n = keys.size("attention.value_length_swa"); n && *n != c.head_dim_swa)
     keys.makes_no_sense("attention.value_length_swa", *n);
@@ -79,7 +72,7 @@ void read(const Keys& keys, ModelConfig& c) {
 
 AttentionSpec attention_of(const ModelConfig& c, int64_t i) {
   AttentionSpec a = head_normed_attention(c, i);
-  a.v.may_be_absent = true;
+  a.v.may_be_absent = !c.has_window(i);
   a.v_norm = {.tensor = "", .kind = NormKind::rms, .n = c.head_dim_of(i)};
   const auto slot_of = [&](int64_t layer) { return c.has_window(layer) ? 1 : 0; };
   if (reads_shared(c, i)) {
@@ -88,7 +81,7 @@ AttentionSpec attention_of(const ModelConfig& c, int64_t i) {
     a.form.kv_slot = slot_of(i);
     a.form.reads_kv_slot = true;
   }
-  if (is_written_for_others(c, i)) a.form.kv_slot = slot_of(i);
+  if (c.shares_kv[c.has_window(i)] == i) a.form.kv_slot = slot_of(i);
   return a;
 }
 
@@ -129,8 +122,7 @@ bool has_no_keys(const HfConfig& c, int64_t layer) {
   return layer >= c.n_layer_kv;
 }
 bool has_no_values(const HfConfig& c, int64_t layer) {
-  return has_no_keys(c, layer) ||
-         (c.number("attention_k_eq_v").value_or(0) != 0 && !c.windowed[size_t(layer)]);
+  return has_no_keys(c, layer) || (c.flag("attention_k_eq_v", false) && !c.windowed[size_t(layer)]);
 }
 bool has_no_second_input(const HfConfig& c, int64_t) {
   return c.n_embd_per_layer == 0;
@@ -220,12 +212,6 @@ constexpr HfModule kGemma4Root[] = {
 // What the class has where config.json says nothing.
 void read_hf(HfConfig& c) {
   constexpr int64_t kGlobalHeadDim = 512, kPerLayer = 256;
-  const auto number = [&](const char* key, int64_t otherwise, int64_t least) {
-    const double value = c.number(key).value_or(double(otherwise));
-    if (!(value >= double(least)) || value > double(int64_t{1} << 31) || value != std::floor(value))
-      fail("{}: {}: {} makes no sense", c.path, key, value);
-    return int64_t(value);
-  };
   const bool states_types = !c.layer_types.empty();
   for (int64_t i = 0; i < c.n_layer; ++i) {
     const bool by_period = (i + 1) % kWindowPeriod != 0;
@@ -234,13 +220,13 @@ void read_hf(HfConfig& c) {
     c.windowed.push_back(states_types ? c.layer_types[size_t(i)] == "sliding_attention" : by_period);
   }
   c.windowed.back() = false;  // as the class has it, whatever is said
-  c.n_layer_kv = c.n_layer - number("num_kv_shared_layers", 0, 0);
+  c.n_layer_kv = c.n_layer - c.count("num_kv_shared_layers", 0, 0);
   if (c.n_layer_kv < 1)
     fail("{}: num_kv_shared_layers: {} of {} makes no sense", c.path, c.n_layer - c.n_layer_kv, c.n_layer);
-  const int64_t full = number("global_head_dim", kGlobalHeadDim, 1);
-  const bool k_eq_v = c.number("attention_k_eq_v").value_or(0) != 0;
-  const int64_t kv_full = k_eq_v ? number("num_global_key_value_heads", c.n_head_kv, 1) : c.n_head_kv;
-  const bool wide = c.number("use_double_wide_mlp").value_or(0) != 0;
+  const int64_t full = c.count("global_head_dim", kGlobalHeadDim);
+  const bool k_eq_v = c.flag("attention_k_eq_v", false);
+  const int64_t kv_full = k_eq_v ? c.count("num_global_key_value_heads", c.n_head_kv) : c.n_head_kv;
+  const bool wide = c.flag("use_double_wide_mlp", false);
   if (full % 2 != 0) fail("{}: global_head_dim: {} is odd", c.path, full);
   if (c.n_head % kv_full != 0) {
     fail("{}: num_attention_heads: {} is not divided by {} key/value heads", c.path, c.n_head, kv_full);
@@ -254,16 +240,16 @@ void read_hf(HfConfig& c) {
   c.head_dim_swa = c.head_dim;
   c.head_dim = full;
   c.states_head_dim = true;
-  c.n_embd_per_layer = number("hidden_size_per_layer_input", kPerLayer, 0);
-  const int64_t n_looked_up = number("vocab_size_per_layer_input", 262144, 1);
+  c.n_embd_per_layer = c.count("hidden_size_per_layer_input", kPerLayer, 0);
+  const int64_t n_looked_up = c.count("vocab_size_per_layer_input", 262144);
   if (c.n_embd_per_layer > 0 && n_looked_up != c.n_vocab) {
     fail("{}: vocab_size_per_layer_input: {}: GGUF's gemma4 has as many as tokens, {}", c.path, n_looked_up,
          c.n_vocab);
   }
-  if (c.number("enable_moe_block").value_or(0) != 0) {
-    c.n_expert = number("num_experts", 0, 1);
-    c.n_expert_used = number("top_k_experts", 0, 1);
-    c.n_expert_ff = number("moe_intermediate_size", 0, 1);
+  if (c.flag("enable_moe_block", false)) {
+    c.n_expert = c.count("num_experts");
+    c.n_expert_used = c.count("top_k_experts");
+    c.n_expert_ff = c.count("moe_intermediate_size");
     if (c.n_expert > 4096 || c.n_expert_used > c.n_expert)
       fail("{}: top_k_experts: {} of {} experts make no sense", c.path, c.n_expert_used, c.n_expert);
   }
@@ -296,10 +282,10 @@ void write_keys(GgufWriter& writer, const HfConfig& c) {
   size("rope.dimension_count", c.head_dim);
   size("rope.dimension_count_swa", c.head_dim_swa);
   writer.set_f32("gemma4.rope.freq_base_swa", float(c.rope.local_theta.value_or(10000)));
-  if (c.final_softcap) writer.set_f32("gemma4.final_logit_softcapping", float(*c.final_softcap));
+  writer.set_f32("gemma4.final_logit_softcapping", float(c.final_softcap.value_or(0)));
   if (c.n_expert > 0) size("expert_feed_forward_length", c.n_expert_ff);
-  if (c.number("use_double_wide_mlp").value_or(0) != 0) sizes("feed_forward_length", c.n_ff_of);
-  if (c.number("attention_k_eq_v").value_or(0) != 0 && c.number("num_global_key_value_heads"))
+  if (c.flag("use_double_wide_mlp", false)) sizes("feed_forward_length", c.n_ff_of);
+  if (c.flag("attention_k_eq_v", false) && c.number("num_global_key_value_heads"))
     sizes("attention.head_count_kv", c.n_head_kv_of);
 }
 
@@ -313,7 +299,10 @@ constexpr HfFamily kHf = {
     .head_dim = 256,
     .tied_by_default = true,
     .no_space_prefix = true,
-    .merges_characters = true,
+    .merges_as = "gemma4",
+    // As llama.cpp's conversion has them.
+    .seen_tokens = {"<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>",
+                    "<tool_response|>", "<|\"|>"},
     .computed = {.activation_key = "hidden_activation",
                  .activation = "gelu_pytorch_tanh",
                  .own_window = true,

@@ -17,12 +17,14 @@ constexpr HfModule kNorms[] = {
     {"post_mlp_layernorm", "post_ffw_norm", Dim::none, Dim::embd},
 };
 
+constexpr HfDefault kAbsent[] = {{"num_key_value_heads", "2"}};
 constexpr HfFamily kHf = {
     .classes = {{"Glm4ForCausalLM"}},
     .layer = {kNorms, hf::kAttention, hf::kFusedMlp, hf::kMlpApart},
     .head_dim = 128,
     .computed = {.partial_rotary = true},
     .defaults = {.rotary_part = 0.5, .norm_eps = 1.5625e-7},
+    .absent = kAbsent,
     .writes_n_rot = true,
 };
 

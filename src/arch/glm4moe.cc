@@ -28,23 +28,21 @@ constexpr HfModule kNorms[] = {
     {.hf = "self_attn.q_norm", .gguf = "attn_q_norm", .n_in = Dim::head, .may_be_absent = true},
     {.hf = "self_attn.k_norm", .gguf = "attn_k_norm", .n_in = Dim::head, .may_be_absent = true},
 };
-constexpr HfModule kRouterAndShared[] = {
-    {.hf = "mlp.gate", .gguf = "ffn_gate_inp", .n_out = Dim::experts, .n_in = Dim::embd, .is_router = true},
-    {.hf = "mlp.gate.e_score_correction_bias",
-     .gguf = "exp_probs_b",
-     .n_in = Dim::experts,
-     .hf_end = "",
-     .gguf_end = ".bias"},
-    {"mlp.shared_experts.gate_proj", "ffn_gate_shexp", Dim::shared_ff, Dim::embd},
-    {"mlp.shared_experts.up_proj", "ffn_up_shexp", Dim::shared_ff, Dim::embd},
-    {"mlp.shared_experts.down_proj", "ffn_down_shexp", Dim::embd, Dim::shared_ff},
-};
+constexpr auto kRouterAndShared = hf::router_and_shared_experts();
+
 void write_keys(GgufWriter& writer, const HfConfig& config) {
   constexpr uint32_t kSigmoid = 2;
   writer.set_u32("glm4moe.expert_gating_func", kSigmoid);
-  writer.set_bool("glm4moe.expert_weights_norm", config.number("norm_topk_prob").value_or(1) != 0);
+  writer.set_bool("glm4moe.expert_weights_norm", config.flag("norm_topk_prob", true));
 }
 
+constexpr HfDefault kAbsent[] = {{"moe_intermediate_size", "1408"},
+                                 {"n_shared_experts", "1"},
+                                 {"num_experts_per_tok", "8"},
+                                 {"num_key_value_heads", "8"},
+                                 {"first_k_dense_replace", "1"},
+                                 {"n_group", "1"},
+                                 {"topk_group", "1"}};
 constexpr HfFamily kHf = {
     .classes = {{.name = "Glm4MoeForCausalLM", .has_experts = true}},
     .layer = {kNorms, hf::kAttention},
@@ -54,6 +52,7 @@ constexpr HfFamily kHf = {
     .head_dim = 128,
     .computed = {.partial_rotary = true},
     .defaults = {.rotary_part = 0.5, .norm_eps = 1e-5},
+    .absent = kAbsent,
     .numbers = {{"routed_scaling_factor", "expert_weights_scale", 1}},
     .counts = {{"moe_intermediate_size", "expert_feed_forward_length"},
                {"n_shared_experts", "expert_shared_count"},

@@ -73,6 +73,11 @@ void read_hf(HfConfig& config) {
   }
 }
 
+constexpr HfDefault kAbsent[] = {{"rope_scaling",
+                                  R"({"rope_type": "yarn", "factor": 32, "beta_fast": 32, "beta_slow": 1,
+                                      "truncate": false, "original_max_position_embeddings": 4096})"},
+                                 {"num_experts_per_tok", "4"},
+                                 {"num_key_value_heads", "8"}};
 constexpr HfFamily kHf = {
     .classes = {{.name = "GptOssForCausalLM", .window_by_default = true, .has_experts = true}},
     .layer = {kNorms, hf::kBiasedAttention},
@@ -80,6 +85,7 @@ constexpr HfFamily kHf = {
     .head_dim = 64,
     .computed = {.window_period = 2},
     .defaults = {.sliding_window = 128, .rope_theta = 150000, .norm_eps = 1e-5},
+    .absent = kAbsent,
     .counts = {{"intermediate_size", "expert_feed_forward_length"}},
     .read = read_hf,
 };

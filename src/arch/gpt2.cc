@@ -9,7 +9,6 @@ namespace {
 
 void read(const Keys&, ModelConfig& c) {
   c.fused_qkv = c.norms_have_bias = c.has_position_table = true;
-  c.has_rope = false;
 }
 
 constexpr HfModule conv1d(std::string_view hf, std::string_view gguf, Dim n_out, Dim n_in) {
@@ -61,6 +60,7 @@ constexpr HfFamily kHf = {
 extern const Architecture kGpt2 = {
     .name = "gpt2",
     .models = "GPT-2",
+    .has_rope = HasRope::no,
     .norm = NormKind::layer,
     .read = read,
     .layer =

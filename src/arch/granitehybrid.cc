@@ -13,7 +13,6 @@ void read(const Keys& keys, ModelConfig& c) {
   read_granite_factors(keys, c);
   read_experts(keys, c, Gating::softmax, true, Mixture::where_the_file_has_one);
   read_mamba2(keys, c);
-  c.has_rope = keys.gguf.get_bool(keys.key("rope.scaling.finetuned")).value_or(true);
 }
 
 LayerSpec layer(const ModelConfig& c, int64_t i) {
@@ -22,7 +21,7 @@ LayerSpec layer(const ModelConfig& c, int64_t i) {
   return layer;
 }
 
-constexpr auto kMamba = hf::mamba2_modules(hf::kMambaNames, false);
+constexpr auto kMamba = hf::mamba2_modules(hf::kMambaNames, "mamba_conv_bias");
 // Without experts, what all tokens go through is the MLP.
 constexpr HfModule kMlp[] = {
     {.hf = "shared_mlp.input_linear",
@@ -38,18 +37,25 @@ constexpr HfModule kMlp[] = {
     {"shared_mlp.output_linear", "ffn_down", Dim::embd, Dim::ff},
 };
 
+constexpr auto kMlpOfAdapters = hf::of_adapters(hf::kMlp);
+
 bool is_told_positions(const HfConfig& config) {
   return config.text("position_embedding_type") == "rope";
 }
 
+constexpr HfMamba2Keys kKeys = {.n_conv = {"mamba_d_conv", 4},
+                                .n_state = {"mamba_d_state", 256},
+                                .n_head = {"mamba_n_heads", 128},
+                                .n_group = {"mamba_n_groups", 1},
+                                .head_dim = {"mamba_d_head", 0},
+                                .norm_may_differ = true};
+
 void read_hf(HfConfig& config) {
-  hf::read_mamba2(config, {.n_conv = {"mamba_d_conv", 4},
-                           .n_state = {"mamba_d_state", 256},
-                           .n_head = {"mamba_n_heads", 128},
-                           .n_group = {"mamba_n_groups", 1},
-                           .head_dim = {"mamba_d_head", 0},
-                           .norm_may_differ = true});
-  hf::finish_mamba2(config);
+  if (config.n_expert == 0) config.n_ff = config.count("shared_intermediate_size");
+  hf::read_mamba2(config, kKeys);
+  hf::finish_mamba2(config, kKeys, "mamba_expand", config.count("mamba_expand", 2) * config.n_embd);
+  // Where nothing says which layers have attention, none has.
+  if (config.attends.empty()) config.attends.assign(size_t(config.n_layer), false);
   // As llama.cpp's converter has it where nothing tells positions.
   if (!is_told_positions(config)) config.n_ctx = int64_t{1} << 20;
 }
@@ -62,19 +68,19 @@ void write_keys(GgufWriter& writer, const HfConfig& config) {
   writer.set_u32("granitehybrid.expert_used_count", 0);
 }
 
+constexpr HfDefault kAbsent[] = {
+    {"num_local_experts", "8"}, {"shared_intermediate_size", "1024"}, {"num_experts_per_tok", "2"}};
 constexpr HfFamily kHf = {
     .classes = {{.name = "GraniteMoeHybridForCausalLM", .has_experts = true, .may_lack_experts = true}},
     .layer = {hf::kTwoNorms},
     .attention = {hf::kUnbiasedAttention},
     .recurrent = {kMamba},
-    .dense = {kMlp},
+    .dense = {kMlp, kMlpOfAdapters},
     .experts = {hf::kGraniteRouter, hf::kGraniteExperts, hf::kGraniteShared},
     .reorders_heads = true,
-    .computed = {.recurrent = "mamba", .attention = "attention", .steps = true},
-    .numbers = {{"attention_multiplier", "attention.scale", 1},
-                {"embedding_multiplier", "embedding_scale", 1},
-                {"residual_multiplier", "residual_scale", 1},
-                {"logits_scaling", "logit_scale", 1}},
+    .computed = {.recurrent = "linear_attention", .steps = true},
+    .absent = kAbsent,
+    .numbers = hf::kGraniteNumbers,
     .counts = {{"shared_intermediate_size", "expert_shared_feed_forward_length"}},
     .refused = {{"attention_bias", true, "has none"}, {"mamba_proj_bias", true, "has none"}},
     .writes_n_rot = true,
@@ -89,6 +95,7 @@ extern const Architecture kGraniteHybrid = {
     .name = "granitehybrid",
     .models = "Granite 4 H",
     .rope_style = RopeStyle::interleaved,
+    .has_rope = HasRope::as_said,
     .layers_differ = true,
     .read = read,
     .layer = layer,

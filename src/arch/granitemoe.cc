@@ -5,16 +5,15 @@
 namespace lora {
 namespace {
 
+constexpr HfDefault kAbsent[] = {{"num_experts_per_tok", "2"}};
 constexpr HfFamily kHf = {
     .classes = {{.name = "GraniteMoeForCausalLM", .has_experts = true},
                 {.name = "GraniteMoeSharedForCausalLM", .has_experts = true}},
     .layer = {hf::kTwoNorms, hf::kUnbiasedAttention},
     .experts = {hf::kGraniteRouter, hf::kGraniteExperts, hf::kGraniteShared},
     .reorders_heads = true,
-    .numbers = {{"attention_multiplier", "attention.scale", 1},
-                {"embedding_multiplier", "embedding_scale", 1},
-                {"residual_multiplier", "residual_scale", 1},
-                {"logits_scaling", "logit_scale", 1}},
+    .absent = kAbsent,
+    .numbers = hf::kGraniteNumbers,
     .counts = {{"shared_intermediate_size", "expert_shared_feed_forward_length"}},
     .writes_n_rot = true,
 };

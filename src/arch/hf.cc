@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "arch/hf_config.h"
+#include "base/elementary.h"
 #include "base/error.h"
 #include "base/numbers.h"
 #include "base/printable.h"
@@ -251,14 +252,52 @@ int64_t HfConfig::size(Dim dim, std::optional<int64_t> layer) const {
   return 0;
 }
 
-int64_t HfConfig::count(std::string_view key, int64_t otherwise) const {
+namespace {
+
+// What config.json has by that key, if it is of that kind.
+template <class Map>
+const typename Map::mapped_type* stated(const HfConfig& config, const Map& kind, std::string_view key) {
+  if (const auto found = kind.find(key); found != kind.end()) return &found->second;
+  const auto number = config.numbers.find(key);
+  const auto other = config.no_numbers.find(key);
+  if (number != config.numbers.end()) fail("{}: {}: {} makes no sense", config.path, key, number->second);
+  if (other != config.no_numbers.end())
+    fail("{}: {}: {} makes no sense", config.path, key, printable(other->second));
+  return nullptr;
+}
+
+}  // namespace
+
+std::string HfConfig::text(std::string_view key) const {
+  const std::string* found = stated(*this, texts, key);
+  return found ? *found : "";
+}
+
+const std::vector<int64_t>* HfConfig::whole_numbers(std::string_view key) const {
+  return stated(*this, lists, key);
+}
+
+const std::vector<std::string>* HfConfig::words(std::string_view key) const {
+  return stated(*this, text_lists, key);
+}
+
+std::optional<double> HfConfig::number(std::string_view key) const {
+  const double* found = stated(*this, numbers, key);
+  return found ? std::optional(*found) : std::nullopt;
+}
+
+int64_t HfConfig::count(std::string_view key) const {
+  const int64_t n = count(key, 0);
+  if (n == 0) fail("{}: {}: missing", path, key);
+  return n;
+}
+
+int64_t HfConfig::count(std::string_view key, int64_t otherwise, int64_t least) const {
+  // What some classes have in place of a size that follows from others.
+  if (const auto found = texts.find(key); found != texts.end() && found->second == "auto") return otherwise;
   const auto value = number(key);
-  // "auto" is what some classes have in place of a size that follows from others.
-  if (const std::string other = text(key); !value && !other.empty() && other != "auto")
-    fail("{}: {}: \"{}\" makes no sense", path, key, printable(other));
-  if (!value && number_lists.contains(key)) fail("{}: {}: a list makes no sense", path, key);
   if (!value) return otherwise;
-  if (!(*value >= 1 && *value <= 0x1p24) || *value != std::floor(*value))
+  if (!(*value >= double(least) && *value <= 0x1p24) || *value != std::floor(*value))
     fail("{}: {}: {} makes no sense", path, key, *value);
   return int64_t(*value);
 }
@@ -290,13 +329,17 @@ void read_mamba2(HfConfig& config, const HfMamba2Keys& keys) {
   }
 }
 
-void finish_mamba2(HfConfig& config) {
+void finish_mamba2(HfConfig& config, const HfMamba2Keys& keys, const char* key, int64_t n_inner) {
   HfSsm& ssm = config.ssm;
-  if (ssm.n_inner == 0) ssm.n_inner = config.count("mamba_expand", 2) * config.n_embd;
-  if (ssm.n_inner % ssm.n_head != 0) {
-    fail("{}: mamba_n_heads: {} columns of Mamba-2 are not divided by {} heads", config.path, ssm.n_inner,
+  if (n_inner % ssm.n_head != 0) {
+    fail("{}: {}: {} columns of Mamba-2 are not divided by {} heads", config.path, keys.n_head.key, n_inner,
          ssm.n_head);
   }
+  if (ssm.n_inner != 0 && ssm.n_inner != n_inner) {
+    fail("{}: {}: {} heads of {} are {} columns, but by {} they are {}", config.path, keys.head_dim.key,
+         ssm.n_head, ssm.n_inner / ssm.n_head, ssm.n_inner, key, n_inner);
+  }
+  ssm.n_inner = n_inner;
 }
 
 void write_mamba2_keys(GgufWriter& writer, const HfConfig& config) {
@@ -319,7 +362,8 @@ void write_longrope_keys(GgufWriter& writer, const HfConfig& config) {
   writer.set_u32(prefix + "original_context_length", uint32_t(n_ctx_orig));
   if (rope.type != "longrope") return;
   const double scale = double(config.n_ctx) / double(n_ctx_orig);
-  const double attention = scale > 1 ? std::sqrt(1 + std::log(scale) / std::log(double(n_ctx_orig))) : 1;
+  const double attention =
+      scale > 1 ? std::sqrt(1 + elementary::log(scale) / elementary::log(double(n_ctx_orig))) : 1;
   writer.set_f32(prefix + "attn_factor", float(rope.attention_factor.value_or(attention)));
 }
 

@@ -139,7 +139,8 @@ struct HfModule {
   bool transposed = false;   // HF has a column for each row of GGUF's
   bool grouped = false;      // HF's rows of q, k, v: for each k, v head its q heads, then k, then v
   Stack stack = Stack::none;
-  bool in_turn = false;  // HF's rows of gate and up alternate
+  bool in_turn = false;            // HF's rows of gate and up alternate
+  const char* bias_key = nullptr;  // what config.json calls the switch of its bias, where it has one
   bool may_be_absent = false;
   bool (*may_be_absent_in)(const HfConfig& config, int64_t layer) = nullptr;  // where that depends
   bool is_router = false;  // a parameter of a module that PEFT adapts no more, where it is one
@@ -147,7 +148,7 @@ struct HfModule {
   bool is_flat = false;    // HF has a vector of n_out * n_in; no adapter goes there
   DeltaOrder delta = DeltaOrder::as_is;
   bool negated_exp = false;  // GGUF has -exp of it
-  bool of_adapters = false;  // what they know two tensors of GGUF as, which weights become by other modules
+  bool of_adapters = false;  // what they know tensors of GGUF as, which weights become by other modules
   bool is_whole = false;     // a norm's gains, which lack no one where others do
   // What follows the names, in Hugging Face's tensor and in GGUF's.
   std::string_view hf_end = ".weight", gguf_end = ".weight";
@@ -160,12 +161,19 @@ constexpr bool is_of_heads(Stack stack) {
   return stack == Stack::head_keys || stack == Stack::head_values;
 }
 
+// What the class has where config.json lacks a key, as config.json would say it. null is no lack.
+struct HfDefault {
+  const char* key;
+  std::string_view json;
+};
+
 struct HfClass {
   std::string_view name;             // in config.json's "architectures"
   bool window_by_default = false;    // has a sliding_window that use_sliding_window says nothing of
   std::string_view model_type = {};  // of the language model; empty: any
   std::string_view why_not = {};     // why such a model is not converted
   bool has_experts = false, may_lack_experts = false;
+  std::span<const HfDefault> absent{};  // before those of the family
 };
 
 // What programs compute for an architecture of GGUF, whatever config.json says; conversion compares the two
@@ -188,8 +196,8 @@ struct HfComputed {
   int64_t large = 0;          // so many layers: attention is scaled by hidden_size / heads, not by head_dim
 };
 
-// What a config.json may leave out because the model's class has it as its default. 0 or nothing: it has
-// none.
+// Sizes that a config.json may leave out because the model's class has them as its defaults; others stand in
+// HfFamily::absent. 0 or nothing: it has none.
 struct HfDefaults {
   int64_t n_vocab = 0, n_head = 0, n_head_kv = 0, n_ctx = 0;
   std::optional<int64_t> sliding_window = std::nullopt;
@@ -260,11 +268,15 @@ struct HfFamily {
   bool always_tied = false;      // llama.cpp takes no output.weight: the token embedding is the output
   bool tied_by_default = false;  // where tie_word_embeddings is not there
   bool no_space_prefix = false;  // its tokenizer puts no space before a text, whatever tokenizer.model says
-  // Its BPE over characters goes by the list of merges (tokenizer.ggml.model "gemma4"), not by scores.
-  bool merges_characters = false;
+  // What tokenizer.ggml.model calls its BPE over characters, where that goes by the list of merges, not by
+  // scores.
+  std::string_view merges_as = "";
+  // Tokens that are no control tokens although its files say so: a program that reads answers must see them.
+  HfList<std::string_view, 7> seen_tokens{};
   HfSizes sizes{};
   HfComputed computed{};
   HfDefaults defaults{};
+  std::span<const HfDefault> absent{};  // of all classes
   HfList<HfNumber, 4> numbers{};
   HfList<HfCount, 6> counts{};
   HfList<HfRefused, 4> refused{};
@@ -308,9 +320,8 @@ struct HfMamba2Keys {
 namespace hf {
 // Into HfConfig::n_conv and ssm; n_inner is n_head x head_dim. Error naming the key that makes no sense.
 void read_mamba2(HfConfig& config, const HfMamba2Keys& keys);
-// Behind it: n_inner where the size of a head does not give it, by mamba_expand. Error where heads do not
-// divide it.
-void finish_mamba2(HfConfig& config);
+// Behind it, of classes that know n_inner by another key: error where heads do not divide it, or are others.
+void finish_mamba2(HfConfig& config, const HfMamba2Keys& keys, const char* key, int64_t n_inner);
 // ssm.conv_kernel and others.
 void write_mamba2_keys(GgufWriter& writer, const HfConfig& config);
 }  // namespace hf

@@ -76,6 +76,8 @@ struct HfConfig {
   std::map<std::string, std::vector<double>, std::less<>> number_lists;  // of any numbers,
   std::map<std::string, std::vector<std::string>, std::less<>> text_lists;  // and of texts
   std::map<std::string, std::string, std::less<>> texts;
+  std::map<std::string, std::string, std::less<>>
+      no_numbers;                        // what is none of numbers, as config.json has it
   std::optional<int64_t> bos, eos, pad;  // token ids
   int64_t fp8_block[2] = {128, 128};     // rows, columns of a block of FP8 values that share a scale
   std::vector<std::string> notes;        // what GGUF cannot hold, or is left to the weights: a line each
@@ -93,16 +95,16 @@ struct HfConfig {
   bool has_state(int64_t layer) const { return !has_attention(layer) && (is_mlp.empty() || !has_mlp(layer)); }
   bool has_experts(int64_t layer) const { return n_expert > 0 && layer >= n_dense; }
   HeadCounts head_counts() const { return {n_head, n_head_kv, head_dim, delta}; }
-  std::optional<double> number(std::string_view key) const {
-    const auto found = numbers.find(key);
-    return found == numbers.end() ? std::nullopt : std::optional(found->second);
-  }
-  std::string text(std::string_view key) const {
-    const auto found = texts.find(key);
-    return found == texts.end() ? "" : found->second;
-  }
-  // A number that is a size. Error if it is none.
-  int64_t count(std::string_view key, int64_t otherwise) const;
+  // Error if it is there and no number.
+  std::optional<double> number(std::string_view key) const;
+  bool flag(std::string_view key, bool otherwise) const { return number(key).value_or(otherwise) != 0; }
+  // The same of a text, "" where it is not there, and of lists.
+  std::string text(std::string_view key) const;
+  const std::vector<int64_t>* whole_numbers(std::string_view key) const;
+  const std::vector<std::string>* words(std::string_view key) const;
+  // A number that is a size, `least` or more. Error if it is none, or missing where nothing stands in for it.
+  int64_t count(std::string_view key) const;
+  int64_t count(std::string_view key, int64_t otherwise, int64_t least = 1) const;
   // Whether the token embedding is the output, too. Some classes tie the two unless told otherwise, others do
   // where no weight of the output is there.
   bool is_tied(bool has_output) const {

@@ -83,6 +83,13 @@ constexpr std::array<HfModule, n> with_biases(const HfModule (&modules)[n], bool
   for (size_t i = 0; i < n; ++i) result[i] = modules[i], result[i].may_have_bias = may_have;
   return result;
 }
+// The same as adapters of MLX know them, whose names are others than Hugging Face's.
+template <size_t n>
+constexpr std::array<HfModule, n> of_adapters(const HfModule (&modules)[n]) {
+  std::array<HfModule, n> result{};
+  for (size_t i = 0; i < n; ++i) result[i] = modules[i], result[i].of_adapters = true;
+  return result;
+}
 // Experts in a module each.
 inline constexpr HfModule kExperts[] = {
     {.hf = "mlp.experts.#.gate_proj",
@@ -105,13 +112,15 @@ inline constexpr HfModule kExperts[] = {
 struct Mamba2Names {
   std::string_view in, conv, dt_bias, a, d, norm, out;
 };
-constexpr std::array<HfModule, 7> mamba2_modules(const Mamba2Names& names, bool norm_may_be_absent) {
+constexpr std::array<HfModule, 7> mamba2_modules(const Mamba2Names& names, const char* conv_bias_key,
+                                                 bool norm_may_be_absent = false) {
   return {{{names.in, "ssm_in", Dim::ssm_in, Dim::embd},
            {.hf = names.conv,
             .gguf = "ssm_conv1d",
             .n_out = Dim::ssm_conv,
             .n_in = Dim::conv,
             .may_have_bias = true,
+            .bias_key = conv_bias_key,
             .is_conv = true},
            {.hf = names.dt_bias, .gguf = "ssm_dt", .n_in = Dim::ssm_heads, .hf_end = "", .gguf_end = ".bias"},
            {.hf = names.a,
@@ -190,8 +199,26 @@ inline constexpr HfModule kGraniteShared[] = {
      .n_in = Dim::shared_ff,
      .may_be_absent = true},
 };
+inline constexpr HfList<HfNumber, 4> kGraniteNumbers = {{"attention_multiplier", "attention.scale", 1},
+                                                        {"embedding_multiplier", "embedding_scale", 1},
+                                                        {"residual_multiplier", "residual_scale", 1},
+                                                        {"logits_scaling", "logit_scale", 1}};
 inline constexpr HfModule kRouter[] = {
     {.hf = "mlp.gate", .gguf = "ffn_gate_inp", .n_out = Dim::experts, .n_in = Dim::embd, .is_router = true}};
+// With a bias of the choice, and experts that all tokens go through.
+constexpr std::array<HfModule, 5> router_and_shared_experts(bool (*may_lack_choice_bias)(const HfConfig&,
+                                                                                         int64_t) = nullptr) {
+  return {{kRouter[0],
+           {.hf = "mlp.gate.e_score_correction_bias",
+            .gguf = "exp_probs_b",
+            .n_in = Dim::experts,
+            .may_be_absent_in = may_lack_choice_bias,
+            .hf_end = "",
+            .gguf_end = ".bias"},
+           {"mlp.shared_experts.gate_proj", "ffn_gate_shexp", Dim::shared_ff, Dim::embd},
+           {"mlp.shared_experts.up_proj", "ffn_up_shexp", Dim::shared_ff, Dim::embd},
+           {"mlp.shared_experts.down_proj", "ffn_down_shexp", Dim::embd, Dim::shared_ff}}};
+}
 // Programs that do not guess ahead skip these layers.
 inline constexpr HfModule kAhead[] = {
     {"eh_proj", "nextn.eh_proj", Dim::embd, Dim::two_embd},

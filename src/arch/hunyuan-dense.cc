@@ -1,9 +1,9 @@
 // Hunyuan (dense): as Qwen 3, but heads are normed after they are turned.
-#include <cmath>
 
 #include "arch/blocks.h"
 #include "arch/hf_config.h"
 #include "arch/hf_modules.h"
+#include "base/elementary.h"
 
 namespace lora {
 namespace {
@@ -23,7 +23,7 @@ constexpr HfModule kHeadNorms[] = {
 void read_hf(HfConfig& config) {
   const auto alpha = config.number("rope.alpha");
   if (config.rope.type != "dynamic" || !alpha || *alpha <= 0) return;
-  config.rope.theta *= std::pow(*alpha, double(config.head_dim) / double(config.head_dim - 2));
+  config.rope.theta *= elementary::pow(*alpha, double(config.head_dim) / double(config.head_dim - 2));
   config.rope.type = "default";
 }
 

@@ -37,7 +37,8 @@ struct Keys {
           fail("{}: {}: layers that differ ({} and {}) are not supported", gguf.path(), key(name),
                values.front(), of_layer);
       }
-      if (!values.empty()) value = values.front();
+      if (values.empty()) fail("{}: {}: an empty list", gguf.path(), key(name));
+      value = values.front();
     } else {
       value = gguf.get_int(key(name));
     }
@@ -60,6 +61,20 @@ struct Keys {
       if (value < 0 || value > (int64_t{1} << 31)) makes_no_sense(name, value);
     }
     return values;
+  }
+  // Of each of n layers, yes or no. Empty without the key. Error for what is neither, and for a key of one
+  // value.
+  std::vector<bool> flags_of_layers(std::string_view name, int64_t n) const {
+    const auto values = gguf.get_ints(key(name));
+    if (!values) return {};
+    if (int64_t(values->size()) != n)
+      fail("{}: {}: {} values for {} layers", gguf.path(), key(name), values->size(), n);
+    std::vector<bool> flags;
+    for (const int64_t value : *values) {
+      if (value != 0 && value != 1) makes_no_sense(name, value);
+      flags.push_back(value == 1);
+    }
+    return flags;
   }
   int64_t required_size(std::string_view name) const {
     const auto value = size(name);

@@ -46,10 +46,10 @@ void read_lfm2(HfConfig& config) {
       theta > 0 && !config.number("rope_theta") && !config.number("rope.rope_theta"))
     config.rope.theta = *theta;
   if (!config.attends.empty()) return;
-  const auto full = config.lists.find("full_attn_idxs");
-  config.attends.assign(size_t(config.n_layer), full == config.lists.end());
-  if (full == config.lists.end()) return;
-  for (const int64_t i : full->second) {
+  const auto* full = config.whole_numbers("full_attn_idxs");
+  config.attends.assign(size_t(config.n_layer), !full);
+  if (!full) return;
+  for (const int64_t i : *full) {
     if (i < 0 || i >= config.n_layer)
       fail("{}: full_attn_idxs: {} of {} layers makes no sense", config.path, i, config.n_layer);
     config.attends[size_t(i)] = true;

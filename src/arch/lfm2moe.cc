@@ -45,15 +45,18 @@ constexpr HfModule kExperts[] = {
 constexpr auto kStackedExperts = hf::stacked_experts(
     "feed_forward.experts.gate_up_proj", "feed_forward.experts.down_proj", "", Stack::whole, false);
 
+constexpr HfModule kMlxMlp[] = {
+    {"feed_forward.gate_proj", "ffn_gate", Dim::ff, Dim::embd},
+    {"feed_forward.up_proj", "ffn_up", Dim::ff, Dim::embd},
+    {"feed_forward.down_proj", "ffn_down", Dim::embd, Dim::ff},
+};
+constexpr auto kMlpOfAdapters = hf::of_adapters(kMlxMlp);
+
 constexpr const char *kScale = "routed_scaling_factor", *kNormalized = "norm_topk_prob",
                      *kDense = "num_dense_layers";
 
 void read_hf(HfConfig& config) {
   hf::read_lfm2(config);
-  if (!config.number(kDense)) {  // as the class has it
-    config.n_dense = 2;
-    config.numbers[kDense] = 2;
-  }
   for (const auto& [key, standard] : {std::pair(kScale, 1.0), std::pair(kNormalized, 1.0)}) {
     if (config.number(key).value_or(standard) == standard) continue;
     config.notes.push_back(
@@ -68,21 +71,24 @@ void write_keys(GgufWriter& writer, const HfConfig& config) {
   writer.set_u32("lfm2moe.expert_gating_func", kSigmoid);
   if (const double scale = config.number(kScale).value_or(1); scale != 1)
     writer.set_f32("lfm2moe.expert_weights_scale", float(scale));
-  if (config.number(kNormalized).value_or(1) == 0) writer.set_bool("lfm2moe.expert_weights_norm", false);
+  if (!config.flag(kNormalized, true)) writer.set_bool("lfm2moe.expert_weights_norm", false);
 }
 
+constexpr HfDefault kAbsent[] = {
+    {kDense, "2"}, {"moe_intermediate_size", "1792"}, {"num_experts_per_tok", "4"}};
 constexpr HfFamily kHf = {
     .classes = {{.name = "Lfm2MoeForCausalLM", .has_experts = true}},
     .layer = {hf::kLfm2Norms},
     .attention = {hf::kLfm2Attention},
     .recurrent = {hf::kShortConv},
-    .dense = {hf::kLfm2Mlp},
+    .dense = {hf::kLfm2Mlp, kMlpOfAdapters},
     .experts = {kRouter, kExperts, kStackedExperts},
     .root = hf::kLfm2Root,
     .norm_eps = "norm_eps",
     .tied_by_default = true,
     .computed = hf::kLfm2Computed,
     .defaults = hf::kLfm2Defaults,
+    .absent = kAbsent,
     .counts = {{"moe_intermediate_size", "expert_feed_forward_length"},
                {kDense, "leading_dense_block_count"}},
     .refused = {hf::kNoConvBias, {"use_expert_bias", false, "chooses experts with a bias"}},

@@ -31,14 +31,28 @@ constexpr HfModule kExperts[] = {
      .stack = Stack::each},
 };
 
+constexpr HfDefault kAbsentOfMixtral[] = {{"num_experts_per_tok", "2"},
+                                          {"num_key_value_heads", "8"},
+                                          {"rope_theta", "1e6"},
+                                          {"rms_norm_eps", "1e-5"}};
+constexpr HfDefault kAbsentOfMistral[] = {{"num_key_value_heads", "8"}};
 constexpr HfFamily kHf = {
     .classes = {{"LlamaForCausalLM"},
                 {"LLaMAForCausalLM"},
-                {"MistralForCausalLM", true},
-                {.name = "MixtralForCausalLM", .window_by_default = true, .has_experts = true},
-                {"Mistral3ForConditionalGeneration", true, "mistral"},
+                {.name = "MistralForCausalLM", .window_by_default = true, .absent = kAbsentOfMistral},
+                {.name = "MixtralForCausalLM",
+                 .window_by_default = true,
+                 .has_experts = true,
+                 .absent = kAbsentOfMixtral},
+                {.name = "Mistral3ForConditionalGeneration",
+                 .window_by_default = true,
+                 .model_type = "mistral",
+                 .absent = kAbsentOfMistral},
                 {"LlavaForConditionalGeneration", false, "llama"},
-                {"LlavaForConditionalGeneration", true, "mistral"},
+                {.name = "LlavaForConditionalGeneration",
+                 .window_by_default = true,
+                 .model_type = "mistral",
+                 .absent = kAbsentOfMistral},
                 {"Idefics3ForConditionalGeneration", false, "llama"},
                 {"SmolVLMForConditionalGeneration", false, "llama"}},
     .layer = {hf::kTwoNorms, hf::kBiasedAttention},

@@ -12,7 +12,7 @@ LayerSpec layer(const ModelConfig& c, int64_t) {
   return {{.before = norm(c, "attn_norm"), .bodies = {mamba2(c)}}};
 }
 
-constexpr auto kMamba = hf::mamba2_modules(hf::kMixerNames, false);
+constexpr auto kMamba = hf::mamba2_modules(hf::kMixerNames, "use_conv_bias");
 constexpr HfModule kNorm[] = {{"norm", "attn_norm", Dim::none, Dim::embd}};
 constexpr HfModule kRoot[] = {
     {"embeddings", "token_embd", Dim::vocab, Dim::embd},
@@ -20,13 +20,16 @@ constexpr HfModule kRoot[] = {
     {"lm_head", "output", Dim::vocab, Dim::embd},
 };
 
+constexpr HfMamba2Keys kKeys = {.n_conv = {"conv_kernel", 4},
+                                .n_state = {"state_size", 128},
+                                .n_head = {"num_heads", 128},
+                                .n_group = {"n_groups", 8},
+                                .head_dim = {"head_dim", 64},
+                                .norm_may_differ = true};
+
 void read_hf(HfConfig& config) {
-  hf::read_mamba2(config, {.n_conv = {"conv_kernel", 4},
-                           .n_state = {"state_size", 128},
-                           .n_head = {"num_heads", 128},
-                           .n_group = {"n_groups", 8},
-                           .head_dim = {"head_dim", 64},
-                           .norm_may_differ = true});
+  hf::read_mamba2(config, kKeys);
+  hf::finish_mamba2(config, kKeys, "expand", config.count("expand", 2) * config.n_embd);
   config.n_ctx = int64_t{1} << 20;  // none is stated anywhere; as llama.cpp's converter has it
 }
 
@@ -51,12 +54,9 @@ constexpr HfFamily kHf = {
 extern const Architecture kMamba2 = {
     .name = "mamba2",
     .models = "Mamba-2, Codestral Mamba",
+    .has_rope = HasRope::no,
     .layers_differ = true,
-    .read =
-        [](const Keys& keys, ModelConfig& c) {
-          read_mamba2(keys, c);
-          c.has_rope = false;
-        },
+    .read = read_mamba2,
     .layer = layer,
     .hf = &kHf,
 };

@@ -12,7 +12,7 @@ namespace {
 LayerSpec layer(const ModelConfig& c, int64_t i) {
   LayerSpec layer = {{.before = norm(c, "attn_norm"), .bodies = {}}};
   if (c.ff(i) > 0) {
-    layer[0].bodies.emplace_back(plain_mlp(c, Activation::relu_squared, false));
+    layer[0].bodies.emplace_back(plain_mlp(c, Activation::relu_squared, false, c.ff(i)));
   } else if (c.heads_kv(i) > 0) {
     layer[0].bodies.emplace_back(attention(c, i));
   } else {
@@ -21,7 +21,7 @@ LayerSpec layer(const ModelConfig& c, int64_t i) {
   return layer;
 }
 
-constexpr auto kMamba = hf::mamba2_modules(hf::kMixerNames, false);
+constexpr auto kMamba = hf::mamba2_modules(hf::kMixerNames, "use_conv_bias");
 constexpr HfModule kNorm[] = {{"norm", "attn_norm", Dim::none, Dim::embd}};
 constexpr HfModule kAttention[] = {
     {"mixer.q_proj", "attn_q", Dim::heads, Dim::embd, RowOrder::heads},
@@ -39,7 +39,8 @@ constexpr HfModule kRoot[] = {
     {"lm_head", "output", Dim::vocab, Dim::embd},
 };
 
-// What each layer is: M, * and - of hybrid_override_pattern, or the words of layers_block_type.
+// What each layer is: M, * and - of hybrid_override_pattern, or the words of layers_block_type, of today or
+// of the first folders.
 void read_hf(HfConfig& config) {
   hf::read_mamba2(config, {.n_conv = {"conv_kernel", 4},
                            .n_state = {"ssm_state_size", 128},
@@ -47,8 +48,7 @@ void read_hf(HfConfig& config) {
                            .n_group = {"n_groups", 8},
                            .head_dim = {"mamba_head_dim", 64}});
   std::vector<std::string> types;
-  if (const auto found = config.text_lists.find("layers_block_type"); found != config.text_lists.end())
-    types = found->second;
+  if (const auto* found = config.words("layers_block_type")) types = *found;
   if (types.empty()) {
     for (const char c : config.text("hybrid_override_pattern"))
       types.push_back(c == 'M' ? "mamba" : c == '*' ? "attention" : c == '-' ? "mlp" : std::string(1, c));
@@ -58,7 +58,9 @@ void read_hf(HfConfig& config) {
     fail("{}: hybrid_override_pattern: {} layers, num_hidden_layers is {}", config.path, types.size(),
          config.n_layer);
   }
-  for (const std::string& type : types) {
+  for (std::string& type : types) {
+    if (type == "linear_attention") type = "mamba";
+    if (type == "full_attention") type = "attention";
     if (type != "mamba" && type != "attention" && type != "mlp") {
       fail("{}: hybrid_override_pattern: layers of type '{}' are not supported", config.path,
            printable(type));
@@ -82,6 +84,7 @@ void write_keys(GgufWriter& writer, const HfConfig& config) {
   writer.set("nemotron_h.feed_forward_length", {GgufValueType::array, GgufValueType::i32, std::move(n_ff)});
 }
 
+constexpr HfDefault kAbsent[] = {{"num_key_value_heads", "8"}};
 constexpr HfFamily kHf = {
     .classes = {{"NemotronHForCausalLM"}},
     .layer = {kNorm},
@@ -95,9 +98,11 @@ constexpr HfFamily kHf = {
     .head_dim = 128,
     .computed = {.activation_key = "mlp_hidden_act", .activation = "relu2", .steps = true},
     .defaults = {.n_vocab = 131072, .norm_eps = 1e-5},
+    .absent = kAbsent,
     .refused = {{"use_bias", true, "has none"},
                 {"attention_bias", true, "has none"},
-                {"mlp_bias", true, "has none"}},
+                {"mlp_bias", true, "has none"},
+                {"mamba_proj_bias", true, "has none"}},
     .writes_n_rot = true,
     .writes_kv_by_layer = true,
     .read = read_hf,
@@ -109,12 +114,9 @@ constexpr HfFamily kHf = {
 extern const Architecture kNemotronH = {
     .name = "nemotron_h",
     .models = "Nemotron-H, Nemotron Nano 2",
+    .has_rope = HasRope::no,
     .layers_differ = true,
-    .read =
-        [](const Keys& keys, ModelConfig& c) {
-          read_mamba2(keys, c);
-          c.has_rope = false;
-        },
+    .read = read_mamba2,
     .layer = layer,
     .hf = &kHf,
 };

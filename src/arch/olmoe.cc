@@ -5,11 +5,13 @@
 namespace lora {
 namespace {
 
+constexpr HfDefault kAbsent[] = {{"num_experts_per_tok", "8"}};
 constexpr HfFamily kHf = {
     .classes = {{.name = "OlmoeForCausalLM", .has_experts = true}},
     .layer = {hf::kTwoNorms, hf::kUnbiasedAttention, hf::kRowNorms},
     .experts = {hf::kRouter, hf::kExperts, hf::kStackedExperts},
     .defaults = {.norm_eps = 1e-5},
+    .absent = kAbsent,
     .refused = {{"norm_topk_prob", true, "does not make the experts' weights sum up to one"},
                 {"clip_qkv", true, "does not clip queries, keys and values"}},
 };

@@ -23,10 +23,13 @@ void write_keys(GgufWriter& writer, const HfConfig& config) {
   write_longrope_keys(writer, config);
 }
 
+constexpr HfDefault kAbsent[] = {{"original_max_position_embeddings", "4096"}};
 constexpr HfFamily kHf = {
     .classes = {{"Phi3ForCausalLM", true}},
     .layer = {hf::kTwoNorms, kFusedAttention, hf::kFusedMlp, hf::kApart, hf::kMlpApart},
     .computed = {.own_window = true, .rope_factors = true, .partial_rotary = true},
+    .defaults = {.norm_eps = 1e-5},
+    .absent = kAbsent,
     .writes_n_rot = true,
     .write_keys = write_keys,
 };

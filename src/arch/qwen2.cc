@@ -6,9 +6,11 @@ namespace lora {
 
 namespace {
 
+constexpr HfDefault kAbsent[] = {{"num_key_value_heads", "32"}};
 constexpr HfFamily kHf = {
     .classes = {{"Qwen2ForCausalLM"}},
     .layer = {hf::kTwoNorms, hf::kAttention, hf::kMlp},
+    .absent = kAbsent,
 };
 
 }  // namespace

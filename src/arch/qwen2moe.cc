@@ -19,10 +19,15 @@ constexpr HfModule kShared[] = {
     {"mlp.shared_expert_gate", "ffn_gate_inp_shexp", Dim::one, Dim::embd},
 };
 
+constexpr HfDefault kAbsent[] = {{"num_key_value_heads", "16"},
+                                 {"moe_intermediate_size", "1408"},
+                                 {"shared_expert_intermediate_size", "5632"},
+                                 {"num_experts_per_tok", "4"}};
 constexpr HfFamily kHf = {
     .classes = {{.name = "Qwen2MoeForCausalLM", .has_experts = true}},
     .layer = {hf::kTwoNorms, hf::kAttention},
     .experts = {hf::kRouter, hf::kExperts, hf::kStackedExperts, kShared},
+    .absent = kAbsent,
     .counts = {{"moe_intermediate_size", "expert_feed_forward_length"},
                {"shared_expert_intermediate_size", "expert_shared_feed_forward_length"}},
     .refused = {{"norm_topk_prob", true, "does not make the experts' weights sum up to one"}},

@@ -6,10 +6,12 @@ namespace lora {
 
 namespace {
 
+constexpr HfDefault kAbsent[] = {{"num_key_value_heads", "32"}};
 constexpr HfFamily kHf = {
     .classes = {{"Qwen3ForCausalLM"}},
     .layer = {hf::kTwoNorms, hf::kAttention, hf::kHeadNorms, hf::kMlp},
     .head_dim = 128,
+    .absent = kAbsent,
 };
 
 }  // namespace

@@ -16,7 +16,7 @@ constexpr HfFamily kHf = {
     .head_dim = 256,
     .norms_lack_one = true,
     .computed = {.recurrent = "linear_attention", .partial_rotary = true},
-    .defaults = {.rotary_part = 0.25},
+    .defaults = {.n_head_kv = 4, .rotary_part = 0.25},
     .writes_n_rot = true,
     .read = read_hf_delta_net,
     .write_keys = write_delta_net_and_section_keys,

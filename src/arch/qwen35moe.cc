@@ -5,6 +5,9 @@
 namespace lora {
 namespace {
 
+constexpr HfDefault kAbsent[] = {{"moe_intermediate_size", "512"},
+                                 {"shared_expert_intermediate_size", "512"},
+                                 {"num_experts_per_tok", "8"}};
 constexpr HfFamily kHf = {
     .classes = {{.name = "Qwen3_5MoeForCausalLM", .has_experts = true},
                 {.name = "Qwen3_5MoeForConditionalGeneration",
@@ -19,7 +22,8 @@ constexpr HfFamily kHf = {
     .head_dim = 256,
     .norms_lack_one = true,
     .computed = {.recurrent = "linear_attention", .partial_rotary = true},
-    .defaults = {.rotary_part = 0.25},
+    .defaults = {.n_head_kv = 2, .rotary_part = 0.25},
+    .absent = kAbsent,
     .counts = {{"moe_intermediate_size", "expert_feed_forward_length"},
                {"shared_expert_intermediate_size", "expert_shared_feed_forward_length"}},
     .writes_n_rot = true,

@@ -9,16 +9,19 @@ namespace {
 
 // The class does without where config.json does not say.
 void read_hf(HfConfig& config) {
-  if (config.number("norm_topk_prob").value_or(0) == 0) {
+  if (!config.flag("norm_topk_prob", false)) {
     fail("{}: norm_topk_prob: false: GGUF's qwen3moe makes the experts' weights sum up to one", config.path);
   }
 }
 
+constexpr HfDefault kAbsent[] = {
+    {"moe_intermediate_size", "768"}, {"num_experts_per_tok", "8"}, {"num_key_value_heads", "4"}};
 constexpr HfFamily kHf = {
     .classes = {{.name = "Qwen3MoeForCausalLM", .has_experts = true}},
     .layer = {hf::kTwoNorms, hf::kAttention, hf::kHeadNorms},
     .experts = {hf::kRouter, hf::kExperts, hf::kStackedExperts},
     .head_dim = 128,
+    .absent = kAbsent,
     .counts = {{"moe_intermediate_size", "expert_feed_forward_length"}},
     .read = read_hf,
 };

@@ -7,7 +7,7 @@ namespace lora {
 namespace {
 
 void read_hf(HfConfig& config) {
-  if (config.number("norm_topk_prob").value_or(1) == 0) {
+  if (!config.flag("norm_topk_prob", true)) {
     fail("{}: norm_topk_prob: false: GGUF's qwen3next makes the experts' weights sum up to one", config.path);
   }
   read_hf_delta_net(config);
@@ -25,6 +25,9 @@ void read(const Keys& keys, ModelConfig& c) {
   read_delta_net(keys, c, false);
 }
 
+constexpr HfDefault kAbsent[] = {{"moe_intermediate_size", "512"},
+                                 {"shared_expert_intermediate_size", "512"},
+                                 {"num_experts_per_tok", "10"}};
 constexpr HfFamily kHf = {
     .classes = {{.name = "Qwen3NextForCausalLM", .has_experts = true}},
     .layer = {hf::kDeltaNorms},
@@ -35,7 +38,8 @@ constexpr HfFamily kHf = {
     .head_dim = 256,
     .norms_lack_one = true,
     .computed = {.recurrent = "linear_attention", .partial_rotary = true},
-    .defaults = {.rotary_part = 0.25},
+    .defaults = {.n_head_kv = 2, .rotary_part = 0.25},
+    .absent = kAbsent,
     .counts = {{"moe_intermediate_size", "expert_feed_forward_length"},
                {"shared_expert_intermediate_size", "expert_shared_feed_forward_length"}},
     .writes_n_rot = true,

@@ -17,10 +17,12 @@ constexpr HfModule kNorms[] = {
     {"post_attention_layernorm", "post_attention_norm", Dim::none, Dim::embd},
 };
 
+constexpr HfDefault kAbsent[] = {{"num_key_value_heads", "8"}};
 constexpr HfFamily kHf = {
     .classes = {{"SeedOssForCausalLM"}},
     .layer = {kNorms, hf::kAttention, hf::kMlp},
     .head_dim = 128,
+    .absent = kAbsent,
 };
 
 }  // namespace

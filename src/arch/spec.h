@@ -49,6 +49,7 @@ struct VectorSpec {
   std::string_view tensor;  // empty: there is none
   int64_t n = 0, n_rows = 1;
   bool may_be_absent = false;
+  bool fades = false;  // logarithms of what states are multiplied by: none is above 0
 };
 
 struct AttentionSpec {

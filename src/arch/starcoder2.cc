@@ -14,6 +14,7 @@ constexpr HfModule kMlp[] = {
     {"mlp.c_proj", "ffn_down", Dim::embd, Dim::ff, RowOrder::as_is, true},
 };
 
+constexpr HfDefault kAbsent[] = {{"num_key_value_heads", "2"}};
 constexpr HfFamily kHf = {
     .classes = {{"Starcoder2ForCausalLM", true}},
     .layer = {hf::kBiasedTwoNorms, hf::kBiasedAttention, kMlp},
@@ -22,6 +23,7 @@ constexpr HfFamily kHf = {
     .tied_by_default = true,
     .computed = {.activation = "gelu_pytorch_tanh"},
     .defaults = {.norm_eps = 1e-5},
+    .absent = kAbsent,
     .refused = {{"use_bias", false, "has biases"}},
 };
 

@@ -1,12 +1,11 @@
 #include <gtest/gtest.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <thread>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -17,7 +16,7 @@
 #include "base/same_file.h"
 
 namespace lora {
-namespace {
+namespace base_test {
 
 std::string scratch(const std::string& name) {
   return testing::TempDir() + "lora_base_" + name;
@@ -121,24 +120,6 @@ TEST(ThreadPool, RunsEveryTaskOnceAndRethrows) {
   }
 }
 
-// In a process whose address space holds a few thread stacks: 7 for the Error, 0 if all threads started.
-[[noreturn]] void start_too_many_threads() {
-  const rlimit limit{rlim_t{1} << 30, rlim_t{1} << 30};
-  setrlimit(RLIMIT_AS, &limit);
-  try {
-    ThreadPool pool(1000);
-  } catch (const Error&) {
-    _exit(7);
-  }
-  _exit(0);
-}
-
-TEST(ThreadPool, SaysWhenThreadsCannotBeStarted) {
-  if (LORA_INSTRUMENTED)
-    GTEST_SKIP() << "a sanitizer's memory is larger than the limit, an emulator sets none";
-  EXPECT_EXIT(start_too_many_threads(), testing::ExitedWithCode(7), "");
-}
-
 TEST(Files, AtomicFileAppearsWholeOrNotAtAll) {
   const std::string path = scratch("atomic");
   {
@@ -164,8 +145,7 @@ TEST(Files, NothingIsWrittenOverWhatIsRead) {
   const std::vector<std::string> inputs = {"", folder, folder + "/../lora_base_model" + temporary};
   std::ofstream(folder + "/a") << "a";
   std::ofstream(folder + "/b" + temporary) << "b";
-  std::filesystem::create_symlink(folder + "/a", folder + "/sub/link");
-  for (const char* out : {"", "/a", "/b", "/sub/../a", "/sub/link", "/../lora_base_model"}) {
+  for (const char* out : {"", "/a", "/b", "/sub/../a", "/../lora_base_model"}) {
     EXPECT_THROW(expect_new(folder + out, inputs), Error) << out;
   }
   for (const char* out : {"/c", "/a.gguf", "/sub/a", "/../lora_base_mode"}) {
@@ -176,7 +156,7 @@ TEST(Files, NothingIsWrittenOverWhatIsRead) {
 
 TEST(Files, MappedFileNamesWhatItCannotOpen) {
   EXPECT_THROW(MappedFile("/no/such/file"), Error);
-  EXPECT_THROW(MappedFile("/tmp"), Error);
+  EXPECT_THROW(MappedFile{testing::TempDir()}, Error);
   const std::string path = scratch("empty");
   std::ofstream(path).close();
   EXPECT_EQ(MappedFile(path).bytes().size(), 0u);
@@ -202,20 +182,6 @@ TEST(Files, AppendFileKeepsTheLinesAskedFor) {
   std::filesystem::remove(path);
 }
 
-TEST(Files, AppendFileThatIsRefusedIsClosed) {
-  const std::string path = scratch("refused");
-  std::ofstream(path) << "a line\n";
-  const auto n_open = [] {
-    const std::filesystem::directory_iterator all("/proc/self/fd");
-    return std::distance(begin(all), end(all));
-  };
-  const auto before = n_open();
-  EXPECT_THROW(AppendFile(path, [](auto) -> bool { fail("not a line"); }), Error);
-  EXPECT_EQ(n_open(), before);
-  EXPECT_EQ(read(path), "a line\n");
-  std::filesystem::remove(path);
-}
-
 TEST(Machine, TellsCoresAndMemory) {
   EXPECT_GE(physical_cores(), 1);
   EXPECT_LE(physical_cores(), int(std::thread::hardware_concurrency()));
@@ -223,5 +189,5 @@ TEST(Machine, TellsCoresAndMemory) {
   EXPECT_GT(resident_bytes(), uint64_t{1} << 16);
 }
 
-}  // namespace
+}  // namespace base_test
 }  // namespace lora

@@ -4,16 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <ctime>
 
 namespace lora {
-
-DateTime local_time() {
-  const std::time_t now = std::time(nullptr);
-  std::tm local{};
-  localtime_r(&now, &local);
-  return {local.tm_year + 1900, local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec};
-}
 
 DateTime today() {
   DateTime date = local_time();

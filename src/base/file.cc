@@ -1,91 +1,62 @@
 #include "base/file.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
 #include <memory>
 #include <utility>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/lost_pages.h"
 #include "base/path.h"
+#include "base/timing.h"
 
 namespace lora {
 namespace {
 
-std::string reason() {
-  return std::strerror(errno);
-}
-
-// After a call that could not write what lies at `data`; that may be a file that cannot be read.
-[[noreturn]] void fail_to_write(const std::string& name, const char* data) {
-  const std::string why = reason();
-  if (errno == EFAULT) note_unreadable(data);
+// What lies at `data` could not be written; that may be a file that cannot be read.
+[[noreturn]] void fail_to_write(const std::string& name, const char* data, const std::error_code& error) {
+  if (error == std::errc::bad_address) note_unreadable(data);
   expect_no_lost_pages();
-  fail("{}: cannot write: {}", name, why);
+  fail("{}: cannot write: {}", name, error.message());
 }
 
-void write_all(int fd, const char* data, size_t size, const std::string& name) {
-  while (size > 0) {
-    const ssize_t n = ::write(fd, data, size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail_to_write(name, data);
-    data += n;
-    size -= size_t(n);
+void write_all(SystemFile& file, uint64_t position, const char* data, size_t size, const std::string& name) {
+  for (size_t n; size > 0; data += n, position += n, size -= n) {
+    if (const auto error = file.write_at(position, data, size, n)) fail_to_write(name, data, error);
   }
-}
-
-// A rename is on disk only once its folder is.
-void sync_folder_of(const std::string& path) {
-  const int fd = ::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  ::fsync(fd);
-  ::close(fd);
 }
 
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a FIFO would wait for its writer
-  if (fd < 0) fail("{}: cannot open: {}", path, reason());
-  struct stat st;
-  std::string why;
-  if (::fstat(fd, &st) != 0) {
-    why = reason();
-  } else if (!S_ISREG(st.st_mode)) {
-    why = S_ISDIR(st.st_mode) ? "a folder" : "not a regular file";
-  } else if (st.st_size > 0) {
-    void* p = ::mmap(nullptr, size_t(st.st_size), PROT_READ, MAP_SHARED, fd, 0);
-    if (p == MAP_FAILED) {
-      why = reason();
-    } else {
-      data_ = static_cast<const std::byte*>(p);
-      size_ = size_t(st.st_size);
-      begin_mapping(fd, data_, size_, path_);
-    }
+  SystemFile file;
+  const auto refuse = [&](std::string_view why) { fail("{}: cannot open: {}", path, why); };
+  if (const auto error = file.open(path)) refuse(error.message());
+  FileFacts facts;
+  if (const auto error = file.facts(facts)) refuse(error.message());
+  if (facts.type != FileType::regular) {
+    refuse(facts.type == FileType::folder ? "a folder" : "not a regular file");
   }
-  ::close(fd);
-  if (!why.empty()) fail("{}: cannot open: {}", path, why);
+  if (facts.bytes == 0) return;
+  const void* data = nullptr;
+  if (const auto error = file.map(facts.bytes, data)) refuse(error.message());
+  data_ = static_cast<const std::byte*>(data);
+  size_ = facts.bytes;
+  begin_mapping(facts.number, data_, size_, path_);
 }
 
 MappedFile::~MappedFile() {
   if (!data_) return;
   end_mapping(data_);
-  ::munmap(const_cast<std::byte*>(data_), size_);
+  unmap(data_, size_);
 }
 
 void MappedFile::release(std::span<const std::byte> part) {
-  const auto page = uintptr_t(::sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
-  const auto end = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  drop_pages(part.data(), part.size());
+}
+
+void MappedFile::give_back(std::span<const std::byte> part) const {
+  give_back_pages(path_, uint64_t(part.data() - data_), part.data(), part.size());
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
@@ -102,93 +73,75 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 AtomicFile::AtomicFile(std::string path)
     : path_(std::move(path)), hold_(Hold::unless_ours(path_)), target_(output_target(path_)) {
-  struct stat st;
-  const bool replaces = ::stat(target_.c_str(), &st) == 0;
+  std::error_code error;
   do {
     temporary_ = temporary_name(target_);
     leftover_ = Leftover(temporary_);
-    // Nobody sees more of it on the way than of what it replaces.
-    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                 replaces ? 0600 : 0666);
-  } while (fd_ < 0 && errno == EEXIST);
-  if (fd_ < 0) fail("{}: cannot create: {}", path_, reason());
-  if (!replaces) return;
-  // As far as it is allowed: a file system may have neither.
-  [[maybe_unused]] const bool owner =
-      ::fchown(fd_, st.st_uid, st.st_gid) == 0 || ::fchown(fd_, -1, st.st_gid) == 0;
-  struct stat now;
-  const bool same_group = ::fstat(fd_, &now) == 0 && now.st_gid == st.st_gid;
-  [[maybe_unused]] const bool mode = ::fchmod(fd_, st.st_mode & (same_group ? 0777 : 0707)) == 0;
+    error = file_.create(temporary_, target_);
+  } while (error == std::errc::file_exists);
+  if (error) fail("{}: cannot create: {}", path_, error.message());
 }
 
 AtomicFile::~AtomicFile() {
-  if (fd_ < 0) return;
-  ::close(fd_);
-  ::unlink(temporary_.c_str());
+  if (!file_.is_open()) return;
+  file_.close();
+  remove_name(temporary_);
 }
 
 void AtomicFile::flush() {
   expect_no_lost_pages();
-  write_all(fd_, buffered_.data(), buffered_.size(), path_);
+  write_all(file_, position_ - buffered_.size(), buffered_.data(), buffered_.size(), path_);
   buffered_.clear();
 }
 
 void AtomicFile::write(const void* data, size_t size) {
   constexpr size_t kBuffer = size_t{1} << 20;
-  position_ += size;
   if (buffered_.size() + size > kBuffer) flush();
   if (size > kBuffer) {
-    write_all(fd_, static_cast<const char*>(data), size, path_);
+    write_all(file_, position_, static_cast<const char*>(data), size, path_);
   } else {
     buffered_.append(static_cast<const char*>(data), size);
   }
+  position_ += size;
 }
 
 void AtomicFile::write_at(uint64_t position, const void* data, size_t size) {
   expect_no_lost_pages();
-  for (const char* from = static_cast<const char*>(data); size > 0;) {
-    const ssize_t n = ::pwrite(fd_, from, size, off_t(position));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail_to_write(path_, from);
-    from += n;
-    position += uint64_t(n);
-    size -= size_t(n);
-  }
+  write_all(file_, position, static_cast<const char*>(data), size, path_);
 }
 
 void AtomicFile::sync() {
   flush();
-  if (::fsync(fd_) != 0) fail("{}: cannot flush to disk: {}", path_, reason());
+  if (const auto error = file_.sync()) fail("{}: cannot flush to disk: {}", path_, error.message());
 }
 
 void AtomicFile::commit() {
   sync();
   look_for_cut_files();
   expect_no_lost_pages();  // else what is written may come of zeros
-  const int closed = ::close(std::exchange(fd_, -1));
-  if (closed != 0 || ::rename(temporary_.c_str(), target_.c_str()) != 0) {
-    const std::string why = reason();
-    ::unlink(temporary_.c_str());
-    fail("{}: cannot write: {}", path_, why);
+  std::error_code error = file_.close();
+  if (!error) error = rename_over(temporary_, target_);
+  if (error) {
+    remove_name(temporary_);
+    fail("{}: cannot write: {}", path_, error.message());
   }
-  sync_folder_of(target_);
   leftover_ = {};
   hold_ = {};
 }
 
 NewFolder::NewFolder(std::string path) {
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  path = without_last_separators(std::move(path));
   const SignalsWait no_signal_between;
-  std::error_code error;
-  const bool is_new = std::filesystem::create_directories(path, error);
-  if (error) fail("{}: cannot make the folder: {}", path, error.message());
+  bool is_new = false;
+  if (const auto error = make_folders(path, is_new))
+    fail("{}: cannot make the folder: {}", path, error.message());
   if (!is_new) return;
   made_ = std::move(path);
   leftover_ = Leftover(made_);
 }
 
 NewFolder::~NewFolder() {
-  if (!made_.empty()) ::rmdir(made_.c_str());
+  if (!made_.empty()) remove_folder(made_);
 }
 
 void NewFolder::keep() {
@@ -196,103 +149,102 @@ void NewFolder::keep() {
   leftover_ = {};
 }
 
-// Delegates, so that the destructor closes the file when the rest throws.
-AppendFile::AppendFile(std::string path, const std::function<bool(std::string_view)>& keep) : AppendFile() {
-  path_ = std::move(path);
-  constexpr int kFlags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+AppendFile::AppendFile(std::string path, const std::function<bool(std::string_view)>& keep)
+    : path_(std::move(path)) {
   const std::string target = output_target(path_);
-  fd_ = ::open(target.c_str(), kFlags, 0666);
-  if (fd_ < 0) fail("{}: cannot create: {}", path_, reason());
-  size_t kept = 0;
+  if (const auto error = file_.open_or_create(target)) fail("{}: cannot create: {}", path_, error.message());
   {
     const MappedFile before(target);
     const std::string_view text = before.text();
-    for (size_t end; (end = text.find('\n', kept)) != std::string_view::npos; kept = end + 1) {
-      if (!keep(text.substr(kept, end - kept))) break;
+    for (size_t end; (end = text.find('\n', size_)) != std::string_view::npos; size_ = end + 1) {
+      if (!keep(text.substr(size_, end - size_))) break;
     }
   }
-  if (::ftruncate(fd_, off_t(kept)) != 0 || ::lseek(fd_, off_t(kept), SEEK_SET) < 0) {
-    fail("{}: cannot truncate: {}", path_, reason());
-  }
-  size_ = kept;
-}
-
-AppendFile::~AppendFile() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
-AppendFile::AppendFile(AppendFile&& other) noexcept
-    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
-
-AppendFile& AppendFile::operator=(AppendFile&& other) noexcept {
-  std::swap(path_, other.path_);
-  std::swap(fd_, other.fd_);
-  std::swap(size_, other.size_);
-  return *this;
+  if (const auto error = file_.truncate(size_)) fail("{}: cannot truncate: {}", path_, error.message());
 }
 
 void AppendFile::write_line(std::string_view line) {
   std::string text(line);
   text += '\n';
   try {
-    write_all(fd_, text.data(), text.size(), path_);
+    write_all(file_, size_, text.data(), text.size(), path_);
   } catch (const Error&) {
-    if (::ftruncate(fd_, off_t(size_)) == 0) ::lseek(fd_, off_t(size_), SEEK_SET);
+    file_.truncate(size_);
     throw;
   }
   size_ += text.size();
 }
 
 void AppendFile::sync() {
-  if (fd_ >= 0) ::fsync(fd_);
+  if (file_.is_open()) file_.sync();
+}
+
+std::optional<double> disk_read_rate(const std::string& path) {
+  constexpr uint64_t kRead = uint64_t{8} << 20, kPage = 4096;
+  constexpr int kReads = 32;
+  constexpr double kEnough = 1;  // seconds
+  SystemFile file;
+  FileFacts facts;
+  if (file.open_uncached(path) || file.facts(facts)) return std::nullopt;
+  Buffer<std::byte> buffer(int64_t(kRead + kPage));
+  void* memory = buffer.data();
+  size_t space = kRead + kPage;
+  std::align(kPage, kRead, memory, space);
+  double bytes = 0, s = 0;
+  for (int i = 0; i < kReads && s < kEnough; ++i) {
+    size_t n = 0;
+    std::error_code error;
+    const uint64_t position = facts.bytes / kReads * uint64_t(i) / kPage * kPage;
+    s += seconds([&] { error = file.read_at(position, memory, kRead, n); });
+    if (error || n == 0) break;
+    bytes += double(n);
+  }
+  return bytes > 0 && s > 0 ? std::optional(bytes / s) : std::nullopt;
 }
 
 bool file_exists(const std::string& path) {
-  return ::access(path.c_str(), F_OK) == 0;
+  FileFacts facts;
+  return !facts_of(path, Links::followed, facts);
 }
 
 std::vector<std::string> files_in(const std::string& folder) {
-  std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(folder.c_str()), ::closedir);
-  if (!open) fail("{}: cannot open: {}", folder, reason());
   std::vector<std::string> names;
-  while (const dirent* entry = ::readdir(open.get())) {
-    if (!is_directory(folder + "/" + entry->d_name)) names.emplace_back(entry->d_name);
-  }
+  if (const auto error = list_folder(folder, names)) fail("{}: cannot open: {}", folder, error.message());
+  std::erase_if(names, [&](const std::string& name) { return is_directory(path_in(folder, name)); });
   std::sort(names.begin(), names.end());
   return names;
 }
 
 FilesBelow files_below(const std::string& folder) {
-  namespace fs = std::filesystem;
   FilesBelow found;
   std::vector<std::string> folders = {folder};
   while (!folders.empty()) {
     const std::string at = std::move(folders.back());
     folders.pop_back();
-    std::error_code error, gone;
-    for (fs::directory_iterator entry(at, error); !error && entry != fs::directory_iterator();
-         entry.increment(error)) {
-      const std::string name = entry->path().filename(), path = at + (at.ends_with('/') ? "" : "/") + name;
-      const bool is_folder = entry->is_directory(gone);
+    std::vector<std::string> names;
+    if (const auto error = list_folder(at, names))
+      fail("{}: cannot read the folder: {}", at, error.message());
+    for (const std::string& name : names) {
+      const std::string path = path_in(at, name);
+      FileFacts facts;
       if (name.starts_with('.')) {
         ++found.n_hidden;
-      } else if (is_folder && !entry->is_symlink(gone)) {
+      } else if (!facts_of(path, Links::themselves, facts) && facts.type == FileType::folder) {
         folders.push_back(path);
-      } else if (!is_folder && (entry->is_regular_file(gone) || !entry->exists(gone))) {
+      } else if (facts_of(path, Links::followed, facts) || facts.type == FileType::regular) {
         found.files.push_back(path);  // a link to nothing is an error where it is read
       } else {
         ++found.n_others;
       }
     }
-    if (error) fail("{}: cannot read the folder: {}", at, error.message());
   }
   std::sort(found.files.begin(), found.files.end());
   return found;
 }
 
 bool is_directory(const std::string& path) {
-  struct stat st;
-  return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+  FileFacts facts;
+  return !facts_of(path, Links::followed, facts) && facts.type == FileType::folder;
 }
 
 }  // namespace lora

@@ -1,10 +1,11 @@
 // Files as the rest of the program sees them: a read-only mapping, and a write that either
-// happens whole or not at all. Operating-system calls live in base/ alone.
+// happens whole or not at all. Operating-system calls live in base/posix/ and base/windows/ alone.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 
 #include "base/leftover.h"
 #include "base/output.h"
+#include "base/system_file.h"
 
 namespace lora {
 
@@ -31,6 +33,8 @@ class MappedFile {
   const std::string& path() const { return path_; }
   // Takes the pages of a part of bytes() out of this process's memory until they are touched again.
   static void release(std::span<const std::byte> part);
+  // And out of the system's, as far as no other process has them mapped.
+  void give_back(std::span<const std::byte> part) const;
 
  private:
   std::string path_;
@@ -65,7 +69,7 @@ class AtomicFile {
   Hold hold_;
   std::string target_, temporary_;
   Leftover leftover_;
-  int fd_ = -1;
+  SystemFile file_;
   uint64_t position_ = 0;
   std::string buffered_;
   void flush();
@@ -93,10 +97,7 @@ class AppendFile {
   AppendFile() = default;
   // What the file holds already stays as far as its first lines satisfy `keep`; the rest is cut.
   AppendFile(std::string path, const std::function<bool(std::string_view line)>& keep);
-  ~AppendFile();
-  AppendFile(AppendFile&& other) noexcept;
-  AppendFile& operator=(AppendFile&& other) noexcept;
-  bool is_open() const { return fd_ >= 0; }
+  bool is_open() const { return file_.is_open(); }
   bool is_empty() const { return size_ == 0; }
   // Error if it cannot be written; then the file ends with the line before.
   void write_line(std::string_view line);
@@ -105,9 +106,12 @@ class AppendFile {
 
  private:
   std::string path_;
-  int fd_ = -1;
+  SystemFile file_;
   size_t size_ = 0;
 };
+
+// Bytes per second that the disk gives of a file, from all over it, in about a second. nullopt: cannot tell.
+std::optional<double> disk_read_rate(const std::string& path);
 
 bool file_exists(const std::string& path);
 // Names of the files in a folder, in the order of their bytes. Error naming the path if it is no folder.

@@ -5,7 +5,7 @@
 #include "base/error.h"
 
 namespace lora {
-namespace {
+namespace file_kind_test {
 
 using namespace std::string_view_literals;
 
@@ -92,5 +92,5 @@ TEST(FileKind, IsPartOfOneErrorLine) {
   }
 }
 
-}  // namespace
+}  // namespace file_kind_test
 }  // namespace lora

@@ -4,7 +4,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
+
+#include "base/system_file.h"
 
 namespace lora {
 
@@ -12,7 +13,7 @@ namespace lora {
 std::optional<uint64_t> file_bytes(const std::string& path);
 
 // The file's own number, the same under all of its names; nullopt where there is none.
-std::optional<std::pair<uint64_t, uint64_t>> file_identity(const std::string& path);
+std::optional<FileNumber> file_identity(const std::string& path);
 
 // That may still be written in a folder; nullopt where the system does not tell.
 std::optional<uint64_t> free_disk_bytes(const std::string& folder);

@@ -1,34 +1,23 @@
 #include "base/leftover.h"
 
-#include <signal.h>
-#include <unistd.h>
-
 #include <array>
 #include <atomic>
-#include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <initializer_list>
 #include <utility>
 
 namespace lora {
 namespace {
 
-constexpr std::initializer_list<int> kSignals = {SIGINT, SIGTERM, SIGHUP};
-
 // Whoever takes a path out of its slot owns it; a handler, which may not free it, leaves it to the end of the
 // process. What finds no slot is swept by the next run, as after a SIGKILL.
 std::array<std::atomic<char*>, 1024> slots;
 
-void on_signal(int number) {
-  remove_leftovers();
-  raise(number);  // which is handled by default now
-}
-
 }  // namespace
 
 Leftover::Leftover(const std::string& path) {
-  char* copy = ::strdup(path.c_str());
+  char* copy = static_cast<char*>(std::malloc(path.size() + 1));
+  if (copy != nullptr) std::memcpy(copy, path.c_str(), path.size() + 1);
   for (size_t i = 0; copy != nullptr && i < slots.size(); ++i) {
     char* none = nullptr;
     if (!slots[i].compare_exchange_strong(none, copy)) continue;
@@ -54,35 +43,9 @@ Leftover& Leftover::operator=(Leftover&& other) noexcept {
 }
 
 void remove_leftovers() {
-  const int saved_errno = errno;
   for (auto slot = slots.rbegin(); slot != slots.rend(); ++slot) {  // files before the folder they lie in
-    const char* path = slot->exchange(nullptr);
-    if (path != nullptr && ::unlink(path) != 0) ::rmdir(path);
+    if (const char* path = slot->exchange(nullptr)) remove_leftover(path);
   }
-  errno = saved_errno;
-}
-
-void remove_leftovers_on_signals() {
-  struct sigaction action = {};
-  action.sa_handler = on_signal;
-  action.sa_flags = SA_RESETHAND | SA_NODEFER;
-  sigemptyset(&action.sa_mask);
-  for (int number : kSignals) {
-    struct sigaction inherited = {};
-    sigaction(number, nullptr, &inherited);
-    if (inherited.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);
-  }
-}
-
-SignalsWait::SignalsWait() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (int number : kSignals) sigaddset(&signals, number);
-  pthread_sigmask(SIG_BLOCK, &signals, &before_);
-}
-
-SignalsWait::~SignalsWait() {
-  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
 
 }  // namespace lora

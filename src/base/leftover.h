@@ -1,7 +1,7 @@
 // What must not stay when a signal ends the process: temporary and lock files (base/output.h), a new folder.
 #pragma once
 
-#include <csignal>
+#include <cstddef>
 #include <string>
 
 namespace lora {
@@ -23,6 +23,8 @@ class Leftover {
 
 // Of this whole process, from a signal handler, too.
 void remove_leftovers();
+// The same: a file or an empty folder, and nothing where there is none.
+void remove_leftover(const char* path);
 
 // For programs, at their start: SIGINT, SIGTERM and SIGHUP end the process as ever, but remove_leftovers()
 // comes first. One that is ignored already stays so.
@@ -37,7 +39,7 @@ class SignalsWait {
   SignalsWait& operator=(const SignalsWait&) = delete;
 
  private:
-  sigset_t before_;
+  alignas(8) std::byte before_[128];  // what the system had to be told otherwise
 };
 
 }  // namespace lora

@@ -1,16 +1,10 @@
 #include "base/lost_pages.h"
 
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <atomic>
-#include <cerrno>
-#include <cstdint>
 #include <mutex>
 
 #include "base/error.h"
+#include "base/file_status.h"
 
 namespace lora {
 namespace {
@@ -22,8 +16,7 @@ struct Mapping {
   std::atomic<bool> lost{false};
   size_t size = 0;  // of the file; the mapping ends with a page
   std::string path;
-  dev_t device = 0;
-  ino_t inode = 0;
+  FileNumber file;
   Mapping* next = nullptr;
 };
 std::atomic<Mapping*> mappings{nullptr};
@@ -44,30 +37,10 @@ void lose(Mapping& m) {
   any_lost = true;
 }
 
-void on_bus_error(int number, siginfo_t* info, void*) {
-  const int saved_errno = errno;
-  Mapping* m = info->si_code > 0 ? find(reinterpret_cast<uintptr_t>(info->si_addr)) : nullptr;
-  if (m) {
-    const uintptr_t begin = m->begin.load(), end = m->end.load();
-    // Not on POSIX's list of safe functions, but a bare system call.
-    void* zeros = mmap(reinterpret_cast<void*>(begin), end - begin, PROT_READ,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-    if (zeros == MAP_FAILED) m = nullptr;
-  }
-  if (m) {
-    lose(*m);
-  } else {
-    signal(number, SIG_DFL);                // the same instruction faults again, with its own address
-    if (info->si_code <= 0) raise(number);  // sent by somebody: nothing faults
-  }
-  errno = saved_errno;
-}
-
 bool is_cut(const Mapping& m) {
-  struct stat st;
+  FileFacts facts;
   // Replaced by a rename, it is another file, and the mapped one is whole.
-  return ::stat(m.path.c_str(), &st) == 0 && st.st_dev == m.device && st.st_ino == m.inode &&
-         size_t(st.st_size) < m.size;
+  return !facts_of(m.path, Links::followed, facts) && facts.number == m.file && facts.bytes < m.size;
 }
 
 std::string text_of(const std::string& path) {
@@ -82,13 +55,21 @@ void lose_or_throw(Mapping& m) {
 
 }  // namespace
 
+bool lose_mapping_at(uintptr_t address) {
+  Mapping* const m = find(address);
+  if (!m || !put_zeros(m->begin.load(), m->end.load())) return false;
+  lose(*m);
+  return true;
+}
+
+bool is_lost_mapping_at(uintptr_t address) {
+  const Mapping* const m = find(address);
+  return m && m->lost;
+}
+
 void catch_lost_pages() {
   catches = true;
-  struct sigaction action = {};
-  action.sa_sigaction = on_bus_error;
-  sigemptyset(&action.sa_mask);
-  action.sa_flags = SA_SIGINFO | SA_RESTART;
-  sigaction(SIGBUS, &action, nullptr);
+  catch_page_errors();
 }
 
 std::string lost_pages() {
@@ -105,22 +86,18 @@ void expect_no_lost_pages() {
   if (any_lost.load(std::memory_order_acquire)) throw Error(lost_pages());
 }
 
-void begin_mapping(int fd, const void* data, size_t size, const std::string& path) {
-  const auto page = uintptr_t(::sysconf(_SC_PAGESIZE));
+void begin_mapping(const FileNumber& file, const void* data, size_t size, const std::string& path) {
   const auto begin = reinterpret_cast<uintptr_t>(data);
   const std::lock_guard lock(mutex);
   Mapping* m = mappings.load();
   while (m && (m->end.load() != 0 || m->lost)) m = m->next;
   const bool is_new = !m;
   if (is_new) m = new Mapping;  // for the life of the process: a handler may be looking at it
-  struct stat st;
-  const bool known = ::fstat(fd, &st) == 0;
-  m->device = known ? st.st_dev : 0;
-  m->inode = known ? st.st_ino : 0;
+  m->file = file;
   m->size = size;
   m->path = path;
   m->begin = begin;
-  m->end = (begin + size + page - 1) / page * page;
+  m->end = (begin + size + page_bytes() - 1) / page_bytes() * page_bytes();
   if (!is_new) return;
   m->next = mappings.load();
   mappings = m;

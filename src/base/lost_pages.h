@@ -6,7 +6,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
+
+#include "base/system_file.h"
 
 namespace lora {
 
@@ -19,9 +22,9 @@ std::string lost_pages();
 // Throws that as Error.
 void expect_no_lost_pages();
 
-// For MappedFile: fd's first `size` bytes are mapped from now on, and until then. Ending it looks whether the
-// file was cut.
-void begin_mapping(int fd, const void* data, size_t size, const std::string& path);
+// For MappedFile: the file's first `size` bytes are mapped from now on, and until then. Ending it looks
+// whether the file was cut.
+void begin_mapping(const FileNumber& file, const void* data, size_t size, const std::string& path);
 void end_mapping(const void* data);
 // For writers: notes the loss if a system call could not read at the address (EFAULT) and a mapping is there.
 // Without catch_lost_pages() this and the next throw the Error themselves, and nothing is noted.
@@ -29,5 +32,16 @@ void note_unreadable(const void* address);
 // Looks whether a mapped file is shorter now than its mapping: the rest of its last page reads as zeros
 // without a signal.
 void look_for_cut_files();
+
+// For what the system calls when a page at the address cannot be read: the whole mapping that it lies in
+// reads as zeros from now on, and its loss is noted. False if it is none of ours. Allocates and locks
+// nothing.
+bool lose_mapping_at(uintptr_t address);
+// Whether that has been at this address.
+bool is_lost_mapping_at(uintptr_t address);
+// What catch_lost_pages() asks of the system, which calls lose_mapping_at() from then on.
+void catch_page_errors();
+// Puts zeros in the place of mapped pages, which `end` is behind; false where the system does not let it.
+bool put_zeros(uintptr_t begin, uintptr_t end);
 
 }  // namespace lora

@@ -10,6 +10,11 @@ namespace lora {
 // Physical cores this process may run on: its affinity mask and the processor quotas of its control groups
 // are respected, hyper-threads of one core count once. At least 1.
 int physical_cores();
+// Processors that threads of this process can run on, hyper-threads and all; at least 1.
+int logical_processors();
+// For a thread that works beside others, numbered from 1: spreads them over groups of processors, where the
+// system keeps a thread to one.
+void place_worker(int worker);
 
 // Instruction-set extensions that both the CPU and the operating system support. `amx` also asks
 // the kernel for permission to use the tile registers (Linux grants it per process).
@@ -25,10 +30,14 @@ struct CpuFeatures {
   bool neon_dot = false;  // SDOT, UDOT
 };
 const CpuFeatures& cpu_features();
+// What of it the system has to say: whether this process may use the tile registers, for which it is asked
+// now; whether there are dot products of bytes, on 64-bit ARM.
+bool system_lets_use_tiles();
+bool system_has_dot_products();
 
 // Bytes that could be allocated now without swapping while so many bytes of mapped files stay in memory,
-// within the limits of this process: its control groups (base/limits.h), its address space (ulimit -v, -d).
-// nullopt: cannot tell.
+// within the limits of this process: its control groups (base/posix/limits.h), its address space (ulimit -v,
+// -d). nullopt: cannot tell.
 std::optional<uint64_t> available_memory(uint64_t file_bytes = 0);
 // Error "memory: WHAT need … (WAY_OUT)" unless so many bytes are available; what cannot be told is let pass,
 // and ends in std::bad_alloc at worst where the system has a limit.

@@ -1,6 +1,6 @@
 // Where an output goes, and who writes it. Beside a target lie, while it is written:
-//   TARGET.lora-lock            held by the one process that writes it, under flock(2); its text: who that is
-//   TARGET.<16 hex digits>.tmp  what is written so far, until it is renamed (base/file.h)
+//   TARGET.lora-lock            held by the one process that writes it, under a lock of the system; its text:
+//   who that is TARGET.<16 hex digits>.tmp  what is written so far, until it is renamed (base/file.h)
 // One that ends by a signal removes them (base/leftover.h). One that was killed leaves them; who holds the
 // lock next knows that nobody writes there and removes them.
 #pragma once
@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/leftover.h"
+#include "base/system_file.h"
 
 namespace lora {
 
@@ -45,7 +46,7 @@ class Hold {
   Hold(const std::string& path, bool ours_will_do);
   std::string lock_, warning_;
   Leftover leftover_;
-  int fd_ = -1;
+  SystemFile file_;
 };
 
 }  // namespace lora

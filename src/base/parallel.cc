@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/machine.h"
 
 namespace lora {
 namespace {
@@ -23,8 +24,7 @@ void pause() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int n_threads)
-    : spins_(n_threads > int(std::thread::hardware_concurrency()) ? 0 : kSpins) {
+ThreadPool::ThreadPool(int n_threads) : spins_(n_threads > logical_processors() ? 0 : kSpins) {
   try {
     for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
   } catch (const std::system_error& error) {
@@ -58,7 +58,22 @@ void ThreadPool::drain(int worker) {
   }
 }
 
+// True if there is a loop to join, which then waits for leave().
+bool ThreadPool::enter() {
+  for (uint32_t state = state_.load(std::memory_order_acquire); state & kOpen;) {
+    if (state_.compare_exchange_weak(state, state + 1, std::memory_order_acquire)) return true;
+  }
+  return false;
+}
+
+void ThreadPool::leave() {
+  if (state_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  { std::lock_guard lock(mutex_); }  // whoever has seen another number is waiting by now
+  done_.notify_one();
+}
+
 void ThreadPool::work(int worker) {
+  place_worker(worker);
   for (uint64_t seen = 0;;) {
     int spins = 0;
     while (generation_.load(std::memory_order_acquire) == seen && ++spins < spins_) pause();
@@ -68,8 +83,9 @@ void ThreadPool::work(int worker) {
     }
     seen = generation_.load(std::memory_order_acquire);
     if (stop_) return;
+    if (!enter()) continue;
     drain(worker);
-    busy_.fetch_sub(1, std::memory_order_release);
+    leave();
   }
 }
 
@@ -83,19 +99,20 @@ void ThreadPool::run(int64_t n_tasks, const std::function<void(int64_t, int)>& t
   n_tasks_ = n_tasks;
   error_ = nullptr;
   next_.store(0, std::memory_order_relaxed);
-  busy_.store(int(workers_.size()), std::memory_order_relaxed);
+  state_.store(kOpen, std::memory_order_release);
   {
     std::lock_guard lock(mutex_);
     generation_.fetch_add(1, std::memory_order_release);
   }
   wake_.notify_all();
   drain(0);
-  for (int spins = 0; busy_.load(std::memory_order_acquire) != 0;) {
-    if (++spins < spins_) {
-      pause();
-    } else {
-      std::this_thread::yield();
-    }
+  // No task is left. Who is still at one is waited for; who has not come, on a processor that is busy with
+  // something else, finds the loop closed.
+  uint32_t state = state_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
+  for (int spins = 0; state != 0 && ++spins < spins_; state = state_.load(std::memory_order_acquire)) pause();
+  if (state != 0) {  // not state_.wait(): where the system has no futex, libstdc++ 12 can miss what wakes it
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, [&] { return state_.load(std::memory_order_acquire) == 0; });
   }
   if (error_) std::rethrow_exception(error_);
 }

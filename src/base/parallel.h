@@ -2,7 +2,8 @@
 //
 // Tasks are claimed in any order by any worker, so a task must write only what no other task
 // writes, and its result must not depend on the worker: then the outcome is the same for every
-// thread count. Workers spin for some microseconds between loops and then sleep.
+// thread count. Workers spin for some microseconds between loops and then sleep. A loop waits for the workers
+// that have taken a task of it, never for one that has not come.
 #pragma once
 
 #include <algorithm>
@@ -60,20 +61,24 @@ class ThreadPool {
 
  private:
   void work(int worker);
+  bool enter();
+  void leave();
   void drain(int worker);
   void end();
 
-  const int spins_;  // looks at generation_ or busy_ before sleeping or yielding
+  const int spins_;  // looks at generation_ or state_ before sleeping
   const int dry_size_ = 0;
   std::vector<std::thread> workers_;
   std::atomic<uint64_t> generation_{0};  // bumped once per run()
   std::atomic<int64_t> next_{0};
-  std::atomic<int> busy_{0};
+  static constexpr uint32_t kOpen = 1u << 31;
+  std::atomic<uint32_t> state_{0};  // kOpen while workers may join the loop, and how many are in it
   std::atomic<bool> stop_{false};
   int64_t n_tasks_ = 0;
   const std::function<void(int64_t, int)>* task_ = nullptr;
   std::mutex mutex_;
-  std::condition_variable wake_;
+  std::condition_variable wake_;  // workers sleep on it
+  std::condition_variable done_;  // and run() on this, until the last of them has left
   std::exception_ptr error_;
 };
 

@@ -25,13 +25,12 @@ std::optional<Pattern> Pattern::compile(const std::string& expression, How how) 
   return Pattern(std::make_shared<Code>(code));
 }
 
-std::optional<bool> Pattern::matches(std::string_view text) const {
-  constexpr uint32_t kMostSteps = 100000;
+std::optional<bool> Pattern::matches(std::string_view text, uint32_t most_steps) const {
   using Context = std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)>;
   using Data = std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)>;
   const Context context(pcre2_match_context_create(nullptr), pcre2_match_context_free);
   const Data data(pcre2_match_data_create(1, nullptr), pcre2_match_data_free);
-  pcre2_set_match_limit(context.get(), kMostSteps);
+  pcre2_set_match_limit(context.get(), most_steps);
   const int found = pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, 0,
                                 data.get(), context.get());
   if (found < 0 && found != PCRE2_ERROR_NOMATCH) return std::nullopt;

@@ -2,6 +2,7 @@
 // memory.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,8 +19,9 @@ class Pattern {
   // nullopt if it is no regular expression.
   static std::optional<Pattern> compile(const std::string& expression, How how);
 
-  // Whether the text holds a match; nullopt if finding out takes more steps than any sensible pattern needs.
-  std::optional<bool> matches(std::string_view text) const;
+  static constexpr uint32_t kMostSteps = 100000;  // more than any sensible pattern needs
+  // Whether the text holds a match; nullopt if finding out takes more than so many steps.
+  std::optional<bool> matches(std::string_view text, uint32_t most_steps = kMostSteps) const;
 
  private:
   struct Code;

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 namespace lora {
-namespace {
+namespace pattern_test {
 
 std::optional<bool> matches(const char* expression, std::string_view text, Pattern::How how = {}) {
   const auto pattern = Pattern::compile(expression, how);
@@ -27,5 +27,5 @@ TEST(Pattern, WhatIsNoneIsRefusedAndWhatTakesTooLongIsSaid) {
   EXPECT_EQ(matches("(a+)+$", std::string(40, 'a') + "b"), std::nullopt);
 }
 
-}  // namespace
+}  // namespace pattern_test
 }  // namespace lora

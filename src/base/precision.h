@@ -1,5 +1,5 @@
 // What numbers a matrix multiplication reads. It accumulates in f32 whatever this says. Generation
-// reads 8-bit integers unless this is f32 (kernels/dot, kernels/gemm_int8).
+// reads 8-bit integers unless this is f32 (kernels/dot, kernels/gemm_int8); training does with int8.
 #pragma once
 
 namespace lora {
@@ -7,6 +7,7 @@ namespace lora {
 enum class Precision {
   f32,
   bf16,
+  int8,       // quantized weights times rounded activations and gradients; what stays in floats: as automatic
   automatic,  // bf16 where the CPU has bf16 matrix or vector instructions (has_native_bf16()), else f32
 };
 

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 namespace lora {
-namespace {
+namespace printable_test {
 
 TEST(Printable, EscapesControlCharactersAndWhatIsNotUtf8) {
   EXPECT_EQ(printable("plain \xe2\x96\x81 \xf0\x9f\x98\x80"), "plain \xe2\x96\x81 \xf0\x9f\x98\x80");
@@ -63,5 +63,5 @@ TEST(Printable, AMessageIsALineOfBoundedLength) {
   }
 }
 
-}  // namespace
+}  // namespace printable_test
 }  // namespace lora

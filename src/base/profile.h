@@ -10,7 +10,7 @@
 
 namespace lora {
 
-enum class Part { elementwise, gemm_forward, gemm_input_gradient, lora, attention, head, optimizer };
+enum class Part { elementwise, gemm_forward, gemm_input_gradient, lora, attention, scans, head, optimizer };
 
 struct PartRow {
   Part part;
@@ -23,6 +23,7 @@ inline constexpr PartRow kParts[] = {
      "products going back, the adapters' last term included"},
     {Part::lora, "lora", "the adapters' own products and gradients"},
     {Part::attention, "attention", "forward and backward"},
+    {Part::scans, "scans", "convolutions and states along the tokens, forward and backward"},
     {Part::head, "head", "output layer and loss, forward and backward"},
     {Part::elementwise, "elementwise", "norms, rotary, SwiGLU, residuals, embedding"},
     {Part::optimizer, "optimizer", "gradient norm and AdamW"},

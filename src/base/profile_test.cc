@@ -7,7 +7,7 @@
 #include <thread>
 
 namespace lora {
-namespace {
+namespace profile_test {
 
 using std::chrono::milliseconds;
 
@@ -63,5 +63,5 @@ TEST(Profile, EveryPartHasItsRow) {
   }
 }
 
-}  // namespace
+}  // namespace profile_test
 }  // namespace lora

@@ -22,7 +22,8 @@ enum class Purpose : uint32_t {
   split = 5,
   test = 6,
   bench = 7,
-  embedding_noise = 8
+  embedding_noise = 8,
+  rounding = 9
 };
 
 // 64 uniformly random bits. `stream` separates e.g. tensors (see stream_id) or iterations.
@@ -31,6 +32,18 @@ uint64_t random_bits(uint64_t seed, Purpose purpose, uint64_t stream, uint64_t e
 // Uniform in [0, 1), 24 bits: exact in f32.
 inline float random_uniform(uint64_t seed, Purpose purpose, uint64_t stream, uint64_t element) {
   return float(random_bits(seed, purpose, stream, element) >> 40) * 0x1p-24f;
+}
+
+// 32 bits for each column of a row that has 64 bits of its own (random_bits), in so few operations that
+// vectors of columns cost little: MurmurHash3's finalizer over the column, twice, with the row's bits
+// between.
+inline uint32_t mix_bits(uint32_t h) {
+  h = (h ^ h >> 16) * 0x85ebca6bu;
+  h = (h ^ h >> 13) * 0xc2b2ae35u;
+  return h ^ h >> 16;
+}
+inline uint32_t random_of_column(uint64_t row_bits, uint32_t column) {
+  return mix_bits(mix_bits(column * 0x9e3779b9u + uint32_t(row_bits)) ^ uint32_t(row_bits >> 32));
 }
 
 // The stream of a tensor: a function of its name, independent of the order of tensors.

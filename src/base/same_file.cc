@@ -1,17 +1,21 @@
 #include "base/same_file.h"
 
-#include <filesystem>
-
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file_status.h"
 #include "base/path.h"
 
 namespace lora {
+
 bool same_file(const std::string& a, const std::string& b) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  if (fs::equivalent(a, b, error)) return true;
-  return fs::absolute(a, error).lexically_normal() == fs::absolute(b, error).lexically_normal();
+  const auto number = file_identity(a);
+  if (number && number == file_identity(b)) return true;
+  return fold_case(absolute_path(a)) == fold_case(absolute_path(b));
+}
+
+bool lies_in(const std::string& path, const std::string& folder) {
+  return is_directory(folder) &&
+         fold_case(real_path(path)).starts_with(fold_case(path_in(real_path(folder), "")));
 }
 
 std::string replaced_by(const std::string& out, const std::string& input) {
@@ -22,7 +26,7 @@ std::string replaced_by(const std::string& out, const std::string& input) {
   if (destroys(input)) return input;
   if (!is_directory(input)) return "";
   for (const std::string& name : files_in(input)) {
-    const std::string file = input + "/" + name;
+    const std::string file = path_in(input, name);
     if (destroys(file)) return file;
   }
   return "";

@@ -14,6 +14,9 @@ namespace lora {
 // Whether two paths name one file: through links, too, and where it is not there yet.
 bool same_file(const std::string& a, const std::string& b);
 
+// Whether a path lies in a folder that is there, at any depth, through links.
+bool lies_in(const std::string& path, const std::string& folder);
+
 // The file that writing `out` would destroy: `input`, or where that is a folder a file in it; "" if none.
 std::string replaced_by(const std::string& out, const std::string& input);
 

@@ -7,6 +7,7 @@ namespace lora {
 
 bool stdout_is_terminal();
 bool stderr_is_terminal();
+bool stderr_is_stdout();  // the same file, terminal or pipe
 bool stdin_is_terminal();
 // For programs, at their start: where a standard stream is closed, /dev/null takes its place. Else the next
 // file that is opened would get its number, and messages.

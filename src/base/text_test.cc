@@ -12,7 +12,7 @@
 #include "base/utf8.h"
 
 namespace lora {
-namespace {
+namespace text_test {
 
 using testing::HasSubstr;
 using namespace std::string_view_literals;
@@ -136,5 +136,5 @@ TEST(ByteCursor, ReadsInOrderAndNeverBeyondTheEnd) {
   EXPECT_TRUE(in.take(0).empty());
 }
 
-}  // namespace
+}  // namespace text_test
 }  // namespace lora

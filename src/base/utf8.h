@@ -23,6 +23,9 @@ Utf8Step decode_utf8(std::string_view text, size_t at);
 
 void append_utf8(std::string& out, uint32_t code);
 
+// The text behind the byte order mark that editors of Windows begin files with, if there is one.
+std::string_view without_byte_order_mark(std::string_view text);
+
 // Bytes at the start of the text that are valid UTF-8.
 size_t valid_utf8_prefix(std::string_view text);
 

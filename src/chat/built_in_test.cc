@@ -2,12 +2,13 @@
 
 #include <gmock/gmock.h>
 
+#include "base/regex_test_util.h"
 #include "chat/chat_template.h"
 #include "chat/conversation.h"
 #include "chat/training_text.h"
 
 namespace lora {
-namespace {
+namespace built_in_test {
 
 const Conversation kConversation = {
     {{"system", "Be kind."}, {"user", "Hi"}, {"assistant", "Hello"}, {"user", "Bye"}}};
@@ -105,7 +106,7 @@ TEST(BuiltInTemplate, RendersDeepseek) {
 TEST(BuiltInTemplate, DefaultSystemMessageStandsWhereNoneIsGiven) {
   const Conversation hi = {{{"user", "Hi"}}};
   EXPECT_THAT(WrittenDown(hi, built_in("alpaca")).text(1, false),
-              testing::MatchesRegex("Below is an instruction .* request\\.\n\n### Instruction:\nHi\n\n"));
+              matches_regex("Below is an instruction .* request\\.\n\n### Instruction:\nHi\n\n"));
   EXPECT_EQ(WrittenDown(hi, built_in("gemma")).text(1, false), "<start_of_turn>user\nHi<end_of_turn>\n");
 }
 
@@ -149,5 +150,5 @@ TEST(BuiltInTemplate, RepliesAreOverWhereTheNextMessageBegins) {
   EXPECT_THAT(built_in("vicuna").stops(), testing::Contains("USER:"));
 }
 
-}  // namespace
+}  // namespace built_in_test
 }  // namespace lora

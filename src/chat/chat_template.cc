@@ -146,7 +146,8 @@ jinja::Rendered ChatTemplate::render(Value messages, const Value& tools, bool ad
   if (!tokens_.pad.empty()) variables.push_back({"pad_token", Value(tokens_.pad)});
   if (settings_.variables) {
     for (const auto& [name, value] : settings_.variables->items()) {
-      const bool is_set = std::ranges::any_of(variables, [&](const auto& v) { return v.name == name; });
+      const bool is_set =
+          std::ranges::any_of(variables, [&name = name](const auto& v) { return v.name == name; });
       if (!is_set) variables.push_back({name, jinja::from_json(value)});
     }
   }

@@ -2,11 +2,15 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
+#include <fstream>
+
+#include "base/process.h"
 #include "chat/conversation.h"
 #include "tokenizer/test_vocabularies.h"
 
 namespace lora {
-namespace {
+namespace chat_template_test {
 
 using test::error_of;
 using testing::HasSubstr;
@@ -255,6 +259,10 @@ TEST(ChatTemplates, AreTheModelsOwnNamedBuiltInOrAFile) {
               testing::AllOf(HasSubstr("--chat-template: no template 'none'"), HasSubstr("tool_use"),
                              HasSubstr("llama3")));
   EXPECT_THAT(error_of([&] { text("none.jinja", hi); }), HasSubstr("none.jinja: cannot open"));
+  const std::string path = testing::TempDir() + "lora_chat_" + std::to_string(process_id()) + ".jinja";
+  std::ofstream(path, std::ios::binary) << "\xef\xbb\xbf{% if true %}\r\nof Windows\r\n{% endif %}\r\n";
+  EXPECT_EQ(text(path, hi), "of Windows\n");
+  std::filesystem::remove(path);
 }
 
 TEST(ChatTemplates, WithoutOneTheErrorNamesThoseWhoseTokensAreThere) {
@@ -275,5 +283,5 @@ TEST(ChatTemplates, OneThatCannotBeRunIsRefusedWithWhatItUses) {
                              HasSubstr("shuffle")));
 }
 
-}  // namespace
+}  // namespace chat_template_test
 }  // namespace lora

@@ -1,8 +1,12 @@
 // Which template a model's conversations are written with.
+#include <algorithm>
+
 #include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/path.h"
 #include "base/printable.h"
+#include "base/utf8.h"
 #include "chat/built_in.h"
 #include "chat/chat_template.h"
 #include "chat/conversation.h"
@@ -51,7 +55,7 @@ ChatTemplate::Tokens chat_tokens(const Tokenizer& tokenizer) {
 }
 
 bool is_template_file(std::string_view choice) {
-  return ends_in_any_case(choice, ".jinja") || choice.find('/') != choice.npos;
+  return ends_in_any_case(choice, ".jinja") || std::ranges::any_of(choice, is_separator);
 }
 
 ChatTemplate read_chat_template(const std::string& name, ChatTemplate::Tokens tokens,
@@ -59,7 +63,7 @@ ChatTemplate read_chat_template(const std::string& name, ChatTemplate::Tokens to
   const std::string_view* built_in = find_built_in_template(name);
   const MappedFile file = built_in ? MappedFile() : MappedFile(name);
   try {
-    return {name, built_in ? *built_in : file.text(), std::move(tokens), settings};
+    return {name, built_in ? *built_in : without_byte_order_mark(file.text()), std::move(tokens), settings};
   } catch (const Error& error) {
     fail("{}: {}", name, error.what());
   }

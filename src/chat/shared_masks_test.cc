@@ -9,7 +9,7 @@
 #include "chat/training_text_test_util.h"
 
 namespace lora {
-namespace {
+namespace shared_masks_test {
 
 using nlohmann::ordered_json;
 
@@ -286,7 +286,7 @@ TEST(SharedMasks, HoldWhatTheAssistantSaysAndNothingElse) {
     ++n_files;
     for (const auto& [name, variables] : cases.items()) {
       SCOPED_TRACE(entry.path().filename().string() + " with " + name);
-      const ChatTemplate chat = template_of(entry.path().filename(), variables);
+      const ChatTemplate chat = template_of(entry.path().filename().string(), variables);
       const Conversation conversation = conversation_of(variables);
       ChatForm form;
       try {
@@ -302,5 +302,5 @@ TEST(SharedMasks, HoldWhatTheAssistantSaysAndNothingElse) {
   EXPECT_GE(n_checked, 500u);
 }
 
-}  // namespace
+}  // namespace shared_masks_test
 }  // namespace lora

@@ -6,7 +6,7 @@
 #include "tokenizer/test_vocabularies.h"
 
 namespace lora {
-namespace {
+namespace training_text_test {
 
 using test::error_of;
 using test::shown;
@@ -304,5 +304,5 @@ TEST(TrainingText, PromptEndsWhereTheReplyBegins) {
             "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
 }
 
-}  // namespace
+}  // namespace training_text_test
 }  // namespace lora

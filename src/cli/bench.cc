@@ -12,6 +12,7 @@
 #include "kernels/isa.h"
 #include "measure/generation.h"
 #include "measure/training.h"
+#include "train/run.h"
 
 namespace lora::cli {
 
@@ -69,14 +70,15 @@ void check(const Given& given, const BenchOptions& options, const What& what) {
   if (options.profile && !what.train) throw UsageError("--profile: only with --train");
 }
 
-struct MemoryPart {
+struct BenchMemory {
   const char* key;
   const char* name;
   int64_t bytes;
 };
 
-std::vector<MemoryPart> memory_parts(const TrainingSpeed& s) {
-  return {{"lora_bytes", "adapter and optimizer", s.lora_bytes},
+std::vector<BenchMemory> memory_parts(const TrainingSpeed& s) {
+  return {{"program_bytes", "program and vectors", s.program_bytes},
+          {"lora_bytes", "adapter and optimizer", s.lora_bytes},
           {"input_bytes", "layers' inputs", s.plan.input_bytes},
           {"activation_bytes", "activations", s.plan.activation_bytes},
           {"workspace_bytes", "workspace", s.plan.workspace_bytes},
@@ -96,7 +98,7 @@ void add_training(Json& json, const TrainingSpeed& s) {
   json["share_of_peak"] = s.share_of_peak();
   json["layers_kept"] = s.plan.n_kept;
   json["planned_bytes"] = s.planned_bytes();
-  for (const MemoryPart& part : memory_parts(s)) json["memory"][part.key] = part.bytes;
+  for (const BenchMemory& part : memory_parts(s)) json["memory"][part.key] = part.bytes;
   if (!s.profile) return;
   for (const PartRow& row : kParts)
     json["profile"][std::string(row.name)] = s.profile->seconds[size_t(row.part)];
@@ -117,35 +119,36 @@ void add_generation(Json& json, const GenerationSpeed& s) {
   json["cache_bytes"] = s.cache_bytes;
 }
 
-std::string row(const char* name, const std::string& text) {
+std::string bench_row(const char* name, const std::string& text) {
   return fmt::format("{:<14}{}\n", name, text);
 }
 
 std::string training_table(const TrainingSpeed& s, const BenchModel& bench, const FinetuneOptions& o) {
   const auto giga = [](double x) { return fmt::format("{:.1f} GFLOP/s", x / 1e9); };
   std::string parts;
-  for (const MemoryPart& part : memory_parts(s)) {
+  for (const BenchMemory& part : memory_parts(s)) {
     parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", part.name, format_size(uint64_t(part.bytes)));
   }
   const int64_t n_layer = bench.model().config.n_layer;
   std::string text =
-      row("batch", fmt::format("{} x {} tokens", o.n_batch, o.n_ctx)) +
-      row("step", fmt::format("{:.4g} s (shortest {:.4g} s)", s.step_s, s.min_step_s)) +
-      row("training", fmt::format("{:.1f} tokens/s", s.tok_per_s())) +
-      row("useful", fmt::format("{}, {:.1f}% of the peak ({:.4g} GFLOP a step)", giga(s.flops()),
-                                100 * s.share_of_peak(), s.useful_flop / 1e9)) +
-      row("executed",
-          fmt::format("{}, {:.1f}% of the peak ({:.4g} GFLOP a step; {} of {} layers kept)",
-                      giga(s.executed_flop / s.step_s), 100 * s.executed_flop / s.step_s / s.peak_flops,
-                      s.executed_flop / 1e9, s.plan.n_kept, n_layer)) +
-      row("peak", giga(s.peak_flops)) +
-      row("memory", fmt::format("{} beyond the model", format_size(uint64_t(s.bytes_beyond_model)))) +
-      row("planned", fmt::format("{}: {}", format_size(uint64_t(s.planned_bytes())), parts));
+      bench_row("batch", fmt::format("{} x {} tokens", o.n_batch, o.n_ctx)) +
+      bench_row("step", fmt::format("{:.4g} s (shortest {:.4g} s)", s.step_s, s.min_step_s)) +
+      bench_row("training", fmt::format("{:.1f} tokens/s", s.tok_per_s())) +
+      bench_row("useful", fmt::format("{}, {:.1f}% of the peak ({:.4g} GFLOP a step)", giga(s.flops()),
+                                      100 * s.share_of_peak(), s.useful_flop / 1e9)) +
+      bench_row("executed",
+                fmt::format("{}, {:.1f}% of the peak ({:.4g} GFLOP a step; {} of {} layers kept)",
+                            giga(s.executed_flop / s.step_s), 100 * s.executed_flop / s.step_s / s.peak_flops,
+                            s.executed_flop / 1e9, s.plan.n_kept, n_layer)) +
+      bench_row("peak", giga(s.peak_flops)) +
+      bench_row("memory", fmt::format("{} beyond the model", format_size(uint64_t(s.bytes_beyond_model)))) +
+      bench_row("planned", fmt::format("{}: {}", format_size(uint64_t(s.planned_bytes())), parts));
   if (!s.profile) return text;
   const double all = s.profiled_step_s;
   text += fmt::format("\none step, {:.4g} s\n", all);
   for (const PartRow& part : kParts) {
     const double t = s.profile->seconds[size_t(part.part)];
+    if (t == 0) continue;  // the model has none of it
     text += fmt::format("  {:<20}{:>9.4f} s {:>5.1f}%  {}\n", part.name, t, 100 * t / all, part.what);
   }
   const double passes = s.executed_flop / (s.useful_flop / 2);
@@ -156,16 +159,17 @@ std::string training_table(const TrainingSpeed& s, const BenchModel& bench, cons
 }
 
 std::string generation_table(const GenerationSpeed& s) {
-  return row("prompt",
-             fmt::format("{:.1f} tokens/s ({} tokens); {:.1f} GFLOP/s, {:.1f}% of the peak of {:.1f}",
-                         s.prompt_tok_per_s(), s.n_prompt, s.prompt_flops() / 1e9,
-                         100 * s.prompt_flops() / s.peak_flops, s.peak_flops / 1e9)) +
-         row("generation",
-             fmt::format("{:.2f} tokens/s ({} tokens); {:.2f} GB/s of weights, {:.1f}% of the {:.2f} "
-                         "that reading them alone reaches",
-                         s.tok_per_s(), s.n_predict, s.bandwidth() / 1e9,
-                         100 * s.bandwidth() / s.read_bandwidth, s.read_bandwidth / 1e9)) +
-         row("cache", fmt::format("{} of keys, values and states", format_size(uint64_t(s.cache_bytes))));
+  return bench_row("prompt",
+                   fmt::format("{:.1f} tokens/s ({} tokens); {:.1f} GFLOP/s, {:.1f}% of the peak of {:.1f}",
+                               s.prompt_tok_per_s(), s.n_prompt, s.prompt_flops() / 1e9,
+                               100 * s.prompt_flops() / s.peak_flops, s.peak_flops / 1e9)) +
+         bench_row("generation",
+                   fmt::format("{:.2f} tokens/s ({} tokens); {:.2f} GB/s of weights, {:.1f}% of the {:.2f} "
+                               "that reading them alone reaches",
+                               s.tok_per_s(), s.n_predict, s.bandwidth() / 1e9,
+                               100 * s.bandwidth() / s.read_bandwidth, s.read_bandwidth / 1e9)) +
+         bench_row("cache",
+                   fmt::format("{} of keys, values and states", format_size(uint64_t(s.cache_bytes))));
 }
 
 }  // namespace
@@ -187,6 +191,10 @@ int bench_command(const std::vector<std::string>& args) {
   const int64_t n_layer = bench.model().config.n_layer;
   Progress progress;
   for (const std::string& text : bench.replaced_types()) progress.say(text);
+  if (const std::string note = left_in_floats(bench.model(), bench.arithmetic); what.train && !note.empty())
+    progress.say(note);
+  if (what.generate && given.source("--cache-type") != Source::nowhere && !attends(bench.model()))
+    progress.say("warning: --cache-type: has no effect, this model keeps no keys and values");
 
   std::optional<GenerationSpeed> generation;
   std::optional<TrainingSpeed> training;
@@ -207,7 +215,7 @@ int bench_command(const std::vector<std::string>& args) {
                  {"n_active_weights", int64_t(bench.active().n_weights)},
                  {"weight_bytes", bench.weight_bytes()},
                  {"isa", lora::name(isa())},
-                 {"precision", bench.input == GemmInput::bf16 ? "bf16" : "f32"},
+                 {"precision", lora::name(bench.arithmetic)},
                  {"threads", bench.pool.size()}};
     json["peak_gflops"] = (training ? training->peak_flops : generation->peak_flops) / 1e9;
     json["bytes_beyond_model"] = training ? training->bytes_beyond_model : generation->bytes_beyond_model;
@@ -220,11 +228,11 @@ int bench_command(const std::vector<std::string>& args) {
   const std::string active =
       n_active < 0.99 * double(bench.n_weights()) ? fmt::format(" ({:.2f} a token)", n_active / 1e9) : "";
   std::string text =
-      row("model", fmt::format("{}, {} of {} layers, {}: {:.2f} billion weights{}, {}", name, n_layer,
-                               bench.n_layer_whole(), bench.types(), double(bench.n_weights()) / 1e9, active,
-                               format_size(uint64_t(bench.weight_bytes())))) +
-      row("compute", fmt::format("{} kernels, {} inputs, {} threads", lora::name(isa()),
-                                 bench.input == GemmInput::bf16 ? "bf16" : "f32", bench.pool.size()));
+      bench_row("model", fmt::format("{}, {} of {} layers, {}: {:.2f} billion weights{}, {}", name, n_layer,
+                                     bench.n_layer_whole(), bench.types(), double(bench.n_weights()) / 1e9,
+                                     active, format_size(uint64_t(bench.weight_bytes())))) +
+      bench_row("compute", fmt::format("{} kernels, {} inputs, {} threads", lora::name(isa()),
+                                       lora::name(bench.arithmetic), bench.pool.size()));
   if (training) text += training_table(*training, bench, options.training);
   if (generation) text += generation_table(*generation);
   print(text);

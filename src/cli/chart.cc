@@ -9,6 +9,7 @@
 #include <optional>
 #include <string_view>
 
+#include "base/elementary.h"
 #include "base/utf8.h"
 #include "cli/ticks.h"
 
@@ -180,13 +181,13 @@ Range shown(const Panel& panel) {
   }
   if (has_faint) {
     std::ranges::sort(faint);
-    const auto place = [&](double y) { return panel.axis == ValueAxis::log ? std::log(y) : y; };
+    const auto place = [&](double y) { return panel.axis == ValueAxis::log ? elementary::log(y) : y; };
     const double low = faint[faint.size() / 100], high = faint[faint.size() - 1 - faint.size() / 50];
     range.add(low);
     range.add(high);
     // What is not far outside is not worth a cut.
     double room = 0.7 * (place(range.high) - place(range.low));
-    if (panel.axis == ValueAxis::log) room = std::max(room, std::log(kLogRoom));
+    if (panel.axis == ValueAxis::log) room = std::max(room, elementary::log(kLogRoom));
     const double lowest = place(range.low) - room, highest = place(range.high) + room;
     range.add(*std::ranges::find_if(faint, [&](double y) { return place(y) >= lowest; }));
     range.add(*std::find_if(faint.rbegin(), faint.rend(), [&](double y) { return place(y) <= highest; }));
@@ -199,7 +200,7 @@ Scale value_scale(const Panel& panel) {
   if (panel.axis == ValueAxis::log) {
     if (range.is_empty()) range = {1, 10};
     if (range.high / range.low < 1 + 1e-9) range = {range.low / 1.5, range.high * 1.5};
-    const double margin = std::pow(range.high / range.low, 0.05);
+    const double margin = elementary::pow(range.high / range.low, 0.05);
     return {range.low / margin, range.high * margin, true};
   }
   if (panel.axis == ValueAxis::linear_from_zero) {
@@ -408,7 +409,7 @@ class Drawing {
       course.push_back(line[i]);
       if (i + 1 == line.size()) break;
       const double dx = line[i + 1].first - line[i].first, dy = line[i + 1].second - line[i].second;
-      const int n = int(std::min(300.0, std::hypot(dx, dy) / 4));
+      const int n = int(std::min(300.0, std::sqrt(dx * dx + dy * dy) / 4));
       for (int k = 1; k <= n; ++k)
         course.emplace_back(line[i].first + dx * k / (n + 1), line[i].second + dy * k / (n + 1));
     }

@@ -8,7 +8,7 @@
 #include <regex>
 
 namespace lora::cli {
-namespace {
+namespace chart_test {
 
 using testing::HasSubstr;
 using testing::Not;
@@ -187,5 +187,5 @@ TEST(Chart, AnythingFiniteIsDrawn) {
   }
 }
 
-}  // namespace
+}  // namespace chart_test
 }  // namespace lora::cli

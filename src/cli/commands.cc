@@ -6,16 +6,19 @@
 #include <exception>
 #include <new>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/leftover.h"
 #include "base/lost_pages.h"
 #include "base/signals.h"
 #include "base/terminal.h"
 #include "cli/aliases.h"
+#include "cli/cluster.h"
 #include "cli/parse.h"
 #include "cli/put.h"
 #include "cli/suggest.h"
 #include "cli/version.h"
+#include "cluster/launch.h"
 
 namespace lora::cli {
 
@@ -25,13 +28,15 @@ struct Command {
   const char* name;
   const char* summary;
   int (*run)(const std::vector<std::string>& args);
+  bool by_several = false;  // processes, under mpirun
 };
 
 constexpr Command kCommands[] = {
-    {"train", "train a LoRA on a GGUF model and texts, chats or tables: everything is chosen", train_command},
-    {"finetune", "the same by hand: a flag for everything", finetune_command},
+    {"train", "train a LoRA on a GGUF model and texts, chats or tables: everything is chosen", train_command,
+     true},
+    {"finetune", "the same by hand: a flag for everything", finetune_command, true},
     {"generate", "continue a prompt, with any number of LoRAs", generate_command},
-    {"eval", "perplexity of a text or of samples", eval_command},
+    {"eval", "perplexity of a text or of samples", eval_command, true},
     {"inspect", "metadata and tensors of a file", inspect_command},
     {"template", "what a chat template makes of a conversation", template_command},
     {"tokenize", "token ids and pieces of a text", tokenize_command},
@@ -70,7 +75,10 @@ int dispatch(const std::vector<std::string>& args) {
     return 0;
   }
   for (const Command& c : kCommands) {
-    if (name == c.name) return c.run({args.begin() + 1, args.end()});
+    if (name != c.name) continue;
+    if (const int n = launch_of_environment().size; n > 1 && !c.by_several)
+      throw UsageError(fmt::format("{}: works in one process, and {} were started", name, n));
+    return c.run({args.begin() + 1, args.end()});
   }
   if (const CommandAlias* alias = find_command_alias(name)) {
     std::vector<std::string> rest(args.begin(), args.end());
@@ -93,7 +101,8 @@ int report(int status, std::string what) {
   std::fflush(stdout);
   // What went wrong with a file that reads as zeros is no error of its own.
   if (const std::string lost = lost_pages(); what.find(lost) == what.npos) what = lost;
-  say(stderr, fmt::format("error: {}", what));
+  if (!is_silent()) say(stderr, fmt::format("error: {}", what));
+  leave_with_error(what);
   return status;
 }
 
@@ -107,8 +116,8 @@ std::vector<std::string> command_names() {
 
 std::vector<std::string> with_command(std::string_view program, std::vector<std::string> args) {
   std::string_view name = program.substr(program.find_last_of("/\\") + 1);
-  if (name.ends_with(".exe")) name.remove_suffix(4);
-  const CommandAlias* alias = find_command_alias(name);
+  if (ends_in_any_case(name, ".exe")) name.remove_suffix(4);
+  const CommandAlias* alias = find_command_alias(lower_case(name));
   if (alias != nullptr && alias->is_program) args.insert(args.begin(), std::string(alias->command));
   return args;
 }
@@ -120,6 +129,7 @@ int run_program(const std::vector<std::string>& args) {
   catch_lost_pages();
   try {
     const int status = dispatch(args);
+    leave();
     if (const std::string lost = lost_pages(); !lost.empty()) return report(1, lost);
     if (std::fflush(stdout) != 0 || std::ferror(stdout))
       return report(1, "standard output: cannot be written");

@@ -28,7 +28,8 @@ int convert_lora_command(const std::vector<std::string>& args);
 std::vector<std::string> command_names();
 
 // The arguments, with the command before them where the program was started under a command's name: as
-// "finetune", "main" (generate), "perplexity" (eval), "quantize" or "export-lora".
+// "finetune", "main" (generate), "perplexity" (eval), "quantize" or "export-lora", in any case, with .exe or
+// without.
 std::vector<std::string> with_command(std::string_view program, std::vector<std::string> args);
 
 // The whole program, errors turned into one line "error: WHAT: WHY" on stderr. Exit status: 0 success,

@@ -1,7 +1,6 @@
 // Flags from a file, and the names and scales of adapters from anywhere.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <fstream>
@@ -15,7 +14,7 @@
 #include "cli/parse_test_util.h"
 
 namespace lora::cli {
-namespace {
+namespace config_file_test {
 
 using testing::ElementsAre;
 using testing::EndsWith;
@@ -175,5 +174,5 @@ TEST(ConfigFile, MissingFileIsAnError) {
   EXPECT_THROW(f.parse({"--config", "/nonexistent/lora.toml"}), Error);
 }
 
-}  // namespace
+}  // namespace config_file_test
 }  // namespace lora::cli

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
@@ -31,6 +32,16 @@ std::string table(const Estimate& e) {
   if (!e.memory.empty()) text += row("of these still to come", mib(e.memory_bytes - e.memory.front().bytes));
   text += row("the model's file, mapped", mib(e.model_bytes));
   text += row("free on this machine", e.free_bytes ? mib(int64_t(*e.free_bytes)) : "cannot tell");
+  if (e.reading) {
+    text += row("weights", mib(e.reading->weight_bytes));
+    text += row("of these held in memory", mib(e.reading->held_bytes));
+    text += row("the others, read in an iteration", mib(int64_t(e.reading->iteration_bytes)));
+    text += row("at",
+                e.reading->rate ? fmt::format("{:.0f} MiB/s", *e.reading->rate / (1 << 20)) : "cannot tell");
+    if (e.reading->rate)
+      text += row("adding at most a twentieth from",
+                  fmt::format("{:.0f} tokens", std::ceil(e.reading->batch_tokens)));
+  }
   text += "disk\n";
   for (const OutputFiles& files : e.files)
     text +=
@@ -46,13 +57,22 @@ std::string table(const Estimate& e) {
   return text;
 }
 
-nlohmann::ordered_json as_json(const Estimate& e) {
-  using Json = nlohmann::ordered_json;
-  const auto or_null = [](const std::optional<uint64_t>& bytes) { return bytes ? Json(*bytes) : Json(); };
-  Json json = {{"memory_bytes", e.memory_bytes}};
+nlohmann::ordered_json estimate_json(const Estimate& e) {
+  const auto or_null = [](const std::optional<uint64_t>& bytes) {
+    return bytes ? nlohmann::ordered_json(*bytes) : nlohmann::ordered_json();
+  };
+  nlohmann::ordered_json json = {{"memory_bytes", e.memory_bytes}};
   for (const MemoryPart& part : e.memory) json["memory"][part.name] = part.bytes;
   json["model_bytes"] = e.model_bytes;
   json["free_bytes"] = or_null(e.free_bytes);
+  if (e.reading) {
+    json["weights"] = {{"bytes", e.reading->weight_bytes},
+                       {"held_bytes", e.reading->held_bytes},
+                       {"read_bytes_per_iteration", e.reading->iteration_bytes},
+                       {"read_bytes_per_s", e.reading->rate ? nlohmann::ordered_json(*e.reading->rate)
+                                                            : nlohmann::ordered_json()},
+                       {"hidden_from_batch_tokens", e.reading->batch_tokens}};
+  }
   json["disk_bytes"] = e.disk_bytes;
   for (const OutputFiles& files : e.files)
     json["disk"][files.kind] = {{"n", files.n}, {"bytes", files.bytes}};
@@ -91,7 +111,7 @@ int estimate_command(const std::vector<std::string>& args) {
   for (const std::string& warning : idle_flags(options, given)) progress.say(warning);
   const Estimate e = estimate(options, [&](std::string_view text) { progress.say(text); });
   if (json) {
-    print_json(as_json(e).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    print_json(estimate_json(e).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
   } else {
     print(table(e));
   }

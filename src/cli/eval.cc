@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
+#include <csignal>
 #include <nlohmann/json.hpp>
 
 #include "base/signals.h"
+#include "cli/cluster.h"
 #include "cli/commands.h"
 #include "cli/finetune_flags.h"
 #include "cli/help.h"
@@ -26,7 +28,14 @@ FlagGroup evaluated_sample_flags(FinetuneOptions& options) {
   return group;
 }
 
-SamplesLoss evaluate_data(const EvalOptions& model, FinetuneOptions& data, const Given& given) {
+// Of several processes the first speaks.
+EvalEvents events_of(Progress& progress) {
+  EvalEvents events = progress.eval_events();
+  if (!join().is_first()) events.say = nullptr, events.on_window = nullptr;
+  return events;
+}
+
+SamplesLoss evaluate_data(EvalOptions& model, FinetuneOptions& data, const Given& given) {
   if (given.source("--ctx-size") != Source::nowhere) data.n_ctx = model.n_ctx;
   expect_consistent(data);
   catch_stop_signals();
@@ -35,14 +44,19 @@ SamplesLoss evaluate_data(const EvalOptions& model, FinetuneOptions& data, const
     if (given.source(flag) == Source::command_line)
       progress.say(fmt::format("note: {} changes nothing: each sample is evaluated by itself", flag));
   }
-  return evaluate_samples(model, data, progress.eval_events());
+  data.cluster = join();
+  if (model.threads <= 0) model.threads = data.cluster.default_threads();
+  return evaluate_samples(model, data, events_of(progress));
 }
 
 EvalResult evaluate_text(EvalOptions& options, const TextSource& source, const Given& given) {
-  options.text = read_text(source, given, LineEnds::unix);
+  options.cluster = join();
+  if (options.threads <= 0) options.threads = options.cluster.default_threads();
+  options.text = options.cluster.from_first(
+      options.cluster.is_first() ? read_text(source, given, LineEnds::unix) : std::string());
   catch_stop_signals();
   Progress progress;
-  return evaluate(options, progress.eval_events());
+  return evaluate(options, events_of(progress));
 }
 
 }  // namespace
@@ -79,10 +93,13 @@ int eval_command(const std::vector<std::string>& args) {
     loss.result = evaluate_text(options, source, given);
   }
   const EvalResult& result = loss.result;
-  if (result.stopped && stop_signal() != 0) {
+  // Another process may have been asked to stop.
+  const int stopped = 128 + (stop_signal() != 0 ? stop_signal() : int(SIGTERM));
+  if (!join().is_first()) return result.stopped ? stopped : 0;
+  if (result.stopped) {
     say(stderr, fmt::format("stopped after {} tokens: nll {:.6f} perplexity {:.6f}", result.tokens,
                             result.nll, result.perplexity));
-    return 128 + stop_signal();
+    return stopped;
   }
   if (json) {
     nlohmann::ordered_json figures = {

@@ -19,7 +19,7 @@ namespace lora::cli {
 
 namespace {
 
-CommandLine command_line(MergeOptions& o, bool& verbose) {
+CommandLine export_line(MergeOptions& o, bool& verbose) {
   std::vector<Flag> adapters = lora_flags(o.loras);
   adapters.push_back({"--checkpoint", "FILE", "",
                       "of lora finetune: all that it trained, norms included, in place of its adapter file",
@@ -62,7 +62,7 @@ std::string facts_of(const RewriteSums& sums) {
 int export_lora_command(const std::vector<std::string>& args) {
   MergeOptions options;
   bool verbose = false;
-  const CommandLine line = command_line(options, verbose);
+  const CommandLine line = export_line(options, verbose);
   if (const Given given = parse_flags(line, args); given.help) {
     print(help_page(line, given.help_all));
     return 0;

@@ -1,5 +1,6 @@
 #include "train/finetune.h"
 
+#include "cli/cluster.h"
 #include "cli/commands.h"
 #include "cli/finetune_flags.h"
 #include "cli/help.h"
@@ -23,10 +24,13 @@ int finetune_command(const std::vector<std::string>& args) {
   }
   choose_run_length(options, given);
   expect_consistent(options);
+  options.cluster = join();
   Progress progress;
-  for (const std::string& warning : idle_flags(options, given)) progress.say(warning);
+  for (const std::string& warning : idle_flags(options, given)) {
+    if (options.cluster.is_first()) progress.say(warning);
+  }
   const FinetuneResult result = run_finetune(options, progress);
-  say_end(progress, options, result);
+  if (options.cluster.is_first()) say_end(progress, options, result);
   return exit_status(result);
 }
 

@@ -184,15 +184,18 @@ FlagGroup performance_flags(FinetuneOptions& o) {
           {"--use-flash", "", "", "attention in tiles", turn(o.flash)},
           {"--no-flash", "", "", "accepted; attention is in tiles all the same, with the same result",
            turn(o.flash, false)},
-          {"--precision", "P", "", "of matrix multiplications: f32, bf16 or auto (bf16 where the CPU has it)",
-           precision(o.precision)},
+          {"--precision", "P", "",
+           "of matrix multiplications: f32, bf16, int8 (of quantized weights; what else there is as auto), "
+           "or auto "
+           "(bf16 where the CPU has it)",
+           precision(o.precision, true)},
           {"--memory", "SIZE", "", "budget beyond the mapped model: auto, or e.g. 2GiB, 500MB, 1073741824",
            size(o.memory)},
       },
   };
 }
 
-FlagGroup lora_flags(FinetuneOptions& o) {
+FlagGroup adapter_flags(FinetuneOptions& o) {
   return {
       "LoRA",
       {
@@ -344,6 +347,10 @@ FlagGroup sample_flags(FinetuneOptions& o) {
            "once; "
            "0: as long as --ctx",
            integer(o.window, 0), kOptional, kMain},
+          {"--allow-mixed", "", "",
+           "under mpirun, machines may have different kernel sets; the adapter's bytes then depend on who "
+           "computes what",
+           turn(o.allow_mixed)},
           {"--allow-cut", "", "",
            "a --sample-start that does not occur, or most of a text cut off at --ctx, is no error",
            turn(o.allow_cut)},
@@ -400,8 +407,8 @@ FlagGroup finetune_flags(FinetuneOptions& o, std::string title, const std::vecto
 }
 
 std::vector<FlagGroup> finetune_flags(FinetuneOptions& o) {
-  return {file_flags(o), sample_flags(o),    performance_flags(o),
-          lora_flags(o), optimizer_flags(o), evaluation_flags(o)};
+  return {file_flags(o),    sample_flags(o),    performance_flags(o),
+          adapter_flags(o), optimizer_flags(o), evaluation_flags(o)};
 }
 
 void choose_run_length(FinetuneOptions& options, const Given& given) {

@@ -23,8 +23,10 @@ struct PrecisionName {
   const char* name;
   Precision value;
 };
-constexpr PrecisionName kPrecisions[] = {
-    {"f32", Precision::f32}, {"bf16", Precision::bf16}, {"auto", Precision::automatic}};
+constexpr PrecisionName kPrecisions[] = {{"f32", Precision::f32},
+                                         {"bf16", Precision::bf16},
+                                         {"int8", Precision::int8},
+                                         {"auto", Precision::automatic}};
 
 Values split(const std::string& text, char separator) {
   Values parts;
@@ -175,21 +177,22 @@ Setting cache_type(Type& target) {
           [&target] { return lower_case(traits(target).name); }};
 }
 
-Setting precision(Precision& target) {
-  return {[&target](const Values& v) {
-            for (const PrecisionName& p : kPrecisions) {
-              if (lower_case(v.at(0)) == p.name) {
-                target = p.value;
-                return;
-              }
-            }
-            throw BadValue(fmt::format("expected f32, bf16 or auto, found '{}'", v[0]));
-          },
-          [&target] {
-            const auto* row = std::find_if(std::begin(kPrecisions), std::end(kPrecisions),
-                                           [&](const PrecisionName& p) { return p.value == target; });
-            return std::string(row->name);
-          }};
+Setting precision(Precision& target, bool trains) {
+  return {
+      [&target, trains](const Values& v) {
+        for (const PrecisionName& p : kPrecisions) {
+          if (lower_case(v.at(0)) == p.name && (trains || p.value != Precision::int8)) {
+            target = p.value;
+            return;
+          }
+        }
+        throw BadValue(fmt::format("expected f32, bf16{} or auto, found '{}'", trains ? ", int8" : "", v[0]));
+      },
+      [&target] {
+        const auto* row = std::find_if(std::begin(kPrecisions), std::end(kPrecisions),
+                                       [&](const PrecisionName& p) { return p.value == target; });
+        return std::string(row->name);
+      }};
 }
 
 Setting lora_file(std::vector<LoraFile>& target) {

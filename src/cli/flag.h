@@ -51,7 +51,8 @@ Setting number(double& target, NumberRange range = {});
 Setting number(std::optional<double>& target, NumberRange range = {});
 Setting size(uint64_t& target);                 // bytes; "auto" is 0
 Setting date(std::optional<DateTime>& target);  // YYYY-MM-DD
-Setting precision(Precision& target);
+// Of a command that trains, int8 too.
+Setting precision(Precision& target, bool trains = false);
 Setting cache_type(Type& target);                                     // of keys and values
 Setting one_of(std::string& target, std::vector<std::string> words);  // in any case; two words or more
 // FILE, scale 1; FILE,FILE,... as in llama.cpp, unless that is the name of a file.

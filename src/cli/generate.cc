@@ -105,7 +105,7 @@ bool is_stopped() {
   return stop_signal() != 0;
 }
 
-int report(const GenerateResult& result, const char* end) {
+int report_generated(const GenerateResult& result, const char* end) {
   say(stderr,
       fmt::format(
           "prompt: {} tokens, {:.1f} tokens/s; generated: {} tokens, {:.1f} tokens/s; seed {}; ended: {}",
@@ -143,7 +143,7 @@ int converse(const GenerateOptions& options, std::optional<std::string> first,
   GenerateResult total = chat.total();
   if (is_stopped()) total.end = GenerateEnd::stopped;  // while it waited for a line, too
   const bool is_cut = total.end == GenerateEnd::stopped || total.end == GenerateEnd::context;
-  return report(total, is_cut ? describe(total.end) : "end of the input");
+  return report_generated(total, is_cut ? describe(total.end) : "end of the input");
 }
 
 }  // namespace
@@ -179,9 +179,15 @@ int generate_command(const std::vector<std::string>& args) {
 
   const auto say_line = [](std::string_view text) { say(stderr, text); };
   if (chat) return converse(options, has_text ? std::optional(options.prompt) : std::nullopt, say_line);
-  const GenerateResult result = generate(options, {say_line, write_text, is_stopped});
-  if (stderr_is_terminal()) put(stderr, "\n");  // the text's last line may have no end
-  return report(result, describe(result.end));
+  bool ends_line = true;
+  const auto on_text = [&](std::string_view piece) {
+    if (!piece.empty()) ends_line = piece.ends_with('\n');
+    write_text(piece);
+  };
+  const GenerateResult result = generate(options, {say_line, on_text, is_stopped});
+  // The text's last line may have no end.
+  if (stderr_is_terminal() || (stderr_is_stdout() && !ends_line)) put(stderr, "\n");
+  return report_generated(result, describe(result.end));
 }
 
 }  // namespace lora::cli

@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
-#include <filesystem>
-
+#include "base/path.h"
 #include "base/same_file.h"
 #include "base/signals.h"
 #include "cli/commands.h"
@@ -36,8 +35,7 @@ int imatrix_command(const std::vector<std::string>& args) {
   options.text = read_text(source, given, LineEnds::unix);
 
   Imatrix imatrix;
-  imatrix.datasets = {source.file.empty() ? "prompt"
-                                          : std::filesystem::path(source.file).filename().string()};
+  imatrix.datasets = {source.file.empty() ? "prompt" : split_path(source.file).second};
   EvalResult result;
   {
     Progress progress;

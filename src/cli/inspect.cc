@@ -57,7 +57,7 @@ std::string as_text(const std::string& path, const Trainable& t) {
   return text + fmt::format("  where a rank is given: {}\n", fmt::join(t.others, ", "));
 }
 
-nlohmann::ordered_json as_json(const Trainable& t) {
+nlohmann::ordered_json family_json(const Trainable& t) {
   nlohmann::ordered_json family = {{"architecture", t.architecture}, {"models", t.models}};
   if (t.refused.empty()) {
     family["trained_by_default"] = t.linear_layers;
@@ -88,7 +88,7 @@ int inspect_command(const std::vector<std::string>& args) {
   if (is_directory(file)) fail("{}: {}", file, folder_is(file));
   if (json) {
     const std::optional<Trainable> family = trainable(file);
-    describe_as_json(file, family ? as_json(*family) : nlohmann::ordered_json(), print_json);
+    describe_as_json(file, family ? family_json(*family) : nlohmann::ordered_json(), print_json);
     return 0;
   }
   print(describe_as_text(file));

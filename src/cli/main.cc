@@ -1,9 +1,9 @@
-#include <algorithm>
-#include <utility>
-
+#include "base/process.h"
 #include "cli/commands.h"
 
 int main(int argc, char** argv) {
-  std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
-  return lora::cli::run_program(lora::cli::with_command(argc > 0 ? argv[0] : "", std::move(args)));
+  std::vector<std::string> args = lora::arguments(argc, argv);
+  const std::string program = args.empty() ? "" : args[0];
+  if (!args.empty()) args.erase(args.begin());
+  return lora::cli::run_program(lora::cli::with_command(program, std::move(args)));
 }

@@ -242,6 +242,7 @@ Given parse_flags(const CommandLine& line, const Values& args) {
   CLI::App app;
   app.set_help_flag();
   app.allow_extras();
+  app.allow_windows_style_options(false);  // "/models/a.gguf" is a path there, too
   std::vector<Row> rows;
   const auto add_group = [&](const FlagGroup& group) {
     for (const Flag& flag : group.flags) {
@@ -264,7 +265,8 @@ Given parse_flags(const CommandLine& line, const Values& args) {
   const auto occurrences = in_order(app, rows);
   for (const auto& [row, values] : occurrences) {
     given.sources[main_name(*row->flag)] = Source::command_line;
-    const bool is_common = std::ranges::any_of(common.flags, [&](const Flag& f) { return row->flag == &f; });
+    const bool is_common =
+        std::ranges::any_of(common.flags, [&row = row](const Flag& f) { return row->flag == &f; });
     if (is_common) set(*row, values);
   }
   given.help = given.help || given.help_all;

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <fstream>
@@ -17,7 +16,7 @@
 #include "cli/parse_test_util.h"
 
 namespace lora::cli {
-namespace {
+namespace parse_test {
 
 using testing::Contains;
 using testing::ElementsAre;
@@ -63,6 +62,14 @@ TEST(ParseFlags, TextMayBeginWithADashOrHoldAnything) {
     g.parse({std::string("--sample-start=") + value, "--ctx", "7"});
     EXPECT_EQ(g.options.sample_start, value);
   }
+}
+
+// On Windows, too, where programs take it for a flag's.
+TEST(ParseFlags, ValuesMayBeginWithASlash) {
+  Finetune f;
+  f.parse({"--train-data", "/texts/a.txt", "--sample-start", "/ctx"});
+  EXPECT_EQ(f.options.train_data, std::vector<std::string>{"/texts/a.txt"});
+  EXPECT_EQ(f.options.sample_start, "/ctx");
 }
 
 TEST(ParseFlags, TextMayBeEmpty) {
@@ -255,7 +262,7 @@ TEST(ParseFlags, ErrorsNameFlagAndRange) {
   EXPECT_EQ(usage_error({"-c", "0"}), "--ctx: expected a whole number from 1 to 2147483647, found '0'");
   EXPECT_EQ(usage_error({"--adam-beta1", "1"}),
             "--adam-beta1: expected a number of at least 0 and below 1, found '1'");
-  EXPECT_EQ(usage_error({"--precision", "f8"}), "--precision: expected f32, bf16 or auto, found 'f8'");
+  EXPECT_EQ(usage_error({"--precision", "f8"}), "--precision: expected f32, bf16, int8 or auto, found 'f8'");
   EXPECT_THAT(usage_error({"--memory", "lots"}), HasSubstr("--memory: expected a size such as 2GiB"));
 }
 
@@ -349,5 +356,5 @@ TEST(HelpPage, ShowsEveryAvailableFlagWithItsDefault) {
   EXPECT_THAT(page, HasSubstr("--config FILE"));
 }
 
-}  // namespace
+}  // namespace parse_test
 }  // namespace lora::cli

@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <fstream>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/process.h"
 #include "cli/finetune_flags.h"
 #include "cli/parse.h"
 
@@ -37,8 +37,8 @@ inline std::string usage_error(std::vector<std::string> args) {
 }
 
 struct ConfigFile {
-  std::string path = testing::TempDir() + "lora_config_" + std::to_string(getpid()) + ".toml";
-  explicit ConfigFile(const std::string& text) { std::ofstream(path) << text; }
+  std::string path = testing::TempDir() + "lora_config_" + std::to_string(process_id()) + ".toml";
+  explicit ConfigFile(const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
   ~ConfigFile() { std::remove(path.c_str()); }
 };
 
@@ -50,7 +50,7 @@ inline std::string scaled(const std::vector<std::string>& args, const std::strin
   std::vector<std::string> all = args;
   if (!config.empty()) {
     const std::string path = testing::TempDir() + "scaled.toml";
-    std::ofstream(path) << config;
+    std::ofstream(path, std::ios::binary) << config;
     all.insert(all.end(), {"--config", path});
   }
   try {

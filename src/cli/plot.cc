@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <filesystem>
 #include <limits>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/path.h"
 #include "base/plural.h"
 #include "base/printable.h"
 #include "base/same_file.h"
@@ -52,8 +52,7 @@ struct AxisUnit {
 // File names alone where they tell the runs apart, else as they were given.
 std::vector<std::string> names_of_runs(const std::vector<std::string>& paths) {
   std::vector<std::string> names;
-  for (const std::string& path : paths)
-    names.push_back(printable(std::filesystem::path(path).stem().string()));
+  for (const std::string& path : paths) names.push_back(printable(without_ending(split_path(path).second)));
   std::vector<std::string> sorted = names;
   std::ranges::sort(sorted);
   if (std::ranges::adjacent_find(sorted) != sorted.end())

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/elementary.h"
 #include "base/signals.h"
 #include "cli/put.h"
 #include "cli/values.h"
@@ -106,7 +107,7 @@ void Progress::iteration(const IterationRecord& record, int64_t n_iter) {
     });
     if (record.val_loss)
       say(fmt::format("iteration {}: held-out loss {:.6f}, perplexity {:.4f}", record.iter, *record.val_loss,
-                      std::exp(*record.val_loss)));
+                      elementary::exp(*record.val_loss)));
   } else {
     say(progress_line(record));
   }

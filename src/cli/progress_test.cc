@@ -3,13 +3,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <cstdio>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <limits>
+#include <string>
 #include <utility>
 
+#include "base/process.h"
+
 namespace lora::cli {
-namespace {
+namespace progress_test {
 
 using testing::EndsWith;
 using testing::HasSubstr;
@@ -81,16 +86,17 @@ TEST(SmoothedLoss, BeginsAtTheFirstAndFollowsSlowly) {
 
 // What Progress prints in `work`, which may change the window's width.
 std::string printed(bool is_terminal, int columns, const std::function<void(Progress&, int& columns)>& work) {
-  char* text = nullptr;
-  size_t size = 0;
-  std::FILE* out = open_memstream(&text, &size);
+  const std::string path = testing::TempDir() + "lora_progress_" + std::to_string(process_id());
+  std::FILE* out = std::fopen(path.c_str(), "wb");
   {
     Progress progress(out, is_terminal, [&] { return columns; });
     work(progress, columns);
   }
   std::fclose(out);
-  const std::string result(text, size);
-  std::free(text);
+  std::ifstream in(path, std::ios::binary);
+  const std::string result(std::istreambuf_iterator<char>(in), {});
+  in.close();
+  std::remove(path.c_str());
   return result;
 }
 
@@ -176,5 +182,5 @@ TEST(Progress, IntoAPipeALongEvaluationSaysNowAndThenHowFarItIs) {
   EXPECT_EQ(evaluate(0), "evaluating 40/80\nevaluating 60/80\n");
 }
 
-}  // namespace
+}  // namespace progress_test
 }  // namespace lora::cli

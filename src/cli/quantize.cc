@@ -43,7 +43,7 @@ Setting tensor_types(TensorTypes& target) {
           true};
 }
 
-CommandLine command_line(QuantizeOptions& o, bool& verbose) {
+CommandLine quantize_line(QuantizeOptions& o, bool& verbose) {
   return {
       "quantize",
       "IN OUT TYPE [THREADS] [flags]",
@@ -100,7 +100,7 @@ double bits_per_weight(uint64_t bytes, int64_t n) {
 int quantize_command(const std::vector<std::string>& args) {
   QuantizeOptions options;
   bool verbose = false;
-  const CommandLine line = command_line(options, verbose);
+  const CommandLine line = quantize_line(options, verbose);
   if (const Given given = parse_flags(line, args); given.help) {
     print(help_page(line, given.help_all));
     return 0;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <csignal>
+
 #include "base/error.h"
 #include "base/printable.h"
 #include "base/signals.h"
@@ -26,9 +28,9 @@ constexpr const char* kStopNoticeOnTerminal =
     "  Ctrl-C again leaves at once\n";
 
 // What --metrics - prints.
-class Metrics {
+class MetricsLog {
  public:
-  Metrics(FinetuneOptions& options, Progress& progress)
+  MetricsLog(FinetuneOptions& options, Progress& progress)
       : progress_(progress), is_on_(options.metrics == "-") {
     if (is_on_) options.metrics.clear();
   }
@@ -54,18 +56,19 @@ class Metrics {
 FinetuneResult run_finetune(FinetuneOptions options, Progress& progress, bool* has_begun) {
   catch_stop_signals(stderr_is_terminal() ? kStopNoticeOnTerminal : kStopNotice);
   FinetuneEvents events;
+  events.should_stop = [&] {
+    progress.follow_resize();
+    return stop_signal() != 0;
+  };
+  if (!options.cluster.is_first()) return finetune(options, events);
   events.say = [&](std::string_view text) { progress.say(text); };
-  Metrics metrics(options, progress);
+  MetricsLog metrics(options, progress);
   events.on_iteration = [&](const IterationRecord& record, int64_t n_iter) {
     if (has_begun != nullptr) *has_begun = true;
     progress.iteration(record, n_iter);
     metrics.write(record);
   };
   events.on_evaluation = [&](int64_t n_done, int64_t n) { progress.evaluation(n_done, n); };
-  events.should_stop = [&] {
-    progress.follow_resize();
-    return stop_signal() != 0;
-  };
   FinetuneResult result = finetune(options, events);
   progress.end_bar();
   return result;
@@ -83,9 +86,10 @@ void say_end(Progress& progress, const FinetuneOptions& options, const FinetuneR
   if (!has_held_out(options))
     progress.say("no samples were held out, so nothing tells how good it became on others");
   if (!e.sample_best.empty() && !result.sample_prompt.empty()) {
-    progress.say(fmt::format("given: {}", quoted(result.sample_prompt)));
-    if (!e.sample_before.empty()) progress.say(fmt::format("  before training: {}", quoted(e.sample_before)));
-    progress.say(fmt::format("  at its best: {}", quoted(e.sample_best)));
+    progress.say(fmt::format("given: {}", lora::quoted(result.sample_prompt)));
+    if (!e.sample_before.empty())
+      progress.say(fmt::format("  before training: {}", lora::quoted(e.sample_before)));
+    progress.say(fmt::format("  at its best: {}", lora::quoted(e.sample_best)));
   }
   if (!result.checkpoint_path.empty()) progress.say(fmt::format("checkpoint: {}", result.checkpoint_path));
   if (!result.lora_path.empty()) progress.say(fmt::format("adapter: {}", result.lora_path));
@@ -109,7 +113,8 @@ void say_end(Progress& progress, const FinetuneOptions& options, const FinetuneR
 }
 
 int exit_status(const FinetuneResult& result) {
-  return result.stopped && stop_signal() != 0 ? 128 + stop_signal() : 0;
+  if (!result.stopped) return 0;
+  return 128 + (stop_signal() != 0 ? stop_signal() : int(SIGTERM));  // another process was asked to
 }
 
 }  // namespace lora::cli

@@ -6,7 +6,7 @@
 #include <cmath>
 
 namespace lora::cli {
-namespace {
+namespace smooth_test {
 
 // A mean of the values before would lie above a falling line; so would one of fewer values at its ends.
 TEST(Smoothed, DoesNotLag) {
@@ -61,5 +61,5 @@ TEST(Smoothed, SmallWindowsAndFewValuesChangeNothing) {
   for (const double value : smoothed({1e100, -1e100, 1e100, 1}, 4)) EXPECT_TRUE(std::isfinite(value));
 }
 
-}  // namespace
+}  // namespace smooth_test
 }  // namespace lora::cli

@@ -5,7 +5,7 @@
 #include "base/timing.h"
 
 namespace lora::cli {
-namespace {
+namespace suggest_test {
 
 TEST(EditDistance, CountsSingleEdits) {
   EXPECT_EQ(edit_distance("ctx", "ctx"), 0);
@@ -46,5 +46,5 @@ TEST(Nearest, AWordThatIsCutShortIsTheShortestLongOne) {
   EXPECT_EQ(nearest("--sample", {"--sample-start", "--sampler-of-long-name", "--ctx"}), "--sample-start");
 }
 
-}  // namespace
+}  // namespace suggest_test
 }  // namespace lora::cli

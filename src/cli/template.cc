@@ -80,7 +80,7 @@ std::vector<TextRange> trained_in(const std::string& text, const std::vector<Tra
   return ranges;
 }
 
-ordered_json as_json(const std::string& text, const std::vector<TextRange>& trained) {
+ordered_json ranges_json(const std::string& text, const std::vector<TextRange>& trained) {
   ordered_json ranges = ordered_json::array();
   for (const TextRange& range : trained) ranges.push_back({range.begin, range.end});
   return {{"text", text}, {"trained", ranges}};
@@ -163,11 +163,12 @@ int template_command(const std::vector<std::string>& args) {
   }
   const std::vector<TrainingText> samples = samples_of(*chat, variables);
   if (json) {
-    ordered_json result = as_json(text, trained_in(text, samples));
+    ordered_json result = ranges_json(text, trained_in(text, samples));
     // A template that writes earlier replies otherwise, or whose last turn ends with what begins the next.
     const bool is_other = samples.size() == 1 && !text.starts_with(samples[0].text);
     for (const TrainingText& sample : samples) {
-      if (samples.size() > 1 || is_other) result["samples"].push_back(as_json(sample.text, sample.trained));
+      if (samples.size() > 1 || is_other)
+        result["samples"].push_back(ranges_json(sample.text, sample.trained));
     }
     print_json(result.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
   } else if (!messages.empty()) {

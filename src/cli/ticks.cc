@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "base/elementary.h"
+
 namespace lora::cli {
 
 namespace {
@@ -42,7 +44,8 @@ std::string tick_text(double value, double step, double most) {
   if (most >= 1e15 || most < 1e-3) return short_exponent(fmt::format("{:.4g}", value));
   const Unit unit = unit_of(most);
   return fmt::format("{:.{}f}{}", value / unit.size,
-                     std::clamp(int(std::ceil(-std::log10(step / unit.size) - 1e-9)), 0, 12), unit.name);
+                     std::clamp(int(std::ceil(-elementary::log10(step / unit.size) - 1e-9)), 0, 12),
+                     unit.name);
 }
 
 struct Step {
@@ -52,7 +55,7 @@ struct Step {
 
 // The smallest of 1, 2, 5 times a power of ten that divides the axis into at most n parts.
 Step round_step(double span, int n) {
-  const double rough = span / n, power = std::pow(10, std::floor(std::log10(rough)));
+  const double rough = span / n, power = elementary::pow(10, std::floor(elementary::log10(rough)));
   for (const Step step : {Step{1, 5}, {2, 4}, {5, 5}}) {
     if (step.size * power >= rough * (1 - 1e-9)) return {step.size * power, step.n_minor};
   }
@@ -76,7 +79,8 @@ std::vector<Tick> linear_ticks(const Scale& scale, int n, bool whole) {
 }
 
 std::vector<Tick> log_ticks(const Scale& scale, int n) {
-  const int first = int(std::floor(std::log10(scale.low))), last = int(std::floor(std::log10(scale.high)));
+  const int first = int(std::floor(elementary::log10(scale.low))),
+            last = int(std::floor(elementary::log10(scale.high)));
   const auto inside = [&](double value) {
     return scale.low * (1 - 1e-9) <= value && value <= scale.high * (1 + 1e-9);
   };
@@ -84,7 +88,7 @@ std::vector<Tick> log_ticks(const Scale& scale, int n) {
   int n_powers = 0, n_rounds = 0;
   for (int power = first; power <= last; ++power) {
     for (const double factor : kFactors) {
-      if (!inside(factor * std::pow(10, power))) continue;
+      if (!inside(factor * elementary::pow(10, power))) continue;
       ++n_rounds;
       n_powers += factor == 1;
     }
@@ -95,10 +99,10 @@ std::vector<Tick> log_ticks(const Scale& scale, int n) {
   std::vector<Tick> result;
   for (int power = first; power <= last; ++power) {
     for (int factor = 1; factor <= 9; ++factor) {
-      const double value = factor * std::pow(10, power);
+      const double value = factor * elementary::pow(10, power);
       if (!inside(value) || (every > 1 && factor > 1)) continue;
       const bool is_major = factor == 1 ? power % every == 0 : all_rounds && (factor == 2 || factor == 5);
-      result.push_back({value, is_major ? tick_text(value, std::pow(10, power), value) : ""});
+      result.push_back({value, is_major ? tick_text(value, elementary::pow(10, power), value) : ""});
     }
   }
   return result;
@@ -108,7 +112,7 @@ std::vector<Tick> log_ticks(const Scale& scale, int n) {
 
 double Scale::share(double value) const {
   if (!log) return (value - low) / (high - low);
-  return (std::log(value) - std::log(low)) / (std::log(high) - std::log(low));
+  return (elementary::log(value) - elementary::log(low)) / (elementary::log(high) - elementary::log(low));
 }
 
 std::vector<Tick> ticks(const Scale& scale, int n, bool whole) {

@@ -6,7 +6,7 @@
 #include <cmath>
 
 namespace lora::cli {
-namespace {
+namespace ticks_test {
 
 using testing::ElementsAre;
 
@@ -101,5 +101,5 @@ TEST(NumberText, HasFourDigits) {
     EXPECT_EQ(number_text(value), text);
 }
 
-}  // namespace
+}  // namespace ticks_test
 }  // namespace lora::cli

@@ -14,6 +14,8 @@
 #include "base/machine.h"
 #include "base/path.h"
 #include "base/plural.h"
+#include "base/process.h"
+#include "cli/cluster.h"
 #include "cli/commands.h"
 #include "cli/finetune_flags.h"
 #include "cli/help.h"
@@ -113,7 +115,7 @@ std::string name_of(const TrainOptions& t) {
     return name + "-lora";
   }
   if (name.ends_with(".gguf")) name.resize(name.size() - 5);
-  if (name.empty() || name.back() == '/') fail("--name: {}: expected a name, not a folder", t.output);
+  if (name.empty() || is_separator(name.back())) fail("--name: {}: expected a name, not a folder", t.output);
   return name;
 }
 
@@ -210,6 +212,7 @@ std::string begin(TrainOptions& t, const Given& given, const std::string& comman
   facts.measure = [&](const FinetuneOptions& options) {
     FinetuneOptions from_the_start = options;
     from_the_start.checkpoint_in = "";
+    from_the_start.cluster = {};  // the first measures by itself
     said.clear();
     measured = estimate(from_the_start, [&](std::string_view line) { said.emplace_back(line); });
     return *measured;
@@ -301,12 +304,43 @@ void expect_same_run(const FinetuneOptions& asked, const FinetuneOptions& begun,
   expect(begun.train_data, asked.train_data);
 }
 
+// The run as it was chosen, for the processes that did not choose it.
+void share_run(const FinetuneOptions& run, const Cluster& cluster) {
+  std::string words;
+  const auto add = [&](const std::string& word) { words += word + '\0'; };
+  for (const SetFlag& row : set_flags(run)) {
+    if (row.is_switch || row.values.size() > 1) {
+      add(row.flag);
+      if (!row.is_switch) std::ranges::for_each(row.values, add);
+    } else {
+      add(row.flag + "=" + row.values[0]);  // which may begin with a dash
+    }
+  }
+  cluster.from_first(words);
+}
+
+int run_as_the_first_chose(const Cluster& cluster, Progress& progress) {
+  const std::string text = cluster.from_first("");
+  std::vector<std::string> words;
+  for (size_t at = 0; at < text.size(); at = text.find('\0', at) + 1) words.emplace_back(text.c_str() + at);
+  FinetuneOptions run;
+  parse_flags({"finetune", "", "", finetune_flags(run)}, words);  // the length is chosen already
+  run.cluster = cluster;
+  return exit_status(run_finetune(run, progress));
+}
+
 }  // namespace
 
 int train_command(const std::vector<std::string>& args) {
   TrainOptions t;
   Given given = parse(t, args);
   if (given.help) return 0;
+  const Cluster& cluster = join();
+  if (!cluster.is_first()) {
+    Progress silent;
+    return t.dry_run ? 0 : run_as_the_first_chose(cluster, silent);
+  }
+  t.run.cluster = cluster;
   t.wishes.name = name_of(t);
   const std::string& name = t.wishes.name;
   const std::string toml = name + ".toml",
@@ -343,6 +377,7 @@ int train_command(const std::vector<std::string>& args) {
             fmt::format("warning: {} is not used: this run was begun before; -o NAME begins another", flag));
     }
     if (t.dry_run) {
+      t.run.cluster = {};
       print(run_table(estimate(t.run, say)));
       return 0;
     }
@@ -358,6 +393,10 @@ int train_command(const std::vector<std::string>& args) {
   }
   bool has_begun = false;
   FinetuneResult result;
+  share_run(t.run, cluster);
+  if (!cluster.is_alone())
+    progress.say(fmt::format("note: the times above are of one process; {} share the batches of an iteration",
+                             cluster.size()));
   try {
     result = run_finetune(t.run, progress, &has_begun);
   } catch (const Error& e) {

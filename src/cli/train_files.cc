@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
-
 #include "base/error.h"
 #include "base/file.h"
 #include "base/printable.h"
+#include "base/process.h"
 #include "base/same_file.h"
 #include "cli/finetune_flags.h"
 #include "cli/parse.h"
@@ -48,13 +47,6 @@ std::vector<Named> run_files(const FinetuneOptions& run, const std::string& conf
   }
   std::erase_if(files, [](const Named& file) { return file.path.empty(); });
   return files;
-}
-
-bool lies_in(const std::string& path, const std::string& folder) {
-  std::error_code error;
-  if (!std::filesystem::is_directory(folder, error)) return false;
-  const std::string inner = std::filesystem::weakly_canonical(path, error).string();
-  return inner.starts_with(std::filesystem::canonical(folder, error).string() + "/");
 }
 
 // In quotes that it does not have itself, since what --config reads has no escapes; nullopt: no quotes hold

@@ -11,7 +11,7 @@ namespace lora::cli {
 
 namespace {
 
-std::string describe(const NumberRange& r) {
+std::string range_text(const NumberRange& r) {
   const bool has_min = std::isfinite(r.min), has_max = std::isfinite(r.max);
   std::string text = "a number";
   if (has_min) text += fmt::format(" {} {}", r.above_min ? "above" : "of at least", r.min);
@@ -21,13 +21,14 @@ std::string describe(const NumberRange& r) {
 }
 
 // Suffixes of sizes, in lower case.
-struct Unit {
+struct SizeUnit {
   std::string_view name;
   double bytes;
 };
-constexpr Unit kUnits[] = {{"", 1},       {"b", 1},        {"k", 0x1p10},   {"kib", 0x1p10}, {"kb", 1e3},
-                           {"m", 0x1p20}, {"mib", 0x1p20}, {"mb", 1e6},     {"g", 0x1p30},   {"gib", 0x1p30},
-                           {"gb", 1e9},   {"t", 0x1p40},   {"tib", 0x1p40}, {"tb", 1e12}};
+constexpr SizeUnit kUnits[] = {{"", 1},         {"b", 1},        {"k", 0x1p10},   {"kib", 0x1p10},
+                               {"kb", 1e3},     {"m", 0x1p20},   {"mib", 0x1p20}, {"mb", 1e6},
+                               {"g", 0x1p30},   {"gib", 0x1p30}, {"gb", 1e9},     {"t", 0x1p40},
+                               {"tib", 0x1p40}, {"tb", 1e12}};
 
 // "+0.5" is 0.5.
 std::string_view without_plus(std::string_view text) {
@@ -53,7 +54,7 @@ double parse_number(std::string_view text, NumberRange range) {
   const bool above = range.above_min ? value > range.min : value >= range.min;
   const bool below = range.below_max ? value < range.max : value <= range.max;
   if (std::isfinite(value) && above && below) return value;
-  throw BadValue(fmt::format("expected {}, found '{}'", describe(range), text));
+  throw BadValue(fmt::format("expected {}, found '{}'", range_text(range), text));
 }
 
 uint64_t parse_size(std::string_view text) {
@@ -62,7 +63,7 @@ uint64_t parse_size(std::string_view text) {
   std::string unit = digits == std::string_view::npos ? "" : lower_case(text.substr(digits));
   if (!unit.empty() && unit.front() == ' ') unit.erase(0, 1);
   if (const auto value = number_in<double>(number)) {
-    for (const Unit& u : kUnits) {
+    for (const SizeUnit& u : kUnits) {
       const double bytes = std::floor(*value * u.bytes);
       if (u.name == unit && bytes >= 1 && bytes < 0x1p63) return uint64_t(bytes);
     }

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 namespace lora::cli {
-namespace {
+namespace values_test {
 
 using testing::HasSubstr;
 
@@ -86,5 +86,5 @@ TEST(ParseBool, ReadsBothValues) {
   EXPECT_THROW(parse_bool("maybe"), BadValue);
 }
 
-}  // namespace
+}  // namespace values_test
 }  // namespace lora::cli

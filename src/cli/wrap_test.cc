@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 namespace lora::cli {
-namespace {
+namespace wrap_test {
 
 TEST(Wrap, BreaksAtSpacesAndIndents) {
   EXPECT_EQ(wrap("aa bb cc", 5, 2), "aa bb\n  cc");
@@ -25,5 +25,5 @@ TEST(WrapMessage, FitsTheTerminalAndLeavesAPipeAlone) {
   EXPECT_EQ(wrap_message(line, 200), line);
 }
 
-}  // namespace
+}  // namespace wrap_test
 }  // namespace lora::cli

@@ -6,6 +6,7 @@
 #include <functional>
 #include <set>
 
+#include "arch/alike.h"
 #include "arch/blocks.h"
 #include "arch/config.h"
 #include "base/ascii.h"
@@ -264,6 +265,10 @@ void expect_loadable(const GgufWriter& keys, std::span<const PlannedTensor> plan
   for (int64_t i = 0; i < model.n_layer; ++i) {
     for_each_part(config.architecture->layer(model, i), Visit{each, names, fmt::format("blk.{}.", i)});
   }
+  if (const auto lost = find_lost(model, [&](const std::string& name) { return names.contains(name); })) {
+    fail("{}: tensor {}: the weights have none for it, but one for {}", folder_of(config.path), lost->name,
+         lost->elsewhere);
+  }
   if (const NormSpec last = norm(model, config.architecture->output_norm); !last.tensor.empty())
     Visit{each, names, ""}(last);
   if (model.output_has_bias) expect("output.bias");
@@ -344,7 +349,9 @@ ConvertResult convert(const ConvertOptions& options, const ConvertEvents& events
       hold_new(result.files.front(), {&options.folder, 1}, events.say);  // stands for the others
   TokenRoles roles = {config.bos, config.eos, config.pad};
   if (config.architecture->hf->no_space_prefix) roles.add_space_prefix = false;
-  roles.merges_characters = config.architecture->hf->merges_characters;
+  roles.merges_as = config.architecture->hf->merges_as;
+  roles.seen_tokens = {config.architecture->hf->seen_tokens.begin(),
+                       config.architecture->hf->seen_tokens.end()};
   read_hf_vocabulary(options.folder, {config.n_vocab, weights.has_value()}, roles, events.say).set_keys(keys);
 
   std::deque<GgufOutput> outputs;

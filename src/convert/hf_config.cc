@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "base/elementary.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/printable.h"
@@ -57,12 +58,13 @@ struct Fields {
     return values;
   }
   // One id; of several the first.
-  std::optional<int64_t> token(const char* key) const {
+  std::optional<int64_t> token(const char* key, std::vector<std::string>& notes) const {
     const json* field = json_field(object, key);
-    if (field && field->is_array() && !field->empty() && field->front().is_number_integer()) {
-      return field->front().get<int64_t>();
-    }
-    return json_integer(object, key);
+    if (field && field->is_array() && !field->empty()) field = &field->front();
+    if (!field || (field->is_array() && field->empty())) return std::nullopt;
+    if (field->is_number_integer()) return field->get<int64_t>();
+    notes.push_back(fmt::format("{}: {} is no id, it is left out", key, printable(field->dump())));
+    return std::nullopt;
   }
 };
 
@@ -111,13 +113,72 @@ void find_class(const json& root, const std::string& path, HfConfig& config) {
     fail("{}: architecture '{}': a language model of model_type '{}' is not supported (known: {})", path,
          printable(*name), printable(type), types);
   }
+  if (const NotComputed* row = find_not_computed(*name))
+    fail("{}: architecture '{}' is not supported: {}", path, *name, row->why);
   const std::string foreign = what_is_foreign(text ? *text : root, *name);
   fail("{}: architecture '{}' is not supported{} (lora convert --help lists those that are)", path,
        printable(*name), foreign.empty() ? "" : ": it has " + foreign);
 }
 
+// Rotary numbers may stand in either of two objects.
+bool is_absent(const json& root, const std::string& key) {
+  for (const char* name : {"rope_parameters", "rope_scaling"}) {
+    const json* object = json_field(root, name);
+    if (object && ((object->is_object() && object->contains(key)) || key == "rope_scaling")) return false;
+  }
+  return !root.contains(key);
+}
+
+void add_defaults(std::span<const HfDefault> rows, json& root) {
+  for (const HfDefault& row : rows) {
+    if (is_absent(root, row.key)) root[row.key] = json::parse(row.json);
+  }
+}
+
+// As of late, names of layers' kinds are the same in all classes.
+void rename_layer_types(json& root) {
+  if (!json_field(root, "layer_types")) return;
+  for (json& type : root["layer_types"]) {
+    if (type == "mamba") type = "linear_attention";
+    if (type == "attention") type = "full_attention";
+  }
+}
+
+// "dense" or "sparse" for each layer, in place of a number of dense layers in front.
+void read_mlp_layer_types(const HfConfig& config, json& root) {
+  constexpr const char* kKey = "mlp_layer_types";
+  const json* types = stated_list(root, kKey, config.path);
+  if (!types || !config.hf_class->has_experts) return;
+  int64_t n_dense = 0, layer = 0;
+  for (const json& type : *types) {
+    if (type != "dense" && type != "sparse")
+      fail("{}: {}: {} makes no sense", config.path, kKey, printable(type.dump()));
+    if (type == "dense" && layer != n_dense) {
+      fail("{}: {}: \"dense\" in layer {}: GGUF's {} has such layers in front alone", config.path, kKey,
+           layer, config.architecture->name);
+    }
+    n_dense += type == "dense";
+    ++layer;
+  }
+  const auto n_layer = json_integer(root, config.architecture->hf->sizes.n_layer);
+  if (n_layer && *n_layer != int64_t(types->size()))
+    fail("{}: {}: {} for {} layers", config.path, kKey, types->size(), *n_layer);
+  for (const HfCount& row : config.architecture->hf->counts) {
+    if (row.gguf != "leading_dense_block_count") continue;
+    if (const auto stated = json_integer(root, row.hf); stated && *stated != n_dense)
+      fail("{}: {}: {}, but by {} it is {}", config.path, row.hf, *stated, kKey, n_dense);
+    root[row.hf] = n_dense;
+    return;
+  }
+  if (n_dense > 0)
+    fail("{}: {}: \"dense\" in layer 0: GGUF's {} has experts in all layers", config.path, kKey,
+         config.architecture->name);
+}
+
 void read_numbers(const json& object, const std::string& prefix, HfConfig& config) {
   for (const auto& [key, value] : object.items()) {
+    if (!value.is_number() && !value.is_boolean() && !value.is_null())
+      config.no_numbers[prefix + key] = value.dump();
     if (value.is_number()) config.numbers[prefix + key] = value.get<double>();
     if (value.is_boolean()) config.numbers[prefix + key] = value.get<bool>();
     const auto is_whole = [](const json& element) { return element.is_number_integer(); };
@@ -148,7 +209,8 @@ HfRope read_scaling(const json& scaling, const std::string& path, std::string_vi
   if (!scaling.is_object()) fail("{}: {}: expected an object", path, key);
   HfRope rope;
   const Fields fields{scaling, path};
-  rope.type = json_text(scaling, "rope_type").value_or(json_text(scaling, "type").value_or("default"));
+  rope.type = stated_text(scaling, "rope_type", path)
+                  .value_or(stated_text(scaling, "type", path).value_or("default"));
   if (rope.type == "su") rope.type = "longrope";
   if (rope.type == "none") rope.type = "default";
   constexpr std::string_view known[] = {"default", "linear",   "dynamic",     "yarn",
@@ -163,17 +225,20 @@ HfRope read_scaling(const json& scaling, const std::string& path, std::string_vi
   rope.beta_fast = fields.positive("beta_fast");
   rope.beta_slow = fields.positive("beta_slow");
   rope.attention_factor = fields.positive("attention_factor");
-  rope.log_multiplier = json_number(scaling, "mscale_all_dim");
-  const double mscale = json_number(scaling, "mscale").value_or(0),
-               mscale_all_dim = json_number(scaling, "mscale_all_dim").value_or(0);
+  rope.log_multiplier = stated_number(scaling, "mscale_all_dim", path);
+  const double mscale = stated_number(scaling, "mscale", path).value_or(0),
+               mscale_all_dim = rope.log_multiplier.value_or(0);
   if (rope.type == "yarn" && !rope.attention_factor && mscale > 0 && mscale_all_dim > 0) {
     const auto stretched = [&](double m) {
-      return rope.factor > 1 ? 0.1 * m * std::log(rope.factor) + 1 : 1;
+      return rope.factor > 1 ? 0.1 * m * elementary::log(rope.factor) + 1 : 1;
     };
     rope.attention_factor = stretched(mscale) / stretched(mscale_all_dim);
   }
   rope.short_factor = fields.positives("short_factor");
   rope.long_factor = fields.positives("long_factor");
+  if ((rope.type == "linear" || rope.type == "yarn" || rope.type == "llama3") &&
+      !json_field(scaling, "factor"))
+    fail("{}: {}: factor: missing, type is '{}'", path, key, rope.type);
   if (rope.type == "llama3" && rope.high_freq_factor <= rope.low_freq_factor) {
     fail("{}: {}: high_freq_factor {} is not above low_freq_factor {}", path, key, rope.high_freq_factor,
          rope.low_freq_factor);
@@ -188,7 +253,7 @@ std::optional<double> read_local_theta(const json& local, const std::string& pat
     fail("{}: {}: type '{}' is not supported: GGUF has scaling for layers without a window only", path, key,
          rope.type);
   }
-  if (const auto part = json_number(local, "partial_rotary_factor"); part && *part != 1)
+  if (const auto part = stated_number(local, "partial_rotary_factor", path); part && *part != 1)
     fail("{}: {}: partial_rotary_factor: {} is not supported: whole heads are turned there", path, key,
          *part);
   return Fields{local, path}.positive("rope_theta");
@@ -220,7 +285,7 @@ HfRope read_rope(const json& root, const std::string& path, const HfDefaults& de
           path, printable(scaling->dump()), printable(parameters->dump()));
     }
     read = rope;
-    const auto within = [&](const char* key) { return fmt::format("{}.{}", name, key); };
+    const auto within = [&name = name](const char* key) { return fmt::format("{}.{}", name, key); };
     agree(path, theta, kTheta, Fields{*object, path}.positive(kTheta), within(kTheta));
     agree(path, part, kPart, Fields{*object, path}.positive(kPart), within(kPart));
     agree(path, n_ctx_orig, kContext, Fields{*object, path}.size(kContext), within(kContext));
@@ -270,8 +335,8 @@ void read_quantization(const json& root, HfConfig& config) {
 
 // Which layers have attention, where layer_types says so of a family that does not have it everywhere.
 void read_layer_types(const json& root, HfConfig& config) {
-  const json* types = json_field(root, "layer_types");
-  if (config.architecture->hf->recurrent.empty() || !types || !types->is_array()) return;
+  const json* types = stated_list(root, "layer_types", config.path);
+  if (config.architecture->hf->recurrent.empty() || !types) return;
   if (int64_t(types->size()) != config.n_layer)
     fail("{}: layer_types: {} for {} layers", config.path, types->size(), config.n_layer);
   for (const json& type : *types)
@@ -304,7 +369,7 @@ void read_experts(const Fields& fields, HfConfig& config) {
     if (row.gguf == "leading_dense_block_count") config.n_dense = n;
   }
   if (family.ahead.empty()) return;
-  config.n_ahead = json_integer(fields.object, "num_nextn_predict_layers").value_or(0);
+  config.n_ahead = stated_integer(fields.object, "num_nextn_predict_layers", fields.path).value_or(0);
   if (config.n_ahead < 0 || config.n_ahead > kMost)
     fail("{}: num_nextn_predict_layers: {} makes no sense", fields.path, config.n_ahead);
 }
@@ -325,11 +390,17 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   const Fields fields{root, path};
   const HfFamily& family = *config.architecture->hf;
   const HfDefaults& defaults = family.defaults;
+  if (!family.recurrent.empty()) rename_layer_types(root);
+  read_mlp_layer_types(config, root);
+  add_defaults(config.hf_class->absent, root);
+  add_defaults(family.absent, root);
   read_numbers(root, "", config);
   for (const HfNumber& row : family.numbers) {
     const json* field = json_field(root, row.hf);
     if (field && !field->is_number())
       fail("{}: {}: {} makes no sense", path, row.hf, printable(field->dump()));
+    if (!field && row.otherwise && root.contains(row.hf))
+      fail("{}: {}: null makes no sense", path, row.hf);  // and is no lack
   }
   for (const HfCount& row : family.counts) {
     const json* field = json_field(root, row.hf);
@@ -342,14 +413,16 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
       read_numbers(*object, "rope.", config);
   }
   // Where layers have types, their number may be left to these.
-  const json* types = json_field(root, "layers_block_type");
-  config.n_layer =
-      fields.required_size(family.sizes.n_layer, types && types->is_array() ? int64_t(types->size()) : 0);
+  const json* types = stated_list(root, "layers_block_type", path);
+  config.n_layer = fields.required_size(family.sizes.n_layer, types ? int64_t(types->size()) : 0);
+  constexpr int64_t kMostLayers = 1 << 16;  // lists are made of so many
+  if (config.n_layer > kMostLayers)
+    fail("{}: {}: {} layers make no sense", path, family.sizes.n_layer, config.n_layer);
   config.n_embd = fields.required_size(family.sizes.n_embd);
   config.n_ff = fields.size(family.sizes.n_ff).value_or(0);
   config.n_vocab = fields.required_size("vocab_size", defaults.n_vocab);
   config.n_ctx = fields.size(family.sizes.n_ctx).value_or(defaults.n_ctx);
-  if (const json* kinds = json_field(root, "layer_types"); kinds && kinds->is_array()) {
+  if (const json* kinds = stated_list(root, "layer_types", path)) {
     for (const json& type : *kinds)
       config.layer_types.push_back(type.is_string() ? type.get<std::string>() : "?");
   }
@@ -390,16 +463,21 @@ HfConfig parse_hf_config(std::string_view text, const std::string& path) {
   if (config.head_dim % 2 != 0) fail("{}: head_dim: {} is odd", path, config.head_dim);
   if (!(config.rotary_part > 0) || config.rotary_part > 1)
     fail("{}: partial_rotary_factor: {} makes no sense", path, config.rotary_part);
-  config.tied = json_bool(root, "tie_word_embeddings");
+  config.tied = stated_switch(root, "tie_word_embeddings", path);
   if (json_integer(root, "sliding_window") != 0) config.sliding_window = fields.size("sliding_window");
-  if (!config.sliding_window) config.sliding_window = defaults.sliding_window;
+  if (!config.sliding_window && defaults.sliding_window) {
+    // Its layers slide; null and 0 do not say how far.
+    if (root.contains("sliding_window"))
+      fail("{}: sliding_window: {} makes no sense", path, root["sliding_window"].dump());
+    config.sliding_window = defaults.sliding_window;
+  }
   config.attn_softcap = fields.positive("attn_logit_softcapping");
   config.final_softcap = fields.positive("final_logit_softcapping");
-  config.bos = fields.token("bos_token_id");
-  config.eos = fields.token("eos_token_id");
-  config.pad = fields.token("pad_token_id");
-  config.attention_bias = json_bool(root, "attention_bias");
-  config.mlp_bias = json_bool(root, "mlp_bias");
+  config.bos = fields.token("bos_token_id", config.notes);
+  config.eos = fields.token("eos_token_id", config.notes);
+  config.pad = fields.token("pad_token_id", config.notes);
+  config.attention_bias = stated_switch(root, "attention_bias", path);
+  config.mlp_bias = stated_switch(root, "mlp_bias", path);
   read_quantization(root, config);
   std::ranges::move(check_unheld(root, config), std::back_inserter(config.notes));
   return config;

@@ -9,9 +9,8 @@
 namespace lora {
 namespace {
 
-using Say = std::function<void(std::string_view)>;
-
-void trust_output(HfConfig& config, const HfWeights& weights, const HfTensor* embedding, const Say& say) {
+void trust_output(HfConfig& config, const HfWeights& weights, const HfTensor* embedding,
+                  const std::function<void(std::string_view)>& say) {
   const std::string name = weights.output_module(config.architecture->hf->root) + ".weight";
   const HfTensor* output = weights.find(name);
   if (!output) {
@@ -32,9 +31,33 @@ void trust_output(HfConfig& config, const HfWeights& weights, const HfTensor* em
   if (says_tied) say(fmt::format("tie_word_embeddings: true, but {} is not the embedding: it is kept", name));
 }
 
+// Biases that the class has where a key of config.json, true by default, does not say otherwise.
+void trust_biases(const HfConfig& config, const HfWeights& weights, const std::string& prefix,
+                  const std::function<void(std::string_view)>& say) {
+  const HfFamily& family = *config.architecture->hf;
+  for_each_layer_module(family, [&](const HfModule& module) {
+    if (!module.bias_key) return;
+    const auto stated = config.number(module.bias_key);
+    bool are_kept = false;
+    const int64_t n_layer = std::min(config.n_layer, int64_t(weights.tensors().size()));
+    for (int64_t i = 0; i < n_layer; ++i) {
+      const std::string name = fmt::format("{}{}{}.{}", prefix, family.layers, i, module.hf);
+      if (!weights.find(fmt::format("{}{}", name, module.hf_end))) continue;  // another kind of layer
+      const bool is_there = weights.find(name + ".bias");
+      if (!is_there && stated.value_or(1) != 0) {
+        fail("{}: {}: true{}, but tensor '{}.bias' is missing in the weights", config.path, module.bias_key,
+             stated ? "" : " by default", printable(name));
+      }
+      are_kept |= is_there && stated == 0.0;
+    }
+    if (are_kept) say(fmt::format("{}: false, but the weights have some: they are kept", module.bias_key));
+  });
+}
+
 }  // namespace
 
-void trust_weights(HfConfig& config, const HfWeights& weights, const Say& say) {
+void trust_weights(HfConfig& config, const HfWeights& weights,
+                   const std::function<void(std::string_view)>& say) {
   const HfFamily& family = *config.architecture->hf;
   const std::string prefix = weights.prefix(family.root).value_or("");
   const HfTensor* embedding = weights.find(fmt::format("{}{}.weight", prefix, family.root.front().hf));
@@ -57,6 +80,7 @@ void trust_weights(HfConfig& config, const HfWeights& weights, const Say& say) {
                     config.n_ahead, ahead + "*"));
     config.n_ahead = 0;
   }
+  trust_biases(config, weights, prefix, say);
   for (const auto& [key, stated, part] : {std::tuple("attention_bias", config.attention_bias, "self_attn"),
                                           std::tuple("mlp_bias", config.mlp_bias, "mlp")}) {
     const std::string begin = fmt::format("{}{}0.{}.", prefix, family.layers, part);

@@ -21,7 +21,7 @@ struct Checker {
   }
 
   void check_activation() const {
-    const auto name = json_text(root, held.activation_key);
+    const auto name = stated_text(root, held.activation_key, config.path);
     if (!name || *name == held.activation || (held.activation == "silu" && *name == "swish")) return;
     if (held.activation == "gelu_pytorch_tanh" && (*name == "gelu_new" || *name == "gelu_fast")) return;
     refuse(held.activation_key, *name, fmt::format("computes {}", held.activation));
@@ -42,15 +42,17 @@ struct Checker {
   // Whether layers slide, in the class that config.json names.
   bool slides() const {
     if (!config.sliding_window || *config.sliding_window >= config.n_ctx) return false;
-    if (const auto use = json_bool(root, "use_sliding_window")) return *use;
+    if (const auto use = stated_switch(root, "use_sliding_window", config.path)) return *use;
     return config.hf_class->window_by_default;
   }
 
   void check_switches() const {
     if (json_field(root, "per_layer_config"))
       refuse("per_layer_config", "sizes by layer", "has those of two kinds of layers only");
-    if (json_text(root, "use_bidirectional_attention") == "all")
-      refuse("use_bidirectional_attention", "all", "looks back only");
+    // "vision" is of images alone.
+    constexpr const char* kBothWays = "use_bidirectional_attention";
+    if (const json* both = json_field(root, kBothWays); both && *both != "vision" && *both != false)
+      refuse(kBothWays, json_text(root, kBothWays).value_or(both->dump()), "looks back only");
     for (const HfRefused& row : config.architecture->hf->refused) {
       const auto value = config.number(row.key);
       if (value && (*value != 0) == row.value) refuse(row.key, root.at(row.key).dump(), row.why);
@@ -73,14 +75,14 @@ struct Checker {
 
   // Of layers that are not told positions.
   void check_no_rope() const {
-    const json* layers = json_field(root, "no_rope_layers");
-    const auto period = json_integer(root, "no_rope_layer_interval");
+    const json* layers = stated_list(root, "no_rope_layers", config.path);
+    const auto period = stated_integer(root, "no_rope_layer_interval", config.path);
     if (held.no_rope_period == 0) return;
     if (!layers && period && *period != held.no_rope_period) {
       refuse("no_rope_layer_interval", fmt::format("{}", *period),
              fmt::format("rotates all but every {}th layer", held.no_rope_period));
     }
-    if (!layers || !layers->is_array()) return;
+    if (!layers) return;
     int64_t layer = 0;
     for (const json& rotates : *layers) {
       if ((rotates != 0) == (++layer % held.no_rope_period != 0)) continue;
@@ -90,13 +92,14 @@ struct Checker {
   }
 
   void check_layer_types(bool slides_at_all) const {
-    const json* types = json_field(root, "layer_types");
-    const auto period = json_integer(root, "sliding_window_pattern");
+    const json* types = stated_list(root, "layer_types", config.path);
+    const auto letters = json_text(root, "sliding_window_pattern");
+    const auto period = letters ? std::nullopt : stated_integer(root, "sliding_window_pattern", config.path);
     if (!types && period && slides_at_all && *period != held.window_period) {
       refuse("sliding_window_pattern", fmt::format("{}", *period),
              fmt::format("has a layer without a window after every {} with one", held.window_period - 1));
     }
-    if (const auto letters = json_text(root, "sliding_window_pattern"); !types && letters && slides_at_all) {
+    if (!types && letters && slides_at_all) {
       for (int64_t i = 0; i < config.n_layer && !letters->empty(); ++i) {
         const bool has_window = (*letters)[size_t(i) % letters->size()] == 'L';
         if (has_window != ((i + 1) % held.window_period != 0)) {
@@ -105,7 +108,7 @@ struct Checker {
         }
       }
     }
-    if (!types || !types->is_array()) return;
+    if (!types) return;
     if (int64_t(types->size()) != config.n_layer) {
       fail("{}: layer_types: {} for {} layers", config.path, types->size(), config.n_layer);
     }
@@ -125,11 +128,12 @@ struct Checker {
 
   void check_window(std::vector<std::string>& lines) const {
     if (held.window_period > 0) return check_layer_types(slides());
-    const json* types = json_field(root, "layer_types");
+    const json* types = stated_list(root, "layer_types", config.path);
     bool any = slides();
-    for (const json& type : types && types->is_array() ? *types : json::array()) {
+    for (const json& type : types ? *types : json::array()) {
       const bool is_recurrent = !held.recurrent.empty() && type == held.recurrent;
-      if (type != held.attention && type != "sliding_attention" && !is_recurrent)
+      const bool slides_there = held.recurrent.empty() && type == "sliding_attention";
+      if (type != held.attention && !slides_there && !is_recurrent)
         refuse("layer_types", type.dump(), "has no such layers");
       any = any || type == "sliding_attention";
     }
@@ -144,16 +148,16 @@ struct Checker {
   // is an error later.
   void check_dense_layers(std::vector<std::string>& lines) const {
     if (config.architecture->hf->experts.empty()) return;
-    const json* layers = json_field(root, "mlp_only_layers");
-    const bool names_some = layers && layers->is_array() && !layers->empty();
-    if (!names_some && json_number(root, "decoder_sparse_step").value_or(1) <= 1) return;
+    const json* layers = stated_list(root, "mlp_only_layers", config.path);
+    const bool names_some = layers && !layers->empty();
+    if (!names_some && stated_number(root, "decoder_sparse_step", config.path).value_or(1) <= 1) return;
     lines.push_back(fmt::format("{}: what the weights say counts: all layers have experts",
                                 names_some ? "mlp_only_layers" : "decoder_sparse_step"));
   }
 
   // DeepSeek V2's choice without its groups.
   void check_groups() const {
-    const auto method = json_text(root, "topk_method");
+    const auto method = stated_text(root, "topk_method", config.path);
     if (config.n_expert > 0 && method == "greedy" && json_integer(root, "n_group").value_or(1) > 1)
       refuse("topk_method", *method, "chooses among the best groups of experts, n_group is above 1");
   }
@@ -162,7 +166,7 @@ struct Checker {
   void check_scales() const {
     if (!held.query_scalar) return;
     constexpr int64_t class_default = 256;
-    const double scalar = json_number(root, "query_pre_attn_scalar").value_or(class_default);
+    const double scalar = stated_number(root, "query_pre_attn_scalar", config.path).value_or(class_default);
     const double computed = config.n_layer == held.large ? double(config.n_embd) / double(config.n_head)
                                                          : double(config.head_dim);
     if (scalar != computed) {
@@ -177,8 +181,6 @@ struct Checker {
         refuse(key, fmt::format("{}", *cap), "caps none");
       }
     }
-    if (json_bool(root, "use_bidirectional_attention").value_or(false))
-      refuse("use_bidirectional_attention", "true", "looks back only");
   }
 };
 

@@ -8,6 +8,7 @@
 #include "base/printable.h"
 #include "convert/json_file.h"
 #include "convert/sentencepiece.h"
+#include "data/text_file.h"
 #include "tokenizer/vocabulary.h"
 
 namespace lora {
@@ -54,10 +55,7 @@ void read_added_files(AddedTokens& added, const std::string& folder, const json&
   }
 }
 
-constexpr std::string_view kSeen[] = {"<|channel>",       "<channel|>",       "<|tool_call>", "<tool_call|>",
-                                      "<|tool_response>", "<tool_response|>", "<|\"|>"};
-
-void apply_added(HfVocabulary& vocabulary, const AddedTokens& added) {
+void apply_added(HfVocabulary& vocabulary, const AddedTokens& added, const TokenRoles& config) {
   constexpr double score = -1000;  // as llama.cpp's conversion has it
   for (const auto& [id, token] : added) {
     if (id >= int64_t(vocabulary.tokens.size())) continue;
@@ -67,8 +65,7 @@ void apply_added(HfVocabulary& vocabulary, const AddedTokens& added) {
     const double kept = vocabulary.model == "gpt2" ? 0 : score;
     entry = {control ? token.text : with_spaces(token.text), kept,
              control ? TokenKind::control : TokenKind::user_defined};
-    // As llama.cpp's conversion has them: a program that reads answers must see these.
-    if (vocabulary.model == "gemma4" && std::ranges::find(kSeen, token.text) != std::end(kSeen))
+    if (std::ranges::find(config.seen_tokens, token.text) != config.seen_tokens.end())
       entry.kind = TokenKind::user_defined;
   }
 }
@@ -154,7 +151,7 @@ void add_ends(HfVocabulary& vocabulary, const std::string& folder,
 void read_chat_templates(HfVocabulary& vocabulary, const std::string& folder, const json& tokenizer) {
   auto& templates = vocabulary.chat_templates;
   if (const std::string path = folder + "/chat_template.jinja"; file_exists(path)) {
-    templates = {{"default", std::string(MappedFile(path).text())}};
+    templates = {{"default", with_unix_newlines(without_byte_order_mark(MappedFile(path).text()))}};
     return;
   }
   const std::string path = folder + "/chat_template.json";
@@ -170,7 +167,7 @@ void read_chat_templates(HfVocabulary& vocabulary, const std::string& folder, co
   }
 }
 
-HfVocabulary read_tokenizer(const std::string& folder, AddedTokens& added, bool merges_characters) {
+HfVocabulary read_tokenizer(const std::string& folder, AddedTokens& added, std::string_view merges_as) {
   const std::string model = folder + "/tokenizer.model", json_path = folder + "/tokenizer.json";
   const bool has_model = file_exists(model), has_json = file_exists(json_path);
   if (!has_model && !has_json) fail("{}: no tokenizer.model and no tokenizer.json in the folder", folder);
@@ -179,8 +176,8 @@ HfVocabulary read_tokenizer(const std::string& folder, AddedTokens& added, bool 
   if (has_json) {
     const MappedFile file(json_path);
     const bool byte_level = file.text().find(R"("ByteLevel")") != std::string_view::npos;
-    if (byte_level || !has_model || merges_characters)
-      return vocabulary_of_tokenizer_json(file.text(), json_path, added, merges_characters);
+    if (byte_level || !has_model || !merges_as.empty())
+      return vocabulary_of_tokenizer_json(file.text(), json_path, added, merges_as);
     beside = read_beside_model(file.text(), json_path);
     added = std::move(beside.added);
   }
@@ -246,11 +243,11 @@ HfVocabulary read_hf_vocabulary(const std::string& folder, const VocabularySize&
   const json tokenizer = read_optional("tokenizer_config.json"),
              map = read_optional("special_tokens_map.json");
   AddedTokens added;
-  HfVocabulary vocabulary = read_tokenizer(folder, added, config.merges_characters);
+  HfVocabulary vocabulary = read_tokenizer(folder, added, config.merges_as);
   for (const std::string& line : vocabulary.not_done) say(line);
   read_added_files(added, folder, tokenizer);
   set_size(vocabulary, size, folder, added, say);
-  apply_added(vocabulary, added);
+  apply_added(vocabulary, added, config);
   set_roles(vocabulary, tokenizer, map, config, say);
   add_ends(vocabulary, folder, say);
   name_padding(vocabulary);
@@ -268,7 +265,7 @@ void HfVocabulary::set_keys(GgufWriter& writer) const {
     kinds.push_back(int64_t(token.kind));
   }
   writer.set_string("tokenizer.ggml.model", model);
-  if (model != "gemma4") writer.set_string("tokenizer.ggml.pre", pre);
+  if (!pre.empty()) writer.set_string("tokenizer.ggml.pre", pre);
   writer.set_strings("tokenizer.ggml.tokens", std::move(texts));
   if (model != "gpt2") {
     writer.set("tokenizer.ggml.scores", {GgufValueType::array, GgufValueType::f32, std::move(scores)});

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,10 +23,10 @@ struct HfVocabulary {
     double score = 0;
     TokenKind kind = TokenKind::normal;
   };
-  std::string model = "llama";  // or "gpt2", "gemma4"
-  std::string pre = "default";  // pre-tokenizer's name
+  std::string model = "llama";  // or "gpt2", HfFamily::merges_as
+  std::string pre = "default";  // pre-tokenizer's name; "": none is written
   std::vector<Entry> tokens;
-  std::vector<std::string> merges;  // of "gpt2" and "gemma4": "left right"
+  std::vector<std::string> merges;  // of all but "llama": "left right"
   std::optional<int64_t> bos, eos, eot, eom, unk, pad;
   std::optional<bool> add_bos, add_eos, add_space_prefix;
   std::string metaspace;  // of "llama": prepend_scheme, where a Metaspace adds the space; else ""
@@ -41,7 +42,8 @@ struct TokenRoles {
   std::optional<int64_t> bos, eos, pad;
   // Whether the family's tokenizer puts a space before a text, whatever its files say.
   std::optional<bool> add_space_prefix = std::nullopt;
-  bool merges_characters = false;  // HfFamily::merges_characters
+  std::string_view merges_as = "";                     // HfFamily::merges_as
+  std::span<const std::string_view> seen_tokens = {};  // HfFamily::seen_tokens
 };
 
 // How many tokens the model has.
@@ -68,7 +70,7 @@ inline constexpr int64_t most_ids(int64_t n_tokens) {
   return 2 * n_tokens + 8192;
 }
 HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::string& path, AddedTokens& added,
-                                          bool merges_characters = false);
+                                          std::string_view merges_as = "");
 // What a tokenizer.model does not say but the tokenizer.json beside it.
 struct BesideModel {
   AddedTokens added;

@@ -20,7 +20,7 @@
 #include "tokenizer/vocabulary.h"
 
 namespace lora {
-namespace {
+namespace hf_vocabulary_test {
 
 using nlohmann::ordered_json;
 using test::error_of;
@@ -293,6 +293,20 @@ TEST(HfVocabulary, AnAnswerEndsWhereTheGenerationConfigSaysSo) {
   EXPECT_THAT(said[0], HasSubstr("eos_token_id: 260 ('<|third|>') is left out"));
 }
 
+// As Python reads it, and without what Windows' editors put before it.
+TEST(HfVocabulary, AChatTemplateOfWindowsIsATemplate) {
+  const test::TemporaryFolder folder;
+  const auto write = [&](const char* name, const std::string& text) {
+    std::ofstream(folder.at(name), std::ios::binary) << text;
+  };
+  write("tokenizer.json", byte_level_json(nullptr, false));
+  write("tokenizer_config.json", "\xef\xbb\xbf{\r\n}\r\n");
+  write("chat_template.jinja", "\xef\xbb\xbf{{ bos_token }}\r\n{{ messages }}\r\n");
+  const HfVocabulary read = read_hf_vocabulary(folder.path(), {261, true}, {}, [](std::string_view) {});
+  ASSERT_EQ(read.chat_templates.size(), 1u);
+  EXPECT_EQ(read.chat_templates[0].second, "{{ bos_token }}\n{{ messages }}\n");
+}
+
 TEST(SentencePiece, DamagedFilesAreRefused) {
   const auto error = [](std::string_view bytes) {
     return error_of([&] { parse_sentencepiece(test::as_bytes(bytes), "t.model"); });
@@ -313,5 +327,5 @@ TEST(SentencePiece, DamagedFilesAreRefused) {
       << "a type";
 }
 
-}  // namespace
+}  // namespace hf_vocabulary_test
 }  // namespace lora

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/path.h"
 #include "base/printable.h"
 #include "convert/json_file.h"
 
@@ -34,7 +35,7 @@ std::optional<Files> indexed(const std::string& folder, const std::string& index
   for (const auto& [tensor, file] : entries->items()) {
     if (!file.is_string()) fail("{}: weight_map: tensor '{}' has no file's name", path, printable(tensor));
     const auto name = file.get<std::string>();
-    if (name.empty() || name.find('/') != name.npos) {
+    if (!is_plain_name(name)) {
       fail("{}: weight_map: '{}' is not the name of a file in the folder", path, printable(name));
     }
     names.insert(name);

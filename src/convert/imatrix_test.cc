@@ -12,7 +12,7 @@
 #include "convert/test_models.h"
 
 namespace lora {
-namespace {
+namespace imatrix_test {
 
 using testing::ElementsAre;
 
@@ -159,5 +159,5 @@ TEST(Imatrix, ExpertsThatNoTokenReachedAreNamed) {
             "blk.2: experts 1, 2; blk.2: expert 0; blk.10: experts 0, 1, 2, 3, 4, 5, 6, 7 and 2 more");
 }
 
-}  // namespace
+}  // namespace imatrix_test
 }  // namespace lora

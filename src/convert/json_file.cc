@@ -88,4 +88,39 @@ std::optional<int64_t> json_integer(const json& object, const char* key) {
   return field->get<int64_t>();
 }
 
+namespace {
+
+template <class T>
+std::optional<T> expect(std::optional<T> value, const json& object, const char* key,
+                        const std::string& path) {
+  const json* field = json_field(object, key);
+  if (field && !value) fail("{}: {}: {} makes no sense", path, key, printable(field->dump()));
+  return value;
+}
+
+}  // namespace
+
+std::optional<std::string> stated_text(const json& object, const char* key, const std::string& path) {
+  return expect(json_text(object, key), object, key, path);
+}
+
+std::optional<bool> stated_switch(const json& object, const char* key, const std::string& path) {
+  const auto number = json_number(object, key);
+  return expect(number ? std::optional(*number != 0) : json_bool(object, key), object, key, path);
+}
+
+std::optional<double> stated_number(const json& object, const char* key, const std::string& path) {
+  return expect(json_number(object, key), object, key, path);
+}
+
+std::optional<int64_t> stated_integer(const json& object, const char* key, const std::string& path) {
+  return expect(json_integer(object, key), object, key, path);
+}
+
+const json* stated_list(const json& object, const char* key, const std::string& path) {
+  const json* field = json_field(object, key);
+  const bool is_list = field && field->is_array();
+  return expect(is_list ? std::optional(field) : std::nullopt, object, key, path).value_or(nullptr);
+}
+
 }  // namespace lora

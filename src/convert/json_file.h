@@ -21,4 +21,13 @@ std::optional<bool> json_bool(const nlohmann::json& object, const char* key);
 std::optional<double> json_number(const nlohmann::json& object, const char* key);
 std::optional<int64_t> json_integer(const nlohmann::json& object, const char* key);
 
+// The same of an object in the file `path`; error where it is of another type. Of a switch a number, too.
+std::optional<std::string> stated_text(const nlohmann::json& object, const char* key,
+                                       const std::string& path);
+std::optional<bool> stated_switch(const nlohmann::json& object, const char* key, const std::string& path);
+std::optional<double> stated_number(const nlohmann::json& object, const char* key, const std::string& path);
+std::optional<int64_t> stated_integer(const nlohmann::json& object, const char* key, const std::string& path);
+// nullptr where it is absent or null.
+const nlohmann::json* stated_list(const nlohmann::json& object, const char* key, const std::string& path);
+
 }  // namespace lora

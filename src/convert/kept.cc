@@ -9,7 +9,7 @@ struct Kept {
   std::string_view part;  // of the name; # is any digit
   std::string_view why;
 };
-constexpr Kept kKept[] = {
+constexpr Kept kKeptParts[] = {
     {"norm", "norm"},
     // Which experts a token goes to.
     {"ffn_gate_inp", "router"},
@@ -60,8 +60,8 @@ std::string_view why_kept(std::string_view name, int n_dims) {
   if (n_dims < 2) return "vector";
   if (name.ends_with("bias")) return "bias";
   if (!name.ends_with("weight")) return "no weight";
-  const auto row = std::ranges::find_if(kKept, [&](const Kept& kept) { return is_in(kept.part, name); });
-  return row == std::end(kKept) ? std::string_view() : row->why;
+  const auto row = std::ranges::find_if(kKeptParts, [&](const Kept& kept) { return is_in(kept.part, name); });
+  return row == std::end(kKeptParts) ? std::string_view() : row->why;
 }
 
 std::string_view why_kept(const GgufTensor& tensor) {

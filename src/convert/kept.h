@@ -12,6 +12,8 @@
 
 namespace lora {
 
+inline constexpr std::string_view kOutputTensor = "output.weight";
+
 // Why a tensor keeps its type, in a word or two; "" for a weight matrix, which mixes have a type for.
 // n_dims: without lengths of 1 at the end.
 std::string_view why_kept(std::string_view name, int n_dims);

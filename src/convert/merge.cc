@@ -23,8 +23,6 @@
 namespace lora {
 namespace {
 
-constexpr std::string_view kOutput = "output.weight";
-
 // What is merged, and by base tensor how. The changes point into the rest.
 struct Merged {
   std::list<Adapter> adapters;
@@ -102,13 +100,16 @@ void check_checkpoint(const Checkpoint& checkpoint, const std::string& path, con
 
 // The pairs that an adapter has in common with a checkpoint, and whether all of them are equal.
 std::pair<int64_t, bool> common_pairs(const Adapter& adapter, const LoraParameters& parameters) {
+  std::map<std::string_view, const LoraPair*> by_base;
+  for (const LoraPair& pair : adapter.pairs) by_base.emplace(pair.base, &pair);
   int64_t n = 0, n_equal = 0;
   for (const auto& pair : parameters.pairs) {
-    const LoraPair* other = adapter.find(pair.base);
-    if (!other) continue;
+    const auto found = by_base.find(pair.base);
+    if (found == by_base.end()) continue;
+    const LoraPair& other = *found->second;
     ++n;
-    n_equal += std::ranges::equal(other->a, std::span(&parameters.values[pair.a], size_t(pair.a_size()))) &&
-               !all_zero(other->b);
+    n_equal += std::ranges::equal(other.a, std::span(&parameters.values[pair.a], size_t(pair.a_size()))) &&
+               !all_zero(other.b);
   }
   return {n, n > 0 && n == n_equal};
 }
@@ -163,6 +164,11 @@ void carry_settings(GgufWriter& keys, const Gguf& base, const Merged& merged, co
     const double trained = number("--norm-rms-eps");
     carry(keys, eps, base.get_float(eps).value_or(1e-5), trained, events);
   }
+  if (const Architecture* family = find_architecture(arch); family && !has_rope(base)) {
+    for (const std::string& line : without_effect({options.rope_freq_base, options.rope_freq_scale, {}}))
+      events.say("warning: " + line);
+    return;
+  }
   const RopeValues rope = rope_values(trained_with, {options.rope_freq_base, options.rope_freq_scale}, own);
   if (rope.freq_base) carry(keys, key, *own.freq_base, *rope.freq_base, events);
   if (rope.freq_scale) {
@@ -204,7 +210,7 @@ std::vector<Plan> plan_of(const Gguf& base, const Merged& merged, const MergeOpt
     }
     plan.push_back(std::move(row));
   }
-  if (merged.changes.contains(kTokenEmbedding) && !base.find_tensor(kOutput)) {
+  if (merged.changes.contains(kTokenEmbedding) && !base.find_tensor(kOutputTensor)) {
     const std::string arch = base.get_string("general.architecture").value_or("");
     const Architecture* known = find_hf_family(arch);
     if (!known || known->hf->always_tied) {
@@ -214,9 +220,9 @@ std::vector<Plan> plan_of(const Gguf& base, const Merged& merged, const MergeOpt
           kTokenEmbedding, printable(arch), known ? "never have" : "are not known to take");
     }
     const GgufTensor& table = base.tensor(kTokenEmbedding);
-    plan.push_back({&table, std::string(kOutput), table.type, table.type, {}});
-    events.say(fmt::format("{}: a copy of {} as it was, since adapters leave the output as it is", kOutput,
-                           kTokenEmbedding));
+    plan.push_back({&table, std::string(kOutputTensor), table.type, table.type, {}});
+    events.say(fmt::format("{}: a copy of {} as it was, since adapters leave the output as it is",
+                           kOutputTensor, kTokenEmbedding));
   }
   return plan;
 }

@@ -9,7 +9,7 @@
 #include "convert/merge_test_util.h"
 
 namespace lora {
-namespace {
+namespace merge_refuses_test {
 
 using namespace test;
 using testing::HasSubstr;
@@ -117,5 +117,5 @@ TEST(Merge, ASumThatIsNotFiniteIsTheAdaptersFaultUnlessTheBaseIsDamaged) {
       f.base + ": tensor 'blk.0.attn_q.weight', rows 0 to 255: a value is not finite: the file is damaged");
 }
 
-}  // namespace
+}  // namespace merge_refuses_test
 }  // namespace lora

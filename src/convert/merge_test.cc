@@ -13,7 +13,7 @@
 #include "model/build.h"
 
 namespace lora {
-namespace {
+namespace merge_test {
 
 using namespace test;
 using testing::HasSubstr;
@@ -405,5 +405,5 @@ TEST(Merge, RotarySettingsOfAnAdapterBecomeTheModels) {
   EXPECT_EQ(Gguf::open(f.out).get_float("llama.rope.freq_base"), 50000);
 }
 
-}  // namespace
+}  // namespace merge_test
 }  // namespace lora

@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "arch/config.h"
+#include "base/elementary.h"
 #include "base/error.h"
 
 namespace lora {
@@ -17,7 +18,7 @@ std::vector<float> llama3_factors(const HfRope& rope, int64_t n_rot, int64_t n_c
   const float longest = float(n_ctx_orig) / low, shortest = float(n_ctx_orig) / high;
   std::vector<float> factors;
   for (int64_t i = 0; i < n_rot; i += 2) {
-    const float frequency = 1 / std::pow(float(rope.theta), float(i) / float(n_rot));
+    const float frequency = 1 / float(elementary::pow(float(rope.theta), float(i) / float(n_rot)));
     const float wave = float(2 * std::numbers::pi) / frequency;
     float factor = 1;
     if (wave > longest) {
@@ -48,7 +49,7 @@ void set_scaling_keys(GgufWriter& writer, const HfConfig& config, const std::str
     // Programs multiply by 0.1 ln(factor) + 1 unasked, and divide by the same of the multiplier, where there
     // is one; the key says what comes on top.
     const bool divides = config.architecture->hf->writes_log_multiplier && rope.log_multiplier;
-    const auto magnitude = [&](double m) { return 0.1 * m * std::log(rope.factor) + 1; };
+    const auto magnitude = [&](double m) { return 0.1 * m * elementary::log(rope.factor) + 1; };
     const double standard = magnitude(1) / (divides ? magnitude(*rope.log_multiplier) : 1);
     if (divides) writer.set_f32(scaling + "yarn_log_multiplier", float(*rope.log_multiplier));
     if (rope.attention_factor && std::fabs(*rope.attention_factor - standard) > 1e-4) {

@@ -1,7 +1,6 @@
 #include "convert/mixes.h"
 
 #include <algorithm>
-#include <charconv>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -15,8 +14,6 @@
 namespace lora {
 
 namespace {
-
-constexpr std::string_view kOutput = "output.weight";
 
 // A model's facts that choices depend on.
 struct Facts {
@@ -162,36 +159,32 @@ int64_t first_int(const Gguf& model, const std::string& key, int64_t otherwise) 
 }
 
 // What a tensor does, as far as mixes treat it apart.
-enum class Part { other, output, embedding, value, key, attn_output, ffn_down };
+enum class MixPart { other, output, embedding, value, key, attn_output, ffn_down };
 
 struct PartName {
   std::string_view in_name;
-  Part part;
+  MixPart part;
 };
 constexpr PartName kParts[] = {
-    {"attn_qkv.weight", Part::value},
-    {"attn_kv_b.weight", Part::value},
-    {"attn_v.weight", Part::value},
-    {"attn_k.weight", Part::key},
-    {"attn_output.weight", Part::attn_output},
-    {"ffn_down", Part::ffn_down},
+    {"attn_qkv.weight", MixPart::value},
+    {"attn_kv_b.weight", MixPart::value},
+    {"attn_v.weight", MixPart::value},
+    {"attn_k.weight", MixPart::key},
+    {"attn_output.weight", MixPart::attn_output},
+    {"ffn_down", MixPart::ffn_down},
 };
 
-Part part_of(std::string_view name) {
-  if (name == kOutput) return Part::output;
-  if (name == "token_embd.weight" || name == "per_layer_token_embd.weight") return Part::embedding;
+MixPart part_of(std::string_view name) {
+  if (name == kOutputTensor) return MixPart::output;
+  if (name == "token_embd.weight" || name == "per_layer_token_embd.weight") return MixPart::embedding;
   const auto row =
       std::ranges::find_if(kParts, [&](const PartName& p) { return name.find(p.in_name) != name.npos; });
-  return row == std::end(kParts) ? Part::other : row->part;
+  return row == std::end(kParts) ? MixPart::other : row->part;
 }
 
 // "blk.3.attn_v.weight": 3; -1 outside of layers.
 int64_t layer_of(std::string_view name) {
-  constexpr std::string_view prefix = "blk.";
-  int64_t layer = -1;
-  if (name.starts_with(prefix))
-    std::from_chars(name.data() + prefix.size(), name.data() + name.size(), layer);
-  return layer;
+  return block_of(name).value_or(-1);
 }
 
 // Layer by layer, and by name within: the order in which llama.cpp counts.
@@ -212,8 +205,8 @@ Facts read_facts(const Gguf& model, const MixOptions& options) {
   facts.n_head_kv = first_int(model, arch + "attention.head_count_kv", facts.n_head);
   facts.n_expert = first_int(model, arch + "expert_count", 0);
   facts.n_values = std::ranges::count_if(
-      model.tensors(), [](const GgufTensor& tensor) { return part_of(tensor.name) == Part::value; });
-  facts.tied = !model.find_tensor(kOutput);
+      model.tensors(), [](const GgufTensor& tensor) { return part_of(tensor.name) == MixPart::value; });
+  facts.tied = !model.find_tensor(kOutputTensor);
   facts.has_importance = options.has_importance;
   return facts;
 }
@@ -236,10 +229,10 @@ Type attention_value_type(const Mix& mix, int64_t i, const Facts& facts) {
 
 // The row of --tensor-type that a tensor's type comes from; nullptr: from none.
 const TensorType* deciding_row(const MixOptions& options, const GgufTensor& tensor) {
-  const Part part = part_of(tensor.name);
-  const bool has_own_flag = part == Part::output
+  const MixPart part = part_of(tensor.name);
+  const bool has_own_flag = part == MixPart::output
                                 ? options.output_tensor_type || options.leave_output_tensor
-                                : part == Part::embedding && options.token_embedding_type.has_value();
+                                : part == MixPart::embedding && options.token_embedding_type.has_value();
   return has_own_flag || !why_kept(tensor).empty() ? nullptr : options.tensor_types.find(tensor.name);
 }
 
@@ -253,10 +246,10 @@ class Chooser {
     if (!why_kept(tensor).empty()) return tensor.type;
     // Such a tensor is not counted among those of its part, as in llama.cpp.
     if (const TensorType* row = deciding_row(options_, tensor)) return row->type;
-    const Part part = part_of(tensor.name);
-    if (part == Part::output && options_.leave_output_tensor) return tensor.type;
-    if (part == Part::embedding && options_.token_embedding_type) return *options_.token_embedding_type;
-    const bool is_output = part == Part::output || (facts_.tied && part == Part::embedding);
+    const MixPart part = part_of(tensor.name);
+    if (part == MixPart::output && options_.leave_output_tensor) return tensor.type;
+    if (part == MixPart::embedding && options_.token_embedding_type) return *options_.token_embedding_type;
+    const bool is_output = part == MixPart::output || (facts_.tied && part == MixPart::embedding);
     if (is_output && options_.output_tensor_type) return *options_.output_tensor_type;
     if (options_.pure || !is_block_type(mix_.base)) return mix_.base;
     if (mix_.unstacked) return tensor.ne[2] > 1 ? mix_.base : *mix_.unstacked;
@@ -265,24 +258,24 @@ class Chooser {
   }
 
  private:
-  Type mixed(Part part, std::string_view name) {
+  Type mixed(MixPart part, std::string_view name) {
     switch (part) {
-      case Part::value:
+      case MixPart::value:
         return attention_value_type(mix_, n_values_++, facts_);
-      case Part::key:
+      case MixPart::key:
         return facts_.eight_experts() ? Type::Q8_0 : mix_.base;
-      case Part::ffn_down: {
+      case MixPart::ffn_down: {
         // With experts a layer has several of them, else one or none.
         const int64_t count = n_down_++;
         const int64_t i = facts_.n_expert > 1 && layer_of(name) >= 0 ? layer_of(name) : count;
         return upgraded(mix_.base, mix_.ffn_down, i, facts_.n_layers, facts_);
       }
-      case Part::attn_output: {
+      case MixPart::attn_output: {
         if (facts_.eight_experts()) return mix_.few_bits ? Type::Q5_K : mix_.base;
         const Rule rules[] = {mix_.attn_output};
         return upgraded(mix_.base, rules, 0, facts_.n_layers, facts_);
       }
-      case Part::embedding:
+      case MixPart::embedding:
         return mix_.embedding.value_or(mix_.base);
       default:
         return mix_.base;
@@ -332,7 +325,7 @@ std::vector<TensorChoice> choose_types(const Gguf& model, const Mix& mix, const 
 
 std::vector<std::string> options_without_effect(const Gguf& model, const Mix& mix,
                                                 const MixOptions& options) {
-  const bool has_output = model.find_tensor(kOutput);
+  const bool has_output = model.find_tensor(kOutputTensor);
   std::vector<std::string> lines;
   const auto say = [&](std::string_view flag, std::string_view why) {
     lines.push_back(fmt::format("{}: without effect: {}", flag, why));
@@ -346,7 +339,7 @@ std::vector<std::string> options_without_effect(const Gguf& model, const Mix& mi
       say("--output-tensor-type", "the model has no output.weight, and --token-embedding-type is given");
     }
   }
-  const auto is_embedding = [](const GgufTensor& t) { return part_of(t.name) == Part::embedding; };
+  const auto is_embedding = [](const GgufTensor& t) { return part_of(t.name) == MixPart::embedding; };
   if (options.token_embedding_type && std::ranges::none_of(model.tensors(), is_embedding))
     say("--token-embedding-type", "the model has no token_embd.weight");
   const auto is_stack = [](const GgufTensor& t) { return t.ne[2] > 1; };

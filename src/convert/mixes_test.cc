@@ -17,7 +17,7 @@
 #include "convert/test_models.h"
 
 namespace lora {
-namespace {
+namespace mixes_test {
 
 using test::ModelShape;
 using test::TemporaryFolder;
@@ -435,5 +435,5 @@ TEST(Mixes, AFallbackKnowsWhatWasWanted) {
   }
 }
 
-}  // namespace
+}  // namespace mixes_test
 }  // namespace lora

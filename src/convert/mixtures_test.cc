@@ -12,7 +12,7 @@
 #include "convert/test_models.h"
 
 namespace lora {
-namespace {
+namespace mixtures_test {
 
 using nlohmann::json;
 using test::TemporaryFolder;
@@ -100,5 +100,5 @@ TEST(Mixes, MixturesGetLlamaCppsTypes) {
   }
 }
 
-}  // namespace
+}  // namespace mixtures_test
 }  // namespace lora

@@ -115,6 +115,7 @@ struct Planner {
   std::vector<PlannedTensor> plan{};
   std::set<std::string, std::less<>> used{};     // of Hugging Face's tensors
   std::set<std::string, std::less<>> planned{};  // of GGUF's
+  std::vector<std::string> unasked{};            // of Hugging Face's, that by config.json there are none of
 
   void find_prefix() {
     const HfFamily& family = *config.architecture->hf;
@@ -286,19 +287,21 @@ struct Planner {
         for (const HfModule& module : modules) {
           if (module.of_gguf != Rows::all || module.of_adapters) continue;  // another way to have it
           if (config.size(module.n_out) == 0 || config.size(module.n_in) == 0) continue;  // it has none
-          if (module.may_be_absent && module.gguf == "attn_q" && config.n_q_rank > 0) continue;
           const std::string name = gguf + std::string(module.gguf);
           if (!planned.contains(name + std::string(module.gguf_end)))
             visit(module, hf + std::string(module.hf), name);
         }
       }
     };
+    const auto has_none = [&](const HfModule& module) {
+      return module.may_be_absent_in && module.may_be_absent_in(config, i);
+    };
     each([&](const HfModule& module, const std::string& from, const std::string& to) {
-      take(module, from, to, i);
+      if (take(module, from, to, i) && has_none(module))
+        unasked.push_back(fmt::format("{}{}", hf_numbered(from, 0), module.hf_end));
     });
     each([&](const HfModule& module, const std::string& from, const std::string& to) {
-      if (!module.may_be_absent && !(module.may_be_absent_in && module.may_be_absent_in(config, i)))
-        require(module, from, to, i);
+      if (!module.may_be_absent && !has_none(module)) require(module, from, to, i);
     });
   }
 
@@ -349,6 +352,13 @@ struct Planner {
     }
     fail("{}: tensor '{}'{}: not known for architecture {}", path, printable(first), more,
          config.architecture->name);
+  }
+
+  void report_unasked(const std::function<void(std::string_view)>& say) const {
+    if (unasked.empty()) return;
+    const std::vector<std::string_view> names(unasked.begin(), unasked.end());
+    say(fmt::format("{} tensors that by {} there are none of are kept, as by llama.cpp's converter: {}",
+                    names.size(), config.path, some_of(names)));
   }
 
   void report_fallbacks(const std::function<void(std::string_view)>& say) const {
@@ -404,6 +414,7 @@ std::vector<PlannedTensor> plan_tensors(const HfConfig& config, const HfWeights&
   }
   for (const HfModule& module : roots.subspan(1)) planner.root(module);
   planner.check_leftovers(say);
+  planner.report_unasked(say);
   planner.report_fallbacks(say);
   return std::move(planner.plan);
 }

@@ -17,7 +17,7 @@
 #include "convert/test_models.h"
 
 namespace lora {
-namespace {
+namespace quantize_test {
 
 using test::TemporaryFolder;
 using test::TestModel;
@@ -370,5 +370,5 @@ TEST(Quantize, WhatAnImatrixLacksIsSaid) {
   EXPECT_EQ(read_imatrix(options.imatrix).model, "");
 }
 
-}  // namespace
+}  // namespace quantize_test
 }  // namespace lora

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/elementary.h"
 #include "base/error.h"
 #include "base/half.h"
 #include "base/printable.h"
@@ -82,14 +83,14 @@ Source make_source(SafeTensor tensor, int64_t n_rows, int64_t n_cols, const Safe
 }
 
 float exp_as_pytorch(float x) {
-  if (!(std::fabs(x) < 80)) return std::exp(x);
+  if (!(std::fabs(x) < 80)) return elementary::exp(x);
   const float q = std::nearbyint(x * 1.44269502f);
-  float r = std::fma(q, -0.693145752f, x);  // ln 2 in two parts
-  r = std::fma(q, -1.42860677e-06f, r);
+  float r = elementary::fma(q, -0.693145752f, x);  // ln 2 in two parts
+  r = elementary::fma(q, -1.42860677e-06f, r);
   float p = 0.000198527618f;
   for (const float c : {0.00139304355f, 0.00833336077f, 0.0416664854f, 0.166666672f, 0.5f})
-    p = std::fma(p, r, c);
-  return std::ldexp(1.0f + std::fma(r * r, p, r), int(q));
+    p = elementary::fma(p, r, c);
+  return std::ldexp(1.0f + elementary::fma(r * r, p, r), int(q));
 }
 
 SafeTensor slice_of(const SafeTensor& tensor, int64_t slice) {

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "base/process.h"
 #include "base/random.h"
 #include "gguf/gguf.h"
 #include "model/synthetic_blocks.h"
@@ -20,7 +20,7 @@ class TemporaryFolder {
  public:
   TemporaryFolder() {
     static int n = 0;
-    path_ = testing::TempDir() + "lora_convert_" + std::to_string(getpid()) + "_" + std::to_string(n++);
+    path_ = testing::TempDir() + "lora_convert_" + std::to_string(process_id()) + "_" + std::to_string(n++);
     std::filesystem::create_directories(path_);
   }
   ~TemporaryFolder() { std::filesystem::remove_all(path_); }

@@ -117,8 +117,11 @@ std::string metaspace_of(const json& root) {
 }
 
 void read_byte_fallback(HfVocabulary& vocabulary, const json& root, const json& model, const json& merges,
-                        bool merges_characters, const std::string& path) {
-  vocabulary.model = merges_characters ? "gemma4" : "llama";
+                        std::string_view merges_as, const std::string& path) {
+  if (!merges_as.empty()) {
+    vocabulary.model = merges_as;
+    vocabulary.pre = "";
+  }
   const auto unk = json_text(model, "unk_token");
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     HfVocabulary::Entry& token = vocabulary.tokens[i];
@@ -128,7 +131,7 @@ void read_byte_fallback(HfVocabulary& vocabulary, const json& root, const json& 
       vocabulary.unk = int64_t(i);
     }
   }
-  if (merges_characters) {
+  if (!merges_as.empty()) {
     for (const json& merge : merges) {
       const auto [left, right] = read_merge(merge, path);
       vocabulary.merges.push_back(left + " " + right);
@@ -177,7 +180,7 @@ BesideModel read_beside_model(std::string_view text, const std::string& path) {
 }
 
 HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::string& path, AddedTokens& added,
-                                          bool merges_characters) {
+                                          std::string_view merges_as) {
   const json root = parse_json_object(text, path);
   const json* model = json_field(root, "model");
   if (!model) fail("{}: model: missing", path);
@@ -200,7 +203,7 @@ HfVocabulary vocabulary_of_tokenizer_json(std::string_view text, const std::stri
       vocabulary.merges.push_back(left + " " + right);
     }
   } else if (json_bool(*model, "byte_fallback").value_or(false)) {
-    read_byte_fallback(vocabulary, root, *model, *merges, merges_characters, path);
+    read_byte_fallback(vocabulary, root, *model, *merges, merges_as, path);
   } else {
     fail("{}: neither byte-level BPE nor BPE with byte fallback", path);
   }

@@ -9,7 +9,7 @@
 #include "data/data_test_util.h"
 
 namespace lora {
-namespace {
+namespace batch_test {
 
 using testing::ElementsAre;
 
@@ -160,5 +160,5 @@ TEST(SampleOrder, ResumingFromACursorContinuesTheRun) {
   }
 }
 
-}  // namespace
+}  // namespace batch_test
 }  // namespace lora

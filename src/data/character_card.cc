@@ -24,12 +24,12 @@ constexpr size_t kMostBytes = 64 << 20;  // of a card's JSON
 constexpr std::string_view kKeywords[] = {"ccv3", "chara"};
 
 // What is read of a card: its name in V1 to V3 and in Pygmalion's files, the macro that stands for it.
-struct FieldRow {
+struct CardField {
   const char *name, *pygmalion;
   std::string CharacterCard::*text;
   const char* macro;
 };
-constexpr FieldRow kSystemFields[] = {
+constexpr CardField kSystemFields[] = {
     {"system_prompt", "", &CharacterCard::system_prompt, "charprompt"},
     {"description", "char_persona", &CharacterCard::description, "description"},
     {"personality", "", &CharacterCard::personality, "personality"},
@@ -60,16 +60,16 @@ std::string trimmed(std::string_view text) {
 }
 
 // "" if there is none.
-std::string text_of(const json& card, const char* name) {
+std::string field_text(const json& card, const char* name) {
   const auto value = card.find(name);
   if (value == card.end() || value->is_null()) return "";
   if (!value->is_string()) fail("{}: expected a text, found {}", name, value->type_name());
   return trimmed(value->get_ref<const std::string&>());
 }
 
-std::string text_of(const json& card, const char* name, const char* pygmalion) {
-  std::string text = text_of(card, name);
-  return text.empty() && *pygmalion != '\0' ? text_of(card, pygmalion) : text;
+std::string field_text(const json& card, const char* name, const char* pygmalion) {
+  std::string text = field_text(card, name);
+  return text.empty() && *pygmalion != '\0' ? field_text(card, pygmalion) : text;
 }
 
 // A text or more. Numbers and switches are settings of a program.
@@ -82,8 +82,9 @@ std::vector<std::string> unused_fields(const json& card) {
   std::vector<std::string> names;
   const auto is_read = [](const std::string& name) {
     return std::ranges::find(kMeaningless, name) != std::end(kMeaningless) ||
-           std::ranges::any_of(
-               kSystemFields, [&](const FieldRow& row) { return name == row.name || name == row.pygmalion; });
+           std::ranges::any_of(kSystemFields, [&](const CardField& row) {
+             return name == row.name || name == row.pygmalion;
+           });
   };
   const auto add_extensions = [&](const json& extensions) {
     for (const auto& [name, value] : extensions.items()) {
@@ -148,11 +149,11 @@ CharacterCard card_of(std::string_view text) {
   if (!whole.is_object()) fail("expected an object, found {}", whole.type_name());
   const json& fields = fields_of(whole);
   CharacterCard card;
-  card.name = text_of(fields, "name", "char_name");
+  card.name = field_text(fields, "name", "char_name");
   if (card.name.empty()) fail("no character card: it has no name");
-  card.version = text_of(fields, "character_version");
-  for (const FieldRow& row : kSystemFields) {
-    card.*row.text = text_of(fields, row.name, row.pygmalion);
+  card.version = field_text(fields, "character_version");
+  for (const CardField& row : kSystemFields) {
+    card.*row.text = field_text(fields, row.name, row.pygmalion);
     if (!(card.*row.text).empty()) card.used.push_back(row.name);
   }
   if (card.used.empty()) fail("nothing of it would go into the system message: its fields are empty");
@@ -163,14 +164,14 @@ CharacterCard card_of(std::string_view text) {
 }
 
 // A field with its macros filled in, those for other fields too. `within`: the fields around, bit by bit.
-std::string filled_field(const CharacterCard& card, const FieldRow& row, const MacroValues& names,
+std::string filled_field(const CharacterCard& card, const CardField& row, const MacroValues& names,
                          unsigned within = 0) {
   const std::string& text = card.*row.text;
   within |= 1u << (&row - kSystemFields);
   MacroValues values = names;
   LeftMacros left;
   const std::string without = fill_macros(text, {}, left);
-  for (const FieldRow& other : kSystemFields) {
+  for (const CardField& other : kSystemFields) {
     if ((card.*other.text).empty() || fill_macros(text, {{other.macro, ""}}, left) == without) continue;
     if (within >> (&other - kSystemFields) & 1)
       fail("{}: {{{{{}}}}} stands for what it stands in", row.name, other.macro);
@@ -181,7 +182,7 @@ std::string filled_field(const CharacterCard& card, const FieldRow& row, const M
 
 void refuse_unknowable(const CharacterCard& card) {
   MacroValues any = {{"original", ""}};
-  for (const FieldRow& row : kSystemFields) {
+  for (const CardField& row : kSystemFields) {
     LeftMacros left;
     fill_macros(card.*row.text, any, left);
     if (left.unknowable.empty()) continue;
@@ -191,7 +192,7 @@ void refuse_unknowable(const CharacterCard& card) {
         "its place what the model is to read (a card may be .json, which SillyTavern exports)",
         row.name, left.unknowable);
   }
-  for (const FieldRow& row : kSystemFields) filled_field(card, row, {});
+  for (const CardField& row : kSystemFields) filled_field(card, row, {});
 }
 
 // The parts that <START> begins.
@@ -228,7 +229,7 @@ CharacterCard parse_character_card(std::span<const std::byte> bytes, const std::
 
 void add_card_values(const CharacterCard& card, MacroValues& values) {
   const MacroValues names = values;
-  for (const FieldRow& row : kSystemFields) {
+  for (const CardField& row : kSystemFields) {
     if (!(card.*row.text).empty()) values[row.macro] = filled_field(card, row, names);
   }
   if (!card.version.empty()) values["char_version"] = values["charversion"] = card.version;

@@ -9,7 +9,7 @@
 #include "data/png_test_util.h"
 
 namespace lora {
-namespace {
+namespace character_card_test {
 
 using nlohmann::json;
 using test::chunk;
@@ -202,5 +202,5 @@ TEST(Base64, IsDecodedOrRefused) {
   EXPECT_EQ(decode_base64("TW*u"), std::nullopt);
 }
 
-}  // namespace
+}  // namespace character_card_test
 }  // namespace lora

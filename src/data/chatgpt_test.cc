@@ -9,7 +9,7 @@
 #include "data/record.h"
 
 namespace lora {
-namespace {
+namespace chatgpt_test {
 
 using nlohmann::ordered_json;
 using test::error_of;
@@ -128,5 +128,5 @@ TEST(ChatGpt, ExportBecomesSamples) {
   }
 }
 
-}  // namespace
+}  // namespace chatgpt_test
 }  // namespace lora

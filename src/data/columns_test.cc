@@ -8,7 +8,7 @@
 #include "data/record_file.h"
 
 namespace lora {
-namespace {
+namespace columns_test {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -85,5 +85,5 @@ TEST(Columns, ThatNoRecordHasAreAnError) {
   some.expect_columns();
 }
 
-}  // namespace
+}  // namespace columns_test
 }  // namespace lora

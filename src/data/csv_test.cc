@@ -6,7 +6,7 @@
 #include "data/data_test_util.h"
 
 namespace lora {
-namespace {
+namespace csv_test {
 
 using testing::ElementsAre;
 using Rows = std::vector<std::vector<std::string>>;
@@ -44,5 +44,5 @@ TEST(Csv, MalformedQuotesAreErrors) {
   EXPECT_EQ(test::error_of([] { csv_fields("\"a\" b,c", ','); }), "field 1: text behind its closing quote");
 }
 
-}  // namespace
+}  // namespace csv_test
 }  // namespace lora

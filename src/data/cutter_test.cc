@@ -10,7 +10,7 @@
 #include "data/samples.h"
 
 namespace lora {
-namespace {
+namespace cutter_test {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
@@ -73,5 +73,5 @@ TEST(Unescape, ReadsAnEscapedBackslashOnce) {
   EXPECT_EQ(unescape(R"(\\n)"), R"(\n)");
 }
 
-}  // namespace
+}  // namespace cutter_test
 }  // namespace lora

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/file_kind.h"
 #include "base/file_status.h"
+#include "base/path.h"
 #include "base/plural.h"
 #include "data/record_file.h"
 
@@ -20,8 +21,8 @@ namespace {
 constexpr size_t kMostNamed = 6;
 
 // With its dot, in small letters; "" for a name without one.
-std::string ending_of(std::string_view path) {
-  const std::string_view name = path.substr(path.rfind('/') + 1);  // npos + 1 is 0
+std::string ending_of(const std::string& path) {
+  const std::string name = split_path(path).second;
   const size_t dot = name.rfind('.');
   return dot == name.npos ? "" : lower_case(name.substr(dot));
 }

@@ -6,7 +6,7 @@
 #include "data/data_test_util.h"
 
 namespace lora {
-namespace {
+namespace encode_long_test {
 
 Tokens in_chunks(const std::string& text, const Tokenizer& tokenizer, int64_t chunk_bytes,
                  int n_threads = 2) {
@@ -68,5 +68,5 @@ TEST(EncodeLong, ThreadCountDoesNotMatter) {
   EXPECT_EQ(in_chunks(text, tiny_tokenizer(), 500, 1), in_chunks(text, tiny_tokenizer(), 500, 4));
 }
 
-}  // namespace
+}  // namespace encode_long_test
 }  // namespace lora

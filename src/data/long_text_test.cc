@@ -9,7 +9,7 @@
 #include "data/data_test_util.h"
 
 namespace lora {
-namespace {
+namespace long_text_test {
 
 constexpr int64_t kBytes = 200'000'000;
 constexpr double kProcessorSeconds = 60;         // half a minute of two threads
@@ -70,5 +70,5 @@ TEST(LongText, OfTwoHundredMegabytes) {
   }
 }
 
-}  // namespace
+}  // namespace long_text_test
 }  // namespace lora

@@ -5,7 +5,7 @@
 #include "base/error.h"
 
 namespace lora {
-namespace {
+namespace macros_test {
 
 using testing::ElementsAre;
 using testing::Pair;
@@ -75,5 +75,5 @@ TEST(Macros, WorkIsBounded) {
   EXPECT_THROW(fill_macros(users, {{"user", std::string(100'000, 'x')}}, left), Error);
 }
 
-}  // namespace
+}  // namespace macros_test
 }  // namespace lora

@@ -57,7 +57,7 @@ struct Text {
 };
 
 // tEXt: keyword 0 text; zTXt: keyword 0 method text; iTXt: keyword 0 flag method language 0 keyword 0 text.
-std::optional<Text> text_in(std::string_view type, std::string_view data) {
+std::optional<Text> chunk_text(std::string_view type, std::string_view data) {
   if (type != "tEXt" && type != "zTXt" && type != "iTXt") return std::nullopt;
   const auto keyword = take_to_zero(data);
   if (!keyword) return std::nullopt;
@@ -90,7 +90,7 @@ std::string_view png_text(std::span<const std::byte> bytes, const std::string& p
       fail("{}: damaged: the checksum of its chunk {} at byte {} is another", path, printable(type),
            cursor.at - body.size() - 8);
     }
-    const std::optional<Text> text = text_in(type, body.substr(4));
+    const std::optional<Text> text = chunk_text(type, body.substr(4));
     for (size_t i = 0; text && i < keywords.size(); ++i) {
       const bool is_new = !found[i] || (found[i]->is_compressed && !text->is_compressed);
       if (is_new && equal_in_any_case(text->keyword, keywords[i])) found[i] = text;

@@ -8,7 +8,7 @@
 #include "data/record.h"
 
 namespace lora {
-namespace {
+namespace record_fields_test {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -123,5 +123,5 @@ TEST(RecordFields, OthersAreListed) {
       IsEmpty());
 }
 
-}  // namespace
+}  // namespace record_fields_test
 }  // namespace lora

@@ -43,7 +43,7 @@ struct Field {
 };
 
 // The fields of the object that the text is; none if it is not one.
-std::vector<Field> fields_of(std::string_view text) {
+std::vector<Field> split_fields(std::string_view text) {
   std::vector<Field> fields;
   text.remove_prefix(1);
   const auto take = [&](size_t size) {
@@ -129,7 +129,7 @@ void RecordCutter::unwrap() {
   std::string_view list;
   std::vector<std::string> lists;
   std::set<std::string> others;
-  for (const Field& field : fields_of(rest_.substr(0, size))) {
+  for (const Field& field : split_fields(rest_.substr(0, size))) {
     const bool is_column =
         std::ranges::any_of(columns_, [&](const auto& column) { return column.second == field.name; });
     const bool is_split = field.name == "train" && field.value.starts_with('[');  // and no switch

@@ -7,7 +7,7 @@
 #include "data/data_test_util.h"
 
 namespace lora {
-namespace {
+namespace record_file_test {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -126,5 +126,5 @@ TEST(RecordFile, CsvMustNameTheFields) {
   EXPECT_THAT(why_not("q,a\n1,2\n", RecordFormat::csv), HasSubstr("found q, a"));
 }
 
-}  // namespace
+}  // namespace record_file_test
 }  // namespace lora

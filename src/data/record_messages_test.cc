@@ -8,7 +8,7 @@
 #include "data/record.h"
 
 namespace lora {
-namespace {
+namespace record_messages_test {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -200,5 +200,5 @@ TEST(RecordMessages, OtherFieldsOfCallsAreListed) {
               ElementsAre("messages[].tool_calls[].function.strict", "messages[].tool_calls[].index"));
 }
 
-}  // namespace
+}  // namespace record_messages_test
 }  // namespace lora

@@ -8,7 +8,7 @@
 #include "data/data_test_util.h"
 
 namespace lora {
-namespace {
+namespace record_test {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -311,5 +311,5 @@ TEST(Record, EachMistakeIsNamed) {
             "messages[0]: content: a part that is no text");
 }
 
-}  // namespace
+}  // namespace record_test
 }  // namespace lora

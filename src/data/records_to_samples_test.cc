@@ -7,7 +7,7 @@
 #include "data/data_test_util.h"
 
 namespace lora {
-namespace {
+namespace records_to_samples_test {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -368,5 +368,5 @@ TEST(RecordSamples, EmptyFilesHaveNoSamples) {
   EXPECT_THAT(error_in("a.jsonl", std::string("{\0}", 3), {}), HasSubstr("holds zero bytes"));
 }
 
-}  // namespace
+}  // namespace records_to_samples_test
 }  // namespace lora

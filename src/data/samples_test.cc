@@ -7,7 +7,7 @@
 #include "data/data_test_util.h"
 
 namespace lora {
-namespace {
+namespace samples_test {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -355,5 +355,5 @@ TEST(Samples, TheHashIsThatOfTheFilesBytesInOrder) {
   EXPECT_EQ(Dataset({list.path, text.path}, tiny_tokenizer(), options, pool).file_hash(), hash(line + big));
 }
 
-}  // namespace
+}  // namespace samples_test
 }  // namespace lora

@@ -72,7 +72,7 @@ bool has(const json& object, const char* name) {
 }
 
 // "" if there is none.
-std::string text_of(const json& object, const char* name) {
+std::string text_at(const json& object, const char* name) {
   if (!has(object, name)) return "";
   if (!object[name].is_string()) fail("{}: expected a text, found {}", name, object[name].type_name());
   return with_unix_newlines(object[name].get_ref<const std::string&>());
@@ -80,7 +80,7 @@ std::string text_of(const json& object, const char* name) {
 
 // Newer versions write a header for older ones, which says nothing.
 std::string header_name(const json& header, const char* name) {
-  std::string text = text_of(header, name);
+  std::string text = text_at(header, name);
   return text == "unused" ? "" : text;
 }
 
@@ -103,10 +103,10 @@ void read_header(const json& header, Chat& chat) {
   read_name("character_name", chat.character);
   if (!has(header, "chat_metadata")) return;
   const json& own = header["chat_metadata"];
-  chat.scenario = text_of(own, "scenario");
-  chat.system_prompt = text_of(own, "system_prompt");
-  chat.mes_example = text_of(own, "mes_example");
-  if (!is_blank(text_of(own, "note_prompt"))) chat.ignored.insert("chat_metadata.note_prompt");
+  chat.scenario = text_at(own, "scenario");
+  chat.system_prompt = text_at(own, "system_prompt");
+  chat.mes_example = text_at(own, "mes_example");
+  if (!is_blank(text_at(own, "note_prompt"))) chat.ignored.insert("chat_metadata.note_prompt");
 }
 
 void refuse_beside(const json& extra, bool is_hidden) {
@@ -132,10 +132,10 @@ void read_line(const json& object, int64_t number, Chat& chat) {
   if (!is_user || !is_user->is_boolean()) fail("is_user: expected true or false");
   fields.find("mes");
   Line line{
-      text_of(object, "name"), {*is_user == true ? "user" : "assistant", text_of(object, "mes")}, number};
+      text_at(object, "name"), {*is_user == true ? "user" : "assistant", text_at(object, "mes")}, number};
   if (extra && has(*extra, "type") && (*extra)["type"] == "narrator") line.message.role = "system";
   if (extra && line.message.role == "assistant") {
-    if (const std::string thoughts = text_of(*extra, "reasoning"); !is_blank(thoughts))
+    if (const std::string thoughts = text_at(*extra, "reasoning"); !is_blank(thoughts))
       line.message.more = {{"reasoning_content", thoughts}};
   }
   fields.add_ignored(chat.ignored, "");
@@ -285,8 +285,8 @@ void put_name(const Line& line, const Chat& chat, std::string& content) {
 }
 
 // values: of the chat; {{char}} becomes who speaks.
-ChatMessage message_of(Line& line, const Chat& chat, const TavernOptions& options, MacroValues& values,
-                       LeftMacros& left) {
+ChatMessage line_message(Line& line, const Chat& chat, const TavernOptions& options, MacroValues& values,
+                         LeftMacros& left) {
   const bool has_own = line.message.role == "assistant" && !line.name.empty();
   if (const std::string& name = has_own ? line.name : chat.character; !name.empty()) values["char"] = name;
   line.message.content = fill_macros(line.message.content, values, left);
@@ -351,7 +351,7 @@ std::optional<Record> read_sillytavern_chat(std::string_view text, const std::st
   }
   for (Line& line : chat->lines) {
     of_line(line.number, skipped,
-            [&] { messages.push_back(message_of(line, *chat, options, values, report.left)); });
+            [&] { messages.push_back(line_message(line, *chat, options, values, report.left)); });
   }
   record.ignored = std::move(chat->ignored);
   return record;

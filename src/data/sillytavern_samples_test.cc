@@ -4,7 +4,7 @@
 #include "data/data_test_util.h"
 
 namespace lora {
-namespace {
+namespace sillytavern_samples_test {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -63,5 +63,5 @@ TEST(SillyTavernSamples, OneCardGoesBeforeAllChats) {
               HasSubstr("c.jsonl: no character card: it has no name"));
 }
 
-}  // namespace
+}  // namespace sillytavern_samples_test
 }  // namespace lora

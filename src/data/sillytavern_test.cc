@@ -6,7 +6,7 @@
 #include "data/record_file.h"
 
 namespace lora {
-namespace {
+namespace sillytavern_test {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -215,5 +215,5 @@ TEST(SillyTavern, ChatsOfOtherProgramsAreNamed) {
   EXPECT_EQ(why(R"({"messages":[{"role":"user","content":"a"}]})"), "");
 }
 
-}  // namespace
+}  // namespace sillytavern_test
 }  // namespace lora

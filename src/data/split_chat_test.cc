@@ -5,7 +5,7 @@
 #include "data/data_test_util.h"
 
 namespace lora {
-namespace {
+namespace split_chat_test {
 
 // Turns "Q0" "A0" ..., of different lengths; a greeting before them.
 std::string chat_of(int n_turns, bool greets) {
@@ -84,5 +84,5 @@ TEST(SplitChat, EveryReplyIsTrainedOnOnceBehindTheSystemMessage) {
   }
 }
 
-}  // namespace
+}  // namespace split_chat_test
 }  // namespace lora

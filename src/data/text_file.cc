@@ -19,11 +19,6 @@ std::string with_unix_newlines(std::string_view text) {
   }
 }
 
-std::string_view without_byte_order_mark(std::string_view text) {
-  constexpr std::string_view mark = "\xEF\xBB\xBF";
-  return text.starts_with(mark) ? text.substr(mark.size()) : text;
-}
-
 void expect_text(std::string_view text, const std::string& path, uint64_t* sum) {
   const auto refuse = [whole = text, &path] {
     refuse_known_kind(std::as_bytes(std::span(whole)), path, "a text");

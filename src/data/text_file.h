@@ -6,13 +6,12 @@
 #include <string_view>
 
 #include "base/file.h"
+#include "base/utf8.h"
 
 namespace lora {
 
 // Replaces every "\r\n" by "\n"; a lone '\r' stays.
 std::string with_unix_newlines(std::string_view text);
-
-std::string_view without_byte_order_mark(std::string_view text);
 
 // Throws Error if the text of PATH is of a kind that is no text (base/file_kind.h) or holds zero bytes, as
 // text in UTF-16 does (lines end in one). In the same pass its bytes are added to *hash (base/hash.h).

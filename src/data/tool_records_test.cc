@@ -5,7 +5,7 @@
 #include "data/data_test_util.h"
 
 namespace lora {
-namespace {
+namespace tool_records_test {
 
 using testing::HasSubstr;
 
@@ -117,5 +117,5 @@ TEST(ToolRecords, WhatATemplateDoesNotWriteIsAnError) {
             "a message of the system");
 }
 
-}  // namespace
+}  // namespace tool_records_test
 }  // namespace lora

@@ -6,7 +6,7 @@
 #include "data/data_test_util.h"
 
 namespace lora {
-namespace {
+namespace windows_test {
 
 using testing::ElementsAre;
 
@@ -139,5 +139,5 @@ TEST(Windows, WhatIsCutOfMarkedTextsIsCountedApartFromRecords) {
   EXPECT_EQ(report_of({text.path}).text_lost, 3);
 }
 
-}  // namespace
+}  // namespace windows_test
 }  // namespace lora

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <vector>
 
+#include "base/elementary.h"
 #include "base/error.h"
 #include "base/machine.h"
 #include "generate/session.h"
@@ -55,7 +56,12 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
   int64_t at_once = std::max<int64_t>(1, kTokensAtOnce / options.n_ctx);
   const std::optional<uint64_t> available = available_memory();
   while (available && at_once > 1 && uint64_t(plan_of(at_once).total_bytes()) > *available) --at_once;
-  const StepPlan plan = plan_of(at_once);
+  at_once = std::stoll(options.cluster.from_first(std::to_string(at_once)));
+  StepPlan plan = plan_of(at_once);
+  if (available)
+    plan.weight_room = weight_room(session.model, *available / 10 * 9, uint64_t(plan.total_bytes()));
+  session.expect_same(options, options.cluster,
+                      {{"--ctx-size", std::to_string(options.n_ctx)}, {"tokens", std::to_string(n_text)}});
   expect_memory(fmt::format("windows of {} tokens", options.n_ctx), uint64_t(plan.total_bytes()),
                 "a smaller --ctx-size needs less");
   Step step(session.model, plan, session.input, session.pool);
@@ -72,14 +78,30 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
     });
   }
 
-  EvalResult result;
-  double sum = 0;
+  // Of each call: what this process finds out of its share, and what all know at the end.
+  const Cluster& cluster = options.cluster;
+  const int64_t n_calls = (n_windows + at_once - 1) / at_once;
+  std::vector<double> sums(size_t(n_calls), 0.0), tokens(size_t(n_calls), 0.0);
+  const auto over = [&](Share calls) {
+    EvalResult result;
+    double sum = 0;
+    for (auto c = size_t(calls.begin); c < size_t(calls.end); ++c) {
+      sum += sums[c];
+      result.tokens += int64_t(tokens[c]);
+    }
+    if (result.tokens > 0) result.nll = sum / double(result.tokens);
+    result.perplexity = elementary::exp(result.nll);
+    return result;
+  };
+  const Share mine = cluster.share(n_calls);
+  bool stopped = false;
   Windows windows;
   std::vector<Token> window;
   std::vector<double> losses;
-  for (int64_t w = 0; w < n_windows;) {
+  for (int64_t call = mine.begin; call < mine.end && !stopped; ++call) {
     windows.clear();
-    for (int64_t i = 0; i < at_once && w < n_windows; ++i, ++w) {
+    const int64_t end = std::min(n_windows, (call + 1) * at_once);
+    for (int64_t w = call * at_once; w < end; ++w) {
       window.clear();
       if (bos) window.push_back(session.tokenizer.bos());
       const auto begin = text.begin() + w * piece;
@@ -88,21 +110,22 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
     }
     losses.resize(windows.ids.size());
     step.losses(losses.data(), {windows.ids, windows.targets, windows.positions, windows.segments});
-    sum = std::accumulate(losses.begin(), losses.end(), sum);
+    const double sum = sums[size_t(call)] = std::accumulate(losses.begin(), losses.end(), 0.0);
     if (!std::isfinite(sum)) {
-      fail("{}: the loss is {} in window {} of {}: the model or an adapter is damaged", options.model, sum, w,
-           n_windows);
+      fail("{}: the loss is {} in window {} of {}: the model or an adapter is damaged", options.model, sum,
+           end, n_windows);
     }
-    result.tokens +=
-        std::count_if(windows.targets.begin(), windows.targets.end(), [](int32_t t) { return t >= 0; });
-    if (result.tokens > 0) result.nll = sum / double(result.tokens);
-    result.perplexity = std::exp(result.nll);
-    if (events.on_window) events.on_window(w, n_windows, result);
-    if (events.should_stop && events.should_stop()) {
-      result.stopped = w < n_windows;
-      break;
-    }
+    tokens[size_t(call)] = double(
+        std::count_if(windows.targets.begin(), windows.targets.end(), [](int32_t t) { return t >= 0; }));
+    // As if the others were as far.
+    const int64_t n_done = std::min(n_windows, (call + 1 - mine.begin) * at_once * cluster.size());
+    if (events.on_window) events.on_window(n_done, n_windows, over({mine.begin, call + 1}));
+    stopped = cluster.stop(events.should_stop && events.should_stop()) && call + 1 < mine.end;
   }
+  stopped = cluster.any(stopped);
+  for (auto* figures : {&sums, &tokens}) cluster.all_shares(*figures);
+  EvalResult result = over({0, n_calls});
+  result.stopped = stopped;
   return result;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/date.h"
 #include "base/precision.h"
+#include "cluster/cluster.h"
 #include "quant/types.h"
 
 namespace lora {
@@ -60,7 +61,8 @@ struct GenerateOptions : ModelOptions {
 
 struct EvalOptions : ModelOptions {
   std::string text;
-  int64_t n_ctx = 512;  // tokens of a window
+  int64_t n_ctx = 512;   // tokens of a window
+  Cluster cluster = {};  // the processes that evaluate it together
 };
 
 }  // namespace lora

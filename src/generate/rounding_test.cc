@@ -13,7 +13,7 @@
 #include "model/decoder.h"
 
 namespace lora {
-namespace {
+namespace rounding_test {
 
 constexpr int64_t kTokens = 400;
 
@@ -78,5 +78,5 @@ INSTANTIATE_TEST_SUITE_P(, Rounding,
                                          LORA_SHARED_DIR "/models/tiny-q4_k_m.gguf"),
                          [](const auto& param) { return "Model" + std::to_string(param.index); });
 
-}  // namespace
+}  // namespace rounding_test
 }  // namespace lora

@@ -1,10 +1,10 @@
 #include "generate/sampler.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <vector>
 
+#include "base/elementary.h"
 #include "base/error.h"
 #include "base/random.h"
 
@@ -63,7 +63,8 @@ std::vector<Candidate> top_k(std::span<const float> logits, int64_t k) {
 std::vector<double> weights(const std::vector<Candidate>& sorted, double temp) {
   std::vector<double> w;
   w.reserve(sorted.size());
-  for (const Candidate& c : sorted) w.push_back(std::exp((double(c.logit) - double(sorted[0].logit)) / temp));
+  for (const Candidate& c : sorted)
+    w.push_back(elementary::exp((double(c.logit) - double(sorted[0].logit)) / temp));
   return w;
 }
 

@@ -10,7 +10,7 @@
 #include "base/error.h"
 
 namespace lora {
-namespace {
+namespace sampler_test {
 
 constexpr SamplerOptions kPlain{.repeat_penalty = 1, .top_k = 0, .top_p = 1, .min_p = 0, .temp = 1};
 
@@ -144,5 +144,5 @@ TEST(Sampler, RefusesLogitsThatAreNotNumbers) {
   EXPECT_THROW(sample(sampler, std::vector<float>{-std::numeric_limits<float>::infinity()}), Error);
 }
 
-}  // namespace
+}  // namespace sampler_test
 }  // namespace lora

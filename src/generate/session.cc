@@ -2,7 +2,11 @@
 
 #include "adapter/parameters.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/machine.h"
+#include "base/version.h"
+#include "gguf/fingerprint.h"
+#include "kernels/isa.h"
 #include "model/decoder.h"
 
 namespace lora {
@@ -53,6 +57,8 @@ Session::Session(const ModelOptions& options, const std::function<void(std::stri
   for (const std::string& note : model.config.notes) {
     if (say) say("warning: " + note);
   }
+  if (say && cache_type != Type::F32 && !attends(model))
+    say("warning: --cache-type: has no effect, this model keeps no keys and values");
   for (const LoraFile& file : options.loras) {
     adapters_.push_back(read_adapter(file.path, model.gguf, {pool.size(), say}));
   }
@@ -83,6 +89,31 @@ void expect_decoder_memory(const Session& session, int64_t n_ctx) {
   expect_memory(fmt::format("the keys and values of {} tokens", n_ctx),
                 Decoder::memory_bytes(session.model, decoder_options(session, n_ctx), session.pool.size()),
                 "a smaller --ctx-size needs less");
+}
+
+void Session::expect_same(const ModelOptions& options, const Cluster& cluster,
+                          std::vector<std::pair<std::string, std::string>> rows) const {
+  if (cluster.is_alone()) return;
+  const auto add = [&](std::string row, std::string value) {
+    rows.emplace_back(std::move(row), std::move(value));
+  };
+  add("version", std::string(program_version()));
+  add("kernel set", fmt::format("{}{}{}", name(isa()), has_native_bf16() ? " with bf16" : "",
+                                input == GemmInput::bf16 ? ", bf16 inputs" : ""));
+  add("model", fmt::format("{:016x}", fingerprint(model.gguf)));
+  add("--rope-freq-base", fmt::format("{}", model.config.rope.freq_base));
+  add("--rope-freq-scale", fmt::format("{}", model.config.rope.freq_scale));
+  for (size_t i = 0; const Adapter& adapter : adapters_) {
+    uint64_t h = 0;
+    for (const LoraPair& pair : adapter.pairs) {
+      for (const auto* values : {&pair.a, &pair.b})
+        h = hash({reinterpret_cast<const char*>(values->data()), size_t(values->size()) * sizeof(float)}, h);
+    }
+    add(fmt::format("adapter {}", i + 1),
+        fmt::format("{:016x}, alpha {}, scale {}", h, adapter.alpha, options.loras[i].scale));
+    ++i;
+  }
+  cluster.expect_same(rows);
 }
 
 }  // namespace lora

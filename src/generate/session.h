@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "adapter/adapter.h"
@@ -25,6 +26,11 @@ class Session {
   // those an adapter was trained with, else the model's. Error naming the file at fault, or two adapters that
   // were trained with different rotary settings. `say` gets what is to be known about the adapters.
   explicit Session(const ModelOptions& options, const std::function<void(std::string_view line)>& say = {});
+
+  // Several processes compute one thing: Error naming what decides the figures and is not the same for all,
+  // `rows` included.
+  void expect_same(const ModelOptions& options, const Cluster& cluster,
+                   std::vector<std::pair<std::string, std::string>> rows) const;
 
   ThreadPool pool;
   Precision precision;

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 namespace lora {
-namespace {
+namespace stop_matcher_test {
 
 // The whole of what comes out when the text is pushed in pieces of `size` bytes.
 std::string run(const std::vector<std::string>& stops, std::string_view text, size_t size) {
@@ -84,5 +84,5 @@ TEST(StopMatcher, ResultDoesNotDependOnThePieces) {
   }
 }
 
-}  // namespace
+}  // namespace stop_matcher_test
 }  // namespace lora

@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/file_kind.h"
-#include "base/numbers.h"
 #include "base/printable.h"
 #include "gguf/gguf.h"
 #include "gguf/gguf_format.h"
@@ -142,11 +141,7 @@ std::optional<int64_t> active_parameters(const Gguf& gguf) {
   const int64_t n_layer = count(".block_count") - count(".nextn_predict_layers");
   int64_t all = 0, of_experts = 0;
   for (const GgufTensor& tensor : gguf.tensors()) {
-    std::string_view name = tensor.name;
-    if (name.starts_with("blk.")) {
-      name.remove_prefix(4);
-      if (const auto layer = take_number<int64_t>(name); layer && *layer >= n_layer) continue;
-    }
+    if (block_of(tensor.name).value_or(0) >= n_layer) continue;
     (is_of_experts(tensor.name) ? of_experts : all) += tensor.n_elements();
   }
   return all + of_experts / n_expert * n_used;
@@ -257,7 +252,7 @@ class JsonWriter {
     text_ += text;
     if (text_.size() >= kPiece) flush();
   }
-  void value(const ordered_json& json) { put(dump(json)); }
+  void value(const ordered_json& x) { put(dump(x)); }
   void key(const std::string& name) {
     value(name);
     put(": ");

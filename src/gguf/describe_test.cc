@@ -10,7 +10,7 @@
 #include "gguf/test_files.h"
 
 namespace lora {
-namespace {
+namespace describe_test {
 
 using nlohmann::json;
 using test::error_of;
@@ -145,5 +145,5 @@ TEST(Describe, AVocabularyWithoutTensorsHasNoBitsPerWeight) {
   EXPECT_THAT(describe_as_text(file.path), HasSubstr("total: 0 parameters\n"));
 }
 
-}  // namespace
+}  // namespace describe_test
 }  // namespace lora

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/numbers.h"
 #include "base/printable.h"
 #include "gguf/part_name.h"
 
@@ -29,6 +30,12 @@ std::string GgufTensor::shape() const {
   std::string text = std::to_string(ne[0]);
   for (int i = 1; i < n_dims; ++i) text += " x " + std::to_string(ne[i]);
   return text;
+}
+
+std::optional<int64_t> block_of(std::string_view tensor) {
+  if (!tensor.starts_with("blk.")) return std::nullopt;
+  tensor.remove_prefix(4);
+  return take_number<uint32_t>(tensor);
 }
 
 Gguf Gguf::open(const std::string& path) {
@@ -174,6 +181,14 @@ std::optional<std::vector<double>> Gguf::get_floats(std::string_view key) const 
   const auto* floats = std::get_if<std::vector<double>>(&value->value);
   if (!floats) fail_type(key, "an array of floating-point numbers");
   return *floats;
+}
+
+void Gguf::give_back(std::span<const std::byte> data) const {
+  for (const MappedFile& file : files_) {
+    const std::byte* const begin = file.bytes().data();
+    if (data.data() >= begin && data.data() + data.size() <= begin + file.bytes().size())
+      file.give_back(data);
+  }
 }
 
 }  // namespace lora

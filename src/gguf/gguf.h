@@ -74,6 +74,9 @@ struct GgufTensor {
   std::string shape() const;  // "256 x 768"
 };
 
+// 3 of "blk.3.attn_q.weight"; nothing of tensors that are in no block.
+std::optional<int64_t> block_of(std::string_view tensor);
+
 class Gguf {
  public:
   // Reads a file, or all files of a split model when `path` is one part named
@@ -87,6 +90,8 @@ class Gguf {
   static Gguf of_values(std::string path, std::vector<std::pair<std::string, GgufValue>> values);
 
   const std::string& path() const { return path_; }
+  // Of its tensors' data, what will not be needed for long (MappedFile::give_back()).
+  void give_back(std::span<const std::byte> data) const;
   uint32_t version() const { return version_; }
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   const GgufTensor* find_tensor(std::string_view name) const;
@@ -150,6 +155,7 @@ class GgufWriter {
   std::string header(const std::string& path, std::vector<uint64_t>& positions) const;
 
   std::vector<std::pair<std::string, GgufValue>> values_;
+  std::map<std::string, size_t> value_index_;
   std::vector<GgufTensor> tensors_;
 };
 

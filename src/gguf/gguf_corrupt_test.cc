@@ -10,7 +10,7 @@
 #include "gguf/test_files.h"
 
 namespace lora {
-namespace {
+namespace gguf_corrupt_test {
 
 using test::as_bytes;
 using test::Bytes;
@@ -276,5 +276,5 @@ TEST(Gguf, MissingFilesAndFoldersAreNamed) {
   EXPECT_THAT(error_of([] { Gguf::open("/tmp"); }), HasSubstr("/tmp: cannot open: a folder"));
 }
 
-}  // namespace
+}  // namespace gguf_corrupt_test
 }  // namespace lora

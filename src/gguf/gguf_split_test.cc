@@ -9,7 +9,7 @@
 #include "gguf/test_files.h"
 
 namespace lora {
-namespace {
+namespace gguf_split_test {
 
 using test::error_of;
 using test::ScratchFile;
@@ -112,5 +112,5 @@ TEST(SplitGguf, AWholeModelMayHaveANameLikeAPart) {
   EXPECT_EQ(Gguf::open(file->path).tensors().size(), 1u);
 }
 
-}  // namespace
+}  // namespace gguf_split_test
 }  // namespace lora

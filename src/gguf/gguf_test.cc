@@ -13,7 +13,7 @@
 #include "gguf/test_files.h"
 
 namespace lora {
-namespace {
+namespace gguf_test {
 
 using test::Bytes;
 using test::error_of;
@@ -342,5 +342,5 @@ TEST(GgufOutput, PiecesInAnyOrderMakeTheSameFile) {
   EXPECT_FALSE(leaves_something(abandoned.path));
 }
 
-}  // namespace
+}  // namespace gguf_test
 }  // namespace lora

@@ -129,12 +129,12 @@ struct Output {
 }  // namespace
 
 void GgufWriter::set(std::string key, GgufValue value) {
-  for (auto& [present, old] : values_) {
-    if (present != key) continue;
-    old = std::move(value);
-    return;
+  const auto [place, is_new] = value_index_.try_emplace(key, values_.size());
+  if (is_new) {
+    values_.emplace_back(std::move(key), std::move(value));
+  } else {
+    values_[place->second].second = std::move(value);
   }
-  values_.emplace_back(std::move(key), std::move(value));
 }
 
 void GgufWriter::set_string(std::string key, std::string value) {

@@ -7,7 +7,7 @@
 #include "gguf/test_pytorch.h"
 
 namespace lora {
-namespace {
+namespace pytorch_test {
 
 using namespace test;
 using testing::ElementsAre;
@@ -196,5 +196,5 @@ TEST(PytorchRefuses, DamagedBytesAndForeignByteOrder) {
               HasSubstr("byte order is 'big'"));
 }
 
-}  // namespace
+}  // namespace pytorch_test
 }  // namespace lora

@@ -9,7 +9,7 @@
 #include "gguf/test_files.h"
 
 namespace lora {
-namespace {
+namespace safetensors_test {
 
 using test::as_bytes;
 using test::Bytes;
@@ -162,5 +162,5 @@ TEST(SafeTensors, EveryCutIsRefused) {
   EXPECT_EQ(error_of([&] { SafeTensors::parse(as_bytes(bytes), "whole"); }), "");
 }
 
-}  // namespace
+}  // namespace safetensors_test
 }  // namespace lora

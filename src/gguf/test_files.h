@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <cstdio>
@@ -14,6 +13,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/process.h"
 
 namespace lora::test {
 
@@ -22,7 +22,7 @@ struct ScratchFile {
   std::string path;
 
   explicit ScratchFile(const std::string& name)
-      : path(testing::TempDir() + "lora_" + std::to_string(::getpid()) + "_" + name) {}
+      : path(testing::TempDir() + "lora_" + std::to_string(process_id()) + "_" + name) {}
   ScratchFile(const std::string& name, std::string_view content) : ScratchFile(name) {
     std::ofstream(path, std::ios::binary).write(content.data(), std::streamsize(content.size()));
   }

@@ -22,13 +22,13 @@ constexpr Row kRows[] = {
     {Isa::scalar, "scalar", [](const CpuFeatures&) { return true; }, 0},
 #if defined(__x86_64__)
 #ifdef LORA_EMULATE_AVX_VNNI  // a test's build of this file
-    {Isa::avx2, "avx2", [](const CpuFeatures& f) { return f.avx512_vnni; }, HWY_AVX2},
+    {Isa::avx2, "avx_vnni_emulated", [](const CpuFeatures& f) { return f.avx512_vnni; }, HWY_AVX2},
 #else
     {Isa::avx2, "avx2", [](const CpuFeatures& f) { return f.avx2; }, HWY_AVX2},
 #endif
     {Isa::avx512, "avx512", [](const CpuFeatures& f) { return f.avx512; }, HWY_AVX3},
 #ifdef LORA_EMULATE_AMX  // a test's build of this file
-    {Isa::amx, "amx", [](const CpuFeatures& f) { return f.avx512; }, HWY_AVX3},
+    {Isa::amx, "amx_emulated", [](const CpuFeatures& f) { return f.avx512; }, HWY_AVX3},
 #else
     {Isa::amx, "amx", [](const CpuFeatures& f) { return f.amx_bf16; }, HWY_AVX3},
 #endif

@@ -35,7 +35,7 @@ SyntheticModel open(const BenchOptions& options, ThreadPool& pool, int64_t& n_la
 
 BenchModel::BenchModel(const BenchOptions& options)
     : pool(options.training.threads > 0 ? options.training.threads : physical_cores()),
-      input(gemm_input(options.training.precision)),
+      arithmetic(lora::arithmetic(options.training.precision)),
       synthetic_(open(options, pool, n_layer_whole_)) {}
 
 std::vector<const MatrixView*> BenchModel::weights() const {
@@ -83,6 +83,10 @@ std::string BenchModel::types() const {
   std::string text;
   for (const auto& [n, name] : sorted) text += fmt::format("{}{}", text.empty() ? "" : ", ", name);
   return text;
+}
+
+int64_t BenchModel::bytes_beyond() const {
+  return int64_t(resident_anonymous_bytes()) - synthetic_.storage.size();
 }
 
 int64_t BenchModel::peak_bytes_beyond() const {

@@ -29,7 +29,7 @@ class BenchModel {
   explicit BenchModel(const BenchOptions& options);
 
   ThreadPool pool;
-  GemmInput input;
+  Arithmetic arithmetic;
   Model& model() { return synthetic_.model; }
   const Model& model() const { return synthetic_.model; }
 
@@ -45,6 +45,9 @@ class BenchModel {
   int64_t n_layer_whole() const { return n_layer_whole_; }
   const std::vector<std::string>& replaced_types() const { return synthetic_.replaced; }
 
+  // What this process has in memory now beyond the model: itself, and what of the model lies in f32 beside
+  // its file.
+  int64_t bytes_beyond() const;
   // The most memory that this process has had so far beyond the model, as the system counts its pages: less
   // those of mapped files, less synthetic weights.
   int64_t peak_bytes_beyond() const;

@@ -74,25 +74,28 @@ TrainingSpeed measure_training(BenchModel& bench, const BenchOptions& options,
                                const std::function<void(int64_t, double)>& on_step) {
   const FinetuneOptions& o = options.training;
   Model& model = bench.model();
+  TrainingSpeed result;
+  result.program_bytes = bench.bytes_beyond();
   LoraParameters parameters = initial_parameters(o, model, 1, std::nullopt);
   const Attached attached(model, parameters);
 
-  TrainingSpeed result;
   result.lora_bytes = parameters.memory_bytes();
-  result.plan = make_plan(o, model, o.n_ctx, {0, result.lora_bytes}, bench.input, bench.pool.size());
+  result.plan = make_plan(o, model, o.n_ctx, {result.program_bytes, result.lora_bytes}, bench.arithmetic,
+                          bench.pool.size());
   result.n_tokens = o.n_batch * o.n_ctx;
   result.useful_flop = 4.0 * bench.active().n_weights * double(result.n_tokens);
   result.executed_flop = executed_flop_per_token(model, result.plan) * double(result.n_tokens);
 
   const RandomBatch batch(o.n_batch, o.n_ctx, model.config.n_vocab);
-  Step step(model, result.plan, bench.input, bench.pool);
+  Step step(model, result.plan, bench.arithmetic, bench.pool);
   std::vector<double> losses(size_t(result.n_tokens));
   AdamWStep adamw{.lr = o.adam_alpha, .decay = o.adam_decay};
   const auto run = [&](Profile* profile) {
     const ProfileScope whole(profile, Part::elementwise);
     std::fill_n(parameters.gradients.data(), parameters.gradients.size(), 0.0f);
     step.set_profile(profile);
-    step.losses_and_gradients(losses.data(), batch.tokens(), 1.0f / float(result.n_tokens));
+    step.losses_and_gradients(losses.data(), batch.tokens(), 1.0f / float(result.n_tokens),
+                              uint64_t(adamw.t));
     const ProfileScope part(profile, Part::optimizer);
     const double norm =
         std::sqrt(sum_of_squares(parameters.gradients.data(), parameters.gradients.size(), bench.pool));
@@ -105,13 +108,13 @@ TrainingSpeed measure_training(BenchModel& bench, const BenchOptions& options,
 
   run(nullptr);  // maps the weights' pages and touches the buffers
   result.loss = std::accumulate(losses.begin(), losses.end(), 0.0) / double(result.n_tokens);
-  result.peak_flops = gemm_peak(bench.input, bench.pool);
+  result.peak_flops = gemm_peak(bench.arithmetic.floats, bench.pool);
   std::vector<double> times;
   for (int64_t i = 0; i < options.iterations; ++i) {
     times.push_back(seconds([&] { run(nullptr); }));
     if (on_step) on_step(i + 1, times.back());
   }
-  result.peak_flops = std::max(result.peak_flops, gemm_peak(bench.input, bench.pool));
+  result.peak_flops = std::max(result.peak_flops, gemm_peak(bench.arithmetic.floats, bench.pool));
   result.step_s = median(times);
   result.min_step_s = *std::ranges::min_element(times);
   result.bytes_beyond_model = bench.peak_bytes_beyond();

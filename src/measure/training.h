@@ -20,6 +20,7 @@ struct TrainingSpeed {
   double useful_flop = 0, executed_flop = 0;
   double peak_flops = 0;  // gemm_peak() just before and after, the higher one
   StepPlan plan;
+  int64_t program_bytes = 0;       // of the program, and what of the model lies in f32 beside its file
   int64_t lora_bytes = 0;          // values, gradients, moments
   int64_t bytes_beyond_model = 0;  // measured
   double decode_s = 0;             // decoding all weights once, measured alone
@@ -29,7 +30,7 @@ struct TrainingSpeed {
   double tok_per_s() const { return double(n_tokens) / step_s; }
   double flops() const { return useful_flop / step_s; }
   double share_of_peak() const { return flops() / peak_flops; }
-  int64_t planned_bytes() const { return plan.total_bytes() + lora_bytes; }
+  int64_t planned_bytes() const { return program_bytes + lora_bytes + plan.total_bytes(); }
 };
 
 // Attaches a fresh adapter to the model. on_step(number, seconds) is told of each measured step. Error if

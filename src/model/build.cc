@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/random.h"
 
 namespace lora {
 namespace {
@@ -29,7 +30,12 @@ struct Builder {
   const float* vector(const VectorSpec& part) const {
     if (part.tensor.empty()) return nullptr;
     if (part.may_be_absent && !source.has(prefix + std::string(part.tensor))) return nullptr;
-    biases.push_back(*source.vector(prefix + std::string(part.tensor), part.n, true, part.n_rows));
+    const std::string name = prefix + std::string(part.tensor);
+    biases.push_back(*source.vector(name, part.n, true, part.n_rows));
+    for (const float value : biases.back().span()) {
+      if (part.fades && !(value <= 0))
+        source.refuse(name, fmt::format("{} makes no sense: states would grow without end", value));
+    }
     return biases.back().data();
   }
 
@@ -164,6 +170,7 @@ std::vector<Linear> build_linears(const LinearSpec& spec, const std::string& pre
     linear.first_row = spec.first_row;
     linear.slice = i;
     linear.n_slices = spec.n_slices;
+    linear.stream = stream_id(fmt::format("{} {} {}", name, i, spec.first_row));
     if (bias) linear.bias = bias->data() + i * n_rows + spec.first_row;
   }
   if (bias) biases.push_back(std::move(*bias));

@@ -23,6 +23,8 @@ class TensorSource {
   // n_slices vectors of n, decoded. nullopt, or with `required` an error, if it is not there.
   virtual std::optional<Buffer<float>> vector(const std::string& name, int64_t n, bool required,
                                               int64_t n_slices = 1) = 0;
+  // Error naming the tensor, and its file where there is one.
+  [[noreturn]] virtual void refuse(const std::string& name, const std::string& why) const = 0;
 };
 
 // The tensor of one of a stack's matrices, in files that have each for itself, as those of early 2024:

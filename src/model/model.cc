@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "arch/alike.h"
 #include "arch/blocks.h"
 #include "base/error.h"
 #include "base/numbers.h"
@@ -54,12 +55,14 @@ class FileTensors : public TensorSource {
     return values;
   }
 
+  [[noreturn]] void refuse(const std::string& name, const std::string& why) const override {
+    fail("{}: tensor {}: {}", gguf_.path(), name, why);
+  }
+
   bool was_asked_for(std::string_view name) const { return asked_for_.contains(name); }
 
  private:
-  [[noreturn]] void missing(const std::string& name) const {
-    fail("{}: tensor {}: missing", gguf_.path(), name);
-  }
+  [[noreturn]] void missing(const std::string& name) const { FileTensors::refuse(name, "missing"); }
 
   const GgufTensor* find(const std::string& name) {
     const GgufTensor* tensor = gguf_.find_tensor(name);
@@ -102,6 +105,16 @@ std::vector<std::string_view> tensors_where(const Model& model, const Wanted& is
   return names;
 }
 
+template <class Kind>
+bool has_body(const Model& model) {
+  return std::ranges::any_of(model.layers, [](const Layer& layer) {
+    return std::ranges::any_of(layer.branches, [](const Branch& branch) {
+      return std::ranges::any_of(branch.bodies,
+                                 [](const Body& body) { return std::holds_alternative<Kind>(body); });
+    });
+  });
+}
+
 }  // namespace
 
 size_t kv_slots(const Model& model) {
@@ -112,12 +125,11 @@ size_t kv_slots(const Model& model) {
 }
 
 bool reads_embedding(const Model& model) {
-  return std::ranges::any_of(model.layers, [](const Layer& layer) {
-    return std::ranges::any_of(layer.branches, [](const Branch& branch) {
-      return std::ranges::any_of(
-          branch.bodies, [](const Body& body) { return std::holds_alternative<PerLayerInput>(body); });
-    });
-  });
+  return has_body<PerLayerInput>(model);
+}
+
+bool attends(const Model& model) {
+  return has_body<Attention>(model) || has_body<LatentAttention>(model);
 }
 
 std::vector<const Linear*> Model::find_linears(std::string_view tensor) const {
@@ -210,17 +222,16 @@ Model load_model(const std::string& path, const ConfigOverrides& overrides) {
     fail("{}: tensor rope_freqs.weight: missing", path);
   FileTensors source(model.gguf);
   build_model(model, model.gguf.find_tensor(kOutputTensor) == nullptr, source);
+  if (const auto lost = find_lost(config, [&](const std::string& name) { return source.has(name); }))
+    fail("{}: tensor {}: missing, though there is {}", path, lost->name, lost->elsewhere);
   const auto is_skipped = [&](std::string_view name) {
-    if (!name.starts_with("blk.")) return false;
-    name.remove_prefix(4);
-    const auto i = take_number<int64_t>(name);
+    const auto i = block_of(name);
     return i && *i >= config.n_layer && *i < config.n_layer + config.n_layer_skipped;
   };
   for (const GgufTensor& tensor : model.gguf.tensors()) {
     if (is_skipped(tensor.name)) continue;
-    const bool is_unused =
-        std::ranges::find(config.unused_tensors, tensor.name) != config.unused_tensors.end();
-    if (!source.was_asked_for(tensor.name) && !is_redundant(tensor.name) && !is_unused) {
+    if (!source.was_asked_for(tensor.name) && !is_redundant(tensor.name) &&
+        !config.unused_tensors.contains(tensor.name)) {
       fail("{}: tensor {}: not known for architecture {}", path, tensor.name, config.architecture->name);
     }
   }

@@ -26,6 +26,8 @@ class TensorSource;  // model/build.h
 struct Model;
 size_t kv_slots(const Model& model);
 bool reads_embedding(const Model& model);
+// Whether any layer keeps keys and values, or latents in their place.
+bool attends(const Model& model);
 
 // What was loaded stays as it is. What is attached (adapters, trained norms) lies beside it, and is its
 // owner's.

@@ -9,11 +9,12 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/regex_test_util.h"
 #include "model/decoder.h"
 #include "model/step.h"
 
 namespace lora {
-namespace {
+namespace model_test {
 
 constexpr const char* kTiny = LORA_SOURCE_DIR "/models/tiny-q8_0.gguf";
 
@@ -178,11 +179,21 @@ TEST(Model, RefusesWhatItDoesNotUnderstandByName) {
   using testing::HasSubstr;
   EXPECT_EQ(copy.why(nothing, all), "accepted");
   EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_string("general.architecture", "mpt"); }, all),
-              testing::ContainsRegex("architecture 'mpt' is not supported \\(known: .*llama.*qwen3.*\\)"));
+              contains_regex("architecture 'mpt' is not supported \\(known: .*llama.*qwen3.*\\)"));
   EXPECT_THAT(copy.why(nothing, [](std::string_view n) { return n != "blk.3.ffn_up.weight"; }),
               HasSubstr("tensor blk.3.ffn_up.weight: missing"));
   EXPECT_THAT(copy.why(nothing, [](std::string_view n) { return n != "llama.block_count"; }),
               HasSubstr("llama.block_count: missing"));
+  const std::string eps = "llama.attention.layer_norm_rms_epsilon";
+  EXPECT_THAT(copy.why(nothing, [&](std::string_view n) { return n != eps; }), HasSubstr(eps + ": missing"));
+  EXPECT_EQ(load_model(copy.path, {{}, {}, 1e-5}).config.norm_eps, 1e-5f);
+  EXPECT_THAT(copy.why(
+                  [](GgufWriter& w) {
+                    w.set("llama.rope.dimension_count",
+                          {GgufValueType::array, GgufValueType::i32, std::vector<int64_t>()});
+                  },
+                  all),
+              HasSubstr("llama.rope.dimension_count: an empty list"));
   EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_u32("llama.attention.head_count_kv", 3); }, all),
               HasSubstr("not divided by 3"));
   EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_u32("llama.embedding_length", 128); }, all),
@@ -191,14 +202,17 @@ TEST(Model, RefusesWhatItDoesNotUnderstandByName) {
               HasSubstr("llama.expert_used_count: missing"));
   EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_string("llama.rope.scaling.type", "mystery"); }, all),
               HasSubstr("mystery"));
-  // Keys that other families compute with: refused, unless the value is what this one computes.
+  // Keys that other families compute with: refused, unless the value is what this one computes. (Copies:
+  // clang 14 lets no lambda capture a part of a tuple.)
   for (const auto& [key, neutral, other] : {std::tuple("llama.logit_scale", 1.0f, 0.5f),
                                             {"llama.attention.scale", 0.17677669f, 0.2f},
                                             {"llama.attn_logit_softcapping", 0.0f, 30.0f},
                                             {"llama.attention.clamp_kqv", 0.0f, 8.0f},
                                             {"llama.rope.scaling.yarn_attn_factor", 1.0f, 1.2f}}) {
-    EXPECT_EQ(copy.why([&](GgufWriter& w) { w.set_f32(key, neutral); }, all), "accepted") << key;
-    EXPECT_THAT(copy.why([&](GgufWriter& w) { w.set_f32(key, other); }, all),
+    EXPECT_EQ(copy.why([key = key, value = neutral](GgufWriter& w) { w.set_f32(key, value); }, all),
+              "accepted")
+        << key;
+    EXPECT_THAT(copy.why([key = key, value = other](GgufWriter& w) { w.set_f32(key, value); }, all),
                 HasSubstr(fmt::format("{}: {:g} is not supported for architecture llama", key, other)));
   }
   EXPECT_THAT(copy.why([](GgufWriter& w) { w.set_bool("llama.attention.causal", false); }, all),
@@ -223,7 +237,8 @@ TEST(Model, RefusesWhatItDoesNotUnderstandByName) {
 TEST(Config, RefusesSizesThatMultiplyToNone) {
   const auto why = [](const std::string& family, const std::map<std::string, uint64_t>& changes) {
     std::vector<std::pair<std::string, GgufValue>> keys = {
-        {"general.architecture", {GgufValueType::string, {}, family}}};
+        {"general.architecture", {GgufValueType::string, {}, family}},
+        {family + ".attention.layer_norm_rms_epsilon", {GgufValueType::f32, {}, 1e-6}}};
     std::map<std::string, uint64_t> sizes = {
         {"block_count", 1},          {"embedding_length", 64}, {"feed_forward_length", 0},
         {"attention.head_count", 0}, {"context_length", 512},  {"ssm.conv_kernel", 4},
@@ -281,5 +296,5 @@ TEST(Config, ReadsRopeScaling) {
   EXPECT_EQ(load_model(copy.path, {5e5, 0.5, 1e-4}).config.rope.freq_base, 5e5);
 }
 
-}  // namespace
+}  // namespace model_test
 }  // namespace lora

@@ -53,8 +53,8 @@ class Lasting {
   std::vector<SharedKv> shared_;
 };
 
-void before_layer(const Network& network) {
-  if (network.before_layer) network.before_layer();
+void before_stage(const Network& network) {
+  if (network.before_stage) network.before_stage();
 }
 
 // Loss of the last layer's output x, which its gradient replaces.
@@ -81,7 +81,7 @@ void network_forward(float* x, const Network& network, const NetworkTokens& t,
   if (lasting.embedded) copy(lasting.embedded, x, int64_t(t.ids.size()) * network.n_embd(), nn.pool);
   const Tokens tokens = lasting.tokens(network, t);
   for (size_t i = 0; i < network.layers.size(); ++i) {
-    before_layer(network);
+    before_stage(network);
     layer_forward(x, x, network.n_embd(), network.layers[i], tokens,
                   past.empty() ? std::span<const Past>() : past[i], nn);
   }
@@ -146,7 +146,7 @@ void network_gradients(double* losses, const Network& network, const NetworkToke
   embed(below);
   if (lasting.embedded) copy(lasting.embedded, below, size, nn.pool);
   for (int64_t i = 0; i < n_layer; ++i) {
-    before_layer(network);
+    before_stage(network);
     if (i < first) {
       layer_forward(below, below, n_embd, network.layers[size_t(i)], tokens, {}, nn);
       continue;
@@ -158,9 +158,10 @@ void network_gradients(double* losses, const Network& network, const NetworkToke
       layer_forward(y, inputs[size_t(i)], n_embd, network.layers[size_t(i)], tokens, {}, nn);
     }
   }
+  before_stage(network);
   head_gradients(dx, losses, network, targets, scale);
   for (int64_t i = n_layer - 1; i >= first; --i) {
-    before_layer(network);
+    before_stage(network);
     if (i == 0) {
       embed(first_again);
       inputs[0] = first_again;
@@ -174,12 +175,13 @@ void network_gradients(double* losses, const Network& network, const NetworkToke
   if (embedding_trained) embedding_backward(embedding, dx, t.ids, nn);
 }
 
-int64_t measure(const std::function<void(NnContext& nn)>& pass, GemmInput input, DotInput dot,
+int64_t measure(const std::function<void(NnContext& nn)>& pass, Arithmetic arithmetic, DotInput dot,
                 int n_threads) {
   Arena arena = Arena::measuring();
   ThreadPool pool(ThreadPool::DryRun{n_threads});
   GemmScratch scratch(0);
-  NnContext nn{pool, input, scratch, arena, nullptr, dot};
+  NnContext nn{pool, arithmetic.floats, scratch, arena, nullptr, dot};
+  nn.int8 = arithmetic.int8;
   pass(nn);
   return arena.peak();
 }

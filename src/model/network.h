@@ -17,7 +17,7 @@ struct Network {
   std::span<const Layer> layers;  // of the model's, one after the other
   std::span<const RopeTable> ropes;
   NnContext& nn;
-  std::function<void()> before_layer = {};  // may throw
+  std::function<void()> before_stage = {};  // a layer or, in training, the head, up and down; may throw
 
   int64_t n_embd() const { return model.config.n_embd; }
 };
@@ -48,6 +48,7 @@ void network_gradients(double* losses, const Network& network, const NetworkToke
                        std::span<const int32_t> targets, int64_t n_kept, float scale);
 
 // Bytes of the arena that `pass` takes at most, of an `nn` that computes nothing.
-int64_t measure(const std::function<void(NnContext& nn)>& pass, GemmInput input, DotInput dot, int n_threads);
+int64_t measure(const std::function<void(NnContext& nn)>& pass, Arithmetic arithmetic, DotInput dot,
+                int n_threads);
 
 }  // namespace lora

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/elementary.h"
 #include "kernels/activation/activation_reference.h"
 #include "kernels/attention/attention_reference.h"
 #include "kernels/conv/conv_reference.h"
@@ -81,7 +82,7 @@ class ModelReference {
     const Head head = model_.head();
     for (T& logit : y) {
       logit *= T(head.scale);
-      if (head.softcap > 0) logit = T(head.softcap) * std::tanh(logit / T(head.softcap));
+      if (head.softcap > 0) logit = T(head.softcap) * elementary::tanh(logit / T(head.softcap));
     }
     return y;
   }
@@ -96,8 +97,8 @@ class ModelReference {
       const T* row = &all[t * size_t(n_vocab)];
       const T most = *std::max_element(row, row + n_vocab);
       T weights = 0;
-      for (int64_t v = 0; v < n_vocab; ++v) weights += std::exp(row[v] - most);
-      sum += most + std::log(weights) - row[targets[t]];
+      for (int64_t v = 0; v < n_vocab; ++v) weights += elementary::exp(row[v] - most);
+      sum += most + elementary::log(weights) - row[targets[t]];
     }
     return sum;
   }
@@ -177,7 +178,7 @@ class ModelReference {
     const int64_t row = n_head * form.shape.head_dim;
     for (size_t i = 0; i < x.size() && is_query && form.temperature_scale != 0; ++i) {
       const int64_t periods = positions_[i / size_t(row)] / form.temperature_length;
-      x[i] *= T(1 + double(form.temperature_scale) * std::log(double(periods + 1)));
+      x[i] *= T(1 + double(form.temperature_scale) * elementary::log(double(periods + 1)));
     }
     return x;
   }
@@ -205,7 +206,7 @@ class ModelReference {
         }
       }
     }
-    for (size_t i = 0; i < gates.size(); ++i) out[i] /= 1 + std::exp(-gates[i]);
+    for (size_t i = 0; i < gates.size(); ++i) out[i] /= 1 + elementary::exp(-gates[i]);
     return apply(a.o, out);
   }
 
@@ -281,8 +282,8 @@ class ModelReference {
       const int64_t h = i % s.n_head_v,
                     both = i / s.n_head_v * 2 * s.n_head_v + h / group * 2 * group + h % group;
       const T a = d.has_alpha() ? of_alpha[size_t(i)] : of_beta[size_t(both + group)];
-      g[size_t(i)] = T(d.a[h]) * std::log1p(std::exp(a + T(d.dt_bias[h])));
-      beta[size_t(i)] = 1 / (1 + std::exp(-of_beta[size_t(d.has_alpha() ? i : both)]));
+      g[size_t(i)] = T(d.a[h]) * elementary::log1p(elementary::exp(a + T(d.dt_bias[h])));
+      beta[size_t(i)] = 1 / (1 + elementary::exp(-of_beta[size_t(d.has_alpha() ? i : both)]));
     }
     const DeltaRuleRows<T> in{qkv.data(), qkv.data() + n_k, qkv.data() + 2 * n_k,
                               n_qkv,      g.data(),         beta.data()};
@@ -293,7 +294,7 @@ class ModelReference {
       }
     }
     out = normed(out, d.norm);
-    for (size_t i = 0; i < out.size(); ++i) out[i] *= z[i] / (1 + std::exp(-z[i]));
+    for (size_t i = 0; i < out.size(); ++i) out[i] *= z[i] / (1 + elementary::exp(-z[i]));
     return apply(d.o, out);
   }
 
@@ -375,7 +376,8 @@ class ModelReference {
       std::vector<T> p(logits.begin() + std::ptrdiff_t(t * n_expert),
                        logits.begin() + std::ptrdiff_t((t + 1) * n_expert));
       T all = 0;
-      for (T& v : p) all += v = form.gating == Gating::sigmoid ? 1 / (1 + std::exp(-v)) : std::exp(v);
+      for (T& v : p)
+        all += v = form.gating == Gating::sigmoid ? 1 / (1 + elementary::exp(-v)) : elementary::exp(v);
       for (T& v : p) v /= form.gating == Gating::sigmoid ? T(1) : all;
       std::vector<T> ranked = p;
       for (size_t k = 0; k < n_expert && e.choice_bias; ++k) ranked[k] += T(e.choice_bias[k]);

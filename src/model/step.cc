@@ -24,8 +24,8 @@ std::span<const Layer> layers_of(const Model& model, const LayerRange& range) {
 
 // Bytes of a step of n tokens, all with a target, in segments that are as long as can be. However many tokens
 // are asked for, nothing of their number exists: a dry run does not look at them.
-int64_t pass_bytes(const Model& model, const StepPlan& plan, int64_t n, std::optional<uint64_t> dropout_key,
-                   GemmInput input, int n_threads) {
+int64_t pass_bytes(const Model& model, const StepPlan& plan, int64_t n, std::optional<uint64_t> random_key,
+                   Arithmetic arithmetic, int n_threads) {
   const int32_t token = 0;
   const std::span<const int32_t> ids(&token, size_t(n));
   const int64_t longest = std::min(n, plan.n_positions);
@@ -35,7 +35,7 @@ int64_t pass_bytes(const Model& model, const StepPlan& plan, int64_t n, std::opt
   double loss = 0;
   return measure(
       [&](NnContext& nn) {
-        nn.dropout_key = dropout_key;
+        nn.random_key = random_key;
         const Network network{model, layers_of(model, plan.layers), ropes, nn};
         if (plan.backward) {
           network_gradients(&loss, network, tokens, ids, plan.n_kept, 1);
@@ -43,11 +43,11 @@ int64_t pass_bytes(const Model& model, const StepPlan& plan, int64_t n, std::opt
           head_loss_forward(&loss, model.head(), forward_pass(network, tokens), ids, nn);
         }
       },
-      input, DotInput::f32, n_threads);
+      arithmetic, DotInput::f32, n_threads);
 }
 
 // Of the activations that are kept, and of the largest of those that are not.
-int64_t activation_bytes(const Model& model, const StepPlan& plan, GemmInput input, int n_threads) {
+int64_t activation_bytes(const Model& model, const StepPlan& plan, Arithmetic arithmetic, int n_threads) {
   const std::vector<RopeTable> ropes(2);
   int64_t kept = 0, shared = 0;
   measure(
@@ -63,14 +63,14 @@ int64_t activation_bytes(const Model& model, const StepPlan& plan, GemmInput inp
           i++ < plan.n_kept ? kept += used : shared = std::max(shared, used);
         }
       },
-      input, DotInput::f32, n_threads);
+      arithmetic, DotInput::f32, n_threads);
   return kept + shared;
 }
 
 }  // namespace
 
 StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, int64_t n_kept, bool backward,
-                   GemmInput input, int n_threads, std::optional<LayerRange> layers) {
+                   Arithmetic arithmetic, int n_threads, std::optional<LayerRange> layers) {
   const int64_t stream = Arena::size_of<float>(n_tokens * model.config.n_embd);
   StepPlan plan;
   plan.n_tokens = n_tokens;
@@ -85,12 +85,12 @@ StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, in
   int64_t all = 0;
   for (const int64_t n : {n_tokens, std::min(n_tokens, kDotTokens)}) {
     for (const std::optional<uint64_t> key : {std::optional<uint64_t>(), std::optional<uint64_t>(0)})
-      all = std::max(all, pass_bytes(model, plan, n, key, input, n_threads));
+      all = std::max(all, pass_bytes(model, plan, n, key, arithmetic, n_threads));
   }
   plan.input_bytes = stream * (!backward           ? 1
                                : plan.n_below == 0 ? std::max<int64_t>(plan.layers.n, 2)
                                                    : plan.n_backward() + 1);
-  if (backward) plan.activation_bytes = activation_bytes(model, plan, input, n_threads);
+  if (backward) plan.activation_bytes = activation_bytes(model, plan, arithmetic, n_threads);
   plan.workspace_bytes = all - plan.input_bytes - plan.activation_bytes;
   plan.other_bytes =
       GemmScratch::bytes_per_worker() * n_threads + rope_table_bytes(model.config, n_positions);
@@ -99,9 +99,9 @@ StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, in
 
 // More layers kept take more memory, so the most that fit are found by halving.
 StepPlan plan_step_within(uint64_t budget, const Model& model, int64_t n_tokens, int64_t n_positions,
-                          GemmInput input, int n_threads) {
+                          Arithmetic arithmetic, int n_threads) {
   const auto plan = [&](int64_t n_kept) {
-    return plan_step(model, n_tokens, n_positions, n_kept, true, input, n_threads);
+    return plan_step(model, n_tokens, n_positions, n_kept, true, arithmetic, n_threads);
   };
   StepPlan best = plan(model.config.n_layer);
   int64_t low = 0, high = best.n_backward();
@@ -118,13 +118,19 @@ StepPlan plan_step_within(uint64_t budget, const Model& model, int64_t n_tokens,
   return best;
 }
 
-Step::Step(const Model& model, const StepPlan& plan, GemmInput input, ThreadPool& pool)
+Step::Step(const Model& model, const StepPlan& plan, Arithmetic arithmetic, ThreadPool& pool)
     : model_(model),
       plan_(plan),
       ropes_(make_rope_tables(model.config, plan.n_positions)),
       arena_(plan.arena_bytes()),
       scratch_(pool.size()),
-      nn_{pool, input, scratch_, arena_} {}
+      nn_{pool, arithmetic.floats, scratch_, arena_} {
+  nn_.int8 = arithmetic.int8;
+  if (!plan.weight_room) return;
+  prefetch_.emplace(model.gguf, stage_weights(model, layers_of(model, plan.layers)), size_t(plan.n_below),
+                    *plan.weight_room);
+  nn_.will_read = [this](const MatrixView& w) { prefetch_->chosen(w); };
+}
 
 void Step::check(const StepTokens& tokens) const {
   if (int64_t(tokens.ids.size()) > plan_.n_tokens) {
@@ -150,14 +156,21 @@ void Step::expect_wanted() const {
   if (give_up_ && give_up_()) throw GivenUp();
 }
 
-Network Step::network() {
-  return {model_, layers_of(model_, plan_.layers), ropes_, nn_, [this] { expect_wanted(); }};
+Network Step::network(const StepTokens& tokens, bool backward) {
+  if (prefetch_) prefetch_->begin(int64_t(tokens.ids.size()), backward);
+  return {model_, layers_of(model_, plan_.layers), ropes_, nn_, [this] {
+            expect_wanted();
+            if (prefetch_) prefetch_->enter();
+          }};
 }
 
 // The normed output, in the arena.
 const float* Step::forward(const StepTokens& tokens) {
-  nn_.dropout_key.reset();  // nothing is dropped but in training
-  return forward_pass(network(), {tokens.ids, tokens.positions, tokens.segments});
+  nn_.random_key.reset();  // nothing is dropped but in training
+  const Network network = this->network(tokens, false);
+  const float* const norm = forward_pass(network, {tokens.ids, tokens.positions, tokens.segments});
+  network.before_stage();  // the head
+  return norm;
 }
 
 void Step::losses(double* losses, const StepTokens& tokens) {
@@ -180,15 +193,15 @@ void Step::logits(float* logits, const StepTokens& tokens) {
 }
 
 void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float scale,
-                                std::optional<uint64_t> dropout_key, std::optional<EmbeddingNoise> noise) {
+                                std::optional<uint64_t> random_key, std::optional<EmbeddingNoise> noise) {
   check(tokens);
   if (!plan_.backward) fail("step: planned without a backward pass");
-  nn_.dropout_key = dropout_key;
+  nn_.random_key = random_key;
   nn_.noise = noise;
   const ProfileScope part(nn_.profile, Part::elementwise);
   const ArenaScope scope(arena_);
-  network_gradients(losses, network(), {tokens.ids, tokens.positions, tokens.segments}, tokens.targets,
-                    plan_.n_kept, scale);
+  network_gradients(losses, network(tokens, true), {tokens.ids, tokens.positions, tokens.segments},
+                    tokens.targets, plan_.n_kept, scale);
   expect_no_lost_pages();
 }
 

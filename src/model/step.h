@@ -16,6 +16,7 @@
 #include "kernels/attention/attention.h"
 #include "model/model.h"
 #include "model/network.h"
+#include "model/weight_prefetch.h"
 
 namespace lora {
 
@@ -39,6 +40,8 @@ struct StepPlan {
   int64_t n_below = 0;      // of these, the lowest, which nothing is trained in or below
   int64_t n_kept = 0;       // layers whose activations are kept, from there on
   bool backward = true;     // false: losses only
+  // Bytes that weights may take of memory, where it does not hold all of them; nullopt: it does.
+  std::optional<uint64_t> weight_room = {};
   // Bytes by part; the adapters and their optimizer are their owner's.
   int64_t input_bytes = 0;       // layers' inputs
   int64_t activation_bytes = 0;  // kept activations and the shared set
@@ -53,19 +56,19 @@ struct StepPlan {
 // Adapters must be attached to the model already: their ranks and places count. With `layers`, only these are
 // computed, between embedding and head: that is for measuring.
 StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, int64_t n_kept, bool backward,
-                   GemmInput input, int n_threads, std::optional<LayerRange> layers = {});
+                   Arithmetic arithmetic, int n_threads, std::optional<LayerRange> layers = {});
 
 // The plan that keeps most within the budget; the one that keeps nothing if none fits, which the caller sees
 // from its total_bytes().
 StepPlan plan_step_within(uint64_t budget, const Model& model, int64_t n_tokens, int64_t n_positions,
-                          GemmInput input, int n_threads);
+                          Arithmetic arithmetic, int n_threads);
 
 // What a step that was asked to give up throws; the adapters' gradients are of no use then.
 struct GivenUp {};
 
 class Step {
  public:
-  Step(const Model& model, const StepPlan& plan, GemmInput input, ThreadPool& pool);
+  Step(const Model& model, const StepPlan& plan, Arithmetic arithmetic, ThreadPool& pool);
 
   // losses[t] = -ln p(target_t) in nats, 0 without target. Error for ids or positions out of range.
   void losses(double* losses, const StepTokens& tokens);
@@ -73,7 +76,7 @@ class Step {
   // The same, and the gradients of scale * sum of losses are added to the trained adapters' (LoraView::da,
   // db). With a key, adapters that have a dropout drop their inputs by it. With noise, embeddings get it.
   void losses_and_gradients(double* losses, const StepTokens& tokens, float scale,
-                            std::optional<uint64_t> dropout_key = {},
+                            std::optional<uint64_t> random_key = {},
                             std::optional<EmbeddingNoise> noise = {});
 
   // Asked before each layer, forward and backward, from now on: true throws GivenUp. A step of a large batch
@@ -94,7 +97,7 @@ class Step {
 
  private:
   const float* forward(const StepTokens& tokens);
-  Network network();
+  Network network(const StepTokens& tokens, bool backward);
   void check(const StepTokens& tokens) const;
   void expect_wanted() const;
 
@@ -105,6 +108,7 @@ class Step {
   GemmScratch scratch_;
   NnContext nn_;
   std::function<bool()> give_up_;
+  std::optional<WeightPrefetch> prefetch_;
 };
 
 }  // namespace lora

@@ -231,6 +231,10 @@ class Shapes : public TensorSource {
     return values;
   }
 
+  [[noreturn]] void refuse(const std::string& name, const std::string& why) const override {
+    fail("tensor {}: {}", name, why);
+  }
+
  private:
   const Mix& mix_;
   int64_t n_layer_;

@@ -14,7 +14,7 @@
 #include "quant/choice.h"
 
 namespace lora {
-namespace {
+namespace synthetic_test {
 
 constexpr SyntheticShape kSmall = {"small", 3, 256, 512, 4, 2, 1000, 512, 10000};
 
@@ -161,5 +161,5 @@ TEST(Synthetic, AStepOfItIsFiniteAndTheSameForAnyThreads) {
   EXPECT_EQ(means[0], means[1]);
 }
 
-}  // namespace
+}  // namespace synthetic_test
 }  // namespace lora

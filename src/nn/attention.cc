@@ -1,8 +1,8 @@
 #include "nn/attention.h"
 
 #include <algorithm>
-#include <cmath>
 
+#include "base/elementary.h"
 #include "kernels/attention/cache.h"
 #include "nn/attention_scratch.h"
 #include "nn/elementwise.h"
@@ -48,7 +48,7 @@ struct Turn {
     nn.pool.for_range(tokens.n_tokens, 16, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const int64_t periods = tokens.positions[t] / form.temperature_length;
-        const float factor = float(1 + double(form.temperature_scale) * std::log(double(periods + 1)));
+        const float factor = float(1 + double(form.temperature_scale) * elementary::log(double(periods + 1)));
         for (int64_t i = 0; i < row(); ++i) x[t * row() + i] *= factor;
       }
     });

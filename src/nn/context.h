@@ -10,6 +10,7 @@
 #include "base/profile.h"
 #include "kernels/dot/dot.h"
 #include "kernels/gemm/gemm.h"
+#include "nn/arithmetic.h"
 
 namespace lora {
 
@@ -32,10 +33,22 @@ struct NnContext {
   Arena& arena;          // per step
   Profile* profile = nullptr;
   DotInput dot = DotInput::f32;  // of a few tokens; rounding is for generation, which needs no gradients
-  // While adapters are trained with dropout, what their masks are drawn from; else nothing is dropped.
-  std::optional<uint64_t> dropout_key = {};
+  // While adapters are trained, what dropout's masks and the rounding of gradients are drawn from; else
+  // nothing is dropped, and gradients are rounded to the nearest.
+  std::optional<uint64_t> random_key = {};
   LinearObserver observe = {};
+  // Told of weights of experts, once they are chosen, in the order in which they compute.
+  std::function<void(const MatrixView& w)> will_read = {};
   std::optional<EmbeddingNoise> noise = {};
+  // In training: frozen weights that have such products go in 8-bit integers, forward and back.
+  bool int8 = false;
 };
+
+// The same context for what shall not be rounded to 8 bits in training.
+inline NnContext in_floats(const NnContext& nn) {
+  NnContext result = nn;
+  result.int8 = false;
+  return result;
+}
 
 }  // namespace lora

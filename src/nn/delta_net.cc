@@ -1,7 +1,6 @@
 #include "nn/delta_net.h"
 
-#include <cmath>
-
+#include "base/elementary.h"
 #include "kernels/activation/activation.h"
 #include "kernels/conv/conv.h"
 
@@ -12,13 +11,13 @@ ConvForm conv_form(const DeltaNet& d) {
   return {.w = d.conv, .bias = nullptr, .n_channels = d.form.n_qkv(), .d_conv = d.form.d_conv, .silu = true};
 }
 
-std::span<std::byte> scratch(const DeltaRuleShape& shape, bool backward, NnContext& nn) {
+std::span<std::byte> delta_scratch(const DeltaRuleShape& shape, bool backward, NnContext& nn) {
   const int64_t bytes = delta_rule_scratch_bytes(shape, backward, nn.pool.size());
   return {nn.arena.take<std::byte>(bytes), size_t(bytes)};
 }
 
 float sigmoid(float x) {
-  return 1 / (1 + std::exp(-x));
+  return 1 / (1 + elementary::exp(-x));
 }
 
 // Where the numbers of a token's value head are that become beta and g.
@@ -57,7 +56,7 @@ Gates gates(const DeltaNet& d, const DeltaNetKept& kept, int64_t n_tokens, NnCon
   const GatePlaces from{d, kept};
   for_each_gate(n_tokens, d, nn, [&](int64_t t, int64_t h, int64_t at) {
     const float x = from.alpha(t, h) + d.dt_bias[h];
-    to.g[at] = d.a[h] * (x > 20 ? x : std::log1p(std::exp(x)));
+    to.g[at] = d.a[h] * (x > 20 ? x : elementary::log1p(elementary::exp(x)));
     to.beta[at] = sigmoid(from.beta(t, h));
   });
   return to;
@@ -120,11 +119,11 @@ void body_forward(float* y, bool add, const BodyInput& in, const DeltaNet& d, co
   }
   {
     const ArenaScope scope(nn.arena);
-    const ProfileScope part(nn.profile, Part::attention);
+    const ProfileScope part(nn.profile, Part::scans);
     float* qkv = nn.arena.take<float>(n * n_qkv);
     const Gates g = gates(d, kept, n, nn);
     const DeltaRuleInput input = rule_input(qkv, g, d.form);
-    const auto memory = scratch(d.form.shape, false, nn);
+    const auto memory = delta_scratch(d.form.shape, false, nn);
     if (past) {
       causal_conv_next(qkv, n_qkv, past->state, kept.qkv, n_qkv, n, conv_form(d), nn.pool);
       float* states = past->state ? past->state + (d.form.d_conv - 1) * n_qkv : nullptr;
@@ -158,14 +157,14 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const DeltaN
       gated_backward(kept.z, normed, dout, kept.z, normed, n * d.form.n_v(), Activation::silu, nn.pool);
       norm_backward(dout, normed, kept.out, d.norm, n * d.form.shape.n_head_v, false, nn.pool);
     }
-    const ProfileScope part(nn.profile, Part::attention);
+    const ProfileScope part(nn.profile, Part::scans);
     float* qkv = nn.arena.take<float>(n * n_qkv);
     const Gates g = gates(d, kept, n, nn);
     const Gates dg{nn.arena.take<float>(n * d.form.n_gates()), nn.arena.take<float>(n * d.form.n_gates())};
     causal_conv_forward(qkv, n_qkv, kept.qkv, n_qkv, tokens.segments, conv_form(d), nn.pool);
     delta_rule_backward({qkv, qkv + n_k, qkv + 2 * n_k, dg.g, dg.beta}, dout, kept.out, kept.states,
                         rule_input(qkv, g, d.form), tokens.segments, d.form.shape,
-                        scratch(d.form.shape, true, nn), nn.pool);
+                        delta_scratch(d.form.shape, true, nn), nn.pool);
     gates_backward(d, kept, dg, n, nn);
     causal_conv_backward(dqkv, n_qkv, qkv, n_qkv, kept.qkv, n_qkv, tokens.segments, conv_form(d), nn.pool);
   }

@@ -1,8 +1,9 @@
 #include "nn/elementwise.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
+
+#include "base/elementary.h"
 
 namespace lora {
 namespace {
@@ -49,7 +50,7 @@ void clamp_backward(float* d, const float* from, float most, int64_t n, ThreadPo
 
 void sigmoid_gate_forward(float* to, const float* gate, const float* x, int64_t n, ThreadPool& pool) {
   pool.for_range(n, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) to[i] = x[i] / (1 + std::exp(-gate[i]));
+    for (int64_t i = begin; i < end; ++i) to[i] = x[i] / (1 + elementary::exp(-gate[i]));
   });
 }
 
@@ -57,7 +58,7 @@ void sigmoid_gate_backward(float* dgate, float* d, const float* gate, const floa
                            ThreadPool& pool) {
   pool.for_range(n, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const float s = 1 / (1 + std::exp(-gate[i]));
+      const float s = 1 / (1 + elementary::exp(-gate[i]));
       dgate[i] = d[i] * x[i] * s * (1 - s);
       d[i] *= s;
     }

@@ -16,7 +16,7 @@ int64_t chunk_rows(int64_t n_tokens, const NnContext& nn) {
 
 // The router computes in f32 whatever the rest does: what it chooses should not depend on rounding.
 NnContext exact(const NnContext& nn) {
-  NnContext result = nn;
+  NnContext result = in_floats(nn);
   result.input = GemmInput::f32;
   result.dot = DotInput::f32;
   return result;
@@ -32,6 +32,14 @@ class Call {
         kept_(kept),
         n_tokens_(n_tokens),
         most_(chunk_rows(n_tokens, nn)) {}
+
+  void announce() const {
+    if (!nn_.will_read || nn_.pool.is_dry()) return;
+    for (size_t e = 0; e < e_.experts.size(); ++e) {
+      if (r_.begins[e] == r_.begins[e + 1]) continue;
+      for_each_linear(e_.experts[e], [&](const Linear& linear, LinearRole) { nn_.will_read(linear.w); });
+    }
+  }
 
   int64_t n_ff() const { return first().up.n_out(); }
   int64_t n_embd() const { return first().down.n_out(); }
@@ -257,6 +265,7 @@ void body_forward(float* y, bool add, const BodyInput& in, const Experts& e, con
   }
   route(kept.routing, e.form, e.choice_bias, nn.pool, e.expert_scale);
   const Call call(e, kept, n, nn);
+  call.announce();
   if (y && !add) set_zero(y, n * call.n_embd(), nn.pool);
   float* product = nn.arena.take<float>(call.most_rows() * call.n_ff());
   float* out = y ? nn.arena.take<float>(call.most_rows() * call.n_embd()) : nullptr;
@@ -275,6 +284,7 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const Expert
   const ArenaScope scope(nn.arena);
   const int64_t n = tokens.n_tokens;
   const Call call(e, kept, n, nn);
+  call.announce();
   float* dweights = nn.arena.take<float>(kept.routing.n_rows);
   {
     const ArenaScope inner(nn.arena);

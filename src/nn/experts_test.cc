@@ -10,7 +10,7 @@
 #include "base/random.h"
 
 namespace lora {
-namespace {
+namespace experts_test {
 
 constexpr int64_t kEmbd = 24, kFf = 20, kExperts = 5;
 
@@ -161,5 +161,5 @@ TEST(Experts, GradientIsTheSlope) {
   }
 }
 
-}  // namespace
+}  // namespace experts_test
 }  // namespace lora

@@ -63,9 +63,9 @@ void to_tokens(const Columns& tokens, const float* heads, int64_t n_tokens, int6
 }
 
 // A call of the body.
-class Call {
+class LatentCall {
  public:
-  Call(const LatentAttention& a, const LatentKept& kept, const Tokens& tokens, NnContext& nn)
+  LatentCall(const LatentAttention& a, const LatentKept& kept, const Tokens& tokens, NnContext& nn)
       : a_(a), f_(a.form), kept_(kept), tokens_(tokens), n_(tokens.n_tokens), nn_(nn) {}
 
   // q, c and k_pe.
@@ -224,6 +224,7 @@ class Call {
     Linear layer = stack;
     layer.w = stack_rows(stack, head);
     layer.slice = head;
+    layer.stream += uint64_t(head);
     return layer;
   }
 
@@ -254,7 +255,10 @@ class Call {
   Linear head_of(int64_t head, int64_t first, int64_t n_rows, const Linear* stack) const {
     const int64_t row = head * f_.kv_dim() + first;
     Linear layer = stack ? of_stack(*stack, head) : a_.kv_b;
-    if (!stack) layer.w = a_.kv_b.w.rows(row, n_rows);
+    if (!stack) {
+      layer.w = a_.kv_b.w.rows(row, n_rows);
+      layer.stream += uint64_t(row);
+    }
     layer.loras = a_.kv_b.loras;
     for (LoraView& lora : layer.loras) {
       lora.b += row * lora.rank;
@@ -315,11 +319,11 @@ void show_inputs(const float* c, const LatentAttention& a, const LatentKept& kep
   Arena measuring = Arena::measuring();
   ThreadPool dry(ThreadPool::DryRun{nn.pool.size()});
   NnContext planned{dry, nn.input, nn.scratch, measuring, nullptr, nn.dot};
-  Call(a, kept, tokens, planned).attend_to_latents(c, nullptr);
+  LatentCall(a, kept, tokens, planned).attend_to_latents(c, nullptr);
   Arena arena(measuring.peak());
   NnContext own{nn.pool, nn.input, nn.scratch, arena, nn.profile, nn.dot};
   own.observe = nn.observe;
-  Call(a, kept, tokens, own).attend_to_latents(c, nullptr);
+  LatentCall(a, kept, tokens, own).attend_to_latents(c, nullptr);
 }
 
 }  // namespace
@@ -345,7 +349,7 @@ LatentKept take_kept(Arena& arena, const LatentAttention& a, int64_t n_tokens, P
 void body_forward(float* y, bool add, const BodyInput& in, const LatentAttention& a, const LatentKept& kept,
                   const Tokens& tokens, const Past* past, NnContext& nn) {
   const int64_t n = tokens.n_tokens;
-  const Call call(a, kept, tokens, nn);
+  const LatentCall call(a, kept, tokens, nn);
   call.project(in);
   {
     const ArenaScope scope(nn.arena);
@@ -374,7 +378,7 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const Latent
   const int64_t n = tokens.n_tokens;
   const LatentForm& f = a.form;
   const auto take = [&](int64_t per_token) { return nn.arena.take<float>(n * per_token); };
-  const Call call(a, kept, tokens, nn);
+  const LatentCall call(a, kept, tokens, nn);
   float* dq = take(a.q.n_out());
   float* dlatent = take(f.latent_dim());
   {

@@ -70,8 +70,8 @@ std::vector<float*> places(Arena& arena, std::span<const TokenRows> groups, int6
 }
 
 std::optional<DropoutMask> dropout_of(const LoraView& lora, const NnContext& nn) {
-  if (!nn.dropout_key || lora.dropout == 0) return std::nullopt;
-  return DropoutMask{lora.dropout, random_bits(*nn.dropout_key, Purpose::dropout, lora.stream, 0)};
+  if (!nn.random_key || lora.dropout == 0) return std::nullopt;
+  return DropoutMask{lora.dropout, random_bits(*nn.random_key, Purpose::dropout, lora.stream, 0)};
 }
 
 // Whether an adapter that reads x drops some of it.
@@ -92,9 +92,29 @@ void add_bias(const LinearOutput& out, int64_t n_tokens, ThreadPool& pool) {
 }
 
 bool wants_integers(std::span<const LinearOutput> outputs, int64_t n_tokens, const NnContext& nn) {
-  return nn.dot == DotInput::int8 && std::ranges::all_of(outputs, [&](const LinearOutput& out) {
-           return prefers_int8_gemm(out.layer->w.type, n_tokens);
-         });
+  return std::ranges::all_of(outputs, [&](const LinearOutput& out) {
+    const Type type = out.layer->w.type;
+    return nn.int8 ? has_int8_gemm(type) : nn.dot == DotInput::int8 && prefers_int8_gemm(type, n_tokens);
+  });
+}
+
+// Of some groups, each with its own rows of dy.
+using Rounded = std::vector<Int8Tokens>;
+
+// dy (of the i-th layers) for the weights' own part of dx, in 8-bit integers. A row's position is that of its
+// token in the batch, wherever it lies here.
+Rounded round_gradients(std::span<const LinearGroupGradient> groups, size_t i, std::span<const TokenRows> dy,
+                        const GroupSize& size, NnContext& nn) {
+  const int64_t n_out = groups[0].layers[i].layer->n_out();
+  std::vector<RandomRounding> rounding;
+  for (const LinearGroupGradient& group : groups) {
+    if (!nn.random_key) break;
+    const uint64_t stream = group.layers[i].layer->stream;
+    rounding.push_back({random_bits(*nn.random_key, Purpose::rounding, stream, 0),
+                        group.dy_index ? group.dy_index : group.x.index});
+  }
+  auto* storage = nn.arena.take<std::byte>(int8_tokens_bytes(size.n_rows, n_out));
+  return round_tokens(storage, dy, n_out, nn.pool, rounding);
 }
 
 // The weights' own part, in 8-bit integers.
@@ -285,6 +305,9 @@ void linear_backward(std::span<const LinearGroupGradient> groups, const GroupSiz
     std::vector<DropoutMask> masks;
   };
   std::vector<Masked> masked;
+  std::vector<Rounded> rounded;
+  rounded.reserve(groups[0].layers.size());
+  std::vector<std::vector<Int8Term>> integer_terms(n_groups);
   for (size_t i = 0; i < groups[0].layers.size(); ++i) {
     const auto layer = [&](size_t g) -> const Linear& { return *groups[g].layers[i].layer; };
     const int64_t n_out = layer(0).n_out();
@@ -294,9 +317,16 @@ void linear_backward(std::span<const LinearGroupGradient> groups, const GroupSiz
       dy.push_back({group.layers[i].dy, group.dy_index, group.x.n_rows});
       xa.push_back(group.layers[i].xa);
     }
+    const bool has_weight = dx[0] && !layer(0).adapters_only;
+    const bool integers = has_weight && nn.int8 && has_int8_gemm(layer(0).w.type);
+    if (integers) {
+      rounded.push_back(round_gradients(groups, i, dy, size, nn));
+      for (size_t g = 0; g < n_groups; ++g) integer_terms[g].push_back({layer(g).w, &rounded.back()[g]});
+      if (layer(0).loras.empty()) continue;
+    }
     const Packed packed_dy = packed_by(pack_gradient, dy, n_out, 1.0f, size, nn);
     if (is_trained) dy = gathered(dy, n_out, size, nn);
-    for (size_t g = 0; g < n_groups && !layer(0).adapters_only; ++g)
+    for (size_t g = 0; g < n_groups && has_weight && !integers; ++g)
       terms[g].push_back({packed_dy[g], layer(g).w});
     for (size_t k = 0; k < layer(0).loras.size(); ++k) {
       const ProfileScope lora_part(nn.profile, Part::lora);
@@ -336,10 +366,16 @@ void linear_backward(std::span<const LinearGroupGradient> groups, const GroupSiz
     }
   }
   if (!dx[0]) return;
-  if (terms[0].empty()) {  // adapters alone, which drop some of their input
+  const bool integers = !rounded.empty();
+  if (integers) {
+    std::vector<Int8Gradient> gradients;
+    for (size_t g = 0; g < n_groups; ++g) gradients.push_back({dx[g], integer_terms[g]});
+    gemm_int8_input_gradient(gradients, nn.scratch, nn.pool);
+  }
+  if (!terms[0].empty()) {
+    gemm_input_gradient(products_of(dx, terms), integers, nn.input, nn.scratch, nn.pool);
+  } else if (!integers) {  // adapters alone, which drop some of their input
     for (size_t g = 0; g < n_groups; ++g) set_zero(dx[g], x[g].n_rows * n_in, nn.pool);
-  } else {
-    gemm_input_gradient(products_of(dx, terms), false, nn.input, nn.scratch, nn.pool);
   }
   for (const auto& [downs, masks] : masked) {
     const ArenaScope dropped_scope(nn.arena);

@@ -4,8 +4,11 @@
 //   dx = dy W + sum_k scale_k (dy B_k) A_k
 //   dA_k = scale_k (dy B_k)^T x          dB_k = scale_k dy^T (x A_k^T)
 //
-// While nn.dropout_key is there, an adapter with dropout reads D x in place of x, D its own mask over 1 - p
+// While nn.random_key is there, an adapter with dropout reads D x in place of x, D its own mask over 1 - p
 // (kernels/dropout): dA = scale (dy B)^T (D x), and its part of dx is D times it.
+//
+// With nn.int8, x W^T and dy W are done in 8-bit integers where the type of W has such products: x rounded to
+// the nearest, dy at random while nn.random_key is there; the terms of adapters stay in floats.
 //
 // W is quantized, in the mapped file, and frozen; A and B are f32. Layers that read the same input
 // (q, k, v; gate, up) go through one call, which packs that input once; and so do layers of which each has
@@ -40,6 +43,7 @@ struct Linear {
   const float* bias = nullptr;  // (n_out), or none
   std::vector<LoraView> loras = {};
   int64_t slice = 0, n_slices = 1;  // where the tensor is a stack of matrices
+  uint64_t stream = 0;              // of the random numbers that its gradients are rounded by
   // The weight lies elsewhere, and its body multiplies with it: here only adapters count, on top of what y
   // holds. w has its shape.
   bool adapters_only = false;

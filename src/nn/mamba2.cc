@@ -14,12 +14,12 @@ SsdInput input_of(const Mamba2& m, const float* xbc, const float* dt, int64_t be
   return {x, x + m.n_inner(), x + m.n_inner() + n_bc, row, dt + begin * m.shape.n_head, m.shape.n_head};
 }
 
-std::span<std::byte> scratch(const Mamba2& m, int64_t n_tokens, bool backward, NnContext& nn) {
+std::span<std::byte> ssd_scratch(const Mamba2& m, int64_t n_tokens, bool backward, NnContext& nn) {
   const int64_t bytes = ssd_scratch_bytes(m.shape, n_tokens, backward, nn.input, nn.pool.size());
   return {nn.arena.take<std::byte>(bytes), size_t(bytes)};
 }
 
-int64_t longest(const Tokens& tokens) {
+int64_t longest_segment(const Tokens& tokens) {
   int64_t n = 0;
   for (const AttentionSegment& s : tokens.segments) n = std::max(n, s.n_q);
   return n;
@@ -79,17 +79,16 @@ void body_forward(float* y, bool add, const BodyInput& in, const Mamba2& m, cons
   }
   {
     const ArenaScope scope(nn.arena);
+    const ProfileScope part(nn.profile, Part::scans);
     float* xbc = nn.arena.take<float>(n * n_conv);
     if (past) {
       float* states = past->state ? past->state + (m.conv.d_conv - 1) * n_conv : nullptr;
       causal_conv_next(xbc, n_conv, past->state, kept.u, n_conv, n, m.conv, nn.pool);
-      const ProfileScope part(nn.profile, Part::attention);
       ssd_forward(kept.s, input_of(m, xbc, kept.dt, 0), m.heads, m.shape, n, states, nn.input,
-                  scratch(m, n, false, nn), nn.pool);
+                  ssd_scratch(m, n, false, nn), nn.pool);
     } else {
       causal_conv_forward(xbc, n_conv, kept.u, n_conv, tokens.segments, m.conv, nn.pool);
-      const ProfileScope part(nn.profile, Part::attention);
-      const std::span<std::byte> place = scratch(m, longest(tokens), false, nn);
+      const std::span<std::byte> place = ssd_scratch(m, longest_segment(tokens), false, nn);
       for (const AttentionSegment& s : tokens.segments) {
         ssd_forward(kept.s + s.q_begin * n_inner, input_of(m, xbc, kept.dt, s.q_begin), m.heads, m.shape,
                     s.n_q, nullptr, nn.input, place, nn.pool);
@@ -123,11 +122,11 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const Mamba2
   float* ddt = nn.arena.take<float>(n * m.shape.n_head);
   {
     const ArenaScope scope(nn.arena);
+    const ProfileScope part(nn.profile, Part::scans);
     float* dxbc = nn.arena.take<float>(n * n_conv);
     causal_conv_forward(xbc, n_conv, kept.u, n_conv, tokens.segments, m.conv, nn.pool);
     {
-      const ProfileScope part(nn.profile, Part::attention);
-      const std::span<std::byte> place = scratch(m, longest(tokens), true, nn);
+      const std::span<std::byte> place = ssd_scratch(m, longest_segment(tokens), true, nn);
       for (const AttentionSegment& s : tokens.segments) {
         const SsdInput d = input_of(m, dxbc, ddt, s.q_begin);
         const SsdGradient gradient{const_cast<float*>(d.x),  const_cast<float*>(d.b),

@@ -15,31 +15,18 @@
 #include "nn/head.h"
 #include "nn/linear.h"
 #include "nn/linear_reference.h"
+#include "nn/test_util.h"
 
 namespace lora {
-namespace {
+namespace nn_test {
 
-using Values = std::vector<double>;
 using test::finite_differences;
-
-Values random_values(uint64_t stream, int64_t n) {
-  Values v(static_cast<size_t>(n));
-  for (size_t i = 0; i < v.size(); ++i) v[i] = 2.0 * random_uniform(3, Purpose::test, stream, i) - 1;
-  return v;
-}
-
-std::vector<float> to_float(const Values& v) {
-  return {v.begin(), v.end()};
-}
-
-double relative_difference(const auto& got, const auto& want) {
-  double difference = 0, norm = 1e-30;
-  for (size_t i = 0; i < want.size(); ++i) {
-    difference += (double(got[i]) - double(want[i])) * (double(got[i]) - double(want[i]));
-    norm += double(want[i]) * double(want[i]);
-  }
-  return std::sqrt(difference / norm);
-}
+using test::Layer;
+using test::Machinery;
+using test::random_values;
+using test::relative_difference;
+using test::to_float;
+using test::Values;
 
 double inner(const Values& x, const Values& y) {
   double sum = 0;
@@ -99,25 +86,6 @@ TEST(HeadReference, GradientsOfTheLossAgreeWithFiniteDifferences) {
   EXPECT_LT(relative_difference(d.a, finite_differences(head.a, f)), 1e-7);
   EXPECT_LT(relative_difference(d.b, finite_differences(head.b, f)), 1e-7);
 }
-
-// A layer in f32 over the same numbers, with gradients to add to.
-struct Layer {
-  std::vector<float> w, a, b, da, db;
-  Linear linear;
-
-  explicit Layer(const LinearReference<double>& r)
-      : w(to_float(r.w)), a(to_float(r.a)), b(to_float(r.b)), da(a.size()), db(b.size()) {
-    linear.w = f32_matrix(w.data(), r.n_out, r.n_in);
-    linear.loras = {{a.data(), b.data(), r.rank, float(r.scale), da.data(), db.data()}};
-  }
-};
-
-struct Machinery {
-  ThreadPool pool{2};
-  GemmScratch scratch{2};
-  Arena arena{int64_t{1} << 22};
-  NnContext nn{pool, GemmInput::f32, scratch, arena};
-};
 
 constexpr double kTolerance = 2e-6;  // f32 sums of some hundred products
 
@@ -217,7 +185,7 @@ TEST(Linear, AdapterReadsADroppedInput) {
     layer.linear.loras[0].dropout = 0.4f;
     layer.linear.loras[0].stream = 9;
     Machinery m;
-    m.nn.dropout_key = 5;
+    m.nn.random_key = 5;
     std::vector<float> d(size_t(n_tokens * 70), 1.0f);
     dropout_apply(d.data(), d.data(), n_tokens, 70, {0.4f, random_bits(5, Purpose::dropout, 9, 0)}, false,
                   m.pool);
@@ -243,7 +211,7 @@ TEST(Linear, AdapterReadsADroppedInput) {
     EXPECT_LT(relative_difference(layer.da, from_adapter.a), kTolerance);
     EXPECT_LT(relative_difference(layer.db, from_adapter.b), kTolerance);
 
-    m.nn.dropout_key.reset();  // evaluation drops nothing
+    m.nn.random_key.reset();  // evaluation drops nothing
     linear_forward({&out, 1}, to_float(x).data(), n_tokens, m.nn);
     EXPECT_LT(relative_difference(y, linear_forward_reference(r, x, n_tokens)), kTolerance);
   }
@@ -351,5 +319,5 @@ TEST(Head, LossAndGradientsAgreeWithTheReference) {
   EXPECT_LT(relative_difference(layer.db, d.b), 1e-5);
 }
 
-}  // namespace
+}  // namespace nn_test
 }  // namespace lora

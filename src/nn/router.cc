@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/elementary.h"
+
 namespace lora {
 namespace {
 
@@ -15,12 +17,12 @@ constexpr float kLeastSum = 1e-20f;  // so that nothing is divided by 0 where al
 
 void to_probabilities(float* p, int64_t n, Gating gating) {
   if (gating == Gating::sigmoid) {
-    for (int64_t e = 0; e < n; ++e) p[e] = 1 / (1 + std::exp(-p[e]));
+    for (int64_t e = 0; e < n; ++e) p[e] = 1 / (1 + elementary::exp(-p[e]));
     return;
   }
   float most = kLeast, sum = 0;
   for (int64_t e = 0; e < n; ++e) most = std::max(most, p[e]);
-  for (int64_t e = 0; e < n; ++e) sum += p[e] = std::exp(p[e] - most);
+  for (int64_t e = 0; e < n; ++e) sum += p[e] = elementary::exp(p[e] - most);
   for (int64_t e = 0; e < n; ++e) p[e] /= sum;
 }
 

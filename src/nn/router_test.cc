@@ -10,7 +10,7 @@
 #include "base/random.h"
 
 namespace lora {
-namespace {
+namespace router_test {
 
 using testing::ElementsAre;
 
@@ -165,5 +165,5 @@ TEST(Router, GradientsAreTheSlopesOfWeights) {
   }
 }
 
-}  // namespace
+}  // namespace router_test
 }  // namespace lora

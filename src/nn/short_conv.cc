@@ -53,10 +53,13 @@ void body_forward(float* y, bool add, const BodyInput& in, const ShortConv& conv
   float* p = nn.arena.take<float>(n_tokens * n);
   float* z = nn.arena.take<float>(n_tokens * n);
   gated_input(p, kept.bcu, n_tokens, n, nn.pool);
-  if (past) {
-    causal_conv_next(z, n, past->state, p, n, n_tokens, conv.form(), nn.pool);
-  } else {
-    causal_conv_forward(z, n, p, n, tokens.segments, conv.form(), nn.pool);
+  {
+    const ProfileScope part(nn.profile, Part::scans);
+    if (past) {
+      causal_conv_next(z, n, past->state, p, n, n_tokens, conv.form(), nn.pool);
+    } else {
+      causal_conv_forward(z, n, p, n, tokens.segments, conv.form(), nn.pool);
+    }
   }
   gate_output(p, kept.bcu, z, n_tokens, n, nn.pool);
   const LinearOutput out = {&conv.out, y, add, kept.xa_out};
@@ -71,7 +74,10 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const ShortC
     float* p = nn.arena.take<float>(n_tokens * n);
     float* z = nn.arena.take<float>(n_tokens * n);
     gated_input(p, kept.bcu, n_tokens, n, nn.pool);
-    causal_conv_forward(z, n, p, n, tokens.segments, conv.form(), nn.pool);
+    {
+      const ProfileScope part(nn.profile, Part::scans);
+      causal_conv_forward(z, n, p, n, tokens.segments, conv.form(), nn.pool);
+    }
     gate_output(p, kept.bcu, z, n_tokens, n, nn.pool);
     const LinearGradient out = {&conv.out, dy, kept.xa_out};
     linear_backward(p, {&out, 1}, p, n_tokens, nn);  // its gradient takes its place
@@ -87,7 +93,10 @@ void body_backward(float* dx, const float* dy, const BodyInput& in, const ShortC
         }
       }
     });
-    causal_conv_backward(z, n, p, n, nullptr, n, tokens.segments, conv.form(), nn.pool);
+    {
+      const ProfileScope part(nn.profile, Part::scans);
+      causal_conv_backward(z, n, p, n, nullptr, n, tokens.segments, conv.form(), nn.pool);
+    }
     nn.pool.for_range(n_tokens, grain(n), [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         float *b = kept.bcu + 3 * t * n, *u = b + 2 * n;

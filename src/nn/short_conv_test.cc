@@ -10,31 +10,17 @@
 #include "kernels/conv/conv_reference.h"
 #include "nn/finite_differences.h"
 #include "nn/linear_reference.h"
+#include "nn/test_util.h"
 
 namespace lora {
-namespace {
+namespace short_conv_test {
 
-using Values = std::vector<double>;
-
-Values random_values(uint64_t stream, int64_t n, double size = 1) {
-  Values v(static_cast<size_t>(n));
-  for (size_t i = 0; i < v.size(); ++i)
-    v[i] = size * (2.0 * random_uniform(13, Purpose::test, stream, i) - 1);
-  return v;
-}
-
-std::vector<float> to_float(const Values& v) {
-  return {v.begin(), v.end()};
-}
-
-double relative_difference(const auto& got, const auto& want) {
-  double difference = 0, norm = 1e-30;
-  for (size_t i = 0; i < want.size(); ++i) {
-    difference += (double(got[i]) - double(want[i])) * (double(got[i]) - double(want[i]));
-    norm += double(want[i]) * double(want[i]);
-  }
-  return std::sqrt(difference / norm);
-}
+using test::Layer;
+using test::Machinery;
+using test::random_values;
+using test::relative_difference;
+using test::to_float;
+using test::Values;
 
 const std::vector<AttentionSegment> kSegments = {{0, 1, 0, 1}, {1, 2, 1, 2}, {3, 11, 3, 11}};
 constexpr int64_t kTokens = 14;
@@ -76,31 +62,15 @@ struct Reference {
 // The same in f32, with gradients to add to.
 struct Body {
   std::vector<float> taps;
-  struct Layer {
-    std::vector<float> w, a, b, da, db;
-    void set(Linear& linear, const LinearReference<double>& r) {
-      w = to_float(r.w), a = to_float(r.a), b = to_float(r.b);
-      da.resize(a.size()), db.resize(b.size());
-      linear.w = f32_matrix(w.data(), r.n_out, r.n_in);
-      linear.loras = {{a.data(), b.data(), r.rank, float(r.scale), da.data(), db.data()}};
-    }
-  } in, out;
+  Layer in, out;
   ShortConv conv;
 
-  explicit Body(const Reference& r) : taps(to_float(r.taps)) {
-    in.set(conv.in, r.in);
-    out.set(conv.out, r.out);
+  explicit Body(const Reference& r) : taps(to_float(r.taps)), in(r.in), out(r.out) {
+    conv.in = in.linear;
+    conv.out = out.linear;
     conv.conv = taps.data();
     conv.d_conv = r.d_conv;
   }
-};
-
-struct Machinery {
-  explicit Machinery(int n_threads) : pool(n_threads), scratch(n_threads) {}
-  ThreadPool pool;
-  GemmScratch scratch;
-  Arena arena{int64_t{8} << 20};
-  NnContext nn{pool, GemmInput::f32, scratch, arena};
 };
 
 const int64_t kShapes[][3] = {{5, 7, 3}, {16, 16, 4}, {19, 12, 2}, {8, 24, 1}, {3, 5, 8}};
@@ -190,5 +160,5 @@ TEST(ShortConv, SameBitsForAnyThreads) {
   EXPECT_EQ(results[0], results[1]);
 }
 
-}  // namespace
+}  // namespace short_conv_test
 }  // namespace lora

@@ -13,7 +13,7 @@
 #include "quant/types.h"
 
 namespace lora {
-namespace {
+namespace decode_test {
 
 // The first index at which two vectors differ in a bit, -1 if none.
 int64_t first_difference(const float* a, const float* b, int64_t n) {
@@ -188,5 +188,5 @@ TEST(IqGrids, AreTheBooksOfTheFormats) {
   }
 }
 
-}  // namespace
+}  // namespace decode_test
 }  // namespace lora

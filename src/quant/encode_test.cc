@@ -16,7 +16,7 @@
 #include "quant/types.h"
 
 namespace lora {
-namespace {
+namespace encode_test {
 
 using Values = std::vector<float>;
 using Bytes = std::vector<std::byte>;
@@ -212,5 +212,5 @@ TEST(EncodeScales, PackedScalesUnpackToThemselves) {
   }
 }
 
-}  // namespace
+}  // namespace encode_test
 }  // namespace lora

@@ -10,7 +10,7 @@
 #include "quant/choice.h"
 
 namespace lora {
-namespace {
+namespace types_test {
 
 TEST(Types, EveryRowIsFoundByIdAndByNameInAnyCase) {
   for (const TypeTraits& row : all_types()) {
@@ -82,5 +82,5 @@ TEST(Choice, WhatIsOnlyReadIsWrittenInNoFewerBits) {
   }
 }
 
-}  // namespace
+}  // namespace types_test
 }  // namespace lora

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/elementary.h"
 #include "base/error.h"
 #include "base/path.h"
 #include "base/plural.h"
@@ -163,12 +164,21 @@ std::string choose_batch(Situation& s) {
   int64_t n_batch = s.is_given("--batch") ? s.o.n_batch : n;
   while (!s.is_given("--batch") && n_batch > 1 && !fits(s, s.o.n_ctx, n_batch)) n_batch = (n_batch + 1) / 2;
   if (!s.is_given("--grad-acc")) s.o.grad_acc = s.is_given("--batch") ? 1 : (n + n_batch - 1) / n_batch;
+  // As many samples, in batches that the processes of a run can share.
+  if (const int64_t size = s.o.cluster.size(); size > 1 && !s.is_given("--grad-acc")) {
+    if (!s.is_given("--batch")) n_batch = std::min(n_batch, (n + size - 1) / size);
+    const int64_t all = s.is_given("--batch") ? n_batch : n;
+    s.o.grad_acc = (all + n_batch * size - 1) / (n_batch * size) * size;
+  }
   s.o.n_batch = n_batch;
   std::string why = by_targets < by_samples
                         ? fmt::format("about {:.0f} tokens that are learned from in each step", kTargets)
                         : fmt::format("small steps where there is little: half of the square root of {}",
                                       count_of(s.n_trained(), "sample"));
-  if (s.o.grad_acc > 1) why += fmt::format("; {} at a time fit the memory", n_batch);
+  if (!s.o.cluster.is_alone()) {
+    why += fmt::format("; {} processes share them", s.o.cluster.size());
+  } else if (s.o.grad_acc > 1)
+    why += fmt::format("; {} at a time fit the memory", n_batch);
   return why;
 }
 
@@ -185,8 +195,8 @@ std::string choose_rank(Situation& s) {
 // Thinking Machines, "LoRA Without Regret" (2025): ten times the rate of full training, by the model's width.
 std::string choose_rate(Situation& s) {
   constexpr double kRate = 5e-4, kWidth = 2000, kPower = 0.781;
-  const double rate = kRate * std::pow(kWidth / double(std::max<int64_t>(1, s.facts.n_embd)), kPower);
-  const double digits = std::pow(10, std::floor(std::log10(rate)) - 1);
+  const double rate = kRate * elementary::pow(kWidth / double(std::max<int64_t>(1, s.facts.n_embd)), kPower);
+  const double digits = elementary::pow(10, std::floor(elementary::log10(rate)) - 1);
   s.o.adam_alpha = std::round(rate / digits) * digits;
   return fmt::format(
       "5e-4 x (2000 / {})^0.781, by the model's width: the rule of \"LoRA Without Regret\", Thinking "

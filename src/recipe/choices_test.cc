@@ -9,7 +9,7 @@
 #include "train/run.h"
 
 namespace lora {
-namespace {
+namespace choices_test {
 
 using testing::HasSubstr;
 
@@ -261,5 +261,5 @@ TEST(Choices, ALongRunThatOvertrainsEndsWithinThreePasses) {
   EXPECT_LE(o.patience, std::max<int64_t>(4, 3 * (evaluations_of_pass + 1)));
 }
 
-}  // namespace
+}  // namespace choices_test
 }  // namespace lora

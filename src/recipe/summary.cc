@@ -3,22 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <filesystem>
 #include <set>
 
+#include "base/elementary.h"
 #include "base/path.h"
+#include "base/process.h"
 #include "chat/chat_template.h"
 #include "train/report.h"
 
 namespace lora {
 namespace {
-
-std::string whole_path(const std::string& path) {
-  std::error_code error;
-  const std::filesystem::path whole = std::filesystem::absolute(path, error);
-  return error ? path : whole.lexically_normal().string();
-}
 
 // As it is, whatever signs of Markdown are in it.
 std::string verbatim(std::string_view text) {
@@ -31,19 +25,10 @@ std::string verbatim(std::string_view text) {
 }
 
 std::string table_row(const std::string& what, std::optional<double> loss) {
-  return loss ? fmt::format("| {} | {:.4f} | {:.2f} |\n", what, *loss, std::exp(*loss)) : "";
+  return loss ? fmt::format("| {} | {:.4f} | {:.2f} |\n", what, *loss, elementary::exp(*loss)) : "";
 }
 
 }  // namespace
-
-std::string shell_word(std::string_view text) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,+@%";
-  if (!text.empty() && text.find_first_not_of(kPlain) == text.npos) return std::string(text);
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
-  return quoted + "'";
-}
 
 Conversations conversations_of(const FinetuneOptions& options, const FinetuneResult& result) {
   Conversations found{!result.chat_templates.empty()};
@@ -84,7 +69,7 @@ std::vector<Use> uses_of(const std::string& model, const std::string& adapter, c
 }
 
 std::string modelfile_of(const std::string& model, const std::string& adapter) {
-  return fmt::format("FROM {}\nADAPTER {}\n", whole_path(model), whole_path(adapter));
+  return fmt::format("FROM {}\nADAPTER {}\n", absolute_path(model), absolute_path(adapter));
 }
 
 std::string markdown(const Summary& s) {

@@ -9,9 +9,6 @@
 
 namespace lora {
 
-// A word of a shell's command, quoted where it has to be.
-std::string shell_word(std::string_view text);
-
 // Whether an adapter was taught by conversations, and the template they were written with if that is not the
 // model's own: a name of a built-in one, or a file.
 struct Conversations {

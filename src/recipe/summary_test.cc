@@ -3,20 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/path.h"
+#include "base/process.h"
+
 namespace lora {
-namespace {
+namespace summary_test {
 
 using testing::HasSubstr;
 using testing::Not;
-
-TEST(Summary, WordsOfAShellAreQuotedWhereTheyHaveToBe) {
-  EXPECT_EQ(shell_word("models/tiny-q8_0.gguf"), "models/tiny-q8_0.gguf");
-  EXPECT_EQ(shell_word(""), "''");
-  EXPECT_EQ(shell_word("a b"), "'a b'");
-  EXPECT_EQ(shell_word("<s>"), "'<s>'");
-  EXPECT_EQ(shell_word("it's"), "'it'\\''s'");
-  EXPECT_EQ(shell_word("$(rm)"), "'$(rm)'");
-}
 
 Summary summary() {
   Summary s{
@@ -74,16 +68,19 @@ TEST(Summary, InstructionsAreAskedInAlpacasWords) {
 }
 
 TEST(Summary, OllamaGetsWholePaths) {
-  EXPECT_THAT(modelfile_of("m.gguf", "a.gguf"), testing::StartsWith("FROM /"));
-  EXPECT_EQ(modelfile_of("/x/m.gguf", "/x/../y/a.gguf"), "FROM /x/m.gguf\nADAPTER /y/a.gguf\n");
-  EXPECT_THAT(uses_of("/x/m.gguf", "/x/a b.gguf", {}, "")[3].note,
-              "its lines: FROM /x/m.gguf;ADAPTER /x/a b.gguf");
+  // Paths and quotes are the system's.
+  const std::string m = absolute_path("/x/m.gguf"), a = absolute_path("/y/a b.gguf");
+  const std::string here = absolute_path("m.gguf");
+  EXPECT_GT(here.size(), std::string("/m.gguf").size());
+  EXPECT_THAT(modelfile_of("m.gguf", "a.gguf"), testing::StartsWith("FROM " + here + "\n"));
+  EXPECT_EQ(modelfile_of("/x/m.gguf", "/x/../y/a b.gguf"), "FROM " + m + "\nADAPTER " + a + "\n");
+  EXPECT_THAT(uses_of("/x/m.gguf", "/y/a b.gguf", {}, "")[3].note, "its lines: FROM " + m + ";ADAPTER " + a);
   EXPECT_THAT(uses_of("/x/m.gguf", "/x/a b.gguf", {}, "n.Modelfile")[3].command,
-              "ollama create 'a b' -f n.Modelfile");
-  EXPECT_THAT(
-      uses_of("/x/m.gguf", "/x/a b.gguf", {}, "")[4].command,
-      "lora export-lora --model-base /x/m.gguf --lora '/x/a b.gguf' --model-out '/x/a b-merged.gguf'");
+              "ollama create " + shell_word("a b") + " -f n.Modelfile");
+  EXPECT_THAT(uses_of("/x/m.gguf", "/x/a b.gguf", {}, "")[4].command,
+              "lora export-lora --model-base /x/m.gguf --lora " + shell_word("/x/a b.gguf") +
+                  " --model-out " + shell_word("/x/a b-merged.gguf"));
 }
 
-}  // namespace
+}  // namespace summary_test
 }  // namespace lora

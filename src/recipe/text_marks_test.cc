@@ -5,7 +5,7 @@
 #include <string>
 
 namespace lora {
-namespace {
+namespace text_marks_test {
 
 std::string repeated(const std::string& text, int n) {
   std::string result;
@@ -53,5 +53,5 @@ TEST(TextMarks, ProseHasNone) {
   EXPECT_FALSE(find_mark("[unclosed\n[unclosed\n[unclosed\n"));
 }
 
-}  // namespace
+}  // namespace text_marks_test
 }  // namespace lora

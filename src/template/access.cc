@@ -18,7 +18,7 @@ std::string owner_name(const Value& owner) {
 Value nothing(const Value& owner, const Value& key) {
   return Value(Kind::undefined, new Missing(Missing::of_object, key, owner_name(owner)));
 }
-Value refused(const Value& owner, const Value& name) {
+Value refused_attribute(const Value& owner, const Value& name) {
   std::string why =
       fmt::format("access to attribute {} of '{}' object is unsafe.", repr(name), type_name(owner));
   return Value(Kind::undefined, new Missing(Missing::hint, Value(std::move(why)), "", true));
@@ -39,9 +39,10 @@ std::optional<Value> own_attribute(const Value& owner, const Value& name) {
     if (auto found = thing(owner).attribute(text)) return found;
   }
   if (method && method->is_refused && !(owner.is(Kind::list) && owner.items().shape == Shape::tuple))
-    return refused(owner, name);
+    return refused_attribute(owner, name);
   if (method && !method->is_refused) return bound_method(owner, *method);
-  if (text.size() > 4 && text.starts_with("__") && text.ends_with("__")) return refused(owner, name);
+  if (text.size() > 4 && text.starts_with("__") && text.ends_with("__"))
+    return refused_attribute(owner, name);
   return std::nullopt;
 }
 

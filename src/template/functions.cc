@@ -1,11 +1,9 @@
 #include "template/functions.h"
 
-#include <locale.h>
-#include <time.h>
-
 #include <algorithm>
 #include <span>
 
+#include "template/date_format.h"
 #include "template/interpreter.h"
 #include "template/native.h"
 #include "template/operators.h"
@@ -101,23 +99,7 @@ Value raise_exception(Call& call) {
 Value strftime_now(Call& call) {
   if (!call[0]->is_string())
     raise("TypeError", "strftime() argument 1 must be str, not {}", type_name(*call[0]));
-  const Date& now = call.interpreter.now();
-  tm time{};
-  time.tm_year = now.year - 1900;
-  time.tm_mon = now.month - 1;
-  time.tm_mday = now.day;
-  time.tm_hour = now.hour;
-  time.tm_min = now.minute;
-  time.tm_sec = now.second;
-  time.tm_isdst = -1;
-  const auto is_leap = [](int year) { return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0); };
-  static constexpr int kBefore[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
-  const int year = now.year - 1;
-  time.tm_yday =
-      kBefore[std::clamp(now.month, 1, 12) - 1] + (now.month > 2 && is_leap(now.year)) + now.day - 1;
-  time.tm_wday =
-      (365 * (year % 28) + year / 4 - year / 100 + year / 400 + year / 28 * 28 * 365 + time.tm_yday + 1) % 7;
-  std::string format = "|";  // an empty result is not a failure
+  std::string format;
   const std::string_view given = call[0]->text();
   for (size_t i = 0; i < given.size(); ++i) {
     if (given[i] != '%' || i + 1 == given.size()) {
@@ -127,13 +109,12 @@ Value strftime_now(Call& call) {
     const char letter = given[++i];
     if (letter == 'f') format += "000000";
     if (letter == 's') raise("ValueError", "not supported: %s of strftime_now");
-    if (letter != 'f' && letter != 'z' && letter != 'Z') (format += '%') += letter;
+    if (letter != 'f') (format += '%') += letter;
   }
-  static const locale_t c_locale = newlocale(LC_ALL_MASK, "C", nullptr);
-  std::string out(std::min<size_t>(format.size() * 64 + 256, 1 << 20), '\0');
-  const size_t size = strftime_l(out.data(), out.size(), format.c_str(), &time, c_locale);
-  if (size == 0) raise("ValueError", "strftime_now writes too much");
-  return out.substr(1, size - 1);
+  const size_t most = std::min<size_t>(format.size() * 64 + 256, 1 << 20);
+  std::optional<std::string> text = format_date(format, call.interpreter.now(), most);
+  if (!text) raise("ValueError", "strftime_now writes too much");
+  return std::move(*text);
 }
 
 // A method of a thing that has state.

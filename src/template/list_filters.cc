@@ -12,7 +12,7 @@
 namespace lora::jinja {
 namespace {
 
-constexpr Parameters kNone = {}, kOrder = {"case_sensitive", "attribute"};
+constexpr Parameters kOrder = {"case_sensitive", "attribute"};
 
 Value generator(std::vector<Value> items) {
   return make_list(Shape::generator, std::move(items));
@@ -349,7 +349,7 @@ Value select(Call& call) {
   return generator(std::move(out));
 }
 
-const Filter kFilters[] = {
+const Filter kListFilters[] = {
     {"length", kNone, 0, [](Call& call) -> Value { return length(call.self); }},
     {"count", kNone, 0, [](Call& call) -> Value { return length(call.self); }},
     {"default", {"default_value", "boolean"}, 0, otherwise},
@@ -380,7 +380,7 @@ const Filter kFilters[] = {
 }  // namespace
 
 std::span<const Filter> list_filters() {
-  return kFilters;
+  return kListFilters;
 }
 
 const Filter* find_filter(std::string_view name) {

@@ -9,7 +9,7 @@
 namespace lora::jinja {
 namespace {
 
-constexpr Parameters kNone = {}, kValue = {kUnnamed};
+constexpr Parameters kValue = {kUnnamed};
 
 Value list_count(Call& call) {
   const std::vector<Value>& items = call.self.items().items();

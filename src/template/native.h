@@ -15,6 +15,7 @@ class Interpreter;
 
 inline constexpr size_t kMostParameters = 5;
 using Parameters = std::array<const char*, kMostParameters>;
+inline constexpr Parameters kNone = {};
 // One parameter of this name takes all arguments as they are.
 inline constexpr const char* kAny = "*";
 // Takes an argument by its place only.

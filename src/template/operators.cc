@@ -9,7 +9,7 @@
 namespace lora::jinja {
 namespace {
 
-constexpr std::string_view kSymbols[] = {"+", "-", "*", "/", "//", "%", "** or pow()"};
+constexpr std::string_view kOperators[] = {"+", "-", "*", "/", "//", "%", "** or pow()"};
 
 [[noreturn]] void no_operator(std::string_view symbol, const Value& a, const Value& b) {
   raise("TypeError", "unsupported operand type(s) for {}: '{}' and '{}'", symbol, type_name(a), type_name(b));
@@ -375,7 +375,7 @@ Value arithmetic(Op op, const Value& a, const Value& b) {
       raise("TypeError", "can't multiply sequence by non-int of type '{}'", type_name(times));
     return repeated(sequence, times.integer());
   }
-  no_operator(kSymbols[size_t(op)], a, b);
+  no_operator(kOperators[size_t(op)], a, b);
 }
 
 Value negate(const Value& value) {

@@ -10,8 +10,8 @@
 namespace lora::jinja {
 namespace {
 
-constexpr Parameters kNone = {}, kChars = {kUnnamed}, kSub = {kUnnamed, kUnnamed, kUnnamed},
-                     kSplit = {"sep", "maxsplit"}, kWidth = {kUnnamed, kUnnamed}, kOne = {kUnnamed};
+constexpr Parameters kChars = {kUnnamed}, kSub = {kUnnamed, kUnnamed, kUnnamed}, kSplit = {"sep", "maxsplit"},
+                     kWidth = {kUnnamed, kUnnamed}, kOne = {kUnnamed};
 
 Value list_of(const std::vector<std::string_view>& parts) {
   need_bytes(parts.size() * (sizeof(String) + sizeof(Value)));
@@ -123,7 +123,7 @@ Value partition(Call& call) {
 }
 
 template <bool at_end>
-Value without(Call& call) {
+Value without_affix(Call& call) {
   std::string_view text = call.self.text();
   const std::string_view affix = call.text(0);
   if (affix.empty() || !(at_end ? text.ends_with(affix) : text.starts_with(affix))) return call.self;
@@ -201,7 +201,7 @@ Value all_are(Call& call) {
 bool is_letter_or_digit(uint32_t code) {
   return is_letter(code) || is_digit(code);
 }
-bool is_ascii(uint32_t code) {
+bool is_ascii_code(uint32_t code) {
   return code < 0x80;
 }
 
@@ -232,8 +232,8 @@ const Method kMethods[] = {
     {"rpartition", kOne, 1, partition<true>},
     {"startswith", kSub, 1, begins<false>},
     {"endswith", kSub, 1, begins<true>},
-    {"removeprefix", kOne, 1, without<false>},
-    {"removesuffix", kOne, 1, without<true>},
+    {"removeprefix", kOne, 1, without_affix<false>},
+    {"removesuffix", kOne, 1, without_affix<true>},
     {"replace", kSub, 2, replaced},
     {"find", kSub, 1, found<false, false>},
     {"rfind", kSub, 1, found<true, false>},
@@ -255,7 +255,7 @@ const Method kMethods[] = {
     {"isalnum", kNone, 0, all_are<is_letter_or_digit>},
     {"isspace", kNone, 0, all_are<is_space>},
     {"isascii", kNone, 0,
-     [](Call& call) -> Value { return call.self.text().empty() || all_are<is_ascii>(call).boolean(); }},
+     [](Call& call) -> Value { return call.self.text().empty() || all_are<is_ascii_code>(call).boolean(); }},
     {"isupper", kNone, 0, is_cased<upper, lower>},
     {"islower", kNone, 0, is_cased<lower, upper>},
     {"istitle", kNone, 0, is_title},

@@ -9,7 +9,7 @@
 #include "template/template_test_util.h"
 
 namespace lora::jinja {
-namespace {
+namespace template_bounds_test {
 
 std::string repeated(const std::string& text, int times) {
   std::string out;
@@ -188,5 +188,5 @@ TEST(Bounds, OrdinaryRecursionAndLongConversationsPass) {
   EXPECT_EQ(got.value("text", "").size(), 10001u * 12);
 }
 
-}  // namespace
+}  // namespace template_bounds_test
 }  // namespace lora::jinja

@@ -8,7 +8,7 @@
 #include "template/template_test_util.h"
 
 namespace lora::jinja {
-namespace {
+namespace template_golden_test {
 
 TEST(Golden, TemplatesRenderAsPythonRendersThem) {
   const auto golden = nlohmann::ordered_json::parse(read(LORA_SOURCE_DIR "/tests/golden/jinja.json"));
@@ -31,5 +31,5 @@ TEST(Golden, TemplatesRenderAsPythonRendersThem) {
   EXPECT_GT(compared, 1300u);
 }
 
-}  // namespace
+}  // namespace template_golden_test
 }  // namespace lora::jinja

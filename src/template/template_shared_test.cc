@@ -9,7 +9,7 @@
 #include "template/template_test_util.h"
 
 namespace lora::jinja {
-namespace {
+namespace template_shared_test {
 
 TEST(SharedTemplates, RenderAsPythonRendersThem) {
   const std::string folder = LORA_SHARED_DIR "/templates/";
@@ -28,5 +28,5 @@ TEST(SharedTemplates, RenderAsPythonRendersThem) {
   EXPECT_GE(compared, 644);
 }
 
-}  // namespace
+}  // namespace template_shared_test
 }  // namespace lora::jinja

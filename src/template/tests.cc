@@ -11,7 +11,7 @@ namespace {
 bool rest_is(const Value& value, int64_t divisor, int64_t rest) {
   return equal(arithmetic(Op::modulo, value, divisor), rest);
 }
-bool is_cased(const Value& value, std::string (*change)(std::string_view),
+bool has_case(const Value& value, std::string (*change)(std::string_view),
               std::string (*back)(std::string_view)) {
   const std::string text = str(value);
   return change(text) == text && back(text) != text;
@@ -21,7 +21,7 @@ bool compares(Call& call) {
   return compare(op, call.self, *call[0]);
 }
 
-constexpr Parameters kNone = {}, kOther = {"other"}, kNumber = {"num"}, kSequence = {"seq"};
+constexpr Parameters kOther = {"other"}, kNumber = {"num"}, kSequence = {"seq"};
 
 const Test kTests[] = {
     {"defined", kNone, 0, [](Call& call) { return !call.self.is_undefined(); }},
@@ -50,8 +50,8 @@ const Test kTests[] = {
     {"even", kNone, 0, [](Call& call) { return rest_is(call.self, 2, 0); }},
     {"divisibleby", kNumber, 1,
      [](Call& call) { return equal(arithmetic(Op::modulo, call.self, *call[0]), 0); }},
-    {"lower", kNone, 0, [](Call& call) { return is_cased(call.self, lower, upper); }},
-    {"upper", kNone, 0, [](Call& call) { return is_cased(call.self, upper, lower); }},
+    {"lower", kNone, 0, [](Call& call) { return has_case(call.self, lower, upper); }},
+    {"upper", kNone, 0, [](Call& call) { return has_case(call.self, upper, lower); }},
     {"escaped", kNone, 0, [](Call& call) { return call.self.is_string() && call.self.string().safe; }},
     {"sameas", kOther, 1, [](Call& call) { return same(call.self, *call[0]); }},
     {"in", kSequence, 1, [](Call& call) { return contains(*call[0], call.self); }},

@@ -1,10 +1,9 @@
 #include "template/text.h"
 
-#include <locale.h>
-#include <string.h>
-#include <wctype.h>
+#include <utf8proc.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "base/utf8.h"
 #include "template/meter.h"
@@ -16,21 +15,13 @@ bool is_ascii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return uint8_t(c) < 0x80; });
 }
 
-// The C library's tables of Unicode, whatever the user's locale is.
-locale_t unicode() {
-  static const locale_t locale = [] {
-    const locale_t c_utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
-    return c_utf8 ? c_utf8 : newlocale(LC_CTYPE_MASK, "C", nullptr);
-  }();
-  return locale;
-}
 uint32_t to_upper(uint32_t code) {
   if (code < 0x80) return 'a' <= code && code <= 'z' ? code - 32 : code;
-  return code >= kStrayByte ? code : uint32_t(towupper_l(wint_t(code), unicode()));
+  return code >= kStrayByte ? code : uint32_t(utf8proc_toupper(utf8proc_int32_t(code)));
 }
 uint32_t to_lower(uint32_t code) {
   if (code < 0x80) return 'A' <= code && code <= 'Z' ? code + 32 : code;
-  return code >= kStrayByte ? code : uint32_t(towlower_l(wint_t(code), unicode()));
+  return code >= kStrayByte ? code : uint32_t(utf8proc_tolower(utf8proc_int32_t(code)));
 }
 
 void append(std::string& out, uint32_t code) {
@@ -124,7 +115,9 @@ bool is_space(uint32_t code) {
 }
 bool is_letter(uint32_t code) {
   if (code < 0x80) return (code | 32) >= 'a' && (code | 32) <= 'z';
-  return code < kStrayByte && iswalpha_l(wint_t(code), unicode()) && !is_digit(code);
+  if (code >= kStrayByte) return false;
+  const utf8proc_category_t category = utf8proc_category(utf8proc_int32_t(code));
+  return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
 }
 bool is_digit(uint32_t code) {
   return code >= '0' && code <= '9';
@@ -281,8 +274,22 @@ std::vector<std::string_view> split_from_right(std::string_view text, const std:
 size_t find(std::string_view text, std::string_view what, size_t from) {
   if (from > text.size()) return text.npos;
   if (what.empty()) return from;
-  const void* at = memmem(text.data() + from, text.size() - from, what.data(), what.size());
-  return at ? size_t(static_cast<const char*>(at) - text.data()) : text.npos;
+  constexpr size_t kShort = 32;
+  if (what.size() <= kShort) return text.find(what, from);
+  // A long one may fail late at every place: Knuth, Morris and Pratt's, which never goes back in the text.
+  need_bytes(what.size() * sizeof(size_t));
+  std::vector<size_t> border(what.size(),
+                             0);  // of the first i + 1 characters, the longest that is their end, too
+  for (size_t i = 1, n = 0; i < what.size(); ++i) {
+    while (n > 0 && what[i] != what[n]) n = border[n - 1];
+    border[i] = n += what[i] == what[n];
+  }
+  for (size_t at = from, n = 0; at < text.size(); ++at) {
+    while (n > 0 && text[at] != what[n]) n = border[n - 1];
+    n += text[at] == what[n];
+    if (n == what.size()) return at + 1 - n;
+  }
+  return text.npos;
 }
 
 // Backwards a long pattern may be compared in full at every place.

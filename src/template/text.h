@@ -14,7 +14,7 @@ int64_t count_characters(std::string_view text);
 size_t byte_of_character(std::string_view text, int64_t number);
 std::vector<std::string_view> characters(std::string_view text);
 
-// As str.isspace and the like have them; case as the C library's Unicode tables have it.
+// As str.isspace and the like have them; case as Unicode's tables have it, of one character by one.
 bool is_space(uint32_t code);
 bool is_letter(uint32_t code);
 bool is_digit(uint32_t code);

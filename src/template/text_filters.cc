@@ -22,7 +22,7 @@ Value like(const Value& value, std::string text) {
   return is_safe(value) ? safe_string(std::move(text)) : Value(std::move(text));
 }
 template <std::string (*change)(std::string_view)>
-Value changed(Call& call) {
+Value mapped(Call& call) {
   return like(call.self, change(str(call.self)));
 }
 
@@ -378,15 +378,15 @@ Value file_size(Call& call) {
   return nullptr;
 }
 
-const Filter kFilters[] = {
+const Filter kTextFilters[] = {
     {"tojson", {"ensure_ascii", "indent", "separators", "sort_keys"}, 0, to_json_filter},
     {"trim", {"chars"}, 0, trim},
     {"string", kNone, 0,
      [](Call& call) { return call.self.is_string() ? call.self : Value(str(call.self)); }},
-    {"upper", kNone, 0, changed<upper>},
-    {"lower", kNone, 0, changed<lower>},
-    {"title", kNone, 0, changed<title_of_words>},
-    {"capitalize", kNone, 0, changed<capitalize>},
+    {"upper", kNone, 0, mapped<upper>},
+    {"lower", kNone, 0, mapped<lower>},
+    {"title", kNone, 0, mapped<title_of_words>},
+    {"capitalize", kNone, 0, mapped<capitalize>},
     {"replace", {"old", "new", "count"}, 2, replace_filter},
     {"indent", {"width", "first", "blank"}, 0, indent},
     {"truncate", {"length", "killwords", "end", "leeway"}, 0, truncate},
@@ -410,7 +410,7 @@ const Filter kFilters[] = {
 }  // namespace
 
 std::span<const Filter> text_filters() {
-  return kFilters;
+  return kTextFilters;
 }
 
 }  // namespace lora::jinja

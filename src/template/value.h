@@ -16,7 +16,7 @@ enum class Kind : uint8_t { undefined, none, boolean, integer, real, string, lis
 
 struct Object;  // objects.h
 struct String;
-struct List;
+class List;
 struct Dict;
 
 class Value {

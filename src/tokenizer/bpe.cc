@@ -7,14 +7,6 @@
 #include "tokenizer/compose.h"
 
 namespace lora {
-namespace {
-
-uint64_t pair_key(int32_t left, int32_t right) {
-  return uint64_t{uint32_t(left)} << 32 | uint32_t(right);
-}
-
-}  // namespace
-
 Bpe::Bpe(const Vocabulary& vocab, const Gguf& gguf, const PreTokenizerRow& row)
     : vocab_(vocab), pre_tokenizer_(row), composes_(row.composes), ignore_merges_(row.ignore_merges) {
   constexpr std::string_view key = "tokenizer.ggml.merges";

@@ -10,7 +10,7 @@
 #include "tokenizer/test_vocabularies.h"
 
 namespace lora {
-namespace {
+namespace compose_test {
 
 std::string nfc(std::string_view text) {
   std::string buffer;
@@ -109,5 +109,5 @@ TEST(Compose, LongRunsOfMarksTakeLittleTime) {
   EXPECT_TRUE(result.starts_with("\u1ea1\u0323")) << "the marks below come first";
 }
 
-}  // namespace
+}  // namespace compose_test
 }  // namespace lora

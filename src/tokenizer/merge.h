@@ -20,6 +20,11 @@ struct Symbol {
 };
 inline constexpr int32_t kInside = INT32_MIN;
 
+// Of two symbols side by side: what tables of pairs are looked up by.
+inline uint64_t pair_key(int32_t left, int32_t right) {
+  return uint64_t{uint32_t(left)} << 32 | uint32_t(right);
+}
+
 // Those of a piece of text, one for each of its bytes.
 using Symbols = std::vector<Symbol>;
 

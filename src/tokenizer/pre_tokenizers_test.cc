@@ -8,7 +8,7 @@
 #include "tokenizer/test_vocabularies.h"
 
 namespace lora {
-namespace {
+namespace pre_tokenizers_test {
 
 using testing::ElementsAre;
 
@@ -179,5 +179,5 @@ TEST(PreTokenizers, LongRunsTakeLinearTime) {
   }
 }
 
-}  // namespace
+}  // namespace pre_tokenizers_test
 }  // namespace lora

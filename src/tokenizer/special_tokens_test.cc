@@ -7,7 +7,7 @@
 #include "tokenizer/test_vocabularies.h"
 
 namespace lora {
-namespace {
+namespace special_tokens_test {
 
 using test::VocabularyFile;
 using testing::ElementsAre;
@@ -145,5 +145,5 @@ TEST(SpecialTokens, OnePassAgreesWithTheRuleOnRandomText) {
   }
 }
 
-}  // namespace
+}  // namespace special_tokens_test
 }  // namespace lora

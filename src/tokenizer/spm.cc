@@ -10,7 +10,6 @@
 namespace lora {
 namespace {
 
-constexpr std::string_view kSpaceMark = "\xe2\x96\x81";
 constexpr uint32_t kSpaceMarkCode = 0x2581;
 
 // ▁ and the space are one character to the merges.
@@ -31,10 +30,6 @@ std::vector<float> read_scores(const Gguf& gguf, size_t n_vocab) {
     scores[i] = float((*stored)[i]);
   }
   return scores;
-}
-
-uint64_t pair_key(Token left, Token right) {
-  return uint64_t{uint32_t(left)} << 32 | uint32_t(right);
 }
 
 // The byte that a spelling like <0x0A> stands for, -1 for any other spelling.

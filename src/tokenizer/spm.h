@@ -27,6 +27,8 @@
 
 namespace lora {
 
+inline constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581
+
 class Spm {
  public:
   // Keeps a reference to the vocabulary. Throws Error if the scores are missing, too few or not numbers; of

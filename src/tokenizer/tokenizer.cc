@@ -14,8 +14,6 @@
 namespace lora {
 namespace {
 
-constexpr std::string_view kSpaceMark = "\xe2\x96\x81";
-
 // Phi-3's tokenizer drops the white space behind its special tokens. The GGUF format has no key for that;
 // llama.cpp goes by the model's name, and so do we.
 std::vector<Token> tokens_that_strip_after(const Gguf& gguf, const Vocabulary& vocab) {

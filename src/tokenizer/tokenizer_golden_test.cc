@@ -6,7 +6,7 @@
 #include "tokenizer/test_vocabularies.h"
 
 namespace lora {
-namespace {
+namespace tokenizer_golden_test {
 
 class Golden : public testing::TestWithParam<const char*> {};
 
@@ -39,5 +39,5 @@ INSTANTIATE_TEST_SUITE_P(Vocabularies, Golden,
                          testing::Values("deepseek-coder", "falcon", "gpt-2", "llama-bpe", "llama-spm",
                                          "phi-3", "qwen2", "starcoder"));
 
-}  // namespace
+}  // namespace tokenizer_golden_test
 }  // namespace lora

@@ -12,7 +12,7 @@
 #include "tokenizer/vocabulary.h"
 
 namespace lora {
-namespace {
+namespace tokenizer_property_test {
 
 using test::Dice;
 using test::random_text;
@@ -237,5 +237,5 @@ std::string test_name(const testing::TestParamInfo<std::string>& info) {
 
 INSTANTIATE_TEST_SUITE_P(Vocabularies, Property, testing::ValuesIn(test::all_vocabularies()), test_name);
 
-}  // namespace
+}  // namespace tokenizer_property_test
 }  // namespace lora

@@ -7,7 +7,7 @@
 #include "tokenizer/test_vocabularies.h"
 
 namespace lora {
-namespace {
+namespace tokenizer_speed_test {
 
 using test::VocabularyFile;
 
@@ -100,5 +100,5 @@ TEST(Speed, OrdinaryText) {
   }
 }
 
-}  // namespace
+}  // namespace tokenizer_speed_test
 }  // namespace lora

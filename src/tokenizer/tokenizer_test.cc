@@ -8,7 +8,7 @@
 #include "tokenizer/test_vocabularies.h"
 
 namespace lora {
-namespace {
+namespace tokenizer_test {
 
 using test::error_of;
 using test::VocabularyFile;
@@ -404,5 +404,5 @@ TEST(Tokenizer, BundledModelReadsItsOwnText) {
   EXPECT_EQ(tokenizer.decode(tokens), text);
 }
 
-}  // namespace
+}  // namespace tokenizer_test
 }  // namespace lora

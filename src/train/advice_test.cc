@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 namespace lora {
-namespace {
+namespace advice_test {
 
 using testing::AllOf;
 using testing::ElementsAre;
@@ -136,5 +136,5 @@ TEST(Advice, WhatItNamesFitsARunOfAnyLength) {
     EXPECT_THAT(advice(o, {n_iter, 100, 3}), IsEmpty()) << n_iter;
 }
 
-}  // namespace
+}  // namespace advice_test
 }  // namespace lora

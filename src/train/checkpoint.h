@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "adapter/parameters.h"
+#include "gguf/fingerprint.h"
 #include "model/model.h"
 #include "train/convergence.h"
 #include "train/held_out.h"
@@ -103,9 +104,5 @@ void expect_fits(
     });
 // The same for tensors and ranks.
 void expect_fits(const Checkpoint& checkpoint, const std::string& path, const LoraParameters& parameters);
-
-// A number that tells models apart: metadata, tensor table and samples of each tensor's data, so that a
-// file of any size takes no time.
-uint64_t fingerprint(const Gguf& gguf);
 
 }  // namespace lora

@@ -327,8 +327,10 @@ void describe_optimizer(Lines& lines, const Setup& s) {
   const double per_iteration = s.mean_samples();
   lines.push_back(fmt::format(
       "compute: {} kernels, {} inputs, {} threads; {} iterations of {}{:.{}f} samples, {:.2f} epochs",
-      name(isa()), s.input == GemmInput::bf16 ? "bf16" : "f32", s.pool.size(), s.n_iter,
-      fills ? "about " : "", per_iteration, fills ? 1 : 0, epochs(s)));
+      name(isa()), name(s.arithmetic), s.pool.size(), s.n_iter, fills ? "about " : "", per_iteration,
+      fills ? 1 : 0, epochs(s)));
+  if (std::string note = left_in_floats(s.model, s.arithmetic); !note.empty())
+    lines.push_back(std::move(note));
   if (fills && o.epochs) {
     lines.push_back(
         "note: --epochs counts a row as one sample; with --fill-with-next-samples it holds several, so that "
@@ -394,9 +396,16 @@ std::string describe_memory(const Setup& setup) {
   // The sentence rounds; this is the number by itself, always in one unit.
   const std::string free =
       available ? fmt::format("; {:.1f} MiB are free", double(*available) / (1 << 20)) : "";
-  return fmt::format("memory: {}: {}{}{}",
+  const auto& room = setup.plan.weight_room;
+  const std::string weights =
+      room ? fmt::format(
+                 "; memory holds {} of the weights, the others are read from disk again and again, "
+                 "ahead of their use",
+                 format_size(*room))
+           : "";
+  return fmt::format("memory: {}: {}{}{}{}",
                      memory_sentence(setup.memory_bytes(), int64_t(setup.model.gguf.file_bytes()), available),
-                     parts, free,
+                     parts, free, weights,
                      is_too_much ? "; more is to come than is free, so the system may end the run" : "");
 }
 

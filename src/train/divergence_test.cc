@@ -7,10 +7,11 @@
 #include <functional>
 #include <random>
 
+#include "base/regex_test_util.h"
 #include "train/finetune.h"
 
 namespace lora {
-namespace {
+namespace divergence_test {
 
 using testing::HasSubstr;
 
@@ -73,8 +74,7 @@ TEST(Divergence, ALossThatLeavesItsStartIsNamedWithinTensOfIterations) {
     ASSERT_EQ(heard.at.size(), 1u) << begin;
     EXPECT_LE(heard.at[0], begin + 15) << begin;
     EXPECT_EQ(heard.signs[0].last_good, heard.at[0] - 15) << begin;
-    EXPECT_THAT(heard.signs[0].what,
-                testing::ContainsRegex("was [67]\\.[0-9]+ at .*, 2\\.[0-9]+ at the start$"));
+    EXPECT_THAT(heard.signs[0].what, contains_regex("was [67]\\.[0-9]+ at .*, 2\\.[0-9]+ at the start$"));
   }
 }
 
@@ -163,5 +163,5 @@ TEST(Divergence, TheWaysOutAreThoseThatAreLeft) {
   EXPECT_EQ(ways_out_of_divergence(o, 256), "--use-adam");
 }
 
-}  // namespace
+}  // namespace divergence_test
 }  // namespace lora

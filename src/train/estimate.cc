@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
+#include <map>
+#include <numeric>
 
+#include "base/file.h"
 #include "base/file_status.h"
 #include "base/machine.h"
 #include "base/path.h"
@@ -47,58 +51,104 @@ Batch typical_batch(const Setup& s, double tokens) {
   return best;
 }
 
-// Seconds of some layers of the model on a batch.
+// Seconds of the model's parts on a batch.
 struct LayerTimes {
   double head = 0, head_forward = 0;    // embedding, output matrix and loss: both passes; forward alone
-  double layer = 0, layer_forward = 0;  // of each layer
+  std::vector<double> layers, forward;  // of each layer: as far as the backward pass goes; forward alone
 };
 
-// One layer, and some more, so that the difference is what a layer takes: of those that the backward pass
-// goes through or, where that is one or none, of the last ones.
+// Steps over one layer of each kind, and over some in a row: what several have in common is what takes time
+// beside layers.
 struct MeasuredSteps {
-  bool keeps = true;  // activations; else those of all layers but the last are computed again
-  StepPlan one{}, more{};
+  bool keeps = true;             // activations; else those of all layers but the last are computed again
+  std::vector<int64_t> kinds{};  // of each layer of the model
+  std::vector<StepPlan> one{};   // of each kind
+  StepPlan more{};
 
-  int64_t bytes() const { return one.total_bytes() + more.total_bytes(); }
+  int64_t bytes() const {
+    int64_t sum = more.total_bytes();
+    for (const StepPlan& plan : one) sum += plan.total_bytes();
+    return sum;
+  }
 };
 
-// The ones that tell most within the memory that the run itself will take; else the ones that take least.
+// The layer that stands for its kind: one that trains something, if there is one, and is in the row.
+int64_t example_of(int64_t kind, const std::vector<int64_t>& kinds, const LayerRange& row,
+                   const Model& model) {
+  int64_t best = -1, best_rank = -1;
+  for (int64_t i = 0; i < int64_t(kinds.size()); ++i) {
+    if (kinds[size_t(i)] != kind) continue;
+    const bool trains = layers_below(model, {&model.layers[size_t(i)], 1}) == 0;
+    const bool is_in_row = i >= row.begin && i < row.begin + row.n;
+    const int64_t rank = 2 * trains + is_in_row;
+    if (rank > best_rank) best = i, best_rank = rank;
+  }
+  return best;
+}
+
+// The ones that tell most within the memory that the run itself will take; else the ones that take least. The
+// row is of those that the backward pass goes through or, where that is one or none, of the last ones.
 MeasuredSteps steps_to_measure(const Setup& s, const Batch& batch) {
   const int64_t n_layer = s.model.config.n_layer, n_backward = s.plan.n_backward();
   const bool is_at_end = n_backward < 2;
-  const int64_t most = std::min<int64_t>(is_at_end ? n_layer : n_backward, 4);
+  // Of a model that memory does not hold, no more layers than it holds at least.
+  const int64_t most = std::min<int64_t>(is_at_end ? n_layer : n_backward, s.plan.weight_room ? 2 : 4);
   MeasuredSteps steps;
+  steps.kinds = kinds_of_layers(s.model, s.plan.n_below);
+  const int64_t n_kinds = std::ranges::max(steps.kinds) + 1;
   for (const bool keeps : {true, false}) {
     for (int64_t n = most; n >= std::min<int64_t>(most, 2); --n) {
-      const auto plan = [&](int64_t n_layers) {
-        const LayerRange layers{is_at_end ? n_layer - n_layers : s.plan.n_below, n_layers};
-        return plan_step(s.model, batch.n_tokens(), s.plan.n_positions, keeps ? n_layers : 0, true, s.input,
-                         s.pool.size(), layers);
+      const LayerRange row{is_at_end ? n_layer - n : s.plan.n_below, n};
+      const auto plan = [&](const LayerRange& layers) {
+        return plan_step(s.model, batch.n_tokens(), s.plan.n_positions, keeps ? layers.n : 0, true,
+                         s.arithmetic, s.pool.size(), layers);
       };
-      steps = {keeps || is_at_end, plan(1), plan(n)};
+      steps.keeps = keeps || is_at_end;
+      steps.more = plan(row);
+      steps.one.clear();
+      for (int64_t kind = 0; kind < n_kinds; ++kind)
+        steps.one.push_back(plan({example_of(kind, steps.kinds, row, s.model), 1}));
       if (steps.bytes() <= s.plan.total_bytes()) return steps;
     }
   }
   return steps;
 }
 
-LayerTimes time_layers(Setup& s, const Batch& batch, const MeasuredSteps& steps) {
+// Of layers in a row, whose times alone are `alone` together, beside what each of these takes as well.
+double beside_layers(double alone, double in_a_row, int64_t n) {
+  return n > 1 ? std::max(0.0, (alone - in_a_row) / double(n - 1)) : alone;
+}
+
+LayerTimes time_layers(Setup& s, const Batch& batch, const MeasuredSteps& measured) {
   std::vector<AttentionSegment> segments;
   for (const BatchSegment& b : batch.segments) segments.push_back({b.begin, b.length, b.begin, b.length});
   const StepTokens tokens{batch.inputs, batch.targets, batch.positions, segments};
   std::vector<double> losses(batch.inputs.size());
-  Step one(s.model, steps.one, s.input, s.pool), more(s.model, steps.more, s.input, s.pool);
-  const auto both = [&](Step& step) {
-    return [&] { step.losses_and_gradients(losses.data(), tokens, 1e-6f, 1); };
-  };
-  const auto forward = [&](Step& step) { return [&] { step.losses(losses.data(), tokens); }; };
-  const std::vector<double> t = medians({both(one), both(more), forward(one), forward(more)});
+  std::deque<Step> steps;  // one of each kind, and the row
+  for (const StepPlan& plan : measured.one) steps.emplace_back(s.model, plan, s.arithmetic, s.pool);
+  steps.emplace_back(s.model, measured.more, s.arithmetic, s.pool);
+  std::vector<std::function<void()>> works;
+  for (Step& step : steps)
+    works.emplace_back([&] { step.losses_and_gradients(losses.data(), tokens, 1e-6f, 1); });
+  for (Step& step : steps) works.emplace_back([&] { step.losses(losses.data(), tokens); });
+  const std::vector<double> t = medians(works);
+  const size_t n_kinds = measured.one.size(), forward = n_kinds + 1;
+  const LayerRange& row = measured.more.layers;
+
   LayerTimes times;
-  const double between = double(std::max<int64_t>(steps.more.layers.n - 1, 1));
-  times.layer_forward = std::max(0.0, (t[3] - t[2]) / between);
-  times.layer = std::max(0.0, (t[1] - t[0]) / between - (steps.keeps ? 0 : times.layer_forward));
-  times.head = std::max(0.0, t[0] - times.layer);
-  times.head_forward = std::max(0.0, t[2] - times.layer_forward);
+  double both_alone = 0, forward_alone = 0;
+  for (int64_t i = row.begin; i < row.begin + row.n; ++i) {
+    both_alone += t[size_t(measured.kinds[size_t(i)])];
+    forward_alone += t[forward + size_t(measured.kinds[size_t(i)])];
+  }
+  times.head_forward = beside_layers(forward_alone, t[forward + n_kinds], row.n);
+  for (const int64_t kind : measured.kinds)
+    times.forward.push_back(std::max(0.0, t[forward + size_t(kind)] - times.head_forward));
+  for (int64_t i = row.begin; !measured.keeps && i < row.begin + row.n - 1; ++i)
+    both_alone += times.forward[size_t(i)];  // computed again
+  times.head = beside_layers(both_alone, t[n_kinds], row.n);
+  for (const int64_t kind : measured.kinds)
+    times.layers.push_back(std::max(0.0, t[size_t(kind)] - times.head));
   return times;
 }
 
@@ -112,6 +162,18 @@ double update_seconds(Setup& s) {
     adamw_update(p.values.data(), p.m.data(), p.v.data(), p.gradients.data(), n, {}, s.pool);
   }})[0];
   return t * double(p.values.size()) / double(n);
+}
+
+constexpr double kHidden = 0.05;  // of computing: what reading may add where it hardly matters
+
+// Each batch goes up and down once; n_trials: of an iteration.
+WeightReading weight_reading(const Setup& s, int64_t n_trials) {
+  WeightReading r;
+  r.weight_bytes = int64_t(weight_bytes(stage_weights(s.model, s.model.layers)));
+  r.held_bytes = std::min(r.weight_bytes, int64_t(*s.plan.weight_room));
+  r.iteration_bytes = 2 * double(r.weight_bytes - r.held_bytes) * double(s.options.grad_acc * n_trials);
+  r.rate = disk_read_rate(s.model.gguf.path());
+  return r;
 }
 
 // Names and shapes of tensors, and what fills them up, beside the numbers.
@@ -157,6 +219,26 @@ std::optional<uint64_t> free_disk(const FinetuneOptions& o) {
 
 }  // namespace
 
+std::vector<int64_t> kinds_of_layers(const Model& model, int64_t n_below) {
+  std::map<std::string, int64_t> kinds;
+  std::vector<int64_t> result;
+  for (const Layer& layer : model.layers) {
+    const bool has_backward = int64_t(result.size()) >= n_below;
+    std::string kind(1, has_backward ? 'b' : 'f');
+    for (const Branch& branch : layer.branches) {
+      for (const Body& body : branch.bodies) kind += fmt::format(" {}", body.index());
+    }
+    for_each_attention(layer, [&](const Attention& a) {
+      kind += fmt::format(" {} of {}", a.form.shape.window, a.form.shape.head_dim);
+    });
+    for_each_linear(layer, [&](const Linear& linear, LinearRole) {
+      if (linear.slice == 0) kind += fmt::format(" {}x{}", linear.w.n_rows, linear.w.n_cols);
+    });
+    result.push_back(kinds.try_emplace(kind, int64_t(kinds.size())).first->second);
+  }
+  return result;
+}
+
 Estimate estimate(const FinetuneOptions& options, const std::function<void(std::string_view line)>& say) {
   check_options(options);
   const FinetuneOptions with_files = with_data_files(options, say);
@@ -191,16 +273,26 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
     say(fmt::format("estimate: to measure takes {:.1f} MiB more than the run itself",
                     double(more) / (1 << 20)));
   const LayerTimes t = time_layers(s, batch, steps);
+  const auto sum = [](const std::vector<double>& of_layers, int64_t begin, int64_t end) {
+    return std::accumulate(of_layers.begin() + begin, of_layers.begin() + std::max(begin, end), 0.0);
+  };
   const int64_t n_layer = s.model.config.n_layer;
+  const double forward = t.head_forward + sum(t.forward, 0, n_layer);
   // The last layer's activations are still there when the backward pass begins.
-  const int64_t n_again = s.plan.n_kept < s.plan.n_backward() ? s.plan.n_backward() - s.plan.n_kept - 1 : 0;
-  const int64_t n_both = std::max<int64_t>(s.plan.n_backward(), 1);  // the last one was measured as it is
-  const double forward = t.head_forward + double(n_layer) * t.layer_forward;
-  const double gradients =
-      (t.head + double(n_both) * t.layer + double(n_layer - n_both + n_again) * t.layer_forward) *
-      batch_tokens / double(batch.n_tokens()) * double(options.grad_acc);
+  const double again = sum(t.forward, std::min(s.plan.n_below + s.plan.n_kept, n_layer), n_layer - 1);
+  const double gradients = (t.head + sum(t.layers, 0, n_layer) + again) * batch_tokens /
+                           double(batch.n_tokens()) * double(options.grad_acc);
   e.at_least = options.optimizer == Optimizer::lbfgs;
   e.iteration_s = (e.at_least ? 2 : 1) * gradients + update_seconds(s);
+  if (s.plan.weight_room) {
+    e.reading = weight_reading(s, e.at_least ? 2 : 1);
+    if (e.reading->rate) {
+      const double read_s = e.reading->iteration_bytes / *e.reading->rate;
+      // Reading takes its share of the processors, so what a few cores have to do is about the sum.
+      e.reading->batch_tokens = batch_tokens * read_s / (kHidden * e.iteration_s);
+      e.iteration_s += read_s;
+    }
+  }
   if (!s.held_out.empty()) {
     double tokens = 0;
     std::vector<Token> inputs, targets;
@@ -209,6 +301,11 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
       tokens += double(inputs.size());
     }
     e.evaluation_s = forward * tokens / double(batch.n_tokens());
+    if (e.reading && e.reading->rate) {
+      const double passes = std::ceil(tokens / batch_tokens);
+      const double bytes = passes * double(e.reading->weight_bytes - e.reading->held_bytes);
+      e.evaluation_s += bytes / *e.reading->rate;
+    }
     const int64_t every = options.eval_every;
     const int64_t on_the_way = every > 0 ? (s.n_iter - 1) / every - s.state.iteration / every : 0;
     e.n_evaluations = on_the_way + (s.resumed ? 1 : 2);  // the last, and the one before training

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/elementary.h"
 #include "base/error.h"
 #include "base/machine.h"
 #include "generate/session.h"
@@ -35,20 +36,29 @@ SamplesLoss evaluate_samples(const ModelOptions& model, const FinetuneOptions& a
   Step step(session.model, plan, session.input, session.pool);
 
   SamplesLoss loss;
+  const Cluster& cluster = options.cluster;
+  session.expect_same(model, cluster,
+                      {{"data", fmt::format("{:016x} {:016x}", data.file_hash(), data.token_hash())},
+                       {"samples", std::to_string(samples.size())},
+                       {"--ctx-size", std::to_string(options.n_ctx)},
+                       {"--batch", std::to_string(n_batch)}});
   const auto so_far = [&](const HeldOutLoss& held_out, int64_t n_done) {
     loss.samples = n_done;
     loss.result.nll = held_out.loss;
-    loss.result.perplexity = std::exp(held_out.loss);
+    loss.result.perplexity = elementary::exp(held_out.loss);
     loss.result.tokens = held_out.tokens;
   };
-  const HeldOutLoss all = held_out_loss(step, data, samples, n_batch, options.n_ctx,
-                                        [&](const HeldOutLoss& held_out, int64_t n_done) {
-                                          so_far(held_out, n_done);
-                                          if (events.on_window)
-                                            events.on_window(n_done, int64_t(samples.size()), loss.result);
-                                          loss.result.stopped = events.should_stop && events.should_stop();
-                                          return !loss.result.stopped;
-                                        });
+  const HeldOutLoss all = held_out_loss(
+      step, data, samples, n_batch, options.n_ctx,
+      [&](const HeldOutLoss& held_out, int64_t n_done) {
+        so_far(held_out, n_done);
+        if (events.on_window) events.on_window(n_done, int64_t(samples.size()), loss.result);
+        loss.result.stopped = cluster.stop(events.should_stop && events.should_stop());
+        return !loss.result.stopped;
+      },
+      cluster);
+  loss.result.stopped = cluster.any(loss.result.stopped);
+  so_far(all, loss.result.stopped ? loss.samples : int64_t(samples.size()));
   if (!std::isfinite(all.loss)) {
     fail("{}: the loss is {} in sample {} of {}: the model or an adapter is damaged", model.model, all.loss,
          all.bad + 1, data.n_samples());

@@ -2,12 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
+#include "base/elementary.h"
 #include "base/error.h"
 #include "base/file_status.h"
 #include "base/lost_pages.h"
 #include "base/machine.h"
+#include "base/plural.h"
 #include "base/printable.h"
+#include "base/process.h"
 #include "base/timing.h"
 #include "kernels/optimizer/adamw.h"
 #include "train/divergence.h"
@@ -47,6 +51,7 @@ class Run {
         remaining_(setup_.mean_tokens()) {}
 
   FinetuneResult train() {
+    say_who_works();
     check_outputs(options_, setup_.resume.path, std::max(setup_.n_iter, state_.iteration));
     std::string further;
     if (setup_.resumed) {
@@ -86,7 +91,56 @@ class Run {
   void say(const std::string& line) const {
     if (events_.say) events_.say(line);
   }
-  bool stop_asked() const { return events_.should_stop && events_.should_stop(); }
+  // Here or, soon after, in any process of the run.
+  bool stop_asked() const { return cluster_.stop(events_.should_stop && events_.should_stop()); }
+
+  void say_who_works() const {
+    if (cluster_.is_alone()) return;
+    std::map<std::string, int> machines;
+    for (int r = 0; r < cluster_.size(); ++r) ++machines[cluster_.host(r)];
+    std::string names;
+    for (const auto& [host, n] : machines)
+      names += fmt::format("{}{}{}", names.empty() ? "" : ", ", host, n > 1 ? fmt::format(" ({})", n) : "");
+    say(fmt::format("mpi: {} processes on {}: {}", cluster_.size(),
+                    count_of(int64_t(machines.size()), "machine"), names));
+    const int64_t n = options_.grad_acc, size = cluster_.size();
+    if (n < size) {
+      say(fmt::format(
+          "warning: an iteration has {} of {} samples (--grad-acc): {} of {} processes have nothing to do",
+          count_of(n, "batch", "batches"), options_.n_batch, size - n, size));
+    } else if (n % size != 0) {
+      say(
+          fmt::format("note: the {} batches of an iteration (--grad-acc) are not the same number for each of "
+                      "{} processes: "
+                      "some wait for others",
+                      n, size));
+    }
+    if (options_.allow_mixed) say("note: --allow-mixed: the adapter's bytes depend on who computes what");
+  }
+
+  // One that keeps all others waiting is named, once until another one does.
+  void say_who_is_slow(const std::vector<double>& seconds) {
+    if (cluster_.is_alone()) return;
+    std::vector<double> of_a_batch, of_others;
+    for (int r = 0; r < cluster_.size(); ++r) {
+      const Share share = cluster_.share_of(options_.grad_acc, r);
+      of_a_batch.push_back(share.begin < share.end ? seconds[size_t(r)] / double(share.end - share.begin)
+                                                   : 0);
+    }
+    const auto slowest = std::ranges::max_element(of_a_batch);
+    const int rank = int(slowest - of_a_batch.begin());
+    for (int r = 0; r < cluster_.size(); ++r) {
+      if (r != rank && of_a_batch[size_t(r)] > 0) of_others.push_back(of_a_batch[size_t(r)]);
+    }
+    if (of_others.empty()) return;
+    const double usual = median(of_others);
+    n_slow_ = *slowest <= 1.3 * usual ? 0 : rank == slow_ ? n_slow_ + 1 : 1;
+    slow_ = rank;
+    if (n_slow_ != 3 || rank == said_slow_) return;
+    said_slow_ = rank;
+    say(fmt::format("note: {} takes {:.1f} times as long as the others, which wait for it",
+                    cluster_.name(rank), *slowest / usual));
+  }
 
   // To the iteration that the run begins after.
   void cut_back_metrics() {
@@ -106,9 +160,9 @@ class Run {
   void iterate() {
     setup_.plan_memory();
     say(describe_memory(setup_));
-    Step step(setup_.model, setup_.plan, setup_.input, setup_.pool);
+    Step step(setup_.model, setup_.plan, setup_.arithmetic, setup_.pool);
     SampleLoss samples(step, setup_.data, setup_.batch_options, options_.grad_acc, setup_.parameters,
-                       setup_.norms, state_.seed, options_.neftune);
+                       setup_.norms, state_.seed, options_.neftune, options_.cluster);
     std::optional<Lbfgs> lbfgs;
     if (options_.optimizer == Optimizer::lbfgs) lbfgs.emplace(setup_.parameters, setup_.lbfgs, setup_.pool);
     if (setup_.resumed) {
@@ -145,7 +199,7 @@ class Run {
         result_.why = why;
         return;
       }
-      if (stop_asked()) break;
+      if (cluster_.any(stop_asked())) break;
       if (state_.iteration < setup_.n_iter && is_multiple(options_.save_every)) save_on_the_way();
     }
     if (state_.iteration < setup_.n_iter || state_.evaluation_due) stop();
@@ -197,6 +251,7 @@ class Run {
     record.iter = state_.iteration + 1;
     record.loss = *loss;
     record.tokens = samples.tokens();
+    say_who_is_slow(samples.seconds());
     record.grad_norm = std::sqrt(
         sum_of_squares(setup_.parameters.gradients.data(), setup_.parameters.gradients.size(), setup_.pool));
     expect_finite(record, samples);
@@ -215,6 +270,7 @@ class Run {
       record.lr = record.sched * options_.adam_alpha;
       adam_update(record);
     }
+    if (options_.allow_mixed) take_values_of_the_first();
     state_.iteration = record.iter;
     state_.cursor = samples.end() + state_.shuffle_begin;
     state_.convergence.add(record.loss, options_);
@@ -225,6 +281,15 @@ class Run {
     record.rss_bytes = resident_bytes();
     remaining_.add_iteration(record.dt_s, samples.n_inputs());
     return record;
+  }
+
+  // Where kernel sets differ, so do their updates.
+  void take_values_of_the_first() {
+    if (cluster_.is_alone()) return;
+    const std::span<std::byte> values = std::as_writable_bytes(setup_.parameters.values.span());
+    std::vector<std::byte> bytes;
+    if (cluster_.is_first()) bytes.assign(values.begin(), values.end());
+    std::ranges::copy(cluster_.from_first(std::move(bytes)), values.begin());
   }
 
   void expect_finite(const IterationRecord& record, const SampleLoss& samples) const {
@@ -279,14 +344,17 @@ class Run {
     };
     tell(0);
     try {
-      const HeldOutLoss loss = held_out_loss(step, setup_.held_out_data(), setup_.held_out, options_.n_batch,
-                                             options_.n_ctx, [&](const HeldOutLoss&, int64_t n_done) {
-                                               tell(n_done);
-                                               return true;
-                                             });
+      const HeldOutLoss loss = held_out_loss(
+          step, setup_.held_out_data(), setup_.held_out, options_.n_batch, options_.n_ctx,
+          [&](const HeldOutLoss&, int64_t n_done) {
+            tell(n_done);
+            return true;
+          },
+          cluster_);
       std::optional<std::string> text = "";
-      if (!setup_.sample_prompt.empty()) text = continue_sample(setup_, [this] { return stop_asked(); });
-      if (!text) return std::nullopt;
+      if (!setup_.sample_prompt.empty() && cluster_.is_first())
+        text = continue_sample(setup_, [this] { return stop_asked(); });
+      if (cluster_.any(!text)) return std::nullopt;
       state_.evaluation_due = false;
       remaining_.add_evaluation(seconds_since(start));
       if (!std::isfinite(loss.loss)) {
@@ -324,7 +392,7 @@ class Run {
     const std::string when =
         state_.iteration == 0 ? "before training" : fmt::format("iteration {}", state_.iteration);
     say(fmt::format("held out, {}: loss {:.6f}, perplexity {:.4f} over {} tokens", when, held_out.loss,
-                    std::exp(held_out.loss), held_out.tokens));
+                    elementary::exp(held_out.loss), held_out.tokens));
     if (state_.iteration > 0) {
       keep_best(*evaluated);
       if (metrics_.is_open()) metrics_ = open_metrics_with(options_.metrics, state_.iteration, held_out.loss);
@@ -459,6 +527,7 @@ class Run {
 
   const FinetuneOptions& options_;
   const FinetuneEvents& events_;
+  const Cluster& cluster_ = options_.cluster;
   const std::vector<Hold> holds_;  // before anything is read
   Setup setup_;
   TrainState& state_ = setup_.state;
@@ -466,10 +535,18 @@ class Run {
   DivergenceWatch divergence_;
   AppendFile metrics_;
   bool metrics_written_ = false, metrics_failed_ = false;
+  int slow_ = -1, n_slow_ = 0, said_slow_ = -1;  // processes; for how many iterations
   FinetuneResult result_;
   std::string last_good_;  // checkpoint
   std::string begun_;      // the checkpoint of the beginning, if its name was free
 };
+
+// For a process that neither writes nor speaks.
+void silence(FinetuneOptions& options) {
+  options.lora_out = options.checkpoint_out = options.metrics = options.best_out = "";
+  options.checkpoint_in = "";
+  options.save_best = false;
+}
 
 }  // namespace
 
@@ -477,13 +554,16 @@ FinetuneResult finetune(const FinetuneOptions& options, const FinetuneEvents& ev
   check_options(options);
   if (options.only_write_lora) {
     FinetuneResult result;
+    if (!options.cluster.is_first()) return result;
     const std::string checkpoint = find_checkpoint(options).path;
     result.lora_path = write_adapter_of_checkpoint(options, checkpoint, result.iterations, events.say);
     result.why = fmt::format("--only-write-lora: {} was read, nothing was trained", checkpoint);
     return result;
   }
-  const FinetuneOptions with_files = with_data_files(options, events.say);
-  return Run(with_files, events).train();
+  const StaysAwake until_it_ends;
+  FinetuneOptions here = with_data_files(options, events.say);
+  if (!here.cluster.is_first()) silence(here);
+  return Run(here, events).train();
 }
 
 }  // namespace lora

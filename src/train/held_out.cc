@@ -61,33 +61,65 @@ SampleSplit split_samples(const Dataset& data, double fraction, uint64_t seed, i
   return split;
 }
 
+namespace {
+
+// Of each batch: what a process finds out of its share, and what all of them know then.
+struct BatchLosses {
+  std::vector<double> sums, tokens, bad;  // bad: the first sample whose loss is no number, or -1
+
+  HeldOutLoss over(Share batches) const {
+    HeldOutLoss result;
+    double sum = 0;
+    for (auto b = size_t(batches.begin); b < size_t(batches.end); ++b) {
+      sum += sums[b];
+      result.tokens += int64_t(tokens[b]);
+      if (result.bad < 0) result.bad = int64_t(bad[b]);
+    }
+    result.loss = std::abs(sum) / double(result.tokens);  // losses are positive; not a number has no sign
+    return result;
+  }
+};
+
+}  // namespace
+
 HeldOutLoss held_out_loss(Step& step, const Dataset& data, const std::vector<int64_t>& samples,
                           int64_t n_batch, int64_t n_ctx,
-                          const std::function<bool(const HeldOutLoss& so_far, int64_t n_done)>& go_on) {
-  HeldOutLoss result;
+                          const std::function<bool(const HeldOutLoss& so_far, int64_t n_done)>& go_on,
+                          const Cluster& cluster) {
   BatchOptions options{.n_ctx = n_ctx, .n_batch = n_batch, .shuffle = false, .samples = samples};
   Batch batch;
   std::vector<AttentionSegment> segments;
   std::vector<double> losses;
-  double sum = 0;
-  for (size_t at = 0; at < samples.size(); at += size_t(n_batch)) {
-    options.n_batch = std::min(n_batch, int64_t(samples.size() - at));
-    next_batch(batch, data, options, at);
-    segments.clear();
-    for (const BatchSegment& s : batch.segments) segments.push_back({s.begin, s.length, s.begin, s.length});
-    losses.resize(batch.inputs.size());
-    step.losses(losses.data(), {batch.inputs, batch.targets, batch.positions, segments});
-    sum = std::accumulate(losses.begin(), losses.end(), sum);
-    for (size_t k = 0; !std::isfinite(sum) && result.bad < 0 && k < batch.segments.size(); ++k) {
-      const auto begin = losses.begin() + batch.segments[k].begin;
-      if (!std::all_of(begin, begin + batch.segments[k].length, [](double l) { return std::isfinite(l); }))
-        result.bad = samples[at + k];
+  const auto n_samples = int64_t(samples.size()), n_batches = (n_samples + n_batch - 1) / n_batch;
+  const Share mine = cluster.share(n_batches);
+  const std::vector<double> zeros(size_t(n_batches), 0.0), none(size_t(n_batches), -1.0);
+  BatchLosses found = {zeros, zeros, none};
+  bool gave_up = false;
+  try {
+    for (int64_t b = mine.begin; b < mine.end; ++b) {
+      const int64_t at = b * n_batch;
+      options.n_batch = std::min(n_batch, n_samples - at);
+      next_batch(batch, data, options, uint64_t(at));
+      segments.clear();
+      for (const BatchSegment& s : batch.segments) segments.push_back({s.begin, s.length, s.begin, s.length});
+      losses.resize(batch.inputs.size());
+      step.losses(losses.data(), {batch.inputs, batch.targets, batch.positions, segments});
+      double& sum = found.sums[size_t(b)] = std::accumulate(losses.begin(), losses.end(), 0.0);
+      for (size_t k = 0; !std::isfinite(sum) && found.bad[size_t(b)] < 0 && k < batch.segments.size(); ++k) {
+        const auto begin = losses.begin() + batch.segments[k].begin;
+        if (!std::all_of(begin, begin + batch.segments[k].length, [](double l) { return std::isfinite(l); }))
+          found.bad[size_t(b)] = double(samples[size_t(at) + k]);
+      }
+      found.tokens[size_t(b)] = double(batch.n_targets);
+      const int64_t n_done = std::min(n_samples, (b + 1 - mine.begin) * n_batch * cluster.size());
+      if (go_on && !go_on(found.over({mine.begin, b + 1}), n_done)) break;
     }
-    result.tokens += batch.n_targets;
-    result.loss = std::abs(sum) / double(result.tokens);  // losses are positive; not a number has no sign
-    if (go_on && !go_on(result, int64_t(at) + options.n_batch)) break;
+  } catch (const GivenUp&) {
+    gave_up = true;
   }
-  return result;
+  if (cluster.any(gave_up)) throw GivenUp{};
+  for (auto* figures : {&found.sums, &found.tokens, &found.bad}) cluster.all_shares(*figures);
+  return found.over({0, n_batches});
 }
 
 }  // namespace lora

@@ -6,7 +6,7 @@
 #include "base/error.h"
 
 namespace lora {
-namespace {
+namespace layer_choice_test {
 
 using testing::ElementsAre;
 
@@ -49,5 +49,5 @@ TEST(LayerChoice, RefusesWhatIsNoneAndBlocksThatAreNotThere) {
   EXPECT_EQ(why("0,4-6"), "--layers: there is no block 6, the model has 0 to 5");
 }
 
-}  // namespace
+}  // namespace layer_choice_test
 }  // namespace lora

@@ -1,10 +1,10 @@
 #include "train/name_pattern.h"
 
-#include <filesystem>
 #include <string_view>
 #include <vector>
 
 #include "base/numbers.h"
+#include "base/path.h"
 
 namespace lora {
 namespace {
@@ -13,10 +13,8 @@ namespace {
 constexpr int kDigit = -1, kDigits = -2;
 
 // The path as it would be absolute, in characters and these two.
-std::vector<int> parts_of(const std::string& path, const std::string& mark) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  const std::string whole = fs::absolute(path, error).lexically_normal();
+std::vector<int> parts_of(const std::string& path, const std::string& unfolded_mark) {
+  const std::string whole = fold_case(absolute_path(path)), mark = fold_case(unfolded_mark);
   std::vector<int> parts;
   for (size_t i = 0; i < whole.size();) {
     if (!mark.empty() && whole.compare(i, mark.size(), mark) == 0) {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 namespace lora {
-namespace {
+namespace name_pattern_test {
 
 constexpr const char* kMark = "ITERATION";
 
@@ -41,5 +41,5 @@ TEST(NamePattern, CanBeEqualToAnother) {
   EXPECT_TRUE(meet("same", "same"));
 }
 
-}  // namespace
+}  // namespace name_pattern_test
 }  // namespace lora

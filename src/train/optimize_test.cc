@@ -14,7 +14,7 @@
 #include "train/metrics.h"
 
 namespace lora {
-namespace {
+namespace optimize_test {
 
 // 64 values in parameters that nothing else is done with.
 LoraParameters sixty_four_values() {
@@ -177,5 +177,5 @@ TEST(RemainingTime, CountsTokensSavesAndEvaluations) {
   EXPECT_EQ(multiples_left(0, 30, 0), 0);
 }
 
-}  // namespace
+}  // namespace optimize_test
 }  // namespace lora

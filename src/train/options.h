@@ -13,6 +13,7 @@
 #include "adapter/parameters.h"
 #include "base/date.h"
 #include "base/precision.h"
+#include "cluster/cluster.h"
 #include "data/columns.h"
 #include "train/layer_choice.h"
 
@@ -160,6 +161,11 @@ struct FinetuneOptions {
   // Continued at each evaluation, greedily. Empty: the beginning of a held-out sample.
   std::optional<std::string> sample_prompt;
   int64_t patience = 0;  // evaluations without a new lowest held-out loss that end the run; 0: never
+
+  // The processes that run it together: each calls finetune() with the same options but for this. Only the
+  // first writes files and speaks.
+  Cluster cluster;
+  bool allow_mixed = false;  // of kernel sets; the adapter's bytes depend on who computes what then
 };
 
 }  // namespace lora

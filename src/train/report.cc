@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "base/elementary.h"
+
 namespace lora {
 
 std::string fraction_in_words(double part) {
@@ -32,7 +34,7 @@ std::vector<std::string> describe_quality(const Evaluations& e, const std::strin
   std::vector<std::string> lines;
   if (!e.best) return lines;
   const auto loss = [](double value, const std::string& of) {
-    return fmt::format("{:.4f} {} (perplexity {:.2f})", value, of, std::exp(value));
+    return fmt::format("{:.4f} {} (perplexity {:.2f})", value, of, elementary::exp(value));
   };
   lines.push_back(fmt::format(
       "held-out loss: {}{}{}", e.before ? loss(*e.before, "before training") + ", " : "",

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 namespace lora {
-namespace {
+namespace report_test {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -79,5 +79,5 @@ TEST(Report, NothingIsSaidWithoutHeldOutData) {
   EXPECT_THAT(describe_quality({}, ""), IsEmpty());
 }
 
-}  // namespace
+}  // namespace report_test
 }  // namespace lora

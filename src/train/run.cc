@@ -1,5 +1,7 @@
 #include "train/run.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -12,6 +14,7 @@
 #include "base/machine.h"
 #include "base/same_file.h"
 #include "data/data_files.h"
+#include "kernels/gemm_int8/gemm_int8.h"
 #include "train/outputs.h"
 #include "train/schedule.h"
 
@@ -36,21 +39,24 @@ int64_t largest(int64_t low, int64_t high, const std::function<bool(int64_t)>& f
   return low;
 }
 
+// What the program's own pages take differs by some hundred KiB from run to run; the next one shall fit.
+constexpr uint64_t kMargin = uint64_t{1} << 20;
+
 // Of the flags that need less, each with a value that fits, and what it then needs.
 std::string smaller_plans(const FinetuneOptions& options, uint64_t budget,
                           const std::function<uint64_t(int64_t n_batch, int64_t row)>& least, int64_t row) {
   constexpr int64_t kStep = 16;  // tokens
+  const auto fits = [&](uint64_t bytes) { return bytes + kMargin <= budget; };
   std::string plans;
   const auto offer = [&](const std::string& flags, uint64_t bytes) {
     plans += fmt::format("{}{} ({:.1f} MiB)", plans.empty() ? "" : " or ", flags, mib(bytes));
   };
-  if (options.checkpointing == Checkpointing::off && least(options.n_batch, row) <= budget)
+  if (options.checkpointing == Checkpointing::off && fits(least(options.n_batch, row)))
     offer("--use-checkpointing", least(options.n_batch, row));
-  if (const int64_t n = largest(1, options.n_batch - 1, [&](int64_t b) { return least(b, row) <= budget; }))
+  if (const int64_t n = largest(1, options.n_batch - 1, [&](int64_t b) { return fits(least(b, row)); }))
     offer(fmt::format("--batch {}", n), least(n, row));
   const auto shorter = [&](int64_t n_batch) {
-    return kStep *
-           largest(1, (row - 1) / kStep, [&](int64_t k) { return least(n_batch, k * kStep) <= budget; });
+    return kStep * largest(1, (row - 1) / kStep, [&](int64_t k) { return fits(least(n_batch, k * kStep)); });
   };
   if (const int64_t n = shorter(options.n_batch)) {
     offer(fmt::format("--ctx {}", n), least(options.n_batch, n));
@@ -60,11 +66,11 @@ std::string smaller_plans(const FinetuneOptions& options, uint64_t budget,
   return plans;
 }
 
-// nullopt: cannot tell. The tenth that is left is for what no plan counts: page tables, other programs that
-// grow.
-std::optional<uint64_t> to_spare(uint64_t model_bytes) {
-  const std::optional<uint64_t> available = available_memory(model_bytes);
-  return available ? std::optional(*available / 10 * 9) : std::nullopt;
+// Beside so many bytes of weights; nullopt: cannot tell. The tenth that is left is for what no plan counts:
+// page tables, other programs that grow. Processes of one machine share it.
+std::optional<uint64_t> to_spare(uint64_t weights, const Cluster& cluster, const FreeMemory& free) {
+  const std::optional<uint64_t> available = free(weights);
+  return available ? std::optional(*available / 10 * 9 / uint64_t(cluster.size_here())) : std::nullopt;
 }
 
 void expect_rank(const FinetuneOptions& options, std::string_view flag, std::optional<int64_t> given,
@@ -181,7 +187,7 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
   if (!lora_init) {
     const Ranks ranks = ranks_of(options, model);
     const std::vector<int64_t> layers = chosen_layers(options.layers, model.config.n_layer);
-    const std::optional<uint64_t> budget = memory_budget(options, model.gguf.file_bytes());
+    const std::optional<uint64_t> budget = memory_budget(options, least_room(model));
     const auto needed = uint64_t(trained_bytes(options, parameter_bytes(model, ranks, layers)));
     if (budget && needed > *budget) {
       fail(
@@ -330,8 +336,8 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
   return settings;
 }
 
-Settings changeable_settings(const FinetuneOptions& o, int64_t n_iter, GemmInput input) {
-  Settings settings = {{"--precision", input == GemmInput::bf16 ? "bf16" : "f32"}};
+Settings changeable_settings(const FinetuneOptions& o, int64_t n_iter, Arithmetic arithmetic) {
+  Settings settings = {{"--precision", std::string(name(arithmetic))}};
   if (o.optimizer == Optimizer::lbfgs) return settings;
   const auto add = [&](const char* name, const auto& value) {
     settings.emplace_back(name, fmt::format("{}", value));
@@ -371,7 +377,7 @@ void expect_asked_for(const FinetuneOptions& options, const Model& model, const 
   }
   for (const auto& [flag, found] : checkpoint.settings) {
     if (!options.lora_r || found == "0" || !flag.starts_with("--rank")) continue;
-    const auto speaks_of = [&](std::string_view tensor) { return flag == rank_flag_of(tensor); };
+    const auto speaks_of = [&flag = flag](std::string_view tensor) { return flag == rank_flag_of(tensor); };
     const bool is_given =
         std::ranges::any_of(options.ranks, [&](const auto& row) { return speaks_of(row.first); });
     // lora_r does not speak of the embedding, the head and norms.
@@ -383,32 +389,62 @@ void expect_asked_for(const FinetuneOptions& options, const Model& model, const 
   if (!options.layers.is_all()) expect("--layers", layers_setting(options, model));
 }
 
+std::string left_in_floats(const Model& model, Arithmetic arithmetic) {
+  int64_t n = 0, n_left = 0;
+  std::set<std::string_view> types;
+  for (const Layer& layer : model.layers) {
+    for_each_linear(layer, [&](const Linear& linear, LinearRole role) {
+      if (role == LinearRole::routes || linear.adapters_only) return;
+      ++n;
+      if (has_int8_gemm(linear.w.type)) return;
+      ++n_left;
+      types.insert(traits(linear.w.type).name);
+    });
+  }
+  if (!arithmetic.int8 || n_left == 0) return "";
+  return fmt::format(
+      "note: --precision int8: {} of the blocks' {} matrices are in {}, of which there are no "
+      "products in 8-bit integers; theirs are in {}",
+      n_left, n, fmt::join(types, ", "), name(Arithmetic(arithmetic.floats)));
+}
+
 std::optional<uint64_t> memory_budget(const FinetuneOptions& options, uint64_t model_bytes) {
-  return options.memory > 0 ? options.memory : to_spare(model_bytes);
+  return options.memory > 0 ? options.memory : to_spare(model_bytes, options.cluster, available_memory);
 }
 
 StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& other,
-                   GemmInput input, int n_threads) {
+                   Arithmetic arithmetic, int n_threads, const FreeMemory& free) {
   constexpr int64_t most = std::numeric_limits<int32_t>::max();
   if (options.n_batch > most / row) {
     fail("--batch: {} samples of {} tokens are more than {} tokens at once", options.n_batch, row, most);
   }
-  const std::optional<uint64_t> allowed = memory_budget(options, model.gguf.file_bytes());
-  const uint64_t others = uint64_t(other.to_come) + uint64_t(options.memory > 0 ? other.there : 0);
   const auto plan_of = [&](int64_t n_batch, int64_t n_row, int64_t n_kept) {
-    return plan_step(model, n_batch * n_row, n_row, n_kept, true, input, n_threads);
+    return plan_step(model, n_batch * n_row, n_row, n_kept, true, arithmetic, n_threads);
   };
+  // A model that leaves no room for the smallest step is read from disk, in each pass what memory does not
+  // hold.
+  std::optional<uint64_t> spare = to_spare(model.gguf.file_bytes(), options.cluster, free);
+  const int64_t n_least = options.checkpointing == Checkpointing::off ? model.config.n_layer : 0;
+  const uint64_t least_bytes =
+      uint64_t(plan_of(options.n_batch, row, n_least).total_bytes()) + uint64_t(other.to_come);
+  const bool is_held = !spare || least_bytes <= *spare;
+  if (!is_held) spare = to_spare(least_room(model), options.cluster, free);
+
+  const std::optional<uint64_t> allowed = options.memory > 0 ? std::optional(options.memory) : spare;
+  const uint64_t others = uint64_t(other.to_come) + uint64_t(options.memory > 0 ? other.there : 0);
   StepPlan plan;
   if (options.checkpointing == Checkpointing::automatic) {
-    uint64_t room = allowed.value_or(0) - std::min(allowed.value_or(0), others);
+    uint64_t left = allowed.value_or(0) - std::min(allowed.value_or(0), others);
     // Where --memory is more than there is, a run that keeps less is not killed.
-    if (const auto spare = to_spare(model.gguf.file_bytes())) {
-      room = std::min(room, *spare - std::min(*spare, uint64_t(other.to_come)));
-    }
-    plan = plan_step_within(room, model, options.n_batch * row, row, input, n_threads);
+    if (spare) left = std::min(left, *spare - std::min(*spare, uint64_t(other.to_come)));
+    plan = plan_step_within(left, model, options.n_batch * row, row, arithmetic, n_threads);
   } else {
     plan =
         plan_of(options.n_batch, row, options.checkpointing == Checkpointing::on ? 0 : model.config.n_layer);
+  }
+  if (!is_held) {
+    const uint64_t taken = uint64_t(plan.total_bytes() + other.to_come);
+    plan.weight_room = weight_room(model, to_spare(0, options.cluster, free).value_or(0), taken);
   }
   const uint64_t needed = uint64_t(plan.total_bytes()) + others;
   if (!allowed || needed <= *allowed) return plan;
@@ -421,12 +457,15 @@ StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t r
        mib(budget), mib(needed),
        options.checkpointing == Checkpointing::off ? " with --no-checkpointing" : " at the least",
        smaller.empty() ? "no --ctx and --batch would fit" : "these would fit: " + smaller,
-       needed / (1 << 20) + 1);
+       (needed + kMargin) / (1 << 20) + 1);
 }
 
 int64_t trained_bytes(const FinetuneOptions& options, int64_t parameter_bytes) {
   const int64_t values = parameter_bytes / 4, copies = options.lora_out.empty() ? 0 : 1;
-  return values * (copies + (options.optimizer == Optimizer::adam ? 4 : 2 + kLbfgsFloats));
+  // Sums of gradients that wait for their neighbours, and other processes' slices of them.
+  const int64_t sums =
+      options.grad_acc > 1 || !options.cluster.is_alone() ? options.cluster.sum_vectors(options.grad_acc) : 0;
+  return values * (copies + sums + (options.optimizer == Optimizer::adam ? 4 : 2 + kLbfgsFloats));
 }
 
 int64_t row_length(const FinetuneOptions& options, const Dataset& data) {

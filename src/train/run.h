@@ -7,6 +7,7 @@
 #include <string>
 
 #include "adapter/parameters.h"
+#include "base/machine.h"
 #include "data/batch.h"
 #include "data/samples.h"
 #include "model/step.h"
@@ -51,7 +52,7 @@ Settings run_settings(const FinetuneOptions& options, const Model& model, const 
 
 // What decides the numbers too and may be changed on resume, with a word: the learning rate and what it goes
 // by, the optimizer's numbers, the precision. Shares of the run are iterations of n_iter.
-Settings changeable_settings(const FinetuneOptions& options, int64_t n_iter, GemmInput input);
+Settings changeable_settings(const FinetuneOptions& options, int64_t n_iter, Arithmetic arithmetic);
 
 // The options with files in place of the folders of train_data and val_data (data/data_files.h). `say` gets
 // what is to be known of them.
@@ -62,6 +63,10 @@ TextOptions text_options(const FinetuneOptions& options);
 
 // Whether rows are filled with further samples: asked for, or implied by plain_fill.
 bool fills_rows(const FinetuneOptions& options);
+
+// A line about matrices of the blocks whose type has no products in 8-bit integers, though the arithmetic
+// asks for them; "" if there is nothing to say.
+std::string left_in_floats(const Model& model, Arithmetic arithmetic);
 
 // Bytes that a run may take beyond the mapped model: --memory, or nine tenths of what the machine has to
 // spare. nullopt: without --memory, where the machine does not tell.
@@ -81,10 +86,14 @@ struct OtherMemory {
   int64_t to_come = 0;  // of adapter and optimizer
 };
 
+// Bytes that are free beside so many of a file: available_memory(), or what a test has in its place.
+using FreeMemory = std::function<std::optional<uint64_t>(uint64_t file_bytes)>;
+
 // What is kept and what is computed again, for batches of options.n_batch rows: as much as fits the budget
 // and what is free, the least where the machine does not tell. Error if even that is beyond the budget, with
 // what is needed and the flags that would make it fit.
+// Of a model that memory does not hold beside that, weights get what is left (StepPlan::weight_room).
 StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& others,
-                   GemmInput input, int n_threads);
+                   Arithmetic arithmetic, int n_threads, const FreeMemory& free = available_memory);
 
 }  // namespace lora

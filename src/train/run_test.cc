@@ -13,7 +13,7 @@
 #include "train/run_test_util.h"
 
 namespace lora {
-namespace {
+namespace run_test {
 
 using namespace test;
 
@@ -327,5 +327,32 @@ TEST(InitialParameters, AreRefusedByTheirSizeBeforeTheyAreAllocated) {
   EXPECT_THROW(initial_parameters(o, model, 1, std::nullopt), Error);
 }
 
-}  // namespace
+// Memory that holds model and smallest step keeps the model; below that its weights are read as needed,
+// beside as many layers' activations as fit, down to a step that leaves two layers no room.
+TEST(MakePlan, GivesWeightsWhatIsLeftWhereMemoryDoesNotHoldThem) {
+  FinetuneOptions o;
+  o.n_batch = 1;
+  Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
+  LoraParameters parameters = initial_parameters(o, model, 1, std::nullopt);
+  attach(model, parameters);
+  const uint64_t file = model.gguf.file_bytes(), least = least_room(model);
+  ASSERT_LT(least, file / 2);
+  const OtherMemory other{0, 1 << 20};
+  const auto plan_with = [&](uint64_t all) {
+    return make_plan(o, model, 64, other, GemmInput::f32, 2,
+                     [&](uint64_t taken) { return std::optional(all - std::min(all, taken)); });
+  };
+  const auto step = uint64_t(plan_step(model, 64, 64, 0, true, GemmInput::f32, 2).total_bytes());
+  const uint64_t smallest = (step + uint64_t(other.to_come)) / 9 * 10 + 100;
+  EXPECT_EQ(plan_with(file + smallest).weight_room, std::nullopt);
+  const StepPlan below = plan_with(file + smallest - 1000);
+  ASSERT_TRUE(below.weight_room);
+  EXPECT_GT(below.n_kept, 0);
+  EXPECT_GE(*below.weight_room, least);
+  EXPECT_LE(*below.weight_room + uint64_t(below.total_bytes() + other.to_come), file + smallest);
+  EXPECT_EQ(plan_with(least + smallest).weight_room, least);
+  EXPECT_THROW(plan_with(least + smallest - 1000), Error);
+}
+
+}  // namespace run_test
 }  // namespace lora

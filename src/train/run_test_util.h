@@ -3,13 +3,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
+#include "base/process.h"
 #include "train/finetune.h"
 #include "train/metrics.h"
 #include "train/outputs.h"
@@ -35,11 +35,11 @@ inline std::string val_losses(const std::string& path) {
 
 class Finetune : public testing::Test {
  protected:
-  std::string folder = testing::TempDir() + "lora_run_" + std::to_string(getpid()) + "_" +
+  std::string folder = testing::TempDir() + "lora_run_" + std::to_string(process_id()) + "_" +
                        testing::UnitTest::GetInstance()->current_test_info()->name();
   void SetUp() override {
     std::filesystem::create_directories(folder);
-    std::ofstream text(at("text.txt"));
+    std::ofstream text(at("text.txt"), std::ios::binary);
     for (int i = 0; i < 40; ++i)
       text << "<s>The ship number " << i << " sailed " << 3 * i << " miles to the north.";
   }

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "base/plural.h"
 #include "base/random.h"
+#include "base/timing.h"
 
 namespace lora {
 
@@ -15,28 +17,61 @@ void SampleLoss::begin(uint64_t cursor) {
   // Counted first: each token's share of the loss depends on how many targets there are in all.
   begin_ = end_ = cursor;
   tokens_ = n_inputs_ = 0;
+  cursors_.clear();
   for (int64_t i = 0; i < grad_acc_; ++i) {
+    cursors_.push_back(end_);
     end_ = next_batch(batch_, data_, options_, end_);
     tokens_ += batch_.n_targets;
     n_inputs_ += batch_.n_tokens();
   }
 }
 
-std::optional<double> SampleLoss::evaluate() try {
-  bad_.clear();
+std::optional<double> SampleLoss::evaluate() {
   norms_.apply();
-  std::fill_n(parameters_.gradients.data(), parameters_.gradients.size(), 0.0f);
-  double loss = 0;
-  at_ = begin_;
-  for (int64_t i = 0; i < grad_acc_; ++i) {
-    const uint64_t next = next_batch(batch_, data_, options_, at_);
-    loss += add_gradients(1.0f / float(tokens_));
-    at_ = next;
+  const std::span<float> gradients = parameters_.gradients.span();
+  std::ranges::fill(gradients, 0.0f);
+  TreeSum sum(gradients, cluster_.share(grad_acc_));
+  const Clock::time_point start = Clock::now();
+  bool gave_up = false;
+  try {
+    compute_share(sum);
+  } catch (const GivenUp&) {
+    gave_up = true;
   }
-  norms_.add_gradients();
-  return loss / double(tokens_);
-} catch (const GivenUp&) {
-  return std::nullopt;
+  if (!exchange(seconds_since(start), gave_up)) return std::nullopt;
+  cluster_.finish(sum, gradients, grad_acc_);
+  return std::accumulate(sums_.begin(), sums_.end(), 0.0) / double(tokens_);
+}
+
+void SampleLoss::compute_share(TreeSum& sum) {
+  bad_.clear();
+  sums_.assign(size_t(grad_acc_), 0.0);
+  const Share mine = cluster_.share(grad_acc_);
+  for (int64_t i = mine.begin; i < mine.end; ++i) {
+    at_ = cursors_[size_t(i)];
+    next_batch(batch_, data_, options_, at_);
+    sums_[size_t(i)] = add_gradients(1.0f / float(tokens_));
+    norms_.add_gradients();
+    sum.add();
+  }
+}
+
+// What the processes tell each other besides gradients. False if one of them gave up.
+bool SampleLoss::exchange(double seconds, bool gave_up) {
+  if (cluster_.any(gave_up)) return false;
+  seconds_.assign(size_t(cluster_.size()), 0.0);
+  seconds_[size_t(cluster_.rank())] = seconds;
+  cluster_.all_shares(seconds_);  // one each
+  cluster_.all_shares(sums_);
+  if (cluster_.is_alone() || std::isfinite(std::accumulate(sums_.begin(), sums_.end(), 0.0))) return true;
+  std::vector<uint64_t> bad;
+  for (const std::vector<std::byte>& bytes : cluster_.all(std::as_bytes(std::span(bad_)))) {
+    const size_t n = bad.size();
+    bad.resize(n + bytes.size() / sizeof(uint64_t));
+    if (!bytes.empty()) std::memcpy(&bad[n], bytes.data(), bytes.size());
+  }
+  bad_ = std::move(bad);
+  return true;
 }
 
 double SampleLoss::add_gradients(float scale) {

@@ -1,5 +1,6 @@
 // The loss of one iteration's samples and its gradient: n_batch samples at a time, grad_acc times, the mean
-// over all their target tokens.
+// over all their target tokens. Each n_batch of them are a leaf of the gradient's sum (cluster/cluster.h), of
+// which each process of a run has its share.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +10,7 @@
 
 #include "adapter/norms.h"
 #include "adapter/parameters.h"
+#include "cluster/cluster.h"
 #include "data/batch.h"
 #include "model/step.h"
 
@@ -17,7 +19,8 @@ namespace lora {
 class SampleLoss {
  public:
   SampleLoss(Step& step, const Dataset& data, const BatchOptions& options, int64_t grad_acc,
-             LoraParameters& parameters, TrainedNorms& norms, uint64_t seed, double neftune)
+             LoraParameters& parameters, TrainedNorms& norms, uint64_t seed, double neftune,
+             const Cluster& cluster)
       : step_(step),
         data_(data),
         options_(options),
@@ -25,7 +28,8 @@ class SampleLoss {
         parameters_(parameters),
         norms_(norms),
         seed_(seed),
-        neftune_(float(neftune)) {}
+        neftune_(float(neftune)),
+        cluster_(cluster) {}
 
   // Takes the samples from the cursor on: what the next calls are about.
   void begin(uint64_t cursor);
@@ -33,15 +37,21 @@ class SampleLoss {
   int64_t tokens() const { return tokens_; }      // target tokens
   int64_t n_inputs() const { return n_inputs_; }  // tokens that are computed
 
-  // The mean loss, its gradient in the parameters'. nullopt if the step gave up (Step::set_give_up).
+  // The mean loss, its gradient in the parameters'. nullopt if the step gave up (Step::set_give_up), here or
+  // in another process.
   std::optional<double> evaluate();
 
   // Which samples the last evaluate() found a loss in that is not finite, or all of the iteration where
   // the losses are; as text, numbered in file order from 1.
   std::string blame() const;
 
+  // Seconds that each process took for its share in the last evaluate(), by rank.
+  const std::vector<double>& seconds() const { return seconds_; }
+
  private:
+  void compute_share(TreeSum& sum);
   double add_gradients(float scale);
+  bool exchange(double seconds, bool gave_up);
 
   Step& step_;
   const Dataset& data_;
@@ -51,10 +61,14 @@ class SampleLoss {
   TrainedNorms& norms_;
   uint64_t seed_;  // of dropout and noise, with the batch's cursor
   float neftune_;
+  const Cluster& cluster_;
   uint64_t begin_ = 0, end_ = 0;
   int64_t tokens_ = 0, n_inputs_ = 0;
-  std::vector<uint64_t> bad_;  // cursors
-  uint64_t at_ = 0;            // cursor of the batch in work
+  std::vector<uint64_t> cursors_;  // where each batch begins
+  std::vector<double> sums_;       // of each batch's losses
+  std::vector<uint64_t> bad_;      // cursors
+  std::vector<double> seconds_;
+  uint64_t at_ = 0;  // cursor of the batch in work
   Batch batch_;
   std::vector<AttentionSegment> segments_;
   std::vector<double> losses_;

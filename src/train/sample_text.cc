@@ -13,9 +13,10 @@ constexpr int64_t kMostOfPrompt = 256;
 
 DecoderOptions decoder_options(const Setup& setup) {
   const auto n_prompt = int64_t(setup.sample_prompt.size());
+  const bool exact = setup.arithmetic.floats == GemmInput::f32 && !setup.arithmetic.int8;
   return {.n_ctx = n_prompt + kSampleTokens,
           .n_batch = std::min(n_prompt, kPromptBatch),
-          .precision = setup.input == GemmInput::f32 ? Precision::f32 : Precision::automatic};
+          .precision = exact ? Precision::f32 : Precision::automatic};
 }
 
 // Of the first held-out samples the one with the longest prompt of those that are not too long, so that it is

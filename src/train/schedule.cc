@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/elementary.h"
+
 namespace lora {
 namespace {
 
@@ -15,7 +17,7 @@ double decay(int64_t t, int64_t steps, const FinetuneOptions& options) {
   }
   const double turn = double(std::min(t, steps)) / double(steps), min = options.cos_decay_min;
   if (options.schedule == Schedule::linear) return 1 - (1 - min) * turn;
-  return min + (1 - min) / 2 * (1 + std::cos(std::numbers::pi * turn));
+  return min + (1 - min) / 2 * (1 + elementary::cos(std::numbers::pi * turn));
 }
 
 int64_t iterations(const RunShare& given, int64_t automatic, int64_t n_iter) {

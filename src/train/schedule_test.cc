@@ -6,7 +6,7 @@
 #include <numbers>
 
 namespace lora {
-namespace {
+namespace schedule_test {
 
 double cosine(double min, double turn) {
   return min + (1 - min) / 2 * (1 + std::cos(std::numbers::pi * turn));
@@ -88,5 +88,5 @@ TEST(Schedule, SharesAreOfTheRunsLength) {
   EXPECT_GT(schedule(200, 800, o), 0.5);
 }
 
-}  // namespace
+}  // namespace schedule_test
 }  // namespace lora

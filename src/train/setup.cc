@@ -5,12 +5,15 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/machine.h"
 #include "base/printable.h"
 #include "base/random.h"
+#include "base/version.h"
 #include "chat/chat_template.h"
 #include "data/character_card.h"
 #include "data/record_file.h"
+#include "kernels/isa.h"
 #include "train/cut_text.h"
 #include "train/sample_text.h"
 
@@ -78,8 +81,8 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
       program_bytes_(int64_t(resident_bytes() - resident_anonymous_bytes())),
       resume(find_checkpoint(o)),
       resumed(!resume.path.empty()),
-      pool(o.threads > 0 ? o.threads : physical_cores()),
-      input(gemm_input(o.precision)),
+      pool(o.threads > 0 ? o.threads : o.cluster.default_threads()),
+      arithmetic(lora::arithmetic(o.precision)),
       model(load_model(o.model_base, {o.rope_freq_base, o.rope_freq_scale, o.norm_rms_eps})),
       tokenizer(model.gguf),
       data(read_data(say)) {
@@ -107,6 +110,73 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
   n_iter = iteration_count(options, n_samples());
   note_changes();
   sample_prompt = lora::sample_prompt(*this);
+  expect_same_everywhere();
+}
+
+// What the first process decides for all: the seed, the date and the checkpoint, which is on its disk.
+std::optional<Checkpoint> Setup::shared_beginning() {
+  const Cluster& cluster = options.cluster;
+  std::optional<Checkpoint> checkpoint;
+  if (cluster.is_alone()) {
+    if (resumed) checkpoint = read_found(options, resume.path, read_checkpoint);
+    state.seed = options.seed < 0 ? entropy_seed() : uint64_t(options.seed);
+    date_ = options.date ? *options.date : today();
+    return checkpoint;
+  }
+  std::vector<std::byte> bytes;
+  if (cluster.is_first() && resumed) {
+    checkpoint = read_found(options, resume.path, read_checkpoint);
+    const MappedFile file(resume.path);
+    bytes.assign(file.bytes().begin(), file.bytes().end());
+  }
+  bytes = cluster.from_first(std::move(bytes));
+  resume.path = cluster.from_first(resume.path);
+  resumed = !resume.path.empty();
+  if (resumed && !cluster.is_first()) {
+    const Gguf gguf = Gguf::parse(bytes, resume.path);
+    verify_checkpoint(bytes, gguf);
+    checkpoint = parse_checkpoint(gguf);
+  }
+  state.seed = std::stoull(
+      cluster.from_first(std::to_string(options.seed < 0 ? entropy_seed() : uint64_t(options.seed))));
+  date_ = parse_date(cluster.from_first(date_text(options.date ? *options.date : today())));
+  return checkpoint;
+}
+
+// What decides the bytes or what comes next, and is read by each process from its own disk and machine.
+void Setup::expect_same_everywhere() const {
+  if (options.cluster.is_alone()) return;
+  Settings rows = {{"version", std::string(program_version())}};
+  if (!options.allow_mixed) {
+    rows.emplace_back("kernel set (--allow-mixed takes both)",
+                      fmt::format("{}{}", name(isa()), has_native_bf16() ? " with bf16" : ""));
+  }
+  rows.insert(rows.end(), settings.begin(), settings.end());
+  for (const auto& row : state.changeable) {
+    // Kernel sets may multiply other floats.
+    if (!options.allow_mixed || row.first != "--precision") rows.push_back(row);
+  }
+  const auto add = [&](const char* row, const auto& value) {
+    rows.emplace_back(row, fmt::format("{}", value));
+  };
+  add("--val-data", val_data ? val_data->file_hash() : 0);
+  add("iterations", n_iter);
+  add("--eval-every", options.eval_every);
+  add("--patience", options.patience);
+  add("--adam-epsf", options.adam_epsf);
+  add("--opt-past", options.opt_past);
+  add("--opt-delta", options.opt_delta);
+  add("--opt-max-no-improvement", options.opt_max_no_improvement);
+  add("--adam-gclip", options.adam_gclip);
+  add("--sample-prompt", options.sample_prompt.value_or(""));
+  add("--force-reshuffle", options.force_reshuffle);
+  uint64_t start = 0;
+  for (const auto* buffer : {&parameters.values, &parameters.m, &parameters.v}) {
+    start =
+        hash({reinterpret_cast<const char*>(buffer->data()), size_t(buffer->size()) * sizeof(float)}, start);
+  }
+  add("values to begin with", start);
+  options.cluster.expect_same(rows);
 }
 
 TextOptions Setup::sample_options() const {
@@ -125,14 +195,9 @@ Dataset Setup::read_data(const Say& say) {
 }
 
 void Setup::prepare_parameters(const Say& say) {
-  std::optional<Checkpoint> checkpoint;
-  if (resumed) checkpoint = read_found(options, resume.path, read_checkpoint);
-  date_ = options.date;
-  if (is_dated_ && checkpoint && !date_) date_ = date_of(*checkpoint);
-  if (!date_) date_ = today();
-  state.seed = resumed && options.seed < 0 ? checkpoint->state.seed
-               : options.seed < 0          ? entropy_seed()
-                                           : uint64_t(options.seed);
+  std::optional<Checkpoint> checkpoint = shared_beginning();
+  if (is_dated_ && checkpoint && !options.date) date_ = date_of(*checkpoint).value_or(*date_);
+  if (checkpoint && options.seed < 0) state.seed = checkpoint->state.seed;
   state.shuffle_seed = state.seed;
   std::optional<Adapter> init;
   if (!options.lora_init.empty()) {
@@ -164,7 +229,7 @@ void Setup::prepare_parameters(const Say& say) {
 }
 
 void Setup::note_changes() {
-  Settings now = changeable_settings(options, n_iter, input);
+  Settings now = changeable_settings(options, n_iter, arithmetic);
   if (is_dated_) now.emplace_back("--date", date_text(*date_));
   changed = changes_of(state.changeable, now);
   state.changeable = std::move(now);
@@ -177,7 +242,7 @@ void Setup::plan_memory() {
   const int64_t trained_size = trained_bytes(options, parameters.memory_bytes());
   const int64_t held = std::clamp<int64_t>(parameter_bytes_, 0, trained_size);
   plan = make_plan(options, model, row, {program_bytes_ + held, trained_size - held + sample_bytes(*this)},
-                   input, pool.size());
+                   arithmetic, pool.size());
 }
 
 std::vector<MemoryPart> Setup::memory_parts() const {

@@ -51,6 +51,8 @@ struct Setup {
   Dataset read_data(const Say& say);  // after all that needs no data
   TextOptions sample_options() const;
   void prepare_parameters(const Say& say);
+  std::optional<Checkpoint> shared_beginning();
+  void expect_same_everywhere() const;
   void note_changes();
   Settings resumed_settings_;     // of the checkpoint
   std::optional<DateTime> date_;  // of templates that write it
@@ -62,7 +64,7 @@ struct Setup {
   Resume resume;
   bool resumed;
   ThreadPool pool;
-  GemmInput input;
+  Arithmetic arithmetic;
   Model model;
   Tokenizer tokenizer;
   TrainState state;

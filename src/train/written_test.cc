@@ -1,24 +1,24 @@
 // What is written is read again, whatever the numbers are.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <limits>
 
+#include "base/process.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
 
 namespace lora {
-namespace {
+namespace written_test {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 const double kNan = std::nan("");
 
 struct TemporaryFile {
-  std::string path = testing::TempDir() + "lora_written_" + std::to_string(getpid());
+  std::string path = testing::TempDir() + "lora_written_" + std::to_string(process_id());
   ~TemporaryFile() { std::filesystem::remove(path); }
 };
 
@@ -88,5 +88,5 @@ TEST(Written, ALineOfMetricsIsJsonWithAnyNumbers) {
       R"("tokens":0,"dt_s":null,"tok_per_s":null,"eta_s":null,"rss_bytes":0,"val_loss":null})");
 }
 
-}  // namespace
+}  // namespace written_test
 }  // namespace lora

@@ -20,7 +20,7 @@ struct Case {
   std::string says;  // in the error, or in what is printed where it works
   std::vector<std::pair<std::string, std::string>> environment = {};
 };
-void PrintTo(const Case& c, std::ostream* out) {
+inline void PrintTo(const Case& c, std::ostream* out) {
   *out << c.name;
 }
 
@@ -29,7 +29,7 @@ const Args kEval = {"eval", "-m", "model.gguf", "-p", "The ship sailed to the no
 
 inline void nothing(const Folder&) {}
 
-Make file(const std::string& name, const std::string& text) {
+inline Make file(const std::string& name, const std::string& text) {
   return [=](const Folder& f) { f.write(name, text); };
 }
 
@@ -90,6 +90,7 @@ inline void expect_case(const Case& c) {
   };
   const std::string text_before = text();
   const std::set<std::string> before = folder.names();
+  const bool is_link = std::filesystem::is_symlink(folder.at("model.gguf"));
   const RunResult run = folder.lora(c.command, {.environment = c.environment});
   if (c.status == kWorks) {
     EXPECT_EQ(run.status, 0) << run.err;
@@ -100,7 +101,8 @@ inline void expect_case(const Case& c) {
     EXPECT_EQ(folder.names(), before);
   }
   EXPECT_EQ(text(), text_before);
-  EXPECT_TRUE(std::filesystem::is_symlink(folder.at("model.gguf")));
+  EXPECT_EQ(std::filesystem::file_size(folder.at("model.gguf")), std::filesystem::file_size(kBundledModel));
+  EXPECT_EQ(std::filesystem::is_symlink(folder.at("model.gguf")), is_link);
 }
 
 }  // namespace lora::test

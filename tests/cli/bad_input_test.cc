@@ -2,7 +2,7 @@
 #include "bad_input.h"
 
 namespace lora::test {
-namespace {
+namespace bad_input_test {
 
 // Files that are no model, each with every command that takes one.
 std::vector<Case> bad_models() {
@@ -124,5 +124,5 @@ TEST_P(BadInput, WorksOrIsOneClearErrorThatLeavesNothingBehind) {
 INSTANTIATE_TEST_SUITE_P(All, BadInput, testing::ValuesIn(all_cases()),
                          [](const auto& test) { return test.param.name; });
 
-}  // namespace
+}  // namespace bad_input_test
 }  // namespace lora::test

@@ -3,9 +3,10 @@
 #include <nlohmann/json.hpp>
 
 #include "cli_test.h"
+#include "tiny_models.h"
 
 namespace lora::test {
-namespace {
+namespace bench_test {
 
 using Args = std::vector<std::string>;
 using nlohmann::ordered_json;
@@ -106,11 +107,27 @@ TEST_F(Bench, AProfileAddsUpToAStep) {
   const ordered_json json = figures(kFile + Args{"--profile", "--batch", "8", "--ctx", "64"});
   double sum = 0;
   for (const auto& [part, s] : json.at("profile").items()) {
-    EXPECT_GT(s.get<double>(), 0) << part;
+    EXPECT_EQ(s.get<double>() > 0, part != "scans") << part;  // which attention is not
     sum += s.get<double>();
   }
   EXPECT_NEAR(sum, json["profiled_step_s"].get<double>(), 0.05 * sum);
   EXPECT_GT(json["decode_s"], 0);
+}
+
+// Convolutions and states have a row of their own.
+TEST_F(Bench, AProfileOfScans) {
+  const Gguf vocabulary = Gguf::open(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
+  for (const auto& [family, attends] :
+       {std::pair("mamba2", false), {"lfm2", true}, {"qwen35", true}, {"granitehybrid", true}}) {
+    const TinyModel written(*find_architecture(family), folder.at("m.gguf"), {.vocabulary = &vocabulary});
+    const Args flags = {"-m", "m.gguf", "--ctx", "32", "--batch", "2", "--profile"};
+    const ordered_json profile = figures(flags).at("profile");
+    EXPECT_GT(profile.at("scans").get<double>(), 0) << family;
+    EXPECT_EQ(profile.at("attention").get<double>() > 0, attends) << family;
+    const std::string table = folder.lora(Args{"bench", "--iterations", "1"} + flags).out;
+    EXPECT_THAT(table, testing::HasSubstr("convolutions and states along the tokens")) << family;
+    EXPECT_EQ(table.find("  attention ") != table.npos, attends) << table;
+  }
 }
 
 TEST_F(Bench, TheTableSaysTheSameToPeople) {
@@ -143,5 +160,5 @@ TEST_F(Bench, WrongUseIsRefused) {
   expect_failure(kFile + Args{"--memory", "1KiB"}, "memory");
 }
 
-}  // namespace
+}  // namespace bench_test
 }  // namespace lora::test

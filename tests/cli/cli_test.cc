@@ -1,9 +1,9 @@
 #include "cli_test.h"
 
-#include <unistd.h>
-
 #include <cstring>
 #include <sstream>
+
+#include "base/process.h"
 
 namespace lora::test {
 
@@ -106,9 +106,11 @@ void write_vocabulary(const std::string& path) {
 
 Folder::Folder() {
   static int n = 0;
-  path = testing::TempDir() + "lora_cli_" + std::to_string(getpid()) + "_" + std::to_string(n++);
+  path = testing::TempDir() + "lora_cli_" + std::to_string(process_id()) + "_" + std::to_string(n++);
   std::filesystem::create_directories(path);
-  std::filesystem::create_symlink(kBundledModel, at("model.gguf"));
+  std::error_code error;
+  std::filesystem::create_symlink(kBundledModel, at("model.gguf"), error);
+  if (error) std::filesystem::copy_file(kBundledModel, at("model.gguf"));  // links are not for everybody
 }
 
 Folder::~Folder() {
@@ -121,7 +123,8 @@ bool Folder::has(const std::string& name) const {
 
 std::set<std::string> Folder::names() const {
   std::set<std::string> result;
-  for (const auto& entry : std::filesystem::directory_iterator(path)) result.insert(entry.path().filename());
+  for (const auto& entry : std::filesystem::directory_iterator(path))
+    result.insert(entry.path().filename().string());
   return result;
 }
 

@@ -5,13 +5,13 @@
 #include "convert_lora_folder.h"
 
 namespace lora::test {
-namespace {
+namespace convert_lora_refuses_test {
 
 using nlohmann::ordered_json;
 using testing::AllOf;
 using testing::HasSubstr;
 
-TEST(ConvertLora, WhatCannotBeExpressedIsRefusedOrLeftOutWithAWarning) {
+TEST(ConvertLoraRefuses, WhatCannotBeExpressedIsRefusedOrLeftOutWithAWarning) {
   const auto add_setting = [](const char* key, const ordered_json& value) {
     return [key, value](PeftFiles& peft) { peft.config[key] = value; };
   };
@@ -52,7 +52,7 @@ TEST(ConvertLora, WhatCannotBeExpressedIsRefusedOrLeftOutWithAWarning) {
 }
 
 // Rows of tokens that the model does not have go, those that it has stay.
-TEST(ConvertLora, OnlyTheNewTokensAreCut) {
+TEST(ConvertLoraRefuses, OnlyTheNewTokensAreCut) {
   LoraFolder folder;
   const std::vector<float> a = numbers(2 * 4099, 5);
   folder.peft.tensor("base_model.model.model.embed_tokens.lora_embedding_A", {2, 4099}, a);
@@ -71,7 +71,7 @@ TEST(ConvertLora, OnlyTheNewTokensAreCut) {
       0);
 }
 
-TEST(ConvertLora, WrongFilesAreOneErrorLineAndLeaveNothing) {
+TEST(ConvertLoraRefuses, WrongFilesAreOneErrorLineAndLeaveNothing) {
   struct Case {
     std::string why;
     std::function<void(LoraFolder&)> spoil;
@@ -133,7 +133,7 @@ TEST(ConvertLora, WrongFilesAreOneErrorLineAndLeaveNothing) {
 }
 
 // Whatever it is called or however it is found.
-TEST(ConvertLora, NothingThatIsReadIsReplaced) {
+TEST(ConvertLoraRefuses, NothingThatIsReadIsReplaced) {
   LoraFolder folder;
   folder.peft.config["base_model_name_or_path"] = "implied.gguf";
   folder.write_peft();
@@ -145,7 +145,7 @@ TEST(ConvertLora, NothingThatIsReadIsReplaced) {
   const auto contents = [&] {
     std::map<std::string, std::string> result;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path)) {
-      if (entry.is_regular_file()) result[entry.path()] = read_file(entry.path());
+      if (entry.is_regular_file()) result[entry.path().string()] = read_file(entry.path());
     }
     return result;
   };
@@ -166,7 +166,7 @@ TEST(ConvertLora, NothingThatIsReadIsReplaced) {
   EXPECT_EQ(folder.lora({"convert-lora", "peft", "-o", "peft/new.gguf"}).status, 0);
 }
 
-TEST(ConvertLora, WrongUseIsOneErrorLine) {
+TEST(ConvertLoraRefuses, WrongUseIsOneErrorLine) {
   const LoraFolder folder;
   folder.write_peft();
   folder.write("text.txt", "no adapter");
@@ -194,5 +194,5 @@ TEST(ConvertLora, WrongUseIsOneErrorLine) {
   EXPECT_THAT(help.out, AllOf(HasSubstr("--to-peft"), HasSubstr("--base"), HasSubstr("Content")));
 }
 
-}  // namespace
+}  // namespace convert_lora_refuses_test
 }  // namespace lora::test

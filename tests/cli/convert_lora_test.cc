@@ -12,7 +12,7 @@
 #include "text_loss.h"
 
 namespace lora::test {
-namespace {
+namespace convert_lora_test {
 
 using nlohmann::ordered_json;
 using testing::AllOf;
@@ -347,5 +347,5 @@ TEST(ConvertLora, ARunStartsFromPissaAsFromWhatItBecomes) {
                "needed as F32, F16 or BF16");
 }
 
-}  // namespace
+}  // namespace convert_lora_test
 }  // namespace lora::test

@@ -3,7 +3,7 @@
 #include "hf_models.h"
 
 namespace lora::test {
-namespace {
+namespace convert_test {
 
 using testing::HasSubstr;
 
@@ -62,5 +62,5 @@ TEST(ConvertCommand, WrongUseIsOneErrorLine) {
   EXPECT_EQ(folder.names(), before);
 }
 
-}  // namespace
+}  // namespace convert_test
 }  // namespace lora::test

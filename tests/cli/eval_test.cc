@@ -2,10 +2,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/regex_test_util.h"
 #include "cli_test.h"
 
 namespace lora::test {
-namespace {
+namespace eval_test {
 
 using Args = std::vector<std::string>;
 using nlohmann::ordered_json;
@@ -47,7 +48,7 @@ TEST_F(Eval, LineEndsOfWindowsAndAByteOrderMarkChangeNothing) {
 TEST_F(Eval, TextOutputHoldsTheSameFigures) {
   const ordered_json json = figures({});
   const RunResult run = folder.lora({"eval", "-m", "model.gguf", "-f", "text.txt"});
-  EXPECT_THAT(run.out, testing::MatchesRegex("nll +[0-9.]+\nperplexity +[0-9.]+\ntokens +[0-9]+\n"));
+  EXPECT_THAT(run.out, matches_regex("nll +[0-9.]+\nperplexity +[0-9.]+\ntokens +[0-9]+\n"));
   EXPECT_NEAR(std::stod(run.out.substr(run.out.find("perplexity") + 10)), double(json["perplexity"]), 1e-6);
   EXPECT_EQ(run.err, "");
 }
@@ -125,5 +126,5 @@ TEST_F(Eval, AnAdaptersRotarySettingsComeWithIt) {
   EXPECT_EQ(figures(nothing), figures({"--rope-freq-scale", "0.5"}));
 }
 
-}  // namespace
+}  // namespace eval_test
 }  // namespace lora::test

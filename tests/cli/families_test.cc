@@ -2,11 +2,12 @@
 // from, evaluated, merged, quantized, weighed, inspected.
 #include <gtest/gtest.h>
 
+#include "base/regex_test_util.h"
 #include "cli_test.h"
 #include "tiny_models.h"
 
 namespace lora {
-namespace {
+namespace families_test {
 
 using namespace test;
 using testing::HasSubstr;
@@ -102,8 +103,47 @@ TEST_P(FamilyCommands, AllWork) {
 
   const std::string shown = expect_good({"inspect", "m.gguf"}).out;
   EXPECT_THAT(shown, HasSubstr(fmt::format("family: {} ({})", GetParam()->name, GetParam()->models)));
-  EXPECT_THAT(shown, testing::ContainsRegex("trained by default: [a-z].*, (ffn_|ssm_out)"));
+  EXPECT_THAT(shown, contains_regex("trained by default: [a-z].*, (ffn_|ssm_out)"));
   EXPECT_THAT(expect_good({"tokenize", "-m", "m.gguf", "-p", "a whale"}).out, HasSubstr("whale"));
+}
+
+// A model without rotary numbers, and without keys and values, says where flags about them change nothing.
+TEST(FlagsOfNoEffect, AreSaid) {
+  const Folder folder;
+  const Gguf vocabulary = Gguf::open(kBundledModel);
+  folder.write("t.txt", ship_sentences());
+  for (const auto& [family, keeps_keys] :
+       {std::pair("mamba2", false), {"nemotron_h", true}, {"gpt2", true}}) {
+    const TinyModel written(*find_architecture(family), folder.at("m.gguf"), {.vocabulary = &vocabulary});
+    const Args rope = {"--rope-freq-base", "5000"}, scale = {"--rope-freq-scale", "0.5"};
+    const Args train = Args{"--model-base", "m.gguf", "--train-data", "t.txt",       "--sample-start",
+                            "<s>",          "--ctx",  "24",           "--adam-iter", "1"};
+    const Args finetune = train + Args{"--checkpoint-in", "", "--lora-out", "a.gguf"};
+    for (const auto& [flags, name] :
+         {std::pair(rope, "--rope-freq-base"), std::pair(scale, "--rope-freq-scale")}) {
+      const std::string line =
+          std::string("warning: ") + name + ": has no effect, this model turns no heads by position\n";
+      for (const Args& command :
+           {Args{"finetune"} + finetune, Args{"estimate"} + train,
+            Args{"generate", "-m", "m.gguf", "-p", "The", "-n", "2"},
+            Args{"eval", "-m", "m.gguf", "-f", "t.txt", "--ctx-size", "32"},
+            Args{"train", "m.gguf", "t.txt", "--dry-run"},
+            Args{"export-lora", "--model-base", "m.gguf", "--lora", "a.gguf", "-o", "merged.gguf"}}) {
+        const RunResult run = folder.lora(command + flags);
+        EXPECT_EQ(run.status, 0) << run.err;
+        EXPECT_THAT(run.err, HasSubstr(line)) << family << " " << command[0];
+        EXPECT_THAT(folder.lora(command).err, testing::Not(HasSubstr("no effect"))) << command[0];
+      }
+    }
+    const char* line = "warning: --cache-type: has no effect, this model keeps no keys and values\n";
+    for (const Args& command : {Args{"generate", "-m", "m.gguf", "-p", "The", "-n", "2"},
+                                Args{"bench", "-m", "m.gguf", "--generate", "--iterations", "1", "--prompt",
+                                     "4", "--n-predict", "2"}}) {
+      EXPECT_EQ(folder.lora(command + Args{"--cache-type", "f16"}).err.find(line) == std::string::npos,
+                keeps_keys)
+          << family << " " << command[0];
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FamilyCommands,
@@ -114,5 +154,5 @@ INSTANTIATE_TEST_SUITE_P(All, FamilyCommands,
                            return name;
                          });
 
-}  // namespace
+}  // namespace families_test
 }  // namespace lora

@@ -6,10 +6,11 @@
 #include <numbers>
 #include <regex>
 
+#include "base/regex_test_util.h"
 #include "cli_test.h"
 
 namespace lora::test {
-namespace {
+namespace finetune_test {
 
 using Args = std::vector<std::string>;
 using nlohmann::ordered_json;
@@ -39,6 +40,7 @@ class Finetune : public testing::Test {
 
 // Whoever reads the messages may be gone, or their disk full: the run goes on and saves.
 TEST_F(Finetune, MessagesThatCannotBeWrittenDoNotEndTheRun) {
+  if (!is_posix()) GTEST_SKIP() << "only POSIX has what it needs";
   const std::string want = adapter({"--adam-iter", "30", "--seed", "1"});
   for (const char* messages : {"2> /dev/full", "2>&1 | head -n 2"}) {
     std::filesystem::remove(folder.at("lora.gguf"));
@@ -78,8 +80,7 @@ TEST_F(Finetune, SaysWhatItReadsAndTrainsBeforehand) {
   EXPECT_THAT(before, testing::HasSubstr("lora: 84 tensors, 116736 parameters, rank 4, alpha 4; seed 77"));
   EXPECT_THAT(before, testing::HasSubstr(
                           "tokens in the text of --train-data are beyond the first 20 of their sample"));
-  EXPECT_THAT(before,
-              testing::ContainsRegex("compute: [a-z0-9]+ kernels, (f32|bf16) inputs, [0-9]+ threads"));
+  EXPECT_THAT(before, contains_regex("compute: [a-z0-9]+ kernels, (f32|bf16) inputs, [0-9]+ threads"));
   EXPECT_THAT(before, testing::HasSubstr("memory: "));
 }
 
@@ -109,9 +110,9 @@ TEST_F(Finetune, ARunThatDivergesSaysSoEarlyAndNamesWhatHelps) {
   const auto at_once =
       warnings({"--warmup", "0", "--adam-iter", "20", "--adam-alpha", "0.1", "--adam-gclip", "0"});
   ASSERT_EQ(at_once.size(), 1u);
-  EXPECT_THAT(at_once[0], testing::ContainsRegex(
-                              "warning: iteration [0-9]+: the run diverges: the loss was .*; what helps: "
-                              "--adam-alpha 0.033 --adam-gclip 1 --warmup 5%; nothing from before it"));
+  EXPECT_THAT(at_once[0],
+              contains_regex("warning: iteration [0-9]+: the run diverges: the loss was .*; what helps: "
+                             "--adam-alpha 0.033 --adam-gclip 1 --warmup 5%; nothing from before it"));
   const auto later = warnings({"--adam-iter", "75", "--adam-alpha", "0.1"});
   ASSERT_EQ(later.size(), 1u);
   std::smatch found;
@@ -398,5 +399,5 @@ TEST_F(Finetune, TheGuidesBaseCommandRunsAsItStands) {
   EXPECT_LT(tuned, 0.5 * base);
 }
 
-}  // namespace
+}  // namespace finetune_test
 }  // namespace lora::test

@@ -1,12 +1,12 @@
 // What `lora generate` prints, and what its adapters and flags change of it.
-#include <signal.h>
 
 #include <cmath>
 
+#include "base/regex_test_util.h"
 #include "cli_test.h"
 
 namespace lora::test {
-namespace {
+namespace generate_test {
 
 using Args = std::vector<std::string>;
 
@@ -55,10 +55,24 @@ TEST_F(Generate, StdoutIsThePromptAndItsContinuationAndNothingElse) {
 }
 
 TEST_F(Generate, SaysRatesAndCountsOnStderr) {
-  EXPECT_THAT(run({"--ignore-eos"}).err,
-              testing::MatchesRegex(
-                  "prompt: [0-9]+ tokens, [0-9.]+ tokens/s; generated: 12 tokens, [0-9.]+ tokens/s; "
-                  "seed [0-9]+; ended: as many tokens as asked for\n"));
+  EXPECT_THAT(
+      run({"--ignore-eos"}).err,
+      matches_regex("prompt: [0-9]+ tokens, [0-9.]+ tokens/s; generated: 12 tokens, [0-9.]+ tokens/s; "
+                    "seed [0-9]+; ended: as many tokens as asked for\n"));
+}
+
+// Where both go to one file, the rates are in a line of their own, and a text that ends its line gets no
+// more.
+TEST_F(Generate, TheRatesDoNotFollowTheTextInItsLine) {
+  const auto both = [&](const std::string& prompt) {
+    const RunResult result = run_program({"/bin/sh", "-c", "exec \"$0\" \"$@\" > both.txt 2>&1", LORA_PROGRAM,
+                                          "generate", "-m", "model.gguf", "-p", prompt, "-n", "0"},
+                                         {.directory = folder->path});
+    EXPECT_EQ(result.status, 0);
+    return folder->read("both.txt");
+  };
+  EXPECT_THAT(both("The ship"), testing::StartsWith("The ship\nprompt: "));
+  EXPECT_THAT(both("The ship\n"), testing::StartsWith("The ship\nprompt: "));
 }
 
 TEST_F(Generate, APromptFileIsReadWithoutItsLastLineFeed) {
@@ -66,6 +80,10 @@ TEST_F(Generate, APromptFileIsReadWithoutItsLastLineFeed) {
   const RunResult from_file =
       folder->lora({"generate", "-m", "model.gguf", "-f", "prompt.txt", "-n", "12", "--temp", "0"});
   EXPECT_EQ(from_file.out, text({}));
+  folder->write("prompt.txt", "\xef\xbb\xbf" + kPrompt + "\r\n");
+  EXPECT_EQ(folder->lora({"generate", "-m", "model.gguf", "-f", "prompt.txt", "-n", "12", "--temp", "0"}).out,
+            from_file.out)
+      << "of Windows";
 }
 
 TEST_F(Generate, GreedyTextIsTheSameEachTimeWhateverTheSeedAndThreads) {
@@ -164,7 +182,7 @@ TEST_F(Generate, CtrlCStopsALongPrompt) {
   for (int i = 0; i < 3000; ++i) prompt += kPrompt + ". ";
   folder->write("long.txt", prompt);
   RunOptions options;
-  options.signal_on = [](std::string_view err) { return err.empty() ? 0 : SIGINT; };
+  options.signal_on = [](std::string_view err) { return err.empty() ? 0 : kInterrupt; };
   const RunResult run =
       folder->lora({"generate", "-m", "model.gguf", "-f", "long.txt", "-c", "100000", "--no-echo"}, options);
   EXPECT_EQ(run.status, 130) << run.err;
@@ -203,6 +221,8 @@ TEST_F(GenerateChat, EachLineIsAnsweredInTheLightOfThoseBefore) {
   EXPECT_THAT(run.err, testing::HasSubstr("generated: 24 tokens"));
   EXPECT_THAT(run.err, testing::EndsWith("ended: end of the input\n"));
   EXPECT_EQ(chat("And the ship?", {"-p", "Tell me of the whale."}).out, run.out);
+  EXPECT_EQ(chat("\xef\xbb\xbfTell me of the whale.\r\n\r\nAnd the ship?\r\n").out, run.out)
+      << "as Windows pipes it";
 }
 
 TEST_F(GenerateChat, AReplyThatAStopTextEndsIsKeptWithoutIt) {
@@ -230,7 +250,7 @@ TEST_F(GenerateChat, EndsWhereTheContextIsFull) {
 TEST_F(GenerateChat, CtrlCStopsTheReply) {
   RunOptions options;
   options.input = "Tell me of the whale.\n";
-  options.signal_on = [](std::string_view err) { return err.empty() ? 0 : SIGINT; };
+  options.signal_on = [](std::string_view err) { return err.empty() ? 0 : kInterrupt; };
   // The warning comes before the first reply, which does not end by itself.
   const RunResult run = folder->lora(kChat + Args{"-c", "4000", "-n", "-1", "--ignore-eos"}, options);
   EXPECT_EQ(run.status, 130) << run.err;
@@ -243,5 +263,5 @@ TEST_F(GenerateChat, AModelWithoutAKnownTemplateNeedsTheFlag) {
                "--chat-template: no template 'none'; known are auto, ");
 }
 
-}  // namespace
+}  // namespace generate_test
 }  // namespace lora::test

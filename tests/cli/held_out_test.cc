@@ -1,13 +1,13 @@
 // The held-out loss: when it ends a run, and what becomes of one that is no number.
 #include <fmt/format.h>
-#include <signal.h>
 
 #include <nlohmann/json.hpp>
 
+#include "base/regex_test_util.h"
 #include "cli_test.h"
 
 namespace lora::test {
-namespace {
+namespace held_out_test {
 
 using Args = std::vector<std::string>;
 using nlohmann::ordered_json;
@@ -33,9 +33,8 @@ TEST_F(HeldOut, PatienceEndsTheRunAndAFinishedOneTrainsNoMore) {
                       "--adam-alpha", "0",   "--adam-iter",  "40", "--save-best"};
   const RunResult first = run(flags);
   EXPECT_EQ(first.status, 0) << first.err;
-  EXPECT_THAT(first.err,
-              testing::ContainsRegex("ended at iteration 8: --patience: 3 evaluations without a held-out "
-                                     "loss below [0-9.]+\n"));
+  EXPECT_THAT(first.err, contains_regex("ended at iteration 8: --patience: 3 evaluations without a held-out "
+                                        "loss below [0-9.]+\n"));
   const std::string checkpoint = folder.read("c.gguf");
   const Args again = flags + Args{"--checkpoint-in", "c.gguf"};
   EXPECT_THAT(run(again).err, HasSubstr("so nothing was trained"));
@@ -57,7 +56,7 @@ TEST_F(HeldOut, StoppedAndResumedItEndsAtTheSameEvaluation) {
     std::filesystem::remove(folder.at("c.gguf"));
     RunOptions options;
     options.signal_on = [&](std::string_view err) {
-      return err.find(fmt::format("iter={:6} ", at)) == err.npos ? 0 : SIGINT;
+      return err.find(fmt::format("iter={:6} ", at)) == err.npos ? 0 : kInterrupt;
     };
     run(flags, options);
     run(flags + Args{"--checkpoint-in", "c.gguf"});
@@ -72,7 +71,7 @@ TEST_F(HeldOut, PatienceNeedsEvaluationsToCount) {
   expect_error(run({"--patience", "2", "--val-split", "0.1"}), 2, "--patience: needs --eval-every");
   const std::string help = folder.lora({"finetune", "--help-all"}).out;
   EXPECT_THAT(help, HasSubstr("--patience N"));
-  EXPECT_THAT(help, testing::ContainsRegex("new lowest loss of training"));
+  EXPECT_THAT(help, contains_regex("new lowest loss of training"));
 }
 
 // One row of the embedding is not a number, and a held-out sample has its token. Training is fine.
@@ -115,5 +114,5 @@ TEST_F(HeldOut, NumbersThatF32CannotHoldAreWrongUsage) {
   EXPECT_EQ(folder.names(), (std::set<std::string>{"model.gguf", "text.txt"}));
 }
 
-}  // namespace
+}  // namespace held_out_test
 }  // namespace lora::test

@@ -4,7 +4,7 @@
 #include "cli_test.h"
 
 namespace lora::test {
-namespace {
+namespace inspect_test {
 
 using Args = std::vector<std::string>;
 using json = nlohmann::ordered_json;
@@ -114,5 +114,5 @@ TEST_F(Inspect, MillionsOfElementsTakeNoMoreMemoryThanTheFile) {
               testing::HasSubstr(R"(string[2000000]  ["", "", "", "", "", "", ...])"));
 }
 
-}  // namespace
+}  // namespace inspect_test
 }  // namespace lora::test

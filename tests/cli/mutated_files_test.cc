@@ -8,7 +8,7 @@
 #include "damaged_files.h"
 
 namespace lora::test {
-namespace {
+namespace mutated_files_test {
 
 using Args = std::vector<std::string>;
 
@@ -237,5 +237,5 @@ TEST_F(MutatedFiles, AreReadOrRefusedInOneLineAndLeaveNothing) {
   EXPECT_GT(n_refused, n_run / 4) << "most damage is not seen: are the right files damaged?";
 }
 
-}  // namespace
+}  // namespace mutated_files_test
 }  // namespace lora::test

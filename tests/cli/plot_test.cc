@@ -7,11 +7,12 @@
 #include <optional>
 #include <regex>
 
+#include "base/regex_test_util.h"
 #include "cli_test.h"
 #include "tiny_models.h"
 
 namespace lora::test {
-namespace {
+namespace plot_test {
 
 using Args = std::vector<std::string>;
 using testing::HasSubstr;
@@ -191,7 +192,7 @@ TEST_F(Plot, SmoothsByTheWindowThatIsAsked) {
   EXPECT_THAT(raw, Not(HasSubstr("smoothed")));
   EXPECT_THAT(raw, Not(HasSubstr("class=\"faint\"")));
   EXPECT_THAT(raw, HasSubstr("class=\"end\">2.000<"));
-  EXPECT_THAT(svg({"m.jsonl"}, {"--smooth", "50"}), testing::ContainsRegex("class=\"end\">2.4[78]"));
+  EXPECT_THAT(svg({"m.jsonl"}, {"--smooth", "50"}), contains_regex("class=\"end\">2.4[78]"));
   expect_error(folder.lora({"plot", "m.jsonl", "-o", "x.svg", "--smooth", "0.9"}), 2, "--smooth");
 }
 
@@ -279,5 +280,5 @@ TEST_F(Plot, WritesPngWhereItCan) {
 #endif
 }
 
-}  // namespace
+}  // namespace plot_test
 }  // namespace lora::test

@@ -3,11 +3,12 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/regex_test_util.h"
 #include "cli_test.h"
 #include "tiny_models.h"
 
 namespace lora::test {
-namespace {
+namespace quantize_test {
 
 using Args = std::vector<std::string>;
 using json = nlohmann::ordered_json;
@@ -62,7 +63,7 @@ TEST_F(Quantize, ReportsEveryTensorOnRequest) {
   EXPECT_EQ(verbose.status, 0) << verbose.err;
   for (const std::string& line : lines_of(verbose.err)) {
     if (line.starts_with("blk.2.attn_v.weight ")) {
-      EXPECT_THAT(line, testing::MatchesRegex(".*F32 -> Q6_K .* error 0.01[0-9]+"));
+      EXPECT_THAT(line, matches_regex(".*F32 -> Q6_K .* error 0.01[0-9]+"));
     }
   }
   EXPECT_EQ(lines_of(verbose.err).size(), 57u + 1);
@@ -204,5 +205,5 @@ TEST_F(Quantize, WrongUseOfImatrixIsOneLine) {
   EXPECT_FALSE(folder.has("imatrix.gguf"));
 }
 
-}  // namespace
+}  // namespace quantize_test
 }  // namespace lora::test

@@ -5,7 +5,7 @@
 #include "cli_test.h"
 
 namespace lora::test {
-namespace {
+namespace records_test {
 
 using Args = std::vector<std::string>;
 using json = nlohmann::ordered_json;
@@ -179,5 +179,5 @@ TEST_F(Records, DateThatATemplateWritesStaysTheRunsOwn) {
                "the conversations of --train-data are written down otherwise");
 }
 
-}  // namespace
+}  // namespace records_test
 }  // namespace lora::test

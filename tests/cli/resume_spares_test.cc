@@ -2,9 +2,11 @@
 #include "resume.h"
 
 namespace lora::test {
-namespace {
+namespace resume_spares_test {
 
-TEST_F(Resume, OneThatGoesOnWritesOverNoOtherRunsFiles) {
+using ResumeSpares = Resume;
+
+TEST_F(ResumeSpares, OneThatGoesOnWritesOverNoOtherRunsFiles) {
   run();
   run({"--train-data", "other.txt", "--checkpoint-out", "c.gguf", "--lora-out", "l.gguf"});
   const auto before = files();
@@ -19,7 +21,7 @@ TEST_F(Resume, OneThatGoesOnWritesOverNoOtherRunsFiles) {
 }
 
 // Not the names tell whose an adapter is: the adapter itself does.
-TEST_F(Resume, AnotherRunsAdapterStaysWhereverItStands) {
+TEST_F(ResumeSpares, AnotherRunsAdapterStaysWhereverItStands) {
   const std::string name = "ggml-lora-LATEST-f32.gguf",
                     refusal = ": is there already, and not of the run of ";
   run({"--checkpoint-out", "a.gguf", "--lora-out", "l.gguf"});
@@ -45,7 +47,7 @@ TEST_F(Resume, AnotherRunsAdapterStaysWhereverItStands) {
   EXPECT_TRUE(files() == before);
 }
 
-TEST_F(Resume, MetricsOfAnotherRunAreEmptiedOnlyWhenToldAndNotBeforeAStep) {
+TEST_F(ResumeSpares, MetricsOfAnotherRunAreEmptiedOnlyWhenToldAndNotBeforeAStep) {
   run({"--checkpoint-out", "a.gguf", "--lora-out", "", "--metrics", "m"});
   const Args other = {"--checkpoint-out", "b.gguf", "--lora-out", "", "--metrics", "m", "--adam-iter", "1"};
   const auto before = files();
@@ -65,7 +67,7 @@ TEST_F(Resume, MetricsOfAnotherRunAreEmptiedOnlyWhenToldAndNotBeforeAStep) {
 }
 
 // Not even one that goes on: what it would cut is another's.
-TEST_F(Resume, MetricsOfAnotherRunAreNotCutByOneThatGoesOn) {
+TEST_F(ResumeSpares, MetricsOfAnotherRunAreNotCutByOneThatGoesOn) {
   run({"--checkpoint-out", "a.gguf", "--lora-out", "a-lora.gguf", "--metrics", "m", "--adam-iter", "4"});
   const Args other = {"--train-data", "other.txt", "--checkpoint-out", "b.gguf", "--lora-out", "b-lora.gguf"};
   run(other);
@@ -86,7 +88,7 @@ TEST_F(Resume, MetricsOfAnotherRunAreNotCutByOneThatGoesOn) {
   EXPECT_EQ(lines_of(folder.read("m")).size(), 6u);
 }
 
-TEST_F(Resume, NoOutputTakesTheNameOfACheckpointThatIsStillToCome) {
+TEST_F(ResumeSpares, NoOutputTakesTheNameOfACheckpointThatIsStillToCome) {
   const auto expect_usage = [&](const Args& more, const std::string& what) {
     const auto before = files();
     expect_error(folder.lora(flags(more)), 1, what);
@@ -105,7 +107,7 @@ TEST_F(Resume, NoOutputTakesTheNameOfACheckpointThatIsStillToCome) {
 }
 
 // Whatever iteration it is that would be saved over it.
-TEST_F(Resume, NumberedOutputsAreNoOtherFile) {
+TEST_F(ResumeSpares, NumberedOutputsAreNoOtherFile) {
   for (const auto& [more, what] :
        {std::pair{Args{"--checkpoint-out", "l-1.gguf", "--lora-out", "l-ITERATION.gguf"},
                   "can be l-1.gguf, the file of --checkpoint-out"},
@@ -124,7 +126,7 @@ TEST_F(Resume, NumberedOutputsAreNoOtherFile) {
   run({"--checkpoint-out", "l1-ITERATION.gguf", "--lora-out", "l2-ITERATION.gguf"});
 }
 
-TEST_F(Resume, TheBestAdapterIsNotTheLatest) {
+TEST_F(ResumeSpares, TheBestAdapterIsNotTheLatest) {
   for (const Args& names :
        {Args{"--fn-latest", "BEST"}, Args{"--lora-out", "l-ITERATION.gguf", "--fn-latest", "BEST"}}) {
     const RunResult result = folder.lora(flags(names + Args{"--save-best", "--val-split", "0.1"}));
@@ -134,7 +136,7 @@ TEST_F(Resume, TheBestAdapterIsNotTheLatest) {
   }
 }
 
-TEST_F(Resume, OnlyWriteLoraTakesTheLatestAndSparesWhatIsNotItsOwn) {
+TEST_F(ResumeSpares, OnlyWriteLoraTakesTheLatestAndSparesWhatIsNotItsOwn) {
   run();
   const Args write = {"finetune", "-m", "model.gguf", "--only-write-lora", "--lora-out"};
   for (int twice = 0; twice < 2; ++twice) {
@@ -151,5 +153,5 @@ TEST_F(Resume, OnlyWriteLoraTakesTheLatestAndSparesWhatIsNotItsOwn) {
   EXPECT_TRUE(files() == before);
 }
 
-}  // namespace
+}  // namespace resume_spares_test
 }  // namespace lora::test

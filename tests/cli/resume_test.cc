@@ -1,12 +1,12 @@
 // The same command twice, and commands that find another run's files under their names.
 #include "resume.h"
 
-#include <signal.h>
-
 #include <regex>
 
+#include "base/regex_test_util.h"
+
 namespace lora::test {
-namespace {
+namespace resume_test {
 
 // What does not make it another run, and changes what comes out.
 TEST_F(Resume, AnotherLearningRateIsSaid) {
@@ -51,7 +51,7 @@ TEST_F(Resume, TheSameCommandGoesOnFromWhatItSavedLast) {
     parts.write("text.txt", ship_sentences());
     ASSERT_EQ(parts.lora(flags(names + Args{"--adam-iter", "3"})).status, 0);
     const RunResult again = parts.lora(flags(names + Args{"--adam-iter", "5"}));
-    EXPECT_THAT(again.err, testing::ContainsRegex("resume: c[a-zLATES.-]+gguf at iteration 3\n"));
+    EXPECT_THAT(again.err, contains_regex("resume: c[a-zLATES.-]+gguf at iteration 3\n"));
     for (const std::string& name : whole.names()) EXPECT_EQ(parts.read(name), whole.read(name)) << name;
     const RunResult finished = parts.lora(flags(names + Args{"--adam-iter", "5"}));
     EXPECT_THAT(finished.err, HasSubstr("so nothing was trained"));
@@ -60,12 +60,14 @@ TEST_F(Resume, TheSameCommandGoesOnFromWhatItSavedLast) {
 
 TEST_F(Resume, AStoppedRunSaysThatTheSameCommandGoesOn) {
   RunOptions options;
-  options.signal_on = [](std::string_view err) { return err.find("iter=     2 ") == err.npos ? 0 : SIGINT; };
+  options.signal_on = [](std::string_view err) {
+    return err.find("iter=     2 ") == err.npos ? 0 : kInterrupt;
+  };
   const RunResult stopped = folder.lora(flags({"--adam-iter", "30", "--save-every", "0"}), options);
   EXPECT_EQ(stopped.status, 130) << stopped.err;
   EXPECT_THAT(stopped.err, testing::EndsWith("to go on: the same command again\n"));
   const RunResult again = run({"--adam-iter", "30", "--save-every", "0"});
-  EXPECT_THAT(again.err, testing::ContainsRegex("resume: checkpoint-LATEST.gguf at iteration [1-9]"));
+  EXPECT_THAT(again.err, contains_regex("resume: checkpoint-LATEST.gguf at iteration [1-9]"));
 }
 
 // The best adapter and the seed are there before the first save on the way: both belong to the run.
@@ -74,9 +76,9 @@ TEST_F(Resume, KilledBeforeItsFirstSaveItGoesOnWithItsSeed) {
                      "0",           "--val-split", "0.1",         "--eval-every", "1",
                      "--save-best", "--lora-out",  "l.gguf"};
   RunOptions options;
-  options.signal_on = [](std::string_view err) { return err.find("iter=     3 ") == err.npos ? 0 : SIGKILL; };
+  options.signal_on = [](std::string_view err) { return err.find("iter=     3 ") == err.npos ? 0 : kKill; };
   const RunResult killed = folder.lora(flags(more), options);
-  ASSERT_EQ(killed.status, 128 + SIGKILL);
+  ASSERT_EQ(killed.status, 128 + kKill);
   ASSERT_TRUE(folder.has("l-BEST.gguf"));
   const RunResult again = run(more);
   EXPECT_THAT(again.err, HasSubstr("resume: checkpoint-LATEST.gguf at iteration 0\n"));
@@ -204,8 +206,8 @@ TEST_F(Resume, BegunAnewOverOlderFilesItGoesOn) {
   ASSERT_TRUE(folder.has("ggml-lora-BEST-f32.gguf"));
   const Args anew = best + Args{"--train-data", "other.txt", "--adam-iter", "12", "--save-every", "0"};
   RunOptions options;
-  options.signal_on = [](std::string_view err) { return err.find("iter=     2 ") == err.npos ? 0 : SIGKILL; };
-  ASSERT_EQ(folder.lora(flags(anew + Args{"--checkpoint-in", ""}), options).status, 128 + SIGKILL);
+  options.signal_on = [](std::string_view err) { return err.find("iter=     2 ") == err.npos ? 0 : kKill; };
+  ASSERT_EQ(folder.lora(flags(anew + Args{"--checkpoint-in", ""}), options).status, 128 + kKill);
   EXPECT_THAT(run(anew).err, HasSubstr("resume: checkpoint-LATEST.gguf at iteration 0\n"));
 }
 
@@ -236,5 +238,5 @@ TEST_F(Resume, AllElseIsLookedAtBeforeTheDataIsRead) {
   }
 }
 
-}  // namespace
+}  // namespace resume_test
 }  // namespace lora::test

@@ -2,7 +2,7 @@
 #include "cli_test.h"
 
 namespace lora::test {
-namespace {
+namespace sillytavern_test {
 
 using Args = std::vector<std::string>;
 using testing::HasSubstr;
@@ -93,5 +93,5 @@ TEST_F(SillyTavern, ARunGoesOnWithItsOwnNamesAndCardAlone) {
                "bo.jsonl: no valid JSON in UTF-8");
 }
 
-}  // namespace
+}  // namespace sillytavern_test
 }  // namespace lora::test

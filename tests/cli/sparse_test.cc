@@ -4,7 +4,7 @@
 #include "cli_test.h"
 
 namespace lora::test {
-namespace {
+namespace sparse_test {
 
 using Args = std::vector<std::string>;
 
@@ -44,5 +44,5 @@ TEST(Sparse, ATensorBeyondFourGiBReadsAsAnyOther) {
   EXPECT_EQ(got.out, want.out);
 }
 
-}  // namespace
+}  // namespace sparse_test
 }  // namespace lora::test

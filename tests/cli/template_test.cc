@@ -5,7 +5,7 @@
 #include "cli_test.h"
 
 namespace lora::test {
-namespace {
+namespace template_test {
 
 using nlohmann::ordered_json;
 using testing::HasSubstr;
@@ -89,5 +89,5 @@ TEST_F(TemplateCommand, RefusesWhatIsNoConversation) {
   expect_error(folder.lora({"template", "none.jinja"}), 1, "none.jinja: cannot open");
 }
 
-}  // namespace
+}  // namespace template_test
 }  // namespace lora::test

@@ -6,10 +6,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/regex_test_util.h"
 #include "cli_test.h"
 
 namespace lora::test {
-namespace {
+namespace text_data_test {
 
 using Args = std::vector<std::string>;
 using nlohmann::ordered_json;
@@ -307,7 +308,7 @@ TEST_F(EvalOfSamples, EqualsItOfTextsAndRecordsTogether) {
   expect_equal("val", {});
   const RunResult run = folder.lora({"eval", "-m", "model.gguf", "--train-data", "val", "--ctx", "32"});
   const int64_t n_windows = (n_tokens("val/a.txt") + 31) / 32;
-  EXPECT_THAT(run.out, testing::ContainsRegex(fmt::format("\nsamples +{}\n", n_windows + 2 + 1)));
+  EXPECT_THAT(run.out, contains_regex(fmt::format("\nsamples +{}\n", n_windows + 2 + 1)));
 }
 
 TEST_F(EvalOfSamples, FlagsOfSamplesAreForSamples) {
@@ -322,5 +323,5 @@ TEST_F(EvalOfSamples, FlagsOfSamplesAreForSamples) {
   EXPECT_THAT(note.err, HasSubstr("note: --fill-with-next-samples changes nothing"));
 }
 
-}  // namespace
+}  // namespace text_data_test
 }  // namespace lora::test

@@ -1,10 +1,11 @@
 // `lora tokenize`: a text's tokens, and the samples of a training text.
 #include <nlohmann/json.hpp>
 
+#include "base/regex_test_util.h"
 #include "cli_test.h"
 
 namespace lora::test {
-namespace {
+namespace tokenize_test {
 
 using Args = std::vector<std::string>;
 using json = nlohmann::ordered_json;
@@ -51,7 +52,7 @@ TEST_F(Tokenize, AFileIsReadAsItStands) {
 TEST_F(Tokenize, TextOutputIsALinePerToken) {
   const RunResult run = folder.lora({"tokenize", "-m", "model.gguf", "-p", "The\nship"});
   EXPECT_EQ(lines_of(run.out).size(), tokenized({"-p", "The\nship"})["ids"].size());
-  for (const std::string& line : lines_of(run.out)) EXPECT_THAT(line, testing::MatchesRegex("[0-9]+\t'.*'"));
+  for (const std::string& line : lines_of(run.out)) EXPECT_THAT(line, matches_regex("[0-9]+\t'.*'"));
 }
 
 // A text without a place to cut is one list of symbols. What it takes is in proportion to it, and not a
@@ -175,7 +176,7 @@ TEST_F(Tokenize, SamplesAsPiecesAreALinePerInputToken) {
                                " tokens, " + std::to_string(inputs.size()) + " trained on");
     for (size_t k = 0; k < inputs.size(); ++k) {
       EXPECT_THAT(lines[at++],
-                  testing::MatchesRegex(inputs[k].dump() + "\t'.*'\t-> " + targets[k].dump() + "\t'.*'"));
+                  matches_regex(inputs[k].dump() + "\t'.*'\t-> " + targets[k].dump() + "\t'.*'"));
     }
   }
   EXPECT_EQ(at, lines.size());
@@ -191,10 +192,10 @@ TEST_F(Tokenize, WhatIsTrainedOnIsMarked) {
   const RunResult run = folder.lora({"tokenize", "-m", "model.gguf", "--train-data", "chat.jsonl",
                                      "--chat-template", "vicuna", "--skip-bad-records"});
   EXPECT_EQ(run.status, 0) << run.err;
-  EXPECT_THAT(run.out, testing::MatchesRegex("sample 1 of 2: [0-9]+ tokens, [0-9]+ trained on\n"
-                                             "<s>USER: A ship\\? ASSISTANT:\\{\\+ Two\\.</s>\\+\\}\n"
-                                             "sample 2 of 2: [0-9]+ tokens, [0-9]+ trained on\n"
-                                             "<s>\\{\\+The end</s>\\+\\}\n"));
+  EXPECT_THAT(run.out, matches_regex("sample 1 of 2: [0-9]+ tokens, [0-9]+ trained on\n"
+                                     "<s>USER: A ship\\? ASSISTANT:\\{\\+ Two\\.</s>\\+\\}\n"
+                                     "sample 2 of 2: [0-9]+ tokens, [0-9]+ trained on\n"
+                                     "<s>\\{\\+The end</s>\\+\\}\n"));
   EXPECT_THAT(run.err,
               testing::HasSubstr("data: 1 bad record skipped, the first: chat.jsonl: line 3: found"));
 }
@@ -258,5 +259,5 @@ TEST_F(Tokenize, ATextAndATrainingTextExcludeEachOther) {
   refused({"--train-data", "blank.txt"}, 1, "blank.txt: no samples");
 }
 
-}  // namespace
+}  // namespace tokenize_test
 }  // namespace lora::test

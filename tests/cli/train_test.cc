@@ -1,11 +1,10 @@
 // `lora train`: what it chooses is said and written, the same command goes on, the best is handed over.
 #include <fmt/format.h>
-#include <signal.h>
 
 #include "cli_test.h"
 
 namespace lora::test {
-namespace {
+namespace train_test {
 
 using Args = std::vector<std::string>;
 using testing::AllOf;
@@ -44,6 +43,7 @@ TEST_F(Train, TheFinetuneCommandItEqualsGivesTheSameAdapter) {
   ASSERT_EQ(again.status, 0) << again.err;
   EXPECT_EQ(folder.read("my.gguf"), best);
   EXPECT_EQ(folder.read("my-last.gguf"), last);
+  if (!is_posix()) return;
   // And so does the command that is printed.
   for (const char* name : {"my.gguf", "my-last.gguf", "my-checkpoint.gguf", "my.jsonl", "my.toml"})
     std::filesystem::remove(folder.at(name));
@@ -89,9 +89,11 @@ TEST_F(Train, StoppedItGoesOnByTheSameCommandToTheSameBytes) {
     if (name.starts_with("my")) std::filesystem::remove(folder.at(name));
   }
   RunOptions options;
-  options.signal_on = [](std::string_view err) { return err.find("iter=     4 ") == err.npos ? 0 : SIGINT; };
+  options.signal_on = [](std::string_view err) {
+    return err.find("iter=     4 ") == err.npos ? 0 : kInterrupt;
+  };
   const RunResult stopped = run({}, options);
-  ASSERT_EQ(stopped.status, 128 + SIGINT) << stopped.err;
+  ASSERT_EQ(stopped.status, 128 + kInterrupt) << stopped.err;
   EXPECT_THAT(stopped.err, HasSubstr("to go on: the same command again"));
   EXPECT_FALSE(folder.has("my.md"));
   const RunResult resumed = run();
@@ -111,20 +113,22 @@ TEST_F(Train, StoppedWhileItSpeaksItSaysTheSameInTheEnd) {
   }
   RunOptions options;
   options.signal_on = [](std::string_view err) {
-    return err.find("sample prompt: ") == err.npos ? 0 : SIGINT;
+    return err.find("sample prompt: ") == err.npos ? 0 : kInterrupt;
   };
-  ASSERT_EQ(run({}, options).status, 128 + SIGINT);
+  ASSERT_EQ(run({}, options).status, 128 + kInterrupt);
   ASSERT_EQ(run().status, 0);
   EXPECT_EQ(folder.read("my.md"), summary);
 }
 
 TEST_F(Train, ItGoesOnFromACheckpointOfAnotherNameAndWhereItWasBegunAnew) {
   RunOptions options;
-  options.signal_on = [](std::string_view err) { return err.find("iter=     2 ") == err.npos ? 0 : SIGINT; };
+  options.signal_on = [](std::string_view err) {
+    return err.find("iter=     2 ") == err.npos ? 0 : kInterrupt;
+  };
   const Args other = {"--checkpoint-out", "c-ITERATION.gguf"};
-  ASSERT_EQ(run(other, options).status, 128 + SIGINT);
+  ASSERT_EQ(run(other, options).status, 128 + kInterrupt);
   EXPECT_THAT(run(other, options).err, HasSubstr("my.toml: the settings that this run was begun with"));
-  ASSERT_EQ(run({"--checkpoint-in", ""}, options).status, 128 + SIGINT);
+  ASSERT_EQ(run({"--checkpoint-in", ""}, options).status, 128 + kInterrupt);
   EXPECT_THAT(run().err, HasSubstr("my.toml: the settings that this run was begun with"));
 }
 
@@ -223,9 +227,7 @@ TEST_F(Train, KilledItGoesOnWithAConfigFileAndWithFilesOfItsOwn) {
         std::filesystem::remove(folder.at(name));
     }
     RunOptions options;
-    options.signal_on = [](std::string_view err) {
-      return err.find("iter=     4 ") == err.npos ? 0 : SIGKILL;
-    };
+    options.signal_on = [](std::string_view err) { return err.find("iter=     4 ") == err.npos ? 0 : kKill; };
     EXPECT_NE(run(more, options).status, 0);
     const RunResult resumed = run(more);
     EXPECT_EQ(resumed.status, 0) << resumed.err;
@@ -269,11 +271,44 @@ TEST_F(Train, AModelWithoutATemplateIsAskedInTheOneItLearned) {
   const size_t begin = trained.err.find(mark) + mark.size();
   const std::string command = trained.err.substr(begin, trained.err.find('\n', begin) - begin);
   EXPECT_THAT(command, HasSubstr("--chat --chat-template vicuna"));
+  EXPECT_THAT(folder.read("my.md"), HasSubstr("written with the template vicuna"));
+  if (!is_posix()) return;
   folder.write("use.sh", fmt::format("exec {} {} -n 4\n", LORA_PROGRAM, command));
   const RunResult used =
       run_program({"/bin/sh", "use.sh"}, {.directory = folder.path, .input = "What is fog?\n"});
   EXPECT_EQ(used.status, 0) << used.err;
-  EXPECT_THAT(folder.read("my.md"), HasSubstr("written with the template vicuna"));
+}
+
+// Conversations in a model's own turns: of these the replies are learned, with what ends them.
+TEST_F(Train, ConversationsInTurnsOfTheNewFamilies) {
+  std::string chats;
+  for (int i = 0; i < 40; ++i) {
+    chats += fmt::format(R"({{"messages": [{{"role": "user", "content": "Who sails ship {}?"}}, )"
+                         R"({{"role": "assistant", "content": "Captain {} does."}}]}})"
+                         "\n",
+                         i, i % 7);
+  }
+  folder.write("chats.jsonl", chats);
+  struct Row {
+    const char *family, *chat_template, *learned;
+  };
+  for (const auto& [family, chat_template, learned] :
+       {Row{"gemma4", "gemma4", "<|turn>model\n{+Captain "},
+        Row{"qwen35", LORA_SHARED_DIR "/templates/qwen3_6.jinja", "<think>\n{+\n</think>\n\nCaptain "}}) {
+    const std::string model = fmt::format("{}/golden/families/{}/model.gguf", LORA_SHARED_DIR, family);
+    if (!std::filesystem::exists(model)) GTEST_SKIP() << model << " is not here";
+    const RunResult trained =
+        folder.lora({"train", model, "chats.jsonl", "-o", family, "--epochs", "1", "--threads", "1",
+                     "--lora-r", "2", "--chat-template", chat_template});
+    ASSERT_EQ(trained.status, 0) << trained.err;
+    EXPECT_TRUE(folder.has(std::string(family) + ".gguf"));
+    EXPECT_THAT(trained.err, HasSubstr("held-out loss: "));
+    const RunResult dry = folder.lora(
+        {"train", model, "chats.jsonl", "-o", "dry", "--chat-template", chat_template, "--dry-run"});
+    ASSERT_EQ(dry.status, 0) << dry.err;
+    EXPECT_THAT(dry.out, HasSubstr(learned)) << family;
+    EXPECT_THAT(dry.out, Not(HasSubstr("{+Who"))) << family;
+  }
 }
 
 TEST_F(Train, WhatIsAskedForIsNotChosen) {
@@ -352,5 +387,5 @@ TEST_F(Train, OvertrainingEndsTheRunAndTheBestIsHandedOver) {
   EXPECT_NE(folder.read("my.gguf"), folder.read("my-last.gguf"));
 }
 
-}  // namespace
+}  // namespace train_test
 }  // namespace lora::test

@@ -1,6 +1,7 @@
 // What conversion refuses, in which words, and that nothing is left behind then.
 #include <cstring>
 
+#include "arch/config.h"
 #include "base/error.h"
 #include "convert/hf_config.h"
 #include "converted.h"
@@ -8,7 +9,7 @@
 #include "gguf/test_pytorch.h"
 
 namespace lora {
-namespace {
+namespace convert_refuses_test {
 
 using namespace test;
 using testing::AllOf;
@@ -42,7 +43,7 @@ TEST(ConvertRefuses, ConfigurationsThatLie) {
               AllOf(HasSubstr("tensor 'model.layers.1.input_layernorm.weight' and 8 more: a layer too many"),
                     HasSubstr("num_hidden_layers is 1 in")));
   EXPECT_THAT(Broken("llama2").config_error("num_hidden_layers", 2000000000),
-              HasSubstr("2000000000 layers, but"));
+              HasSubstr("2000000000 layers make no sense"));
   EXPECT_THAT(Broken("llama2").config_error("num_attention_heads", -1),
               HasSubstr("num_attention_heads: -1 makes"));
   EXPECT_THAT(Broken("llama2").config_error("hidden_size", "x"),
@@ -50,8 +51,8 @@ TEST(ConvertRefuses, ConfigurationsThatLie) {
   EXPECT_THAT(Broken("llama2").config_error("num_key_value_heads", 3), HasSubstr("not divided by 3"));
   EXPECT_THAT(Broken("phi3").config_error("num_attention_heads", 2),
               HasSubstr("long_factor: 16 numbers for 32"));
-  EXPECT_THAT(Broken("llama2").config_error("architectures", {"MambaForCausalLM"}),
-              AllOf(HasSubstr("'MambaForCausalLM' is not supported"),
+  EXPECT_THAT(Broken("llama2").config_error("architectures", {"StrangeForCausalLM"}),
+              AllOf(HasSubstr("'StrangeForCausalLM' is not supported"),
                     HasSubstr("(lora convert --help lists those that are)")));
   for (const auto& [key, value, what] :
        {std::tuple("num_local_experts", nlohmann::json(8), "mixtures of experts"),
@@ -74,6 +75,21 @@ TEST(ConvertRefuses, ConfigurationsThatLie) {
   const Broken nested("llama2");
   nested.folder.write("hf/config.json", std::string(100000, '['));
   EXPECT_THAT(nested.error(), HasSubstr("config.json: nests deeper"));
+}
+
+// Of families that are known by name the line says what of them is not computed.
+TEST(ConvertRefuses, FamiliesThatAreNotComputed) {
+  EXPECT_THAT(Broken("llama2").config_error("architectures", {"Gemma3nForConditionalGeneration"}),
+              HasSubstr("'Gemma3nForConditionalGeneration' is not supported: parallel residual streams "
+                        "(AltUp) are not computed"));
+  EXPECT_THAT(Broken("llama2").config_error("architectures", {"JambaForCausalLM"}),
+              HasSubstr("layers of Mamba-1 are not computed"));
+  GgufWriter writer;
+  writer.set_string("general.architecture", "gemma3n");
+  const Folder folder;
+  GgufOutput(writer, folder.at("m.gguf")).commit();
+  EXPECT_THAT(error_of([&] { read_config(Gguf::open(folder.at("m.gguf"))); }),
+              HasSubstr("architecture 'gemma3n' is not supported: parallel residual streams"));
 }
 
 // Another function of the same weights, for which GGUF's architecture has no place.
@@ -152,6 +168,9 @@ TEST(ConvertRefuses, AnotherActivationOfWhateverClass) {
             "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"})
         config[key] = 8;
       config["head_dim"] = config["vocab_size_per_layer_input"] = config["mamba_n_heads"] = 8;
+      config["num_key_value_heads"] = 8;
+      config["num_heads"] = 2;  // Mamba-2's, of 8 columns
+      config["n_groups"] = 1;
       if (hf_class.has_experts) {
         config["num_experts"] = config["num_experts_per_tok"] = 8;
         config["norm_topk_prob"] = row->hf->refused.empty();  // as each wants it
@@ -405,5 +424,5 @@ TEST(ConvertRefuses, Tokenizers) {
               AllOf(HasSubstr("pre_tokenizer: [a-z]+ is none that is known"), HasSubstr("llama-bpe")));
 }
 
-}  // namespace
+}  // namespace convert_refuses_test
 }  // namespace lora

@@ -14,7 +14,7 @@
 #include "tokenizer/tokenizer.h"
 
 namespace lora {
-namespace {
+namespace convert_test {
 
 using namespace test;
 using testing::ElementsAre;
@@ -250,5 +250,5 @@ TEST(Convert, StoppedOnRequestLeavesNothing) {
   EXPECT_THAT(converted.folder.names(), ElementsAre("hf"));
 }
 
-}  // namespace
+}  // namespace convert_test
 }  // namespace lora

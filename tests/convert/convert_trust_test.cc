@@ -3,9 +3,10 @@
 #include <cmath>
 
 #include "converted.h"
+#include "family_models.h"
 
 namespace lora {
-namespace {
+namespace convert_trust_test {
 
 using namespace test;
 using testing::ElementsAre;
@@ -102,6 +103,27 @@ TEST(ConvertTrusts, BiasesThatAreThere) {
   EXPECT_THAT(Result(with("llama2", "mlp_bias", false)).lines, IsEmpty());
 }
 
+// Of convolutions the classes have one by default.
+TEST(ConvertTrusts, BiasesOfConvolutions) {
+  for (const auto& [family, key] : {std::pair("mamba2", "use_conv_bias"),
+                                    {"nemotron_h", "use_conv_bias"},
+                                    {"falcon-h1", "mamba_conv_bias"},
+                                    {"granitehybrid", "mamba_conv_bias"}}) {
+    HfModel model = family_model(*find_architecture(family));
+    EXPECT_THAT(Result(model).lines, testing::Not(testing::Contains(HasSubstr(key)))) << family;
+    model.config[key] = false;
+    EXPECT_THAT(Result(model).lines,
+                testing::Contains(std::string(key) + ": false, but the weights have some: they are kept"))
+        << family;
+    std::erase_if(model.tensors, [](const auto& entry) { return entry.first.ends_with("conv1d.bias"); });
+    EXPECT_FALSE(Result(model).has("blk.0.ssm_conv1d.bias")) << family;
+    model.config[key] = true;
+    EXPECT_THAT(Converted(model).error(), HasSubstr(std::string(key) + ": true, but tensor '")) << family;
+    model.config.erase(key);
+    EXPECT_THAT(Converted(model).error(), HasSubstr("conv1d.bias' is missing in the weights")) << family;
+  }
+}
+
 TEST(ConvertSays, WindowsThatGgufCannotHold) {
   const auto lines = [](const std::string& name, int64_t window, std::optional<bool> use = {}) {
     HfModel model = with(name, "sliding_window", window);
@@ -196,5 +218,5 @@ TEST(ConvertSays, RowsThatABlockDoesNotDivide) {
   EXPECT_EQ(result.gguf->tensor("blk.0.ffn_up.weight").type, Type::Q8_0);
 }
 
-}  // namespace
+}  // namespace convert_trust_test
 }  // namespace lora

@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -12,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/process.h"
 #include "convert/convert.h"
 #include "gguf/gguf.h"
 #include "gguf/test_files.h"
@@ -27,7 +27,7 @@ struct Folder {
   std::string path;
   Folder() {
     static int n = 0;
-    path = testing::TempDir() + fmt::format("lora_convert_{}_{}", ::getpid(), n++);
+    path = testing::TempDir() + fmt::format("lora_convert_{}_{}", process_id(), n++);
     fs::create_directories(path);
   }
   ~Folder() { fs::remove_all(path); }
@@ -41,7 +41,7 @@ struct Folder {
   }
   std::set<std::string> names() const {
     std::set<std::string> result;
-    for (const auto& entry : fs::directory_iterator(path)) result.insert(entry.path().filename());
+    for (const auto& entry : fs::directory_iterator(path)) result.insert(entry.path().filename().string());
     return result;
   }
 };

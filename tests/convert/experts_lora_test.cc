@@ -2,7 +2,7 @@
 #include "adapted.h"
 
 namespace lora {
-namespace {
+namespace experts_lora_test {
 
 using namespace test;
 using testing::HasSubstr;
@@ -183,5 +183,5 @@ TEST(ExpertsLora, OnExpertsThatDoNotFitIsNamed) {
   EXPECT_EQ(up[1], PeftFiles::a_of(experts, 4 * kRank * 64));
 }
 
-}  // namespace
+}  // namespace experts_lora_test
 }  // namespace lora

@@ -12,7 +12,7 @@
 #include "model/model.h"
 
 namespace lora {
-namespace {
+namespace experts_test {
 
 using namespace test;
 using testing::HasSubstr;
@@ -219,5 +219,5 @@ TEST(ExpertsImatrix, NamesExpertsThatNoTokenWentTo) {
   EXPECT_THAT(lines, testing::Contains(HasSubstr("quantized without: blk.0: expert")));
 }
 
-}  // namespace
+}  // namespace experts_test
 }  // namespace lora

@@ -12,7 +12,7 @@
 #include "model/model.h"
 
 namespace lora {
-namespace {
+namespace families_convert_test {
 
 using namespace test;
 using testing::HasSubstr;
@@ -376,9 +376,292 @@ TEST(FamilyConfigs, WhatGgufComputesOtherwiseIsRefused) {
   EXPECT_THAT(refused("falcon-h1", "mlp_multipliers", 2.0), HasSubstr("mlp_multipliers: expected 2 numbers"));
   EXPECT_THAT(refused("lfm2", "layer_types", {"conv", "linear_attention"}),
               HasSubstr("layer_types: \"linear_attention\""));
+  EXPECT_THAT(refused("lfm2", "layer_types", {"conv", "sliding_attention"}),
+              HasSubstr("layer_types: \"sliding_attention\": GGUF's lfm2 has no such layers"));
   EXPECT_THAT(refused("lfm2moe", "use_expert_bias", false), HasSubstr("with a bias"));
+  EXPECT_THAT(refused("gemma4", "use_bidirectional_attention", true),
+              HasSubstr("use_bidirectional_attention: true: GGUF's gemma4 looks back only"));
+  EXPECT_THAT(refused("gemma4", "use_bidirectional_attention", "all"), HasSubstr("looks back only"));
+  EXPECT_EQ(refused("gemma4", "use_bidirectional_attention", "vision"), "") << "of images alone";
+  for (const char* family : {"gemma4", "gpt-oss", "cohere2"}) {
+    for (const nlohmann::ordered_json& value : std::initializer_list<nlohmann::ordered_json>{nullptr, 0})
+      EXPECT_THAT(refused(family, "sliding_window", value), HasSubstr("sliding_window: ")) << family << value;
+  }
+  EXPECT_THAT(refused("deepseek2", "routed_scaling_factor", nullptr),
+              HasSubstr("routed_scaling_factor: null makes no sense"));
+  for (const char* type : {"linear", "yarn", "llama3"}) {
+    EXPECT_THAT(refused("llama", "rope_scaling", {{"rope_type", type}}),
+                HasSubstr(fmt::format("rope_scaling: factor: missing, type is '{}'", type)));
+  }
   EXPECT_THAT(refused("llama", "architectures", {"LlavaForConditionalGeneration"}),
               HasSubstr("a language model of model_type '' is not supported (known: llama, mistral)"));
+}
+
+// Keys that Hugging Face's classes of DeepSeek do not look at, and DeepSeek's own program and llama.cpp do.
+TEST(FamilyConfigs, HowExpertsAreChosenIsWhatTheClassComputes) {
+  const auto error = [](std::string_view hf_class, const char* key, const char* value) {
+    HfModel model = family_model(*find_architecture("deepseek2"), 2, hf_class);
+    model.config[key] = value;
+    return error_of([&] { config_of(model); });
+  };
+  for (const char* hf_class : {"DeepseekV3ForCausalLM", "Glm4MoeLiteForCausalLM"}) {
+    EXPECT_EQ(error(hf_class, "scoring_func", "sigmoid"), "");
+    EXPECT_EQ(error(hf_class, "topk_method", "noaux_tc"), "");
+    EXPECT_THAT(
+        error(hf_class, "scoring_func", "softmax"),
+        HasSubstr(fmt::format("scoring_func: softmax: {} models are converted with sigmoid", hf_class)));
+    EXPECT_THAT(error(hf_class, "topk_method", "greedy"), HasSubstr("topk_method: greedy: "));
+  }
+  EXPECT_EQ(error("DeepseekV2ForCausalLM", "scoring_func", "softmax"), "");
+  EXPECT_THAT(error("DeepseekV2ForCausalLM", "scoring_func", "sigmoid"),
+              HasSubstr("scoring_func: sigmoid: DeepseekV2ForCausalLM models are converted with softmax"));
+  EXPECT_THAT(error("DeepseekV2ForCausalLM", "topk_method", "noaux_tc"),
+              HasSubstr("are converted with greedy or group_limited_greedy"));
+  HfModel v2 = family_model(*find_architecture("deepseek2"), 2, "DeepseekV2ForCausalLM");
+  v2.config["n_group"] = 2;
+  v2.config["topk_group"] = nullptr;
+  EXPECT_THAT(error_of([&] { config_of(v2); }), HasSubstr("topk_group: missing, n_group is 2"));
+  v2.config["n_group"] = 1;
+  v2.config["norm_topk_prob"] = true;
+  EXPECT_THAT(config_of(v2).notes, testing::Contains(HasSubstr("norm_topk_prob: true: ")));
+}
+
+// A folder of that class without the keys that its row has a default for, but for those that must fit others.
+HfModel without_defaults(std::string_view family, std::string_view hf_class) {
+  const Architecture& row = *find_architecture(family);
+  HfModel model = family_model(row, 2, hf_class);
+  const HfClass& as = *std::ranges::find(row.hf->classes, hf_class, &HfClass::name);
+  for (const std::span<const HfDefault> rows : {as.absent, row.hf->absent}) {
+    for (const HfDefault& absent : rows) {
+      const std::string_view key = absent.key;
+      if (key != "num_experts_per_tok" && key != "num_key_value_heads") model.config.erase(absent.key);
+    }
+  }
+  return model;
+}
+
+// What config.json leaves out is what the class has; null is not left out.
+TEST(FamilyConfigs, WhatIsLeftOutIsAsTheClassHasIt) {
+  const auto number = [](std::string_view family, std::string_view hf_class, const char* key) {
+    return config_of(without_defaults(family, hf_class)).number(key);
+  };
+  for (const auto& [hf_class, scale, n_group, n_dense, n_shared] :
+       {std::tuple("DeepseekV2ForCausalLM", std::optional<double>(), 1, 0, 2),
+        {"DeepseekV3ForCausalLM", 2.5, 8, 3, 1},
+        {"Glm4MoeLiteForCausalLM", 1.8, 1, 1, 1}}) {
+    EXPECT_EQ(number("deepseek2", hf_class, "routed_scaling_factor"), scale) << hf_class;
+    EXPECT_EQ(number("deepseek2", hf_class, "n_group"), n_group) << hf_class;
+    EXPECT_EQ(number("deepseek2", hf_class, "first_k_dense_replace"), n_dense) << hf_class;
+    EXPECT_EQ(number("deepseek2", hf_class, "n_shared_experts"), n_shared) << hf_class;
+  }
+  const HfConfig v3 = config_of(without_defaults("deepseek2", "DeepseekV3ForCausalLM"));
+  EXPECT_EQ(v3.n_q_rank, 1536);
+  EXPECT_EQ(v3.head_dim, 128 + 64);
+  EXPECT_EQ(v3.n_dense, 3);
+  EXPECT_EQ(v3.n_shared_ff, 2048);
+  EXPECT_EQ(v3.n_expert_used, 2) << "it is there";
+  EXPECT_EQ(config_of(without_defaults("lfm2moe", "Lfm2MoeForCausalLM")).n_dense, 2);
+  EXPECT_EQ(config_of(without_defaults("gpt-oss", "GptOssForCausalLM")).rope.type, "yarn");
+  EXPECT_EQ(config_of(without_defaults("llama", "MixtralForCausalLM")).rope.theta, 1e6);
+  EXPECT_EQ(config_of(without_defaults("qwen35moe", "Qwen3_5MoeForCausalLM")).n_shared_ff, 512);
+  const HfRope ministral = config_of(without_defaults("mistral3", "Ministral3ForCausalLM")).rope;
+  EXPECT_EQ(ministral.type, "yarn");
+  EXPECT_EQ(ministral.theta, 1e6);
+  EXPECT_EQ(ministral.factor, 16);
+  EXPECT_EQ(ministral.n_ctx_orig, 16384);
+  const HfConfig phi3 = config_of(without_defaults("phi3", "Phi3ForCausalLM"));
+  EXPECT_EQ(phi3.rope.n_ctx_orig, 4096);
+  const auto of_class = [](std::string_view family, std::initializer_list<const char*> left_out) {
+    HfModel model = family_named(std::string(family));
+    for (const char* key : left_out) model.config.erase(key);
+    return config_of(model);
+  };
+  EXPECT_EQ(of_class("phi3", {"rms_norm_eps"}).norm_eps, 1e-5);
+  EXPECT_EQ(of_class("falcon-h1", {"rope_theta"}).rope.theta, 1e4);
+  EXPECT_EQ(of_class("command-r", {"rope_theta"}).rope.theta, 5e5);
+  EXPECT_EQ(of_class("exaone4", {"sliding_window"}).sliding_window, 4096);
+  EXPECT_EQ(of_class("granitehybrid", {"num_local_experts", "num_experts"}).n_expert, 8);
+  // Heads of keys are as many as the class has, not as there are of queries.
+  for (const auto& [family, n] : {std::pair("glm4", 2), {"ernie4_5", 2}, {"starcoder2", 2}}) {
+    HfModel model = family_named(family);
+    model.config.erase("num_key_value_heads");
+    EXPECT_EQ(config_of(model).n_head_kv, n) << family;
+    model.config["num_key_value_heads"] = nullptr;
+    EXPECT_EQ(config_of(model).n_head_kv, config_of(model).n_head) << family << ": null is not left out";
+  }
+
+  HfModel lite = family_model(*find_architecture("deepseek2"), 2, "Glm4MoeLiteForCausalLM");
+  lite.config.erase("rms_norm_eps");
+  lite.config.erase("norm_topk_prob");
+  const Gguf gguf = Converted(lite).convert();
+  EXPECT_FLOAT_EQ(float(gguf.get_float("deepseek2.expert_weights_scale").value_or(0)), 1.8f);
+  EXPECT_EQ(gguf.get_bool("deepseek2.expert_weights_norm"), true);
+  EXPECT_FLOAT_EQ(float(*gguf.get_float("deepseek2.attention.layer_norm_rms_epsilon")), 1e-5f);
+
+  HfModel v2 = family_named("deepseek2");
+  v2.config["n_group"] = 2;
+  v2.config["topk_group"] = 1;
+  EXPECT_THAT(error_of([&] { config_of(v2); }), HasSubstr("topk_method: greedy")) << "as the class has it";
+  v2.config["topk_method"] = "group_limited_greedy";
+  EXPECT_EQ(config_of(v2).number("n_group"), 2);
+  HfModel oss = family_named("gpt-oss");
+  oss.config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 5000.0}};
+  EXPECT_EQ(config_of(oss).rope.type, "default");
+  HfModel mixtral = family_model(*find_architecture("llama"), 2, "MixtralForCausalLM");
+  mixtral.config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 5000.0}};
+  EXPECT_EQ(config_of(mixtral).rope.theta, 5000);
+}
+
+// Two words for how many layers in front are dense.
+TEST(FamilyConfigs, MlpLayerTypes) {
+  HfModel model = family_model(*find_architecture("deepseek2"), 2, "Glm4MoeLiteForCausalLM");
+  const auto error = [&](const nlohmann::ordered_json& types) {
+    model.config["mlp_layer_types"] = types;
+    return error_of([&] { config_of(model); });
+  };
+  EXPECT_THAT(error({"sparse", "sparse"}),
+              HasSubstr("first_k_dense_replace: 1, but by mlp_layer_types it is 0"));
+  model.config.erase("first_k_dense_replace");
+  EXPECT_THAT(error({"sparse", "dense"}),
+              HasSubstr("mlp_layer_types: \"dense\" in layer 1: GGUF's deepseek2"));
+  EXPECT_THAT(error({"dense", "thin"}), HasSubstr("mlp_layer_types: \"thin\" makes no sense"));
+  EXPECT_THAT(error({"dense"}), HasSubstr("mlp_layer_types: 1 for 2 layers"));
+  EXPECT_THAT(error("dense"), HasSubstr("mlp_layer_types: \"dense\" makes no sense"));
+  EXPECT_EQ(error({"dense", "dense"}), "");
+  EXPECT_EQ(config_of(model).n_dense, 2);
+  HfModel all = family_named("qwen3moe");
+  all.config["mlp_layer_types"] = {"dense", "sparse"};
+  EXPECT_THAT(error_of([&] { config_of(all); }), HasSubstr("GGUF's qwen3moe has experts in all layers"));
+}
+
+// Of every family: a key of another type is not as if it were not there.
+TEST(FamilyConfigs, KeysOfAnotherType) {
+  using Json = nlohmann::ordered_json;
+  const std::pair<const char*, const char*> rows[] = {{"qwen35", "linear_conv_kernel_dim"},
+                                                      {"qwen35", "full_attention_interval"},
+                                                      {"qwen35", "mtp_num_hidden_layers"},
+                                                      {"qwen35", "linear_num_value_heads"},
+                                                      {"qwen3next", "norm_topk_prob"},
+                                                      {"gemma4", "num_kv_shared_layers"},
+                                                      {"gemma4", "attention_k_eq_v"},
+                                                      {"gemma4", "enable_moe_block"},
+                                                      {"gemma4", "global_head_dim"},
+                                                      {"lfm2", "block_auto_adjust_ff_dim"},
+                                                      {"lfm2", "theta"},
+                                                      {"lfm2moe", "num_dense_layers"},
+                                                      {"lfm2moe", "routed_scaling_factor"},
+                                                      {"granitehybrid", "mamba_expand"},
+                                                      {"granitehybrid", "attention_bias"},
+                                                      {"granitehybrid", "embedding_multiplier"},
+                                                      {"falcon-h1", "mamba_rms_norm"},
+                                                      {"falcon-h1", "mamba_d_ssm"},
+                                                      {"deepseek2", "kv_lora_rank"},
+                                                      {"deepseek2", "q_lora_rank"},
+                                                      {"deepseek2", "norm_topk_prob"},
+                                                      {"nemotron_h", "mamba_num_heads"},
+                                                      {"mamba2", "rms_norm"},
+                                                      {"llama", "tie_word_embeddings"},
+                                                      {"llama", "mlp_bias"},
+                                                      {"qwen2", "use_sliding_window"},
+                                                      {"minicpm", "scale_depth"},
+                                                      {"falcon", "alibi"},
+                                                      {"gptneox", "use_parallel_residual"},
+                                                      {"gptneox", "rotary_pct"},
+                                                      {"glm4moe", "num_nextn_predict_layers"},
+                                                      {"smollm3", "no_rope_layer_interval"},
+                                                      {"qwen3moe", "decoder_sparse_step"},
+                                                      {"gemma2", "query_pre_attn_scalar"}};
+  for (const auto& [family, key] : rows) {
+    for (const Json& value : std::initializer_list<Json>{"x", Json::array({1}), Json::object()}) {
+      HfModel model = family_named(family);
+      model.config["sliding_window"] = 8;
+      model.config[key] = value;
+      std::string error = error_of([&] { config_of(model); });
+      if (error.empty()) error = Converted(model).error();
+      EXPECT_THAT(error, HasSubstr(std::string(key) + ": ")) << family << " " << value;
+    }
+  }
+  for (const auto& [family, key] : {std::pair("lfm2", "layer_types"),
+                                    {"lfm2", "full_attn_idxs"},
+                                    {"nemotron_h", "layers_block_type"},
+                                    {"nemotron_h", "hybrid_override_pattern"},
+                                    {"granitehybrid", "position_embedding_type"},
+                                    {"llama", "hidden_act"},
+                                    {"qwen3moe", "mlp_only_layers"},
+                                    {"deepseek2", "topk_method"}}) {
+    HfModel model = family_named(family);
+    model.config.erase("layer_types");
+    model.config[key] = 3;
+    EXPECT_THAT(error_of([&] { config_of(model); }), HasSubstr(std::string(key) + ": 3 makes no sense"))
+        << family;
+  }
+  HfModel model = family_named("llama");
+  model.config["eos_token_id"] = "</s>";
+  EXPECT_THAT(config_of(model).notes,
+              testing::ElementsAre("eos_token_id: \"</s>\" is no id, it is left out"));
+}
+
+// Keys are values by config.json, but the weights have values too: which is right is not for conversion to
+// know.
+TEST(FamilyTensors, ThatConfigJsonSaysThereAreNoneOfAreKeptAloud) {
+  HfModel gemma = family_model(*find_architecture("gemma4"), 6);
+  const auto lines = [&] {
+    std::vector<std::string> said;
+    ConvertEvents events;
+    events.say = [&](std::string_view line) { said.emplace_back(line); };
+    convert(Converted(gemma).options(), events);
+    return said;
+  };
+  EXPECT_THAT(lines(), testing::Not(testing::Contains(HasSubstr("there are none of"))));
+  gemma.config["attention_k_eq_v"] = true;
+  EXPECT_THAT(lines(), testing::Contains(testing::AllOf(HasSubstr("1 tensors that by "),
+                                                        HasSubstr("layers.5.self_attn.v_proj.weight"))));
+}
+
+// Programs cap at 30 where the file does not say: that none is capped is written.
+TEST(FamilyConfigs, Gemma4WithoutACapSaysSo) {
+  HfModel gemma = family_named("gemma4");
+  gemma.config.erase("final_logit_softcapping");
+  EXPECT_EQ(Converted(gemma).convert().get_float("gemma4.final_logit_softcapping"), 0);
+  gemma.config["final_logit_softcapping"] = 30;
+  EXPECT_EQ(Converted(gemma).convert().get_float("gemma4.final_logit_softcapping"), 30);
+}
+
+// Without experts, what all tokens go through is as wide as that of models with experts.
+TEST(FamilyConfigs, GraniteHWithoutExperts) {
+  HfModel granite = family_named("granitehybrid");
+  granite.config["num_local_experts"] = granite.config["num_experts"] = 0;
+  granite.config["shared_intermediate_size"] = 40;
+  EXPECT_EQ(config_of(granite).n_ff, 40);
+}
+
+// The names of today and those of the first folders; without any the class's, whose layers all have a state.
+TEST(FamilyConfigs, KindsOfLayersByEitherName) {
+  HfModel granite = family_named("granitehybrid");
+  const std::vector<bool> attends = config_of(granite).attends;
+  granite.config["layer_types"] = {"mamba", "attention"};
+  EXPECT_EQ(config_of(granite).attends, attends);
+  granite.config.erase("layer_types");
+  EXPECT_EQ(config_of(granite).attends, (std::vector<bool>{false, false}));
+  HfModel nemotron = family_model(*find_architecture("nemotron_h"), 3);
+  nemotron.config.erase("hybrid_override_pattern");
+  for (const nlohmann::ordered_json& types :
+       {nlohmann::ordered_json{"mamba", "attention", "mlp"}, {"linear_attention", "full_attention", "mlp"}}) {
+    nemotron.config["layers_block_type"] = types;
+    EXPECT_EQ(config_of(nemotron).attends, (std::vector<bool>{false, true, false}));
+  }
+}
+
+TEST(FamilyConfigs, Mamba2SizesThatContradictEachOther) {
+  const auto error = [](const char* family, const char* key, int64_t value) {
+    HfModel model = family_named(family);
+    model.config[key] = value;
+    return error_of([&] { config_of(model); });
+  };
+  EXPECT_THAT(error("falcon-h1", "mamba_d_head", 8),
+              HasSubstr("mamba_d_head: 8 heads of 8 are 64 columns, but by mamba_d_ssm they are 128"));
+  EXPECT_THAT(error("granitehybrid", "mamba_expand", 4), HasSubstr("but by mamba_expand they are 256"));
+  EXPECT_THAT(error("mamba2", "expand", 1), HasSubstr("but by expand they are 64"));
 }
 
 // Without a size of heads it is what they divide; nothing that they do not divide can be loaded.
@@ -449,5 +732,5 @@ TEST(FamilyConfigs, Keys) {
   EXPECT_EQ(Converted(command).convert().get_int("command-r.context_length"), 2048);
 }
 
-}  // namespace
+}  // namespace families_convert_test
 }  // namespace lora

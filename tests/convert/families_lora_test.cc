@@ -13,7 +13,7 @@
 #include "gguf/safetensors.h"
 
 namespace lora {
-namespace {
+namespace families_lora_test {
 
 using namespace test;
 using testing::HasSubstr;
@@ -169,5 +169,5 @@ TEST(FamilyLora, WhatCannotBeExpressedIsNamed) {
               testing::AllOf(HasSubstr("model.norm.weight"), HasSubstr("whole modules beside the LoRA")));
 }
 
-}  // namespace
+}  // namespace families_lora_test
 }  // namespace lora

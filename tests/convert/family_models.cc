@@ -165,7 +165,6 @@ HfModel family_model(const Architecture& architecture, int64_t n_layer, std::str
   const auto add = [&](const HfModule& module, const std::string& before, const std::string& gguf,
                        std::optional<int64_t> layer) {
     if (module.of_gguf != Rows::all || is_of_heads(module.stack)) return;
-    if (config.n_q_rank > 0 && module.may_be_absent && module.gguf == "attn_q") return;
     if (module.may_be_absent_in && module.may_be_absent_in(config, layer.value_or(0))) return;
     if (!added.insert(gguf + std::string(module.gguf) + std::string(module.gguf_end)).second) return;
     for (int64_t i = 0; i < (module.stack == Stack::each ? config.n_expert : 1); ++i)

@@ -6,7 +6,7 @@
 #include "converted.h"
 
 namespace lora {
-namespace {
+namespace lora_base_test {
 
 using namespace test;
 
@@ -58,5 +58,5 @@ TEST(LoraBase, PissaComesFromAFolderAsFromAGguf) {
   EXPECT_TRUE(folder.read("hf-lora.gguf") == folder.read("base.gguf-lora.gguf"));
 }
 
-}  // namespace
+}  // namespace lora_base_test
 }  // namespace lora

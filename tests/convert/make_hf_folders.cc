@@ -90,7 +90,9 @@ int main(int argc, char** argv) {
   for (const lora::Architecture* family : hf_families()) {
     if (left_out.contains(family->name)) continue;
     // llama.cpp knows a Baichuan of 7B by its layers, and a Phi 3 by its name, which is the folder's.
-    const HfModel model = family_model(*family, family->name == "baichuan" ? 32 : 2);
+    HfModel model = family_model(*family, family->name == "baichuan" ? 32 : 2);
+    // The YaRN of its class does not round where llama.cpp's does (rope.scaling.yarn_truncate).
+    if (family->name == "gpt-oss") model.config["rope_scaling"] = {{"rope_type", "default"}};
     const std::string folder = std::string(argv[3]) + "/" + model.name + "/model";
     write_hf_folder(model, folder, argv[1]);
     adapted(model, folder + "/peft", family->hf);

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <numbers>
 
+#include "base/elementary.h"
 #include "kernels/activation/activation.h"
 
 namespace lora {
@@ -26,14 +27,14 @@ T activation_value(T x, Activation activation) {
   switch (activation) {
     case Activation::silu_clamped: {
       const T g = x > T(kClampedMost) ? T(kClampedMost) : x;
-      return g / (1 + std::exp(-T(kClampedSlope) * g));
+      return g / (1 + elementary::exp(-T(kClampedSlope) * g));
     }
     case Activation::silu:
-      return x / (1 + std::exp(-x));
+      return x / (1 + elementary::exp(-x));
     case Activation::gelu:
-      return x * (std::erfc(-x / std::numbers::sqrt2_v<T>) / 2);
+      return x * (elementary::erfc(-x / std::numbers::sqrt2_v<T>) / 2);
     case Activation::gelu_tanh:
-      return x / (1 + std::exp(-gelu_tanh_argument(x)));
+      return x / (1 + elementary::exp(-gelu_tanh_argument(x)));
     case Activation::relu:
       return x < 0 ? T(0) : x;
     case Activation::relu_squared:
@@ -47,19 +48,19 @@ T activation_slope(T x, Activation activation) {
   switch (activation) {
     case Activation::silu_clamped: {
       if (x > T(kClampedMost)) return T(0);
-      const T s = 1 / (1 + std::exp(-T(kClampedSlope) * x));
+      const T s = 1 / (1 + elementary::exp(-T(kClampedSlope) * x));
       return s * (1 + T(kClampedSlope) * x * (1 - s));
     }
     case Activation::silu: {
-      const T s = 1 / (1 + std::exp(-x));
+      const T s = 1 / (1 + elementary::exp(-x));
       return s * (1 + x * (1 - s));
     }
     case Activation::gelu: {
-      const T density = std::exp(-x * x / 2) * T(std::numbers::inv_sqrtpi / std::numbers::sqrt2);
-      return std::erfc(-x / std::numbers::sqrt2_v<T>) / 2 + x * density;
+      const T density = elementary::exp(-x * x / 2) * T(std::numbers::inv_sqrtpi / std::numbers::sqrt2);
+      return elementary::erfc(-x / std::numbers::sqrt2_v<T>) / 2 + x * density;
     }
     case Activation::gelu_tanh: {
-      const T s = 1 / (1 + std::exp(-gelu_tanh_argument(x))), curve = s * (1 - s);
+      const T s = 1 / (1 + elementary::exp(-gelu_tanh_argument(x))), curve = s * (1 - s);
       const T inner = T(2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi) * (1 + T(3 * 0.044715) * x * x);
       return curve == 0 ? s : s + x * curve * inner;  // where s is flat, `inner` may have overflowed
     }

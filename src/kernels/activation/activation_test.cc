@@ -7,7 +7,7 @@
 #include "kernels/test_numbers.h"
 
 namespace lora {
-namespace {
+namespace activation_test {
 
 using test::cast, test::kEpsilon, test::Misaligned, test::numbers, test::zeros;
 
@@ -248,5 +248,5 @@ TEST_P(Activations, SameBitsForAnyCut) {
   EXPECT_EQ(whole, cut);
 }
 
-}  // namespace
+}  // namespace activation_test
 }  // namespace lora

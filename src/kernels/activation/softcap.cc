@@ -1,8 +1,8 @@
 #include "kernels/activation/softcap.h"
 
 #include <algorithm>
-#include <cmath>
 
+#include "base/elementary.h"
 #include "kernels/isa.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -58,7 +58,7 @@ void softcap_forward(float* y, const float* x, float cap, int64_t n, ThreadPool&
   const bool scalar = isa() == Isa::scalar;
   pool.for_range(n, kGrain, [&](int64_t begin, int64_t end) {
     if (!scalar) return HWY_DYNAMIC_DISPATCH(Cap)(y + begin, x + begin, cap, end - begin);
-    for (int64_t i = begin; i < end; ++i) y[i] = cap * std::tanh(x[i] / cap);
+    for (int64_t i = begin; i < end; ++i) y[i] = cap * elementary::tanh(x[i] / cap);
   });
 }
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 namespace lora {
-namespace {
+namespace softcap_test {
 
 // Against tanh in double; Tanh's error is below 5e-7 of its value (kernels/exp-inl.h), and two roundings
 // follow.
@@ -33,5 +33,5 @@ TEST(Softcap, IsTheScaledTanhAndItsSlope) {
   }
 }
 
-}  // namespace
+}  // namespace softcap_test
 }  // namespace lora

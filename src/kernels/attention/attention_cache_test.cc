@@ -7,7 +7,7 @@
 #include "kernels/encode/encode.h"
 
 namespace lora {
-namespace {
+namespace attention_cache_test {
 
 using namespace attention_test;
 using test::numbers, test::zeros;
@@ -177,7 +177,7 @@ TEST_P(AttentionCache, BatchesAfterBatchesAreTheWholeText) {
   }
 }
 
-TEST(Attention, CacheThatDoesNotFitIsAnError) {
+TEST(CacheSize, CacheThatDoesNotFitIsAnError) {
   ThreadPool pool(1);
   const AttentionShape shape{2, 1, 48, 1};
   const auto q = numbers(96, 1);
@@ -204,5 +204,5 @@ TEST(Attention, CacheThatDoesNotFitIsAnError) {
             "attention: a cache of type I8: holds no numbers that can be decoded");
 }
 
-}  // namespace
+}  // namespace attention_cache_test
 }  // namespace lora

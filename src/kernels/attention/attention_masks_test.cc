@@ -6,7 +6,7 @@
 #include "kernels/attention/attention_cases.h"
 
 namespace lora {
-namespace {
+namespace attention_masks_test {
 
 using namespace attention_test;
 using test::kEpsilon, test::Misaligned, test::numbers, test::zeros;
@@ -123,7 +123,7 @@ TEST_P(AttentionMasks, BackwardMatchesReference) {
   });
 }
 
-TEST(Attention, BackwardIsTheDerivative) {
+TEST(MaskedAttention, BackwardIsTheDerivative) {
   const std::vector<float> sinks = {0.3f, -1, 1.5f, 0};
   for (const int64_t v_dim : {6, 3, 10}) {
     AttentionShape shape{4, 2, 6, 0.7f, 3, 1.25f, sinks.data()};
@@ -193,7 +193,7 @@ TEST_P(AttentionMasks, WindowOfTheWholeSegmentIsNone) {
 }
 
 // A broken key reaches the queries whose windows hold it, and no others.
-TEST(Attention, BrokenKeyStaysInItsWindow) {
+TEST(MaskedAttention, BrokenKeyStaysInItsWindow) {
   ThreadPool pool(1);
   const int64_t n = 300, window = 20, broken = 107;
   AttentionShape shape{1, 1, 20, 0.2f};
@@ -215,7 +215,7 @@ TEST(Attention, BrokenKeyStaysInItsWindow) {
 }
 
 // A sink far above all scores takes all the weight; one far below, none.
-TEST(Attention, SinkTakesItsShare) {
+TEST(MaskedAttention, SinkTakesItsShare) {
   ThreadPool pool(1);
   const float infinity = std::numeric_limits<float>::infinity();
   for (const int64_t n : {2, 120}) {  // few queries, and tiles
@@ -238,7 +238,7 @@ TEST(Attention, SinkTakesItsShare) {
 }
 
 // Queries of 1 that see one key each: lse is the score, and with a cap of 1 its tanh.
-TEST(Attention, TanhIsRightOverTheWholeRange) {
+TEST(MaskedAttention, TanhIsRightOverTheWholeRange) {
   ThreadPool pool(1);
   std::vector<float> x;
   for (float at = 1e-30f; at < 40; at *= 1.003f) x.insert(x.end(), {at, -at});
@@ -254,5 +254,5 @@ TEST(Attention, TanhIsRightOverTheWholeRange) {
   }
 }
 
-}  // namespace
+}  // namespace attention_masks_test
 }  // namespace lora

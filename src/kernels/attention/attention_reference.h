@@ -3,16 +3,16 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <vector>
 
+#include "base/elementary.h"
 #include "kernels/attention/attention.h"
 
 namespace lora {
 
 template <class T>
-T dot_reference(const T* a, const T* b, int64_t n) {
+T scalar_product_reference(const T* a, const T* b, int64_t n) {
   T sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += a[i] * b[i];
   return sum;
@@ -27,11 +27,11 @@ inline int64_t first_visible_reference(const AttentionSegment& seg, const Attent
 // A scaled score as softmax takes it, and its slope.
 template <class T>
 T capped_reference(T score, const AttentionShape& shape) {
-  return shape.softcap > 0 ? T(shape.softcap) * std::tanh(score / T(shape.softcap)) : score;
+  return shape.softcap > 0 ? T(shape.softcap) * elementary::tanh(score / T(shape.softcap)) : score;
 }
 template <class T>
 T cap_slope_reference(T score, const AttentionShape& shape) {
-  const T t = shape.softcap > 0 ? std::tanh(score / T(shape.softcap)) : T(0);
+  const T t = shape.softcap > 0 ? elementary::tanh(score / T(shape.softcap)) : T(0);
   return 1 - t * t;
 }
 
@@ -51,19 +51,20 @@ void attention_forward_reference(T* out, T* lse, const T* q, const T* k, const T
   const int64_t first = first_visible_reference(seg, shape, query);
   std::vector<T> p(static_cast<size_t>(n_visible - first));
   for (int64_t j = first; j < n_visible; ++j) {
-    p[size_t(j - first)] = capped_reference(T(shape.scale) * dot_reference(q_i, k_0 + j * row, dim), shape);
+    p[size_t(j - first)] =
+        capped_reference(T(shape.scale) * scalar_product_reference(q_i, k_0 + j * row, dim), shape);
   }
   T max = *std::max_element(p.begin(), p.end()), sum = 0;
   if (shape.sinks) {
     max = std::max(max, T(shape.sinks[head]));
-    sum = std::exp(T(shape.sinks[head]) - max);
+    sum = elementary::exp(T(shape.sinks[head]) - max);
   }
-  for (T& p_j : p) sum += p_j = std::exp(p_j - max);
+  for (T& p_j : p) sum += p_j = elementary::exp(p_j - max);
   std::fill(out_i, out_i + v_dim, T(0));
   for (int64_t j = first; j < n_visible; ++j) {
     for (int64_t c = 0; c < v_dim; ++c) out_i[c] += p[size_t(j - first)] / sum * v_0[j * v_row + c];
   }
-  if (lse) lse[(seg.q_begin + query) * shape.n_head + head] = max + std::log(sum);
+  if (lse) lse[(seg.q_begin + query) * shape.n_head + head] = max + elementary::log(sum);
 }
 
 // Keys and values of a cache, decoded row by row into the order of their positions.
@@ -104,13 +105,13 @@ void attention_backward_reference(T* dq, T* dk, T* dv, const T* dout, const T* o
   for (int64_t head = head_kv * group; head < (head_kv + 1) * group; ++head) {
     for (int64_t i = 0; i < seg.n_q; ++i) {
       const int64_t row = (seg.q_begin + i) * shape.n_head + head, at = row * dim, out_at = row * v_dim;
-      const T delta = dot_reference(dout + out_at, out + out_at, v_dim);
+      const T delta = scalar_product_reference(dout + out_at, out + out_at, v_dim);
       std::fill(dq + at, dq + at + dim, T(0));
       for (int64_t j = first_visible_reference(seg, shape, i); j <= seg.n_kv - seg.n_q + i; ++j) {
         const int64_t kv = kv_row(j) * dim, v_at = kv_row(j) * v_dim;
-        const T score = T(shape.scale) * dot_reference(q + at, k + kv, dim);
-        const T p = std::exp(capped_reference(score, shape) - lse[row]);
-        const T ds = T(shape.scale) * p * (dot_reference(dout + out_at, v + v_at, v_dim) - delta) *
+        const T score = T(shape.scale) * scalar_product_reference(q + at, k + kv, dim);
+        const T p = elementary::exp(capped_reference(score, shape) - lse[row]);
+        const T ds = T(shape.scale) * p * (scalar_product_reference(dout + out_at, v + v_at, v_dim) - delta) *
                      cap_slope_reference(score, shape);
         for (int64_t c = 0; c < v_dim; ++c) dv[v_at + c] += p * dout[out_at + c];
         for (int64_t c = 0; c < dim; ++c) {

@@ -9,7 +9,7 @@
 #include "kernels/test_numbers.h"
 
 namespace lora {
-namespace {
+namespace attention_test {
 
 using namespace attention_test;
 using test::kEpsilon, test::Misaligned, test::numbers, test::zeros;
@@ -260,5 +260,5 @@ TEST(Attention, TooSmallAScratchIsAnError) {
                Error);
 }
 
-}  // namespace
+}  // namespace attention_test
 }  // namespace lora

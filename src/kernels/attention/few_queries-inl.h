@@ -18,10 +18,10 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 
+#include "base/elementary.h"
 #include "kernels/attention/few_queries.h"
 #include "kernels/exp-inl.h"
 
@@ -121,7 +121,7 @@ void MeetKeys(float* out, float& max, float& sum, const float* q, const RowsView
     hn::Store(e, d, p + j);
     tile_sum = hn::Add(tile_sum, e);
   }
-  const float factor = std::exp(max - new_max);
+  const float factor = elementary::exp(max - new_max);
   sum = sum * factor + hn::GetLane(hn::SumOfLanes(d, tile_sum));
   max = new_max;
   AddValues(out, p, v.data, v.row, n_rows, shape.v_dim(), factor);

@@ -1,6 +1,6 @@
 // Attention forward: blocks of queries meet tiles of keys and values.
-#include <cmath>
 
+#include "base/elementary.h"
 #include "kernels/attention/few_queries.h"
 #include "kernels/attention/layout.h"
 #include "kernels/attention/passes.h"
@@ -80,7 +80,7 @@ void forward_blocks(const ForwardPass& pass, const AttentionSegment& seg, int64_
       add_over_keys(a.sums, as_left(a.p, a.scores), a.v_interleaved + j * s_v.packed, mask, s_v);
     }
     for (int64_t r = 0; r < n; ++r) {
-      if (pass.lse) pass.lse[head.lse_at + (q0 + r) * head.lse_row] = a.max[r] + std::log(a.sum[r]);
+      if (pass.lse) pass.lse[head.lse_at + (q0 + r) * head.lse_row] = a.max[r] + elementary::log(a.sum[r]);
       a.factors[r] = 1 / a.sum[r];
     }
     store_rows(pass.out + head.out_at + q0 * head.out_row, head.out_row, a.sums, a.factors, n, s_v);

@@ -7,7 +7,7 @@
 #include "kernels/test_numbers.h"
 
 namespace lora {
-namespace {
+namespace conv_test {
 
 using test::kEpsilon, test::Misaligned, test::numbers, test::zeros;
 
@@ -231,5 +231,5 @@ TEST(CausalConv, RefusesTooManyTaps) {
   }
 }
 
-}  // namespace
+}  // namespace conv_test
 }  // namespace lora

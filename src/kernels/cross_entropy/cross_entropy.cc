@@ -1,5 +1,6 @@
 #include "kernels/cross_entropy/cross_entropy.h"
 
+#include "base/elementary.h"
 #include "kernels/cross_entropy/cross_entropy_reference.h"
 #include "kernels/isa.h"
 
@@ -76,7 +77,7 @@ double Forward(const float* logits, int32_t target, int64_t n_vocab) {
   if (target < 0) return 0;
   const float max = RowMax(logits, n_vocab);
   const double sum = RowSumExp<false>(nullptr, logits, max, n_vocab);
-  return std::log(sum) + (double(max) - double(logits[target]));
+  return elementary::log(sum) + (double(max) - double(logits[target]));
 }
 
 double Backward(float* logits, int32_t target, float scale, int64_t n_vocab) {
@@ -95,7 +96,7 @@ double Backward(float* logits, int32_t target, float scale, int64_t n_vocab) {
   }
   for (; i < n_vocab; ++i) logits[i] *= factor;
   logits[target] -= scale;
-  return std::log(sum) + (double(max) - double(target_logit));
+  return elementary::log(sum) + (double(max) - double(target_logit));
 }
 
 }  // namespace

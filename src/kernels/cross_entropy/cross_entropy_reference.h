@@ -3,9 +3,10 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <limits>
+
+#include "base/elementary.h"
 
 namespace lora {
 
@@ -14,8 +15,8 @@ double cross_entropy_forward_reference(const T* logits, int32_t target, int64_t 
   if (target < 0) return 0;
   const T max = *std::max_element(logits, logits + n_vocab);
   double sum = 0;
-  for (int64_t j = 0; j < n_vocab; ++j) sum += double(std::exp(logits[j] - max));
-  return std::log(sum) + (double(max) - double(logits[target]));
+  for (int64_t j = 0; j < n_vocab; ++j) sum += double(elementary::exp(logits[j] - max));
+  return elementary::log(sum) + (double(max) - double(logits[target]));
 }
 
 template <class T>
@@ -28,13 +29,13 @@ double cross_entropy_backward_reference(T* logits, int32_t target, T scale, int6
   const double target_logit = double(logits[target]);
   double sum = 0;
   for (int64_t j = 0; j < n_vocab; ++j) {
-    logits[j] = std::exp(logits[j] - max);
+    logits[j] = elementary::exp(logits[j] - max);
     sum += double(logits[j]);
   }
   const T factor = T(double(scale) / sum);
   for (int64_t j = 0; j < n_vocab; ++j) logits[j] *= factor;
   logits[target] -= scale;
-  return std::log(sum) + (double(max) - target_logit);
+  return elementary::log(sum) + (double(max) - target_logit);
 }
 
 }  // namespace lora

@@ -6,7 +6,7 @@
 #include "kernels/test_numbers.h"
 
 namespace lora {
-namespace {
+namespace cross_entropy_test {
 
 using test::cast, test::kEpsilon, test::Misaligned, test::numbers, test::zeros;
 
@@ -140,5 +140,5 @@ TEST(CrossEntropy, SameBitsForAnyThreadCount) {
   EXPECT_EQ(losses_a, losses_b);
 }
 
-}  // namespace
+}  // namespace cross_entropy_test
 }  // namespace lora

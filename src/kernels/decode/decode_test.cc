@@ -10,7 +10,7 @@
 #include "kernels/gemm/pack.h"
 
 namespace lora {
-namespace {
+namespace decode_test {
 
 // Random bytes, so that every scale, infinity and NaN comes up: the bits must be decode_row's for whole rows
 // and parts. A NaN is one, whatever its payload.
@@ -71,5 +71,5 @@ TEST(RowDecoder, RefusesTypesWithoutWeights) {
   EXPECT_ANY_THROW(RowDecoder({Type::I64, none, 1, 1}));
 }
 
-}  // namespace
+}  // namespace decode_test
 }  // namespace lora

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/elementary.h"
 #include "kernels/delta_rule/delta_rule.h"
 
 namespace lora {
@@ -38,7 +39,8 @@ void delta_rule_token_reference(T* out, T* state, const DeltaRuleRows<T>& in, co
   std::vector<T> q(static_cast<size_t>(n_k)), k(static_cast<size_t>(n_k)), d(static_cast<size_t>(n_v));
   unit_reference(q.data(), in.q + t * in.row + head_k * n_k, n_k, T(shape.eps), T(shape.scale));
   unit_reference(k.data(), in.k + t * in.row + head_k * n_k, n_k, T(shape.eps), T(1));
-  const T decay = std::exp(in.g[t * shape.n_head_v + head_v]), beta = in.beta[t * shape.n_head_v + head_v];
+  const T decay = elementary::exp(in.g[t * shape.n_head_v + head_v]),
+          beta = in.beta[t * shape.n_head_v + head_v];
   for (int64_t c = 0; c < n_v; ++c) {
     T found = 0;
     for (int64_t i = 0; i < n_k; ++i) found += k[size_t(i)] * (state[i * n_v + c] *= decay);
@@ -90,7 +92,7 @@ void delta_rule_backward_reference(const DeltaRuleGradients<T>& to, const T* dou
       const int64_t at = begin + t, gate = at * shape.n_head_v + head_v;
       unit_reference(q.data(), in.q + at * in.row + head_k * n_k, n_k, T(shape.eps), T(shape.scale));
       unit_reference(k.data(), in.k + at * in.row + head_k * n_k, n_k, T(shape.eps), T(1));
-      const T decay = std::exp(in.g[gate]), beta = in.beta[gate];
+      const T decay = elementary::exp(in.g[gate]), beta = in.beta[gate];
       const T *before = &states[size_t(t * size)], *after = before + size, *dy = dout + gate * n_v;
       const T* v = in.v + at * in.row + head_v * n_v;
       T dbeta = 0, dg = 0;

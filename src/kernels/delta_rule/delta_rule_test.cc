@@ -9,7 +9,7 @@
 #include "kernels/test_numbers.h"
 
 namespace lora {
-namespace {
+namespace delta_rule_test {
 
 using test::kEpsilon, test::numbers, test::zeros;
 using Segments = std::vector<AttentionSegment>;
@@ -248,5 +248,5 @@ TEST(DeltaRule, RefusesTooLittleScratch) {
   EXPECT_THROW(delta_rule_forward(out.data(), nullptr, p.in(), p.segments, p.shape, {&one, 1}, pool), Error);
 }
 
-}  // namespace
+}  // namespace delta_rule_test
 }  // namespace lora

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/elementary.h"
 #include "kernels/attention/layout.h"
 #include "kernels/delta_rule/products-inl.h"
 #include "kernels/exp-inl.h"
@@ -162,10 +163,10 @@ HWY_ATTR void Gates(const ChunkScratch& a, const DeltaRuleInput& in, const Delta
     constexpr double kLeast = -1000;  // whose exponential is 0
     sum += std::max(double(in.g[(begin + i) * s.n_head_v + head_v]), kLeast);
     a.sums[i] = sum;
-    a.decay[i] = float(std::exp(sum));
+    a.decay[i] = float(elementary::exp(sum));
     a.beta[i] = in.beta[(begin + i) * s.n_head_v + head_v];
   }
-  for (int64_t i = 0; i < n; ++i) a.rest[i] = float(std::exp(sum - a.sums[i]));
+  for (int64_t i = 0; i < n; ++i) a.rest[i] = float(elementary::exp(sum - a.sums[i]));
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t j = 0; j <= i; ++j) a.differences[j] = float(a.sums[i] - a.sums[j]);
     for (int64_t j = 0; j < kC; j += lanes) {
@@ -242,7 +243,7 @@ HWY_ATTR void Tokens(float* out, float* state, const DeltaRuleInput& in, const D
     UnitRows(a.q, 0, in.q + t * in.row + head_k * s.dim_k, 0, s.scale, s.eps, 1, s.dim_k);
     UnitRows(a.k, 0, in.k + t * in.row + head_k * s.dim_k, 0, 1, s.eps, 1, s.dim_k);
     const float *v = in.v + t * in.row + head_v * dim, qk = Dot(a.q, a.k, s.dim_k);
-    const V decay = hn::Set(d, std::exp(in.g[t * s.n_head_v + head_v])),
+    const V decay = hn::Set(d, elementary::exp(in.g[t * s.n_head_v + head_v])),
             beta = hn::Set(d, in.beta[t * s.n_head_v + head_v]), of_d = hn::Set(d, qk);
     for (int64_t c = 0; c < dim; c += lanes) {
       const int64_t m = dim - c;

@@ -15,7 +15,7 @@
 #include "kernels/test_weights.h"
 
 namespace lora {
-namespace {
+namespace dot_test {
 
 using namespace test;
 
@@ -203,5 +203,5 @@ TEST(RoundToInt8, IsOffByHalfAStepAtMost) {
   }
 }
 
-}  // namespace
+}  // namespace dot_test
 }  // namespace lora

@@ -5,27 +5,39 @@
 #include <bit>
 #include <cstdint>
 
+#include "base/random.h"
 #include "quant/block.h"
 
 namespace lora {
 
-// q (n), d and sums (n / 32), sums16 (n / 16), as in Int8Row; rounds to nearest even. Values behind the last
-// whole block are left out: weights whose rows end within one are no quantized ones. A block that holds an
+// Added to a number below 2^22, leaves it rounded to nearest even as an integer in the low bits.
+inline constexpr float kRoundsInt8 = 0x1.8p23f;
+
+// The scale of numbers of which `top` is the largest, as bits: they order as the numbers do, NaN last. An
 // infinity or NaN gets a d that is none either.
+struct Int8Scale {
+  float d, factor;
+};
+LORA_INLINE Int8Scale int8_scale(uint32_t top) {
+  const float largest = std::bit_cast<float>(top);
+  const bool is_usable = top >= std::bit_cast<uint32_t>(0x1p-100f) && top < 0x7f800000u;
+  return {top < 0x7f800000u && !is_usable ? 0.0f : largest / 127.0f, is_usable ? 127.0f / largest : 0.0f};
+}
+
+// q (n), d and sums (n / 32), sums16 (n / 16), as in Int8Row; rounds to nearest even. Values behind the last
+// whole block are left out: weights whose rows end within one are no quantized ones.
 LORA_INLINE void round_to_int8(int8_t* __restrict q, float* __restrict d, float* __restrict sums,
                                float* __restrict sums16, const float* __restrict x, int64_t n) {
-  constexpr float kRound = 0x1.8p23f;  // added to a small number, leaves it as an integer in the low bits
   for (int64_t block = 0; block < n / 32; ++block) {
     const float* x_b = x + block * 32;
     int8_t* q_b = q + block * 32;
-    uint32_t top = 0;  // as bits: they order as the numbers do, NaN last
+    uint32_t top = 0;
     for (int i = 0; i < 32; ++i) top = std::max(top, std::bit_cast<uint32_t>(x_b[i]) & 0x7fffffffu);
-    const float largest = std::bit_cast<float>(top);
-    const bool is_usable = top >= std::bit_cast<uint32_t>(0x1p-100f) && top < 0x7f800000u;
-    const float factor = is_usable ? 127.0f / largest : 0.0f;
-    d[block] = top < 0x7f800000u && !is_usable ? 0.0f : largest / 127.0f;
+    const Int8Scale scale = int8_scale(top);
+    d[block] = scale.d;
     for (int i = 0; i < 32; ++i) {
-      q_b[i] = int8_t(std::bit_cast<int32_t>(x_b[i] * factor + kRound) - std::bit_cast<int32_t>(kRound));
+      q_b[i] = int8_t(std::bit_cast<int32_t>(x_b[i] * scale.factor + kRoundsInt8) -
+                      std::bit_cast<int32_t>(kRoundsInt8));
     }
     int low = 0, high = 0;
     for (int i = 0; i < 16; ++i) low += q_b[i];
@@ -33,6 +45,23 @@ LORA_INLINE void round_to_int8(int8_t* __restrict q, float* __restrict d, float*
     sums16[2 * block] = d[block] * float(low);
     sums16[2 * block + 1] = d[block] * float(high);
     sums[block] = d[block] * float(low + high);
+  }
+}
+
+// 32 numbers x to q and their d, up or down at random: the mean over row_bits is x. `column`: of the first.
+LORA_INLINE void round_at_random(int8_t* __restrict q, float* __restrict d, const float* __restrict x,
+                                 uint64_t row_bits, uint32_t column) {
+  uint32_t top = 0;
+  for (int i = 0; i < 32; ++i) top = std::max(top, std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu);
+  const Int8Scale scale = int8_scale(top);
+  *d = scale.d;
+  for (int i = 0; i < 32; ++i) {
+    // What lies beyond is the largest number, a rounding of its factor away.
+    const float up = float(int32_t(random_of_column(row_bits, column + uint32_t(i)) >> 8)) * 0x1p-24f;
+    const float code = x[i] * scale.factor + up;
+    const float kept = code < 127.0f ? (code > -127.0f ? code : -127.0f) : 127.0f;
+    const auto towards_zero = int32_t(kept);
+    q[i] = int8_t(towards_zero - (float(towards_zero) > kept));
   }
 }
 

@@ -14,16 +14,6 @@ inline uint32_t dropout_threshold(float p) {
   return uint32_t(std::llround(double(p) * 4294967296.0));
 }
 
-inline uint32_t dropout_mix(uint32_t h) {
-  h = (h ^ h >> 16) * 0x85ebca6bu;
-  h = (h ^ h >> 13) * 0xc2b2ae35u;
-  return h ^ h >> 16;
-}
-
-inline uint32_t dropout_hash(uint64_t row_key, uint32_t column) {
-  return dropout_mix(dropout_mix(column * 0x9e3779b9u + uint32_t(row_key)) ^ uint32_t(row_key >> 32));
-}
-
 inline uint64_t dropout_row_key(uint64_t key, int64_t token) {
   return random_bits(key, Purpose::dropout, 0, uint64_t(token));
 }
@@ -34,7 +24,7 @@ inline void dropout_row_reference(float* y, const float* x, int64_t begin, int64
   const uint32_t threshold = dropout_threshold(p);
   const float scale = 1 / (1 - p);
   for (int64_t i = begin; i < n_cols; ++i) {
-    const float kept = dropout_hash(row_key, uint32_t(i)) >= threshold ? x[i] * scale : 0.0f;
+    const float kept = random_of_column(row_key, uint32_t(i)) >= threshold ? x[i] * scale : 0.0f;
     y[i] = add ? y[i] + kept : kept;
   }
 }

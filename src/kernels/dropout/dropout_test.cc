@@ -8,7 +8,7 @@
 #include "kernels/test_numbers.h"
 
 namespace lora {
-namespace {
+namespace dropout_test {
 
 using test::Misaligned, test::numbers;
 
@@ -72,5 +72,5 @@ TEST(Dropout, KeysGiveIndependentMasks) {
   EXPECT_NEAR(double(same) / double(n), 0.5, 5 * 0.5 / std::sqrt(double(n)));
 }
 
-}  // namespace
+}  // namespace dropout_test
 }  // namespace lora

@@ -9,7 +9,7 @@
 #include "kernels/test_numbers.h"
 
 namespace lora {
-namespace {
+namespace encode_test {
 
 using test::numbers;
 
@@ -71,5 +71,5 @@ TEST(Encoder, RefusesTypesWithoutWeights) {
   EXPECT_ANY_THROW(find_encoder(Type::I64));
 }
 
-}  // namespace
+}  // namespace encode_test
 }  // namespace lora

@@ -34,7 +34,8 @@ namespace lora {
 
 enum class GemmInput { f32, bf16 };
 
-// What a precision means on this machine: automatic is bf16 where the kernel set in use multiplies bf16.
+// What a precision means on this machine for products of floats: automatic and int8 are bf16 where the kernel
+// set in use multiplies bf16.
 GemmInput gemm_input(Precision precision);
 
 // Activations repacked for the multiply unit, `n_tokens` rows of `n_cols` values. Filled once and

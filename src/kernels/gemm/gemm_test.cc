@@ -13,7 +13,7 @@
 #include "kernels/test_weights.h"
 
 namespace lora {
-namespace {
+namespace gemm_test {
 
 using namespace test;
 
@@ -230,5 +230,5 @@ TEST(GemmWeightGradient, AgreesWithTheReferenceOnBothSides) {
   }
 }
 
-}  // namespace
+}  // namespace gemm_test
 }  // namespace lora

@@ -13,7 +13,7 @@
 #include "kernels/isa.h"
 
 namespace lora {
-namespace {
+namespace pack_test {
 
 // Any bits: numbers, infinities, NaN and, but for bf16 instructions, denormals.
 std::vector<float> any_floats(uint64_t stream, int64_t n) {
@@ -71,5 +71,5 @@ TEST(Pack, TransposesAnyShape) {
   }
 }
 
-}  // namespace
+}  // namespace pack_test
 }  // namespace lora

@@ -10,6 +10,8 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "base/random.h"
+#include "kernels/decode/decode.h"
 #include "kernels/dot/int8_reference.h"
 #include "kernels/gemm/micro_kernel.h"
 #include "kernels/gemm/pack.h"
@@ -21,12 +23,17 @@ HWY_BEFORE_NAMESPACE();
 namespace lora {
 namespace HWY_NAMESPACE {
 
-// One token: q (n), and its places in the d and sums of its tile.
+// One token: q (n), and its places in the d and sums of its tile. row_bits: of the columns from `column` on,
+// or nullptr, which is to the nearest.
 HWY_ATTR void RoundToken(int8_t* HWY_RESTRICT q, float* d, int16_t* sums16, int16_t* sums32, int64_t width,
-                         const float* HWY_RESTRICT x, int64_t n) {
+                         const float* HWY_RESTRICT x, int64_t n, const uint64_t* row_bits, int64_t column) {
   float unused[3];
   for (int64_t i = 0; i < n; i += 32, q += 32, d += width, sums16 += 2 * width, sums32 += width) {
-    round_to_int8(q, d, unused, unused + 1, x + i, 32);
+    if (row_bits) {
+      round_at_random(q, d, x + i, *row_bits, uint32_t(column + i));
+    } else {
+      round_to_int8(q, d, unused, unused + 1, x + i, 32);
+    }
     int low = 0, high = 0;
     for (int j = 0; j < 16; ++j) low += q[j];
     for (int j = 16; j < 32; ++j) high += q[j];
@@ -46,6 +53,33 @@ HWY_ATTR void Products(float* HWY_RESTRICT products, const int16_t* HWY_RESTRICT
   for (int64_t i = 0; i < n; ++i) products[i] = d[i] * float(sums[i]);
 }
 
+// 32 rows of 32 columns, `ld` apart, to 8 bits with a scale (32) for each column: codes [8][32][4], rows in
+// place of columns. flip: 0x80 in each byte makes signed codes unsigned ones with 128 added.
+HWY_ATTR void RoundColumns(uint32_t* HWY_RESTRICT codes, float* HWY_RESTRICT scales,
+                           const float* HWY_RESTRICT rows, int64_t ld, uint32_t flip) {
+  uint32_t top[32] = {};
+  for (int64_t r = 0; r < 32; ++r) {
+    for (int c = 0; c < 32; ++c)
+      top[c] = std::max(top[c], std::bit_cast<uint32_t>(rows[r * ld + c]) & 0x7fffffffu);
+  }
+  float factors[32];
+  for (int c = 0; c < 32; ++c) {
+    const Int8Scale scale = int8_scale(top[c]);
+    factors[c] = scale.factor;
+    scales[c] = scale.d;
+  }
+  for (int64_t r = 0; r < 32; r += 4, codes += 32) {
+    for (int c = 0; c < 32; ++c) {
+      uint32_t word = 0;
+      for (int j = 0; j < 4; ++j) {
+        const float rounded = rows[(r + j) * ld + c] * factors[c] + kRoundsInt8;
+        word |= (std::bit_cast<uint32_t>(rounded) & 0xffu) << 8 * j;
+      }
+      codes[c] = word ^ flip;
+    }
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace lora
 HWY_AFTER_NAMESPACE();
@@ -57,6 +91,7 @@ namespace {
 HWY_EXPORT(RoundToken);
 HWY_EXPORT(Starts);
 HWY_EXPORT(Products);
+HWY_EXPORT(RoundColumns);
 
 struct Kernel {
   Int8Codes (*codes)(Type);
@@ -151,8 +186,9 @@ int64_t n_tiles(const Int8Tokens& x) {
   return ceil_div(x.n_tokens, x.width);
 }
 
-// Tile `tile` of the rows.
-void round_tile(const Int8Tokens& to, const TokenRows& from, int64_t tile) {
+// Tile `tile` of the rows, of n_cols values.
+void round_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols, const RandomRounding* rounding,
+                int64_t tile) {
   constexpr int64_t kColumns = 1024;
   const int64_t width = to.width, n_in = to.n_in, groups_before = tile * width * (n_in / 32);
   for (int64_t i0 = 0; i0 < n_in; i0 += kColumns) {
@@ -161,9 +197,19 @@ void round_tile(const Int8Tokens& to, const TokenRows& from, int64_t tile) {
     for (int64_t i = 0; i < width; ++i) {
       const int64_t t = tile * width + i;
       if (t < from.n_rows) {
+        const float* x = from.row(t, n_cols) + i0;
+        float last[kColumns];
+        if (i0 + n > n_cols) {
+          std::copy_n(x, n_cols - i0, last);
+          std::fill(last + (n_cols - i0), last + n, 0.0f);
+          x = last;
+        }
+        uint64_t row_bits = 0;
+        if (rounding)
+          row_bits = random_bits(rounding->key, Purpose::rounding, 0, uint64_t(rounding->position(t)));
         HWY_DYNAMIC_DISPATCH(RoundToken)
-        (rows + i * n, to.d + at + i, to.sums16 + 2 * at + i, to.sums32 + at + i, width,
-         from.row(t, n_in) + i0, n);
+        (rows + i * n, to.d + at + i, to.sums16 + 2 * at + i, to.sums32 + at + i, width, x, n,
+         rounding ? &row_bits : nullptr, i0);
       } else {
         std::fill_n(rows + i * n, n, int8_t{0});
         for (int64_t g = 0; g < n / 32; ++g) {
@@ -185,16 +231,25 @@ bool prefers_int8_gemm(Type type, int64_t n_tokens) {
   return kernel().codes(type).unpack != nullptr;
 }
 
-int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_in) {
+bool has_int8_gemm() {
+  return kernel().multiply_tile != nullptr;
+}
+
+bool has_int8_gemm(Type type) {
+  return kernel().codes(type).unpack != nullptr;
+}
+
+int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_cols) {
   const int64_t per_32 = 32 + 3 * int64_t(sizeof(int16_t)) + 5 * int64_t(sizeof(float));
   // Zeros are at most one less than a group has tiles, so however many groups there are, they are these; and
   // each group is followed by two bytes at most.
   const int64_t n_with_zeros = n_tokens + ceil_div(n_tokens, kInt8TileTokens);
-  return n_with_zeros * (n_in / 32) * per_32 + 2 * n_tokens;
+  return n_with_zeros * ceil_div(n_cols, 32) * per_32 + 2 * n_tokens;
 }
 
-std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRows> groups, int64_t n_in,
-                                     ThreadPool& pool) {
+std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
+                                     ThreadPool& pool, std::span<const RandomRounding> rounding) {
+  const int64_t n_in = round_up(n_cols, 32);
   std::vector<Int8Tokens> result;
   GroupedTasks tiles;
   for (const TokenRows& group : groups) {
@@ -218,15 +273,15 @@ std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRo
   }
   pool.run(tiles.total(), [&](int64_t number, int) {
     const auto [group, tile] = tiles[number];
-    round_tile(result[group], groups[group], tile);
+    round_tile(result[group], groups[group], n_cols, rounding.empty() ? nullptr : &rounding[group], tile);
   });
   return result;
 }
 
 void gemm_int8(std::span<const Int8Product> products, bool accumulate, GemmScratch& scratch,
                ThreadPool& pool) {
-  const auto [codes_of, multiply_tile] = kernel();
-  const Int8Codes format = codes_of(products[0].w.type);
+  const auto chosen = kernel();
+  const Int8Codes format = chosen.codes(products[0].w.type);
   if (int64_t(sizeof(Block)) > GemmScratch::bytes_per_worker()) fail("gemm_int8: scratch is too small");
   GroupedTasks tiles, slabs;
   const auto token_slab_of = [](const Int8Tokens& x) { return Cut::kTokens / x.width * x.width; };
@@ -260,19 +315,19 @@ void gemm_int8(std::span<const Int8Product> products, bool accumulate, GemmScrat
       for (int64_t t = 0; t < n_tokens; t += x.width) {
         const int64_t at = (t0 + t) * x.n_in + k0 * x.width;  // in q
         for (int64_t r = 0; r < n_rows; r += kInt8TileRows) {
-          multiply_tile({.codes = block.codes + r * k,
-                         .scales = block.scales + r * n_groups,
-                         .minimums = format.has_minimums ? block.minimums + r * n_groups : nullptr,
-                         .q = x.q + at,
-                         .d = x.d + at / 32,
-                         .starts = x.starts + at / format.group,
-                         .products = x.products + at / format.group,
-                         .width = x.width,
-                         .sums = block.sums + t * cut.rows + r,
-                         .ld_sums = cut.rows,
-                         .k = k,
-                         .accumulate = k0 > 0},
-                        format.group, format.max_code);
+          chosen.multiply_tile({.codes = block.codes + r * k,
+                                .scales = block.scales + r * n_groups,
+                                .minimums = format.has_minimums ? block.minimums + r * n_groups : nullptr,
+                                .q = x.q + at,
+                                .d = x.d + at / 32,
+                                .starts = x.starts + at / format.group,
+                                .products = x.products + at / format.group,
+                                .width = x.width,
+                                .sums = block.sums + t * cut.rows + r,
+                                .ld_sums = cut.rows,
+                                .k = k,
+                                .accumulate = k0 > 0},
+                               format.group, format.max_code);
         }
       }
     }
@@ -281,6 +336,122 @@ void gemm_int8(std::span<const Int8Product> products, bool accumulate, GemmScrat
       const float* sums = block.sums + t * cut.rows;
       for (int64_t r = 0; r < n_rows; ++r) out[r] = accumulate ? out[r] + sums[r] : sums[r];
     }
+  });
+}
+
+namespace {
+
+// A task: columns of all weights for a block of tokens, 256 rows at a time, whose codes stay in the
+// second-level cache beside the activations and the sums. Columns are cut where no block of weights is split.
+constexpr int64_t kGradientColumns = 256, kGradientRows = 256, kGradientTokens = 510;
+
+struct alignas(64) ColumnBlock {
+  uint32_t codes[kGradientColumns * kGradientRows / 4];  // of 32 columns: [row / 4][32][4]
+  float scales[kGradientColumns * kGradientRows / 32];   // of 32 columns: [row / 32][32]
+  float rows[32 * kGradientColumns];                     // as they are decoded
+  float sums[(kGradientTokens + kInt8TileTokens) * kGradientColumns];
+};
+
+struct GradientCut {
+  int64_t columns, tokens, n_columns, n_tokens;  // of a task, and tasks along each side
+
+  // At least two tasks for each thread, where there is enough to cut.
+  GradientCut(const Int8Gradient& gradient, int n_threads) {
+    const Int8Tokens& dy = *gradient.terms[0].dy;
+    int64_t step = kInt8TileRows;
+    for (const Int8Term& term : gradient.terms) step = std::max(step, traits(term.w.type).block_size);
+    const int64_t n_in = gradient.terms[0].w.n_cols;
+    const auto cut = [&] {
+      n_columns = ceil_div(n_in, columns);
+      n_tokens = ceil_div(dy.n_tokens, tokens);
+      return n_threads == 1 || n_columns * n_tokens >= 2 * n_threads;
+    };
+    columns = kGradientColumns;
+    tokens = kGradientTokens / dy.width * dy.width;
+    while (!cut() && columns / 2 >= std::max<int64_t>(step, 64) && columns / 2 % step == 0) columns /= 2;
+    while (!cut() && tokens > 8 * dy.width) tokens = round_up(tokens / 2, dy.width);
+  }
+};
+
+// Rows [o0, o0 + n_rows) of columns [i0, i0 + n) as codes and scales; n_rows is followed by zeros.
+void round_block(ColumnBlock& block, const RowDecoder& decode, int64_t o0, int64_t n_rows, int64_t i0,
+                 int64_t n, int64_t n_groups, uint32_t flip) {
+  for (int64_t g = 0; g < n_groups; ++g) {
+    const int64_t row = g * 32, there = std::clamp<int64_t>(n_rows - row, 0, 32);
+    for (int64_t r = 0; r < there; ++r) {
+      decode.prefetch(o0 + row + r + 32, i0, i0 + n);
+      decode(block.rows + r * n, o0 + row + r, i0, i0 + n);
+    }
+    std::fill(block.rows + there * n, block.rows + 32 * n, 0.0f);
+    for (int64_t c = 0; c < n; c += 32) {
+      HWY_DYNAMIC_DISPATCH(RoundColumns)
+      (block.codes + c * n_groups * 8 + g * 256, block.scales + c * n_groups + g * 32, block.rows + c, n,
+       flip);
+    }
+  }
+}
+
+}  // namespace
+
+void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScratch& scratch,
+                              ThreadPool& pool) {
+  const auto chosen = kernel();
+  const Int8Codes format = chosen.codes(Type::Q8_0);  // the form that rounded columns have
+  const uint32_t flip = format.offset == 128 ? 0x80808080u : 0;
+  if (int64_t(sizeof(ColumnBlock)) > GemmScratch::bytes_per_worker())
+    fail("gemm_int8_input_gradient: scratch is too small");
+  GroupedTasks tiles, slabs;
+  std::vector<const Int8Tokens*> all_dy;
+  std::vector<GradientCut> cuts;
+  for (const Int8Gradient& gradient : gradients) {
+    for (const Int8Term& term : gradient.terms) {
+      all_dy.push_back(term.dy);
+      tiles.add(n_tiles(*term.dy));
+    }
+    cuts.emplace_back(gradient, gradients.size() == 1 ? pool.size() : 1);
+    slabs.add(cuts.back().n_columns * cuts.back().n_tokens);
+  }
+  pool.for_range(tiles.total(), 8, [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; ++at) {
+      const auto [which, tile] = tiles[at];
+      start(*all_dy[which], format, tile);
+    }
+  });
+  pool.run(slabs.total(), [&](int64_t number, int worker) {
+    const auto [which, task] = slabs[number];
+    const auto& [dx, terms] = gradients[which];
+    const GradientCut& cut = cuts[which];
+    auto& block = *reinterpret_cast<ColumnBlock*>(scratch.worker(worker));
+    const int64_t n_in = terms[0].w.n_cols, all_tokens = terms[0].dy->n_tokens;
+    const int64_t i0 = task % cut.n_columns * cut.columns, n = std::min(cut.columns, n_in - i0);
+    const int64_t t0 = task / cut.n_columns * cut.tokens, n_tokens = std::min(cut.tokens, all_tokens - t0);
+    bool is_first = true;
+    for (const auto& [w, dy] : terms) {
+      const RowDecoder decode(w);
+      for (int64_t o0 = 0; o0 < w.n_rows; o0 += kGradientRows, is_first = false) {
+        const int64_t n_rows = std::min(kGradientRows, w.n_rows - o0), k = round_up(n_rows, 32);
+        round_block(block, decode, o0, n_rows, i0, n, k / 32, flip);
+        for (int64_t c = 0; c < n; c += kInt8TileRows) {
+          for (int64_t t = 0; t < n_tokens; t += dy->width) {
+            const int64_t at = (t0 + t) * dy->n_in + o0 * dy->width;  // in q
+            chosen.multiply_tile({.codes = reinterpret_cast<const uint8_t*>(block.codes) + c * k,
+                                  .scales = block.scales + c * (k / 32),
+                                  .minimums = nullptr,
+                                  .q = dy->q + at,
+                                  .d = dy->d + at / 32,
+                                  .starts = dy->starts + at / 32,
+                                  .products = nullptr,
+                                  .width = dy->width,
+                                  .sums = block.sums + t * n + c,
+                                  .ld_sums = n,
+                                  .k = k,
+                                  .accumulate = !is_first},
+                                 32, format.max_code);
+          }
+        }
+      }
+    }
+    for (int64_t t = 0; t < n_tokens; ++t) std::copy_n(block.sums + t * n, n, dx + (t0 + t) * n_in + i0);
   });
 }
 

@@ -1,4 +1,7 @@
-// Prompts against quantized weights in 8-bit integers: y[t][o] (+)= sum_i x[t][i] w[o][i].
+// Many tokens against quantized weights in 8-bit integers, for prompts and for training.
+//
+//   gemm_int8                 y[t][o] (+)= sum_i x[t][i] w[o][i]
+//   gemm_int8_input_gradient  dx[t][i] = sum over terms of  sum_o dy[t][o] w[o][i]
 //
 // Activations are rounded as for single tokens (dot/int8.h), weights are taken as codes (int8_codes.h):
 //
@@ -7,10 +10,19 @@
 // A worker takes a slab of weight rows, unpacks it block by block into the cache, 32 rows side by side, and
 // uses it for all tokens. Sums of codes are exact; those of groups are f32, in the order of the inner
 // dimension, so that bits depend neither on threads nor on which other tokens are there.
+//
+// The input gradient's sum runs over rows of the weight, along which a format's scales differ from column to
+// column in another way than a product could take out of its sum. So 32 rows of a column get a scale of their
+// own: the weight is decoded, and rounded to the nearest of 8 bits in the form that the same innermost loops
+// take, columns in place of rows, once for a slab of tokens (Wortsman et al., "Stable and low-precision
+// training for large-scale vision-language models", 2023; Xi et al., "Jetfire", 2024). Moving the format's
+// scales into dy instead would round dy anew for every 32 columns, and a rounding costs more than the 32
+// products of its number do. Every kernel set gives the same bits, those of gemm_int8_test_util.h.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -24,7 +36,12 @@ namespace lora {
 // one alone is multiplied sooner by dot_rows(), many by the tile unit.
 bool prefers_int8_gemm(Type type, int64_t n_tokens);
 
-// Activations rounded to 8 bits, `width` tokens side by side; the last ones are followed by zeros.
+// Whether the kernel set in use has these products at all, and for weights of this type.
+bool has_int8_gemm();
+bool has_int8_gemm(Type type);
+
+// Activations rounded to 8 bits, `width` tokens side by side; the last ones are followed by zeros, and so are
+// the columns of each up to n_in, a multiple of 32.
 struct Int8Tokens {
   int8_t* q;        // [token / width][n_in / 4][width][4]
   float* d;         // [token / width][n_in / 32][width]
@@ -37,11 +54,21 @@ struct Int8Tokens {
 };
 
 // Bytes of storage that round_tokens() needs; n_tokens: of all groups.
-int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_in);
+int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_cols);
 
-// Rows of n_in values, a multiple of 32; each group by itself, for all in one loop.
-std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRows> groups, int64_t n_in,
-                                     ThreadPool& pool);
+// Rounding up or down at random, so that the mean over keys is the number itself: a function of the key, of
+// the row's position and of the column.
+struct RandomRounding {
+  uint64_t key;
+  const int32_t* positions = nullptr;  // of a group's rows; nullptr: 0, 1 and so on
+
+  int64_t position(int64_t row) const { return positions ? positions[row] : row; }
+};
+
+// Rows of n_cols values; each group by itself, for all in one loop. To the nearest, or at random where each
+// group has its `rounding`.
+std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
+                                     ThreadPool& pool, std::span<const RandomRounding> rounding = {});
 
 // y: (x.n_tokens, w.n_rows); w has x.n_in columns and a type that has such a product.
 struct Int8Product {
@@ -52,5 +79,19 @@ struct Int8Product {
 // All in one loop; weights of one type.
 void gemm_int8(std::span<const Int8Product> products, bool accumulate, GemmScratch& scratch,
                ThreadPool& pool);
+
+// w: (n_out, n_in) of a type that has such products; dy of as many columns as it has rows.
+struct Int8Term {
+  MatrixView w;
+  const Int8Tokens* dy;
+};
+// dx: (n_tokens, n_in). All terms share n_tokens and n_in.
+struct Int8Gradient {
+  float* dx;
+  std::span<const Int8Term> terms;
+};
+// All in one loop; what dx held counts for nothing.
+void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScratch& scratch,
+                              ThreadPool& pool);
 
 }  // namespace lora

@@ -12,12 +12,14 @@
 #include "base/machine.h"
 #include "kernels/dot/int8.h"
 #include "kernels/gemm/gemm_reference.h"
+#include "kernels/gemm_int8/gemm_int8_test_util.h"
 #include "kernels/gemm_int8/int8_codes.h"
+#include "kernels/gemm_int8/tile.h"
 #include "kernels/isa.h"
 #include "kernels/test_weights.h"
 
 namespace lora {
-namespace {
+namespace gemm_int8_test {
 
 using namespace test;
 
@@ -72,7 +74,9 @@ TEST(GemmInt8Types, AreThoseOfSingleTokens) {
   const bool has_kernels = isa() == Isa::avx2 || (isa() >= Isa::avx512 && cpu_features().avx512_vnni);
   for (const TypeTraits& type : all_types()) {
     EXPECT_EQ(prefers_int8_gemm(type.type, 8), has_kernels && int8_dot(type.type) != nullptr) << type.name;
+    EXPECT_EQ(has_int8_gemm(type.type), prefers_int8_gemm(type.type, 8)) << type.name;
   }
+  EXPECT_EQ(has_int8_gemm(), has_kernels);
 }
 
 #if defined(__x86_64__)
@@ -102,6 +106,71 @@ TEST(Int8Codes, AreTheWeights) {
       }
       EXPECT_EQ(codes.back(), 123) << type.name << ": written past the end";
       EXPECT_EQ(scales.back(), 123.0f) << type.name << ": written past the end";
+    }
+  }
+}
+#endif
+
+#if defined(__x86_64__)
+// Of every file, also those that the CPU does not prefer.
+TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
+  const CpuFeatures& cpu = cpu_features();
+  struct File {
+    bool is_there;
+    Int8TileKernel multiply;
+    int max_code;  // the largest that the file takes of these: 0 is signed
+  };
+  const File files[] = {{cpu.avx2, int8_tile_avx2, 0},
+                        {cpu.avx2, int8_tile_avx2, 15},
+                        {cpu.avx2, int8_tile_avx2, 63},
+                        {cpu.avx_vnni, int8_tile_avx_vnni, 255},
+                        {cpu.avx512 && cpu.avx512_vnni, int8_tile_avx512_vnni, 255}};
+  constexpr int64_t k = 96;
+  const auto bits = [](uint64_t stream, int64_t i) {
+    return random_bits(4, Purpose::test, stream, uint64_t(i));
+  };
+  for (const auto& [is_there, multiply, max_code] : files) {
+    for (int width = 1; is_there && width <= kInt8TileTokens; ++width) {
+      for (const int64_t group : {16, 32}) {
+        for (const bool has_minimums : {false, true}) {
+          std::vector<uint8_t> codes(size_t(k * 32));
+          std::vector<int8_t> q(size_t(k * width));
+          for (size_t i = 0; i < codes.size(); ++i)
+            codes[i] = uint8_t(max_code == 0 ? int(bits(1, int64_t(i)) % 255) - 127
+                                             : int(bits(1, int64_t(i)) % uint64_t(max_code + 1)));
+          for (size_t i = 0; i < q.size(); ++i) q[i] = int8_t(int(bits(2, int64_t(i)) % 255) - 127);
+          const std::vector<float> scales = numbers(k / group * 32, 3), minimums = numbers(k / group * 32, 4),
+                                   d = numbers(k / 32 * width, 5), products = numbers(k / group * width, 6),
+                                   before = numbers(width * 40, 7);
+          std::vector<int32_t> starts;
+          for (int64_t i = 0; i < k / group * width; ++i) starts.push_back(int32_t(bits(8, i) % 4001) - 2000);
+          for (const bool accumulate : {false, true}) {
+            std::vector<float> sums = before, want = before;
+            multiply({codes.data(), scales.data(), has_minimums ? minimums.data() : nullptr, q.data(),
+                      d.data(), starts.data(), products.data(), width, sums.data(), 40, k, accumulate},
+                     int(group), max_code);
+            for (int64_t t = 0; t < width; ++t) {
+              for (int64_t r = 0; r < 32; ++r) {
+                float& sum = want[size_t(t * 40 + r)];
+                if (!accumulate) sum = 0;
+                for (int64_t g = 0; g < k / group; ++g) {
+                  int32_t product = starts[size_t(g * width + t)];
+                  for (int64_t i = g * group; i < (g + 1) * group; ++i) {
+                    const uint8_t code = codes[size_t((i / 4 * 32 + r) * 4 + i % 4)];
+                    product +=
+                        (max_code == 0 ? int8_t(code) : code) * q[size_t((i / 4 * width + t) * 4 + i % 4)];
+                  }
+                  sum = std::fma(float(product) * scales[size_t(g * 32 + r)],
+                                 d[size_t(g * group / 32 * width + t)], sum);
+                  if (has_minimums)
+                    sum = std::fma(-minimums[size_t(g * 32 + r)], products[size_t(g * width + t)], sum);
+                }
+              }
+            }
+            EXPECT_EQ(sums, want) << max_code << ", " << width << " tokens, groups of " << group;
+          }
+        }
+      }
     }
   }
 }
@@ -207,6 +276,154 @@ TEST_F(GemmInt8, BitsDependNeitherOnThreadsNorOnOtherTokens) {
   }
 }
 
+// Of several weights, (n_tokens, n_rows of each) rounded at random, or to the nearest without a key.
+std::vector<float> run_gradient(const std::vector<Weights>& weights,
+                                const std::vector<std::vector<float>>& dy,
+                                const std::vector<RandomRounding>& rounding, ThreadPool& pool) {
+  const int64_t n_in = weights[0].view.n_cols, n_tokens = int64_t(dy[0].size()) / weights[0].view.n_rows;
+  std::vector<std::vector<std::byte>> storage;
+  std::vector<Int8Tokens> rounded;
+  std::vector<Int8Term> terms;
+  rounded.reserve(weights.size());
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const int64_t n_out = weights[i].view.n_rows;
+    storage.emplace_back(size_t(int8_tokens_bytes(n_tokens, n_out)));
+    const TokenRows rows = {dy[i].data(), nullptr, n_tokens};
+    rounded.push_back(round_tokens(storage.back().data(), {&rows, 1}, n_out, pool, rounding)[0]);
+    MatrixView view = weights[i].view;
+    view.data = weights[i].bytes.data();  // of this copy
+    terms.push_back({view, &rounded.back()});
+  }
+  std::vector<float> dx(size_t(n_tokens * n_in), kBefore);
+  GemmScratch scratch(pool.size());
+  const Int8Gradient gradient = {dx.data(), terms};
+  gemm_int8_input_gradient({&gradient, 1}, scratch, pool);
+  return dx;
+}
+
+std::vector<float> floats(const std::vector<double>& values) {
+  return {values.begin(), values.end()};
+}
+
+TEST_F(GemmInt8, InputGradientsHaveTheBitsOfTheReference) {
+  ThreadPool pool(2);
+  const std::vector<int32_t> positions = {5, 0, 7, 123, 9, 10, 11, 2};
+  uint64_t stream = 1000;
+  for (const Type type : types()) {
+    for (const int64_t n_in : {96, 512}) {
+      if (n_in % traits(type).block_size != 0) continue;
+      for (const int64_t n_out : {1, 45, 300}) {
+        for (const int64_t n_tokens : {1, 8}) {
+          const std::vector<RandomRounding> rounding = {
+              {++stream, n_tokens == 8 ? positions.data() : nullptr}};
+          const std::vector<Weights> weights = {random_weights(type, n_out, n_in, ++stream),
+                                                random_weights(type, 33, n_in, ++stream)};
+          const std::vector<std::vector<float>> dy = {numbers(n_tokens * n_out, ++stream),
+                                                      numbers(n_tokens * 33, ++stream)};
+          for (const bool at_random : {false, true}) {
+            std::vector<float> want(size_t(n_tokens * n_in), 0.0f);
+            for (size_t i = 0; i < 2; ++i) {
+              gemm_int8_input_gradient_reference(want.data(), dy[i].data(), floats(weights[i].values).data(),
+                                                 n_tokens, weights[i].view.n_rows, n_in,
+                                                 at_random ? &rounding[0] : nullptr);
+            }
+            EXPECT_EQ(run_gradient(weights, dy, at_random ? rounding : std::vector<RandomRounding>(), pool),
+                      want)
+                << traits(type).name << " " << n_tokens << "x" << n_out << "x" << n_in;
+          }
+        }
+      }
+    }
+  }
+}
+
+// Half a step of a block's largest number, and of a weight's column.
+TEST_F(GemmInt8, InputGradientsAreNearThoseOfFloats) {
+  ThreadPool pool(2);
+  for (const Type type : types()) {
+    const int64_t n_in = 512, n_out = 320, n_tokens = 12;
+    const std::vector<Weights> weights = {random_weights(type, n_out, n_in, 7)};
+    const std::vector<std::vector<float>> dy = {numbers(n_tokens * n_out, 8)};
+    const std::vector<float> got = run_gradient(weights, dy, {{3}}, pool);
+    double difference = 0, norm = 0;
+    for (int64_t t = 0; t < n_tokens; ++t) {
+      for (int64_t i = 0; i < n_in; ++i) {
+        double want = 0;
+        for (int64_t o = 0; o < n_out; ++o)
+          want += double(dy[0][size_t(t * n_out + o)]) * weights[0].values[size_t(o * n_in + i)];
+        difference += std::pow(double(got[size_t(t * n_in + i)]) - want, 2);
+        norm += want * want;
+      }
+    }
+    EXPECT_LT(std::sqrt(difference / norm), 0.02) << traits(type).name;
+  }
+}
+
+TEST_F(GemmInt8, InputGradientsDependNeitherOnThreadsNorOnOtherTokens) {
+  ThreadPool one(1), many(5);
+  const int64_t n_in = 768, n_out = 301, n_tokens = 600;
+  std::vector<int32_t> positions;
+  for (int32_t t = 0; t < n_tokens; ++t) positions.push_back(t * 3);
+  for (const Type type : {Type::Q8_0, Type::Q4_K}) {
+    const std::vector<Weights> w = {random_weights(type, n_out, n_in, 3)};
+    const std::vector<float> dy = numbers(n_tokens * n_out, 4);
+    const std::vector<float> all = run_gradient(w, {dy}, {{9, positions.data()}}, many);
+    EXPECT_EQ(all, run_gradient(w, {dy}, {{9, positions.data()}}, one));
+    const std::vector<float> last(dy.end() - 3 * n_out, dy.end());
+    EXPECT_EQ(std::vector<float>(all.end() - 3 * n_in, all.end()),
+              run_gradient(w, {last}, {{9, positions.data() + n_tokens - 3}}, one));
+    EXPECT_NE(all, run_gradient(w, {dy}, {{10, positions.data()}}, many)) << "the key counts";
+  }
+}
+
+// Of n draws a mean is off by at most some half steps / sqrt(n); to the nearest it is by up to half a step,
+// however many there are.
+TEST_F(GemmInt8, RoundingAtRandomIsTheNumberOnAverage) {
+  ThreadPool pool(1);
+  constexpr int64_t kDraws = 20000, kColumns = 45;
+  const std::vector<float> x = numbers(kColumns, 5);
+  float top[2] = {};
+  for (size_t i = 0; i < x.size(); ++i) top[i / 32] = std::max(top[i / 32], std::fabs(x[i]));
+  std::vector<double> mean(x.size());
+  std::vector<std::byte> storage(size_t(int8_tokens_bytes(1, kColumns)));
+  const TokenRows rows = {x.data(), nullptr, 1};
+  const auto draw = [&](const std::vector<RandomRounding>& rounding) {
+    const Int8Tokens tokens = round_tokens(storage.data(), {&rows, 1}, kColumns, pool, rounding)[0];
+    std::vector<double> values;
+    for (size_t i = 0; i < x.size(); ++i) values.push_back(double(tokens.d[i / 32]) * tokens.q[i]);
+    return values;
+  };
+  for (uint64_t key = 0; key < kDraws; ++key) {
+    const std::vector<double> values = draw({{key}});
+    for (size_t i = 0; i < x.size(); ++i) {
+      ASSERT_LT(std::fabs(values[i] - double(x[i])), double(top[i / 32]) / 127 * 1.0001) << i;
+      mean[i] += values[i] / double(kDraws);
+    }
+  }
+  const std::vector<double> nearest = draw({});
+  double worst = 0, worst_of_nearest = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double step = double(top[i / 32]) / 127;
+    worst = std::max(worst, std::fabs(mean[i] - double(x[i])) / step);
+    worst_of_nearest = std::max(worst_of_nearest, std::fabs(nearest[i] - double(x[i])) / step);
+  }
+  EXPECT_LT(worst, 5 * 0.5 / std::sqrt(double(kDraws)));
+  EXPECT_GT(worst_of_nearest, 0.4);
+}
+
+TEST_F(GemmInt8, InputGradientsOfWhatIsNoNumberAreNone) {
+  ThreadPool pool(1);
+  for (float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    std::vector<float> dy = numbers(2 * 40, 1);
+    dy[40 + 33] = bad;
+    const std::vector<Weights> w = {random_weights(Type::Q8_0, 40, 64, 2)};
+    for (const std::vector<RandomRounding>& rounding : {std::vector<RandomRounding>(), {{1}}}) {
+      const std::vector<float> dx = run_gradient(w, {dy}, rounding, pool);
+      for (size_t i = 0; i < dx.size(); ++i) EXPECT_EQ(std::isfinite(dx[i]), i < 64) << i;
+    }
+  }
+}
+
 TEST_F(GemmInt8, WhatIsNoNumberStaysNone) {
   ThreadPool pool(1);
   for (const Type type : types()) {
@@ -219,5 +436,5 @@ TEST_F(GemmInt8, WhatIsNoNumberStaysNone) {
   }
 }
 
-}  // namespace
+}  // namespace gemm_int8_test
 }  // namespace lora

@@ -6,7 +6,7 @@
 #include "kernels/test_numbers.h"
 
 namespace lora {
-namespace {
+namespace layernorm_test {
 
 using test::cast, test::kEpsilon, test::Misaligned, test::numbers, test::zeros;
 
@@ -216,5 +216,5 @@ TEST(LayerNorm, SameBitsForAnyThreadCount) {
   EXPECT_EQ(results[0], results[2]);
 }
 
-}  // namespace
+}  // namespace layernorm_test
 }  // namespace lora

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "base/elementary.h"
 #include "kernels/optimizer/adamw.h"
 
 namespace lora {
@@ -18,8 +19,8 @@ struct AdamWFactors {
         new1(T(1 - s.beta1)),
         beta2(T(s.beta2)),
         new2(T(1 - s.beta2)),
-        root_correction(T(1 / std::sqrt(1 - std::pow(s.beta2, double(s.t))))),
-        step_size(T(s.lr / (1 - std::pow(s.beta1, double(s.t))))),
+        root_correction(T(1 / std::sqrt(1 - elementary::pow(s.beta2, double(s.t))))),
+        step_size(T(s.lr / (1 - elementary::pow(s.beta1, double(s.t))))),
         eps(T(s.eps)) {}
   T gradient_scale, keep, beta1, new1, beta2, new2, root_correction, step_size, eps;
 };

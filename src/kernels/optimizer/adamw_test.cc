@@ -6,7 +6,7 @@
 #include "kernels/test_numbers.h"
 
 namespace lora {
-namespace {
+namespace adamw_test {
 
 using test::cast, test::kEpsilon, test::Misaligned, test::numbers;
 
@@ -107,5 +107,5 @@ TEST(SumOfSquares, TinyNumbersDoNotUnderflow) {
   EXPECT_NEAR(sum_of_squares(x.data(), 100, pool), 100e-60, 1e-64);
 }
 
-}  // namespace
+}  // namespace adamw_test
 }  // namespace lora

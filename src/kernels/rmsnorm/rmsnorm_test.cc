@@ -6,7 +6,7 @@
 #include "kernels/test_numbers.h"
 
 namespace lora {
-namespace {
+namespace rmsnorm_test {
 
 using test::kEpsilon, test::Misaligned, test::numbers, test::zeros;
 
@@ -146,5 +146,5 @@ TEST(RmsNorm, SameBitsForAnyThreadCount) {
   EXPECT_EQ(results[0], results[2]);
 }
 
-}  // namespace
+}  // namespace rmsnorm_test
 }  // namespace lora

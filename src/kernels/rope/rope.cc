@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/elementary.h"
 #include "base/error.h"
 #include "kernels/isa.h"
 #include "kernels/rope/rope_reference.h"
@@ -92,8 +93,8 @@ HWY_EXPORT(Interleaved);
 // The pair that makes `turns` full turns over the original context:
 // n_ctx_orig * freq_base^(-2 i / n_rot) = 2 pi turns, solved for i.
 double pair_with_turns(const RopeParameters& p, double turns) {
-  return double(p.n_rot) * std::log(double(p.n_ctx_orig) / (turns * 2 * std::numbers::pi)) /
-         (2 * std::log(p.freq_base));
+  return double(p.n_rot) * elementary::log(double(p.n_ctx_orig) / (turns * 2 * std::numbers::pi)) /
+         (2 * elementary::log(p.freq_base));
 }
 
 void check(const RopeParameters& p) {
@@ -129,7 +130,7 @@ RopeTable make_rope_table(const RopeParameters& p, int64_t n_positions) {
     first = std::max(0.0, first);
     last = std::min(double(p.n_rot - 1), last);
     if (p.yarn_ext_factor != 0) {
-      const double log_scale = 0.1 * std::log(1 / p.freq_scale);
+      const double log_scale = 0.1 * elementary::log(1 / p.freq_scale);
       const double all = 1 + p.yarn_log_multiplier * log_scale;
       if (!(all > 0)) fail("rope: a YaRN log multiplier of {} makes no sense", p.yarn_log_multiplier);
       magnitude *= (1 + log_scale) / all;
@@ -139,7 +140,7 @@ RopeTable make_rope_table(const RopeParameters& p, int64_t n_positions) {
                   Buffer<float>(n_positions * n_pairs)};
   for (int64_t i = 0; i < n_pairs; ++i) {
     const double factor = factors.empty() ? 1.0 : double(factors[size_t(i)]);
-    const double unscaled = std::pow(p.freq_base, -2.0 * double(i) / double(p.n_rot)) / factor;
+    const double unscaled = elementary::pow(p.freq_base, -2.0 * double(i) / double(p.n_rot)) / factor;
     double theta = unscaled * p.freq_scale;
     if (p.yarn) {
       const double ramp = 1 - std::clamp((double(i) - first) / std::max(0.001, last - first), 0.0, 1.0);
@@ -147,8 +148,9 @@ RopeTable make_rope_table(const RopeParameters& p, int64_t n_positions) {
       theta = theta * (1 - mix) + unscaled * mix;
     }
     for (int64_t position = 0; position < n_positions; ++position) {
-      table.cos[position * n_pairs + i] = float(std::cos(double(position) * theta) * magnitude);
-      table.sin[position * n_pairs + i] = float(std::sin(double(position) * theta) * magnitude);
+      const auto [cos, sin] = elementary::cos_sin(double(position) * theta);
+      table.cos[position * n_pairs + i] = float(cos * magnitude);
+      table.sin[position * n_pairs + i] = float(sin * magnitude);
     }
   }
   return table;

@@ -9,7 +9,7 @@
 #include "kernels/test_numbers.h"
 
 namespace lora {
-namespace {
+namespace rope_test {
 
 using test::kEpsilon, test::Misaligned, test::numbers;
 
@@ -169,5 +169,5 @@ TEST_P(RopeApply, BackwardIsTheDerivative) {
   test::expect_gradient(loss, x, dx, "x");
 }
 
-}  // namespace
+}  // namespace rope_test
 }  // namespace lora

@@ -7,8 +7,8 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
-#include <cmath>
 
+#include "base/elementary.h"
 #include "kernels/exp-inl.h"
 #include "kernels/isa.h"
 
@@ -256,7 +256,7 @@ void ssd_token(float* y, float* h, const float* x, const float* b, const float* 
   HWY_DYNAMIC_DISPATCH(Token)(y, h, x, b, c, raw, a, bias, d, n_state, dim);
 }
 float ssd_softplus_slope(float x) {
-  return 1 / (1 + std::exp(-x));
+  return 1 / (1 + elementary::exp(-x));
 }
 
 }  // namespace lora

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/elementary.h"
 #include "kernels/ssd/ssd.h"
 
 namespace lora {
@@ -14,7 +15,7 @@ namespace lora {
 // ln(1 + exp(x))
 template <class T>
 T softplus_reference(T x) {
-  return std::max(x, T(0)) + std::log1p(std::exp(-std::fabs(x)));
+  return std::max(x, T(0)) + elementary::log1p(elementary::exp(-std::fabs(x)));
 }
 
 // One head. state: (n_state, head_dim), in and out.
@@ -28,7 +29,7 @@ void ssd_forward_reference(T* y, const SsdInputOf<T>& in, const SsdHeadsOf<T>& h
     const T* c = in.c + t * in.row + group * s.n_state;
     T* y_t = y + (t * s.n_head + head) * dim;
     const T dt = softplus_reference(in.dt[t * in.dt_row + head] + heads.dt_bias[head]);
-    const T decay = std::exp(dt * heads.a[head]);
+    const T decay = elementary::exp(dt * heads.a[head]);
     for (int64_t p = 0; p < dim; ++p) y_t[p] = heads.d[head] * x[p];
     for (int64_t n = 0; n < s.n_state; ++n) {
       for (int64_t p = 0; p < dim; ++p) {
@@ -69,7 +70,7 @@ void ssd_backward_reference(const SsdGradientOf<T>& g, const T* dy, const SsdInp
       T *dx = g.x + t * g.row + head * dim, *db = g.b + t * g.row + group * s.n_state;
       T* dc = g.c + t * g.row + group * s.n_state;
       const T raw = in.dt[t * in.dt_row + head] + heads.dt_bias[head], dt = softplus_reference(raw);
-      const T decay = std::exp(dt * heads.a[head]);
+      const T decay = elementary::exp(dt * heads.a[head]);
       T ddt = 0, along_h = 0;
       for (int64_t p = 0; p < dim; ++p) dx[p] = heads.d[head] * dy_t[p];
       for (int64_t n = 0; n < s.n_state; ++n) {
@@ -85,7 +86,7 @@ void ssd_backward_reference(const SsdGradientOf<T>& g, const T* dy, const SsdInp
         }
       }
       ddt += heads.a[head] * decay * along_h;
-      g.dt[t * g.dt_row + head] = ddt / (1 + std::exp(-raw));
+      g.dt[t * g.dt_row + head] = ddt / (1 + elementary::exp(-raw));
     }
   }
 }

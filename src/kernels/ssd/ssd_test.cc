@@ -9,7 +9,7 @@
 #include "kernels/test_numbers.h"
 
 namespace lora {
-namespace {
+namespace ssd_test {
 
 using test::cast, test::kEpsilon, test::numbers, test::zeros;
 
@@ -247,5 +247,5 @@ TEST(Ssd, TooSmallAScratchIsAnError) {
       Error);
 }
 
-}  // namespace
+}  // namespace ssd_test
 }  // namespace lora

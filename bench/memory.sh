@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# memory.sh BUILD FOLDER [LAYERS [LIMIT_MB...]]: training a model larger than memory beside the same run with memory enough, as
+# a Markdown table by tokens of a batch. The model (the guide's 3B in Q8_0, 12 of its 26 layers: 1.6 GB) is made in FOLDER,
+# on the disk that is to be measured. Root, for a control group of its own; both runs recompute all activations, so that
+# their plans are the same. Some minutes a row.
+set -euo pipefail
+export LC_ALL=C
+build=${1:?a build folder is wanted} folder=${2:?a folder for the model is wanted} layers=${3:-12}
+shift $(($# < 3 ? $# : 3))
+limits=("$@")
+((${#limits[@]})) || limits=(600)
+here=$(cd "$(dirname "$0")/.." && pwd)
+lora=$(realpath "$build")/lora
+[[ -e $folder/model.gguf ]] ||
+  "$build/bench/random_model" "$folder/model.gguf" "$layers" llama-3b q8_0 "$here/models/tiny-q8_0.gguf"
+for ((i = 0; i < 20000; ++i)); do echo "The ship $i sails on the wide blue sea, $((i * 7919 % 1000)) miles from the shore."; done \
+  > "$folder/text.txt"
+
+group() {  # LIMIT_MB: the folder of a new control group
+  local version=/sys/fs/cgroup/memory name=memory.limit_in_bytes
+  [[ -d $version ]] || version=/sys/fs/cgroup name=memory.max
+  mkdir "$version/lora-memory-$$"
+  echo $(($1 * 1000000)) > "$version/lora-memory-$$/$name"
+  echo "$version/lora-memory-$$"
+}
+run() {  # LIMIT_MB or 0, CONTEXT: median seconds of an iteration
+  local limit=$1 context=$2 to=/dev/null cgroup=
+  (($1)) && cgroup=$(group "$1") && to=$cgroup/cgroup.procs
+  dd if="$folder/model.gguf" iflag=nocache count=0 status=none  # what others have left of it in memory
+  rm -f "$folder"/run.*
+  (
+    echo $BASHPID > "$to"
+    exec "$lora" finetune --model-base "$folder/model.gguf" --train-data "$folder/text.txt" --sample-start= --seed 1 \
+      --ctx "$context" --batch 1 --use-checkpointing --adam-iter 5 --lora-out "$folder/run.$limit.gguf" \
+      --checkpoint-out '' --metrics "$folder/run.jsonl"
+  ) > "$folder/run.log" 2>&1 || { tail -3 "$folder/run.log" >&2; exit 1; }
+  [[ -z $cgroup ]] || rmdir "$cgroup"
+  sed -nE 's/.*"dt_s":([0-9.]+).*/\1/p' "$folder/run.jsonl" | tail -n +2 | sort -n | sed -n 2p
+}
+
+echo "| tokens | memory, MB | of the file | s an iteration | with memory enough | slowdown |"
+echo "|---|---|---|---|---|---|"
+for context in 128 256 512 1024 2048; do
+  for limit in "${limits[@]}"; do
+    limited=$(run "$limit" "$context")
+    whole=$(run 0 "$context")
+    awk -v tokens="$context" -v limit="$limit" -v s="$limited" -v whole="$whole" \
+      -v bytes="$(stat -c %s "$folder/model.gguf")" 'BEGIN {
+        printf "| %d | %d | %.2f | %.2f | %.2f | %.2f |\n", tokens, limit, limit * 1e6 / bytes, s, whole, s / whole }'
+  done
+done

@@ -1,2 +1,0 @@
-// Stands for the sources that its target's headers are precompiled for (module.cmake).
-int main() {}

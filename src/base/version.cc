@@ -1,0 +1,9 @@
+#include "base/version.h"
+
+namespace lora {
+
+std::string_view program_version() {
+  return LORA_VERSION;
+}
+
+}  // namespace lora

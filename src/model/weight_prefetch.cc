@@ -1,0 +1,258 @@
+#include "model/weight_prefetch.h"
+
+#include <algorithm>
+#include <numeric>
+#include <system_error>
+#include <utility>
+
+#include "base/elementary.h"
+#include "base/system_file.h"
+
+namespace lora {
+namespace {
+
+constexpr size_t kPieceBytes = size_t{8} << 20;  // enough to keep a disk at its best, and soon there
+
+std::span<const std::byte> data_of(const MatrixView& w) {
+  return {w.data, size_t(w.n_rows * w.row_bytes())};
+}
+
+void add_pieces(std::vector<std::span<const std::byte>>& pieces, std::span<const std::byte> weights) {
+  for (; weights.size() > kPieceBytes; weights = weights.subspan(kPieceBytes))
+    pieces.push_back(weights.first(kPieceBytes));
+  if (!weights.empty()) pieces.push_back(weights);
+}
+
+uint64_t total(const std::vector<std::span<const std::byte>>& spans) {
+  return std::accumulate(spans.begin(), spans.end(), uint64_t{0},
+                         [](uint64_t sum, const auto& span) { return sum + span.size(); });
+}
+
+std::vector<std::vector<uint64_t>> sizes(const std::vector<std::vector<std::span<const std::byte>>>& pieces) {
+  std::vector<std::vector<uint64_t>> result;
+  for (const auto& stage : pieces) {
+    auto& of_stage = result.emplace_back();
+    for (const auto& piece : stage) of_stage.push_back(piece.size());
+  }
+  return result;
+}
+
+}  // namespace
+
+uint64_t StageWeights::bytes() const {
+  return total(always) + total(experts);
+}
+
+std::vector<StageWeights> stage_weights(const Model& model, std::span<const Layer> layers) {
+  std::vector<StageWeights> stages;
+  for (const Layer& layer : layers) {
+    StageWeights& stage = stages.emplace_back();
+    std::vector<const std::byte*> of_experts;
+    for (const Branch& branch : layer.branches) {
+      for (const Body& body : branch.bodies) {
+        const auto* experts = std::get_if<Experts>(&body);
+        if (!experts) continue;
+        stage.used = double(experts->form.n_used) / double(experts->form.n_expert);
+        for (const Mlp& expert : experts->experts) {
+          for_each_linear(expert, [&](const Linear& linear, LinearRole) {
+            stage.experts.push_back(data_of(linear.w));
+            of_experts.push_back(linear.w.data);
+          });
+        }
+      }
+    }
+    std::ranges::sort(of_experts);
+    for_each_weight(layer, [&](const MatrixView& w) {
+      if (!std::ranges::binary_search(of_experts, w.data)) stage.always.push_back(data_of(w));
+    });
+  }
+  stages.emplace_back().always.push_back(data_of(model.output.w));
+  return stages;
+}
+
+uint64_t weight_bytes(const std::vector<StageWeights>& stages) {
+  uint64_t sum = 0;
+  for (const StageWeights& stage : stages) sum += stage.bytes();
+  return sum;
+}
+
+uint64_t least_room(const std::vector<StageWeights>& stages) {
+  uint64_t most = stages.size() == 1 ? stages.front().bytes() : 0;
+  for (size_t i = 0; i + 1 < stages.size(); ++i)
+    most = std::max(most, stages[i].bytes() + stages[i + 1].bytes());
+  return most;
+}
+
+uint64_t least_room(const Model& model) {
+  return std::min(least_room(stage_weights(model, model.layers)), model.gguf.file_bytes());
+}
+
+std::optional<uint64_t> weight_room(const Model& model, uint64_t free, uint64_t taken) {
+  const uint64_t left = free - std::min(free, taken);
+  if (left >= model.gguf.file_bytes()) return std::nullopt;
+  return std::max(least_room(model), left);
+}
+
+SweepCache::SweepCache(std::vector<std::vector<uint64_t>> piece_bytes, uint64_t room)
+    : bytes_(std::move(piece_bytes)), room_(room) {
+  for (const auto& stage : bytes_) there_.emplace_back(stage.size(), false);
+}
+
+void SweepCache::enter(std::span<const size_t> order, size_t at) {
+  order_.assign(order.begin(), order.end());
+  at_ = at;
+}
+
+size_t SweepCache::distance(size_t stage) const {
+  for (size_t d = 0; d < order_.size(); ++d) {
+    if (order_[(at_ + d) % order_.size()] == stage) return d;
+  }
+  return order_.size();
+}
+
+// Whether what is needed later than in `distance` stages takes enough room; then the last of it is evicted.
+bool SweepCache::make_room(Move& move, uint64_t bytes, size_t distance) {
+  std::vector<std::pair<size_t, size_t>> later;  // distance and stage
+  uint64_t could_be = room_ - std::min(used_, room_);
+  for (size_t stage = 0; stage < bytes_.size(); ++stage) {
+    const size_t d = this->distance(stage);
+    if (d <= distance) continue;
+    later.emplace_back(d, stage);
+    for (size_t i = 0; i < bytes_[stage].size(); ++i) could_be += there_[stage][i] ? bytes_[stage][i] : 0;
+  }
+  if (could_be < bytes) return false;
+  std::ranges::sort(later, std::greater());
+  for (const auto& [d, stage] : later) {
+    for (size_t i = bytes_[stage].size(); i-- > 0;) {
+      if (used_ + bytes <= room_) return true;
+      if (!there_[stage][i]) continue;
+      there_[stage][i] = false;
+      used_ -= bytes_[stage][i];
+      move.evicted.push_back({stage, i});
+    }
+  }
+  return true;
+}
+
+std::optional<SweepCache::Move> SweepCache::next(const std::function<bool(Piece)>& skip) {
+  for (size_t d = 0; d < order_.size(); ++d) {
+    const size_t stage = order_[(at_ + d) % order_.size()];
+    if (distance(stage) < d) continue;
+    for (size_t i = 0; i < bytes_[stage].size(); ++i) {
+      if (there_[stage][i] || (skip && skip({stage, i}))) continue;
+      Move move{{}, {stage, i}};
+      if (!make_room(move, bytes_[stage][i], d)) return std::nullopt;
+      there_[stage][i] = true;
+      used_ += bytes_[stage][i];
+      return move;
+    }
+  }
+  return std::nullopt;
+}
+
+SweepCache::Move SweepCache::load(Piece piece) {
+  Move move{{}, piece};
+  const uint64_t bytes = bytes_[piece.stage][piece.index];
+  if (is_there(piece)) return move;
+  make_room(move, bytes, distance(piece.stage));
+  there_[piece.stage][piece.index] = true;
+  used_ += bytes;
+  return move;
+}
+
+WeightPrefetch::WeightPrefetch(const Gguf& file, std::vector<StageWeights> stages, size_t first,
+                               uint64_t room)
+    : file_(file),
+      stages_(std::move(stages)),
+      pieces_([&] {
+        std::vector<std::vector<std::span<const std::byte>>> result;
+        for (const StageWeights& stage : stages_) {
+          auto& pieces = result.emplace_back();
+          for (const auto& weights : stage.always) add_pieces(pieces, weights);
+          n_always_.push_back(pieces.size());
+          // Whole matrices, as they are chosen.
+          pieces.insert(pieces.end(), stage.experts.begin(), stage.experts.end());
+        }
+        return result;
+      }()),
+      up_(stages_.size()),
+      cache_(sizes(pieces_), room) {
+  std::iota(up_.begin(), up_.end(), size_t{0});
+  up_and_down_ = up_;
+  for (size_t i = stages_.size() - 1; i-- > first;) up_and_down_.push_back(i);
+  order_ = up_;
+  try {
+    reader_ = std::thread([this] { read(); });
+  } catch (const std::system_error&) {  // page faults read, then
+  }
+}
+
+WeightPrefetch::~WeightPrefetch() {
+  {
+    const std::lock_guard lock(mutex_);
+    ends_ = true;
+  }
+  changed_.notify_one();
+  if (reader_.joinable()) reader_.join();
+}
+
+void WeightPrefetch::begin(int64_t n_tokens, bool backward) {
+  const std::lock_guard lock(mutex_);
+  order_ = backward ? up_and_down_ : up_;
+  entered_ = 0;
+  n_tokens_ = double(n_tokens);
+}
+
+void WeightPrefetch::enter() {
+  {
+    const std::lock_guard lock(mutex_);
+    cache_.enter(order_, entered_++ % order_.size());
+    wanted_.clear();
+    is_changed_ = true;
+  }
+  changed_.notify_one();
+}
+
+void WeightPrefetch::chosen(const MatrixView& weights) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (entered_ == 0) return;
+    const size_t stage = order_[(entered_ - 1) % order_.size()];
+    for (size_t i = n_always_[stage]; i < pieces_[stage].size(); ++i) {
+      if (pieces_[stage][i].data() == weights.data) wanted_.push_back({stage, i});
+    }
+    is_changed_ = true;
+  }
+  changed_.notify_one();
+}
+
+// Of experts few of which some of the tokens choose.
+bool WeightPrefetch::is_skipped(SweepCache::Piece piece) const {
+  if (piece.index < n_always_[piece.stage]) return false;
+  return 1 - elementary::pow(1 - stages_[piece.stage].used, n_tokens_) < 0.5;
+}
+
+void WeightPrefetch::read() {
+  std::unique_lock lock(mutex_);
+  while (!ends_) {
+    std::optional<SweepCache::Move> move;
+    if (!wanted_.empty()) {
+      move = cache_.load(wanted_.front());
+      wanted_.pop_front();
+    } else if (entered_ > 0) {
+      move = cache_.next([this](SweepCache::Piece piece) { return is_skipped(piece); });
+    }
+    if (!move) {
+      changed_.wait(lock, [this] { return ends_ || is_changed_; });
+      is_changed_ = false;
+      continue;
+    }
+    lock.unlock();
+    const auto bytes = [this](SweepCache::Piece piece) { return pieces_[piece.stage][piece.index]; };
+    for (const SweepCache::Piece piece : move->evicted) file_.give_back(bytes(piece));
+    fetch_pages(bytes(move->loaded).data(), bytes(move->loaded).size());
+    lock.lock();
+  }
+}
+
+}  // namespace lora

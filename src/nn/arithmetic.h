@@ -1,0 +1,25 @@
+// In which numbers the products of a training step are done.
+#pragma once
+
+#include <string_view>
+
+#include "base/precision.h"
+#include "kernels/gemm/gemm.h"
+
+namespace lora {
+
+struct Arithmetic {
+  GemmInput floats;   // of what is multiplied in floating point
+  bool int8 = false;  // frozen weights that have such products (kernels/gemm_int8): in 8-bit integers
+
+  // NOLINTNEXTLINE(google-explicit-constructor): floats are an arithmetic
+  Arithmetic(GemmInput input, bool integers = false) : floats(input), int8(integers) {}
+};
+
+// What a precision means on this machine. Error for int8 where the kernel set in use has no such products.
+Arithmetic arithmetic(Precision precision);
+
+// "f32", "bf16" or "int8".
+std::string_view name(Arithmetic arithmetic);
+
+}  // namespace lora

@@ -1,0 +1,234 @@
+// One run by several processes: the same bytes as by one, and nothing lost when some of them go.
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <thread>
+
+#include "cli_test.h"
+#include "kernels/isa.h"
+
+namespace lora::test {
+namespace mpi_test {
+
+using Args = std::vector<std::string>;
+using testing::HasSubstr;
+
+class Mpi : public testing::Test {
+ protected:
+  Folder folder;
+  void SetUp() override {
+    if (!LORA_MPI) GTEST_SKIP() << "MPI was not found when this was built";
+    folder.write("text.txt", ship_sentences());
+  }
+
+  // Processes share the machine, whatever it has. Each leaves its number in a file pid-RANK; `before` is a
+  // shell's command that it runs first.
+  RunResult run_by(int n, const Args& args, RunOptions options = {}, const std::string& before = ":") const {
+    folder.write("run.sh", before + "\necho $$ >pid-$OMPI_COMM_WORLD_RANK\nexec \"$@\"\n");
+    options.directory = folder.path;
+    options.environment = {{"OMPI_ALLOW_RUN_AS_ROOT", "1"},
+                           {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},
+                           {"OMPI_MCA_rmaps_base_oversubscribe", "1"},
+                           {"OMPI_MCA_hwloc_base_binding_policy", "none"}};
+    return run_program(Args{LORA_MPIRUN, "-n", std::to_string(n), "/bin/sh", "run.sh", LORA_PROGRAM} + args,
+                       options);
+  }
+  // Sends a signal to a process of a run; false if it is not there.
+  bool send(int rank, int signal) const {
+    const std::string name = folder.at(fmt::format("pid-{}", rank));
+    if (!std::filesystem::exists(name)) return false;
+    const int pid = std::atoi(folder.read(fmt::format("pid-{}", rank)).c_str());
+    return pid > 0 && ::kill(pid, signal) == 0;
+  }
+  Args flags(const Args& more) const {
+    return kFinetune +
+           Args{"--lora-out",
+                "lora.gguf",
+                "--checkpoint-out",
+                "c.gguf",
+                "--metrics",
+                "m.jsonl",
+                "--batch",
+                "2",
+                "--grad-acc",
+                "5",
+                "--lora-dropout",
+                "0.1",
+                "--val-split",
+                "0.2",
+                "--eval-every",
+                "3",
+                "--save-best",
+                "--fill-with-next-samples",
+                "--sample-prompt",
+                "The ship",
+                "--rank-att-norm",
+                "2",
+                "-t",
+                "1"} +
+           more;
+  }
+  void expect_same(const std::map<std::string, std::string>& alone, const std::string& where) const {
+    for (const auto& [name, bytes] : alone) EXPECT_TRUE(folder.read(name) == bytes) << name << " " << where;
+  }
+  std::map<std::string, std::string> outputs() const {
+    std::map<std::string, std::string> result;
+    for (const char* name : {"lora.gguf", "c.gguf", "lora-BEST.gguf"}) result[name] = folder.read(name);
+    return result;
+  }
+  void remove_outputs() const {
+    for (const char* name : {"lora.gguf", "c.gguf", "lora-BEST.gguf", "m.jsonl"})
+      std::filesystem::remove(folder.at(name));
+  }
+};
+
+TEST_F(Mpi, TheSameBytesByAnyNumberOfProcesses) {
+  const RunResult one = folder.lora(flags({"--adam-iter", "5"}));
+  ASSERT_EQ(one.status, 0) << one.err;
+  const auto alone = outputs();
+  for (const int n : {2, 3, 4, 7}) {
+    remove_outputs();
+    const RunResult result = run_by(n, flags({"--adam-iter", "5"}));
+    ASSERT_EQ(result.status, 0) << result.err;
+    expect_same(alone, fmt::format("of {} processes", n));
+    EXPECT_THAT(result.err, HasSubstr(fmt::format("mpi: {} processes on 1 machine", n)));
+    EXPECT_EQ(lines_of(folder.read("m.jsonl")).size(), 5u);  // one of them writes
+    EXPECT_EQ(result.err.find("2 of 7 processes have nothing to do") != result.err.npos, n == 7);
+  }
+}
+
+TEST_F(Mpi, ARunGoesOnWithAnotherNumber) {
+  const auto run = [&](int n, const char* iterations) {
+    const Args args = flags({"--adam-iter", iterations, "--cos-decay-steps", "6"});
+    return (n == 1 ? folder.lora(args) : run_by(n, args)).status;
+  };
+  ASSERT_EQ(run(1, "3"), 0);
+  ASSERT_EQ(run(1, "6"), 0);
+  const auto alone = outputs();
+  for (const auto& [first, second] : {std::pair{1, 3}, {3, 1}, {4, 2}}) {
+    remove_outputs();
+    ASSERT_EQ(run(first, "3"), 0);
+    ASSERT_EQ(run(second, "6"), 0);
+    expect_same(alone, fmt::format("of {} processes, then {}", first, second));
+  }
+}
+
+TEST_F(Mpi, OneThatIsAskedToStopStopsAllAfterSaving) {
+  RunOptions options;
+  bool sent = false;
+  options.signal_on = [&](std::string_view err) {  // not to the one that saves
+    if (!sent && err.find("iter=     2") != err.npos) sent = send(2, SIGTERM);
+    return 0;
+  };
+  const RunResult result = run_by(3, flags({"--adam-iter", "4000", "--save-every", "0"}), options);
+  EXPECT_NE(result.status, 0);
+  EXPECT_THAT(result.err, HasSubstr("it was asked to stop"));
+  EXPECT_THAT(result.err, HasSubstr("checkpoint: c.gguf"));
+  EXPECT_EQ(folder.lora({"inspect", "c.gguf"}).status, 0);
+}
+
+TEST_F(Mpi, EvaluatesTheSame) {
+  for (const Args& what :
+       {Args{"--file", "text.txt", "--ctx-size", "32"},
+        Args{"--train-data", "text.txt", "--ctx-size", "32", "--sample-start", "The ship"}}) {
+    const Args args = Args{"eval", "--model", "model.gguf", "--json"} + what;
+    const RunResult alone = folder.lora(args);
+    ASSERT_EQ(alone.status, 0) << alone.err;
+    for (const int n : {2, 3}) EXPECT_EQ(run_by(n, args).out, alone.out) << n;
+  }
+}
+
+TEST_F(Mpi, OtherCommandsSayThatTheyAreForOne) {
+  const RunResult result = run_by(2, {"inspect", "model.gguf"});
+  EXPECT_NE(result.status, 0);
+  EXPECT_THAT(result.err, HasSubstr("error: inspect: works in one process, and 2 were started"));
+  EXPECT_EQ(result.err.find("works in one process"), result.err.rfind("works in one process"))
+      << "said twice";
+}
+
+TEST_F(Mpi, WhatDiffersBetweenMachinesIsNamed) {
+  const auto run = [&](const Args& more) {
+    return run_by(2, flags(more), {}, "[ $OMPI_COMM_WORLD_RANK = 0 ] || export LORA_ISA=scalar");
+  };
+  if (supported_isas().size() == 1) GTEST_SKIP() << "the plain loops need none";
+  const RunResult refused = run({"--adam-iter", "1"});
+  EXPECT_NE(refused.status, 0);
+  EXPECT_THAT(refused.err, HasSubstr("error: mpi: kernel set (--allow-mixed takes both): "));
+  EXPECT_THAT(refused.err, HasSubstr("scalar on process 1 on "));
+  EXPECT_FALSE(std::filesystem::exists(folder.at("lora.gguf")));
+  const RunResult allowed = run({"--adam-iter", "1", "--allow-mixed"});
+  EXPECT_EQ(allowed.status, 0) << allowed.err;
+}
+
+TEST_F(Mpi, WhatOneIsToldOtherwiseIsNamed) {
+  const auto otherwise = [](const std::string& words) {
+    return "[ $OMPI_COMM_WORLD_RANK = 0 ] || set -- \"$@\" " + words;
+  };
+  EXPECT_THAT(run_by(2, flags({"--adam-iter", "2"}), {}, otherwise("--opt-past 3")).err,
+              HasSubstr("error: mpi: --opt-past: 0 on process 0 on "));
+  const RunResult evaluated = run_by(2, {"eval", "--model", "model.gguf", "--file", "text.txt"}, {},
+                                     otherwise("--rope-freq-base 20000"));
+  EXPECT_NE(evaluated.status, 0);
+  EXPECT_EQ(evaluated.out, "");
+  EXPECT_THAT(evaluated.err, HasSubstr("error: mpi: --rope-freq-base: 10000 on process 0 on "));
+  // One that fails before it has met the others says why.
+  EXPECT_THAT(run_by(2, flags({"--adam-iter", "2"}), {}, otherwise("--config absent.toml")).err,
+              HasSubstr("error: process 1: absent.toml"));
+}
+
+TEST_F(Mpi, TrainSharesItsBatches) {
+  const RunResult result = run_by(2, {"train", "model.gguf", "text.txt", "-o", "out", "--adam-iter", "2"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.err.find("nothing to do"), result.err.npos) << result.err;
+}
+
+TEST_F(Mpi, TrainChoosesOnceForAll) {
+  const Args args = {
+      "train",      "model.gguf", "text.txt", "-o",       "out", "--ctx",  "64", "--batch",
+      "2",          "--grad-acc", "4",        "--epochs", "0.5", "--seed", "5",  "--sample-start=--x",
+      "--allow-cut"};
+  const RunResult by_two = run_by(2, args);
+  ASSERT_EQ(by_two.status, 0) << by_two.err;
+  const std::string adapter = folder.read("out.gguf");
+  for (const std::string& name : folder.names()) {
+    if (name.starts_with("out")) std::filesystem::remove(folder.at(name));
+  }
+  ASSERT_EQ(folder.lora(args).status, 0);
+  EXPECT_TRUE(folder.read("out.gguf") == adapter);
+}
+
+// Kills one of the processes at a moment that differs; what is there then is whole, and goes on to the same
+// bytes.
+TEST_F(Mpi, AProcessThatIsKilledLosesNothing) {
+  const char* kills = std::getenv("LORA_KILLS");
+  const int n_kills = kills ? std::atoi(kills) : 4;
+  const Args args = flags({"--adam-iter", "12", "--save-every", "1", "--seed", "3"});
+  ASSERT_EQ(folder.lora(args).status, 0);
+  const auto alone = outputs();
+  remove_outputs();
+  std::atomic<int> n_killed = 0;
+  for (int i = 0; i < n_kills; ++i) {
+    for (const int r : {0, 1, 2}) std::filesystem::remove(folder.at(fmt::format("pid-{}", r)));
+    const int n = 2 + i % 2;
+    std::thread killer([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(600 + 370 * (i % 7)));
+      n_killed += send(i % n, SIGKILL);
+    });
+    const RunResult result = run_by(n, args);
+    killer.join();
+    if (result.status == 0) {
+      expect_same(alone, "after a run that was not hit");
+      remove_outputs();
+    }
+  }
+  EXPECT_GT(n_killed, 0);
+  const RunResult last = run_by(2, args);
+  ASSERT_EQ(last.status, 0) << last.err;
+  expect_same(alone, "after all kills");
+}
+
+}  // namespace mpi_test
+}  // namespace lora::test

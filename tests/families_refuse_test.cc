@@ -1,0 +1,207 @@
+// Files of one family or another in which one thing is wrong that other programs go on with, or that would be
+// another function of the same weights: what is said, by name.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <ctime>
+#include <functional>
+
+#include "gguf/test_files.h"
+#include "model/model.h"
+#include "tiny_models.h"
+
+namespace lora {
+namespace families_refuse_test {
+
+using test::TinyModel;
+using testing::AllOf;
+using testing::HasSubstr;
+
+// A family's tiny model, written again with changes.
+class Changed {
+ public:
+  explicit Changed(std::string_view family, bool experts = false)
+      : file_(fmt::format("{}{}.gguf", family, experts)),
+        copy_(fmt::format("{}{}-changed.gguf", family, experts)),
+        written_(*find_architecture(family), file_.path, {.experts = experts}),
+        original_(Gguf::open(file_.path)) {}
+
+  // What loading says of it without the tensors that `drop` names, or "" .
+  std::string error(
+      const std::function<void(GgufWriter&)>& change,
+      const std::function<bool(std::string_view)>& drop = [](std::string_view) { return false; }) {
+    GgufWriter writer;
+    for (const auto& [key, value] : original_.values()) {
+      if (!drop(key)) writer.set(key, value);
+    }
+    for (const GgufTensor& t : original_.tensors()) {
+      if (!drop(t.name)) writer.add_tensor(t.name, t.type, {t.ne, t.ne + t.n_dims}, t.data);
+    }
+    change(writer);
+    writer.write(copy_.path);
+    return test::error_of([&] { load_model(copy_.path); });
+  }
+  std::string without(std::string_view name) {
+    return error([](GgufWriter&) {}, [&](std::string_view n) { return n == name; });
+  }
+  Model loaded() const { return load_model(copy_.path); }
+
+ private:
+  test::ScratchFile file_, copy_;
+  TinyModel written_;
+  Gguf original_;
+};
+
+// What files may lack they lack in all layers.
+TEST(FamilyFiles, ATensorThatOneLayerLacksIsLost) {
+  for (const auto& [family, experts, tensor] : {std::tuple("falcon-h1", false, "ssm_conv1d.bias"),
+                                                {"nemotron_h", false, "ssm_conv1d.bias"},
+                                                {"gemma4", false, "attn_v.weight"},
+                                                {"gemma4", true, "layer_output_scale.weight"}}) {
+    Changed model(family, experts);
+    EXPECT_EQ(model.error([](GgufWriter&) {}), "");
+    EXPECT_THAT(model.without(fmt::format("blk.0.{}", tensor)),
+                HasSubstr(fmt::format("blk.0.{}: missing", tensor)))
+        << family;
+  }
+  Changed falcon("falcon-h1");
+  EXPECT_THAT(falcon.without("blk.3.ssm_conv1d.bias"),
+              HasSubstr("tensor blk.3.ssm_conv1d.bias: missing, though there is blk.0.ssm_conv1d.bias"));
+  EXPECT_EQ(falcon.error([](GgufWriter&) {},
+                         [](std::string_view name) { return name.ends_with("ssm_conv1d.bias"); }),
+            "")
+      << "a model without any";
+  Changed dense("gemma4");
+  EXPECT_EQ(dense.error([](GgufWriter&) {},
+                        [](std::string_view name) { return name.ends_with("layer_output_scale.weight"); }),
+            "");
+  // Keys for values are of layers that see everything.
+  Changed gemma("gemma4", true);
+  EXPECT_THAT(gemma.without("blk.2.attn_v.weight"), HasSubstr("tensor blk.2.attn_v.weight: missing"));
+}
+
+TEST(FamilyFiles, Gemma4SaysItsWindows) {
+  Changed gemma("gemma4");
+  for (const char* key : {"gemma4.attention.sliding_window", "gemma4.attention.sliding_window_pattern"})
+    EXPECT_THAT(gemma.without(key), HasSubstr(std::string(key) + ": missing"));
+  EXPECT_THAT(gemma.error([](GgufWriter& w) { w.set_u32("gemma4.attention.sliding_window", 0); }),
+              HasSubstr("gemma4.attention.sliding_window: 0 makes no sense"));
+}
+
+// Without the key llama.cpp caps at 30 (run with node-llama-cpp 3.22.1), and 0 is no cap.
+TEST(FamilyFiles, Gemma4CapsLogitsWhereTheFileDoesNotSay) {
+  Changed gemma("gemma4");
+  const std::string key = "gemma4.final_logit_softcapping";
+  EXPECT_EQ(gemma.without(key), "");
+  EXPECT_EQ(gemma.loaded().config.logit_softcap, 30);
+  EXPECT_EQ(gemma.error([&](GgufWriter& w) { w.set_f32(key, 0); }), "");
+  EXPECT_EQ(gemma.loaded().config.logit_softcap, 0);
+  EXPECT_THAT(gemma.error([&](GgufWriter& w) { w.set_f32(key, -1); }),
+              HasSubstr(key + ": -1 makes no sense"));
+}
+
+// Which layers are of which kind is yes or no of each.
+TEST(FamilyFiles, KindsOfLayersAreYesOrNo) {
+  const auto set = [](const char* key, std::vector<int64_t> values) {
+    return [key, values](GgufWriter& w) { w.set(key, {GgufValueType::array, GgufValueType::i32, values}); };
+  };
+  for (const auto& [family, key] : {std::pair("gemma4", "gemma4.attention.sliding_window_pattern"),
+                                    {"qwen35", "qwen35.attention.recurrent_layers"}}) {
+    Changed model(family);
+    EXPECT_THAT(model.error(set(key, {2, 0, 2, 0, 2})), HasSubstr(std::string(key) + ": 2 makes no sense"));
+    EXPECT_THAT(model.error(set(key, {1, 0, 1, 0})), HasSubstr(std::string(key) + ": 4 values for 5 layers"));
+  }
+}
+
+// A block that is called one for predicting further tokens and is none would be left out of the model.
+TEST(FamilyFiles, BlocksThatAreLeftOutAreThoseThatPredict) {
+  for (const char* family : {"qwen35", "glm4moe"}) {
+    Changed model(family);
+    const std::string key = std::string(family) + ".nextn_predict_layers";
+    const auto set = [&](GgufWriter& w) { w.set_u32(key, 1); };
+    EXPECT_THAT(model.error(set), AllOf(HasSubstr(key + ": 1, but block 4 is one as others are"),
+                                        HasSubstr("without blk.4.nextn.eh_proj.weight")));
+    EXPECT_EQ(model.error(set, [](std::string_view name) { return name.starts_with("blk.4."); }), "")
+        << "they were taken out";
+  }
+}
+
+// What a header says of its layers is read in time that grows with its length, not with its square. The bound
+// is for a slow machine with sanitizers; a loop over tensors or layers for each of them takes minutes to
+// hours.
+class LongHeaders : public testing::Test {
+ protected:
+  static constexpr int64_t kLayers = 300'000;
+  static constexpr double kSeconds = 60;
+
+  static GgufValue number(uint64_t n) { return {GgufValueType::u32, {}, n}; }
+  void TearDown() override { EXPECT_LT(double(std::clock() - start_) / CLOCKS_PER_SEC, kSeconds); }
+
+ private:
+  std::clock_t start_ = std::clock();
+};
+
+TEST_F(LongHeaders, OfBlocksThatAreLeftOut) {
+  GgufWriter writer;
+  writer.set_string("general.architecture", "glm4moe");
+  for (const auto& [key, n] : {std::pair<const char*, uint32_t>{"block_count", kLayers},
+                               {"nextn_predict_layers", kLayers - 1},
+                               {"embedding_length", 8},
+                               {"feed_forward_length", 8},
+                               {"attention.head_count", 2},
+                               {"context_length", 8},
+                               {"expert_count", 2},
+                               {"expert_used_count", 1}}) {
+    writer.set_u32(fmt::format("glm4moe.{}", key), n);
+  }
+  writer.set_f32("glm4moe.attention.layer_norm_rms_epsilon", 1e-5f);
+  const float one = 1;
+  const std::vector<float> table(16);
+  writer.add_tensor("token_embd.weight", Type::F32, {8, 2}, std::as_bytes(std::span(table)));
+  for (int64_t i = 1; i < kLayers; ++i) {
+    const std::string name = i == kLayers - 1 ? fmt::format("blk.{}.nextn.eh_proj.weight", i)
+                                              : fmt::format("blk.{}.x", i + kLayers);
+    writer.add_tensor(name, Type::F32, {1}, std::as_bytes(std::span(&one, 1)));
+  }
+  const test::ScratchFile file("long-header.gguf");
+  writer.write(file.path);
+  const ModelConfig config = read_config(Gguf::open(file.path));
+  EXPECT_EQ(config.n_layer, 1);
+  EXPECT_EQ(config.n_layer_skipped, kLayers - 1);
+}
+
+TEST_F(LongHeaders, OfLayersThatShareKeysAndValues) {
+  constexpr int64_t kOwn = kLayers / 2;
+  std::vector<uint64_t> windowed(kLayers);
+  std::fill(windowed.begin() + 1, windowed.begin() + kOwn, 1);
+  std::vector<std::pair<std::string, GgufValue>> keys = {
+      {"general.architecture", {GgufValueType::string, {}, std::string("gemma4")}},
+      {"gemma4.attention.layer_norm_rms_epsilon", {GgufValueType::f32, {}, 1e-5}},
+      {"gemma4.attention.sliding_window_pattern",
+       {GgufValueType::array, GgufValueType::boolean, std::move(windowed)}}};
+  for (const auto& [key, n] : {std::pair<const char*, uint64_t>{"block_count", kLayers},
+                               {"embedding_length", 8},
+                               {"feed_forward_length", 8},
+                               {"attention.head_count", 2},
+                               {"attention.sliding_window", 4},
+                               {"attention.shared_kv_layers", kLayers - kOwn},
+                               {"context_length", 8}}) {
+    keys.emplace_back(fmt::format("gemma4.{}", key), number(n));
+  }
+  const ModelConfig config = config_of_keys(Gguf::of_values("long.gguf", std::move(keys)), 2);
+  EXPECT_THAT(config.shares_kv, testing::ElementsAre(0, -1)) << "no windowed one is attended to";
+  EXPECT_EQ(config.unused_tensors.size(), size_t(3 * (kLayers - kOwn)));
+}
+
+TEST_F(LongHeaders, OfKeysThatAreWrittenAgain) {
+  GgufWriter writer;
+  for (int round = 0; round < 2; ++round) {
+    for (int64_t i = 0; i < kLayers; ++i) writer.set(fmt::format("key.{}", i), number(uint64_t(round)));
+  }
+  ASSERT_EQ(writer.values().size(), size_t(kLayers));
+  EXPECT_EQ(writer.values().back().first, fmt::format("key.{}", kLayers - 1)) << "in place";
+  EXPECT_EQ(std::get<uint64_t>(writer.values().back().second.value), 1u);
+}
+
+}  // namespace families_refuse_test
+}  // namespace lora
