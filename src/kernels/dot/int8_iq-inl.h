@@ -4,6 +4,7 @@
 struct DotMXFP4 {
   using Block = BlockMXFP4;
   static constexpr bool is_signed = true;
+  static constexpr int largest = 12;
   static F scales(const std::byte* blocks, int count) {
     uint64_t exponents = 0;
     for (int i = 0; i < count; ++i)
@@ -23,6 +24,7 @@ struct DotNVFP4 {
   using Part = BlockNVFP4;
   static constexpr int64_t part_values = 64;
   static constexpr bool is_signed = true;
+  static constexpr int largest = 12;
   static F scales(const Block& b, int h) {
     uint32_t d[2];
     std::memcpy(&d[0], b.blocks[2 * h].d, 4);
@@ -102,6 +104,7 @@ V from_book(const Grid& grid, const Index& index) {
 struct DotIQ2_XXS {
   using Block = BlockIQ2_XXS;
   static constexpr bool is_signed = true;
+  static constexpr int largest = 43;
   static F scales(const Block& b) {
     return iq_scales(top_nibbles([&](int g) { return b.groups[g].signs_and_scale; }), half(b.d), 0.25f);
   }
@@ -124,6 +127,7 @@ F nibble_scales(const Block& b, int h) {
 struct DotIQ2_XS {
   using Block = BlockIQ2_XS;
   static constexpr bool is_signed = true;
+  static constexpr int largest = 43;
   static F scales(const Block& b, int h) { return nibble_scales(b, h); }
   template <int g>
   static V codes(const Block& b) {
@@ -136,6 +140,7 @@ struct DotIQ2_XS {
 struct DotIQ2_S {
   using Block = BlockIQ2_S;
   static constexpr bool is_signed = true;
+  static constexpr int largest = 43;
   static F scales(const Block& b, int h) { return nibble_scales(b, h); }
   template <int g>
   static V codes(const Block& b) {
@@ -148,6 +153,7 @@ struct DotIQ2_S {
 struct DotIQ3_XXS {
   using Block = BlockIQ3_XXS;
   static constexpr bool is_signed = true;
+  static constexpr int largest = 62;
   static F scales(const Block& b) {
     return iq_scales(top_nibbles([&](int g) { return b.signs_and_scale[g]; }), half(b.d), 0.5f);
   }
@@ -161,6 +167,7 @@ struct DotIQ3_XXS {
 struct DotIQ3_S {
   using Block = BlockIQ3_S;
   static constexpr bool is_signed = true;
+  static constexpr int largest = 15;
   static F scales(const Block& b) {
     const F scale = to_floats(fields<4>(std::bit_cast<uint32_t>(b.scales)));
     return multiply(multiply_add(scale, broadcast(2), broadcast(1)), broadcast(half(b.d)));
@@ -182,6 +189,7 @@ inline F iq1_scales(F scale, float d) {
 struct DotIQ1_S {
   using Block = BlockIQ1_S;
   static constexpr bool is_signed = true;
+  static constexpr int largest = 9;
   static F scales(const Block& b) {
     uint64_t bytes = 0;
     for (int g = 0; g < 8; ++g) bytes |= uint64_t(b.qh[g] >> 12 & 7) << 8 * g;
@@ -197,6 +205,7 @@ struct DotIQ1_S {
 struct DotIQ1_M {
   using Block = BlockIQ1_M;
   static constexpr bool is_signed = true;
+  static constexpr int largest = 9;
   static F scales(const Block& b, int h) {
     const uint32_t word = (b.scales[2 * h] & 0xfffu) | (b.scales[2 * h + 1] & 0xfffu) << 12;
     return iq1_scales(to_floats(fields<3>(word)), half(iq1_m_d(b)));

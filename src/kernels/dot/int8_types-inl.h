@@ -40,7 +40,8 @@ I dot_codes(V codes, V x) {
   }
 }
 
-// Blocks of 32 values: value = d (code - offset), or d code + m. Codes are 0 .. max_code, or signed.
+// Blocks of 32 values: value = d (code - offset), or d code + m. Codes are 0 .. max_code, or signed, at most
+// `largest` in magnitude.
 
 struct DotQ4_0 {
   using Block = BlockQ4_0;
@@ -71,12 +72,14 @@ struct DotQ5_1 {
 struct DotQ8_0 {
   using Block = BlockQ8_0;
   static constexpr bool is_signed = true;
+  static constexpr int largest = 128;
   static V codes(const Block& b) { return load(b.qs); }
 };
 
 struct DotIQ4_NL {
   using Block = BlockIQ4_NL;
   static constexpr bool is_signed = true;
+  static constexpr int largest = 127;
   static V codes(const Block& b) { return lookup(iq4_values, nibbles(b.qs)); }
 };
 
@@ -203,6 +206,7 @@ struct DotIQ4_XS {
     return multiply(scale, broadcast(half(b.d)));
   }
   static constexpr bool is_signed = true;
+  static constexpr int largest = 127;
   template <int g>
   static V codes(const Block& b) {
     return lookup(iq4_values, nibbles(b.qs + g * 16));

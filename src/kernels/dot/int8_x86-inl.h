@@ -63,9 +63,6 @@ inline V load(const void* p) {
 inline void store(void* p, V v) {
   _mm256_storeu_si256(static_cast<__m256i*>(p), v);
 }
-inline V plus_128(V v) {
-  return _mm256_xor_si256(v, _mm256_set1_epi8(-128));
-}
 inline V merge(V a, V b) {
   return _mm256_or_si256(a, b);
 }

@@ -109,15 +109,22 @@ Kernel kernel() {
   return {[](Type) { return Int8Codes{}; }, nullptr};
 }
 
+bool is_few(int64_t n_tokens) {
+  return n_tokens <= 32;
+}
+
+// Of the columns of rounded activations: what a product of many tokens takes at a time.
+constexpr int64_t kPiece = 512;
+
 // A task: weight rows for a block of tokens, and how long the pieces are that are unpacked at a time. Few
 // tokens: long pieces, since memory sets the pace; many: a block of activations and the sums stay in the
 // second-level cache beside a short piece.
 struct Cut {
   int64_t rows, k;
   Cut(int64_t n_tokens, int64_t n_in) {
-    const bool few = n_tokens <= 32;
+    const bool few = is_few(n_tokens);
     rows = few ? 32 : 64;
-    const int64_t most = few ? 1024 : 512, n_pieces = ceil_div(n_in, most);
+    const int64_t most = few ? 1024 : kPiece, n_pieces = ceil_div(n_in, most);
     k = std::min(most, round_up(ceil_div(n_in, n_pieces), 256));
   }
   static constexpr int64_t kCodes = 32 * 1024, kTokens = 510, kSums = (kTokens + kInt8TileTokens) * 64;
@@ -130,7 +137,7 @@ struct alignas(64) Block {
   float minimums[Cut::kCodes / 16];
   uint8_t rows_codes[Cut::kCodes];  // of 32 rows as they are
   float rows_scales[Cut::kCodes / 16], rows_minimums[Cut::kCodes / 16];
-  // The task's output, (tokens, rows): in y, tokens may lie so that all share a few sets of the cache.
+  // The task's output, [row / 32][token][32]: in y, tokens may lie so that all share a few sets of the cache.
   float sums[Cut::kSums];
 };
 
@@ -190,9 +197,9 @@ int64_t n_tiles(const Int8Tokens& x) {
 void round_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols, const RandomRounding* rounding,
                 int64_t tile) {
   constexpr int64_t kColumns = 1024;
-  const int64_t width = to.width, n_in = to.n_in, groups_before = tile * width * (n_in / 32);
-  for (int64_t i0 = 0; i0 < n_in; i0 += kColumns) {
-    const int64_t n = std::min(kColumns, n_in - i0), at = groups_before + i0 / 32 * width;
+  const int64_t width = to.width, n_in = to.n_in, step = std::min(kColumns, to.piece);
+  for (int64_t i0 = 0; i0 < n_in; i0 += step) {
+    const int64_t n = std::min(step, n_in - i0), at = to.at(tile * width, i0) / 32;
     alignas(64) int8_t rows[kInt8TileTokens * kColumns];
     for (int64_t i = 0; i < width; ++i) {
       const int64_t t = tile * width + i;
@@ -258,6 +265,7 @@ std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRo
     tokens.width = int(width);
     tokens.n_tokens = group.n_rows;
     tokens.n_in = n_in;
+    tokens.piece = is_few(group.n_rows) ? n_in : kPiece;
     const auto take = [&]<class T>(T*& p, int64_t n) {
       p = reinterpret_cast<T*>(storage);
       storage += n * int64_t(sizeof(T));
@@ -306,15 +314,16 @@ void gemm_int8(std::span<const Int8Product> products, bool accumulate, GemmScrat
     auto& block = *reinterpret_cast<Block*>(scratch.worker(worker));
     const int64_t o0 = task % n_slabs * cut.rows, n_rows = std::min(cut.rows, w.n_rows - o0);
     const int64_t t0 = task / n_slabs * token_slab, n_tokens = std::min(token_slab, x.n_tokens - t0);
+    const int64_t padded = round_up(n_tokens, x.width);
     for (int64_t k0 = 0; k0 < x.n_in; k0 += cut.k) {
       const int64_t k = std::min(cut.k, x.n_in - k0), n_groups = k / format.group;
       for (int64_t r = 0; r < n_rows; r += kInt8TileRows) {
         unpack(block, w, format, o0 + r, std::min<int64_t>(kInt8TileRows, n_rows - r), k0, k,
                r / kInt8TileRows);
       }
-      for (int64_t t = 0; t < n_tokens; t += x.width) {
-        const int64_t at = (t0 + t) * x.n_in + k0 * x.width;  // in q
-        for (int64_t r = 0; r < n_rows; r += kInt8TileRows) {
+      for (int64_t r = 0; r < n_rows; r += kInt8TileRows) {
+        for (int64_t t = 0; t < n_tokens; t += x.width) {
+          const int64_t at = x.at(t0 + t, k0);
           chosen.multiply_tile({.codes = block.codes + r * k,
                                 .scales = block.scales + r * n_groups,
                                 .minimums = format.has_minimums ? block.minimums + r * n_groups : nullptr,
@@ -323,8 +332,8 @@ void gemm_int8(std::span<const Int8Product> products, bool accumulate, GemmScrat
                                 .starts = x.starts + at / format.group,
                                 .products = x.products + at / format.group,
                                 .width = x.width,
-                                .sums = block.sums + t * cut.rows + r,
-                                .ld_sums = cut.rows,
+                                .sums = block.sums + r * padded + t * kInt8TileRows,
+                                .ld_sums = kInt8TileRows,
                                 .k = k,
                                 .accumulate = k0 > 0},
                                format.group, format.max_code);
@@ -333,8 +342,11 @@ void gemm_int8(std::span<const Int8Product> products, bool accumulate, GemmScrat
     }
     for (int64_t t = 0; t < n_tokens; ++t) {
       float* out = y + (t0 + t) * w.n_rows + o0;
-      const float* sums = block.sums + t * cut.rows;
-      for (int64_t r = 0; r < n_rows; ++r) out[r] = accumulate ? out[r] + sums[r] : sums[r];
+      for (int64_t r0 = 0; r0 < n_rows; r0 += kInt8TileRows) {
+        const float* sums = block.sums + r0 * padded + t * kInt8TileRows;
+        const int64_t n = std::min<int64_t>(kInt8TileRows, n_rows - r0);
+        for (int64_t r = 0; r < n; ++r) out[r0 + r] = accumulate ? out[r0 + r] + sums[r] : sums[r];
+      }
     }
   });
 }
@@ -346,10 +358,10 @@ namespace {
 constexpr int64_t kGradientColumns = 256, kGradientRows = 256, kGradientTokens = 510;
 
 struct alignas(64) ColumnBlock {
-  uint32_t codes[kGradientColumns * kGradientRows / 4];  // of 32 columns: [row / 4][32][4]
-  float scales[kGradientColumns * kGradientRows / 32];   // of 32 columns: [row / 32][32]
-  float rows[32 * kGradientColumns];                     // as they are decoded
-  float sums[(kGradientTokens + kInt8TileTokens) * kGradientColumns];
+  uint32_t codes[kGradientColumns * kGradientRows / 4];                // of 32 columns: [row / 4][32][4]
+  float scales[kGradientColumns * kGradientRows / 32];                 // of 32 columns: [row / 32][32]
+  float rows[32 * kGradientColumns];                                   // as they are decoded
+  float sums[(kGradientTokens + kInt8TileTokens) * kGradientColumns];  // [column / 32][token][32]
 };
 
 struct GradientCut {
@@ -425,6 +437,7 @@ void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScrat
     const int64_t n_in = terms[0].w.n_cols, all_tokens = terms[0].dy->n_tokens;
     const int64_t i0 = task % cut.n_columns * cut.columns, n = std::min(cut.columns, n_in - i0);
     const int64_t t0 = task / cut.n_columns * cut.tokens, n_tokens = std::min(cut.tokens, all_tokens - t0);
+    const int64_t padded = round_up(n_tokens, terms[0].dy->width);
     bool is_first = true;
     for (const auto& [w, dy] : terms) {
       const RowDecoder decode(w);
@@ -433,7 +446,7 @@ void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScrat
         round_block(block, decode, o0, n_rows, i0, n, k / 32, flip);
         for (int64_t c = 0; c < n; c += kInt8TileRows) {
           for (int64_t t = 0; t < n_tokens; t += dy->width) {
-            const int64_t at = (t0 + t) * dy->n_in + o0 * dy->width;  // in q
+            const int64_t at = dy->at(t0 + t, o0);
             chosen.multiply_tile({.codes = reinterpret_cast<const uint8_t*>(block.codes) + c * k,
                                   .scales = block.scales + c * (k / 32),
                                   .minimums = nullptr,
@@ -442,8 +455,8 @@ void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScrat
                                   .starts = dy->starts + at / 32,
                                   .products = nullptr,
                                   .width = dy->width,
-                                  .sums = block.sums + t * n + c,
-                                  .ld_sums = n,
+                                  .sums = block.sums + c * padded + t * kInt8TileRows,
+                                  .ld_sums = kInt8TileRows,
                                   .k = k,
                                   .accumulate = !is_first},
                                  32, format.max_code);
@@ -451,7 +464,12 @@ void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScrat
         }
       }
     }
-    for (int64_t t = 0; t < n_tokens; ++t) std::copy_n(block.sums + t * n, n, dx + (t0 + t) * n_in + i0);
+    for (int64_t t = 0; t < n_tokens; ++t) {
+      for (int64_t c = 0; c < n; c += kInt8TileRows) {
+        std::copy_n(block.sums + c * padded + t * kInt8TileRows, kInt8TileRows,
+                    dx + (t0 + t) * n_in + i0 + c);
+      }
+    }
   });
 }
 

@@ -20,6 +20,7 @@
 // products of its number do. Every kernel set gives the same bits, those of gemm_int8_test_util.h.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -41,16 +42,24 @@ bool has_int8_gemm();
 bool has_int8_gemm(Type type);
 
 // Activations rounded to 8 bits, `width` tokens side by side; the last ones are followed by zeros, and so are
-// the columns of each up to n_in, a multiple of 32.
+// the columns of each up to n_in, a multiple of 32. Columns lie in pieces, all tokens of one before the next,
+// so that a product that takes a piece at a time reads one stretch of memory.
 struct Int8Tokens {
-  int8_t* q;        // [token / width][n_in / 4][width][4]
-  float* d;         // [token / width][n_in / 32][width]
-  int16_t* sums16;  // [token / width][n_in / 16][width]: of q
+  int8_t* q;        // [piece][token / width][column / 4][width][4]
+  float* d;         // [piece][token / width][column / 32][width]
+  int16_t* sums16;  // [piece][token / width][column / 16][width]: of q
   int16_t* sums32;  // the same of 32
-  int32_t* starts;  // [token / width][n_in / group][width]: what a product makes of the sums for its weight
+  int32_t* starts;  // [piece][token / width][column / group][width]: what a product makes of the sums
   float* products;
   int width;
-  int64_t n_tokens, n_in;
+  int64_t n_tokens, n_in, piece;
+
+  // Where in q columns [column, column + n) of the tile that begins with this token are, none of the next
+  // piece among them. d is at a 32nd of that, and so on.
+  int64_t at(int64_t token, int64_t column) const {
+    const int64_t start = column / piece * piece, n_padded = (n_tokens + width - 1) / width * width;
+    return start * n_padded + token * std::min(piece, n_in - start) + (column - start) * width;
+  }
 };
 
 // Bytes of storage that round_tokens() needs; n_tokens: of all groups.

@@ -121,8 +121,10 @@ TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
     int max_code;  // the largest that the file takes of these: 0 is signed
   };
   const File files[] = {{cpu.avx2, int8_tile_avx2, 0},
-                        {cpu.avx2, int8_tile_avx2, 15},
-                        {cpu.avx2, int8_tile_avx2, 63},
+                        {cpu.avx2, int8_tile_avx2, 16},
+                        {cpu.avx2, int8_tile_avx2, 32},
+                        {cpu.avx2, int8_tile_avx2, 64},
+                        {cpu.avx2, int8_tile_avx2, 129},
                         {cpu.avx_vnni, int8_tile_avx_vnni, 255},
                         {cpu.avx512 && cpu.avx512_vnni, int8_tile_avx512_vnni, 255}};
   constexpr int64_t k = 96;
@@ -139,11 +141,17 @@ TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
             codes[i] = uint8_t(max_code == 0 ? int(bits(1, int64_t(i)) % 255) - 127
                                              : int(bits(1, int64_t(i)) % uint64_t(max_code + 1)));
           for (size_t i = 0; i < q.size(); ++i) q[i] = int8_t(int(bits(2, int64_t(i)) % 255) - 127);
+          // One row of the largest codes and a token of the largest activations: sums of 16 bits are full.
+          for (int64_t i = 0; i < k; ++i) {
+            codes[size_t(i / 4 * 128 + i % 4)] = uint8_t(max_code == 0 ? 127 : max_code);
+            q[size_t(i / 4 * 4 * width + i % 4)] = i < k / 2 ? 127 : -127;
+          }
           const std::vector<float> scales = numbers(k / group * 32, 3), minimums = numbers(k / group * 32, 4),
                                    d = numbers(k / 32 * width, 5), products = numbers(k / group * width, 6),
                                    before = numbers(width * 40, 7);
           std::vector<int32_t> starts;
-          for (int64_t i = 0; i < k / group * width; ++i) starts.push_back(int32_t(bits(8, i) % 4001) - 2000);
+          for (int64_t i = 0; i < k / group * width; ++i)
+            starts.push_back(has_minimums ? 0 : int32_t(bits(8, i) % 4001) - 2000);
           for (const bool accumulate : {false, true}) {
             std::vector<float> sums = before, want = before;
             multiply({codes.data(), scales.data(), has_minimums ? minimums.data() : nullptr, q.data(),

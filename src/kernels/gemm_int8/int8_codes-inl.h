@@ -1,36 +1,38 @@
 // int8_codes.h for the formats of dot/int8_types-inl.h, which was included before, on the same vectors and
 // these:
 //
-//   kKeepsSigned   whether products take signed codes; else they become unsigned ones
-//   plus_128(v)    each byte
+//   kKeepsSigned          whether products take signed codes that have more than seven bits
+//   subtract(v, byte)     of each byte
 //   store, store_floats
+
+// What a format's codes become: unsigned where that is possible or asked for.
+template <class T>
+struct Stored {
+  static constexpr int offset = 0, max_code = T::max_code;
+};
+template <class T>
+requires requires {
+  T::offset;
+}
+struct Stored<T> {
+  static constexpr int offset = T::offset, max_code = T::max_code;
+};
+// On AVX2 a pair of products of up to 129 and 127 is what 16 bits hold.
+template <class T>
+requires requires {
+  T::is_signed;
+}
+struct Stored<T> {
+  static constexpr bool small = T::largest <= 64, stays = kKeepsSigned && !small;
+  static constexpr int offset = stays ? 0 : small ? T::largest : 128, max_code = stays ? 0 : 2 * offset;
+};
 
 template <class T>
 V stored_codes(V codes) {
-  if constexpr (requires { T::is_signed; } && !kKeepsSigned) {
-    return plus_128(codes);
+  if constexpr (requires { T::is_signed; } && Stored<T>::offset != 0) {
+    return subtract(codes, int8_t(-Stored<T>::offset));
   } else {
     return codes;
-  }
-}
-
-template <class T>
-constexpr int code_offset() {
-  if constexpr (requires { T::is_signed; }) {
-    return kKeepsSigned ? 0 : 128;
-  } else if constexpr (requires { T::offset; }) {
-    return T::offset;
-  } else {
-    return 0;
-  }
-}
-
-template <class T>
-constexpr int max_code() {
-  if constexpr (requires { T::is_signed; }) {
-    return kKeepsSigned ? 0 : 255;
-  } else {
-    return T::max_code;
   }
 }
 
@@ -101,10 +103,10 @@ void unpack_k_blocks(uint8_t* codes, float* scales, float* minimums, const std::
 inline Int8Codes find_int8_codes(Type type) {
   return find_int8_type(type, []<class T>(T) -> Int8Codes {
     if constexpr (is_k<T>) {
-      return {has_groups_of_16<T> ? 16 : 32, code_offset<T>(), max_code<T>(), has_minimums<T>,
+      return {has_groups_of_16<T> ? 16 : 32, Stored<T>::offset, Stored<T>::max_code, has_minimums<T>,
               unpack_k_blocks<T>};
     } else {
-      return {32, code_offset<T>(), max_code<T>(), has_minimums<T>, unpack_blocks<T>};
+      return {32, Stored<T>::offset, Stored<T>::max_code, has_minimums<T>, unpack_blocks<T>};
     }
   });
 }

@@ -15,7 +15,7 @@ struct Int8Tile {
   // Of the tokens, side by side.
   const int8_t* q;        // [k / 4][width][4]
   const float* d;         // [k / 32][width]
-  const int32_t* starts;  // [k / group][width]: -offset sum_i q_i of each group
+  const int32_t* starts;  // [k / group][width]: -offset sum_i q_i of each group; with minimums 0
   const float* products;  // the same of d sum_i q_i; only with minimums
   int width;              // 1 .. kInt8TileTokens
   // Output.

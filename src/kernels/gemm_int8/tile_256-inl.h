@@ -1,12 +1,14 @@
 // The tile on 256-bit registers: all 32 rows times two tokens at a time. Lanes are weight rows; a token's
-// four activations are broadcast from memory. Of 16 registers eight hold the sums of a group, and on AVX2
-// eight more those in 16 bits, so that the sums in floats stay in the first-level cache.
+// four activations are broadcast from memory. Of 16 registers eight hold the sums of a group, so that the
+// sums in floats stay in the first-level cache.
 //
 // Whoever includes this, inside an unnamed namespace of lora and within the attributes of the instruction
-// set, has an enum Codes of the ways to multiply and defines, for n = 1 or 2 tokens, what a group adds to its
-// sums. w: [group / 4][32][4]; x: four of the first token and four of the second, again after x_step.
+// set, has an enum Codes of the ways to multiply and defines, for n = 1 or 2 tokens, the sums of a group, of
+// which `starts` are part. w: [group / 4][32][4]; x: four of the first token and four of the second, again
+// after x_step.
 template <Codes codes, int group, int n>
-HWY_INLINE void add_products(__m256i (&sums)[4][n], const uint8_t* w, const int8_t* x, int64_t x_step);
+HWY_INLINE void sum_products(__m256i (&sums)[4][n], const __m256i (&starts)[n], const uint8_t* w,
+                             const int8_t* x, int64_t x_step);
 
 inline __m256i broadcast_four(const int8_t* x) {
   int four;
@@ -25,15 +27,13 @@ void multiply(const Int8Tile& t, int64_t token) {
   // Here and not where sums are stored: a condition there costs GCC's code for AVX-VNNI a third of its speed.
   for (int i = 0; i < n && !t.accumulate; ++i) std::memset(y + i * t.ld_sums, 0, 32 * sizeof(float));
   for (int64_t g = 0; g < t.k / group; ++g) {
-    __m256i sums[4][n];
+    // What has minimums has no offset, so its sums start at 0.
+    __m256i sums[4][n], starts[n];
 #pragma GCC unroll 2
-    for (int i = 0; i < n; ++i) {
-      const __m256i start = _mm256_set1_epi32(t.starts[g * width + token + i]);
-#pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) sums[v][i] = start;
-    }
-    add_products<codes, group, n>(sums, t.codes + g * group * 32, t.q + (g * group / 4 * width + token) * 4,
-                                  width * 4);
+    for (int i = 0; i < n; ++i)
+      starts[i] = has_minimums ? _mm256_setzero_si256() : _mm256_set1_epi32(t.starts[g * width + token + i]);
+    sum_products<codes, group>(sums, starts, t.codes + g * group * 32,
+                               t.q + (g * group / 4 * width + token) * 4, width * 4);
 #pragma GCC unroll 2
     for (int i = 0; i < n; ++i) {
       const __m256 d = _mm256_set1_ps(t.d[g * group / 32 * width + token + i]);

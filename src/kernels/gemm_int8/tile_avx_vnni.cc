@@ -18,7 +18,13 @@ enum class Codes { any };
 #include "kernels/gemm_int8/tile_256-inl.h"
 
 template <Codes, int group, int n>
-HWY_INLINE void add_products(__m256i (&sums)[4][n], const uint8_t* w, const int8_t* x, int64_t x_step) {
+HWY_INLINE void sum_products(__m256i (&sums)[4][n], const __m256i (&starts)[n], const uint8_t* w,
+                             const int8_t* x, int64_t x_step) {
+#pragma GCC unroll 2
+  for (int i = 0; i < n; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) sums[v][i] = starts[i];
+  }
 #pragma GCC unroll 8
   for (int j = 0; j < group / 4; ++j, w += 128, x += x_step) {
 #pragma GCC unroll 4
