@@ -114,7 +114,7 @@ Rounded round_gradients(std::span<const LinearGroupGradient> groups, size_t i, s
                         group.dy_index ? group.dy_index : group.x.index});
   }
   auto* storage = nn.arena.take<std::byte>(int8_tokens_bytes(size.n_rows, n_out));
-  return round_tokens(storage, dy, n_out, nn.pool, rounding);
+  return lora::round_gradients(storage, dy, n_out, rounding, nn.pool);
 }
 
 // The weights' own part, in 8-bit integers.

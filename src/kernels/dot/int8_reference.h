@@ -13,15 +13,15 @@ namespace lora {
 // Added to a number below 2^22, leaves it rounded to nearest even as an integer in the low bits.
 inline constexpr float kRoundsInt8 = 0x1.8p23f;
 
-// The scale of numbers of which `top` is the largest, as bits: they order as the numbers do, NaN last. An
-// infinity or NaN gets a d that is none either.
+// The scale of numbers of which `top` is the largest, as bits: they order as the numbers do, NaN last. It is
+// so many steps away from 0. An infinity or NaN gets a d that is none either.
 struct Int8Scale {
   float d, factor;
 };
-LORA_INLINE Int8Scale int8_scale(uint32_t top) {
+LORA_INLINE Int8Scale int8_scale(uint32_t top, float steps = 127) {
   const float largest = std::bit_cast<float>(top);
   const bool is_usable = top >= std::bit_cast<uint32_t>(0x1p-100f) && top < 0x7f800000u;
-  return {top < 0x7f800000u && !is_usable ? 0.0f : largest / 127.0f, is_usable ? 127.0f / largest : 0.0f};
+  return {top < 0x7f800000u && !is_usable ? 0.0f : largest / steps, is_usable ? steps / largest : 0.0f};
 }
 
 // q (n), d and sums (n / 32), sums16 (n / 16), as in Int8Row; rounds to nearest even. Values behind the last
@@ -48,16 +48,19 @@ LORA_INLINE void round_to_int8(int8_t* __restrict q, float* __restrict d, float*
   }
 }
 
-// 32 numbers x to q and their d, up or down at random: the mean over row_bits is x. `column`: of the first.
+// n numbers x to q and their d, up or down at random: the mean over row_bits is x; without any, to the
+// nearest. `column`: of the first.
+template <int n>
 LORA_INLINE void round_at_random(int8_t* __restrict q, float* __restrict d, const float* __restrict x,
-                                 uint64_t row_bits, uint32_t column) {
+                                 const uint64_t* row_bits, uint32_t column) {
   uint32_t top = 0;
-  for (int i = 0; i < 32; ++i) top = std::max(top, std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu);
+  for (int i = 0; i < n; ++i) top = std::max(top, std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu);
   const Int8Scale scale = int8_scale(top);
   *d = scale.d;
-  for (int i = 0; i < 32; ++i) {
+  for (int i = 0; i < n; ++i) {
     // What lies beyond is the largest number, a rounding of its factor away.
-    const float up = float(int32_t(random_of_column(row_bits, column + uint32_t(i)) >> 8)) * 0x1p-24f;
+    const float up =
+        row_bits ? float(int32_t(random_of_column(*row_bits, column + uint32_t(i)) >> 8)) * 0x1p-24f : 0.5f;
     const float code = x[i] * scale.factor + up;
     const float kept = code < 127.0f ? (code > -127.0f ? code : -127.0f) : 127.0f;
     const auto towards_zero = int32_t(kept);

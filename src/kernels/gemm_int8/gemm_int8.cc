@@ -23,23 +23,32 @@ HWY_BEFORE_NAMESPACE();
 namespace lora {
 namespace HWY_NAMESPACE {
 
-// One token: q (n), and its places in the d and sums of its tile. row_bits: of the columns from `column` on,
-// or nullptr, which is to the nearest.
+// One token: q (n), and its places in the d and sums of its tile. To the nearest, 32 to a scale.
 HWY_ATTR void RoundToken(int8_t* HWY_RESTRICT q, float* d, int16_t* sums16, int16_t* sums32, int64_t width,
-                         const float* HWY_RESTRICT x, int64_t n, const uint64_t* row_bits, int64_t column) {
+                         const float* HWY_RESTRICT x, int64_t n) {
   float unused[3];
   for (int64_t i = 0; i < n; i += 32, q += 32, d += width, sums16 += 2 * width, sums32 += width) {
-    if (row_bits) {
-      round_at_random(q, d, x + i, *row_bits, uint32_t(column + i));
-    } else {
-      round_to_int8(q, d, unused, unused + 1, x + i, 32);
-    }
+    round_to_int8(q, d, unused, unused + 1, x + i, 32);
     int low = 0, high = 0;
     for (int j = 0; j < 16; ++j) low += q[j];
     for (int j = 16; j < 32; ++j) high += q[j];
     sums16[0] = int16_t(low);
     sums16[width] = int16_t(high);
     sums32[0] = int16_t(low + high);
+  }
+}
+
+// The same at random by row_bits, if there are any, of the columns from `column` on, kGradientGroup to a
+// scale.
+HWY_ATTR void RoundGradient(int8_t* HWY_RESTRICT q, float* d, int32_t* starts, int64_t width,
+                            const float* HWY_RESTRICT x, int64_t n, const uint64_t* row_bits,
+                            int64_t column) {
+  constexpr int kGroup = kGradientGroup;
+  for (int64_t i = 0; i < n; i += kGroup, q += kGroup, d += width, starts += width) {
+    round_at_random<kGroup>(q, d, x + i, row_bits, uint32_t(column + i));
+    int sum = 0;
+    for (int j = 0; j < kGroup; ++j) sum += q[j];
+    starts[0] = -kColumnSteps * sum;
   }
 }
 
@@ -53,29 +62,29 @@ HWY_ATTR void Products(float* HWY_RESTRICT products, const int16_t* HWY_RESTRICT
   for (int64_t i = 0; i < n; ++i) products[i] = d[i] * float(sums[i]);
 }
 
-// 32 rows of 32 columns, `ld` apart, to 8 bits with a scale (32) for each column: codes [8][32][4], rows in
-// place of columns. flip: 0x80 in each byte makes signed codes unsigned ones with 128 added.
+// A group of rows of 32 columns, `ld` apart, to 2 kColumnSteps + 1 steps with a scale (32) for each column:
+// codes [group / 4][32][4], rows in place of columns, with kColumnSteps added.
 HWY_ATTR void RoundColumns(uint32_t* HWY_RESTRICT codes, float* HWY_RESTRICT scales,
-                           const float* HWY_RESTRICT rows, int64_t ld, uint32_t flip) {
+                           const float* HWY_RESTRICT rows, int64_t ld) {
   uint32_t top[32] = {};
-  for (int64_t r = 0; r < 32; ++r) {
+  for (int64_t r = 0; r < kGradientGroup; ++r) {
     for (int c = 0; c < 32; ++c)
       top[c] = std::max(top[c], std::bit_cast<uint32_t>(rows[r * ld + c]) & 0x7fffffffu);
   }
   float factors[32];
   for (int c = 0; c < 32; ++c) {
-    const Int8Scale scale = int8_scale(top[c]);
+    const Int8Scale scale = int8_scale(top[c], kColumnSteps);
     factors[c] = scale.factor;
     scales[c] = scale.d;
   }
-  for (int64_t r = 0; r < 32; r += 4, codes += 32) {
+  for (int64_t r = 0; r < kGradientGroup; r += 4, codes += 32) {
     for (int c = 0; c < 32; ++c) {
       uint32_t word = 0;
       for (int j = 0; j < 4; ++j) {
-        const float rounded = rows[(r + j) * ld + c] * factors[c] + kRoundsInt8;
+        const float rounded = rows[(r + j) * ld + c] * factors[c] + (kRoundsInt8 + float(kColumnSteps));
         word |= (std::bit_cast<uint32_t>(rounded) & 0xffu) << 8 * j;
       }
-      codes[c] = word ^ flip;
+      codes[c] = word;
     }
   }
 }
@@ -89,6 +98,7 @@ namespace lora {
 namespace {
 
 HWY_EXPORT(RoundToken);
+HWY_EXPORT(RoundGradient);
 HWY_EXPORT(Starts);
 HWY_EXPORT(Products);
 HWY_EXPORT(RoundColumns);
@@ -193,13 +203,15 @@ int64_t n_tiles(const Int8Tokens& x) {
   return ceil_div(x.n_tokens, x.width);
 }
 
-// Tile `tile` of the rows, of n_cols values.
-void round_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols, const RandomRounding* rounding,
-                int64_t tile) {
+// Tile `tile` of the rows, of n_cols values: round(q, at, x, n, t, column) rounds columns of row t to q and
+// what belongs to them, from `at` in d on; clear(at, n) is for a row that is not there.
+template <class Round, class Clear>
+void round_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols, int64_t group, int64_t tile,
+                const Round& round, const Clear& clear) {
   constexpr int64_t kColumns = 1024;
   const int64_t width = to.width, n_in = to.n_in, step = std::min(kColumns, to.piece);
   for (int64_t i0 = 0; i0 < n_in; i0 += step) {
-    const int64_t n = std::min(step, n_in - i0), at = to.at(tile * width, i0) / 32;
+    const int64_t n = std::min(step, n_in - i0), at = to.at(tile * width, i0);
     alignas(64) int8_t rows[kInt8TileTokens * kColumns];
     for (int64_t i = 0; i < width; ++i) {
       const int64_t t = tile * width + i;
@@ -211,23 +223,75 @@ void round_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols, con
           std::fill(last + (n_cols - i0), last + n, 0.0f);
           x = last;
         }
+        round(rows + i * n, at / group + i, x, n, t, i0);
+      } else {
+        std::fill_n(rows + i * n, n, int8_t{0});
+        for (int64_t g = 0; g < n / group; ++g) clear(at / group + g * width + i);
+      }
+    }
+    transpose(words(to.q + at), width, words(rows), n / 4, width, n / 4);
+  }
+}
+
+void round_token_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols, int64_t tile) {
+  round_tile(
+      to, from, n_cols, 32, tile,
+      [&](int8_t* q, int64_t at, const float* x, int64_t n, int64_t, int64_t) {
+        const int64_t i = at % to.width;
+        HWY_DYNAMIC_DISPATCH(RoundToken)
+        (q, to.d + at, to.sums16 + 2 * (at - i) + i, to.sums32 + at, to.width, x, n);
+      },
+      [&](int64_t at) {
+        const int64_t i = at % to.width;
+        to.d[at] = 0;
+        to.sums32[at] = 0;
+        to.sums16[2 * (at - i) + i] = to.sums16[2 * (at - i) + to.width + i] = 0;
+      });
+}
+
+void round_gradient_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols,
+                         const RandomRounding* rounding, int64_t tile) {
+  round_tile(
+      to, from, n_cols, kGradientGroup, tile,
+      [&](int8_t* q, int64_t at, const float* x, int64_t n, int64_t t, int64_t column) {
         uint64_t row_bits = 0;
         if (rounding)
           row_bits = random_bits(rounding->key, Purpose::rounding, 0, uint64_t(rounding->position(t)));
-        HWY_DYNAMIC_DISPATCH(RoundToken)
-        (rows + i * n, to.d + at + i, to.sums16 + 2 * at + i, to.sums32 + at + i, width, x, n,
-         rounding ? &row_bits : nullptr, i0);
-      } else {
-        std::fill_n(rows + i * n, n, int8_t{0});
-        for (int64_t g = 0; g < n / 32; ++g) {
-          to.d[at + g * width + i] = 0;
-          to.sums32[at + g * width + i] = 0;
-          to.sums16[2 * at + 2 * g * width + i] = to.sums16[2 * at + (2 * g + 1) * width + i] = 0;
-        }
-      }
-    }
-    transpose(words(to.q + 32 * at), width, words(rows), n / 4, width, n / 4);
+        HWY_DYNAMIC_DISPATCH(RoundGradient)
+        (q, to.d + at, to.starts + at, to.width, x, n, rounding ? &row_bits : nullptr, column);
+      },
+      [&](int64_t at) {
+        to.d[at] = 0;
+        to.starts[at] = 0;
+      });
+}
+
+// Places in the storage, one group behind the other, then all tiles in one loop.
+template <class Take, class Round>
+std::vector<Int8Tokens> round_groups(std::byte* storage, std::span<const TokenRows> groups, int64_t n_in,
+                                     ThreadPool& pool, const Take& take_all, const Round& round) {
+  std::vector<Int8Tokens> result;
+  GroupedTasks tiles;
+  int64_t used = 0;
+  for (const TokenRows& group : groups) {
+    Int8Tokens& tokens = result.emplace_back();
+    tokens.width = tile_width(group.n_rows);
+    tokens.n_tokens = group.n_rows;
+    tokens.n_in = n_in;
+    tokens.piece = is_few(group.n_rows) ? n_in : kPiece;
+    const auto take = [&]<class T>(T*& p, int64_t n) {
+      p = reinterpret_cast<T*>(storage + used);
+      used += n * int64_t(sizeof(T));
+    };
+    take_all(tokens, round_up(group.n_rows, tokens.width) * n_in, take);
+    used = round_up(used, int64_t(sizeof(float)));
+    tiles.add(n_tiles(tokens));
   }
+  pool.run(tiles.total(), [&](int64_t number, int) {
+    const auto [group, tile] = tiles[number];
+    round(result, group, tile);
+  });
+  return result;
 }
 
 }  // namespace
@@ -247,43 +311,45 @@ bool has_int8_gemm(Type type) {
 }
 
 int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_cols) {
+  // A gradient takes less.
+  static_assert(kGradientGroup % 32 == 0);
   const int64_t per_32 = 32 + 3 * int64_t(sizeof(int16_t)) + 5 * int64_t(sizeof(float));
   // Zeros are at most one less than a group has tiles, so however many groups there are, they are these; and
   // each group is followed by two bytes at most.
   const int64_t n_with_zeros = n_tokens + ceil_div(n_tokens, kInt8TileTokens);
-  return n_with_zeros * ceil_div(n_cols, 32) * per_32 + 2 * n_tokens;
+  return n_with_zeros * round_up(n_cols, kGradientGroup) / 32 * per_32 + 2 * n_tokens;
 }
 
 std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
-                                     ThreadPool& pool, std::span<const RandomRounding> rounding) {
-  const int64_t n_in = round_up(n_cols, 32);
-  std::vector<Int8Tokens> result;
-  GroupedTasks tiles;
-  for (const TokenRows& group : groups) {
-    const int64_t width = tile_width(group.n_rows), n_groups = round_up(group.n_rows, width) * (n_in / 32);
-    Int8Tokens& tokens = result.emplace_back();
-    tokens.width = int(width);
-    tokens.n_tokens = group.n_rows;
-    tokens.n_in = n_in;
-    tokens.piece = is_few(group.n_rows) ? n_in : kPiece;
-    const auto take = [&]<class T>(T*& p, int64_t n) {
-      p = reinterpret_cast<T*>(storage);
-      storage += n * int64_t(sizeof(T));
-    };
-    take(tokens.d, n_groups);
-    take(tokens.products, 2 * n_groups);
-    take(tokens.starts, 2 * n_groups);
-    take(tokens.q, 32 * n_groups);  // before the 16-bit sums: it is written by words
-    take(tokens.sums16, 2 * n_groups);
-    take(tokens.sums32, n_groups);
-    storage += n_groups % 2 * 2;  // floats of the next group lie as floats do
-    tiles.add(n_tiles(tokens));
-  }
-  pool.run(tiles.total(), [&](int64_t number, int) {
-    const auto [group, tile] = tiles[number];
-    round_tile(result[group], groups[group], n_cols, rounding.empty() ? nullptr : &rounding[group], tile);
-  });
-  return result;
+                                     ThreadPool& pool) {
+  return round_groups(
+      storage, groups, round_up(n_cols, 32), pool,
+      [](Int8Tokens& to, int64_t n, const auto& take) {
+        take(to.d, n / 32);
+        take(to.products, n / 16);
+        take(to.starts, n / 16);
+        take(to.q, n);  // before the 16-bit sums: it is written by words
+        take(to.sums16, n / 16);
+        take(to.sums32, n / 32);
+      },
+      [&](const std::vector<Int8Tokens>& to, int64_t group, int64_t tile) {
+        round_token_tile(to[group], groups[group], n_cols, tile);
+      });
+}
+
+std::vector<Int8Tokens> round_gradients(std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
+                                        std::span<const RandomRounding> rounding, ThreadPool& pool) {
+  return round_groups(
+      storage, groups, round_up(n_cols, kGradientGroup), pool,
+      [](Int8Tokens& to, int64_t n, const auto& take) {
+        take(to.d, n / kGradientGroup);
+        take(to.starts, n / kGradientGroup);
+        take(to.q, n);
+      },
+      [&](const std::vector<Int8Tokens>& to, int64_t group, int64_t tile) {
+        round_gradient_tile(to[group], groups[group], n_cols, rounding.empty() ? nullptr : &rounding[group],
+                            tile);
+      });
 }
 
 void gemm_int8(std::span<const Int8Product> products, bool accumulate, GemmScratch& scratch,
@@ -359,8 +425,8 @@ constexpr int64_t kGradientColumns = 256, kGradientRows = 256, kGradientTokens =
 
 struct alignas(64) ColumnBlock {
   uint32_t codes[kGradientColumns * kGradientRows / 4];                // of 32 columns: [row / 4][32][4]
-  float scales[kGradientColumns * kGradientRows / 32];                 // of 32 columns: [row / 32][32]
-  float rows[32 * kGradientColumns];                                   // as they are decoded
+  float scales[kGradientColumns * kGradientRows / kGradientGroup];     // of 32 columns: [row / group][32]
+  float rows[kGradientGroup * kGradientColumns];                       // as they are decoded
   float sums[(kGradientTokens + kInt8TileTokens) * kGradientColumns];  // [column / 32][token][32]
 };
 
@@ -387,18 +453,19 @@ struct GradientCut {
 
 // Rows [o0, o0 + n_rows) of columns [i0, i0 + n) as codes and scales; n_rows is followed by zeros.
 void round_block(ColumnBlock& block, const RowDecoder& decode, int64_t o0, int64_t n_rows, int64_t i0,
-                 int64_t n, int64_t n_groups, uint32_t flip) {
+                 int64_t n, int64_t n_groups) {
+  constexpr int64_t kGroup = kGradientGroup;
   for (int64_t g = 0; g < n_groups; ++g) {
-    const int64_t row = g * 32, there = std::clamp<int64_t>(n_rows - row, 0, 32);
+    const int64_t row = g * kGroup, there = std::clamp<int64_t>(n_rows - row, 0, kGroup);
     for (int64_t r = 0; r < there; ++r) {
-      decode.prefetch(o0 + row + r + 32, i0, i0 + n);
+      decode.prefetch(o0 + row + r + kGroup, i0, i0 + n);
       decode(block.rows + r * n, o0 + row + r, i0, i0 + n);
     }
-    std::fill(block.rows + there * n, block.rows + 32 * n, 0.0f);
+    std::fill(block.rows + there * n, block.rows + kGroup * n, 0.0f);
     for (int64_t c = 0; c < n; c += 32) {
       HWY_DYNAMIC_DISPATCH(RoundColumns)
-      (block.codes + c * n_groups * 8 + g * 256, block.scales + c * n_groups + g * 32, block.rows + c, n,
-       flip);
+      (block.codes + (c * n_groups + g * 32) * (kGroup / 4), block.scales + c * n_groups + g * 32,
+       block.rows + c, n);
     }
   }
 }
@@ -408,27 +475,14 @@ void round_block(ColumnBlock& block, const RowDecoder& decode, int64_t o0, int64
 void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScratch& scratch,
                               ThreadPool& pool) {
   const auto chosen = kernel();
-  const Int8Codes format = chosen.codes(Type::Q8_0);  // the form that rounded columns have
-  const uint32_t flip = format.offset == 128 ? 0x80808080u : 0;
   if (int64_t(sizeof(ColumnBlock)) > GemmScratch::bytes_per_worker())
     fail("gemm_int8_input_gradient: scratch is too small");
-  GroupedTasks tiles, slabs;
-  std::vector<const Int8Tokens*> all_dy;
+  GroupedTasks slabs;
   std::vector<GradientCut> cuts;
   for (const Int8Gradient& gradient : gradients) {
-    for (const Int8Term& term : gradient.terms) {
-      all_dy.push_back(term.dy);
-      tiles.add(n_tiles(*term.dy));
-    }
     cuts.emplace_back(gradient, gradients.size() == 1 ? pool.size() : 1);
     slabs.add(cuts.back().n_columns * cuts.back().n_tokens);
   }
-  pool.for_range(tiles.total(), 8, [&](int64_t begin, int64_t end) {
-    for (int64_t at = begin; at < end; ++at) {
-      const auto [which, tile] = tiles[at];
-      start(*all_dy[which], format, tile);
-    }
-  });
   pool.run(slabs.total(), [&](int64_t number, int worker) {
     const auto [which, task] = slabs[number];
     const auto& [dx, terms] = gradients[which];
@@ -442,24 +496,24 @@ void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScrat
     for (const auto& [w, dy] : terms) {
       const RowDecoder decode(w);
       for (int64_t o0 = 0; o0 < w.n_rows; o0 += kGradientRows, is_first = false) {
-        const int64_t n_rows = std::min(kGradientRows, w.n_rows - o0), k = round_up(n_rows, 32);
-        round_block(block, decode, o0, n_rows, i0, n, k / 32, flip);
+        const int64_t n_rows = std::min(kGradientRows, w.n_rows - o0), k = round_up(n_rows, kGradientGroup);
+        round_block(block, decode, o0, n_rows, i0, n, k / kGradientGroup);
         for (int64_t c = 0; c < n; c += kInt8TileRows) {
           for (int64_t t = 0; t < n_tokens; t += dy->width) {
             const int64_t at = dy->at(t0 + t, o0);
             chosen.multiply_tile({.codes = reinterpret_cast<const uint8_t*>(block.codes) + c * k,
-                                  .scales = block.scales + c * (k / 32),
+                                  .scales = block.scales + c * (k / kGradientGroup),
                                   .minimums = nullptr,
                                   .q = dy->q + at,
-                                  .d = dy->d + at / 32,
-                                  .starts = dy->starts + at / 32,
+                                  .d = dy->d + at / kGradientGroup,
+                                  .starts = dy->starts + at / kGradientGroup,
                                   .products = nullptr,
                                   .width = dy->width,
                                   .sums = block.sums + c * padded + t * kInt8TileRows,
                                   .ld_sums = kInt8TileRows,
                                   .k = k,
                                   .accumulate = !is_first},
-                                 32, format.max_code);
+                                 kGradientGroup, 2 * kColumnSteps);
           }
         }
       }

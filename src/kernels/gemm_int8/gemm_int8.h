@@ -12,12 +12,14 @@
 // dimension, so that bits depend neither on threads nor on which other tokens are there.
 //
 // The input gradient's sum runs over rows of the weight, along which a format's scales differ from column to
-// column in another way than a product could take out of its sum. So 32 rows of a column get a scale of their
-// own: the weight is decoded, and rounded to the nearest of 8 bits in the form that the same innermost loops
-// take, columns in place of rows, once for a slab of tokens (Wortsman et al., "Stable and low-precision
-// training for large-scale vision-language models", 2023; Xi et al., "Jetfire", 2024). Moving the format's
-// scales into dy instead would round dy anew for every 32 columns, and a rounding costs more than the 32
-// products of its number do. Every kernel set gives the same bits, those of gemm_int8_test_util.h.
+// column in another way than a product could take out of its sum. So 64 rows of a column get a scale of their
+// own: the weight is decoded, and rounded to the nearest of 64 steps either way in the form that the same
+// innermost loops take, columns in place of rows, once for a slab of tokens (Wortsman et al., "Stable and
+// low-precision training for large-scale vision-language models", 2023; Xi et al., "Jetfire", 2024).
+// Gradients hardly tell 64 steps from 127, what the activations lost before is more; and of products with
+// that many two fit into 16 bits. Moving the format's scales into dy instead would round dy anew for every 32
+// columns, and a rounding costs more than the 32 products of its number do. Every kernel set gives the same
+// bits, those of gemm_int8_test_util.h.
 #pragma once
 
 #include <algorithm>
@@ -42,20 +44,22 @@ bool has_int8_gemm();
 bool has_int8_gemm(Type type);
 
 // Activations rounded to 8 bits, `width` tokens side by side; the last ones are followed by zeros, and so are
-// the columns of each up to n_in, a multiple of 32. Columns lie in pieces, all tokens of one before the next,
-// so that a product that takes a piece at a time reads one stretch of memory.
+// the columns of each up to n_in, a multiple of 32 or of gradients of kGradientGroup. Columns lie in pieces,
+// all tokens of one before the next, so that a product that takes a piece at a time reads one stretch of
+// memory.
 struct Int8Tokens {
   int8_t* q;        // [piece][token / width][column / 4][width][4]
-  float* d;         // [piece][token / width][column / 32][width]
-  int16_t* sums16;  // [piece][token / width][column / 16][width]: of q
-  int16_t* sums32;  // the same of 32
-  int32_t* starts;  // [piece][token / width][column / group][width]: what a product makes of the sums
+  float* d;         // [piece][token / width][column / 32][width]; of gradients column / kGradientGroup
+  int32_t* starts;  // [piece][token / width][column / group][width]: what is taken off for the codes' offset
+  // Of what is no gradient: sums of q, of which a product makes starts and these for its weight.
+  int16_t* sums16;  // [piece][token / width][column / 16][width]
+  int16_t* sums32;
   float* products;
   int width;
   int64_t n_tokens, n_in, piece;
 
   // Where in q columns [column, column + n) of the tile that begins with this token are, none of the next
-  // piece among them. d is at a 32nd of that, and so on.
+  // piece among them. What a group has once is at as many times less.
   int64_t at(int64_t token, int64_t column) const {
     const int64_t start = column / piece * piece, n_padded = (n_tokens + width - 1) / width * width;
     return start * n_padded + token * std::min(piece, n_in - start) + (column - start) * width;
@@ -64,6 +68,10 @@ struct Int8Tokens {
 
 // Bytes of storage that round_tokens() needs; n_tokens: of all groups.
 int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_cols);
+
+// Rows of n_cols values to the nearest, for gemm_int8(); each group by itself, for all in one loop.
+std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
+                                     ThreadPool& pool);
 
 // Rounding up or down at random, so that the mean over keys is the number itself: a function of the key, of
 // the row's position and of the column.
@@ -74,10 +82,13 @@ struct RandomRounding {
   int64_t position(int64_t row) const { return positions ? positions[row] : row; }
 };
 
-// Rows of n_cols values; each group by itself, for all in one loop. To the nearest, or at random where each
-// group has its `rounding`.
-std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
-                                     ThreadPool& pool, std::span<const RandomRounding> rounding = {});
+// The same for gemm_int8_input_gradient(), each group with its rounding; to the nearest without any.
+std::vector<Int8Tokens> round_gradients(std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
+                                        std::span<const RandomRounding> rounding, ThreadPool& pool);
+
+// So many columns of a gradient, and rows of a column of the weight, have one scale; the latter so many steps
+// either way.
+inline constexpr int kGradientGroup = 64, kColumnSteps = 64;
 
 // y: (x.n_tokens, w.n_rows); w has x.n_in columns and a type that has such a product.
 struct Int8Product {

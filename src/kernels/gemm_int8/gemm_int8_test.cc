@@ -127,14 +127,15 @@ TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
                         {cpu.avx2, int8_tile_avx2, 129},
                         {cpu.avx_vnni, int8_tile_avx_vnni, 255},
                         {cpu.avx512 && cpu.avx512_vnni, int8_tile_avx512_vnni, 255}};
-  constexpr int64_t k = 96;
+  constexpr int64_t k = 192;
   const auto bits = [](uint64_t stream, int64_t i) {
     return random_bits(4, Purpose::test, stream, uint64_t(i));
   };
   for (const auto& [is_there, multiply, max_code] : files) {
     for (int width = 1; is_there && width <= kInt8TileTokens; ++width) {
-      for (const int64_t group : {16, 32}) {
+      for (const int64_t group : {16, 32, 64}) {
         for (const bool has_minimums : {false, true}) {
+          if (has_minimums && group == 64) continue;
           std::vector<uint8_t> codes(size_t(k * 32));
           std::vector<int8_t> q(size_t(k * width));
           for (size_t i = 0; i < codes.size(); ++i)
@@ -169,7 +170,7 @@ TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
                         (max_code == 0 ? int8_t(code) : code) * q[size_t((i / 4 * width + t) * 4 + i % 4)];
                   }
                   sum = std::fma(float(product) * scales[size_t(g * 32 + r)],
-                                 d[size_t(g * group / 32 * width + t)], sum);
+                                 d[size_t((group == 16 ? g / 2 : g) * width + t)], sum);
                   if (has_minimums)
                     sum = std::fma(-minimums[size_t(g * 32 + r)], products[size_t(g * width + t)], sum);
                 }
@@ -297,7 +298,7 @@ std::vector<float> run_gradient(const std::vector<Weights>& weights,
     const int64_t n_out = weights[i].view.n_rows;
     storage.emplace_back(size_t(int8_tokens_bytes(n_tokens, n_out)));
     const TokenRows rows = {dy[i].data(), nullptr, n_tokens};
-    rounded.push_back(round_tokens(storage.back().data(), {&rows, 1}, n_out, pool, rounding)[0]);
+    rounded.push_back(round_gradients(storage.back().data(), {&rows, 1}, n_out, rounding, pool)[0]);
     MatrixView view = weights[i].view;
     view.data = weights[i].bytes.data();  // of this copy
     terms.push_back({view, &rounded.back()});
@@ -388,30 +389,32 @@ TEST_F(GemmInt8, InputGradientsDependNeitherOnThreadsNorOnOtherTokens) {
 // however many there are.
 TEST_F(GemmInt8, RoundingAtRandomIsTheNumberOnAverage) {
   ThreadPool pool(1);
-  constexpr int64_t kDraws = 20000, kColumns = 45;
+  constexpr int64_t kDraws = 20000, kColumns = 90;
   const std::vector<float> x = numbers(kColumns, 5);
   float top[2] = {};
-  for (size_t i = 0; i < x.size(); ++i) top[i / 32] = std::max(top[i / 32], std::fabs(x[i]));
+  for (size_t i = 0; i < x.size(); ++i)
+    top[i / kGradientGroup] = std::max(top[i / kGradientGroup], std::fabs(x[i]));
   std::vector<double> mean(x.size());
   std::vector<std::byte> storage(size_t(int8_tokens_bytes(1, kColumns)));
   const TokenRows rows = {x.data(), nullptr, 1};
   const auto draw = [&](const std::vector<RandomRounding>& rounding) {
-    const Int8Tokens tokens = round_tokens(storage.data(), {&rows, 1}, kColumns, pool, rounding)[0];
+    const Int8Tokens tokens = round_gradients(storage.data(), {&rows, 1}, kColumns, rounding, pool)[0];
     std::vector<double> values;
-    for (size_t i = 0; i < x.size(); ++i) values.push_back(double(tokens.d[i / 32]) * tokens.q[i]);
+    for (size_t i = 0; i < x.size(); ++i)
+      values.push_back(double(tokens.d[i / kGradientGroup]) * tokens.q[i]);
     return values;
   };
   for (uint64_t key = 0; key < kDraws; ++key) {
     const std::vector<double> values = draw({{key}});
     for (size_t i = 0; i < x.size(); ++i) {
-      ASSERT_LT(std::fabs(values[i] - double(x[i])), double(top[i / 32]) / 127 * 1.0001) << i;
+      ASSERT_LT(std::fabs(values[i] - double(x[i])), double(top[i / kGradientGroup]) / 127 * 1.0001) << i;
       mean[i] += values[i] / double(kDraws);
     }
   }
   const std::vector<double> nearest = draw({});
   double worst = 0, worst_of_nearest = 0;
   for (size_t i = 0; i < x.size(); ++i) {
-    const double step = double(top[i / 32]) / 127;
+    const double step = double(top[i / kGradientGroup]) / 127;
     worst = std::max(worst, std::fabs(mean[i] - double(x[i])) / step);
     worst_of_nearest = std::max(worst_of_nearest, std::fabs(nearest[i] - double(x[i])) / step);
   }

@@ -1,6 +1,8 @@
 // gemm_int8.h as plain loops: the specification of its bits.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -11,23 +13,37 @@
 
 namespace lora {
 
-// A row of n values as numbers of 8 bits q and a scale d for 32 of them; zeros follow up to a multiple of 32.
+// A row of n values as numbers q and a scale d for kGradientGroup of them; zeros follow up to a multiple.
 struct RoundedRow {
   std::vector<int8_t> q;
   std::vector<float> d;
+
+  explicit RoundedRow(size_t n)
+      : q((n + kGradientGroup - 1) / kGradientGroup * kGradientGroup), d(q.size() / kGradientGroup) {}
 };
 
-// To the nearest, or at random by row_bits.
-inline RoundedRow round_row_reference(std::vector<float> x, const uint64_t* row_bits = nullptr) {
-  x.resize((x.size() + 31) / 32 * 32);
-  RoundedRow row{std::vector<int8_t>(x.size()), std::vector<float>(x.size() / 32)};
-  for (size_t i = 0; i < x.size(); i += 32) {
-    float sums, sums16[2];
-    if (row_bits) {
-      round_at_random(&row.q[i], &row.d[i / 32], &x[i], *row_bits, uint32_t(i));
-    } else {
-      round_to_int8(&row.q[i], &row.d[i / 32], &sums, sums16, &x[i], 32);
-    }
+// At random by row_bits, if there are any.
+inline RoundedRow round_row_reference(std::vector<float> x, const uint64_t* row_bits) {
+  RoundedRow row(x.size());
+  x.resize(row.q.size());
+  for (size_t g = 0, i = 0; g < row.d.size(); ++g, i += kGradientGroup)
+    round_at_random<kGradientGroup>(&row.q[i], &row.d[g], &x[i], row_bits, uint32_t(i));
+  return row;
+}
+
+// To the nearest of kColumnSteps either way.
+inline RoundedRow round_column_reference(std::vector<float> x) {
+  RoundedRow row(x.size());
+  x.resize(row.q.size());
+  for (size_t g = 0; g < row.d.size(); ++g) {
+    const auto of_group = [&](const auto& f) {
+      for (size_t i = g * kGradientGroup; i < (g + 1) * kGradientGroup; ++i) f(i);
+    };
+    uint32_t top = 0;
+    of_group([&](size_t i) { top = std::max(top, std::bit_cast<uint32_t>(std::fabs(x[i]))); });
+    const Int8Scale scale = int8_scale(top, kColumnSteps);
+    row.d[g] = scale.d;
+    of_group([&](size_t i) { row.q[i] = int8_t(std::nearbyint(x[i] * scale.factor)); });
   }
   return row;
 }
@@ -36,7 +52,7 @@ inline RoundedRow round_row_reference(std::vector<float> x, const uint64_t* row_
 inline float add_product_reference(float sum, const RoundedRow& a, const RoundedRow& b) {
   for (size_t g = 0; g < a.d.size(); ++g) {
     int32_t codes = 0;
-    for (size_t i = g * 32; i < (g + 1) * 32; ++i) codes += int32_t{a.q[i]} * b.q[i];
+    for (size_t i = g * kGradientGroup; i < (g + 1) * kGradientGroup; ++i) codes += int32_t{a.q[i]} * b.q[i];
     sum = std::fma(float(codes) * b.d[g], a.d[g], sum);
   }
   return sum;
@@ -50,7 +66,7 @@ inline void gemm_int8_input_gradient_reference(float* dx, const float* dy, const
   for (int64_t i = 0; i < n_in; ++i) {
     std::vector<float> column;
     for (int64_t o = 0; o < n_out; ++o) column.push_back(w[o * n_in + i]);
-    columns.push_back(round_row_reference(column));
+    columns.push_back(round_column_reference(column));
   }
   for (int64_t t = 0; t < n_tokens; ++t) {
     const uint64_t row_bits =

@@ -14,18 +14,18 @@ struct Int8Tile {
   const float* minimums;  // the same, or nullptr
   // Of the tokens, side by side.
   const int8_t* q;        // [k / 4][width][4]
-  const float* d;         // [k / 32][width]
+  const float* d;         // [k / 32][width], or of groups of 64
   const int32_t* starts;  // [k / group][width]: -offset sum_i q_i of each group; with minimums 0
   const float* products;  // the same of d sum_i q_i; only with minimums
   int width;              // 1 .. kInt8TileTokens
   // Output.
   float* sums;  // (width, 32), ld_sums apart
   int64_t ld_sums;
-  int64_t k;        // a multiple of 32
+  int64_t k;        // a multiple of 32 and of a group
   bool accumulate;  // else what stands in sums counts for nothing
 };
 
-// A file each. group: 16 or 32; max_code: as in int8_codes.h.
+// A file each. group: 16, 32 or 64; max_code: as in int8_codes.h.
 using Int8TileKernel = void (*)(const Int8Tile& tile, int group, int max_code);
 void int8_tile_avx2(const Int8Tile& tile, int group, int max_code);
 void int8_tile_avx_vnni(const Int8Tile& tile, int group, int max_code);

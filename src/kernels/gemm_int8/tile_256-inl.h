@@ -36,7 +36,7 @@ void multiply(const Int8Tile& t, int64_t token) {
                                t.q + (g * group / 4 * width + token) * 4, width * 4);
 #pragma GCC unroll 2
     for (int i = 0; i < n; ++i) {
-      const __m256 d = _mm256_set1_ps(t.d[g * group / 32 * width + token + i]);
+      const __m256 d = _mm256_set1_ps(t.d[(group == 16 ? g / 2 : g) * width + token + i]);
 #pragma GCC unroll 4
       for (int v = 0; v < 4; ++v) {
         float* at = y + i * t.ld_sums + v * 8;
@@ -62,10 +62,11 @@ void multiply_tokens(const Int8Tile& tile) {
 
 template <Codes codes>
 void multiply_codes(const Int8Tile& tile, int group) {
-  const bool is_16 = group == 16;
   if (tile.minimums) {
-    is_16 ? multiply_tokens<codes, 16, true>(tile) : multiply_tokens<codes, 32, true>(tile);
+    group == 16 ? multiply_tokens<codes, 16, true>(tile) : multiply_tokens<codes, 32, true>(tile);
+  } else if (group == 64) {
+    multiply_tokens<codes, 64, false>(tile);
   } else {
-    is_16 ? multiply_tokens<codes, 16, false>(tile) : multiply_tokens<codes, 32, false>(tile);
+    group == 16 ? multiply_tokens<codes, 16, false>(tile) : multiply_tokens<codes, 32, false>(tile);
   }
 }

@@ -35,7 +35,7 @@ HWY_INLINE void sum_products(__m256i (&sums)[4][n], const __m256i (&starts)[n], 
                              const int8_t* x, int64_t x_step) {
   const __m256i ones = _mm256_set1_epi16(1);
   if constexpr (codes == Codes::group_in_16_bits) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int j = 0; j < group / 4; ++j, w += 128, x += x_step) {
 #pragma GCC unroll 4
       for (int v = 0; v < 4; ++v) {
@@ -56,7 +56,7 @@ HWY_INLINE void sum_products(__m256i (&sums)[4][n], const __m256i (&starts)[n], 
     }
   } else {
     constexpr int steps = codes == Codes::two_in_16_bits ? 2 : 1;
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int j = 0; j < group / 4; j += steps, w += steps * 128, x += steps * x_step) {
 #pragma GCC unroll 4
       for (int v = 0; v < 4; ++v) {

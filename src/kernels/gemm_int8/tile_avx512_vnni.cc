@@ -5,6 +5,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -30,9 +31,10 @@ LORA_VNNI void multiply(const Int8Tile& t) {
   const int8_t* q = t.q;
   const int32_t* starts = t.starts;
   const float *scales = t.scales, *minimums = t.minimums, *d = t.d, *products = t.products;
-  for (int64_t k = 0; k < t.k; k += 32, d += n) {
+  for (int64_t k = 0; k < t.k; k += std::max(32, group), d += n) {
+    constexpr int n_halves = group == 16 ? 2 : 1;
 #pragma GCC unroll 2
-    for (int half = 0; half < 32 / group; ++half, starts += n, scales += 32) {
+    for (int half = 0; half < n_halves; ++half, starts += n, scales += 32) {
       __m512i sums[n][2];
 #pragma GCC unroll 6
       for (int i = 0; i < n; ++i) sums[i][0] = sums[i][1] = _mm512_set1_epi32(starts[i]);
@@ -90,11 +92,12 @@ void multiply_any(const Int8Tile& tile) {
 }  // namespace
 
 void int8_tile_avx512_vnni(const Int8Tile& tile, int group, int) {
-  const bool is_16 = group == 16;
   if (tile.minimums) {
-    is_16 ? multiply_any<16, true>(tile) : multiply_any<32, true>(tile);
+    group == 16 ? multiply_any<16, true>(tile) : multiply_any<32, true>(tile);
+  } else if (group == 64) {
+    multiply_any<64, false>(tile);
   } else {
-    is_16 ? multiply_any<16, false>(tile) : multiply_any<32, false>(tile);
+    group == 16 ? multiply_any<16, false>(tile) : multiply_any<32, false>(tile);
   }
 }
 
