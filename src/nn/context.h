@@ -42,6 +42,8 @@ struct NnContext {
   std::optional<EmbeddingNoise> noise = {};
   // In training: frozen weights that have such products go in 8-bit integers, forward and back.
   bool int8 = false;
+  // Which of several calls of one layer in a pass this is: each rounds its gradients by numbers of its own.
+  uint64_t part = 0;
 };
 
 // The same context for what shall not be rounded to 8 bits in training.

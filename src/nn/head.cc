@@ -46,8 +46,7 @@ void finish(float* logits, const Head& head, int64_t n, ThreadPool& pool) {
 
 void head_logits(float* logits, const Head& head, const float* x, int64_t n_tokens, NnContext& nn) {
   const LinearOutput out = {&head.layer, logits};
-  NnContext head_nn = in_floats(nn);
-  linear_forward({&out, 1}, x, n_tokens, head_nn);
+  linear_forward({&out, 1}, x, n_tokens, nn);
   finish(logits, head, n_tokens * head.layer.n_out(), nn.pool);
 }
 
@@ -71,6 +70,7 @@ void head_loss_backward(float* dx, double* losses, const Head& head, const float
   for (size_t t = 0; t < targets.size() && !nn.pool.is_dry(); ++t) {
     if (targets[t] < 0) std::fill(dx + int64_t(t) * n_in, dx + int64_t(t + 1) * n_in, 0.0f);
   }
+  NnContext block_nn = nn;
   for_blocks(head, x, targets, nn, [&](float* rows, const int32_t* block, const int64_t* numbers, int64_t n) {
     const ArenaScope scope(nn.arena);
     float* logits = nn.arena.take<float>(n * head.layer.n_out());
@@ -78,8 +78,7 @@ void head_loss_backward(float* dx, double* losses, const Head& head, const float
     float* xa = nn.arena.take<float>(xa_size(head.layer, n));
     double block_losses[kHeadTokens];
     const LinearOutput out = {&head.layer, logits, false, xa};
-    NnContext head_nn = in_floats(nn);
-    linear_forward({&out, 1}, rows, n, head_nn);
+    linear_forward({&out, 1}, rows, n, nn);
     const int64_t size = n * head.layer.n_out();
     finish(logits, head, size, nn.pool);
     float* capped = head.softcap > 0 ? nn.arena.take<float>(size) : nullptr;
@@ -88,7 +87,8 @@ void head_loss_backward(float* dx, double* losses, const Head& head, const float
     if (capped) softcap_backward(logits, logits, capped, head.softcap, size, nn.pool);
     if (head.scale != 1) multiply(logits, logits, head.scale, size, nn.pool);
     const LinearGradient gradient = {&head.layer, logits, xa};
-    linear_backward(drows, {&gradient, 1}, rows, n, head_nn);
+    linear_backward(drows, {&gradient, 1}, rows, n, block_nn);
+    ++block_nn.part;
     for (int64_t i = 0; i < n && !nn.pool.is_dry(); ++i) {
       losses[numbers[i]] = block_losses[i];
       std::memcpy(dx + numbers[i] * n_in, drows + i * n_in, size_t(n_in) * sizeof(float));
