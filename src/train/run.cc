@@ -392,18 +392,21 @@ void expect_asked_for(const FinetuneOptions& options, const Model& model, const 
 std::string left_in_floats(const Model& model, Arithmetic arithmetic) {
   int64_t n = 0, n_left = 0;
   std::set<std::string_view> types;
+  const auto count = [&](const Linear& linear) {
+    ++n;
+    if (has_int8_gemm(linear.w.type)) return;
+    ++n_left;
+    types.insert(traits(linear.w.type).name);
+  };
   for (const Layer& layer : model.layers) {
     for_each_linear(layer, [&](const Linear& linear, LinearRole role) {
-      if (role == LinearRole::routes || linear.adapters_only) return;
-      ++n;
-      if (has_int8_gemm(linear.w.type)) return;
-      ++n_left;
-      types.insert(traits(linear.w.type).name);
+      if (role != LinearRole::routes && !linear.adapters_only) count(linear);
     });
   }
+  count(model.output);
   if (!arithmetic.int8 || n_left == 0) return "";
   return fmt::format(
-      "note: --precision int8: {} of the blocks' {} matrices are in {}, of which there are no "
+      "note: --precision int8: {} of the model's {} matrices are in {}, of which there are no "
       "products in 8-bit integers; theirs are in {}",
       n_left, n, fmt::join(types, ", "), name(Arithmetic(arithmetic.floats)));
 }
