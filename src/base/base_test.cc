@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/half.h"
 #include "base/machine.h"
+#include "base/pace.h"
 #include "base/parallel.h"
 #include "base/random.h"
 #include "base/same_file.h"
@@ -118,6 +119,35 @@ TEST(ThreadPool, RunsEveryTaskOnceAndRethrows) {
                  Error);
     pool.run(3, [](int64_t, int) {});
   }
+}
+
+// A worker that is asked every millisecond; how long it rests within ten seconds, and the longest rest.
+struct Rests {
+  double total = 0, longest = 0;
+};
+Rests rests(double share_of_processor, double share_asleep, double share_waited) {
+  Rests result;
+  Pace pace;
+  double cpu = 0, slept = 0, waited = 0;
+  for (double now = 0; now < 10; now += 0.001) {
+    cpu += 0.001 * share_of_processor;
+    slept += 0.001 * share_asleep;
+    waited += 0.001 * share_waited;
+    const double rest = pace.rest(now, slept, waited, [&] { return cpu; });
+    now += rest;
+    result.total += rest;
+    result.longest = std::max(result.longest, rest);
+  }
+  return result;
+}
+
+TEST(Pace, RestsWhereLoopsWaitForAWorkerWhoseProcessorIsBusy) {
+  EXPECT_EQ(rests(1, 0, 0.5).total, 0) << "loops wait for longer tasks";
+  EXPECT_EQ(rests(0.5, 0.5, 0.5).total, 0) << "there is little to do";
+  EXPECT_EQ(rests(0.5, 0, 0.05).total, 0) << "held up, but its tasks are a small part of a loop";
+  const Rests held_up = rests(0.5, 0, 0.5);
+  EXPECT_GT(held_up.total, 8.5);
+  EXPECT_LE(held_up.longest, 3) << "it looks again";
 }
 
 TEST(Files, AtomicFileAppearsWholeOrNotAtAll) {

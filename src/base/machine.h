@@ -15,6 +15,8 @@ int logical_processors();
 // For a thread that works beside others, numbered from 1: spreads them over groups of processors, where the
 // system keeps a thread to one.
 void place_worker(int worker);
+// Seconds that a processor has worked for the calling thread.
+double thread_cpu_seconds();
 
 // Instruction-set extensions that both the CPU and the operating system support. `amx` also asks
 // the kernel for permission to use the tile registers (Linux grants it per process).

@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "base/pace.h"
+#include "base/timing.h"
 
 namespace lora {
 namespace {
@@ -45,6 +47,7 @@ void ThreadPool::end() {
     ++generation_;
   }
   wake_.notify_all();
+  rest_.notify_all();
   for (auto& worker : workers_) worker.join();
 }
 
@@ -74,18 +77,29 @@ void ThreadPool::leave() {
 
 void ThreadPool::work(int worker) {
   place_worker(worker);
+  Pace pace;
+  double slept = 0;
+  const Clock::time_point start = Clock::now();
   for (uint64_t seen = 0;;) {
     int spins = 0;
     while (generation_.load(std::memory_order_acquire) == seen && ++spins < spins_) pause();
     if (generation_.load(std::memory_order_acquire) == seen) {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
+      slept += seconds([&] {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
+      });
     }
     seen = generation_.load(std::memory_order_acquire);
     if (stop_) return;
     if (!enter()) continue;
     drain(worker);
     leave();
+    const double rest =
+        pace.rest(seconds_since(start), slept, waited_.load(std::memory_order_relaxed), thread_cpu_seconds);
+    if (rest > 0) {
+      std::unique_lock lock(mutex_);
+      rest_.wait_for(lock, std::chrono::duration<double>(rest), [&] { return stop_.load(); });
+    }
   }
 }
 
@@ -109,11 +123,14 @@ void ThreadPool::run(int64_t n_tasks, const std::function<void(int64_t, int)>& t
   // No task is left. Who is still at one is waited for; who has not come, on a processor that is busy with
   // something else, finds the loop closed.
   uint32_t state = state_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
+  const bool waits = state != 0;
+  const Clock::time_point start = waits ? Clock::now() : Clock::time_point();
   for (int spins = 0; state != 0 && ++spins < spins_; state = state_.load(std::memory_order_acquire)) pause();
   if (state != 0) {  // not state_.wait(): where the system has no futex, libstdc++ 12 can miss what wakes it
     std::unique_lock lock(mutex_);
     done_.wait(lock, [&] { return state_.load(std::memory_order_acquire) == 0; });
   }
+  if (waits) waited_.store(waited_.load(std::memory_order_relaxed) + seconds_since(start));
   if (error_) std::rethrow_exception(error_);
 }
 

@@ -3,7 +3,8 @@
 // Tasks are claimed in any order by any worker, so a task must write only what no other task
 // writes, and its result must not depend on the worker: then the outcome is the same for every
 // thread count. Workers spin for some microseconds between loops and then sleep. A loop waits for the workers
-// that have taken a task of it, never for one that has not come.
+// that have taken a task of it, never for one that has not come. A worker whose processor is busy with
+// something else, so that loops mostly wait for it, rests for a while (pace.h).
 #pragma once
 
 #include <algorithm>
@@ -77,8 +78,10 @@ class ThreadPool {
   int64_t n_tasks_ = 0;
   const std::function<void(int64_t, int)>* task_ = nullptr;
   std::mutex mutex_;
-  std::condition_variable wake_;  // workers sleep on it
-  std::condition_variable done_;  // and run() on this, until the last of them has left
+  std::condition_variable wake_;   // workers sleep on it
+  std::condition_variable done_;   // and run() on this, until the last of them has left
+  std::condition_variable rest_;   // workers that rest
+  std::atomic<double> waited_{0};  // seconds that run() has waited for workers, in all
   std::exception_ptr error_;
 };
 

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -95,6 +96,12 @@ int logical_processors() {
 }
 
 void place_worker(int) {}  // the scheduler's work
+
+double thread_cpu_seconds() {
+  timespec t = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
+}
 
 std::optional<uint64_t> available_memory(uint64_t file_bytes) {
   std::optional<uint64_t> available = free_memory();

@@ -99,6 +99,15 @@ int logical_processors() {
   return std::max(1, int(GetActiveProcessorCount(ALL_PROCESSOR_GROUPS)));
 }
 
+double thread_cpu_seconds() {
+  FILETIME created, ended, kernel, user;
+  if (!GetThreadTimes(GetCurrentThread(), &created, &ended, &kernel, &user)) return 0;
+  const auto seconds = [](const FILETIME& t) {
+    return 1e-7 * double(uint64_t{t.dwHighDateTime} << 32 | t.dwLowDateTime);
+  };
+  return seconds(kernel) + seconds(user);
+}
+
 // A thread begins in its process's group and stays there, unless it is told otherwise.
 void place_worker(int worker) {
   const auto name = find_function<HRESULT WINAPI(HANDLE, PCWSTR)>(L"kernel32.dll", "SetThreadDescription");
