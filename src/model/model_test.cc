@@ -87,8 +87,8 @@ TEST(Step, OverTheFirstLayersLeavesTheModelWhole) {
   std::vector<int32_t> positions(ids.size());
   std::iota(positions.begin(), positions.end(), 0);
   const AttentionSegment segment{0, 12, 0, 12};
-  const auto step_of = [&](const Model& m, std::optional<LayerRange> layers) {
-    return std::make_unique<Step>(m, plan_step(m, 12, 12, 1, true, GemmInput::f32, 2, layers), GemmInput::f32,
+  const auto step_of = [&](const Model& m, std::optional<NetworkPart> part) {
+    return std::make_unique<Step>(m, plan_step(m, 12, 12, 1, true, GemmInput::f32, 2, part), GemmInput::f32,
                                   pool);
   };
   const auto losses_of = [&](Step& step, bool backward) {
@@ -101,7 +101,7 @@ TEST(Step, OverTheFirstLayersLeavesTheModelWhole) {
     }
     return losses;
   };
-  const auto all = step_of(model, {}), two = step_of(model, LayerRange{0, 2}), want = step_of(shorter, {});
+  const auto all = step_of(model, {}), two = step_of(model, NetworkPart{{0, 2}}), want = step_of(shorter, {});
   const std::vector<double> whole = losses_of(*all, false);
   for (const bool backward : {false, true}) {
     EXPECT_EQ(losses_of(*two, backward), losses_of(*want, backward));
