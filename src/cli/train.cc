@@ -342,7 +342,7 @@ int train_command(const std::vector<std::string>& args) {
     return t.dry_run ? 0 : run_as_the_first_chose(cluster, silent);
   }
   t.run.cluster = cluster;
-  if (!t.dry_run) make_grid(cluster, t.run.pipeline);
+  if (!t.dry_run || !cluster.is_alone()) make_grid(cluster, t.run.pipeline);  // or an error
   t.wishes.name = name_of(t);
   const std::string& name = t.wishes.name;
   const std::string toml = name + ".toml",

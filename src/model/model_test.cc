@@ -114,6 +114,35 @@ TEST(Step, OverTheFirstLayersLeavesTheModelWhole) {
   EXPECT_EQ(losses_of(*all, true), whole);
 }
 
+// Whole layers in a row, and no part is heavier than an even share and the layer that did not fit.
+TEST(NetworkParts, AreAsEvenAsLayersAllow) {
+  const Model model = load_model(kTiny);
+  const auto n_layer = int64_t(model.layers.size());
+  const auto stages = stage_weights(model, model.layers);
+  uint64_t largest = 0;
+  for (const StageWeights& stage : stages) largest = std::max(largest, stage.bytes());
+  for (int64_t n = 1; n <= n_layer; ++n) {
+    const std::vector<NetworkPart> parts = network_parts(model, n);
+    ASSERT_EQ(int64_t(parts.size()), n);
+    int64_t end = 0;
+    uint64_t bytes = 0;
+    for (const NetworkPart& part : parts) {
+      EXPECT_EQ(part.layers.begin, end);
+      EXPECT_GT(part.layers.n, 0);
+      EXPECT_EQ(part.has_embedding, &part == &parts.front());
+      EXPECT_EQ(part.has_head, &part == &parts.back());
+      EXPECT_EQ(part.n_flight, n == 1 ? 0 : &parts.back() - &part + 1);
+      end = part.layers.end();
+      const uint64_t here = weight_bytes(stage_weights(model, part));
+      EXPECT_LE(here, weight_bytes(stages) / uint64_t(n) + largest);
+      bytes += here;
+    }
+    EXPECT_EQ(end, n_layer);
+    EXPECT_EQ(bytes, weight_bytes(stages));
+  }
+  EXPECT_THROW(network_parts(model, n_layer + 1), Error);
+}
+
 TEST(Step, RefusesTokensAndPositionsOutOfRange) {
   const Model model = load_model(kTiny);
   ThreadPool pool(1);

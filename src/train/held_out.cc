@@ -117,6 +117,7 @@ HeldOutLoss held_out_loss(Pipeline& pipeline, const Dataset& data, const std::ve
     gave_up = true;
   }
   if (grid.all.any(gave_up)) throw GivenUp{};
+  if (!pipeline.is_last() && go_on) go_on({}, n_samples);
   for (auto* figures : {&found.sums, &found.tokens, &found.bad}) grid.share_from_last(*figures);
   return found.over({0, n_batches});
 }
