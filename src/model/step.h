@@ -48,9 +48,8 @@ struct StepPlan {
   int64_t other_bytes = 0;       // threads' scratch, rotary table
 
   bool goes_back() const { return part.has_head || n_backward() > 0; }
-  int64_t n_backward() const {
-    return part.layers.n - n_below;
-  }  // layers that the backward pass goes through
+  // Layers that the backward pass goes through.
+  int64_t n_backward() const { return part.layers.n - n_below; }
   int64_t arena_bytes() const { return input_bytes + activation_bytes + workspace_bytes; }
   int64_t total_bytes() const { return arena_bytes() + other_bytes; }
 };
