@@ -192,7 +192,7 @@ FlagGroup performance_flags(FinetuneOptions& o) {
            precision(o.precision, true)},
           {"--memory", "SIZE", "", "budget beyond the mapped model: auto, or e.g. 2GiB, 500MB, 1073741824",
            size(o.memory)},
-          {"--pipeline", "N", "stages",
+          {"--pipeline", "N", "",
            "under mpirun, N processes in a row compute the model together, each some of its layers: for "
            "models "
            "that no machine holds",
