@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <limits>
 #include <map>
@@ -86,6 +87,8 @@ class Family : public testing::TestWithParam<Case> {
                  {.experts = GetParam().experts, .older = GetParam().older}),
         model(load_model(file_.path)) {}
 
+  Model load() const { return load_model(file_.path); }
+
   struct Passed {
     std::vector<double> losses;
     std::vector<float> gradients;
@@ -129,6 +132,75 @@ class Family : public testing::TestWithParam<Case> {
 
 // A dozen sums of up to a hundred products each per layer, rounded by half of the last bit, 6e-8.
 constexpr double kRounding = 2e-5;
+
+// In parts, each a step of its own over a model that has the weights of its layers alone, one batch in flight
+// behind another.
+TEST_P(Family, PartsComputeTheSame) {
+  const bool ends = !reads_embedding(model);
+  LoraParameters parameters = test::all_pairs(model, ends);
+  parameters.dropout = 0.2f;
+  attach(model, parameters);
+  const Texts texts({9, 20, 1, 12}), shorter({3});
+  const int64_t n_embd = model.config.n_embd;
+  const Passed want = run(parameters, texts, 2), want_shorter = run(parameters, shorter, 2);
+  ThreadPool pool(2);
+  for (const int64_t n : {2, 3, 5}) {
+    std::vector<NetworkPart> parts;
+    try {
+      parts = network_parts(model, n);
+    } catch (const Error&) {
+      EXPECT_GT(kv_slots(model), 0u);
+      continue;
+    }
+    for (const int64_t n_kept : {0, 1, 5}) {
+      std::ranges::fill(parameters.gradients.span(), 0.0f);
+      std::deque<Model> models;
+      std::deque<Step> steps;
+      for (NetworkPart part : parts) {
+        part.n_flight = 2;
+        Model& model = models.emplace_back(load());
+        attach(model, parameters);
+        for (int64_t i = 0; i < model.config.n_layer; ++i) {
+          if (i >= part.layers.begin && i < part.layers.end()) continue;
+          for_each_weight(model.layers[size_t(i)], [](MatrixView& w) { w.data = nullptr; });
+        }
+        if (!part.has_embedding && ends) model.embedding.table.data = nullptr;
+        if (!part.has_head) model.output.w.data = nullptr;
+        steps.emplace_back(
+            model, plan_step(model, texts.size(), texts.longest, n_kept, true, GemmInput::f32, 2, part),
+            GemmInput::f32, pool);
+      }
+      struct Pass {
+        const Texts* texts;
+        int64_t flight;
+        std::vector<double> losses;
+        std::vector<float*> streams;
+      };
+      const auto up = [&](const Texts& of, int64_t flight) {
+        Pass pass{&of, flight, std::vector<double>(of.ids.size()), {nullptr}};
+        for (Step& step : steps)
+          pass.streams.push_back(step.up(flight, of.tokens(), pass.streams.back(), uint64_t{3}));
+        return pass;
+      };
+      const auto down = [&](Pass& pass) {
+        std::ranges::fill(parameters.gradients.span(), 0.0f);
+        steps.back().head(pass.flight, pass.losses.data(), pass.texts->targets, 1);
+        for (size_t p = steps.size(); p-- > 0;) {
+          if (p + 1 < steps.size())
+            std::copy_n(pass.streams[p + 2], int64_t(pass.texts->ids.size()) * n_embd, pass.streams[p + 1]);
+          steps[p].down(pass.flight);
+        }
+        const auto all = parameters.gradients.span();
+        return Passed{pass.losses, {all.begin(), all.end()}};
+      };
+      Pass first = up(texts, 0), second = up(shorter, 1);
+      EXPECT_EQ(down(first), want) << n << " parts, " << n_kept << " kept";
+      first = up(texts, 0);
+      EXPECT_EQ(down(second), want_shorter) << n << " parts, " << n_kept << " kept";
+      EXPECT_EQ(down(first), want) << n << " parts, " << n_kept << " kept";
+    }
+  }
+}
 
 TEST_P(Family, GradientsOfEveryPairAreTheSlopesOfTheReference) {
   LoraParameters parameters = all_pairs(model);

@@ -16,6 +16,7 @@ namespace lora::cli {
 
 namespace {
 
+constexpr int64_t kMaxStages = 4096;
 constexpr NumberRange kAtLeastZero{.min = 0};
 constexpr NumberRange kAboveZero{.min = 0, .above_min = true};
 constexpr NumberRange kFraction{.min = 0, .max = 1};
@@ -191,6 +192,11 @@ FlagGroup performance_flags(FinetuneOptions& o) {
            precision(o.precision, true)},
           {"--memory", "SIZE", "", "budget beyond the mapped model: auto, or e.g. 2GiB, 500MB, 1073741824",
            size(o.memory)},
+          {"--pipeline", "N", "",
+           "under mpirun, N processes in a row compute the model together, each some of its layers: for "
+           "models "
+           "that no machine holds",
+           integer(o.pipeline, 1, kMaxStages)},
       },
   };
 }

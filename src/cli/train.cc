@@ -203,6 +203,7 @@ std::string begin(TrainOptions& t, const Given& given, const std::string& comman
   const std::vector<std::string> val_as_given = std::exchange(run.val_data, with_files.val_data);
   run.train_data = with_files.train_data;
   const Model model = load_model(run.model_base, {run.rope_freq_base, run.rope_freq_scale, run.norm_rms_eps});
+  network_parts(model, run.pipeline);  // or an error
   const Tokenizer tokenizer(model.gguf);
   ThreadPool pool(run.threads > 0 ? run.threads : physical_cores());
   const Samples samples = find_samples(run, is_given, model, tokenizer, pool);
@@ -341,6 +342,7 @@ int train_command(const std::vector<std::string>& args) {
     return t.dry_run ? 0 : run_as_the_first_chose(cluster, silent);
   }
   t.run.cluster = cluster;
+  if (!t.dry_run || !cluster.is_alone()) make_grid(cluster, t.run.pipeline);  // or an error
   t.wishes.name = name_of(t);
   const std::string& name = t.wishes.name;
   const std::string toml = name + ".toml",
@@ -395,8 +397,8 @@ int train_command(const std::vector<std::string>& args) {
   FinetuneResult result;
   share_run(t.run, cluster);
   if (!cluster.is_alone())
-    progress.say(fmt::format("note: the times above are of one process; {} share the batches of an iteration",
-                             cluster.size()));
+    progress.say(fmt::format("note: the times above are of one process; {} share the {} of an iteration",
+                             cluster.size(), t.run.pipeline > 1 ? "layers and the batches" : "batches"));
   try {
     result = run_finetune(t.run, progress, &has_begun);
   } catch (const Error& e) {

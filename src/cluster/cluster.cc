@@ -40,6 +40,33 @@ std::string text_of(const std::vector<std::byte>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+// Some of the processes of a transport.
+class PartTransport : public Transport {
+ public:
+  PartTransport(std::shared_ptr<Transport> all, std::vector<int> ranks)
+      : all_(std::move(all)),
+        ranks_(std::move(ranks)),
+        rank_(int(std::ranges::find(ranks_, all_->rank()) - ranks_.begin())) {}
+
+  int rank() const override { return rank_; }
+  int size() const override { return int(ranks_.size()); }
+  std::string host(int rank) const override { return all_->host(of(rank)); }
+  int64_t send(int to, std::span<const std::byte> bytes) override { return all_->send(of(to), bytes); }
+  int64_t receive(int from, std::span<std::byte> bytes) override { return all_->receive(of(from), bytes); }
+  void send_nothing(int to, size_t n) override { all_->send_nothing(of(to), n); }
+  void wait(int64_t message) override { all_->wait(message); }
+  void wait() override { all_->wait(); }
+  bool stop(bool asked) override { return all_->stop(asked); }
+  void abort() override { all_->abort(); }
+
+ private:
+  int of(int rank) const { return ranks_[size_t(rank)]; }
+
+  std::shared_ptr<Transport> all_;
+  std::vector<int> ranks_;
+  int rank_;
+};
+
 }  // namespace
 
 std::vector<SumNode> nodes_of(Share leaves) {
@@ -91,14 +118,21 @@ int Cluster::default_threads() const {
   return std::max(1, physical_cores() / size_here());
 }
 
-std::vector<std::byte> Cluster::from_first(std::vector<std::byte> bytes) const {
+Cluster Cluster::part(std::vector<int> ranks) const {
+  return ranks.size() == 1 ? Cluster()
+                           : Cluster(std::make_shared<PartTransport>(transport_, std::move(ranks)));
+}
+
+std::vector<std::byte> Cluster::from(int source, std::vector<std::byte> bytes) const {
   if (is_alone()) return bytes;
   uint64_t n = bytes.size();
   const auto pass = [&](std::span<std::byte> what) {
-    if (is_first()) {
-      for (int r = 1; r < size(); ++r) transport_->send(r, what);
+    if (rank() == source) {
+      for (int r = 0; r < size(); ++r) {
+        if (r != source) transport_->send(r, what);
+      }
     } else {
-      transport_->receive(0, what);
+      transport_->receive(source, what);
     }
     transport_->wait();
   };
@@ -247,6 +281,25 @@ void Cluster::finish(TreeSum& sum, std::span<float> vector, int64_t n_leaves) co
     if (!slice(vector, r).empty()) transport_->receive(r, std::as_writable_bytes(slice(vector, r)));
   }
   if (transport_) transport_->wait();
+}
+
+void Grid::share_from_last(std::span<double> values) const {
+  peers.all_shares(values);
+  if (stages.is_alone()) return;
+  const auto bytes = std::as_writable_bytes(values);
+  std::ranges::copy(stages.from(stages.size() - 1, {bytes.begin(), bytes.end()}), bytes.begin());
+}
+
+Grid make_grid(const Cluster& all, int n_stages) {
+  if (n_stages == 1) return {all, {}, all};
+  const int size = all.size(), first = all.rank() / n_stages * n_stages;
+  if (n_stages < 1 || size % n_stages != 0)
+    fail("--pipeline: {} stages take a multiple of {} processes, and there {} (mpirun -n N)", n_stages,
+         n_stages, size == 1 ? "is 1" : fmt::format("are {}", size));
+  std::vector<int> stages, peers;
+  for (int s = 0; s < n_stages; ++s) stages.push_back(first + s);
+  for (int r = all.rank() % n_stages; r < size; r += n_stages) peers.push_back(r);
+  return {all, all.part(stages), all.part(peers)};
 }
 
 }  // namespace lora

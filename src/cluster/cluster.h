@@ -24,10 +24,13 @@ class Transport {
   virtual int size() const = 0;
   virtual std::string host(int rank) const = 0;  // the machine's name
   // Both are begun here and done by wait(); until then the bytes must stay. What two processes send each
-  // other arrives in its order; a message is received by as many bytes as were sent.
-  virtual void send(int to, std::span<const std::byte> bytes) = 0;
-  virtual void receive(int from, std::span<std::byte> bytes) = 0;
-  // Error naming a process that no longer answers.
+  // other arrives in its order; a message is received by as many bytes as were sent. Returns its number.
+  virtual int64_t send(int to, std::span<const std::byte> bytes) = 0;
+  virtual int64_t receive(int from, std::span<std::byte> bytes) = 0;
+  // In the place of a message of n bytes: it is received as one, but leaves the receiver's bytes as they are.
+  virtual void send_nothing(int to, size_t n) = 0;
+  // For one message, or all. Error naming a process that no longer answers.
+  virtual void wait(int64_t message) = 0;
   virtual void wait() = 0;
   // Tells all others, if it is so here, that the run is asked to stop. True once any of them was.
   virtual bool stop(bool asked) = 0;
@@ -95,8 +98,17 @@ class Cluster {
   Share share(int64_t n) const { return share_of(n, rank()); }
   Share share_of(int64_t n, int rank) const;
 
-  // The first one's bytes.
-  std::vector<std::byte> from_first(std::vector<std::byte> bytes) const;
+  // Of some of the processes, by rank, this one among them: a cluster of these alone. What is asked of it,
+  // only they call.
+  Cluster part(std::vector<int> ranks) const;
+
+  // Between two of them (Transport); not of one that is alone.
+  Transport& transport() const { return *transport_; }
+
+  // The bytes of one of them.
+  std::vector<std::byte> from(int rank, std::vector<std::byte> bytes) const;
+  // The first one's.
+  std::vector<std::byte> from_first(std::vector<std::byte> bytes) const { return from(0, std::move(bytes)); }
   std::string from_first(const std::string& text) const;
   // Everybody's bytes, by rank.
   std::vector<std::vector<std::byte>> all(std::span<const std::byte> bytes) const;
@@ -121,5 +133,18 @@ class Cluster {
  private:
   std::shared_ptr<Transport> transport_;
 };
+
+// The processes of a run, where some in a row compute a model together, each a stage of it, and such
+// pipelines share the batches: process pipeline * n_stages + stage.
+struct Grid {
+  Cluster all;
+  Cluster stages;  // of this one's pipeline, by stage
+  Cluster peers;   // of this one's stage, by pipeline
+
+  // Numbers that the last stages have, each pipeline's its share: on return they are whole, everywhere.
+  void share_from_last(std::span<double> values) const;
+};
+// Error if n_stages does not divide the number of processes.
+Grid make_grid(const Cluster& all, int n_stages);
 
 }  // namespace lora

@@ -30,12 +30,18 @@ class ThreadTransport : public Transport {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   std::string host(int rank) const override { return "host" + std::to_string(rank / 2); }
-  void send(int to, std::span<const std::byte> bytes) override {
+  int64_t send(int to, std::span<const std::byte> bytes) override {
     std::lock_guard lock(wires_.mutex);
     wires_.queues[{rank_, to}].emplace_back(bytes.begin(), bytes.end());
     wires_.changed.notify_all();
+    return 0;
   }
-  void receive(int from, std::span<std::byte> bytes) override { receives_.emplace_back(from, bytes); }
+  int64_t receive(int from, std::span<std::byte> bytes) override {
+    receives_.emplace_back(from, bytes);
+    return 0;
+  }
+  void send_nothing(int, size_t) override {}
+  void wait(int64_t) override { wait(); }
   void wait() override {
     std::unique_lock lock(wires_.mutex);
     for (const auto& [from, bytes] : receives_) {

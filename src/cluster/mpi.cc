@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "base/error.h"
@@ -24,7 +25,8 @@ using std::chrono::duration;
 constexpr int kData = 1, kBeat = 2;         // tags
 constexpr double kBetweenBeats = 0.5;       // seconds
 constexpr size_t kPiece = size_t{1} << 28;  // bytes: MPI counts in int
-constexpr std::chrono::microseconds kAwake(200), kAsleep(5000);
+// Between looks at messages that somebody waits for; at others, while their bytes move; at none.
+constexpr std::chrono::microseconds kAwake(200), kAtWork(1000), kAsleep(5000);
 
 // Seconds after which a process that has not been heard of is taken for lost.
 double patience() {
@@ -55,18 +57,19 @@ class MpiTransport : public Transport {
   int size() const override { return size_; }
   std::string host(int rank) const override { return hosts_[size_t(rank)]; }
 
-  void send(int to, std::span<const std::byte> bytes) override {
-    post({to, const_cast<std::byte*>(bytes.data()), bytes.size(), true});
+  int64_t send(int to, std::span<const std::byte> bytes) override {
+    return post({to, const_cast<std::byte*>(bytes.data()), bytes.size(), true});
   }
-  void receive(int from, std::span<std::byte> bytes) override {
-    post({from, bytes.data(), bytes.size(), false});
+  int64_t receive(int from, std::span<std::byte> bytes) override {
+    return post({from, bytes.data(), bytes.size(), false});
   }
+  void send_nothing(int to, size_t n) override { post({to, nullptr, n, true}); }
 
+  void wait(int64_t message) override {
+    wait_until([&] { return !open_.contains(message); });
+  }
   void wait() override {
-    wake_.notify_one();
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return n_open_ == 0 || !lost_.empty(); });
-    if (!lost_.empty()) fail("{}", lost_);
+    wait_until([&] { return open_.empty(); });
   }
 
   bool stop(bool asked) override {
@@ -84,9 +87,10 @@ class MpiTransport : public Transport {
  private:
   struct Message {
     int peer;
-    std::byte* bytes;
+    std::byte* bytes;  // nullptr: as many messages as of n bytes, without any
     size_t n;
     bool is_sent;
+    int64_t number = 0;
   };
   // What another process is known by. Only the first and each other one tell each other that they live.
   struct Peer {
@@ -95,10 +99,25 @@ class MpiTransport : public Transport {
     MPI_Request request = MPI_REQUEST_NULL;
   };
 
-  void post(Message message) {
-    std::lock_guard lock(mutex_);
-    posted_.push_back(message);
-    ++n_open_;
+  int64_t post(Message message) {
+    {
+      std::lock_guard lock(mutex_);
+      message.number = ++n_posted_;
+      posted_.push_back(message);
+      open_.insert(message.number);
+    }
+    wake_.notify_one();
+    return message.number;
+  }
+
+  template <class Done>
+  void wait_until(const Done& done) {
+    std::unique_lock lock(mutex_);
+    ++n_waiting_;
+    wake_.notify_one();
+    changed_.wait(lock, [&] { return done() || !lost_.empty(); });
+    --n_waiting_;
+    if (!lost_.empty()) fail("{}", lost_);
   }
 
   void run() {
@@ -134,7 +153,7 @@ class MpiTransport : public Transport {
       listen();
       std::unique_lock lock(mutex_);
       if (!posted_.empty()) continue;
-      wake_.wait_for(lock, requests_.empty() ? kAsleep : kAwake);
+      wake_.wait_for(lock, requests_.empty() ? kAsleep : n_waiting_ > 0 ? kAwake : kAtWork);
     }
     for (Peer& peer : peers_) {
       if (peer.request != MPI_REQUEST_NULL) MPI_Cancel(&peer.request), MPI_Request_free(&peer.request);
@@ -167,15 +186,17 @@ class MpiTransport : public Transport {
       do {
         const int n = int(std::min(kPiece, m.n - at));
         MPI_Request request;
-        if (m.is_sent) {
+        if (m.is_sent && !m.bytes) {
+          MPI_Isend(nullptr, 0, MPI_BYTE, m.peer, kData, MPI_COMM_WORLD, &request);
+        } else if (m.is_sent) {
           MPI_Isend(m.bytes + at, n, MPI_BYTE, m.peer, kData, MPI_COMM_WORLD, &request);
         } else {
           MPI_Irecv(m.bytes + at, n, MPI_BYTE, m.peer, kData, MPI_COMM_WORLD, &request);
         }
         requests_.push_back(request);
+        message_of_.push_back(m.number);
         at += size_t(n);
       } while (at < m.n);
-      ++n_begun_;
     }
   }
 
@@ -185,13 +206,20 @@ class MpiTransport : public Transport {
     done_.resize(requests_.size());
     MPI_Testsome(int(requests_.size()), requests_.data(), &n_done, done_.data(), MPI_STATUSES_IGNORE);
     if (n_done <= 0) return;
-    std::erase(requests_, MPI_REQUEST_NULL);
-    if (!requests_.empty()) return;
+    size_t left = 0;
+    for (size_t i = 0; i < requests_.size(); ++i) {
+      if (requests_[i] == MPI_REQUEST_NULL) continue;
+      requests_[left] = requests_[i];
+      message_of_[left++] = message_of_[i];
+    }
+    requests_.resize(left);
+    message_of_.resize(left);
     {
       std::lock_guard lock(mutex_);
-      n_open_ -= n_begun_;
+      std::set<int64_t> open(message_of_.begin(), message_of_.end());
+      for (const Message& m : posted_) open.insert(m.number);
+      open_ = std::move(open);
     }
-    n_begun_ = 0;
     changed_.notify_all();
   }
 
@@ -249,14 +277,16 @@ class MpiTransport : public Transport {
   std::mutex mutex_;
   std::condition_variable wake_, changed_;  // of the thread; of who waits for it
   std::deque<Message> posted_;
-  int64_t n_open_ = 0;  // messages that are posted and not done
+  int64_t n_posted_ = 0;    // messages
+  std::set<int64_t> open_;  // of these, those that are not done
+  int n_waiting_ = 0;
   bool leaving_ = false;
   std::string lost_;
   // The thread's own.
   std::vector<Peer> peers_;
   std::vector<MPI_Request> requests_;
+  std::vector<int64_t> message_of_;  // of each request
   std::vector<int> done_;
-  int64_t n_begun_ = 0;
   Clock::time_point last_beat_{};
   char told_ = 0;
   bool is_leaving_ = false, is_lost_ = false;

@@ -87,8 +87,8 @@ TEST(Step, OverTheFirstLayersLeavesTheModelWhole) {
   std::vector<int32_t> positions(ids.size());
   std::iota(positions.begin(), positions.end(), 0);
   const AttentionSegment segment{0, 12, 0, 12};
-  const auto step_of = [&](const Model& m, std::optional<LayerRange> layers) {
-    return std::make_unique<Step>(m, plan_step(m, 12, 12, 1, true, GemmInput::f32, 2, layers), GemmInput::f32,
+  const auto step_of = [&](const Model& m, std::optional<NetworkPart> part) {
+    return std::make_unique<Step>(m, plan_step(m, 12, 12, 1, true, GemmInput::f32, 2, part), GemmInput::f32,
                                   pool);
   };
   const auto losses_of = [&](Step& step, bool backward) {
@@ -101,7 +101,7 @@ TEST(Step, OverTheFirstLayersLeavesTheModelWhole) {
     }
     return losses;
   };
-  const auto all = step_of(model, {}), two = step_of(model, LayerRange{0, 2}), want = step_of(shorter, {});
+  const auto all = step_of(model, {}), two = step_of(model, NetworkPart{{0, 2}}), want = step_of(shorter, {});
   const std::vector<double> whole = losses_of(*all, false);
   for (const bool backward : {false, true}) {
     EXPECT_EQ(losses_of(*two, backward), losses_of(*want, backward));
@@ -112,6 +112,35 @@ TEST(Step, OverTheFirstLayersLeavesTheModelWhole) {
   two->set_give_up([&] { return ++asked == 2; });  // nothing is trained: forward alone
   EXPECT_THROW(losses_of(*two, true), GivenUp);
   EXPECT_EQ(losses_of(*all, true), whole);
+}
+
+// Whole layers in a row, and no part is heavier than an even share and the layer that did not fit.
+TEST(NetworkParts, AreAsEvenAsLayersAllow) {
+  const Model model = load_model(kTiny);
+  const auto n_layer = int64_t(model.layers.size());
+  const auto stages = stage_weights(model, model.layers);
+  uint64_t largest = 0;
+  for (const StageWeights& stage : stages) largest = std::max(largest, stage.bytes());
+  for (int64_t n = 1; n <= n_layer; ++n) {
+    const std::vector<NetworkPart> parts = network_parts(model, n);
+    ASSERT_EQ(int64_t(parts.size()), n);
+    int64_t end = 0;
+    uint64_t bytes = 0;
+    for (const NetworkPart& part : parts) {
+      EXPECT_EQ(part.layers.begin, end);
+      EXPECT_GT(part.layers.n, 0);
+      EXPECT_EQ(part.has_embedding, &part == &parts.front());
+      EXPECT_EQ(part.has_head, &part == &parts.back());
+      EXPECT_EQ(part.n_flight, n == 1 ? 0 : &parts.back() - &part + 1);
+      end = part.layers.end();
+      const uint64_t here = weight_bytes(stage_weights(model, part));
+      EXPECT_LE(here, weight_bytes(stages) / uint64_t(n) + largest);
+      bytes += here;
+    }
+    EXPECT_EQ(end, n_layer);
+    EXPECT_EQ(bytes, weight_bytes(stages));
+  }
+  EXPECT_THROW(network_parts(model, n_layer + 1), Error);
 }
 
 TEST(Step, RefusesTokensAndPositionsOutOfRange) {

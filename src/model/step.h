@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <optional>
 #include <span>
@@ -16,6 +17,7 @@
 #include "kernels/attention/attention.h"
 #include "model/model.h"
 #include "model/network.h"
+#include "model/part.h"
 #include "model/weight_prefetch.h"
 
 namespace lora {
@@ -28,40 +30,39 @@ struct StepTokens {
   std::span<const AttentionSegment> segments;
 };
 
-// Layers of the model, beginning at 0.
-struct LayerRange {
-  int64_t begin = 0, n = 0;
-};
-
 struct StepPlan {
-  int64_t n_tokens = 0;     // at most per call
-  int64_t n_positions = 0;  // positions are below this
-  LayerRange layers{};      // that are computed
-  int64_t n_below = 0;      // of these, the lowest, which nothing is trained in or below
-  int64_t n_kept = 0;       // layers whose activations are kept, from there on
-  bool backward = true;     // false: losses only
+  int64_t n_tokens = 0;      // at most per call
+  int64_t n_positions = 0;   // positions are below this
+  NetworkPart part{};        // that is computed
+  int64_t n_below = 0;       // of these, the lowest, which nothing is trained in or below
+  int64_t n_kept = 0;        // layers whose activations are kept, from there on
+  bool backward = true;      // false: losses only
+  bool passes_down = false;  // the part below gets the gradient of what it gave
   // Bytes that weights may take of memory, where it does not hold all of them; nullopt: it does.
   std::optional<uint64_t> weight_room = {};
+  int64_t flight_bytes = 0;  // that each batch in flight has by itself, a part of what follows
   // Bytes by part; the adapters and their optimizer are their owner's.
   int64_t input_bytes = 0;       // layers' inputs
   int64_t activation_bytes = 0;  // kept activations and the shared set
   int64_t workspace_bytes = 0;   // within a layer or the head
   int64_t other_bytes = 0;       // threads' scratch, rotary table
 
-  int64_t n_backward() const { return layers.n - n_below; }  // layers that the backward pass goes through
+  bool goes_back() const { return part.has_head || n_backward() > 0; }
+  // Layers that the backward pass goes through.
+  int64_t n_backward() const { return part.layers.n - n_below; }
   int64_t arena_bytes() const { return input_bytes + activation_bytes + workspace_bytes; }
   int64_t total_bytes() const { return arena_bytes() + other_bytes; }
 };
 
-// Adapters must be attached to the model already: their ranks and places count. With `layers`, only these are
-// computed, between embedding and head: that is for measuring.
+// Adapters must be attached to the model already: their ranks and places count. With `part`, only that is
+// computed; one of some layers with embedding and head is for measuring.
 StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, int64_t n_kept, bool backward,
-                   Arithmetic arithmetic, int n_threads, std::optional<LayerRange> layers = {});
+                   Arithmetic arithmetic, int n_threads, const std::optional<NetworkPart>& part = {});
 
 // The plan that keeps most within the budget; the one that keeps nothing if none fits, which the caller sees
 // from its total_bytes().
 StepPlan plan_step_within(uint64_t budget, const Model& model, int64_t n_tokens, int64_t n_positions,
-                          Arithmetic arithmetic, int n_threads);
+                          Arithmetic arithmetic, int n_threads, const std::optional<NetworkPart>& part = {});
 
 // What a step that was asked to give up throws; the adapters' gradients are of no use then.
 struct GivenUp {};
@@ -78,6 +79,19 @@ class Step {
   void losses_and_gradients(double* losses, const StepTokens& tokens, float scale,
                             std::optional<uint64_t> random_key = {},
                             std::optional<EmbeddingNoise> noise = {});
+
+  // The same in its parts, for a part of the network: of batch `flight` in [0, part.n_flight), others may
+  // come in between. `in` (n_tokens, n_embd) is what the part below gave, nullptr with an embedding; it and
+  // the tokens must stay until down(). up() returns what the part gives; before down() the gradient of that
+  // must be in its place (which head() sees to, where there is one), and afterwards that of `in` is. It stays
+  // until the flight's next batch.
+  float* up(int64_t flight, const StepTokens& tokens, float* in, std::optional<uint64_t> random_key = {},
+            std::optional<EmbeddingNoise> noise = {});
+  void head(int64_t flight, double* losses, std::span<const int32_t> targets, float scale);
+  void down(int64_t flight);
+  // Forward alone. pass(): what the part gives; losses_of(): of the part with the head.
+  float* pass(int64_t flight, const StepTokens& tokens, const float* in);
+  void losses_of(int64_t flight, double* losses, const StepTokens& tokens, const float* in);
 
   // Asked before each layer, forward and backward, from now on: true throws GivenUp. A step of a large batch
   // takes minutes.
@@ -96,8 +110,20 @@ class Step {
   int64_t peak_bytes() const { return arena_.peak(); }
 
  private:
+  // What a batch has while others are computed.
+  struct Flight {
+    Flight(const NnContext& of_step, int64_t own, Arena& shared)
+        : arena(own, shared), nn{of_step.pool, of_step.input, of_step.scratch, arena} {
+      nn.int8 = of_step.int8;
+      nn.will_read = of_step.will_read;
+    }
+    Arena arena;
+    NnContext nn;
+    std::optional<GradientPass> pass = {};
+  };
+
   const float* forward(const StepTokens& tokens);
-  Network network(const StepTokens& tokens, bool backward);
+  Network network(NnContext& nn, int64_t n_tokens, Sweep sweep);
   void check(const StepTokens& tokens) const;
   void expect_wanted() const;
 
@@ -109,6 +135,7 @@ class Step {
   NnContext nn_;
   std::function<bool()> give_up_;
   std::optional<WeightPrefetch> prefetch_;
+  std::deque<Flight> flights_;
 };
 
 }  // namespace lora

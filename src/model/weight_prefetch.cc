@@ -70,6 +70,13 @@ std::vector<StageWeights> stage_weights(const Model& model, std::span<const Laye
   return stages;
 }
 
+std::vector<StageWeights> stage_weights(const Model& model, const NetworkPart& part) {
+  std::vector<StageWeights> stages =
+      stage_weights(model, std::span(model.layers).subspan(size_t(part.layers.begin), size_t(part.layers.n)));
+  if (!part.has_head) stages.pop_back();
+  return stages;
+}
+
 uint64_t weight_bytes(const std::vector<StageWeights>& stages) {
   uint64_t sum = 0;
   for (const StageWeights& stage : stages) sum += stage.bytes();
@@ -83,14 +90,23 @@ uint64_t least_room(const std::vector<StageWeights>& stages) {
   return most;
 }
 
+uint64_t least_room(const Model& model, const NetworkPart& part) {
+  return std::min(least_room(stage_weights(model, part)), weight_bytes(model, part));
+}
+
 uint64_t least_room(const Model& model) {
-  return std::min(least_room(stage_weights(model, model.layers)), model.gguf.file_bytes());
+  return least_room(model, {{0, int64_t(model.layers.size())}});
+}
+
+std::optional<uint64_t> weight_room(const Model& model, const NetworkPart& part, uint64_t free,
+                                    uint64_t taken) {
+  const uint64_t left = free - std::min(free, taken);
+  if (left >= weight_bytes(model, part)) return std::nullopt;
+  return std::max(least_room(model, part), left);
 }
 
 std::optional<uint64_t> weight_room(const Model& model, uint64_t free, uint64_t taken) {
-  const uint64_t left = free - std::min(free, taken);
-  if (left >= model.gguf.file_bytes()) return std::nullopt;
-  return std::max(least_room(model), left);
+  return weight_room(model, {{0, int64_t(model.layers.size())}}, free, taken);
 }
 
 SweepCache::SweepCache(std::vector<std::vector<uint64_t>> piece_bytes, uint64_t room)
@@ -178,8 +194,9 @@ WeightPrefetch::WeightPrefetch(const Gguf& file, std::vector<StageWeights> stage
       up_(stages_.size()),
       cache_(sizes(pieces_), room) {
   std::iota(up_.begin(), up_.end(), size_t{0});
+  for (size_t i = stages_.size(); i-- > first;) down_.push_back(i);
   up_and_down_ = up_;
-  for (size_t i = stages_.size() - 1; i-- > first;) up_and_down_.push_back(i);
+  if (down_.size() > 1) up_and_down_.insert(up_and_down_.end(), down_.begin() + 1, down_.end());
   order_ = up_;
   try {
     reader_ = std::thread([this] { read(); });
@@ -196,9 +213,9 @@ WeightPrefetch::~WeightPrefetch() {
   if (reader_.joinable()) reader_.join();
 }
 
-void WeightPrefetch::begin(int64_t n_tokens, bool backward) {
+void WeightPrefetch::begin(int64_t n_tokens, Sweep sweep) {
   const std::lock_guard lock(mutex_);
-  order_ = backward ? up_and_down_ : up_;
+  order_ = sweep == Sweep::up ? up_ : sweep == Sweep::down ? down_ : up_and_down_;
   entered_ = 0;
   n_tokens_ = double(n_tokens);
 }

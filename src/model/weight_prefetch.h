@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "model/model.h"
+#include "model/part.h"
 
 namespace lora {
 
@@ -35,13 +36,18 @@ struct StageWeights {
 
 // Of layers of a model, and of its head.
 std::vector<StageWeights> stage_weights(const Model& model, std::span<const Layer> layers);
+// Of a part of it.
+std::vector<StageWeights> stage_weights(const Model& model, const NetworkPart& part);
 uint64_t weight_bytes(const std::vector<StageWeights>& stages);
 // The most that two neighbours have: with room for it one can be read while the other is computed with.
 uint64_t least_room(const std::vector<StageWeights>& stages);
-// The same of a whole model: what its weights need of memory at the least.
+// The same of a part of a model: what its weights need of memory at the least.
+uint64_t least_room(const Model& model, const NetworkPart& part);
 uint64_t least_room(const Model& model);
 
 // What weights get of `free` bytes beside what else takes `taken`: nullopt where all of them fit.
+std::optional<uint64_t> weight_room(const Model& model, const NetworkPart& part, uint64_t free,
+                                    uint64_t taken);
 std::optional<uint64_t> weight_room(const Model& model, uint64_t free, uint64_t taken);
 
 // Which pieces of the stages are in memory, and what comes next: the plan without the reading.
@@ -79,6 +85,10 @@ class SweepCache {
   uint64_t room_, used_ = 0;
 };
 
+// Which way a pass goes through the stages: up, the last one being the head's if there is one; down, without
+// a head; or both.
+enum class Sweep { up, down, up_and_down };
+
 class WeightPrefetch {
  public:
   // stages: of the file's tensors; first: the lowest that a backward pass goes through; room: bytes.
@@ -87,8 +97,8 @@ class WeightPrefetch {
   WeightPrefetch(const WeightPrefetch&) = delete;
   WeightPrefetch& operator=(const WeightPrefetch&) = delete;
 
-  // A pass of n_tokens begins; backward: it goes up and down.
-  void begin(int64_t n_tokens, bool backward);
+  // A pass of n_tokens begins.
+  void begin(int64_t n_tokens, Sweep sweep);
   // The next stage of the pass is computed from now on.
   void enter();
   // Of the stage at hand, experts that the router has chosen, in the order in which they compute.
@@ -102,7 +112,7 @@ class WeightPrefetch {
   std::vector<StageWeights> stages_;
   std::vector<size_t> n_always_{};  // of each stage, pieces before those of experts
   std::vector<std::vector<std::span<const std::byte>>> pieces_;  // of each stage
-  std::vector<size_t> up_, up_and_down_;                         // orders of stages
+  std::vector<size_t> up_, down_, up_and_down_;                  // orders of stages
   SweepCache cache_;
 
   std::mutex mutex_;

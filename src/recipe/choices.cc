@@ -164,8 +164,11 @@ std::string choose_batch(Situation& s) {
   int64_t n_batch = s.is_given("--batch") ? s.o.n_batch : n;
   while (!s.is_given("--batch") && n_batch > 1 && !fits(s, s.o.n_ctx, n_batch)) n_batch = (n_batch + 1) / 2;
   if (!s.is_given("--grad-acc")) s.o.grad_acc = s.is_given("--batch") ? 1 : (n + n_batch - 1) / n_batch;
-  // As many samples, in batches that the processes of a run can share.
-  if (const int64_t size = s.o.cluster.size(); size > 1 && !s.is_given("--grad-acc")) {
+  // As many samples, in batches that the processes of a run can share; a pipeline wants several for each of
+  // its stages, which wait while the first ones and the last ones go through.
+  constexpr int64_t kForEachStage = 4;
+  const int64_t size = s.o.cluster.size() * (s.o.pipeline > 1 ? kForEachStage : 1);
+  if (size > 1 && !s.is_given("--grad-acc")) {
     if (!s.is_given("--batch")) n_batch = std::min(n_batch, (n + size - 1) / size);
     const int64_t all = s.is_given("--batch") ? n_batch : n;
     s.o.grad_acc = (all + n_batch * size - 1) / (n_batch * size) * size;
@@ -175,7 +178,9 @@ std::string choose_batch(Situation& s) {
                         ? fmt::format("about {:.0f} tokens that are learned from in each step", kTargets)
                         : fmt::format("small steps where there is little: half of the square root of {}",
                                       count_of(s.n_trained(), "sample"));
-  if (!s.o.cluster.is_alone()) {
+  if (s.o.pipeline > 1) {
+    why += fmt::format("; several go through the {} stages at once", s.o.pipeline);
+  } else if (!s.o.cluster.is_alone()) {
     why += fmt::format("; {} processes share them", s.o.cluster.size());
   } else if (s.o.grad_acc > 1)
     why += fmt::format("; {} at a time fit the memory", n_batch);
@@ -271,6 +276,7 @@ std::string choose_patience(Situation& s) {
 }
 
 std::string choose_sample_prompt(Situation& s) {
+  if (s.o.pipeline > 1) return "";  // no process has the whole model
   s.o.sample_prompt = "";
   return "continued at every evaluation, so that you can read what it learns";
 }

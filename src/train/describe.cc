@@ -403,10 +403,11 @@ std::string describe_memory(const Setup& setup) {
                  "ahead of their use",
                  format_size(*room))
            : "";
-  return fmt::format("memory: {}: {}{}{}{}",
-                     memory_sentence(setup.memory_bytes(), int64_t(setup.model.gguf.file_bytes()), available),
-                     parts, free, weights,
-                     is_too_much ? "; more is to come than is free, so the system may end the run" : "");
+  return fmt::format(
+      "memory: {}: {}{}{}{}",
+      memory_sentence(setup.memory_bytes(), int64_t(weight_bytes(setup.model, setup.plan.part)), available),
+      parts, free, weights,
+      is_too_much ? "; more is to come than is free, so the system may end the run" : "");
 }
 
 }  // namespace lora

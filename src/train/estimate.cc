@@ -101,7 +101,7 @@ MeasuredSteps steps_to_measure(const Setup& s, const Batch& batch) {
       const LayerRange row{is_at_end ? n_layer - n : s.plan.n_below, n};
       const auto plan = [&](const LayerRange& layers) {
         return plan_step(s.model, batch.n_tokens(), s.plan.n_positions, keeps ? layers.n : 0, true,
-                         s.arithmetic, s.pool.size(), layers);
+                         s.arithmetic, s.pool.size(), NetworkPart{layers});
       };
       steps.keeps = keeps || is_at_end;
       steps.more = plan(row);
@@ -133,7 +133,7 @@ LayerTimes time_layers(Setup& s, const Batch& batch, const MeasuredSteps& measur
   for (Step& step : steps) works.emplace_back([&] { step.losses(losses.data(), tokens); });
   const std::vector<double> t = medians(works);
   const size_t n_kinds = measured.one.size(), forward = n_kinds + 1;
-  const LayerRange& row = measured.more.layers;
+  const LayerRange& row = measured.more.part.layers;
 
   LayerTimes times;
   double both_alone = 0, forward_alone = 0;
@@ -248,7 +248,7 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
   Estimate e;
   e.memory = s.memory_parts();
   e.memory_bytes = s.memory_bytes();
-  e.model_bytes = int64_t(s.model.gguf.file_bytes());
+  e.model_bytes = int64_t(weight_bytes(s.model, s.plan.part));
   e.free_bytes = available_memory();
   e.files = output_files(s);
   int64_t largest = 0;  // each is whole beside the one that it replaces
@@ -266,6 +266,11 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
   e.n_iter = std::max<int64_t>(0, s.n_iter - s.state.iteration);
   if (e.n_iter == 0) return e;
 
+  // The time is that of all layers, one after the other, wherever they are.
+  if (!s.plan.part.is_whole()) {
+    s.plan = plan_step(s.model, s.plan.n_tokens, s.plan.n_positions, s.plan.n_kept, true, s.arithmetic,
+                       s.pool.size());
+  }
   const double batch_tokens = s.mean_tokens() / double(options.grad_acc);
   const Batch batch = typical_batch(s, batch_tokens);
   const MeasuredSteps steps = steps_to_measure(s, batch);

@@ -34,6 +34,8 @@ SamplesLoss evaluate_samples(const ModelOptions& model, const FinetuneOptions& a
   expect_memory(fmt::format("samples of {} tokens", row), uint64_t(plan.total_bytes()),
                 "a smaller --ctx-size needs less");
   Step step(session.model, plan, session.input, session.pool);
+  const Grid grid = make_grid(options.cluster, 1);
+  Pipeline pipeline(step, plan, session.model.config.n_embd, grid.stages);
 
   SamplesLoss loss;
   const Cluster& cluster = options.cluster;
@@ -49,14 +51,14 @@ SamplesLoss evaluate_samples(const ModelOptions& model, const FinetuneOptions& a
     loss.result.tokens = held_out.tokens;
   };
   const HeldOutLoss all = held_out_loss(
-      step, data, samples, n_batch, options.n_ctx,
+      pipeline, data, samples, n_batch, options.n_ctx,
       [&](const HeldOutLoss& held_out, int64_t n_done) {
         so_far(held_out, n_done);
         if (events.on_window) events.on_window(n_done, int64_t(samples.size()), loss.result);
         loss.result.stopped = cluster.stop(events.should_stop && events.should_stop());
         return !loss.result.stopped;
       },
-      cluster);
+      grid);
   loss.result.stopped = cluster.any(loss.result.stopped);
   so_far(all, loss.result.stopped ? loss.samples : int64_t(samples.size()));
   if (!std::isfinite(all.loss)) {

@@ -12,6 +12,7 @@
 #include "base/plural.h"
 #include "base/printable.h"
 #include "base/process.h"
+#include "base/size_text.h"
 #include "base/timing.h"
 #include "kernels/optimizer/adamw.h"
 #include "train/divergence.h"
@@ -46,6 +47,7 @@ class Run {
   Run(const FinetuneOptions& options, const FinetuneEvents& events)
       : options_(options),
         events_(events),
+        grid_(make_grid(options.cluster, options.pipeline)),
         holds_(take_outputs(options, events.say)),
         setup_(options, events.say),
         remaining_(setup_.mean_tokens()) {}
@@ -103,19 +105,33 @@ class Run {
       names += fmt::format("{}{}{}", names.empty() ? "" : ", ", host, n > 1 ? fmt::format(" ({})", n) : "");
     say(fmt::format("mpi: {} processes on {}: {}", cluster_.size(),
                     count_of(int64_t(machines.size()), "machine"), names));
-    const int64_t n = options_.grad_acc, size = cluster_.size();
+    const int64_t n = options_.grad_acc, size = grid_.peers.size();
+    const char* who = options_.pipeline > 1 ? "pipelines" : "processes";
     if (n < size) {
       say(fmt::format(
-          "warning: an iteration has {} of {} samples (--grad-acc): {} of {} processes have nothing to do",
-          count_of(n, "batch", "batches"), options_.n_batch, size - n, size));
+          "warning: an iteration has {} of {} samples (--grad-acc): {} of {} {} have nothing to do",
+          count_of(n, "batch", "batches"), options_.n_batch, size - n, size, who));
     } else if (n % size != 0) {
       say(
           fmt::format("note: the {} batches of an iteration (--grad-acc) are not the same number for each of "
-                      "{} processes: "
+                      "{} {}: "
                       "some wait for others",
-                      n, size));
+                      n, size, who));
     }
+    if (options_.pipeline > 1) say(describe_pipeline());
     if (options_.allow_mixed) say("note: --allow-mixed: the adapter's bytes depend on who computes what");
+  }
+
+  std::string describe_pipeline() const {
+    std::string stages;
+    for (const NetworkPart& part : network_parts(setup_.model, options_.pipeline)) {
+      stages += fmt::format("{}layers {} to {} ({})", stages.empty() ? "" : ", ", part.layers.begin,
+                            part.layers.end() - 1, format_size(weight_bytes(setup_.model, part)));
+    }
+    const Share most = grid_.peers.share_of(options_.grad_acc, grid_.peers.size() - 1);
+    const double n = double(most.end - most.begin), waits = options_.pipeline - 1;
+    return fmt::format("pipeline: {} stages: {}; of {:.0f} batches each waits {:.0f}% of the time",
+                       options_.pipeline, stages, n, 100 * waits / (n + waits));
   }
 
   // One that keeps all others waiting is named, once until another one does.
@@ -123,7 +139,7 @@ class Run {
     if (cluster_.is_alone()) return;
     std::vector<double> of_a_batch, of_others;
     for (int r = 0; r < cluster_.size(); ++r) {
-      const Share share = cluster_.share_of(options_.grad_acc, r);
+      const Share share = grid_.peers.share_of(options_.grad_acc, r / options_.pipeline);
       of_a_batch.push_back(share.begin < share.end ? seconds[size_t(r)] / double(share.end - share.begin)
                                                    : 0);
     }
@@ -161,8 +177,10 @@ class Run {
     setup_.plan_memory();
     say(describe_memory(setup_));
     Step step(setup_.model, setup_.plan, setup_.arithmetic, setup_.pool);
-    SampleLoss samples(step, setup_.data, setup_.batch_options, options_.grad_acc, setup_.parameters,
-                       setup_.norms, state_.seed, options_.neftune, options_.cluster);
+    Pipeline pipeline(step, setup_.plan, setup_.model.config.n_embd, grid_.stages);
+    SampleLoss samples(pipeline, setup_.data, setup_.batch_options, options_.grad_acc, setup_.parameters,
+                       setup_.norms, state_.seed, options_.neftune, grid_,
+                       owned_by_stage(options_, setup_.model, setup_.parameters));
     std::optional<Lbfgs> lbfgs;
     if (options_.optimizer == Optimizer::lbfgs) lbfgs.emplace(setup_.parameters, setup_.lbfgs, setup_.pool);
     if (setup_.resumed) {
@@ -170,7 +188,7 @@ class Run {
       finish_save();
     }
     step.set_give_up([this] { return stop_asked(); });
-    if (state_.evaluation_due && !evaluate_at_start(step)) {
+    if (state_.evaluation_due && !evaluate_at_start(pipeline)) {
       stop();
       return;
     }
@@ -185,7 +203,7 @@ class Run {
       std::string why = converged();
       if (!setup_.held_out.empty() &&
           (state_.iteration == setup_.n_iter || !why.empty() || is_multiple(options_.eval_every))) {
-        if (const std::optional<Evaluated> evaluated = evaluate(step)) {
+        if (const std::optional<Evaluated> evaluated = evaluate(pipeline)) {
           record->val_loss = evaluated->held_out.loss;
           keep_best(*evaluated);
           if (why.empty()) why = converged();
@@ -335,7 +353,7 @@ class Run {
   }
 
   // nullopt if it was dropped since the run was asked to stop; the run that is resumed begins with it.
-  std::optional<Evaluated> evaluate(Step& step) {
+  std::optional<Evaluated> evaluate(Pipeline& pipeline) {
     const Clock::time_point start = Clock::now();
     setup_.norms.apply();
     state_.evaluation_due = true;
@@ -345,12 +363,12 @@ class Run {
     tell(0);
     try {
       const HeldOutLoss loss = held_out_loss(
-          step, setup_.held_out_data(), setup_.held_out, options_.n_batch, options_.n_ctx,
+          pipeline, setup_.held_out_data(), setup_.held_out, options_.n_batch, options_.n_ctx,
           [&](const HeldOutLoss&, int64_t n_done) {
             tell(n_done);
             return true;
           },
-          cluster_);
+          grid_);
       std::optional<std::string> text = "";
       if (!setup_.sample_prompt.empty() && cluster_.is_first())
         text = continue_sample(setup_, [this] { return stop_asked(); });
@@ -385,8 +403,8 @@ class Run {
   }
 
   // Before the first iteration, or where a run was stopped while it evaluated. False if it was dropped.
-  bool evaluate_at_start(Step& step) {
-    const std::optional<Evaluated> evaluated = evaluate(step);
+  bool evaluate_at_start(Pipeline& pipeline) {
+    const std::optional<Evaluated> evaluated = evaluate(pipeline);
     if (!evaluated) return false;
     const HeldOutLoss& held_out = evaluated->held_out;
     const std::string when =
@@ -528,6 +546,7 @@ class Run {
   const FinetuneOptions& options_;
   const FinetuneEvents& events_;
   const Cluster& cluster_ = options_.cluster;
+  const Grid grid_;
   const std::vector<Hold> holds_;  // before anything is read
   Setup setup_;
   TrainState& state_ = setup_.state;

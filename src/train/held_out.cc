@@ -82,43 +82,43 @@ struct BatchLosses {
 
 }  // namespace
 
-HeldOutLoss held_out_loss(Step& step, const Dataset& data, const std::vector<int64_t>& samples,
+HeldOutLoss held_out_loss(Pipeline& pipeline, const Dataset& data, const std::vector<int64_t>& samples,
                           int64_t n_batch, int64_t n_ctx,
                           const std::function<bool(const HeldOutLoss& so_far, int64_t n_done)>& go_on,
-                          const Cluster& cluster) {
+                          const Grid& grid) {
   BatchOptions options{.n_ctx = n_ctx, .n_batch = n_batch, .shuffle = false, .samples = samples};
-  Batch batch;
-  std::vector<AttentionSegment> segments;
-  std::vector<double> losses;
   const auto n_samples = int64_t(samples.size()), n_batches = (n_samples + n_batch - 1) / n_batch;
-  const Share mine = cluster.share(n_batches);
+  const Share mine = grid.peers.share(n_batches);
   const std::vector<double> zeros(size_t(n_batches), 0.0), none(size_t(n_batches), -1.0);
   BatchLosses found = {zeros, zeros, none};
+  const auto load = [&](int64_t i, PipelineBatch& b) {
+    const int64_t at = (mine.begin + i) * n_batch;
+    options.n_batch = std::min(n_batch, n_samples - at);
+    next_batch(b.batch, data, options, uint64_t(at));
+    // The first stage, which tells how far it is, has no losses.
+    if (!pipeline.is_last() && go_on) go_on({}, std::min(n_samples, i * n_batch * grid.peers.size()));
+  };
+  const auto take = [&](int64_t i, const Batch& batch, std::span<const double> losses) {
+    const int64_t b = mine.begin + i;
+    double& sum = found.sums[size_t(b)] = std::accumulate(losses.begin(), losses.end(), 0.0);
+    for (size_t k = 0; !std::isfinite(sum) && found.bad[size_t(b)] < 0 && k < batch.segments.size(); ++k) {
+      const auto begin = losses.begin() + batch.segments[k].begin;
+      if (!std::all_of(begin, begin + batch.segments[k].length, [](double l) { return std::isfinite(l); }))
+        found.bad[size_t(b)] = double(samples[size_t(b * n_batch) + k]);
+    }
+    found.tokens[size_t(b)] = double(batch.n_targets);
+    const int64_t n_done = std::min(n_samples, (i + 1) * n_batch * grid.peers.size());
+    return !go_on || go_on(found.over({mine.begin, b + 1}), n_done);
+  };
   bool gave_up = false;
   try {
-    for (int64_t b = mine.begin; b < mine.end; ++b) {
-      const int64_t at = b * n_batch;
-      options.n_batch = std::min(n_batch, n_samples - at);
-      next_batch(batch, data, options, uint64_t(at));
-      segments.clear();
-      for (const BatchSegment& s : batch.segments) segments.push_back({s.begin, s.length, s.begin, s.length});
-      losses.resize(batch.inputs.size());
-      step.losses(losses.data(), {batch.inputs, batch.targets, batch.positions, segments});
-      double& sum = found.sums[size_t(b)] = std::accumulate(losses.begin(), losses.end(), 0.0);
-      for (size_t k = 0; !std::isfinite(sum) && found.bad[size_t(b)] < 0 && k < batch.segments.size(); ++k) {
-        const auto begin = losses.begin() + batch.segments[k].begin;
-        if (!std::all_of(begin, begin + batch.segments[k].length, [](double l) { return std::isfinite(l); }))
-          found.bad[size_t(b)] = double(samples[size_t(at) + k]);
-      }
-      found.tokens[size_t(b)] = double(batch.n_targets);
-      const int64_t n_done = std::min(n_samples, (b + 1 - mine.begin) * n_batch * cluster.size());
-      if (go_on && !go_on(found.over({mine.begin, b + 1}), n_done)) break;
-    }
+    pipeline.run({.n = mine.end - mine.begin, .load = load, .losses = take});
   } catch (const GivenUp&) {
     gave_up = true;
   }
-  if (cluster.any(gave_up)) throw GivenUp{};
-  for (auto* figures : {&found.sums, &found.tokens, &found.bad}) cluster.all_shares(*figures);
+  if (grid.all.any(gave_up)) throw GivenUp{};
+  if (!pipeline.is_last() && go_on) go_on({}, n_samples);
+  for (auto* figures : {&found.sums, &found.tokens, &found.bad}) grid.share_from_last(*figures);
   return found.over({0, n_batches});
 }
 

@@ -10,8 +10,8 @@
 #include "cluster/cluster.h"
 #include "data/batch.h"
 #include "data/samples.h"
-#include "model/step.h"
 #include "train/options.h"
+#include "train/pipeline.h"
 
 namespace lora {
 
@@ -42,13 +42,14 @@ struct HeldOutLoss {
   int64_t tokens = 0;  // target tokens
   int64_t bad = -1;    // the first sample whose loss is no number; -1: none
 };
-// n_batch samples at a time, which the step must have been planned for. go_on() gets the figures so far and
-// how many samples they are of; false: these are returned. Of several processes each computes its share of
-// the batches, go_on() gets its figures as if the others were as far, and all return the same; GivenUp is
-// thrown by all if by one.
-HeldOutLoss held_out_loss(Step& step, const Dataset& data, const std::vector<int64_t>& samples,
+// n_batch samples at a time, which the pipeline's step must have been planned for. go_on() gets the figures
+// so far and how many samples they are of; false: these are returned. Of several processes each computes its
+// share of the batches, go_on() gets its figures as if the others were as far, and all return the same;
+// GivenUp is thrown by all if by one. In a pipeline of several stages go_on() is asked nothing, and the
+// stages but the last tell it no figures.
+HeldOutLoss held_out_loss(Pipeline& pipeline, const Dataset& data, const std::vector<int64_t>& samples,
                           int64_t n_batch, int64_t n_ctx,
                           const std::function<bool(const HeldOutLoss& so_far, int64_t n_done)>& go_on = {},
-                          const Cluster& cluster = {});
+                          const Grid& grid = {});
 
 }  // namespace lora

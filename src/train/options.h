@@ -166,6 +166,7 @@ struct FinetuneOptions {
   // first writes files and speaks.
   Cluster cluster;
   bool allow_mixed = false;  // of kernel sets; the adapter's bytes depend on who computes what then
+  int pipeline = 1;          // so many in a row compute the model together, each some of its layers
 };
 
 }  // namespace lora

@@ -73,6 +73,19 @@ std::optional<uint64_t> to_spare(uint64_t weights, const Cluster& cluster, const
   return available ? std::optional(*available / 10 * 9 / uint64_t(cluster.size_here())) : std::nullopt;
 }
 
+// Bytes of the model that the processes of this machine read, all together.
+uint64_t weights_here(const FinetuneOptions& options, const Model& model) {
+  const Cluster& cluster = options.cluster;
+  const std::vector<NetworkPart> parts = network_parts(model, options.pipeline);
+  std::set<size_t> here;
+  for (int r = 0; r < cluster.size(); ++r) {
+    if (cluster.host(r) == cluster.host(cluster.rank())) here.insert(size_t(r) % parts.size());
+  }
+  uint64_t sum = 0;
+  for (const size_t stage : here) sum += weight_bytes(model, parts[stage]);
+  return std::min(sum, model.gguf.file_bytes());
+}
+
 void expect_rank(const FinetuneOptions& options, std::string_view flag, std::optional<int64_t> given,
                  int64_t found) {
   if (given && *given != found) {
@@ -187,7 +200,7 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
   if (!lora_init) {
     const Ranks ranks = ranks_of(options, model);
     const std::vector<int64_t> layers = chosen_layers(options.layers, model.config.n_layer);
-    const std::optional<uint64_t> budget = memory_budget(options, least_room(model));
+    const std::optional<uint64_t> budget = memory_budget(options, least_room(model, part_of(options, model)));
     const auto needed = uint64_t(trained_bytes(options, parameter_bytes(model, ranks, layers)));
     if (budget && needed > *budget) {
       fail(
@@ -227,6 +240,44 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
   return make_parameters(adapter, options.rslora);
 }
 
+NetworkPart part_of(const FinetuneOptions& options, const Model& model) {
+  const int n = options.pipeline, n_pipelines = std::max(1, options.cluster.size() / n);
+  NetworkPart part = network_parts(model, n)[size_t(options.cluster.rank() % n)];
+  // Without a backward pass one is computed while another is sent.
+  const int64_t n_batches = (options.grad_acc + n_pipelines - 1) / n_pipelines;
+  part.n_flight = std::min(goes_back(model, part) ? part.n_flight : 2, n_batches);
+  if (part.is_whole()) part.n_flight = 0;
+  return part;
+}
+
+Grid grid_of(const FinetuneOptions& options) {
+  return options.cluster.is_alone() ? Grid{} : make_grid(options.cluster, options.pipeline);
+}
+
+OwnedByStage owned_by_stage(const FinetuneOptions& options, const Model& model,
+                            const LoraParameters& parameters) {
+  const std::vector<NetworkPart> parts = network_parts(model, options.pipeline);
+  const auto stage_of = [&](const std::string& tensor) {
+    const std::optional<int64_t> block = block_of(tensor);
+    if (!block) return tensor == kTokenEmbedding ? size_t{0} : parts.size() - 1;
+    return size_t(std::ranges::find_if(parts, [&](const auto& p) { return *block < p.layers.end(); }) -
+                  parts.begin());
+  };
+  OwnedByStage owned(parts.size());
+  size_t last = parts.size();
+  for (const auto& pair : parameters.pairs) {
+    std::vector<Share>& ranges = owned[stage_of(pair.base)];
+    const int64_t end = pair.b + pair.b_size();
+    if (stage_of(pair.base) == last) {
+      ranges.back().end = end;
+    } else {
+      ranges.push_back({pair.a, end});
+    }
+    last = stage_of(pair.base);
+  }
+  return owned;
+}
+
 bool has_held_out(const FinetuneOptions& options) {
   return options.val_split > 0 || !options.val_data.empty();
 }
@@ -255,6 +306,8 @@ void check_options(const FinetuneOptions& options) {
     fail("--window: {} tokens are more than --ctx {}, to which samples are cut", *options.window,
          options.n_ctx);
   }
+  if (options.sample_prompt && options.pipeline > 1)
+    fail("--sample-prompt: not together with --pipeline: no process has the whole model to continue it with");
   if (options.lora_plus != 1 && options.optimizer == Optimizer::lbfgs)
     fail("--lora-plus: not together with --use-lbfgs, which has one step for all");
   if (options.save_best && !options.lora_out.empty() &&
@@ -421,17 +474,18 @@ StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t r
   if (options.n_batch > most / row) {
     fail("--batch: {} samples of {} tokens are more than {} tokens at once", options.n_batch, row, most);
   }
+  const NetworkPart part = part_of(options, model);
   const auto plan_of = [&](int64_t n_batch, int64_t n_row, int64_t n_kept) {
-    return plan_step(model, n_batch * n_row, n_row, n_kept, true, arithmetic, n_threads);
+    return plan_step(model, n_batch * n_row, n_row, n_kept, true, arithmetic, n_threads, part);
   };
   // A model that leaves no room for the smallest step is read from disk, in each pass what memory does not
   // hold.
-  std::optional<uint64_t> spare = to_spare(model.gguf.file_bytes(), options.cluster, free);
+  std::optional<uint64_t> spare = to_spare(weights_here(options, model), options.cluster, free);
   const int64_t n_least = options.checkpointing == Checkpointing::off ? model.config.n_layer : 0;
   const uint64_t least_bytes =
       uint64_t(plan_of(options.n_batch, row, n_least).total_bytes()) + uint64_t(other.to_come);
   const bool is_held = !spare || least_bytes <= *spare;
-  if (!is_held) spare = to_spare(least_room(model), options.cluster, free);
+  if (!is_held) spare = to_spare(least_room(model, part), options.cluster, free);
 
   const std::optional<uint64_t> allowed = options.memory > 0 ? std::optional(options.memory) : spare;
   const uint64_t others = uint64_t(other.to_come) + uint64_t(options.memory > 0 ? other.there : 0);
@@ -440,14 +494,14 @@ StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t r
     uint64_t left = allowed.value_or(0) - std::min(allowed.value_or(0), others);
     // Where --memory is more than there is, a run that keeps less is not killed.
     if (spare) left = std::min(left, *spare - std::min(*spare, uint64_t(other.to_come)));
-    plan = plan_step_within(left, model, options.n_batch * row, row, arithmetic, n_threads);
+    plan = plan_step_within(left, model, options.n_batch * row, row, arithmetic, n_threads, part);
   } else {
     plan =
         plan_of(options.n_batch, row, options.checkpointing == Checkpointing::on ? 0 : model.config.n_layer);
   }
   if (!is_held) {
     const uint64_t taken = uint64_t(plan.total_bytes() + other.to_come);
-    plan.weight_room = weight_room(model, to_spare(0, options.cluster, free).value_or(0), taken);
+    plan.weight_room = weight_room(model, part, to_spare(0, options.cluster, free).value_or(0), taken);
   }
   const uint64_t needed = uint64_t(plan.total_bytes()) + others;
   if (!allowed || needed <= *allowed) return plan;
@@ -463,12 +517,15 @@ StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t r
        (needed + kMargin) / (1 << 20) + 1);
 }
 
-int64_t trained_bytes(const FinetuneOptions& options, int64_t parameter_bytes) {
+int64_t trained_bytes(const FinetuneOptions& options, int64_t parameter_bytes,
+                      std::optional<int64_t> summed) {
   const int64_t values = parameter_bytes / 4, copies = options.lora_out.empty() ? 0 : 1;
+  const int64_t own = 4 * summed.value_or(values / 4);
+  const Cluster peers = grid_of(options).peers;
   // Sums of gradients that wait for their neighbours, and other processes' slices of them.
-  const int64_t sums =
-      options.grad_acc > 1 || !options.cluster.is_alone() ? options.cluster.sum_vectors(options.grad_acc) : 0;
-  return values * (copies + sums + (options.optimizer == Optimizer::adam ? 4 : 2 + kLbfgsFloats));
+  int64_t sums = options.grad_acc > 1 || !peers.is_alone() ? peers.sum_vectors(options.grad_acc) : 0;
+  if (options.pipeline > 1) ++sums;  // a stage's side by side
+  return values * (copies + (options.optimizer == Optimizer::adam ? 4 : 2 + kLbfgsFloats)) + own * sums;
 }
 
 int64_t row_length(const FinetuneOptions& options, const Dataset& data) {

@@ -71,9 +71,21 @@ std::string left_in_floats(const Model& model, Arithmetic arithmetic);
 // spare. nullopt: without --memory, where the machine does not tell.
 std::optional<uint64_t> memory_budget(const FinetuneOptions& options, uint64_t model_bytes);
 
+// The part of the model that this process computes: all of it, or a stage of options.pipeline. Error if the
+// model cannot be parted into so many. Of one process that estimates for several, the first stage.
+NetworkPart part_of(const FinetuneOptions& options, const Model& model);
+// How the processes stand to each other.
+Grid grid_of(const FinetuneOptions& options);
+// Of the parameters' arrays what each stage of the pipeline trains: ranges in order.
+using OwnedByStage = std::vector<std::vector<Share>>;
+OwnedByStage owned_by_stage(const FinetuneOptions& options, const Model& model,
+                            const LoraParameters& parameters);
+
 // What adapter, gradients and the optimizer's state take, from the bytes of the four arrays of
 // LoraParameters: L-BFGS leaves the moments alone and has vectors of its own. A save copies the adapter.
-int64_t trained_bytes(const FinetuneOptions& options, int64_t parameter_bytes);
+// summed: floats of the gradient that this process adds up; as many as there are unless it is given.
+int64_t trained_bytes(const FinetuneOptions& options, int64_t parameter_bytes,
+                      std::optional<int64_t> summed = {});
 
 // Tokens of a row at most: as long as the context or, where nothing fills it up, as the longest sample with
 // its EOS.

@@ -5,23 +5,26 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "adapter/norms.h"
 #include "adapter/parameters.h"
 #include "cluster/cluster.h"
 #include "data/batch.h"
-#include "model/step.h"
+#include "train/pipeline.h"
 
 namespace lora {
 
 class SampleLoss {
  public:
-  SampleLoss(Step& step, const Dataset& data, const BatchOptions& options, int64_t grad_acc,
-             LoraParameters& parameters, TrainedNorms& norms, uint64_t seed, double neftune,
-             const Cluster& cluster)
-      : step_(step),
+  // owned: of the parameters, what each stage of the pipeline trains (train/run.h).
+  SampleLoss(Pipeline& pipeline, const Dataset& data, const BatchOptions& options, int64_t grad_acc,
+             LoraParameters& parameters, TrainedNorms& norms, uint64_t seed, double neftune, const Grid& grid,
+             std::vector<std::vector<Share>> owned)
+      : pipeline_(pipeline),
         data_(data),
         options_(options),
         grad_acc_(grad_acc),
@@ -29,7 +32,8 @@ class SampleLoss {
         norms_(norms),
         seed_(seed),
         neftune_(float(neftune)),
-        cluster_(cluster) {}
+        grid_(grid),
+        owned_(std::move(owned)) {}
 
   // Takes the samples from the cursor on: what the next calls are about.
   void begin(uint64_t cursor);
@@ -45,15 +49,18 @@ class SampleLoss {
   // the losses are; as text, numbered in file order from 1.
   std::string blame() const;
 
-  // Seconds that each process took for its share in the last evaluate(), by rank.
+  // Seconds that each process computed its share in the last evaluate(), by rank.
   const std::vector<double>& seconds() const { return seconds_; }
 
  private:
   void compute_share(TreeSum& sum);
-  double add_gradients(float scale);
+  void take_losses(int64_t i, const Batch& batch, std::span<const double> losses);
   bool exchange(double seconds, bool gave_up);
+  void exchange_gradients();
+  template <class Visit>
+  void for_each_owned(const Visit& visit);
 
-  Step& step_;
+  Pipeline& pipeline_;
   const Dataset& data_;
   BatchOptions options_;
   int64_t grad_acc_;
@@ -61,17 +68,16 @@ class SampleLoss {
   TrainedNorms& norms_;
   uint64_t seed_;  // of dropout and noise, with the batch's cursor
   float neftune_;
-  const Cluster& cluster_;
+  const Grid& grid_;
+  std::vector<std::vector<Share>> owned_;
   uint64_t begin_ = 0, end_ = 0;
   int64_t tokens_ = 0, n_inputs_ = 0;
   std::vector<uint64_t> cursors_;  // where each batch begins
   std::vector<double> sums_;       // of each batch's losses
   std::vector<uint64_t> bad_;      // cursors
   std::vector<double> seconds_;
-  uint64_t at_ = 0;  // cursor of the batch in work
+  Buffer<float> stage_gradients_;  // of what the stage trains, side by side; where there are several stages
   Batch batch_;
-  std::vector<AttentionSegment> segments_;
-  std::vector<double> losses_;
 };
 
 }  // namespace lora

@@ -161,6 +161,7 @@ void Setup::expect_same_everywhere() const {
   };
   add("--val-data", val_data ? val_data->file_hash() : 0);
   add("iterations", n_iter);
+  add("--pipeline", options.pipeline);
   add("--eval-every", options.eval_every);
   add("--patience", options.patience);
   add("--adam-epsf", options.adam_epsf);
@@ -223,6 +224,13 @@ void Setup::prepare_parameters(const Say& say) {
       std::ranges::all_of(parameters.pairs, [](const auto& pair) { return pair.is_norm(); })) {
     fail("--lora-out: only norms are trained, which an adapter file leaves out (--lora-out '' writes none)");
   }
+  if (options.pipeline > 1 && reads_embedding(model) &&
+      std::ranges::count(parameters.pairs, kTokenEmbedding, &LoraParameters::Pair::base) > 0) {
+    fail(
+        "--pipeline: all stages of {} read the token embedding, whose adapter only one of them can train "
+        "(--rank-tok-embd 0)",
+        options.model_base);
+  }
   parameters.dropout = float(options.lora_dropout);
   attach(model, parameters);
   norms = TrainedNorms(model, parameters);
@@ -239,16 +247,24 @@ void Setup::plan_memory() {
   int64_t row = row_length(options, data);
   if (val_data) row = std::max(row, row_length(options, *val_data));
   // Of the adapter, what a checkpoint held is there already.
-  const int64_t trained_size = trained_bytes(options, parameters.memory_bytes());
+  const int64_t trained_size = adapter_bytes();
   const int64_t held = std::clamp<int64_t>(parameter_bytes_, 0, trained_size);
   plan = make_plan(options, model, row, {program_bytes_ + held, trained_size - held + sample_bytes(*this)},
                    arithmetic, pool.size());
 }
 
+int64_t Setup::adapter_bytes() const {
+  if (options.pipeline == 1) return trained_bytes(options, parameters.memory_bytes());
+  const OwnedByStage owned = owned_by_stage(options, model, parameters);
+  int64_t summed = 0;
+  for (const Share& s : owned[size_t(options.cluster.rank() % options.pipeline)]) summed += s.end - s.begin;
+  return trained_bytes(options, parameters.memory_bytes(), summed);
+}
+
 std::vector<MemoryPart> Setup::memory_parts() const {
   std::vector<MemoryPart> parts = {
       {"program, vocabulary and samples", program_bytes_},
-      {"adapter and optimizer", trained_bytes(options, parameters.memory_bytes())},
+      {"adapter and optimizer", adapter_bytes()},
       {"layers' inputs", plan.input_bytes},
       {fmt::format("activations ({} of {} layers kept)", plan.n_kept, plan.n_backward()),
        plan.activation_bytes},

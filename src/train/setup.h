@@ -48,6 +48,7 @@ struct Setup {
 
  private:
   double mean_sample_tokens() const;
+  int64_t adapter_bytes() const;
   Dataset read_data(const Say& say);  // after all that needs no data
   TextOptions sample_options() const;
   void prepare_parameters(const Say& say);

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# pipeline.sh BUILD FOLDER [ITERATIONS] [BATCHES...]: a pipeline of two processes of one thread (--pipeline 2) beside one process of
+# two threads, by Open MPI on this machine, in turns, for each number of batches in an iteration (4 and 8): the median
+# seconds of an iteration, their quotient, and what waiting alone would make of it, M / (M + 1); then the bytes of the
+# model's file that each process has mapped in. The model (6 layers of a 1B in Q8_0) is made in FOLDER. Close other
+# programs meanwhile.
+set -euo pipefail
+export LC_ALL=C OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+build=${1:?a build folder is wanted} folder=${2:?a folder for the model is wanted} n_iter=${3:-4}
+batches=("${@:4}")
+((${#batches[@]})) || batches=(4 8)
+here=$(cd "$(dirname "$0")/.." && pwd)
+lora=$(realpath "$build")/lora
+[[ -e $folder/model.gguf ]] ||
+  "$build/bench/random_model" "$folder/model.gguf" 6 llama-1b q8_0 "$here/models/tiny-q8_0.gguf"
+for ((i = 0; i < 20000; ++i)); do echo "The ship $i sails on the wide blue sea, $((i * 7919 % 1000)) miles from the shore."; done \
+  > "$folder/text.txt"
+# Of each process of the run, once it is in its second iteration: the file's pages that are mapped in.
+watch() {
+  until grep -q '"iter":1,' "$folder/run.jsonl" 2> /dev/null; do sleep 0.2; done
+  for pid in $(pgrep -x lora -P "$1"); do
+    awk '/^[0-9a-f]+-/ { is = /model\.gguf$/ } is && /^Rss:/ { n += $2 } END { printf "%.0f MiB\n", n / 1024 }' "/proc/$pid/smaps"
+  done | sort -n | tr '\n' ' ' > "$folder/mapped"
+}
+run() {  # NAME BATCHES COMMAND...
+  rm -f "$folder/run."*
+  "${@:3}" finetune --model-base "$folder/model.gguf" --train-data "$folder/text.txt" --sample-start= --seed 1 --ctx 64 \
+    --batch 1 --grad-acc "$2" --adam-iter "$n_iter" --lora-out "$folder/run.gguf" --checkpoint-out '' \
+    --metrics "$folder/run.jsonl" "${flags[@]}" > "$folder/run.log" 2>&1 &
+  watch $!
+  wait $! || { tail -3 "$folder/run.log" >&2; exit 1; }
+  sed -nE 's/.*"dt_s":([0-9.]+).*/\1/p' "$folder/run.jsonl" | tail -n +2 > "$folder/$1"
+  cp "$folder/run.gguf" "$folder/$1.gguf"
+}
+median() { sort -n "$1" | awk '{ t[NR] = $1 } END { print t[int((NR + 1) / 2)] }'; }
+for m in "${batches[@]}"; do
+  flags=(-t 2) && run one "$m" "$lora"
+  flags=(-t 1 --pipeline 2) && run two "$m" mpirun --oversubscribe --bind-to none -n 2 "$lora"
+  cmp "$folder/one.gguf" "$folder/two.gguf"
+  awk -v m="$m" -v one="$(median "$folder/one")" -v two="$(median "$folder/two")" -v mapped="$(cat "$folder/mapped")" 'BEGIN {
+    printf "%d batches: one process %.2f s, a pipeline of two %.2f s: %.2f (waiting alone: %.2f); mapped in: %s\n",
+      m, one, two, one / two, m / (m + 1), mapped }'
+done
