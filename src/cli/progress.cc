@@ -95,7 +95,6 @@ void Progress::say(std::string_view line) {
   clear();
   cli::say(out_, line, is_terminal_ ? columns() : 0);
   if (was_shown) paint();
-  std::fflush(out_);
 }
 
 void Progress::iteration(const IterationRecord& record, int64_t n_iter) {
@@ -174,7 +173,6 @@ void Progress::paint() {
     redraw(out_, text, n_above);
   } else {
     put(out_, text);
-    std::fflush(out_);
   }
   bar_shown_ = true;
   drawn_columns_ = width;

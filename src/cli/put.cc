@@ -13,8 +13,10 @@ namespace lora::cli {
 
 namespace {
 
+// At once: of stderr to a file or a pipe, Windows' C library keeps what does not fill a buffer.
 void write_or_drop(std::FILE* out, std::string_view bytes) {
-  if (std::fwrite(bytes.data(), 1, bytes.size(), out) != bytes.size()) std::clearerr(out);
+  const bool written = std::fwrite(bytes.data(), 1, bytes.size(), out) == bytes.size();
+  if (std::fflush(out) != 0 || !written) std::clearerr(out);
 }
 
 }  // namespace
@@ -35,7 +37,6 @@ void redraw(std::FILE* out, std::string_view line, int n_above) {
   // To the line's start; clear it, or up and clear all below.
   const std::string clear = n_above > 0 ? fmt::format("\r\x1b[{}A\x1b[J", n_above) : "\r\x1b[K";
   write_or_drop(out, clear + printable(line, line.size()));
-  std::fflush(out);
 }
 
 void print(std::string_view text) {

@@ -413,7 +413,10 @@ class Run {
                     elementary::exp(held_out.loss), held_out.tokens));
     if (state_.iteration > 0) {
       keep_best(*evaluated);
-      if (metrics_.is_open()) metrics_ = open_metrics_with(options_.metrics, state_.iteration, held_out.loss);
+      if (metrics_.is_open()) {
+        metrics_ = {};  // not every file system of Windows replaces what is open
+        metrics_ = open_metrics_with(options_.metrics, state_.iteration, held_out.loss);
+      }
       return true;
     }
     if (std::isfinite(held_out.loss)) state_.evaluations.before = held_out.loss;

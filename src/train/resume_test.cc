@@ -298,6 +298,26 @@ TEST_F(Finetune, StoppedAnywhereItEndsWithTheSameBytes) {
   }
 }
 
+// By a file in the place of the one that the run has begun to write to.
+TEST_F(Finetune, AnEvaluationThatIsDueCompletesItsLineOfTheMetrics) {
+  FinetuneOptions o = options();
+  o.adam_iter = 4;
+  o.val_split = 0.1;
+  o.eval_every = 2;
+  o.metrics = at("metrics.jsonl");
+  run(o);
+  const std::string want = val_losses(o.metrics);
+  int n_evaluations = 0;
+  FinetuneEvents stop;
+  stop.on_evaluation = [&](int64_t n_done, int64_t) { n_evaluations += n_done == 0; };
+  stop.should_stop = [&] { return n_evaluations == 2; };  // the first is of the model before training
+  EXPECT_EQ(finetune(o, stop).iterations, 2);
+  EXPECT_NE(val_losses(o.metrics), want);
+  o.checkpoint_in = at("checkpoint-LATEST.gguf");
+  run(o);
+  EXPECT_EQ(val_losses(o.metrics), want);
+}
+
 TEST_F(Finetune, AnEvaluationThatIsDueIsForgottenWithoutHeldOutData) {
   FinetuneOptions o = options();
   o.val_data = {at("text.txt")};

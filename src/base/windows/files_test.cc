@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <functional>
 #include <thread>
 
 #include "base/error.h"
@@ -53,19 +54,33 @@ TEST_F(WindowsFiles, MayLieDeep) {
     EXPECT_FALSE(remove_folder(at)) << at;
 }
 
-// A virus scanner looks at the file for a moment.
-TEST_F(WindowsFiles, ThatAreOpenForAMomentAreReplacedAfterIt) {
-  put("out", "old");
-  const HANDLE held = open(out, FILE_SHARE_READ);
-  ASSERT_NE(held, INVALID_HANDLE_VALUE);
-  std::thread scanner([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
-    CloseHandle(held);
-  });
-  write(out, "new");
-  scanner.join();
-  EXPECT_EQ(text("out"), "new");
-  EXPECT_EQ(names(), Names{"out"});
+// A virus scanner looks at the file for a moment, and lets nobody do what is done then.
+TEST_F(WindowsFiles, ThatAreOpenForAMomentAreWaitedFor) {
+  const auto keep_all = [](std::string_view) { return true; };
+  struct Use {
+    const char* what;
+    DWORD share;  // of the scanner
+    std::function<void()> use;
+    std::string after;
+  } uses[] = {
+      {"replaced", FILE_SHARE_READ, [&] { write(out, "new"); }, "new"},
+      {"read", 0, [&] { EXPECT_EQ(text("out"), "old\n"); }, "old\n"},
+      {"appended to", FILE_SHARE_READ, [&] { AppendFile(out, keep_all).write_line("new"); }, "old\nnew\n"},
+      {"removed", FILE_SHARE_READ, [&] { EXPECT_FALSE(remove_name(out)); }, ""}};
+  for (const Use& use : uses) {
+    SCOPED_TRACE(use.what);
+    put("out", "old\n");
+    const HANDLE held = open(out, use.share);
+    ASSERT_NE(held, INVALID_HANDLE_VALUE);
+    std::thread scanner([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      CloseHandle(held);
+    });
+    EXPECT_EQ(error_of(use.use), "");
+    scanner.join();
+    EXPECT_EQ(names(), use.after.empty() ? Names{} : Names{"out"});
+    if (!use.after.empty()) EXPECT_EQ(text("out"), use.after);
+  }
 }
 
 TEST_F(WindowsFiles, ThatStayOpenAreAnErrorAndStay) {

@@ -39,15 +39,6 @@ bool is_device(const std::string& path) {
          std::ranges::find(kNumbers, std::string_view(name).substr(3)) != std::end(kNumbers);
 }
 
-std::error_code open_file(intptr_t& handle, const std::string& path, DWORD access, DWORD share, DWORD how,
-                          DWORD flags = 0, SECURITY_ATTRIBUTES* security = nullptr) {
-  if (is_stream(path)) return windows_error(ERROR_INVALID_NAME);
-  if (is_device(path)) return windows_error(ERROR_BAD_DEVICE);
-  handle = reinterpret_cast<intptr_t>(CreateFileW(wide_path(path).c_str(), access, share, security, how,
-                                                  flags | FILE_ATTRIBUTE_NORMAL, nullptr));
-  return error_of(handle_of(handle) != INVALID_HANDLE_VALUE);
-}
-
 // Programs that look into every new file, and those that index them, have it open for a moment.
 template <class Call>
 std::error_code retried(const Call& call) {
@@ -60,6 +51,25 @@ std::error_code retried(const Call& call) {
     if (std::chrono::steady_clock::now() - start > kPatience) return error;
     std::this_thread::sleep_for(pause);
   }
+}
+
+// Where what is denied for good, another user's file, say, is told apart and not waited for.
+template <class Call>
+std::error_code retried_while_held(const Call& call) {
+  const std::error_code error = call();
+  return error == std::errc::device_or_resource_busy ? retried(call) : error;
+}
+
+std::error_code open_file(intptr_t& handle, const std::string& path, DWORD access, DWORD share, DWORD how,
+                          DWORD flags = 0, SECURITY_ATTRIBUTES* security = nullptr) {
+  if (is_stream(path)) return windows_error(ERROR_INVALID_NAME);
+  if (is_device(path)) return windows_error(ERROR_BAD_DEVICE);
+  const std::wstring name = wide_path(path);
+  return retried_while_held([&] {
+    handle = reinterpret_cast<intptr_t>(
+        CreateFileW(name.c_str(), access, share, security, how, flags | FILE_ATTRIBUTE_NORMAL, nullptr));
+    return error_of(handle_of(handle) != INVALID_HANDLE_VALUE);
+  });
 }
 
 bool is_link(HANDLE file) {
@@ -255,7 +265,9 @@ std::error_code SystemFile::write_at(uint64_t position, const void* data, size_t
 std::error_code SystemFile::truncate(uint64_t size) {
   FILE_END_OF_FILE_INFO end = {};
   end.EndOfFile.QuadPart = LONGLONG(size);
-  return error_of(SetFileInformationByHandle(handle_of(handle_), FileEndOfFileInfo, &end, sizeof end));
+  return retried_while_held([&] {  // a part of it that is mapped cannot be cut
+    return error_of(SetFileInformationByHandle(handle_of(handle_), FileEndOfFileInfo, &end, sizeof end));
+  });
 }
 
 std::error_code SystemFile::sync() {
@@ -358,13 +370,11 @@ std::error_code rename_over(const std::string& from, const std::string& to) {
 std::error_code remove_name(const std::string& path) {
   if (is_stream(path)) return windows_error(ERROR_INVALID_NAME);
   const std::wstring name = wide_path(path);
-  const auto remove = [&] { return error_of(DeleteFileW(name.c_str())); };
-  const std::error_code error = remove();
-  return error == std::errc::device_or_resource_busy ? retried(remove) : error;
+  return retried_while_held([&] { return error_of(DeleteFileW(name.c_str())); });
 }
 
 std::error_code remove_folder(const std::string& path) {
-  return error_of(RemoveDirectoryW(wide_path(path).c_str()));
+  return retried_while_held([&] { return error_of(RemoveDirectoryW(wide_path(path).c_str())); });
 }
 
 std::error_code make_folders(const std::string& given, bool& is_new) {

@@ -26,8 +26,7 @@ HANDLE new_inherited_file(const std::string& path) {
                      nullptr);
 }
 
-// The program in this process's own group, which alone hears of Ctrl-C (run_program() makes a group for
-// each). What it says goes into the files out.txt and err.txt.
+// The program, told of events while it runs. What it says goes into the files out.txt and err.txt.
 class Running {
  public:
   Running(const Folder& folder, const Args& args) : folder_(folder) {
