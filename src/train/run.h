@@ -64,7 +64,8 @@ TextOptions text_options(const FinetuneOptions& options);
 // Whether rows are filled with further samples: asked for, or implied by plain_fill.
 bool fills_rows(const FinetuneOptions& options);
 
-// A line about matrices whose type has no products in 8-bit integers, though the arithmetic asks for them; "" if there is nothing to say.
+// A line about matrices whose type has no products in 8-bit integers, though the arithmetic asks for them; ""
+// if there is nothing to say.
 std::string left_in_floats(const Model& model, Arithmetic arithmetic);
 
 // Bytes that a run may take beyond the mapped model: --memory, or nine tenths of what the machine has to
