@@ -121,22 +121,26 @@ TEST(ThreadPool, RunsEveryTaskOnceAndRethrows) {
   }
 }
 
-// A worker that is asked every millisecond; how long it rests within ten seconds, and the longest rest.
+// A worker that is asked every millisecond, and whose processor is its own again after 20 of 30 seconds: how
+// long it rests before that, the longest time, how often, and how long after it has begun not to be held up.
 struct Rests {
-  double total = 0, longest = 0;
+  double total = 0, longest = 0, after = 0;
+  int n = 0;
 };
 Rests rests(double share_of_processor, double share_asleep, double share_waited) {
   Rests result;
   Pace pace;
   double cpu = 0, slept = 0, waited = 0;
-  for (double now = 0; now < 10; now += 0.001) {
+  for (double now = 0; now < 30; now += 0.001) {
+    if (now >= 20) share_of_processor = 1, share_asleep = share_waited = 0;
     cpu += 0.001 * share_of_processor;
     slept += 0.001 * share_asleep;
     waited += 0.001 * share_waited;
     const double rest = pace.rest(now, slept, waited, [&] { return cpu; });
     now += rest;
-    result.total += rest;
     result.longest = std::max(result.longest, rest);
+    (now < 20 ? result.total : result.after) += rest;
+    result.n += rest > 0;
   }
   return result;
 }
@@ -146,8 +150,11 @@ TEST(Pace, RestsWhereLoopsWaitForAWorkerWhoseProcessorIsBusy) {
   EXPECT_EQ(rests(0.5, 0.5, 0.5).total, 0) << "there is little to do";
   EXPECT_EQ(rests(0.5, 0, 0.05).total, 0) << "held up, but its tasks are a small part of a loop";
   const Rests held_up = rests(0.5, 0, 0.5);
-  EXPECT_GT(held_up.total, 8.5);
-  EXPECT_LE(held_up.longest, 3) << "it looks again";
+  EXPECT_GT(held_up.total, 15);
+  EXPECT_EQ(held_up.longest, 3);
+  EXPECT_GT(held_up.n, 8) << "it looks again";
+  EXPECT_LT(held_up.n, 14);
+  EXPECT_LE(held_up.after, 3) << "and stays, once its processor is its own";
 }
 
 TEST(Files, AtomicFileAppearsWholeOrNotAtAll) {

@@ -15,28 +15,30 @@ class Pace {
   // before that counts no more.
   template <class Cpu>
   double rest(double now, double slept, double waited, const Cpu& cpu) {
-    if (start_.now >= 0 && now - start_.now < kWindow) return 0;
-    const Sample end = {now, slept, waited, cpu()};
-    if (start_.now >= 0) {
-      const double present = now - start_.now - (slept - start_.slept);
-      const bool is_held_up = present - (end.cpu - start_.cpu) > kShare * present;
-      const bool is_waited_for = waited - start_.waited > kShare * (now - start_.now);
-      rest_ = is_held_up && is_waited_for ? std::clamp(2 * rest_, kShortest, kLongest) : 0;
+    if (is_new_) {
+      start_ = {now, slept, waited, cpu()};
+      is_new_ = false;
     }
+    if (now - start_.now < kWindow) return 0;
+    const Sample end = {now, slept, waited, cpu()};
+    const double present = end.now - start_.now - (end.slept - start_.slept);
+    const bool is_held_up = present - (end.cpu - start_.cpu) > kShare * present;
+    const bool is_waited_for = end.waited - start_.waited > kShare * (end.now - start_.now);
+    rest_ = is_held_up && is_waited_for ? std::clamp(2 * rest_, kShortest, kLongest) : 0;
     start_ = end;
-    if (rest_ > 0) start_.now = -1;
+    is_new_ = rest_ > 0;  // what passes until then is in no window
     return rest_;
   }
 
  private:
   // A look costs a window of slow loops, so rests double, up to a fiftieth of the time.
   static constexpr double kWindow = 0.06, kShortest = 0.2, kLongest = 3;
-  static constexpr double kShare = 0.25;
+  static constexpr double kShare = 0.15;
   struct Sample {
-    double now = -1;  // negative: the next one begins a window
-    double slept = 0, waited = 0, cpu = 0;
+    double now, slept, waited, cpu;
   };
-  Sample start_;
+  Sample start_ = {};
+  bool is_new_ = true;  // the next sample begins a window
   double rest_ = 0;
 };
 
