@@ -36,8 +36,7 @@ BOOL WINAPI on_event(DWORD event) {
       std::_Exit(128 + SIGINT);
     }
   }
-  // Said before it is obeyed: the other threads go on meanwhile, and may end the process. Nothing is not
-  // written: who reads a pipe takes it for the end, and Wine waits with it for the next that is.
+  // Said before it is obeyed: the other threads go on meanwhile, and may end the process.
   if (const char* const text = notice.load(); *text != '\0' && !is_said.test_and_set()) {
     DWORD n = 0;
     WriteFile(GetStdHandle(STD_ERROR_HANDLE), text, DWORD(std::strlen(text)), &n, nullptr);
