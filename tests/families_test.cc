@@ -158,17 +158,17 @@ TEST_P(Family, PartsComputeTheSame) {
       std::deque<Step> steps;
       for (NetworkPart part : parts) {
         part.n_flight = 2;
-        Model& model = models.emplace_back(load());
-        attach(model, parameters);
-        for (int64_t i = 0; i < model.config.n_layer; ++i) {
+        Model& own = models.emplace_back(load());
+        attach(own, parameters);
+        for (int64_t i = 0; i < own.config.n_layer; ++i) {
           if (i >= part.layers.begin && i < part.layers.end()) continue;
-          for_each_weight(model.layers[size_t(i)], [](MatrixView& w) { w.data = nullptr; });
+          for_each_weight(own.layers[size_t(i)], [](MatrixView& w) { w.data = nullptr; });
         }
-        if (!part.has_embedding && ends) model.embedding.table.data = nullptr;
-        if (!part.has_head) model.output.w.data = nullptr;
-        steps.emplace_back(
-            model, plan_step(model, texts.size(), texts.longest, n_kept, true, GemmInput::f32, 2, part),
-            GemmInput::f32, pool);
+        if (!part.has_embedding && ends) own.embedding.table.data = nullptr;
+        if (!part.has_head) own.output.w.data = nullptr;
+        steps.emplace_back(own,
+                           plan_step(own, texts.size(), texts.longest, n_kept, true, GemmInput::f32, 2, part),
+                           GemmInput::f32, pool);
       }
       struct Pass {
         const Texts* texts;
