@@ -5,12 +5,9 @@
 set -euo pipefail
 export LC_ALL=C OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 build=${1:?a build folder is wanted} folder=${2:?a folder for the model is wanted} n_pairs=${3:-3}
-here=$(cd "$(dirname "$0")/.." && pwd)
+. "$(dirname "$0")/files.sh"
 lora=$(realpath "$build")/lora
-[[ -e $folder/model.gguf ]] ||
-  "$build/bench/random_model" "$folder/model.gguf" 4 llama-3b q8_0 "$here/models/tiny-q8_0.gguf"
-for ((i = 0; i < 20000; ++i)); do echo "The ship $i sails on the wide blue sea, $((i * 7919 % 1000)) miles from the shore."; done \
-  > "$folder/text.txt"
+make_files "$build" "$folder" 4 llama-3b
 run() {  # NAME CONTEXT COMMAND...: adds its iterations' seconds to NAME.CONTEXT
   rm -f "$folder/run."*
   "${@:3}" finetune --model-base "$folder/model.gguf" --train-data "$folder/text.txt" --sample-start= --seed 1 --ctx "$2" \
@@ -19,7 +16,6 @@ run() {  # NAME CONTEXT COMMAND...: adds its iterations' seconds to NAME.CONTEXT
   sed -nE 's/.*"dt_s":([0-9.]+).*/\1/p' "$folder/run.jsonl" >> "$folder/$1.$2"
   cp "$folder/run.gguf" "$folder/$1.gguf"
 }
-median() { sort -n "$1" | awk '{ t[NR] = $1 } END { print t[int((NR + 1) / 2)] }'; }
 for context in 256 512; do
   rm -f "$folder"/{one,two}.$context
   for ((pair = 0; pair < n_pairs; ++pair)); do

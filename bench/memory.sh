@@ -9,12 +9,9 @@ build=${1:?a build folder is wanted} folder=${2:?a folder for the model is wante
 shift $(($# < 3 ? $# : 3))
 limits=("$@")
 ((${#limits[@]})) || limits=(600)
-here=$(cd "$(dirname "$0")/.." && pwd)
+. "$(dirname "$0")/files.sh"
 lora=$(realpath "$build")/lora
-[[ -e $folder/model.gguf ]] ||
-  "$build/bench/random_model" "$folder/model.gguf" "$layers" llama-3b q8_0 "$here/models/tiny-q8_0.gguf"
-for ((i = 0; i < 20000; ++i)); do echo "The ship $i sails on the wide blue sea, $((i * 7919 % 1000)) miles from the shore."; done \
-  > "$folder/text.txt"
+make_files "$build" "$folder" "$layers" llama-3b
 
 group() {  # LIMIT_MB: the folder of a new control group
   local version=/sys/fs/cgroup/memory name=memory.limit_in_bytes

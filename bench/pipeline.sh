@@ -9,12 +9,9 @@ export LC_ALL=C OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 build=${1:?a build folder is wanted} folder=${2:?a folder for the model is wanted} n_iter=${3:-4}
 batches=("${@:4}")
 ((${#batches[@]})) || batches=(4 8)
-here=$(cd "$(dirname "$0")/.." && pwd)
+. "$(dirname "$0")/files.sh"
 lora=$(realpath "$build")/lora
-[[ -e $folder/model.gguf ]] ||
-  "$build/bench/random_model" "$folder/model.gguf" 6 llama-1b q8_0 "$here/models/tiny-q8_0.gguf"
-for ((i = 0; i < 20000; ++i)); do echo "The ship $i sails on the wide blue sea, $((i * 7919 % 1000)) miles from the shore."; done \
-  > "$folder/text.txt"
+make_files "$build" "$folder" 6 llama-1b
 # Of each process of the run, once it is in its second iteration: the file's pages that are mapped in.
 watch() {
   until grep -q '"iter":1,' "$folder/run.jsonl" 2> /dev/null; do sleep 0.2; done
@@ -32,7 +29,6 @@ run() {  # NAME BATCHES COMMAND...
   sed -nE 's/.*"dt_s":([0-9.]+).*/\1/p' "$folder/run.jsonl" | tail -n +2 > "$folder/$1"
   cp "$folder/run.gguf" "$folder/$1.gguf"
 }
-median() { sort -n "$1" | awk '{ t[NR] = $1 } END { print t[int((NR + 1) / 2)] }'; }
 for m in "${batches[@]}"; do
   flags=(-t 2) && run one "$m" "$lora"
   flags=(-t 1 --pipeline 2) && run two "$m" mpirun --oversubscribe --bind-to none -n 2 "$lora"

@@ -204,7 +204,7 @@ int64_t n_tiles(const Int8Tokens& x) {
 }
 
 // Tile `tile` of the rows, of n_cols values: round(q, at, x, n, t, column) rounds columns of row t to q and
-// what belongs to them, from `at` in d on; clear(at, n) is for a row that is not there.
+// what belongs to them, from `at` in d on; clear(at) is for a group of a row that is not there.
 template <class Round, class Clear>
 void round_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols, int64_t group, int64_t tile,
                 const Round& round, const Clear& clear) {
