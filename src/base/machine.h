@@ -25,6 +25,7 @@ struct CpuFeatures {
   bool avx512 = false;    // F, BW, CD, DQ, VL
   bool avx_vnni = false;  // VNNI at 256 bits, encoded without AVX-512
   bool avx512_bf16 = false;
+  bool avx512_bf16_is_slow = false;  // does fewer operations a second than f32's instructions
   bool avx512_vnni = false;
   bool amx_bf16 = false;
   bool amx_int8 = false;

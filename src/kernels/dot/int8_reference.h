@@ -57,14 +57,25 @@ LORA_INLINE void round_at_random(int8_t* __restrict q, float* __restrict d, cons
   for (int i = 0; i < n; ++i) top = std::max(top, std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu);
   const Int8Scale scale = int8_scale(top);
   *d = scale.d;
+  // In two loops, of which compilers make vectors; of one they make branches.
+  float kept[n];
+  const auto bounded_of = [&](const auto& up_of) {
+    for (int i = 0; i < n; ++i) {
+      // What lies beyond is the largest number, a rounding of its factor away.
+      const float code = x[i] * scale.factor + up_of(i), below = code < 127.0f ? code : 127.0f;
+      kept[i] = below > -127.0f ? below : -127.0f;
+    }
+  };
+  if (row_bits) {
+    bounded_of([&, bits = *row_bits](int i) {
+      return float(int32_t(random_of_column(bits, column + uint32_t(i)) >> 8)) * 0x1p-24f;
+    });
+  } else {
+    bounded_of([](int) { return 0.5f; });
+  }
   for (int i = 0; i < n; ++i) {
-    // What lies beyond is the largest number, a rounding of its factor away.
-    const float up =
-        row_bits ? float(int32_t(random_of_column(*row_bits, column + uint32_t(i)) >> 8)) * 0x1p-24f : 0.5f;
-    const float code = x[i] * scale.factor + up;
-    const float kept = code < 127.0f ? (code > -127.0f ? code : -127.0f) : 127.0f;
-    const auto towards_zero = int32_t(kept);
-    q[i] = int8_t(towards_zero - (float(towards_zero) > kept));
+    const auto towards_zero = int32_t(kept[i]);
+    q[i] = int8_t(towards_zero - (float(towards_zero) > kept[i]));
   }
 }
 
