@@ -31,8 +31,9 @@ CpuFeatures detect() {
   f.amx_bf16 = amx_cpu && has(d, 22);
   f.amx_int8 = amx_cpu && has(d, 25);
   f.avx512_vnni = f.avx512 && has(c, 11);
-  // Intel's cores that have FP16 (Sapphire Rapids and later) begin a VDPBF16PS every other cycle: half of what
-  // FMA does, which matters where a virtual machine hides their tiles. AMD's and Cooper Lake do twice as much.
+  // Intel's cores that have FP16 (Sapphire Rapids and later) begin a VDPBF16PS every other cycle: half of
+  // what FMA does, which matters where a virtual machine hides their tiles. AMD's and Cooper Lake do twice as
+  // much.
   unsigned vendor[3], highest;
   __get_cpuid(0, &highest, &vendor[0], &vendor[2], &vendor[1]);
   const bool is_intel = std::memcmp(vendor, "GenuineIntel", sizeof vendor) == 0;

@@ -191,8 +191,9 @@ int bench_command(const std::vector<std::string>& args) {
   const int64_t n_layer = bench.model().config.n_layer;
   Progress progress;
   for (const std::string& text : bench.replaced_types()) progress.say(text);
-  if (const std::string note = left_in_floats(bench.model(), bench.arithmetic); what.train && !note.empty())
-    progress.say(note);
+  if (what.train) {
+    for (const std::string& note : int8_notes(bench.model(), bench.arithmetic)) progress.say(note);
+  }
   if (what.generate && given.source("--cache-type") != Source::nowhere && !attends(bench.model()))
     progress.say("warning: --cache-type: has no effect, this model keeps no keys and values");
 

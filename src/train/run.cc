@@ -15,6 +15,7 @@
 #include "base/same_file.h"
 #include "data/data_files.h"
 #include "kernels/gemm_int8/gemm_int8.h"
+#include "kernels/isa.h"
 #include "train/outputs.h"
 #include "train/schedule.h"
 
@@ -442,7 +443,14 @@ void expect_asked_for(const FinetuneOptions& options, const Model& model, const 
   if (!options.layers.is_all()) expect("--layers", layers_setting(options, model));
 }
 
-std::string left_in_floats(const Model& model, Arithmetic arithmetic) {
+std::vector<std::string> int8_notes(const Model& model, Arithmetic arithmetic) {
+  if (!arithmetic.int8) return {};
+  std::vector<std::string> notes;
+  if (isa() == Isa::amx) {
+    notes.emplace_back(
+        "note: --precision int8: slower than bf16 on this processor, which has a unit for products of bf16 "
+        "(--precision auto)");
+  }
   int64_t n = 0, n_left = 0;
   std::set<std::string_view> types;
   const auto count = [&](const Linear& linear) {
@@ -457,11 +465,13 @@ std::string left_in_floats(const Model& model, Arithmetic arithmetic) {
     });
   }
   count(model.output);
-  if (!arithmetic.int8 || n_left == 0) return "";
-  return fmt::format(
-      "note: --precision int8: {} of the model's {} matrices are in {}, of which there are no "
-      "products in 8-bit integers; theirs are in {}",
-      n_left, n, fmt::join(types, ", "), name(Arithmetic(arithmetic.floats)));
+  if (n_left > 0) {
+    notes.push_back(
+        fmt::format("note: --precision int8: {} of the model's {} matrices are in {}, of which there are no "
+                    "products in 8-bit integers; theirs are in {}",
+                    n_left, n, fmt::join(types, ", "), name(Arithmetic(arithmetic.floats))));
+  }
+  return notes;
 }
 
 std::optional<uint64_t> memory_budget(const FinetuneOptions& options, uint64_t model_bytes) {

@@ -10,6 +10,8 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "kernels/gemm_int8/gemm_int8.h"
+#include "kernels/isa.h"
 #include "train/run_test_util.h"
 
 namespace lora {
@@ -127,6 +129,17 @@ TEST_F(Finetune, NeftuneDependsOnTheSeedAloneAndLeavesEvaluationAlone) {
   EXPECT_EQ(std::get<2>(with(5, [&](auto& c) { c.checkpoint_in = at("checkpoint-2.gguf"); })),
             std::get<2>(one));
   EXPECT_THROW(with(6, [&](auto& c) { c.checkpoint_in = at("checkpoint-2.gguf"); }), Error);
+}
+
+TEST_F(Finetune, IntegersThatAreSlowerThanFloatsAreSaid) {
+  const Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
+  EXPECT_THAT(int8_notes(model, {GemmInput::bf16, false}), testing::IsEmpty());
+  const std::vector<std::string> notes = int8_notes(model, {GemmInput::bf16, true});
+  if (isa() == Isa::amx) {
+    EXPECT_THAT(notes, testing::ElementsAre(testing::HasSubstr("slower than bf16")));
+  } else if (has_int8_gemm()) {
+    EXPECT_THAT(notes, testing::IsEmpty());
+  }
 }
 
 TEST_F(Finetune, LayersGetTheAdaptersOfAFullRun) {
