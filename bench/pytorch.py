@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """pytorch.py [--model NAME] [--layers N] [--ctx N] [--threads N] [--steps N] [--dtype T]: the training step of `lora bench
 --synthetic NAME --layers N --ctx N --batch 1`, for comparison, with random weights and tokens. llama-3b is plain PyTorch:
-bf16 weights, adapters of rank 4 on all seven linear layers, AdamW; prints the shortest step without and with
+frozen weights in bf16 or f32, adapters of rank 4 on all seven linear layers, AdamW; prints the shortest step without and with
 checkpointing. qwen3-30b-a3b, gpt-oss-20b and mixtral-8x7b are transformers' own classes, adapters of rank 4 on attention,
 without checkpointing."""
 import argparse
@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
+dtype = torch.bfloat16  # of weights and activations
 N_EMBD, N_FF, N_HEAD, N_VOCAB, RANK, SCALE = 3200, 8640, 32, 32000, 4, 2.0
-BF16 = torch.bfloat16
 
 
 def weight(n_out, n_in):
-    return (torch.randn(n_out, n_in) * 0.02).to(BF16)
+    return (torch.randn(n_out, n_in) * 0.02).to(dtype)
 
 
 class Linear(torch.nn.Module):
@@ -27,11 +27,11 @@ class Linear(torch.nn.Module):
         self.b = torch.nn.Parameter(torch.zeros(n_out, RANK))
 
     def forward(self, x):
-        return F.linear(x, self.w) + F.linear(F.linear(x, self.a.to(BF16)), self.b.to(BF16)) * SCALE
+        return F.linear(x, self.w) + F.linear(F.linear(x, self.a.to(dtype)), self.b.to(dtype)) * SCALE
 
 
 def rms_norm(x):
-    return (x.float() * torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + 1e-6)).to(BF16)
+    return (x.float() * torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + 1e-6)).to(dtype)
 
 
 def rotate(x, cos, sin):
@@ -88,7 +88,7 @@ def measure(what, step, steps):
     print(f"PyTorch {torch.__version__}, {what}: {min(times[1:]):.2f} s/step", flush=True)
 
 
-def measure_mixture(args, dtype):
+def measure_mixture(args):
     import transformers
     name, sizes = MIXTURES[args.model]
     config = getattr(transformers, f"{name}Config")(num_hidden_layers=args.layers, tie_word_embeddings=False, **sizes)
@@ -115,16 +115,18 @@ def main():
     for name, default in (("layers", 4), ("ctx", 256), ("threads", 2), ("steps", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--model", choices=["llama-3b", *MIXTURES], default="llama-3b")
-    parser.add_argument("--dtype", choices=["bf16", "f32"], default="bf16", help="of a mixture's weights")
+    parser.add_argument("--dtype", choices=["bf16", "f32"], default="bf16", help="of the frozen weights")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    global dtype
+    dtype = torch.bfloat16 if args.dtype == "bf16" else torch.float32
     if args.model in MIXTURES:
-        return measure_mixture(args, BF16 if args.dtype == "bf16" else torch.float32)
+        return measure_mixture(args)
     blocks = torch.nn.ModuleList(Block() for _ in range(args.layers))
     embedding, head = weight(N_VOCAB, N_EMBD), weight(N_VOCAB, N_EMBD)
     dim = N_EMBD // N_HEAD
     angles = torch.outer(torch.arange(args.ctx), 10000.0 ** (-torch.arange(0, dim, 2) / dim)).repeat(1, 2)
-    cos, sin = angles.cos().to(BF16), angles.sin().to(BF16)
+    cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
     optimizer = torch.optim.AdamW([p for p in blocks.parameters() if p.requires_grad], lr=1e-3)
     ids, targets = (torch.randint(0, N_VOCAB, (1, args.ctx)) for _ in range(2))
 

@@ -187,8 +187,7 @@ FlagGroup performance_flags(FinetuneOptions& o) {
            turn(o.flash, false)},
           {"--precision", "P", "",
            "of matrix multiplications: f32, bf16, int8 (of quantized weights; what else there is as auto), "
-           "or auto "
-           "(bf16 where the CPU has it)",
+           "or auto (bf16 where the CPU is faster at it)",
            precision(o.precision, true)},
           {"--memory", "SIZE", "", "budget beyond the mapped model: auto, or e.g. 2GiB, 500MB, 1073741824",
            size(o.memory)},

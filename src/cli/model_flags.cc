@@ -36,7 +36,7 @@ FlagGroup model_flags(ModelOptions& o, int64_t& n_ctx, int64_t min_ctx, const st
        {"-t,--threads", "N", "", "threads to compute with",
         integer(o.threads, 1, kMaxThreads).or_else("physical cores")},
        {"--precision", "P", "",
-        "of matrix multiplications: f32, bf16 or auto (bf16 where the CPU has it); lora "
+        "of matrix multiplications: f32, bf16 or auto (bf16 where the CPU is faster at it); lora "
         "generate multiplies quantized weights in 8-bit integers unless it is f32",
         precision(o.precision)}});
   append(rope_flags(o.rope_freq_base, o.rope_freq_scale));
