@@ -168,8 +168,9 @@ TEST_F(Generate, BytesThatAreNoUtf8ComeBackAsTheyWere) {
   folder->write("bytes.txt", bytes);
   const RunResult from_file = folder->lora({"generate", "-m", "model.gguf", "-f", "bytes.txt", "-n", "2"});
   EXPECT_THAT(from_file.out, testing::StartsWith(bytes));
-  // What Windows hands to a program is UTF-16.
-  if (is_posix()) EXPECT_THAT(text({"-p", bytes}), testing::StartsWith(bytes));
+  if (is_posix()) {  // what Windows hands to a program is UTF-16
+    EXPECT_THAT(text({"-p", bytes}), testing::StartsWith(bytes));
+  }
 }
 
 TEST_F(Generate, DamagedWeightsAreAnErrorThatNamesTheModel) {
