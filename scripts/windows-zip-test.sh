@@ -75,7 +75,7 @@ made demo/my-lora.gguf demo/my-lora.md demo/my-lora.svg
 nothing_half_written
 
 text="$root/Мои тексты 文/роман (1) & Ко.txt"
-sed 's/$/\r/' demo/heldout.txt | head -c 5000 > "$text"
+head -c 5000 demo/heldout.txt | sed 's/$/\r/' > "$text"
 # What is typed has ASCII alone: Wine's cmd reads a pipe in a code page of old. A name with a space comes quoted when it is
 # dragged into the window.
 mkdir "$root/my models (1) & more"

@@ -3,7 +3,7 @@
 # project's own, without Wine's messages and without what it would install for web pages.
 set -euo pipefail
 export WINEPREFIX=${WINEPREFIX:-$(realpath -m "$(dirname "$0")/../build-windows/wine")}
-export WINEDEBUG=${WINEDEBUG:--all} WINEDLLOVERRIDES=${WINEDLLOVERRIDES:-mscoree,mshtml,winemenubuilder.exe,winedbg.exe=}
+export WINEDEBUG=${WINEDEBUG:--all} WINEDLLOVERRIDES=${WINEDLLOVERRIDES:-mscoree,mshtml,winemenubuilder.exe,winedbg.exe,explorer.exe=}
 export WINEARCH=win64
 [[ $(locale charmap) == UTF-8 ]] || export LC_ALL=C.UTF-8  # the names of files are
 mkdir -p "${WINEPREFIX%/*}"

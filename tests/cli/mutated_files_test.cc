@@ -153,7 +153,7 @@ class MutatedFiles : public testing::Test {
   static std::set<std::string> all_names(const Folder& folder) {
     std::set<std::string> names;
     for (const auto& entry : fs::recursive_directory_iterator(folder.path))
-      names.insert(entry.path().string());
+      names.insert(entry.path().generic_string());
     return names;
   }
 
@@ -180,9 +180,9 @@ class MutatedFiles : public testing::Test {
         if (!fs::exists(folder.at(output))) return "no output " + output;
         if (fs::is_directory(folder.at(output))) {
           for (const auto& entry : fs::directory_iterator(folder.at(output)))
-            expected.insert(entry.path().string());
+            expected.insert(entry.path().generic_string());
         }
-        expected.insert(folder.at(output));
+        expected.insert(fs::path(folder.at(output)).generic_string());
       }
     }
     for (const std::string& name : all_names(folder)) {

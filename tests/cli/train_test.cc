@@ -78,7 +78,8 @@ TEST_F(Train, AHandoverSaysHowGoodItBecame) {
   EXPECT_THAT(
       text, AllOf(HasSubstr("| before training | "), HasSubstr("| best, iteration "), HasSubstr("](my.svg)"),
                   HasSubstr("it went on before training"), HasSubstr("ollama create my -f my.Modelfile")));
-  EXPECT_THAT(folder.read("my.Modelfile"), HasSubstr("ADAPTER " + folder.at("my.gguf")));
+  const auto adapter = std::filesystem::path(folder.at("my.gguf")).make_preferred();
+  EXPECT_THAT(folder.read("my.Modelfile"), HasSubstr("ADAPTER " + adapter.string()));
 }
 
 TEST_F(Train, StoppedItGoesOnByTheSameCommandToTheSameBytes) {
@@ -207,10 +208,12 @@ TEST_F(Train, NoFileIsWrittenOver) {
                            Args{"--checkpoint-out", "my.md"}, Args{"--metrics", "my.md"}})
     expect_error(run(more), 1, "would be written over");
   expect_error(run({"--best-out", "text.txt"}), 1, "text.txt");
-  folder.write("a'\"b.txt", text);
-  expect_error(folder.lora({"train", "model.gguf", "a'\"b.txt", "-o", "my"}), 1,
-               "a settings file holds no name");
-  std::filesystem::remove(folder.at("a'\"b.txt"));
+  if (is_posix()) {  // no name of Windows has both quotes
+    folder.write("a'\"b.txt", text);
+    expect_error(folder.lora({"train", "model.gguf", "a'\"b.txt", "-o", "my"}), 1,
+                 "a settings file holds no name");
+    std::filesystem::remove(folder.at("a'\"b.txt"));
+  }
   EXPECT_EQ(folder.names(), before);
   EXPECT_EQ(folder.read("text.txt"), text);
 }

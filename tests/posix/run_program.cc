@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -19,6 +20,7 @@ namespace {
 // Replaces this (forked) process by the program; no return.
 [[noreturn]] void become(const std::vector<std::string>& args, const RunOptions& options, int in, int out,
                          int err) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // what waits for input would wait on for ever when the test has ended
   dup2(in, STDIN_FILENO);
   dup2(out, STDOUT_FILENO);
   dup2(err, STDERR_FILENO);

@@ -8,6 +8,7 @@
 
 #include "base/process.h"
 #include "base/windows/wide.h"
+#include "ends_with_us.h"
 
 namespace lora::test {
 namespace {
@@ -112,6 +113,7 @@ RunResult run_program(const std::vector<std::string>& args, const RunOptions& op
                         folder.empty() ? nullptr : folder.c_str(), &start_info, &child))
       fail_to(args[0]);
   }
+  ends_with_us(child.hProcess);
   const Handle process(child.hProcess), thread(child.hThread);
   for (Pipe* pipe : {&in, &out, &err}) Pipe::close(pipe->theirs);
 

@@ -72,8 +72,8 @@ Counters memory_counters() {
     return counters;
   counters = {};
   GetProcessMemoryInfo(GetCurrentProcess(), known, sizeof counters.known);
-  // Without it: all that it has taken, as if it were resident.
-  counters.private_resident = std::min(counters.known.WorkingSetSize, counters.known.PrivateUsage);
+  // Without it: all that it has taken, as if it were resident. PrivateUsage is the same, but 0 under Wine 8.
+  counters.private_resident = std::min(counters.known.WorkingSetSize, counters.known.PagefileUsage);
   return counters;
 }
 
@@ -132,7 +132,7 @@ std::optional<uint64_t> available_memory(uint64_t file_bytes) {
   JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits = {};
   if (job_says(JobObjectExtendedLimitInformation, limits)) {
     const DWORD flags = limits.BasicLimitInformation.LimitFlags;
-    const uint64_t used = memory_counters().known.PrivateUsage;
+    const uint64_t used = memory_counters().known.PagefileUsage;
     const auto tighten = [&](DWORD flag, uint64_t limit) {
       if (flags & flag) available = std::min(available, limit - std::min(limit, used));
     };

@@ -42,11 +42,19 @@ HWY_ATTR void TileF32(float* c, int64_t ldc, const void* left, int64_t ldl, cons
     sum0[i] = accumulate ? hn::LoadU(d, c + i * ldc) : hn::Zero(d);
     sum1[i] = accumulate ? hn::LoadU(d, c + i * ldc + kLanes) : hn::Zero(d);
   }
+  // Where each row begins, and not how far from the first: clang would else compute the rows' places anew in
+  // each step, for which AVX2's tile takes 4% longer.
+  const float* rows[kMr];
+#pragma GCC unroll 16
+  for (int i = 0; i < kMr; ++i) {
+    rows[i] = l + i * ldl;
+    asm("" : "+r"(rows[i]));
+  }
   for (int64_t p = 0; p < k; ++p) {
     const V r0 = hn::LoadU(d, r + p * kNr), r1 = hn::LoadU(d, r + p * kNr + kLanes);
 #pragma GCC unroll 16
     for (int i = 0; i < kMr; ++i) {
-      const V a = hn::Set(d, l[i * ldl + p]);
+      const V a = hn::Set(d, rows[i][p]);
       sum0[i] = hn::MulAdd(a, r0, sum0[i]);
       sum1[i] = hn::MulAdd(a, r1, sum1[i]);
     }

@@ -9,6 +9,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/elementary.h"
 #include "base/machine.h"
 #include "kernels/dot/int8.h"
 #include "kernels/gemm/gemm_reference.h"
@@ -169,10 +170,11 @@ TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
                     product +=
                         (max_code == 0 ? int8_t(code) : code) * q[size_t((i / 4 * width + t) * 4 + i % 4)];
                   }
-                  sum = std::fma(float(product) * scales[size_t(g * 32 + r)],
-                                 d[size_t((group == 16 ? g / 2 : g) * width + t)], sum);
+                  sum = elementary::fma(float(product) * scales[size_t(g * 32 + r)],
+                                        d[size_t((group == 16 ? g / 2 : g) * width + t)], sum);
                   if (has_minimums)
-                    sum = std::fma(-minimums[size_t(g * 32 + r)], products[size_t(g * width + t)], sum);
+                    sum =
+                        elementary::fma(-minimums[size_t(g * 32 + r)], products[size_t(g * width + t)], sum);
                 }
               }
             }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/elementary.h"
 #include "base/random.h"
 #include "kernels/dot/int8_reference.h"
 #include "kernels/gemm_int8/gemm_int8.h"
@@ -53,7 +54,7 @@ inline float add_product_reference(float sum, const RoundedRow& a, const Rounded
   for (size_t g = 0; g < a.d.size(); ++g) {
     int32_t codes = 0;
     for (size_t i = g * kGradientGroup; i < (g + 1) * kGradientGroup; ++i) codes += int32_t{a.q[i]} * b.q[i];
-    sum = std::fma(float(codes) * b.d[g], a.d[g], sum);
+    sum = elementary::fma(float(codes) * b.d[g], a.d[g], sum);
   }
   return sum;
 }

@@ -8,6 +8,7 @@
 #include "base/process.h"
 #include "base/windows/wide.h"
 #include "cli_test.h"
+#include "windows/ends_with_us.h"
 
 namespace lora::test {
 namespace windows_interrupt_test {
@@ -43,6 +44,7 @@ class Running {
     if (!CreateProcessW(wide_path(LORA_PROGRAM).c_str(), line.data(), nullptr, nullptr, TRUE, 0, nullptr,
                         wide(folder.path).c_str(), &start, &child))
       throw std::runtime_error("CreateProcess: " + windows_error().message());
+    ends_with_us(child.hProcess);
     CloseHandle(child.hThread);
     process_ = child.hProcess;
   }
