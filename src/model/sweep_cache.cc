@@ -23,13 +23,8 @@ SweepCache::SweepCache(std::vector<std::vector<uint64_t>> piece_bytes, uint64_t 
 void SweepCache::enter(std::span<const size_t> order, size_t at) {
   order_.assign(order.begin(), order.end());
   at_ = at;
-}
-
-size_t SweepCache::distance(size_t stage) const {
-  for (size_t d = 0; d < order_.size(); ++d) {
-    if (order_[(at_ + d) % order_.size()] == stage) return d;
-  }
-  return order_.size();
+  distance_.assign(bytes_.size(), order_.size());
+  for (size_t d = order_.size(); d-- > 0;) distance_[order_[(at_ + d) % order_.size()]] = d;
 }
 
 // Whether what is needed later than in `distance` stages takes enough room; then the last of it is evicted.
@@ -37,7 +32,7 @@ bool SweepCache::make_room(Move& move, uint64_t bytes, size_t distance) {
   std::vector<std::pair<size_t, size_t>> later;  // distance and stage
   uint64_t could_be = room_ - std::min(used_, room_);
   for (size_t stage = 0; stage < bytes_.size(); ++stage) {
-    const size_t d = this->distance(stage);
+    const size_t d = distance_[stage];
     if (d <= distance) continue;
     later.emplace_back(d, stage);
     for (size_t i = 0; i < bytes_[stage].size(); ++i) could_be += there_[stage][i] ? bytes_[stage][i] : 0;
@@ -59,7 +54,7 @@ bool SweepCache::make_room(Move& move, uint64_t bytes, size_t distance) {
 std::optional<SweepCache::Move> SweepCache::next(const std::function<bool(Piece)>& skip) {
   for (size_t d = 0; d < order_.size(); ++d) {
     const size_t stage = order_[(at_ + d) % order_.size()];
-    if (distance(stage) < d) continue;
+    if (distance_[stage] < d) continue;
     for (size_t i = 0; i < bytes_[stage].size(); ++i) {
       if (there_[stage][i] || (skip && skip({stage, i}))) continue;
       Move move{{}, {stage, i}};
@@ -76,35 +71,58 @@ SweepCache::Move SweepCache::load(Piece piece) {
   Move move{{}, piece};
   const uint64_t bytes = bytes_[piece.stage][piece.index];
   if (is_there(piece)) return move;
-  make_room(move, bytes, distance(piece.stage));
+  make_room(move, bytes, distance_[piece.stage]);
   there_[piece.stage][piece.index] = true;
   used_ += bytes;
   return move;
 }
 
-double sweep_seconds(const std::vector<std::vector<uint64_t>>& piece_bytes, uint64_t room,
-                     std::span<const size_t> order, std::span<const double> compute_s, double rate) {
+double SweepWork::compute_seconds() const {
+  return std::accumulate(compute_s.begin(), compute_s.end(), 0.0);
+}
+
+SweepCost sweep_cost(const SweepWork& work, double rate, double scale) {
   constexpr int kPasses = 3;  // the first fills the memory; from the second on they are alike
-  SweepCache cache(piece_bytes, room);
-  std::vector<double> is_there(piece_bytes.size(), 0);  // since when
-  double now = 0, read = 0, start = 0;                  // until when the disk is busy
+  SweepCache cache(work.piece_bytes, work.room);
+  std::vector<double> is_there(work.piece_bytes.size(), 0);  // since when
+  double now = 0, read = 0;                                  // until when the disk is busy
+  SweepCost cost;
   for (int pass = 0; pass < kPasses; ++pass) {
-    start = now;
-    for (size_t at = 0; at < order.size(); ++at) {
-      cache.enter(order, at);
+    const double start = now;
+    cost.bytes = 0;
+    for (size_t at = 0; at < work.order.size(); ++at) {
+      cache.enter(work.order, at);
       const double entered = now;
-      const auto end = [&] { return std::max(entered, is_there[order[at]]) + compute_s[at]; };
+      const auto end = [&] {
+        return std::max(entered, is_there[work.order[at]]) + work.compute_s[at] * scale;
+      };
       while (read <= end()) {
         const auto move = cache.next();
         if (!move) break;
-        const SweepCache::Piece& piece = move->loaded;
-        read = std::max(read, entered) + double(piece_bytes[piece.stage][piece.index]) / rate;
-        is_there[piece.stage] = read;
+        const uint64_t bytes = work.piece_bytes[move->loaded.stage][move->loaded.index];
+        read = std::max(read, entered) + double(bytes) / rate;
+        is_there[move->loaded.stage] = read;
+        cost.bytes += double(bytes);
       }
       now = end();
     }
+    cost.seconds = now - start;
   }
-  return now - start;
+  return cost;
+}
+
+double hiding_scale(const SweepWork& work, double rate, double share) {
+  const double compute_s = work.compute_seconds();
+  double below = 1e-3, scale = 1;
+  const auto is_hidden = [&] {
+    return sweep_cost(work, rate, scale).seconds <= (1 + share) * scale * compute_s;
+  };
+  while (!is_hidden() && scale < 1e9) below = std::exchange(scale, 2 * scale);
+  for (double high = scale; high - below > 1e-3 * high;) {
+    scale = below + (high - below) / 2;
+    (is_hidden() ? high : below) = scale;
+  }
+  return scale;
 }
 
 }  // namespace lora

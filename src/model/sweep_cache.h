@@ -1,5 +1,5 @@
-// Which weights are in memory while a model that memory does not hold is gone through again and again: the plan
-// of model/weight_prefetch.h without the reading, and what it takes.
+// Which weights are in memory while a model that memory does not hold is gone through again and again: the
+// plan of model/weight_prefetch.h without the reading, and what it takes.
 #pragma once
 
 #include <cstddef>
@@ -44,18 +44,31 @@ class SweepCache {
 
  private:
   bool make_room(Move& move, uint64_t bytes, size_t distance);
-  size_t distance(size_t stage) const;  // stages until it is needed
 
   std::vector<std::vector<uint64_t>> bytes_;
   std::vector<std::vector<bool>> there_;
   std::vector<size_t> order_;
   size_t at_ = 0;
+  std::vector<size_t> distance_;  // of each stage: stages until it is needed
   uint64_t room_, used_ = 0;
 };
 
-// Seconds of such a pass after others, where the disk gives `rate` bytes a second and the stages compute for
-// `compute_s`, in the pass's order: what is missing is read meanwhile, and a stage begins once all of it is there.
-double sweep_seconds(const std::vector<std::vector<uint64_t>>& piece_bytes, uint64_t room,
-                     std::span<const size_t> order, std::span<const double> compute_s, double rate);
+// Passes one after the other, in numbers.
+struct SweepWork {
+  std::vector<std::vector<uint64_t>> piece_bytes;  // of each stage
+  uint64_t room = 0;
+  std::vector<size_t> order;      // of stages in a pass
+  std::vector<double> compute_s;  // of each place in that order
+
+  double compute_seconds() const;
+};
+// What such a pass takes, and reads, where the disk gives `rate` bytes a second: what is missing is read
+// while others compute, and a stage begins once all of it is there. scale: of what computing takes.
+struct SweepCost {
+  double seconds = 0, bytes = 0;
+};
+SweepCost sweep_cost(const SweepWork& work, double rate, double scale = 1);
+// The scale from which on a pass takes at most `share` more than computing alone.
+double hiding_scale(const SweepWork& work, double rate, double share);
 
 }  // namespace lora

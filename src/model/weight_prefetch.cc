@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -13,14 +14,15 @@ namespace lora {
 namespace {
 
 constexpr size_t kPieceBytes = size_t{8} << 20;  // enough to keep a disk at its best, and soon there
+constexpr double kAllChosen = 1e9;               // tokens, of which some choose each expert
 constexpr size_t kGapBytes = size_t{64} << 10;   // norms and biases between the weights of a layer
 
 std::span<const std::byte> data_of(const MatrixView& w) {
   return {w.data, size_t(w.n_rows * w.row_bytes())};
 }
 
-// In the file's order, what lies beside one another as one: a disk reads it in a row, and large pages belong to
-// one piece.
+// In the file's order, what lies beside one another as one: a disk reads it in a row, and large pages belong
+// to one piece.
 std::vector<std::span<const std::byte>> joined(std::vector<std::span<const std::byte>> weights) {
   std::ranges::sort(weights, {}, [](const auto& w) { return w.data(); });
   std::vector<std::span<const std::byte>> result;
@@ -48,13 +50,15 @@ uint64_t total(const std::vector<std::span<const std::byte>>& spans) {
                          [](uint64_t sum, const auto& span) { return sum + span.size(); });
 }
 
-std::vector<std::vector<uint64_t>> sizes(const std::vector<std::vector<std::span<const std::byte>>>& pieces) {
-  std::vector<std::vector<uint64_t>> result;
-  for (const auto& stage : pieces) {
-    auto& of_stage = result.emplace_back();
-    for (const auto& piece : stage) of_stage.push_back(piece.size());
-  }
-  return result;
+std::vector<std::span<const std::byte>> pieces_of(const StageWeights& stage) {
+  std::vector<std::span<const std::byte>> pieces;
+  for (const auto& weights : joined(stage.always)) add_pieces(pieces, weights);
+  return pieces;
+}
+
+// Whether some of n_tokens choose an expert.
+double chosen_share(const StageWeights& stage, double n_tokens) {
+  return 1 - elementary::pow(1 - stage.used, n_tokens);
 }
 
 }  // namespace
@@ -118,6 +122,17 @@ uint64_t least_room(const Model& model) {
   return least_room(model, {{0, int64_t(model.layers.size())}});
 }
 
+std::vector<std::vector<uint64_t>> piece_bytes(const std::vector<StageWeights>& stages, double n_tokens) {
+  std::vector<std::vector<uint64_t>> result;
+  for (const StageWeights& stage : stages) {
+    auto& bytes = result.emplace_back();
+    for (const auto& piece : pieces_of(stage)) bytes.push_back(piece.size());
+    for (const auto& expert : stage.experts)
+      bytes.push_back(uint64_t(double(expert.size()) * chosen_share(stage, n_tokens)));
+  }
+  return result;
+}
+
 std::optional<uint64_t> weight_room(const Model& model, const NetworkPart& part, uint64_t free,
                                     uint64_t taken) {
   const uint64_t left = free - std::min(free, taken);
@@ -136,12 +151,11 @@ WeightPrefetch::WeightPrefetch(const Gguf& file, std::vector<StageWeights> stage
       pieces_([&] {
         std::vector<std::vector<std::span<const std::byte>>> result;
         for (const StageWeights& stage : stages_) {
-          auto& pieces = result.emplace_back();
-          for (const auto& weights : joined(stage.always)) {
-            prefer_large_pages(weights.data(), int64_t(weights.size()));
-            add_pieces(pieces, weights);
-          }
+          auto& pieces = result.emplace_back(pieces_of(stage));
           n_always_.push_back(pieces.size());
+          // Experts are chosen one by one, so of them no more is read at once than is asked for.
+          for (const auto& weights : joined(stage.always))
+            prefer_large_pages(weights.data(), int64_t(weights.size()));
           // Whole matrices, as they are chosen.
           pieces.insert(pieces.end(), stage.experts.begin(), stage.experts.end());
         }
@@ -149,7 +163,7 @@ WeightPrefetch::WeightPrefetch(const Gguf& file, std::vector<StageWeights> stage
       }()),
       orders_{sweep_order(stages_.size(), first, Sweep::up), sweep_order(stages_.size(), first, Sweep::down),
               sweep_order(stages_.size(), first, Sweep::up_and_down)},
-      cache_(sizes(pieces_), room),
+      cache_(piece_bytes(stages_, kAllChosen), room),
       order_(orders_.front()) {
   try {
     reader_ = std::thread([this] { read(); });
@@ -183,6 +197,11 @@ void WeightPrefetch::enter() {
   changed_.notify_one();
 }
 
+void WeightPrefetch::rows(const MatrixView& table, std::span<const int32_t> rows) {
+  for (const int32_t row : std::set(rows.begin(), rows.end()))
+    ask_for_pages(table.data + row * table.row_bytes(), size_t(table.row_bytes()));
+}
+
 void WeightPrefetch::chosen(const MatrixView& weights) {
   {
     const std::lock_guard lock(mutex_);
@@ -199,7 +218,7 @@ void WeightPrefetch::chosen(const MatrixView& weights) {
 // Of experts few of which some of the tokens choose.
 bool WeightPrefetch::is_skipped(SweepCache::Piece piece) const {
   if (piece.index < n_always_[piece.stage]) return false;
-  return 1 - elementary::pow(1 - stages_[piece.stage].used, n_tokens_) < 0.5;
+  return chosen_share(stages_[piece.stage], n_tokens_) < 0.5;
 }
 
 void WeightPrefetch::read() {

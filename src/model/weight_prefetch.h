@@ -47,6 +47,10 @@ uint64_t least_room(const std::vector<StageWeights>& stages);
 uint64_t least_room(const Model& model, const NetworkPart& part);
 uint64_t least_room(const Model& model);
 
+// Bytes of the pieces that each stage is read in. Of experts' those that are expected to be chosen by some of
+// n_tokens.
+std::vector<std::vector<uint64_t>> piece_bytes(const std::vector<StageWeights>& stages, double n_tokens);
+
 // What weights get of `free` bytes beside what else takes `taken`: nullopt where all of them fit.
 std::optional<uint64_t> weight_room(const Model& model, const NetworkPart& part, uint64_t free,
                                     uint64_t taken);
@@ -64,6 +68,8 @@ class WeightPrefetch {
   void begin(int64_t n_tokens, Sweep sweep);
   // The next stage of the pass is computed from now on.
   void enter();
+  // Rows of a table that are to be read: asked for all at once, where page faults would wait for each.
+  void rows(const MatrixView& table, std::span<const int32_t> rows);
   // Of the stage at hand, experts that the router has chosen, in the order in which they compute.
   void chosen(const MatrixView& weights);
 
