@@ -101,6 +101,40 @@ TEST_F(Pipelines, ARunGoesOnWithAnotherNumber) {
   }
 }
 
+TEST_F(Pipelines, EvaluateTheSame) {
+  for (const Args& what :
+       {Args{"--file", "text.txt", "--ctx-size", "32"},
+        Args{"--train-data", "text.txt", "--ctx-size", "32", "--sample-start", "The ship"}}) {
+    const Args args = Args{"eval", "--model", "model.gguf", "--json"} + what;
+    const RunResult one = folder.lora(args);
+    ASSERT_EQ(one.status, 0) << one.err;
+    for (const auto& [n, stages] : {std::pair{2, "2"}, {3, "3"}, {4, "2"}}) {
+      const RunResult result = run_by(n, args + Args{"--pipeline", stages});
+      EXPECT_EQ(result.out, one.out) << n << ": " << result.err;
+    }
+  }
+}
+
+TEST_F(Pipelines, AnEvaluationIsStoppedByAnyOfThem) {
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += ship_sentences();
+  folder.write("text.txt", text);
+  for (const Args& what :
+       {Args{"--file", "text.txt"}, Args{"--train-data", "text.txt", "--sample-start", "The ship"}}) {
+    RunOptions options;
+    bool sent = false;
+    options.signal_on = [&](std::string_view err) {
+      if (!sent && err.find('/') != err.npos) sent = send(1, SIGTERM);  // windows done, of all
+      return 0;
+    };
+    const RunResult result = run_by(
+        2, Args{"eval", "--model", "model.gguf", "--ctx-size", "32", "--pipeline", "2"} + what, options);
+    EXPECT_TRUE(sent);
+    EXPECT_NE(result.status, 0);
+    EXPECT_THAT(result.err, HasSubstr("stopped"));
+  }
+}
+
 TEST_F(Pipelines, OtherFamiliesToo) {
   for (const auto& [name, experts] :
        {std::pair{"qwen3moe", true}, {"qwen35", false}, {"granitehybrid", false}}) {
