@@ -113,16 +113,16 @@ SweepCost sweep_cost(const SweepWork& work, double rate, double scale) {
 
 double hiding_scale(const SweepWork& work, double rate, double share) {
   const double compute_s = work.compute_seconds();
-  double below = 1e-3, scale = 1;
-  const auto is_hidden = [&] {
+  const auto is_hidden = [&](double scale) {
     return sweep_cost(work, rate, scale).seconds <= (1 + share) * scale * compute_s;
   };
-  while (!is_hidden() && scale < 1e9) below = std::exchange(scale, 2 * scale);
-  for (double high = scale; high - below > 1e-3 * high;) {
-    scale = below + (high - below) / 2;
-    (is_hidden() ? high : below) = scale;
+  double low = 1e-3, high = 1;
+  while (!is_hidden(high) && high < 1e9) low = std::exchange(high, 2 * high);
+  while (high - low > 1e-3 * high) {
+    const double middle = low + (high - low) / 2;
+    (is_hidden(middle) ? high : low) = middle;
   }
-  return scale;
+  return high;
 }
 
 }  // namespace lora
