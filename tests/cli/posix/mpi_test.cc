@@ -141,7 +141,7 @@ TEST_F(Mpi, AProcessThatIsKilledLosesNothing) {
   for (int i = 0; i < n_kills; ++i) {
     for (const int r : {0, 1, 2}) std::filesystem::remove(folder.at(fmt::format("pid-{}", r)));
     const int n = 2 + i % 2;
-    std::thread killer([&] {
+    std::jthread killer([&] {
       std::this_thread::sleep_for(std::chrono::milliseconds(600 + i * 997 % 2600));
       n_killed += send(i % n, SIGKILL);
     });

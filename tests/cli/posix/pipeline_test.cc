@@ -125,7 +125,7 @@ TEST_F(Pipelines, AnEvaluationIsStoppedByAnyOfThem) {
     // A process that has not begun is ended at once, so that it is asked later and later.
     std::string err;
     for (int delay = 1; delay <= 16 && err.find("stopped") == err.npos; delay *= 2) {
-      std::thread stops([&] {
+      std::jthread stops([&] {
         std::this_thread::sleep_for(std::chrono::seconds(delay));
         send(1, SIGTERM);
       });
