@@ -7,6 +7,6 @@
 namespace lora {
 
 // Asks the system for them, where it has any; up to one of them (2 MB) more may be taken.
-void prefer_large_pages(void* begin, int64_t bytes);
+void prefer_large_pages(const void* begin, int64_t bytes);
 
 }  // namespace lora

@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/loops.h"
 #include "base/machine.h"
 #include "base/pace.h"
 #include "base/timing.h"
@@ -24,7 +25,13 @@ void pause() {
 #endif
 }
 
+thread_local Loops loops;
+
 }  // namespace
+
+Loops loops_so_far() {
+  return loops;
+}
 
 ThreadPool::ThreadPool(int n_threads) : spins_(n_threads > logical_processors() ? 0 : kSpins) {
   try {
@@ -109,6 +116,7 @@ void ThreadPool::run(int64_t n_tasks, const std::function<void(int64_t, int)>& t
     for (int64_t i = 0; i < n_tasks; ++i) task(i, 0);
     return;
   }
+  const Clock::time_point begin = Clock::now();
   task_ = &task;
   n_tasks_ = n_tasks;
   error_ = nullptr;
@@ -131,6 +139,8 @@ void ThreadPool::run(int64_t n_tasks, const std::function<void(int64_t, int)>& t
     done_.wait(lock, [&] { return state_.load(std::memory_order_acquire) == 0; });
   }
   if (waits) waited_.store(waited_.load(std::memory_order_relaxed) + seconds_since(start));
+  ++loops.n;
+  loops.seconds += seconds_since(begin);
   if (error_) std::rethrow_exception(error_);
 }
 

@@ -78,6 +78,8 @@ void drop_pages(const void* data, size_t size);
 // Reads what of a mapped file lies there, as far as the system can, and is back when it is there. What cannot
 // be read is nobody's error yet: whoever touches it will know.
 void fetch_pages(const void* data, size_t size);
+// Has it read, and does not wait.
+void ask_for_pages(const void* data, size_t size);
 // What of a file is mapped there will not be needed for long: its memory is free again, but where another
 // process has it mapped, too.
 void give_back_pages(const std::string& path, uint64_t position, const void* data, size_t size);

@@ -104,6 +104,9 @@ void add_training(Json& json, const TrainingSpeed& s) {
     json["profile"][std::string(row.name)] = s.profile->seconds[size_t(row.part)];
   json["profiled_step_s"] = s.profiled_step_s;
   json["decode_s"] = s.decode_s;
+  json["loops"] = s.loops.n;
+  json["loops_s"] = s.loops.seconds;
+  json["loop_overhead_s"] = s.loop_overhead_s;
 }
 
 void add_generation(Json& json, const GenerationSpeed& s) {
@@ -155,6 +158,11 @@ std::string training_table(const TrainingSpeed& s, const BenchModel& bench, cons
   text += fmt::format(
       "  decoding the weights alone takes {:.4f} s; the step's {:.2f} passes over them {:.1f}% of it\n",
       s.decode_s, passes, 100 * passes * s.decode_s / all);
+  if (bench.pool.size() == 1) return text;
+  text += fmt::format(
+      "  {} parallel loops take {:.4f} s, {:.1f} us of each to begin and to end; the other {:.2f}% is one "
+      "thread's\n",
+      s.loops.n, s.loops.seconds, 1e6 * s.loop_overhead_s, 100 * (1 - s.loops.seconds / all));
   return text;
 }
 

@@ -49,7 +49,9 @@ SamplesLoss evaluate_data(EvalOptions& model, FinetuneOptions& data, const Given
   return evaluate_samples(model, data, events_of(progress));
 }
 
-EvalResult evaluate_text(EvalOptions& options, const TextSource& source, const Given& given) {
+EvalResult evaluate_text(EvalOptions& options, const FinetuneOptions& data, const TextSource& source,
+                         const Given& given) {
+  options.pipeline = data.pipeline;
   options.cluster = join();
   if (options.threads <= 0) options.threads = options.cluster.default_threads();
   options.text = options.cluster.from_first(
@@ -67,14 +69,16 @@ int eval_command(const std::vector<std::string>& args) {
   TextSource source;
   bool json = false;
   const FlagGroup sample_group = evaluated_sample_flags(training);
+  FlagGroup model_group = model_flags(options, options.n_ctx, 2,
+                                      fmt::format("{}; of --train-data {}", options.n_ctx, training.n_ctx));
+  model_group.flags.push_back(finetune_flag(training, "--pipeline"));
   const CommandLine line = {
       "eval",
       "--model FILE (--file FILE | --train-data FILE...) [--lora FILE]... [flags]",
       "Mean negative log-likelihood per token and perplexity of a text, over consecutive windows. With "
       "--train-data of samples, as the held-out loss of finetune with the same flags.",
       {text_flags(source),
-       model_flags(options, options.n_ctx, 2,
-                   fmt::format("{}; of --train-data {}", options.n_ctx, training.n_ctx)),
+       model_group,
        {"Output",
         {{"--json", "", "", R"(print {"nll", "perplexity", "tokens"}, of --train-data "samples" too)",
           turn(json)}}},
@@ -90,15 +94,16 @@ int eval_command(const std::vector<std::string>& args) {
     loss = evaluate_data(options, training, given);
   } else {
     refuse_flags(sample_group.flags, given, "only with --train-data");
-    loss.result = evaluate_text(options, source, given);
+    loss.result = evaluate_text(options, training, source, given);
   }
   const EvalResult& result = loss.result;
   // Another process may have been asked to stop.
   const int stopped = 128 + (stop_signal() != 0 ? stop_signal() : int(SIGTERM));
   if (!join().is_first()) return result.stopped ? stopped : 0;
   if (result.stopped) {
-    say(stderr, fmt::format("stopped after {} tokens: nll {:.6f} perplexity {:.6f}", result.tokens,
-                            result.nll, result.perplexity));
+    say(stderr, result.tokens == 0 ? "stopped: no figures yet"
+                                   : fmt::format("stopped after {} tokens: nll {:.6f} perplexity {:.6f}",
+                                                 result.tokens, result.nll, result.perplexity));
     return stopped;
   }
   if (json) {

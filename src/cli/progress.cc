@@ -151,7 +151,8 @@ EvalEvents Progress::eval_events() {
   EvalEvents events;
   events.say = [this](std::string_view text) { say(text); };
   events.on_window = [this](int64_t window, int64_t n_windows, const EvalResult& so_far) {
-    step(window, n_windows, fmt::format("perplexity {:.4f}", so_far.perplexity));
+    step(window, n_windows,
+         so_far.tokens > 0 ? fmt::format("perplexity {:.4f}", so_far.perplexity) : std::string());
   };
   events.should_stop = [] { return stop_signal() != 0; };
   return events;

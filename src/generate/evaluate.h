@@ -31,7 +31,8 @@ struct ObservedMatrix {
 struct EvalEvents {
   std::function<void(std::string_view line)> say;
   std::function<void(const Gguf& model)> on_open;
-  // After every few windows (they are computed together): how many are done, the figures so far.
+  // After every few windows (they are computed together): how many are done, the figures so far; 0 tokens of
+  // figures that only another stage of a pipeline has.
   std::function<void(int64_t window, int64_t n_windows, const EvalResult& so_far)> on_window;
   std::function<bool()> should_stop;
   // What goes into the multiplication with a matrix. x: (n_tokens, n_cols).

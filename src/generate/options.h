@@ -63,6 +63,7 @@ struct EvalOptions : ModelOptions {
   std::string text;
   int64_t n_ctx = 512;   // tokens of a window
   Cluster cluster = {};  // the processes that evaluate it together
+  int pipeline = 1;      // so many of them in a row compute the model, each some of its layers
 };
 
 }  // namespace lora

@@ -185,9 +185,10 @@ std::optional<std::vector<double>> Gguf::get_floats(std::string_view key) const 
 
 void Gguf::give_back(std::span<const std::byte> data) const {
   for (const MappedFile& file : files_) {
-    const std::byte* const begin = file.bytes().data();
-    if (data.data() >= begin && data.data() + data.size() <= begin + file.bytes().size())
-      file.give_back(data);
+    const std::byte* const begin = std::max(data.data(), file.bytes().data());
+    const std::byte* const end =
+        std::min(data.data() + data.size(), file.bytes().data() + file.bytes().size());
+    if (begin < end) file.give_back({begin, end});
   }
 }
 

@@ -68,6 +68,21 @@ double executed_flop_per_token(const Model& model, const StepPlan& plan) {
   return 2 * n;
 }
 
+// What a loop takes beyond its tasks, of which each thread has one: to be seen by the threads, and to end.
+double loop_overhead_seconds(ThreadPool& pool) {
+  constexpr double kTask = 20e-6;
+  std::vector<double> times;
+  for (int i = 0; i < 2001; ++i) {
+    times.push_back(seconds([&] {
+      pool.run(pool.size(), [](int64_t, int) {
+        for (const Clock::time_point start = Clock::now(); seconds_since(start) < kTask;) {
+        }
+      });
+    }));
+  }
+  return median(times) - kTask;
+}
+
 }  // namespace
 
 TrainingSpeed measure_training(BenchModel& bench, const BenchOptions& options,
@@ -120,7 +135,11 @@ TrainingSpeed measure_training(BenchModel& bench, const BenchOptions& options,
   result.bytes_beyond_model = bench.peak_bytes_beyond();
   if (options.profile) {
     Profile& profile = result.profile.emplace();
+    const Loops before = loops_so_far();
     result.profiled_step_s = seconds([&] { run(&profile); });
+    const Loops after = loops_so_far();
+    result.loops = {after.n - before.n, after.seconds - before.seconds};
+    result.loop_overhead_s = loop_overhead_seconds(bench.pool);
     result.decode_s = decode_seconds(bench.weights(), bench.pool);
   }
   return result;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 
+#include "base/loops.h"
 #include "base/profile.h"
 #include "measure/bench_model.h"
 #include "model/step.h"
@@ -26,6 +27,8 @@ struct TrainingSpeed {
   double decode_s = 0;             // decoding all weights once, measured alone
   double profiled_step_s = 0;
   std::optional<Profile> profile;  // of one more step
+  Loops loops;                     // of that step
+  double loop_overhead_s = 0;      // of each, to begin and to end
 
   double tok_per_s() const { return double(n_tokens) / step_s; }
   double flops() const { return useful_flop / step_s; }

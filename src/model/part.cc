@@ -72,6 +72,12 @@ std::vector<NetworkPart> network_parts(const Model& model, int64_t n) {
   return parts;
 }
 
+NetworkPart forward_part(const Model& model, int64_t n, int rank) {
+  NetworkPart part = network_parts(model, n)[size_t(rank)];
+  part.n_flight = part.is_whole() ? 0 : 2;
+  return part;
+}
+
 uint64_t weight_bytes(const Model& model, const NetworkPart& part) {
   if (part.is_whole()) return model.gguf.file_bytes();
   const MatrixView& table = model.embedding.table;

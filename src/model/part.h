@@ -32,6 +32,10 @@ struct NetworkPart {
 // there are not so many such places.
 std::vector<NetworkPart> network_parts(const Model& model, int64_t n);
 
+// The part of one of n processes in a row that have no backward pass: one batch is computed while another is
+// sent.
+NetworkPart forward_part(const Model& model, int64_t n, int rank);
+
 // Bytes of the file that a part reads, its rows of the embedding counted as all of them.
 uint64_t weight_bytes(const Model& model, const NetworkPart& part);
 

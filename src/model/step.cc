@@ -232,8 +232,11 @@ void Step::expect_wanted() const {
   if (give_up_ && give_up_()) throw GivenUp();
 }
 
-Network Step::network(NnContext& nn, int64_t n_tokens, Sweep sweep) {
-  if (prefetch_) prefetch_->begin(n_tokens, sweep);
+Network Step::network(NnContext& nn, std::span<const int32_t> ids, Sweep sweep) {
+  if (prefetch_) {
+    prefetch_->begin(int64_t(ids.size()), sweep);
+    if (plan_.part.has_embedding || reads_embedding(model_)) prefetch_->rows(model_.embedding.table, ids);
+  }
   Network network = network_of(model_, plan_.part, ropes_, nn);
   network.before_stage = [this] {
     expect_wanted();
@@ -245,7 +248,7 @@ Network Step::network(NnContext& nn, int64_t n_tokens, Sweep sweep) {
 // The normed output, in the arena.
 const float* Step::forward(const StepTokens& tokens) {
   nn_.random_key.reset();  // nothing is dropped but in training
-  const Network network = this->network(nn_, int64_t(tokens.ids.size()), Sweep::up);
+  const Network network = this->network(nn_, tokens.ids, Sweep::up);
   const float* const norm = forward_pass(network, {tokens.ids, tokens.positions, tokens.segments});
   network.before_stage();  // the head
   return norm;
@@ -278,7 +281,7 @@ void Step::losses_and_gradients(double* losses, const StepTokens& tokens, float 
   nn_.noise = noise;
   const ProfileScope part(nn_.profile, Part::elementwise);
   const ArenaScope scope(arena_);
-  network_gradients(losses, network(nn_, int64_t(tokens.ids.size()), Sweep::up_and_down),
+  network_gradients(losses, network(nn_, tokens.ids, Sweep::up_and_down),
                     {tokens.ids, tokens.positions, tokens.segments}, tokens.targets, plan_.n_kept, scale);
   expect_no_lost_pages();
 }
@@ -291,7 +294,7 @@ float* Step::up(int64_t flight, const StepTokens& tokens, float* in, std::option
   f.nn.random_key = random_key;
   f.nn.noise = noise;
   const Network network =
-      this->network(f.nn, int64_t(tokens.ids.size()), plan_.part.has_head ? Sweep::up_and_down : Sweep::up);
+      this->network(f.nn, tokens.ids, plan_.part.has_head ? Sweep::up_and_down : Sweep::up);
   f.pass.emplace(network, NetworkTokens{tokens.ids, tokens.positions, tokens.segments}, plan_.n_kept, in);
   f.pass->up();
   expect_no_lost_pages();
@@ -317,7 +320,8 @@ float* Step::pass(int64_t flight, const StepTokens& tokens, const float* in) {
   const int64_t n = int64_t(tokens.ids.size()), size = n * model_.config.n_embd;
   float* x = f.arena.take<float>(size);
   if (in) std::copy_n(in, size, x);
-  network_forward(x, network(f.nn, n, Sweep::up), {tokens.ids, tokens.positions, tokens.segments}, {});
+  network_forward(x, network(f.nn, tokens.ids, Sweep::up), {tokens.ids, tokens.positions, tokens.segments},
+                  {});
   expect_no_lost_pages();
   return x;
 }

@@ -123,7 +123,7 @@ class Step {
   };
 
   const float* forward(const StepTokens& tokens);
-  Network network(NnContext& nn, int64_t n_tokens, Sweep sweep);
+  Network network(NnContext& nn, std::span<const int32_t> ids, Sweep sweep);
   void check(const StepTokens& tokens) const;
   void expect_wanted() const;
 

@@ -2,25 +2,47 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
 #include <system_error>
 #include <utility>
 
 #include "base/elementary.h"
+#include "base/large_pages.h"
 #include "base/system_file.h"
 
 namespace lora {
 namespace {
 
 constexpr size_t kPieceBytes = size_t{8} << 20;  // enough to keep a disk at its best, and soon there
+constexpr double kAllChosen = 1e9;               // tokens, of which some choose each expert
+constexpr size_t kGapBytes = size_t{64} << 10;   // norms and biases between the weights of a layer
 
 std::span<const std::byte> data_of(const MatrixView& w) {
   return {w.data, size_t(w.n_rows * w.row_bytes())};
 }
 
+// In the file's order, what lies beside one another as one: a disk reads it in a row, and large pages belong
+// to one piece.
+std::vector<std::span<const std::byte>> joined(std::vector<std::span<const std::byte>> weights) {
+  std::ranges::sort(weights, {}, [](const auto& w) { return w.data(); });
+  std::vector<std::span<const std::byte>> result;
+  for (const auto& w : weights) {
+    const std::byte* const end = result.empty() ? nullptr : result.back().data() + result.back().size();
+    if (end && w.data() < end + kGapBytes) {
+      result.back() = {result.back().data(), std::max(end, w.data() + w.size())};
+    } else {
+      result.push_back(w);
+    }
+  }
+  return result;
+}
+
 void add_pieces(std::vector<std::span<const std::byte>>& pieces, std::span<const std::byte> weights) {
-  for (; weights.size() > kPieceBytes; weights = weights.subspan(kPieceBytes))
-    pieces.push_back(weights.first(kPieceBytes));
-  if (!weights.empty()) pieces.push_back(weights);
+  while (!weights.empty()) {
+    const size_t n = kPieceBytes - reinterpret_cast<uintptr_t>(weights.data()) % kPieceBytes;
+    pieces.push_back(weights.first(std::min(n, weights.size())));
+    weights = weights.subspan(pieces.back().size());
+  }
 }
 
 uint64_t total(const std::vector<std::span<const std::byte>>& spans) {
@@ -28,13 +50,15 @@ uint64_t total(const std::vector<std::span<const std::byte>>& spans) {
                          [](uint64_t sum, const auto& span) { return sum + span.size(); });
 }
 
-std::vector<std::vector<uint64_t>> sizes(const std::vector<std::vector<std::span<const std::byte>>>& pieces) {
-  std::vector<std::vector<uint64_t>> result;
-  for (const auto& stage : pieces) {
-    auto& of_stage = result.emplace_back();
-    for (const auto& piece : stage) of_stage.push_back(piece.size());
-  }
-  return result;
+std::vector<std::span<const std::byte>> pieces_of(const StageWeights& stage) {
+  std::vector<std::span<const std::byte>> pieces;
+  for (const auto& weights : joined(stage.always)) add_pieces(pieces, weights);
+  return pieces;
+}
+
+// Whether some of n_tokens choose an expert.
+double chosen_share(const StageWeights& stage, double n_tokens) {
+  return 1 - elementary::pow(1 - stage.used, n_tokens);
 }
 
 }  // namespace
@@ -98,6 +122,17 @@ uint64_t least_room(const Model& model) {
   return least_room(model, {{0, int64_t(model.layers.size())}});
 }
 
+std::vector<std::vector<uint64_t>> piece_bytes(const std::vector<StageWeights>& stages, double n_tokens) {
+  std::vector<std::vector<uint64_t>> result;
+  for (const StageWeights& stage : stages) {
+    auto& bytes = result.emplace_back();
+    for (const auto& piece : pieces_of(stage)) bytes.push_back(piece.size());
+    for (const auto& expert : stage.experts)
+      bytes.push_back(uint64_t(double(expert.size()) * chosen_share(stage, n_tokens)));
+  }
+  return result;
+}
+
 std::optional<uint64_t> weight_room(const Model& model, const NetworkPart& part, uint64_t free,
                                     uint64_t taken) {
   const uint64_t left = free - std::min(free, taken);
@@ -109,73 +144,6 @@ std::optional<uint64_t> weight_room(const Model& model, uint64_t free, uint64_t 
   return weight_room(model, {{0, int64_t(model.layers.size())}}, free, taken);
 }
 
-SweepCache::SweepCache(std::vector<std::vector<uint64_t>> piece_bytes, uint64_t room)
-    : bytes_(std::move(piece_bytes)), room_(room) {
-  for (const auto& stage : bytes_) there_.emplace_back(stage.size(), false);
-}
-
-void SweepCache::enter(std::span<const size_t> order, size_t at) {
-  order_.assign(order.begin(), order.end());
-  at_ = at;
-}
-
-size_t SweepCache::distance(size_t stage) const {
-  for (size_t d = 0; d < order_.size(); ++d) {
-    if (order_[(at_ + d) % order_.size()] == stage) return d;
-  }
-  return order_.size();
-}
-
-// Whether what is needed later than in `distance` stages takes enough room; then the last of it is evicted.
-bool SweepCache::make_room(Move& move, uint64_t bytes, size_t distance) {
-  std::vector<std::pair<size_t, size_t>> later;  // distance and stage
-  uint64_t could_be = room_ - std::min(used_, room_);
-  for (size_t stage = 0; stage < bytes_.size(); ++stage) {
-    const size_t d = this->distance(stage);
-    if (d <= distance) continue;
-    later.emplace_back(d, stage);
-    for (size_t i = 0; i < bytes_[stage].size(); ++i) could_be += there_[stage][i] ? bytes_[stage][i] : 0;
-  }
-  if (could_be < bytes) return false;
-  std::ranges::sort(later, std::greater());
-  for (const auto& [d, stage] : later) {
-    for (size_t i = bytes_[stage].size(); i-- > 0;) {
-      if (used_ + bytes <= room_) return true;
-      if (!there_[stage][i]) continue;
-      there_[stage][i] = false;
-      used_ -= bytes_[stage][i];
-      move.evicted.push_back({stage, i});
-    }
-  }
-  return true;
-}
-
-std::optional<SweepCache::Move> SweepCache::next(const std::function<bool(Piece)>& skip) {
-  for (size_t d = 0; d < order_.size(); ++d) {
-    const size_t stage = order_[(at_ + d) % order_.size()];
-    if (distance(stage) < d) continue;
-    for (size_t i = 0; i < bytes_[stage].size(); ++i) {
-      if (there_[stage][i] || (skip && skip({stage, i}))) continue;
-      Move move{{}, {stage, i}};
-      if (!make_room(move, bytes_[stage][i], d)) return std::nullopt;
-      there_[stage][i] = true;
-      used_ += bytes_[stage][i];
-      return move;
-    }
-  }
-  return std::nullopt;
-}
-
-SweepCache::Move SweepCache::load(Piece piece) {
-  Move move{{}, piece};
-  const uint64_t bytes = bytes_[piece.stage][piece.index];
-  if (is_there(piece)) return move;
-  make_room(move, bytes, distance(piece.stage));
-  there_[piece.stage][piece.index] = true;
-  used_ += bytes;
-  return move;
-}
-
 WeightPrefetch::WeightPrefetch(const Gguf& file, std::vector<StageWeights> stages, size_t first,
                                uint64_t room)
     : file_(file),
@@ -183,21 +151,20 @@ WeightPrefetch::WeightPrefetch(const Gguf& file, std::vector<StageWeights> stage
       pieces_([&] {
         std::vector<std::vector<std::span<const std::byte>>> result;
         for (const StageWeights& stage : stages_) {
-          auto& pieces = result.emplace_back();
-          for (const auto& weights : stage.always) add_pieces(pieces, weights);
+          auto& pieces = result.emplace_back(pieces_of(stage));
           n_always_.push_back(pieces.size());
+          // Experts are chosen one by one, so of them no more is read at once than is asked for.
+          for (const auto& weights : joined(stage.always))
+            prefer_large_pages(weights.data(), int64_t(weights.size()));
           // Whole matrices, as they are chosen.
           pieces.insert(pieces.end(), stage.experts.begin(), stage.experts.end());
         }
         return result;
       }()),
-      up_(stages_.size()),
-      cache_(sizes(pieces_), room) {
-  std::iota(up_.begin(), up_.end(), size_t{0});
-  for (size_t i = stages_.size(); i-- > first;) down_.push_back(i);
-  up_and_down_ = up_;
-  if (down_.size() > 1) up_and_down_.insert(up_and_down_.end(), down_.begin() + 1, down_.end());
-  order_ = up_;
+      orders_{sweep_order(stages_.size(), first, Sweep::up), sweep_order(stages_.size(), first, Sweep::down),
+              sweep_order(stages_.size(), first, Sweep::up_and_down)},
+      cache_(piece_bytes(stages_, kAllChosen), room),
+      order_(orders_.front()) {
   try {
     reader_ = std::thread([this] { read(); });
   } catch (const std::system_error&) {  // page faults read, then
@@ -215,7 +182,7 @@ WeightPrefetch::~WeightPrefetch() {
 
 void WeightPrefetch::begin(int64_t n_tokens, Sweep sweep) {
   const std::lock_guard lock(mutex_);
-  order_ = sweep == Sweep::up ? up_ : sweep == Sweep::down ? down_ : up_and_down_;
+  order_ = orders_[size_t(sweep)];
   entered_ = 0;
   n_tokens_ = double(n_tokens);
 }
@@ -228,6 +195,11 @@ void WeightPrefetch::enter() {
     is_changed_ = true;
   }
   changed_.notify_one();
+}
+
+void WeightPrefetch::rows(const MatrixView& table, std::span<const int32_t> rows) {
+  for (const int32_t row : std::set(rows.begin(), rows.end()))
+    ask_for_pages(table.data + row * table.row_bytes(), size_t(table.row_bytes()));
 }
 
 void WeightPrefetch::chosen(const MatrixView& weights) {
@@ -246,7 +218,7 @@ void WeightPrefetch::chosen(const MatrixView& weights) {
 // Of experts few of which some of the tokens choose.
 bool WeightPrefetch::is_skipped(SweepCache::Piece piece) const {
   if (piece.index < n_always_[piece.stage]) return false;
-  return 1 - elementary::pow(1 - stages_[piece.stage].used, n_tokens_) < 0.5;
+  return chosen_share(stages_[piece.stage], n_tokens_) < 0.5;
 }
 
 void WeightPrefetch::read() {

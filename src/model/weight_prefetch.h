@@ -8,6 +8,7 @@
 // read, never which: what it has not read yet, the page fault reads.
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -21,6 +22,7 @@
 
 #include "model/model.h"
 #include "model/part.h"
+#include "model/sweep_cache.h"
 
 namespace lora {
 
@@ -45,49 +47,14 @@ uint64_t least_room(const std::vector<StageWeights>& stages);
 uint64_t least_room(const Model& model, const NetworkPart& part);
 uint64_t least_room(const Model& model);
 
+// Bytes of the pieces that each stage is read in. Of experts' those that are expected to be chosen by some of
+// n_tokens.
+std::vector<std::vector<uint64_t>> piece_bytes(const std::vector<StageWeights>& stages, double n_tokens);
+
 // What weights get of `free` bytes beside what else takes `taken`: nullopt where all of them fit.
 std::optional<uint64_t> weight_room(const Model& model, const NetworkPart& part, uint64_t free,
                                     uint64_t taken);
 std::optional<uint64_t> weight_room(const Model& model, uint64_t free, uint64_t taken);
-
-// Which pieces of the stages are in memory, and what comes next: the plan without the reading.
-class SweepCache {
- public:
-  // piece_bytes: of each stage; room: bytes for all together.
-  SweepCache(std::vector<std::vector<uint64_t>> piece_bytes, uint64_t room);
-
-  struct Piece {
-    size_t stage, index;
-    bool operator==(const Piece&) const = default;
-  };
-  // What to read next, and what to give back first.
-  struct Move {
-    std::vector<Piece> evicted;
-    Piece loaded{};
-  };
-
-  // The order in which stages are needed, again and again, of which place `at` has begun.
-  void enter(std::span<const size_t> order, size_t at);
-  // nullopt: what is missing is needed later than all that is there. `skip`: pieces that are not read ahead.
-  std::optional<Move> next(const std::function<bool(Piece)>& skip = {});
-  // What is read now, whether ahead or not.
-  Move load(Piece piece);
-  bool is_there(Piece piece) const { return there_[piece.stage][piece.index]; }
-
- private:
-  bool make_room(Move& move, uint64_t bytes, size_t distance);
-  size_t distance(size_t stage) const;  // stages until it is needed
-
-  std::vector<std::vector<uint64_t>> bytes_;
-  std::vector<std::vector<bool>> there_;
-  std::vector<size_t> order_;
-  size_t at_ = 0;
-  uint64_t room_, used_ = 0;
-};
-
-// Which way a pass goes through the stages: up, the last one being the head's if there is one; down, without
-// a head; or both.
-enum class Sweep { up, down, up_and_down };
 
 class WeightPrefetch {
  public:
@@ -101,6 +68,8 @@ class WeightPrefetch {
   void begin(int64_t n_tokens, Sweep sweep);
   // The next stage of the pass is computed from now on.
   void enter();
+  // Rows of a table that are to be read: asked for all at once, where page faults would wait for each.
+  void rows(const MatrixView& table, std::span<const int32_t> rows);
   // Of the stage at hand, experts that the router has chosen, in the order in which they compute.
   void chosen(const MatrixView& weights);
 
@@ -112,7 +81,7 @@ class WeightPrefetch {
   std::vector<StageWeights> stages_;
   std::vector<size_t> n_always_{};  // of each stage, pieces before those of experts
   std::vector<std::vector<std::span<const std::byte>>> pieces_;  // of each stage
-  std::vector<size_t> up_, down_, up_and_down_;                  // orders of stages
+  std::array<std::vector<size_t>, 3> orders_;                    // by Sweep
   SweepCache cache_;
 
   std::mutex mutex_;

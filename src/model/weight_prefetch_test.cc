@@ -116,6 +116,48 @@ TEST(SweepCache, SkippedPiecesAreReadWhenTheyAreAskedFor) {
   EXPECT_THAT(move.evicted, testing::ElementsAre(SweepCache::Piece{0, 1}));
 }
 
+TEST(SweepOrder, TurnsAtTheTop) {
+  EXPECT_THAT(sweep_order(4, 1, Sweep::up), testing::ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(sweep_order(4, 1, Sweep::down), testing::ElementsAre(3, 2, 1));
+  EXPECT_THAT(sweep_order(4, 1, Sweep::up_and_down), testing::ElementsAre(0, 1, 2, 3, 2, 1));
+  EXPECT_THAT(sweep_order(1, 0, Sweep::up_and_down), testing::ElementsAre(0));
+}
+
+// Nine stages of 30 bytes, of which memory holds `room`, that compute for one second each.
+SweepWork nine_stages(uint64_t room) {
+  return {std::vector(9, std::vector<uint64_t>(3, 10)), room, up_and_down(9), std::vector(17, 1.0)};
+}
+
+TEST(SweepCost, IsThatOfComputingWhereTheDiskIsFastOrMemoryHoldsAll) {
+  const SweepCost held = sweep_cost(nine_stages(9 * 30), 1);
+  EXPECT_EQ(held.seconds, 17);
+  EXPECT_EQ(held.bytes, 0);
+  const SweepCost fast = sweep_cost(nine_stages(3 * 30), 1e9);
+  EXPECT_NEAR(fast.seconds, 17, 1e-6);
+  EXPECT_EQ(fast.bytes, 2 * (9 - 3) * 30);
+}
+
+// A stage takes a second to compute, one and two to read; there is room for three.
+TEST(SweepCost, IsThatOfReadingWhereThatTakesLonger) {
+  const SweepWork work = nine_stages(3 * 30);
+  const double read_s = 2 * (9 - 3) * 30;
+  EXPECT_NEAR(sweep_cost(work, 30).seconds, 17, 1e-6);
+  const double slow = sweep_cost(work, 15).seconds;
+  EXPECT_GE(slow, read_s / 15);
+  EXPECT_LT(slow, read_s / 15 + 17 - 6);  // what is read while others compute is not waited for
+  EXPECT_NEAR(sweep_cost(work, 1, 1e-6).seconds, read_s, 1e-3);
+  EXPECT_NEAR(sweep_cost(work, 15, 3).seconds, 3 * 17, 1e-6);
+}
+
+TEST(SweepCost, HidesFromAScaleOn) {
+  const SweepWork work = nine_stages(3 * 30);
+  for (const double rate : {1.0, 15.0, 1000.0}) {
+    const double scale = hiding_scale(work, rate, 0.05);
+    EXPECT_LE(sweep_cost(work, rate, scale).seconds, 1.05 * scale * 17) << rate;
+    EXPECT_GT(sweep_cost(work, rate, 0.99 * scale).seconds, 1.05 * 0.99 * scale * 17) << rate;
+  }
+}
+
 TEST(StageWeights, AreAllThatAModelMultipliesWith) {
   const Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
   const auto stages = stage_weights(model, model.layers);
@@ -144,6 +186,12 @@ TEST(WeightPrefetch, OfExpertsGivesTheSameLosses) {
   const auto stages = stage_weights(model, model.layers);
   EXPECT_EQ(stages[0].used, 1.0 / 16);
   EXPECT_EQ(stages[0].experts.size(), 3u * 16);
+  const auto bytes_of_experts = [&](double n_tokens) {  // they come last
+    const auto pieces = piece_bytes(stages, n_tokens)[0];
+    return std::accumulate(pieces.end() - 3 * 16, pieces.end(), 0.0);
+  };
+  EXPECT_NEAR(bytes_of_experts(1), bytes_of_experts(1e9) / 16, 48);  // each rounded
+  EXPECT_NEAR(bytes_of_experts(2), bytes_of_experts(1e9) * (1 - 15.0 * 15 / 256), 48);
   for (const int64_t n : {2, 40}) {
     std::vector<int32_t> ids(static_cast<size_t>(n)), positions(ids.size());
     for (size_t i = 0; i < ids.size(); ++i) ids[i] = int32_t(i * 37 % 512), positions[i] = int32_t(i);

@@ -164,16 +164,46 @@ double update_seconds(Setup& s) {
   return t * double(p.values.size()) / double(n);
 }
 
-constexpr double kHidden = 0.05;  // of computing: what reading may add where it hardly matters
+constexpr double kHidden = 0.05;     // of computing: what reading may add where it hardly matters
+constexpr double kNoWaiting = 1e30;  // bytes a second, where the disk does not tell
 
-// Each batch goes up and down once; n_trials: of an iteration.
-WeightReading weight_reading(const Setup& s, int64_t n_trials) {
-  WeightReading r;
-  r.weight_bytes = int64_t(weight_bytes(stage_weights(s.model, s.model.layers)));
-  r.held_bytes = std::min(r.weight_bytes, int64_t(*s.plan.weight_room));
-  r.iteration_bytes = 2 * double(r.weight_bytes - r.held_bytes) * double(s.options.grad_acc * n_trials);
-  r.rate = disk_read_rate(s.model.gguf.path());
-  return r;
+// Of each layer: going up and, if the backward pass goes through it, down again.
+double both_ways(const LayerTimes& t, const StepPlan& plan, int64_t layer) {
+  // The last layer's activations are still there when the backward pass begins.
+  const bool again = layer >= plan.n_below + plan.n_kept && layer + 1 < int64_t(t.layers.size());
+  return t.layers[size_t(layer)] + (again ? t.forward[size_t(layer)] : 0);
+}
+
+// Seconds of a batch's way through one stage of a pipeline.
+struct StageTime {
+  double both = 0, forward = 0;
+};
+std::vector<StageTime> stage_times(const LayerTimes& t, const StepPlan& plan,
+                                   const std::vector<NetworkPart>& parts, double scale) {
+  std::vector<StageTime> times;
+  for (const NetworkPart& part : parts) {
+    StageTime time = part.has_head ? StageTime{t.head, t.head_forward} : StageTime{};
+    for (int64_t i = part.layers.begin; i < part.layers.end(); ++i) {
+      time.both += both_ways(t, plan, i);
+      time.forward += t.forward[size_t(i)];
+    }
+    times.push_back({time.both * scale, time.forward * scale});
+  }
+  return times;
+}
+
+// The same of each place of a sweep up, and down again.
+std::vector<double> sweep_times(const LayerTimes& t, const StepPlan& plan, std::span<const size_t> order,
+                                double scale) {
+  const size_t n_layer = t.layers.size();
+  std::vector<double> times;
+  for (size_t at = 0; at < order.size(); ++at) {
+    const size_t i = order[at];
+    const double up = at < n_layer ? t.forward[i] : t.head;
+    const double down = at > n_layer ? std::max(0.0, both_ways(t, plan, int64_t(i)) - t.forward[i]) : 0;
+    times.push_back(scale * (at <= n_layer ? up : down));
+  }
+  return times;
 }
 
 // Names and shapes of tensors, and what fills them up, beside the numbers.
@@ -239,6 +269,10 @@ std::vector<int64_t> kinds_of_layers(const Model& model, int64_t n_below) {
   return result;
 }
 
+double pipeline_seconds(std::span<const double> stages, double n_batches) {
+  return std::accumulate(stages.begin(), stages.end(), 0.0) + (n_batches - 1) * std::ranges::max(stages);
+}
+
 Estimate estimate(const FinetuneOptions& options, const std::function<void(std::string_view line)>& say) {
   check_options(options);
   const FinetuneOptions with_files = with_data_files(options, say);
@@ -266,7 +300,7 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
   e.n_iter = std::max<int64_t>(0, s.n_iter - s.state.iteration);
   if (e.n_iter == 0) return e;
 
-  // The time is that of all layers, one after the other, wherever they are.
+  // The time is that of all layers, wherever they are.
   if (!s.plan.part.is_whole()) {
     s.plan = plan_step(s.model, s.plan.n_tokens, s.plan.n_positions, s.plan.n_kept, true, s.arithmetic,
                        s.pool.size());
@@ -278,25 +312,28 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
     say(fmt::format("estimate: to measure takes {:.1f} MiB more than the run itself",
                     double(more) / (1 << 20)));
   const LayerTimes t = time_layers(s, batch, steps);
-  const auto sum = [](const std::vector<double>& of_layers, int64_t begin, int64_t end) {
-    return std::accumulate(of_layers.begin() + begin, of_layers.begin() + std::max(begin, end), 0.0);
-  };
-  const int64_t n_layer = s.model.config.n_layer;
-  const double forward = t.head_forward + sum(t.forward, 0, n_layer);
-  // The last layer's activations are still there when the backward pass begins.
-  const double again = sum(t.forward, std::min(s.plan.n_below + s.plan.n_kept, n_layer), n_layer - 1);
-  const double gradients = (t.head + sum(t.layers, 0, n_layer) + again) * batch_tokens /
-                           double(batch.n_tokens()) * double(options.grad_acc);
+  const double scale = batch_tokens / double(batch.n_tokens());
+  const std::vector<StageTime> stages =
+      stage_times(t, s.plan, network_parts(s.model, options.pipeline), scale);
   e.at_least = options.optimizer == Optimizer::lbfgs;
-  e.iteration_s = (e.at_least ? 2 : 1) * gradients + update_seconds(s);
+  const int64_t n_batches = (e.at_least ? 2 : 1) * options.grad_acc;
+  std::vector<double> both, forward;
+  for (const StageTime& stage : stages) both.push_back(stage.both), forward.push_back(stage.forward);
+  e.iteration_s = (e.at_least ? 2 : 1) * pipeline_seconds(both, double(options.grad_acc)) + update_seconds(s);
   if (s.plan.weight_room) {
-    e.reading = weight_reading(s, e.at_least ? 2 : 1);
-    if (e.reading->rate) {
-      const double read_s = e.reading->iteration_bytes / *e.reading->rate;
-      // Reading takes its share of the processors, so what a few cores have to do is about the sum.
-      e.reading->batch_tokens = batch_tokens * read_s / (kHidden * e.iteration_s);
-      e.iteration_s += read_s;
-    }
+    const std::vector<StageWeights> weights = stage_weights(s.model, s.model.layers);
+    const auto pieces = piece_bytes(weights, batch_tokens);
+    std::vector<size_t> order = sweep_order(weights.size(), size_t(s.plan.n_below), Sweep::up_and_down);
+    std::vector<double> times = sweep_times(t, s.plan, order, scale);
+    const SweepWork work = {pieces, *s.plan.weight_room, std::move(order), std::move(times)};
+    WeightReading& r = e.reading.emplace();
+    r.weight_bytes = int64_t(weight_bytes(weights));
+    r.held_bytes = std::min(r.weight_bytes, int64_t(*s.plan.weight_room));
+    r.rate = disk_read_rate(s.model.gguf.path());
+    const SweepCost cost = sweep_cost(work, r.rate.value_or(kNoWaiting));
+    r.iteration_bytes = double(n_batches) * cost.bytes;
+    e.iteration_s += double(n_batches) * (cost.seconds - work.compute_seconds());
+    if (r.rate) r.batch_tokens = batch_tokens * hiding_scale(work, *r.rate, kHidden);
   }
   if (!s.held_out.empty()) {
     double tokens = 0;
@@ -305,11 +342,11 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
       s.held_out_data().sample(i, inputs, targets);
       tokens += double(inputs.size());
     }
-    e.evaluation_s = forward * tokens / double(batch.n_tokens());
+    const double n_passes = std::ceil(tokens / batch_tokens);
+    e.evaluation_s = pipeline_seconds(forward, n_passes) * tokens / (n_passes * batch_tokens);
     if (e.reading && e.reading->rate) {
-      const double passes = std::ceil(tokens / batch_tokens);
-      const double bytes = passes * double(e.reading->weight_bytes - e.reading->held_bytes);
-      e.evaluation_s += bytes / *e.reading->rate;
+      const double bytes = n_passes * double(e.reading->weight_bytes - e.reading->held_bytes);
+      e.evaluation_s = std::max(e.evaluation_s, bytes / *e.reading->rate);
     }
     const int64_t every = options.eval_every;
     const int64_t on_the_way = every > 0 ? (s.n_iter - 1) / every - s.state.iteration / every : 0;

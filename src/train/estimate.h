@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,6 +48,10 @@ struct Estimate {
 // A number for each layer, from 0: the same where layers compute alike, in matrices of the same shapes, and
 // the backward pass, which ends above `n_below` layers, goes through both or neither.
 std::vector<int64_t> kinds_of_layers(const Model& model, int64_t n_below);
+
+// Seconds of batches through the stages of a pipeline, each of which takes its own time for one: the first
+// batch meets all of them, each other one follows by what the slowest takes.
+double pipeline_seconds(std::span<const double> stages, double n_batches);
 
 // Error naming the file or option at fault, or if the run would not fit into memory.
 Estimate estimate(const FinetuneOptions& options, const std::function<void(std::string_view line)>& say);

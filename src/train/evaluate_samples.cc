@@ -29,12 +29,16 @@ SamplesLoss evaluate_samples(const ModelOptions& model, const FinetuneOptions& a
   const std::vector<int64_t> samples = data.side_by_side();
   const int64_t row = std::min(options.n_ctx, data.report().longest + 1);
   const int64_t n_batch = std::min(options.n_batch, int64_t(samples.size()));
+  const Grid grid = make_grid(options.cluster, options.pipeline);
+  const NetworkPart part = forward_part(session.model, options.pipeline, grid.stages.rank());
   const StepPlan plan =
-      plan_step(session.model, n_batch * row, row, 0, false, session.input, session.pool.size());
+      plan_step(session.model, n_batch * row, row, 0, false, session.input, session.pool.size(), part);
   expect_memory(fmt::format("samples of {} tokens", row), uint64_t(plan.total_bytes()),
                 "a smaller --ctx-size needs less");
   Step step(session.model, plan, session.input, session.pool);
-  const Grid grid = make_grid(options.cluster, 1);
+  // In a pipeline a step gives up, since each stage would end with another batch.
+  if (options.pipeline > 1)
+    step.set_give_up([&] { return options.cluster.stop(events.should_stop && events.should_stop()); });
   Pipeline pipeline(step, plan, session.model.config.n_embd, grid.stages);
 
   SamplesLoss loss;
@@ -50,15 +54,21 @@ SamplesLoss evaluate_samples(const ModelOptions& model, const FinetuneOptions& a
     loss.result.perplexity = elementary::exp(held_out.loss);
     loss.result.tokens = held_out.tokens;
   };
-  const HeldOutLoss all = held_out_loss(
-      pipeline, data, samples, n_batch, options.n_ctx,
-      [&](const HeldOutLoss& held_out, int64_t n_done) {
-        so_far(held_out, n_done);
-        if (events.on_window) events.on_window(n_done, int64_t(samples.size()), loss.result);
-        loss.result.stopped = cluster.stop(events.should_stop && events.should_stop());
-        return !loss.result.stopped;
-      },
-      grid);
+  HeldOutLoss all;
+  try {
+    all = held_out_loss(
+        pipeline, data, samples, n_batch, options.n_ctx,
+        [&](const HeldOutLoss& held_out, int64_t n_done) {
+          so_far(held_out, n_done);
+          if (events.on_window) events.on_window(n_done, int64_t(samples.size()), loss.result);
+          loss.result.stopped = cluster.stop(events.should_stop && events.should_stop());
+          return !loss.result.stopped;
+        },
+        grid);
+  } catch (const GivenUp&) {
+    loss.result.stopped = true;
+    return loss;
+  }
   loss.result.stopped = cluster.any(loss.result.stopped);
   so_far(all, loss.result.stopped ? loss.samples : int64_t(samples.size()));
   if (!std::isfinite(all.loss)) {

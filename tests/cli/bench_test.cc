@@ -104,7 +104,7 @@ TEST_F(Bench, BothCanBeMeasuredInOneRun) {
 }
 
 TEST_F(Bench, AProfileAddsUpToAStep) {
-  const ordered_json json = figures(kFile + Args{"--profile", "--batch", "8", "--ctx", "64"});
+  const ordered_json json = figures(kFile + Args{"--profile", "--batch", "8", "--ctx", "64", "-t", "2"});
   double sum = 0;
   for (const auto& [part, s] : json.at("profile").items()) {
     EXPECT_EQ(s.get<double>() > 0, part != "scans") << part;  // which attention is not
@@ -112,6 +112,9 @@ TEST_F(Bench, AProfileAddsUpToAStep) {
   }
   EXPECT_NEAR(sum, json["profiled_step_s"].get<double>(), 0.05 * sum);
   EXPECT_GT(json["decode_s"], 0);
+  EXPECT_GT(json["loops"], 6 * 7);  // of each layer, some for each product
+  EXPECT_GT(json["loops_s"], 0);
+  EXPECT_LE(json["loops_s"], json["profiled_step_s"]);
 }
 
 // Convolutions and states have a row of their own.

@@ -15,7 +15,7 @@ constexpr int kAdvice = MADV_NORMAL;
 
 }  // namespace
 
-void prefer_large_pages(void* begin, int64_t bytes) {
+void prefer_large_pages(const void* begin, int64_t bytes) {
   constexpr int64_t kWorthwhile = 4 << 20;
   if (bytes < kWorthwhile) return;
   const uintptr_t page = page_bytes(), first = reinterpret_cast<uintptr_t>(begin) / page * page;

@@ -4,6 +4,6 @@ namespace lora {
 
 // Windows has them for whom an administrator lets lock memory, when memory is taken; memory that is there
 // cannot have them.
-void prefer_large_pages(void*, int64_t) {}
+void prefer_large_pages(const void*, int64_t) {}
 
 }  // namespace lora

@@ -344,9 +344,13 @@ void drop_pages(const void* data, size_t size) {
   if (info.Type == MEM_MAPPED) VirtualUnlock(reinterpret_cast<void*>(begin), end - begin);
 }
 
-void fetch_pages(const void* data, size_t size) {
+void ask_for_pages(const void* data, size_t size) {
   WIN32_MEMORY_RANGE_ENTRY range = {const_cast<void*>(data), size};
   PrefetchVirtualMemory(GetCurrentProcess(), 1, &range, 0);
+}
+
+void fetch_pages(const void* data, size_t size) {
+  ask_for_pages(data, size);
   // It does not wait; touching does.
   const auto* bytes = static_cast<const volatile char*>(data);
   for (size_t i = 0, step = page_bytes(); i < size; i += step) static_cast<void>(bytes[i]);

@@ -141,8 +141,8 @@ TEST_F(Mpi, AProcessThatIsKilledLosesNothing) {
   for (int i = 0; i < n_kills; ++i) {
     for (const int r : {0, 1, 2}) std::filesystem::remove(folder.at(fmt::format("pid-{}", r)));
     const int n = 2 + i % 2;
-    std::thread killer([&] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(600 + 370 * (i % 7)));
+    std::jthread killer([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(600 + i * 997 % 2600));
       n_killed += send(i % n, SIGKILL);
     });
     const RunResult result = run_by(n, args);
@@ -153,6 +153,7 @@ TEST_F(Mpi, AProcessThatIsKilledLosesNothing) {
     }
   }
   EXPECT_GT(n_killed, 0);
+  RecordProperty("killed", n_killed);
   const RunResult last = run_by(2, args);
   ASSERT_EQ(last.status, 0) << last.err;
   expect_same(alone, "after all kills");

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <fstream>
 #include <sstream>
+#include <thread>
 #include <tuple>
 
 #include "arch/blocks.h"
@@ -98,6 +99,43 @@ TEST_F(Pipelines, ARunGoesOnWithAnotherNumber) {
     ASSERT_EQ(go_to(first, stages, "2"), 0);
     ASSERT_EQ(go_to(second, stages_then, "4"), 0);
     expect_same(want, fmt::format("of {} processes, then {}", first, second));
+  }
+}
+
+TEST_F(Pipelines, EvaluateTheSame) {
+  for (const Args& what :
+       {Args{"--file", "text.txt", "--ctx-size", "32"},
+        Args{"--train-data", "text.txt", "--ctx-size", "32", "--sample-start", "The ship"}}) {
+    const Args args = Args{"eval", "--model", "model.gguf", "--json"} + what;
+    const RunResult one = folder.lora(args);
+    ASSERT_EQ(one.status, 0) << one.err;
+    for (const auto& [n, stages] : {std::pair{2, "2"}, {3, "3"}, {4, "2"}}) {
+      const RunResult result = run_by(n, args + Args{"--pipeline", stages});
+      EXPECT_EQ(result.out, one.out) << n << ": " << result.err;
+    }
+  }
+}
+
+TEST_F(Pipelines, AnEvaluationIsStoppedByAnyOfThem) {
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text += ship_sentences();
+  folder.write("text.txt", text);
+  for (const Args& what :
+       {Args{"--file", "text.txt"}, Args{"--train-data", "text.txt", "--sample-start", "The ship"}}) {
+    // A process that has not begun is ended at once, so that it is asked later and later.
+    std::string err;
+    for (int delay = 1; delay <= 16 && err.find("stopped") == err.npos; delay *= 2) {
+      std::jthread stops([&] {
+        std::this_thread::sleep_for(std::chrono::seconds(delay));
+        send(1, SIGTERM);
+      });
+      const RunResult result =
+          run_by(2, Args{"eval", "--model", "model.gguf", "--ctx-size", "32", "--pipeline", "2"} + what);
+      stops.join();
+      EXPECT_NE(result.status, 0) << result.out;
+      err = result.err;
+    }
+    EXPECT_THAT(err, HasSubstr("stopped"));
   }
 }
 
