@@ -8,7 +8,7 @@ enum class Precision {
   f32,
   bf16,
   int8,       // quantized weights times rounded activations and gradients; what stays in floats: as automatic
-  automatic,  // bf16 where the CPU has instructions that are faster than f32's (has_native_bf16()), else f32
+  automatic,  // bf16 where the CPU has instructions that are faster than f32's (prefers_bf16()), else f32
 };
 
 }  // namespace lora

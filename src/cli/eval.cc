@@ -101,7 +101,7 @@ int eval_command(const std::vector<std::string>& args) {
   const int stopped = 128 + (stop_signal() != 0 ? stop_signal() : int(SIGTERM));
   if (!join().is_first()) return result.stopped ? stopped : 0;
   if (result.stopped) {
-    say(stderr, result.tokens == 0 ? "stopped: no figures yet"
+    say(stderr, result.tokens == 0 ? "stopped: no figures"
                                    : fmt::format("stopped after {} tokens: nll {:.6f} perplexity {:.6f}",
                                                  result.tokens, result.nll, result.perplexity));
     return stopped;

@@ -43,6 +43,16 @@ class Stage {
   Stage(Step& step, int64_t n_tokens, int64_t n_embd, const Cluster& stages)
       : step_(step), n_embd_(n_embd), stages_(stages), in_(stages.is_first() ? 0 : n_tokens * n_embd) {}
 
+  // What is being sent lies in the step.
+  ~Stage() {
+    try {
+      end();
+    } catch (...) {  // the error that ends this process is on its way
+    }
+  }
+  Stage(const Stage&) = delete;
+  Stage& operator=(const Stage&) = delete;
+
   bool is_last() const { return stages_.rank() == stages_.size() - 1; }
   // Whether the first one is asked to stop: those above do what it does.
   bool goes_on(bool asked) {
@@ -111,7 +121,9 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
   if (available)
     plan.weight_room = weight_room(session.model, part, *available / 10 * 9, uint64_t(plan.total_bytes()));
   session.expect_same(options, options.cluster,
-                      {{"--ctx-size", std::to_string(options.n_ctx)}, {"tokens", std::to_string(n_text)}});
+                      {{"--ctx-size", std::to_string(options.n_ctx)},
+                       {"--pipeline", std::to_string(options.pipeline)},
+                       {"tokens", std::to_string(n_text)}});
   expect_memory(fmt::format("windows of {} tokens", options.n_ctx), uint64_t(plan.total_bytes()),
                 "a smaller --ctx-size needs less");
   Step step(session.model, plan, session.input, session.pool);

@@ -84,6 +84,10 @@ Isa isa() {
 }
 
 bool has_native_bf16() {
+  return isa() == Isa::amx || has_avx512_bf16();
+}
+
+bool prefers_bf16() {
   return isa() == Isa::amx || (has_avx512_bf16() && !cpu_features().avx512_bf16_is_slow);
 }
 

@@ -26,8 +26,10 @@ std::vector<Isa> supported_isas();
 // entry calls this before its first HWY_DYNAMIC_DISPATCH.
 Isa isa();
 
-// Whether bf16 GEMMs run on bf16 instructions that are faster than f32's (what --precision auto asks).
+// Whether bf16 GEMMs run on bf16 instructions, and whether these are faster than f32's (what --precision auto
+// asks).
 bool has_native_bf16();
+bool prefers_bf16();
 // Whether the AVX512-BF16 instructions may be used.
 bool has_avx512_bf16();
 // Whether VPDPBUSD may be used at 256 bits, in its encoding without AVX-512.

@@ -18,6 +18,7 @@ std::vector<size_t> sweep_order(size_t n_stages, size_t first, Sweep sweep) {
 SweepCache::SweepCache(std::vector<std::vector<uint64_t>> piece_bytes, uint64_t room)
     : bytes_(std::move(piece_bytes)), room_(room) {
   for (const auto& stage : bytes_) there_.emplace_back(stage.size(), false);
+  held_.assign(bytes_.size(), {});
 }
 
 void SweepCache::enter(std::span<const size_t> order, size_t at) {
@@ -35,16 +36,15 @@ bool SweepCache::make_room(Move& move, uint64_t bytes, size_t distance) {
     const size_t d = distance_[stage];
     if (d <= distance) continue;
     later.emplace_back(d, stage);
-    for (size_t i = 0; i < bytes_[stage].size(); ++i) could_be += there_[stage][i] ? bytes_[stage][i] : 0;
+    could_be += held_[stage].bytes;
   }
   if (could_be < bytes) return false;
   std::ranges::sort(later, std::greater());
   for (const auto& [d, stage] : later) {
-    for (size_t i = bytes_[stage].size(); i-- > 0;) {
+    for (size_t i = bytes_[stage].size(); i-- > 0 && held_[stage].n > 0;) {
       if (used_ + bytes <= room_) return true;
       if (!there_[stage][i]) continue;
-      there_[stage][i] = false;
-      used_ -= bytes_[stage][i];
+      set({stage, i}, false);
       move.evicted.push_back({stage, i});
     }
   }
@@ -54,13 +54,12 @@ bool SweepCache::make_room(Move& move, uint64_t bytes, size_t distance) {
 std::optional<SweepCache::Move> SweepCache::next(const std::function<bool(Piece)>& skip) {
   for (size_t d = 0; d < order_.size(); ++d) {
     const size_t stage = order_[(at_ + d) % order_.size()];
-    if (distance_[stage] < d) continue;
+    if (distance_[stage] < d || held_[stage].n == int64_t(bytes_[stage].size())) continue;
     for (size_t i = 0; i < bytes_[stage].size(); ++i) {
       if (there_[stage][i] || (skip && skip({stage, i}))) continue;
       Move move{{}, {stage, i}};
       if (!make_room(move, bytes_[stage][i], d)) return std::nullopt;
-      there_[stage][i] = true;
-      used_ += bytes_[stage][i];
+      set(move.loaded, true);
       return move;
     }
   }
@@ -72,9 +71,17 @@ SweepCache::Move SweepCache::load(Piece piece) {
   const uint64_t bytes = bytes_[piece.stage][piece.index];
   if (is_there(piece)) return move;
   make_room(move, bytes, distance_[piece.stage]);
-  there_[piece.stage][piece.index] = true;
-  used_ += bytes;
+  set(piece, true);
   return move;
+}
+
+void SweepCache::set(Piece piece, bool is_there) {
+  const uint64_t bytes = bytes_[piece.stage][piece.index];
+  Held& held = held_[piece.stage];
+  there_[piece.stage][piece.index] = is_there;
+  held.n += is_there ? 1 : -1;
+  held.bytes += is_there ? bytes : -bytes;
+  used_ += is_there ? bytes : -bytes;
 }
 
 double SweepWork::compute_seconds() const {

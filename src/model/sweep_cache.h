@@ -44,9 +44,15 @@ class SweepCache {
 
  private:
   bool make_room(Move& move, uint64_t bytes, size_t distance);
+  void set(Piece piece, bool is_there);
 
   std::vector<std::vector<uint64_t>> bytes_;
   std::vector<std::vector<bool>> there_;
+  struct Held {  // of a stage, what is there
+    int64_t n = 0;
+    uint64_t bytes = 0;
+  };
+  std::vector<Held> held_;
   std::vector<size_t> order_;
   size_t at_ = 0;
   std::vector<size_t> distance_;  // of each stage: stages until it is needed

@@ -154,8 +154,9 @@ WeightPrefetch::WeightPrefetch(const Gguf& file, std::vector<StageWeights> stage
           auto& pieces = result.emplace_back(pieces_of(stage));
           n_always_.push_back(pieces.size());
           // Experts are chosen one by one, so of them no more is read at once than is asked for.
+          // A large page is 2 MB where a small one is 4 KB, and up to 512 MB elsewhere.
           for (const auto& weights : joined(stage.always))
-            prefer_large_pages(weights.data(), int64_t(weights.size()));
+            if (page_bytes() == 4096) prefer_large_pages(weights.data(), int64_t(weights.size()));
           // Whole matrices, as they are chosen.
           pieces.insert(pieces.end(), stage.experts.begin(), stage.experts.end());
         }

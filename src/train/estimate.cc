@@ -167,10 +167,12 @@ double update_seconds(Setup& s) {
 constexpr double kHidden = 0.05;     // of computing: what reading may add where it hardly matters
 constexpr double kNoWaiting = 1e30;  // bytes a second, where the disk does not tell
 
-// Of each layer: going up and, if the backward pass goes through it, down again.
-double both_ways(const LayerTimes& t, const StepPlan& plan, int64_t layer) {
+// Of a layer of the part that begins with layer `first`: going up and, if the backward pass goes through it,
+// down again.
+double both_ways(const LayerTimes& t, const StepPlan& plan, int64_t first, int64_t layer) {
   // The last layer's activations are still there when the backward pass begins.
-  const bool again = layer >= plan.n_below + plan.n_kept && layer + 1 < int64_t(t.layers.size());
+  const bool again =
+      layer >= std::max(plan.n_below, first) + plan.n_kept && layer + 1 < int64_t(t.layers.size());
   return t.layers[size_t(layer)] + (again ? t.forward[size_t(layer)] : 0);
 }
 
@@ -184,7 +186,7 @@ std::vector<StageTime> stage_times(const LayerTimes& t, const StepPlan& plan,
   for (const NetworkPart& part : parts) {
     StageTime time = part.has_head ? StageTime{t.head, t.head_forward} : StageTime{};
     for (int64_t i = part.layers.begin; i < part.layers.end(); ++i) {
-      time.both += both_ways(t, plan, i);
+      time.both += both_ways(t, plan, part.layers.begin, i);
       time.forward += t.forward[size_t(i)];
     }
     times.push_back({time.both * scale, time.forward * scale});
@@ -200,7 +202,7 @@ std::vector<double> sweep_times(const LayerTimes& t, const StepPlan& plan, std::
   for (size_t at = 0; at < order.size(); ++at) {
     const size_t i = order[at];
     const double up = at < n_layer ? t.forward[i] : t.head;
-    const double down = at > n_layer ? std::max(0.0, both_ways(t, plan, int64_t(i)) - t.forward[i]) : 0;
+    const double down = at > n_layer ? std::max(0.0, both_ways(t, plan, 0, int64_t(i)) - t.forward[i]) : 0;
     times.push_back(scale * (at <= n_layer ? up : down));
   }
   return times;
@@ -302,6 +304,8 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
 
   // The time is that of all layers, wherever they are.
   if (!s.plan.part.is_whole()) {
+    if (s.plan.weight_room)
+      say("estimate: the time in which weights are read that memory does not hold is not counted");
     s.plan = plan_step(s.model, s.plan.n_tokens, s.plan.n_positions, s.plan.n_kept, true, s.arithmetic,
                        s.pool.size());
   }
@@ -322,10 +326,10 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
   e.iteration_s = (e.at_least ? 2 : 1) * pipeline_seconds(both, double(options.grad_acc)) + update_seconds(s);
   if (s.plan.weight_room) {
     const std::vector<StageWeights> weights = stage_weights(s.model, s.model.layers);
-    const auto pieces = piece_bytes(weights, batch_tokens);
     std::vector<size_t> order = sweep_order(weights.size(), size_t(s.plan.n_below), Sweep::up_and_down);
     std::vector<double> times = sweep_times(t, s.plan, order, scale);
-    const SweepWork work = {pieces, *s.plan.weight_room, std::move(order), std::move(times)};
+    SweepWork work = {piece_bytes(weights, batch_tokens), *s.plan.weight_room, std::move(order),
+                      std::move(times)};
     WeightReading& r = e.reading.emplace();
     r.weight_bytes = int64_t(weight_bytes(weights));
     r.held_bytes = std::min(r.weight_bytes, int64_t(*s.plan.weight_room));
@@ -333,7 +337,14 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
     const SweepCost cost = sweep_cost(work, r.rate.value_or(kNoWaiting));
     r.iteration_bytes = double(n_batches) * cost.bytes;
     e.iteration_s += double(n_batches) * (cost.seconds - work.compute_seconds());
-    if (r.rate) r.batch_tokens = batch_tokens * hiding_scale(work, *r.rate, kHidden);
+    r.batch_tokens = batch_tokens;
+    // More tokens choose more experts, all of them at most.
+    const bool chooses =
+        std::ranges::any_of(weights, [](const auto& stage) { return !stage.experts.empty(); });
+    for (int i = 0; r.rate && i < (chooses ? 4 : 1); ++i) {
+      work.piece_bytes = piece_bytes(weights, r.batch_tokens);
+      r.batch_tokens = batch_tokens * hiding_scale(work, *r.rate, kHidden);
+    }
   }
   if (!s.held_out.empty()) {
     double tokens = 0;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/machine.h"
 #include "generate/session.h"
+#include "model/weight_prefetch.h"
 #include "train/cut_text.h"
 #include "train/held_out.h"
 #include "train/run.h"
@@ -31,8 +32,10 @@ SamplesLoss evaluate_samples(const ModelOptions& model, const FinetuneOptions& a
   const int64_t n_batch = std::min(options.n_batch, int64_t(samples.size()));
   const Grid grid = make_grid(options.cluster, options.pipeline);
   const NetworkPart part = forward_part(session.model, options.pipeline, grid.stages.rank());
-  const StepPlan plan =
+  StepPlan plan =
       plan_step(session.model, n_batch * row, row, 0, false, session.input, session.pool.size(), part);
+  if (const std::optional<uint64_t> available = available_memory())
+    plan.weight_room = weight_room(session.model, part, *available / 10 * 9, uint64_t(plan.total_bytes()));
   expect_memory(fmt::format("samples of {} tokens", row), uint64_t(plan.total_bytes()),
                 "a smaller --ctx-size needs less");
   Step step(session.model, plan, session.input, session.pool);
@@ -47,6 +50,7 @@ SamplesLoss evaluate_samples(const ModelOptions& model, const FinetuneOptions& a
                       {{"data", fmt::format("{:016x} {:016x}", data.file_hash(), data.token_hash())},
                        {"samples", std::to_string(samples.size())},
                        {"--ctx-size", std::to_string(options.n_ctx)},
+                       {"--pipeline", std::to_string(options.pipeline)},
                        {"--batch", std::to_string(n_batch)}});
   const auto so_far = [&](const HeldOutLoss& held_out, int64_t n_done) {
     loss.samples = n_done;

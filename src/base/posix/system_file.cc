@@ -169,19 +169,23 @@ void advise(const void* data, size_t size, int advice) {
 }  // namespace
 
 // Where large pages are preferred, a page fault reads megabytes at once into them (since Linux 5.18), for a
-// tenth of the processor's time that small ones take.
+// third of the system's time that small ones take.
 void fetch_pages(const void* data, size_t size) {
 #ifdef MADV_POPULATE_READ
   constexpr uintptr_t kLarge = 2 << 20;
   const uintptr_t page = (reinterpret_cast<uintptr_t>(data) + kLarge - 1) / kLarge * kLarge;
   const bool has_large = page + kLarge <= reinterpret_cast<uintptr_t>(data) + size;
-  unsigned char is_there = 0;
+  // Whether one fault brings more than its own page; of a file of another user mincore() says that all is
+  // there.
+  unsigned char before = 1, after = 1;
   if (has_large) {
+    void* const middle = reinterpret_cast<void*>(page + kLarge / 2);
+    ::mincore(middle, 1, &before);
     advise(reinterpret_cast<void*>(page), 1, MADV_POPULATE_READ);
-    ::mincore(reinterpret_cast<void*>(page + kLarge / 2), 1, &is_there);
+    ::mincore(middle, 1, &after);
   }
-  if (!(is_there & 1)) advise(data, size, MADV_WILLNEED);  // large reads, many at once
-  advise(data, size, MADV_POPULATE_READ);                  // waits, and maps them; since Linux 5.14
+  if ((before & 1) || !(after & 1)) advise(data, size, MADV_WILLNEED);  // large reads, many at once
+  advise(data, size, MADV_POPULATE_READ);  // waits, and maps them; since Linux 5.14
 #else
   advise(data, size, MADV_WILLNEED);
 #endif

@@ -351,9 +351,17 @@ void ask_for_pages(const void* data, size_t size) {
 
 void fetch_pages(const void* data, size_t size) {
   ask_for_pages(data, size);
-  // It does not wait; touching does.
-  const auto* bytes = static_cast<const volatile char*>(data);
-  for (size_t i = 0, step = page_bytes(); i < size; i += step) static_cast<void>(bytes[i]);
+  // It does not wait; touching does. Between the views of two files there may be nothing to touch.
+  const auto *at = static_cast<const char*>(data), *end = at + size;
+  MEMORY_BASIC_INFORMATION info;
+  while (at < end && VirtualQuery(at, &info, sizeof info)) {
+    const char* const rest = static_cast<const char*>(info.BaseAddress) + info.RegionSize;
+    const char* const stop = std::min(end, rest);
+    if (info.State == MEM_COMMIT) {
+      for (; at < stop; at += page_bytes()) static_cast<void>(*static_cast<const volatile char*>(at));
+    }
+    at = stop;
+  }
 }
 
 void give_back_pages(const std::string&, uint64_t, const void* data, size_t size) {

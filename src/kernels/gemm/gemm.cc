@@ -284,7 +284,7 @@ const MicroKernel& micro_kernel(GemmInput input) {
 
 GemmInput gemm_input(Precision precision) {
   if (precision == Precision::f32) return GemmInput::f32;
-  return precision == Precision::bf16 || has_native_bf16() ? GemmInput::bf16 : GemmInput::f32;
+  return precision == Precision::bf16 || prefers_bf16() ? GemmInput::bf16 : GemmInput::f32;
 }
 
 int64_t packed_bytes(GemmInput input, int64_t n_tokens, int64_t n_cols) {

@@ -103,6 +103,9 @@ TEST_F(Pipelines, ARunGoesOnWithAnotherNumber) {
 }
 
 TEST_F(Pipelines, EvaluateTheSame) {
+  std::string text;  // of so many windows that stages have several calls under way
+  for (int i = 0; i < 6; ++i) text += ship_sentences();
+  folder.write("text.txt", text);
   for (const Args& what :
        {Args{"--file", "text.txt", "--ctx-size", "32"},
         Args{"--train-data", "text.txt", "--ctx-size", "32", "--sample-start", "The ship"}}) {
@@ -125,6 +128,7 @@ TEST_F(Pipelines, AnEvaluationIsStoppedByAnyOfThem) {
     // A process that has not begun is ended at once, so that it is asked later and later.
     std::string err;
     for (int delay = 1; delay <= 16 && err.find("stopped") == err.npos; delay *= 2) {
+      std::filesystem::remove(folder.at("pid-1"));
       std::jthread stops([&] {
         std::this_thread::sleep_for(std::chrono::seconds(delay));
         send(1, SIGTERM);
