@@ -90,6 +90,8 @@ int eval_command(const std::vector<std::string>& args) {
   }
   SamplesLoss loss;
   const bool of_samples = wants_samples(given);
+  // They would wait for each other.
+  join().expect_same({{"what is evaluated", of_samples ? "--train-data" : "--file"}});
   if (of_samples) {
     loss = evaluate_data(options, training, given);
   } else {

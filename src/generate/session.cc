@@ -98,8 +98,8 @@ void Session::expect_same(const ModelOptions& options, const Cluster& cluster,
     rows.emplace_back(std::move(row), std::move(value));
   };
   add("version", std::string(program_version()));
-  add("kernel set", fmt::format("{}{}{}", name(isa()), has_native_bf16() ? " with bf16" : "",
-                                input == GemmInput::bf16 ? ", bf16 inputs" : ""));
+  add("kernel set", fmt::format("{}{}", name(isa()), has_native_bf16() ? " with bf16" : ""));
+  add("--precision", input == GemmInput::bf16 ? "bf16" : "f32");
   add("model", fmt::format("{:016x}", fingerprint(model.gguf)));
   add("--rope-freq-base", fmt::format("{}", model.config.rope.freq_base));
   add("--rope-freq-scale", fmt::format("{}", model.config.rope.freq_scale));

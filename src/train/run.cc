@@ -443,9 +443,11 @@ void expect_asked_for(const FinetuneOptions& options, const Model& model, const 
   if (!options.layers.is_all()) expect("--layers", layers_setting(options, model));
 }
 
-std::vector<std::string> int8_notes(const Model& model, Arithmetic arithmetic) {
-  if (!arithmetic.int8) return {};
+std::vector<std::string> arithmetic_notes(const Model& model, Arithmetic arithmetic) {
   std::vector<std::string> notes;
+  if (arithmetic.floats == GemmInput::bf16 && !prefers_bf16())
+    notes.emplace_back("note: --precision bf16: slower than f32 on this processor (--precision auto)");
+  if (!arithmetic.int8) return notes;
   if (isa() == Isa::amx) {
     notes.emplace_back(
         "note: --precision int8: slower than bf16 on this processor, which has a unit for products of bf16 "

@@ -131,10 +131,18 @@ TEST_F(Finetune, NeftuneDependsOnTheSeedAloneAndLeavesEvaluationAlone) {
   EXPECT_THROW(with(6, [&](auto& c) { c.checkpoint_in = at("checkpoint-2.gguf"); }), Error);
 }
 
-TEST_F(Finetune, IntegersThatAreSlowerThanFloatsAreSaid) {
+TEST_F(Finetune, ProductsThatAreSlowerThanOthersAreSaid) {
   const Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
-  EXPECT_THAT(int8_notes(model, {GemmInput::bf16, false}), testing::IsEmpty());
-  const std::vector<std::string> notes = int8_notes(model, {GemmInput::bf16, true});
+  EXPECT_THAT(arithmetic_notes(model, GemmInput::f32), testing::IsEmpty());
+  if (prefers_bf16()) {
+    EXPECT_THAT(arithmetic_notes(model, GemmInput::bf16), testing::IsEmpty());
+  } else {
+    EXPECT_THAT(arithmetic_notes(model, GemmInput::bf16),
+                testing::ElementsAre(testing::HasSubstr("slower than f32")));
+  }
+  EXPECT_EQ(gemm_input(Precision::automatic), prefers_bf16() ? GemmInput::bf16 : GemmInput::f32);
+  const std::vector<std::string> notes =
+      arithmetic_notes(model, {prefers_bf16() ? GemmInput::bf16 : GemmInput::f32, true});
   if (isa() == Isa::amx) {
     EXPECT_THAT(notes, testing::ElementsAre(testing::HasSubstr("slower than bf16")));
   } else if (has_int8_gemm()) {

@@ -97,11 +97,22 @@ TEST_F(Mpi, WhatOneIsToldOtherwiseIsNamed) {
   };
   EXPECT_THAT(run_by(2, flags({"--adam-iter", "2"}), {}, otherwise("--opt-past 3")).err,
               HasSubstr("error: mpi: --opt-past: 0 on process 0 on "));
-  const RunResult evaluated = run_by(2, {"eval", "--model", "model.gguf", "--file", "text.txt"}, {},
-                                     otherwise("--rope-freq-base 20000"));
-  EXPECT_NE(evaluated.status, 0);
-  EXPECT_EQ(evaluated.out, "");
-  EXPECT_THAT(evaluated.err, HasSubstr("error: mpi: --rope-freq-base: 10000 on process 0 on "));
+  for (const auto& [words, error] :
+       {std::pair{"--rope-freq-base 20000", "error: mpi: --rope-freq-base: 10000 on process 0 on "},
+        {"--precision f32", "error: mpi: --precision: bf16 on process 0 on "},
+        {"--pipeline 2", "error: mpi: --pipeline: 1 on process 0 on "}}) {
+    const RunResult evaluated =
+        run_by(2, {"eval", "--model", "model.gguf", "--file", "text.txt", "--precision", "bf16"}, {},
+               otherwise(words));
+    EXPECT_NE(evaluated.status, 0);
+    EXPECT_EQ(evaluated.out, "");
+    EXPECT_THAT(evaluated.err, HasSubstr(error));
+  }
+  EXPECT_THAT(run_by(2, {"eval", "--model", "model.gguf"}, {},
+                     "[ $OMPI_COMM_WORLD_RANK = 0 ] && set -- \"$@\" --file text.txt || "
+                     "set -- \"$@\" --train-data text.txt")
+                  .err,
+              HasSubstr("error: mpi: what is evaluated: --file on process 0 on "));
   // One that fails before it has met the others says why.
   EXPECT_THAT(run_by(2, flags({"--adam-iter", "2"}), {}, otherwise("--config absent.toml")).err,
               HasSubstr("error: process 1: absent.toml"));
