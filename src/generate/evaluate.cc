@@ -118,8 +118,7 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
   while (available && at_once > 1 && uint64_t(plan_of(at_once).total_bytes()) > *available) --at_once;
   at_once = std::stoll(options.cluster.from_first(std::to_string(at_once)));
   StepPlan plan = plan_of(at_once);
-  if (available)
-    plan.weight_room = weight_room(session.model, part, *available / 10 * 9, uint64_t(plan.total_bytes()));
+  set_weight_room(plan, session);
   session.expect_same(options, options.cluster,
                       {{"--ctx-size", std::to_string(options.n_ctx)},
                        {"--pipeline", std::to_string(options.pipeline)},

@@ -8,6 +8,7 @@
 #include "gguf/fingerprint.h"
 #include "kernels/isa.h"
 #include "model/decoder.h"
+#include "model/weight_prefetch.h"
 
 namespace lora {
 namespace {
@@ -78,6 +79,13 @@ void warn_about_context(const Session& session, int64_t n_ctx,
   if (say && n_ctx > trained) {
     say(fmt::format("warning: a context of {} is beyond the {} tokens the model was trained with", n_ctx,
                     trained));
+  }
+}
+
+void set_weight_room(StepPlan& plan, const Session& session) {
+  if (const std::optional<uint64_t> available = available_memory()) {
+    plan.weight_room =
+        weight_room(session.model, plan.part, *available / 10 * 9, uint64_t(plan.total_bytes()));
   }
 }
 

@@ -16,6 +16,7 @@
 #include "kernels/gemm/gemm.h"
 #include "model/decoder.h"
 #include "model/model.h"
+#include "model/step.h"
 #include "tokenizer/tokenizer.h"
 
 namespace lora {
@@ -61,6 +62,9 @@ RopeValues rope_values(std::span<const TrainedRope> trained, const RopeValues& a
 // Says aloud that a context goes beyond what the model was trained with.
 void warn_about_context(const Session& session, int64_t n_ctx,
                         const std::function<void(std::string_view)>& say);
+
+// What the weights of the plan's part get of the memory that is available.
+void set_weight_room(StepPlan& plan, const Session& session);
 
 // Of a Decoder for n_ctx tokens.
 DecoderOptions decoder_options(const Session& session, int64_t n_ctx);

@@ -337,12 +337,11 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
     const SweepCost cost = sweep_cost(work, r.rate.value_or(kNoWaiting));
     r.iteration_bytes = double(n_batches) * cost.bytes;
     e.iteration_s += double(n_batches) * (cost.seconds - work.compute_seconds());
-    r.batch_tokens = batch_tokens;
     // More tokens choose more experts, all of them at most.
     const bool chooses =
         std::ranges::any_of(weights, [](const auto& stage) { return !stage.experts.empty(); });
     for (int i = 0; r.rate && i < (chooses ? 4 : 1); ++i) {
-      work.piece_bytes = piece_bytes(weights, r.batch_tokens);
+      if (i > 0) work.piece_bytes = piece_bytes(weights, r.batch_tokens);
       r.batch_tokens = batch_tokens * hiding_scale(work, *r.rate, kHidden);
     }
   }

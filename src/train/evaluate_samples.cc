@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "base/machine.h"
 #include "generate/session.h"
-#include "model/weight_prefetch.h"
 #include "train/cut_text.h"
 #include "train/held_out.h"
 #include "train/run.h"
@@ -34,8 +33,7 @@ SamplesLoss evaluate_samples(const ModelOptions& model, const FinetuneOptions& a
   const NetworkPart part = forward_part(session.model, options.pipeline, grid.stages.rank());
   StepPlan plan =
       plan_step(session.model, n_batch * row, row, 0, false, session.input, session.pool.size(), part);
-  if (const std::optional<uint64_t> available = available_memory())
-    plan.weight_room = weight_room(session.model, part, *available / 10 * 9, uint64_t(plan.total_bytes()));
+  set_weight_room(plan, session);
   expect_memory(fmt::format("samples of {} tokens", row), uint64_t(plan.total_bytes()),
                 "a smaller --ctx-size needs less");
   Step step(session.model, plan, session.input, session.pool);

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cli_test.h"
@@ -70,6 +71,20 @@ class MpiRuns : public testing::Test {
                 "-t",
                 "1"} +
            more;
+  }
+  // An evaluation of the file text.txt says the same alone and by so many processes with these flags.
+  void expect_same_figures(const std::vector<std::pair<int, Args>>& runs) const {
+    for (const Args& what :
+         {Args{"--file", "text.txt", "--ctx-size", "32"},
+          Args{"--train-data", "text.txt", "--ctx-size", "32", "--sample-start", "The ship"}}) {
+      const Args args = Args{"eval", "--model", "model.gguf", "--json"} + what;
+      const RunResult alone = folder.lora(args);
+      ASSERT_EQ(alone.status, 0) << alone.err;
+      for (const auto& [n, more] : runs) {
+        const RunResult result = run_by(n, args + more);
+        EXPECT_EQ(result.out, alone.out) << n << ": " << result.err;
+      }
+    }
   }
   void expect_same(const std::map<std::string, std::string>& alone, const std::string& where) const {
     for (const auto& [name, bytes] : alone) EXPECT_TRUE(folder.read(name) == bytes) << name << " " << where;

@@ -59,14 +59,7 @@ TEST_F(Mpi, OneThatIsAskedToStopStopsAllAfterSaving) {
 }
 
 TEST_F(Mpi, EvaluatesTheSame) {
-  for (const Args& what :
-       {Args{"--file", "text.txt", "--ctx-size", "32"},
-        Args{"--train-data", "text.txt", "--ctx-size", "32", "--sample-start", "The ship"}}) {
-    const Args args = Args{"eval", "--model", "model.gguf", "--json"} + what;
-    const RunResult alone = folder.lora(args);
-    ASSERT_EQ(alone.status, 0) << alone.err;
-    for (const int n : {2, 3}) EXPECT_EQ(run_by(n, args).out, alone.out) << n;
-  }
+  expect_same_figures({{2, {}}, {3, {}}});
 }
 
 TEST_F(Mpi, OtherCommandsSayThatTheyAreForOne) {

@@ -106,17 +106,7 @@ TEST_F(Pipelines, EvaluateTheSame) {
   std::string text;  // of so many windows that stages have several calls under way
   for (int i = 0; i < 6; ++i) text += ship_sentences();
   folder.write("text.txt", text);
-  for (const Args& what :
-       {Args{"--file", "text.txt", "--ctx-size", "32"},
-        Args{"--train-data", "text.txt", "--ctx-size", "32", "--sample-start", "The ship"}}) {
-    const Args args = Args{"eval", "--model", "model.gguf", "--json"} + what;
-    const RunResult one = folder.lora(args);
-    ASSERT_EQ(one.status, 0) << one.err;
-    for (const auto& [n, stages] : {std::pair{2, "2"}, {3, "3"}, {4, "2"}}) {
-      const RunResult result = run_by(n, args + Args{"--pipeline", stages});
-      EXPECT_EQ(result.out, one.out) << n << ": " << result.err;
-    }
-  }
+  expect_same_figures({{2, {"--pipeline", "2"}}, {3, {"--pipeline", "3"}}, {4, {"--pipeline", "2"}}});
 }
 
 TEST_F(Pipelines, AnEvaluationIsStoppedByAnyOfThem) {
