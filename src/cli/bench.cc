@@ -200,7 +200,8 @@ int bench_command(const std::vector<std::string>& args) {
   Progress progress;
   for (const std::string& text : bench.replaced_types()) progress.say(text);
   if (what.train) {
-    for (const std::string& note : arithmetic_notes(bench.model(), bench.arithmetic)) progress.say(note);
+    for (const std::string& note : arithmetic_notes(bench.model(), options.training.precision))
+      progress.say(note);
   }
   if (what.generate && given.source("--cache-type") != Source::nowhere && !attends(bench.model()))
     progress.say("warning: --cache-type: has no effect, this model keeps no keys and values");

@@ -186,8 +186,9 @@ FlagGroup performance_flags(FinetuneOptions& o) {
           {"--no-flash", "", "", "accepted; attention is in tiles all the same, with the same result",
            turn(o.flash, false)},
           {"--precision", "P", "",
-           "of matrix multiplications: f32, bf16, int8 (of quantized weights; what else there is as auto), "
-           "or auto (bf16 where the CPU is faster at it)",
+           "of matrix multiplications: f32, bf16, int8 (of quantized weights; what else there is in the "
+           "faster of "
+           "bf16 and f32), or auto (the fastest here that loses no more than bf16)",
            precision(o.precision, true)},
           {"--memory", "SIZE", "", "budget beyond the mapped model: auto, or e.g. 2GiB, 500MB, 1073741824",
            size(o.memory)},

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "train/run.h"
 
 namespace lora {
 namespace {
@@ -35,8 +36,8 @@ SyntheticModel open(const BenchOptions& options, ThreadPool& pool, int64_t& n_la
 
 BenchModel::BenchModel(const BenchOptions& options)
     : pool(options.training.threads > 0 ? options.training.threads : physical_cores()),
-      arithmetic(lora::arithmetic(options.training.precision)),
-      synthetic_(open(options, pool, n_layer_whole_)) {}
+      synthetic_(open(options, pool, n_layer_whole_)),
+      arithmetic(arithmetic_of(model(), options.training.precision)) {}
 
 std::vector<const MatrixView*> BenchModel::weights() const {
   std::vector<const MatrixView*> result;

@@ -29,6 +29,12 @@ class BenchModel {
   explicit BenchModel(const BenchOptions& options);
 
   ThreadPool pool;
+
+ private:
+  int64_t n_layer_whole_ = 0;  // first, as opening the model sets it
+  SyntheticModel synthetic_;   // of a file, only the model
+
+ public:
   Arithmetic arithmetic;
   Model& model() { return synthetic_.model; }
   const Model& model() const { return synthetic_.model; }
@@ -51,10 +57,6 @@ class BenchModel {
   // The most memory that this process has had so far beyond the model, as the system counts its pages: less
   // those of mapped files, less synthetic weights.
   int64_t peak_bytes_beyond() const;
-
- private:
-  int64_t n_layer_whole_ = 0;  // first, as opening the model sets it
-  SyntheticModel synthetic_;   // of a file, only the model
 };
 
 }  // namespace lora

@@ -86,7 +86,7 @@ void head_loss_backward(float* dx, double* losses, const Head& head, const float
     cross_entropy_backward(logits, block_losses, block, scale, n, head.layer.n_out(), nn.pool);
     if (capped) softcap_backward(logits, logits, capped, head.softcap, size, nn.pool);
     if (head.scale != 1) multiply(logits, logits, head.scale, size, nn.pool);
-    const LinearGradient gradient = {&head.layer, logits, xa};
+    const LinearGradient gradient = {&head.layer, logits, xa, true};
     linear_backward(drows, {&gradient, 1}, rows, n, block_nn);
     ++block_nn.part;
     for (int64_t i = 0; i < n && !nn.pool.is_dry(); ++i) {

@@ -113,16 +113,18 @@ Rounded round_gradients(std::span<const LinearGroupGradient> groups, size_t i, s
     rounding.push_back({random_bits(*nn.random_key, Purpose::rounding, stream, nn.part),
                         group.dy_index ? group.dy_index : group.x.index});
   }
-  auto* storage = nn.arena.take<std::byte>(int8_tokens_bytes(size.n_rows, n_out));
-  return lora::round_gradients(storage, dy, n_out, rounding, nn.pool);
+  const TokenBytes bytes = groups[0].layers[i].is_of_softmax ? int8_training().bytes : TokenBytes::one;
+  auto* storage = nn.arena.take<std::byte>(int8_tokens_bytes(size.n_rows, n_out, bytes));
+  return lora::round_gradients(storage, dy, n_out, bytes, rounding, nn.pool);
 }
 
 // The weights' own part, in 8-bit integers.
 void forward_integers(Groups groups, const GroupSize& size, NnContext& nn) {
   const ArenaScope scope(nn.arena);
   const int64_t n_in = groups[0].outputs[0].layer->n_in();
-  auto* storage = nn.arena.take<std::byte>(int8_tokens_bytes(size.n_rows, n_in));
-  const std::vector<Int8Tokens> rounded = round_tokens(storage, x_of(groups), n_in, nn.pool);
+  const TokenBytes bytes = nn.int8 ? int8_training().bytes : TokenBytes::one;
+  auto* storage = nn.arena.take<std::byte>(int8_tokens_bytes(size.n_rows, n_in, bytes));
+  const std::vector<Int8Tokens> rounded = round_tokens(storage, x_of(groups), n_in, bytes, nn.pool);
   for (size_t i = 0; i < groups[0].outputs.size(); ++i) {
     if (!groups[0].outputs[i].y) continue;
     std::vector<Int8Product> products;

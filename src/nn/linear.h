@@ -68,6 +68,9 @@ struct LinearGradient {
   const Linear* layer;
   const float* dy;  // (n_tokens, n_out)
   const float* xa;  // of the forward pass; nullptr: no adapter is trained
+  // Whether in a row of dy few numbers are far larger than the others together, so that rounding them at
+  // random to 8 bits would be noise beside which other matrices' is none.
+  bool is_of_softmax = false;
 };
 
 // dx (n_tokens, n_in) = the sum over the layers, or nothing if dx is nullptr; adapters' gradients are added

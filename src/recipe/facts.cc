@@ -140,7 +140,7 @@ Facts gather_facts(const Samples& samples, const Model& model, int n_threads) {
   facts.fits = [&model, n_threads](const FinetuneOptions& o) {
     try {
       const int64_t adapter = trained_bytes(o, parameter_bytes(model, ranks_of(o, model)));
-      make_plan(o, model, o.n_ctx, {0, adapter}, arithmetic(o.precision), n_threads);
+      make_plan(o, model, o.n_ctx, {0, adapter}, arithmetic_of(model, o.precision), n_threads);
       return true;
     } catch (const Error&) {
       return false;

@@ -443,33 +443,55 @@ void expect_asked_for(const FinetuneOptions& options, const Model& model, const 
   if (!options.layers.is_all()) expect("--layers", layers_setting(options, model));
 }
 
-std::vector<std::string> arithmetic_notes(const Model& model, Arithmetic arithmetic) {
+namespace {
+
+// The matrices that a step multiplies with.
+template <class F>
+void for_each_multiplied(const Model& model, const F& f) {
+  for (const Layer& layer : model.layers) {
+    for_each_linear(layer, [&](const Linear& linear, LinearRole role) {
+      if (role != LinearRole::routes && !linear.adapters_only) f(linear.w.type);
+    });
+  }
+  f(model.output.w.type);
+}
+
+}  // namespace
+
+Arithmetic arithmetic_of(const Model& model, Precision precision) {
+  Arithmetic result = arithmetic(precision);
+  if (precision == Precision::automatic && prefers_int8_training())
+    for_each_multiplied(model, [&](Type type) { result.int8 |= has_int8_gemm(type); });
+  return result;
+}
+
+std::vector<std::string> arithmetic_notes(const Model& model, Precision precision) {
+  const Arithmetic arithmetic = arithmetic_of(model, precision);
   std::vector<std::string> notes;
   if (arithmetic.floats == GemmInput::bf16 && !prefers_bf16())
     notes.emplace_back("note: --precision bf16: slower than f32 on this processor (--precision auto)");
   if (!arithmetic.int8) return notes;
-  if (isa() == Isa::amx) {
+  if (precision == Precision::automatic) {
+    notes.emplace_back(
+        "note: --precision auto: quantized weights are multiplied in 8-bit integers, which is faster here "
+        "and "
+        "loses less than bf16 would (--precision f32: floats)");
+  } else if (isa() == Isa::amx) {
     notes.emplace_back(
         "note: --precision int8: slower than bf16 on this processor, which has a unit for products of bf16 "
         "(--precision auto)");
   }
   int64_t n = 0, n_left = 0;
   std::set<std::string_view> types;
-  const auto count = [&](const Linear& linear) {
+  for_each_multiplied(model, [&](Type type) {
     ++n;
-    if (has_int8_gemm(linear.w.type)) return;
+    if (has_int8_gemm(type)) return;
     ++n_left;
-    types.insert(traits(linear.w.type).name);
-  };
-  for (const Layer& layer : model.layers) {
-    for_each_linear(layer, [&](const Linear& linear, LinearRole role) {
-      if (role != LinearRole::routes && !linear.adapters_only) count(linear);
-    });
-  }
-  count(model.output);
+    types.insert(traits(type).name);
+  });
   if (n_left > 0) {
     notes.push_back(
-        fmt::format("note: --precision int8: {} of the model's {} matrices are in {}, of which there are no "
+        fmt::format("note: {} of the model's {} matrices are in {}, of which there are no "
                     "products in 8-bit integers; theirs are in {}",
                     n_left, n, fmt::join(types, ", "), name(Arithmetic(arithmetic.floats))));
   }

@@ -65,9 +65,13 @@ TextOptions text_options(const FinetuneOptions& options);
 // Whether rows are filled with further samples: asked for, or implied by plain_fill.
 bool fills_rows(const FinetuneOptions& options);
 
-// What is to be known of the arithmetic: that others are faster here, and which matrices are left in floats
-// where it asks for 8-bit integers, since there are no such products of their types.
-std::vector<std::string> arithmetic_notes(const Model& model, Arithmetic arithmetic);
+// What a precision means for the model. `automatic` is 8-bit integers where training is faster with them and
+// no less exact than in bf16 (prefers_int8_training()), if a matrix has such products.
+Arithmetic arithmetic_of(const Model& model, Precision precision);
+
+// What is to be known of the arithmetic of a precision: that it is 8-bit integers by itself, that others are
+// faster here, and which matrices are left in floats, since there are no such products of their types.
+std::vector<std::string> arithmetic_notes(const Model& model, Precision precision);
 
 // Bytes that a run may take beyond the mapped model: --memory, or nine tenths of what the machine has to
 // spare. nullopt: without --memory, where the machine does not tell.

@@ -133,21 +133,34 @@ TEST_F(Finetune, NeftuneDependsOnTheSeedAloneAndLeavesEvaluationAlone) {
 
 TEST_F(Finetune, ProductsThatAreSlowerThanOthersAreSaid) {
   const Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
-  EXPECT_THAT(arithmetic_notes(model, GemmInput::f32), testing::IsEmpty());
+  EXPECT_THAT(arithmetic_notes(model, Precision::f32), testing::IsEmpty());
   if (prefers_bf16()) {
-    EXPECT_THAT(arithmetic_notes(model, GemmInput::bf16), testing::IsEmpty());
+    EXPECT_THAT(arithmetic_notes(model, Precision::bf16), testing::IsEmpty());
   } else {
-    EXPECT_THAT(arithmetic_notes(model, GemmInput::bf16),
+    EXPECT_THAT(arithmetic_notes(model, Precision::bf16),
                 testing::ElementsAre(testing::HasSubstr("slower than f32")));
   }
   EXPECT_EQ(gemm_input(Precision::automatic), prefers_bf16() ? GemmInput::bf16 : GemmInput::f32);
-  const std::vector<std::string> notes =
-      arithmetic_notes(model, {prefers_bf16() ? GemmInput::bf16 : GemmInput::f32, true});
   if (isa() == Isa::amx) {
-    EXPECT_THAT(notes, testing::ElementsAre(testing::HasSubstr("slower than bf16")));
+    EXPECT_THAT(arithmetic_notes(model, Precision::int8),
+                testing::ElementsAre(testing::HasSubstr("slower than bf16")));
   } else if (has_int8_gemm()) {
-    EXPECT_THAT(notes, testing::IsEmpty());
+    EXPECT_THAT(arithmetic_notes(model, Precision::int8), testing::IsEmpty());
   }
+}
+
+TEST_F(Finetune, AutoTakesIntegersWhereTheyAreFasterAndSaysSo) {
+  const Model quantized = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
+  const bool takes = has_int8_gemm() && int8_training().bytes == TokenBytes::two && !prefers_bf16();
+  EXPECT_EQ(arithmetic_of(quantized, Precision::automatic).int8, takes);
+  const std::vector<std::string> notes = arithmetic_notes(quantized, Precision::automatic);
+  EXPECT_THAT(notes, testing::Conditional(takes, testing::ElementsAre(testing::HasSubstr("8-bit integers")),
+                                          testing::IsEmpty()));
+  EXPECT_FALSE(arithmetic_of(quantized, Precision::f32).int8);
+  Model floats = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
+  floats.layers.clear();
+  floats.output.w.type = Type::F32;
+  EXPECT_FALSE(arithmetic_of(floats, Precision::automatic).int8) << "nothing is quantized";
 }
 
 TEST_F(Finetune, LayersGetTheAdaptersOfAFullRun) {

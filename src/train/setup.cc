@@ -82,8 +82,8 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
       resume(find_checkpoint(o)),
       resumed(!resume.path.empty()),
       pool(o.threads > 0 ? o.threads : o.cluster.default_threads()),
-      arithmetic(lora::arithmetic(o.precision)),
       model(load_model(o.model_base, {o.rope_freq_base, o.rope_freq_scale, o.norm_rms_eps})),
+      arithmetic(arithmetic_of(model, o.precision)),
       tokenizer(model.gguf),
       data(read_data(say)) {
   if (!options.val_data.empty()) val_data.emplace(options.val_data, tokenizer, sample_options(), pool);

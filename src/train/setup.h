@@ -65,8 +65,8 @@ struct Setup {
   Resume resume;
   bool resumed;
   ThreadPool pool;
-  Arithmetic arithmetic;
   Model model;
+  Arithmetic arithmetic;
   Tokenizer tokenizer;
   TrainState state;
   LoraParameters parameters;

@@ -48,6 +48,25 @@ LORA_INLINE void round_to_int8(int8_t* __restrict q, float* __restrict d, float*
   }
 }
 
+// The largest number of two bytes, 256 high + low, whose bytes both are signed ones.
+inline constexpr int kTwoByteSteps = 127 * 256 + 127;
+
+// n values x to such numbers, their bytes (n each) and d; rounds to nearest even.
+template <int n>
+LORA_INLINE void round_to_two_bytes(int16_t* __restrict numbers, int8_t* __restrict high,
+                                    int8_t* __restrict low, float* __restrict d, const float* __restrict x) {
+  uint32_t top = 0;
+  for (int i = 0; i < n; ++i) top = std::max(top, std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu);
+  const Int8Scale scale = int8_scale(top, kTwoByteSteps);
+  *d = scale.d;
+  for (int i = 0; i < n; ++i) {
+    numbers[i] = int16_t(std::bit_cast<int32_t>(x[i] * scale.factor + kRoundsInt8) -
+                         std::bit_cast<int32_t>(kRoundsInt8));
+    high[i] = int8_t((numbers[i] + 128) >> 8);
+    low[i] = int8_t(numbers[i]);
+  }
+}
+
 // n numbers x to q and their d, up or down at random: the mean over row_bits is x; without any, to the
 // nearest. `column`: of the first.
 template <int n>

@@ -23,49 +23,62 @@ HWY_BEFORE_NAMESPACE();
 namespace lora {
 namespace HWY_NAMESPACE {
 
-// One token: q (n), and its places in the d and sums of its tile. To the nearest, 32 to a scale.
-HWY_ATTR void RoundToken(int8_t* HWY_RESTRICT q, float* d, int16_t* sums16, int16_t* sums32, int64_t width,
-                         const float* HWY_RESTRICT x, int64_t n) {
+// One token: q (n) and, unless it is nullptr, low; and its places in the d and sums of its tile. To the
+// nearest, 32 to a scale.
+HWY_ATTR void RoundToken(int8_t* HWY_RESTRICT q, int8_t* HWY_RESTRICT low, float* d, int32_t* sums16,
+                         int32_t* sums32, int64_t width, const float* HWY_RESTRICT x, int64_t n) {
   float unused[3];
-  for (int64_t i = 0; i < n; i += 32, q += 32, d += width, sums16 += 2 * width, sums32 += width) {
-    round_to_int8(q, d, unused, unused + 1, x + i, 32);
-    int low = 0, high = 0;
-    for (int j = 0; j < 16; ++j) low += q[j];
-    for (int j = 16; j < 32; ++j) high += q[j];
-    sums16[0] = int16_t(low);
-    sums16[width] = int16_t(high);
-    sums32[0] = int16_t(low + high);
+  for (int64_t i = 0; i < n; i += 32, d += width, sums16 += 2 * width, sums32 += width) {
+    int16_t numbers[32];
+    if (low) {
+      round_to_two_bytes<32>(numbers, q + i, low + i, d, x + i);
+    } else {
+      round_to_int8(q + i, d, unused, unused + 1, x + i, 32);
+      for (int j = 0; j < 32; ++j) numbers[j] = q[i + j];
+    }
+    int first = 0, second = 0;
+    for (int j = 0; j < 16; ++j) first += numbers[j];
+    for (int j = 16; j < 32; ++j) second += numbers[j];
+    sums16[0] = first;
+    sums16[width] = second;
+    sums32[0] = first + second;
   }
 }
 
-// The same at random by row_bits, if there are any, of the columns from `column` on, kGradientGroup to a
-// scale.
-HWY_ATTR void RoundGradient(int8_t* HWY_RESTRICT q, float* d, int32_t* starts, int64_t width,
-                            const float* HWY_RESTRICT x, int64_t n, const uint64_t* row_bits,
-                            int64_t column) {
+// The same, kGradientGroup to a scale; without low at random by row_bits, if there are any, of the columns
+// from `column` on.
+HWY_ATTR void RoundGradient(int8_t* HWY_RESTRICT q, int8_t* HWY_RESTRICT low, float* d, int32_t* starts,
+                            int64_t width, const float* HWY_RESTRICT x, int64_t n, const uint64_t* row_bits,
+                            int64_t column, int column_offset) {
   constexpr int kGroup = kGradientGroup;
-  for (int64_t i = 0; i < n; i += kGroup, q += kGroup, d += width, starts += width) {
-    round_at_random<kGroup>(q, d, x + i, row_bits, uint32_t(column + i));
+  for (int64_t i = 0; i < n; i += kGroup, d += width, starts += width) {
+    int16_t numbers[kGroup];
+    if (low) {
+      round_to_two_bytes<kGroup>(numbers, q + i, low + i, d, x + i);
+    } else {
+      round_at_random<kGroup>(q + i, d, x + i, row_bits, uint32_t(column + i));
+      for (int j = 0; j < kGroup; ++j) numbers[j] = q[i + j];
+    }
     int sum = 0;
-    for (int j = 0; j < kGroup; ++j) sum += q[j];
-    starts[0] = -kColumnSteps * sum;
+    for (int j = 0; j < kGroup; ++j) sum += numbers[j];
+    starts[0] = -column_offset * sum;
   }
 }
 
-HWY_ATTR void Starts(int32_t* HWY_RESTRICT starts, const int16_t* HWY_RESTRICT sums, int32_t offset,
+HWY_ATTR void Starts(int32_t* HWY_RESTRICT starts, const int32_t* HWY_RESTRICT sums, int32_t offset,
                      int64_t n) {
   for (int64_t i = 0; i < n; ++i) starts[i] = -offset * sums[i];
 }
 
-HWY_ATTR void Products(float* HWY_RESTRICT products, const int16_t* HWY_RESTRICT sums,
+HWY_ATTR void Products(float* HWY_RESTRICT products, const int32_t* HWY_RESTRICT sums,
                        const float* HWY_RESTRICT d, int64_t n) {
   for (int64_t i = 0; i < n; ++i) products[i] = d[i] * float(sums[i]);
 }
 
-// A group of rows of 32 columns, `ld` apart, to 2 kColumnSteps + 1 steps with a scale (32) for each column:
-// codes [group / 4][32][4], rows in place of columns, with kColumnSteps added.
+// A group of rows of 32 columns, `ld` apart, to 2 n_steps + 1 steps with a scale (32) for each column:
+// codes [group / 4][32][4], rows in place of columns, with the offset added.
 HWY_ATTR void RoundColumns(uint32_t* HWY_RESTRICT codes, float* HWY_RESTRICT scales,
-                           const float* HWY_RESTRICT rows, int64_t ld) {
+                           const float* HWY_RESTRICT rows, int64_t ld, int n_steps, int offset) {
   uint32_t top[32] = {};
   for (int64_t r = 0; r < kGradientGroup; ++r) {
     for (int c = 0; c < 32; ++c)
@@ -73,7 +86,7 @@ HWY_ATTR void RoundColumns(uint32_t* HWY_RESTRICT codes, float* HWY_RESTRICT sca
   }
   float factors[32];
   for (int c = 0; c < 32; ++c) {
-    const Int8Scale scale = int8_scale(top[c], kColumnSteps);
+    const Int8Scale scale = int8_scale(top[c], float(n_steps));
     factors[c] = scale.factor;
     scales[c] = scale.d;
   }
@@ -81,7 +94,7 @@ HWY_ATTR void RoundColumns(uint32_t* HWY_RESTRICT codes, float* HWY_RESTRICT sca
     for (int c = 0; c < 32; ++c) {
       uint32_t word = 0;
       for (int j = 0; j < 4; ++j) {
-        const float rounded = rows[(r + j) * ld + c] * factors[c] + (kRoundsInt8 + float(kColumnSteps));
+        const float rounded = rows[(r + j) * ld + c] * factors[c] + (kRoundsInt8 + float(offset));
         word |= (std::bit_cast<uint32_t>(rounded) & 0xffu) << 8 * j;
       }
       codes[c] = word;
@@ -106,17 +119,26 @@ HWY_EXPORT(RoundColumns);
 struct Kernel {
   Int8Codes (*codes)(Type);
   Int8TileKernel multiply_tile;
+  Int8Training training;
+
+  // Of columns' codes: even, so that the nearest even number is the same with it and without.
+  int column_offset() const { return training.column_steps + training.column_steps % 2; }
 };
 
 Kernel kernel() {
+  // VPMADDUBSW has 16 bits for the sum of two products. Of 64 steps two fit into them; and a second product
+  // of every activation would take longer than one in f32.
+  constexpr Int8Training kIn16Bits = {TokenBytes::one, 64};
+  constexpr Int8Training kIn32Bits = {TokenBytes::two, 127};
   if (isa() == Isa::avx2) {
-    return has_avx_vnni() ? Kernel{avx_vnni_int8_codes, int8_tile_avx_vnni}
-                          : Kernel{avx2_int8_codes, int8_tile_avx2};
+    return has_avx_vnni() ? Kernel{avx_vnni_int8_codes, int8_tile_avx_vnni, kIn32Bits}
+                          : Kernel{avx2_int8_codes, int8_tile_avx2, kIn16Bits};
   }
   const bool has_avx512 = isa() == Isa::avx512 || isa() == Isa::amx;
-  if (has_avx512 && cpu_features().avx512_vnni) return {avx512_vnni_int8_codes, int8_tile_avx512_vnni};
+  if (has_avx512 && cpu_features().avx512_vnni)
+    return {avx512_vnni_int8_codes, int8_tile_avx512_vnni, kIn32Bits};
   // AVX-512 without VNNI (Skylake-SP): floats at 512 bits are about as fast as AVX2's integers.
-  return {[](Type) { return Int8Codes{}; }, nullptr};
+  return {[](Type) { return Int8Codes{}; }, nullptr, kIn32Bits};
 }
 
 bool is_few(int64_t n_tokens) {
@@ -185,7 +207,7 @@ void unpack(Block& block, const MatrixView& w, const Int8Codes& format, int64_t 
 // The sums of activations as products with a weight of this format use them: of tile `tile`.
 void start(const Int8Tokens& x, const Int8Codes& format, int64_t tile) {
   const int64_t width = x.width, n = x.n_in / format.group * width;
-  const int16_t* sums = (format.group == 16 ? x.sums16 : x.sums32) + tile * n;
+  const int32_t* sums = (format.group == 16 ? x.sums16 : x.sums32) + tile * n;
   HWY_DYNAMIC_DISPATCH(Starts)(x.starts + tile * n, sums, format.offset, n);
   if (!format.has_minimums) return;
   const float* d = x.d + tile * (x.n_in / 32) * width;
@@ -203,8 +225,9 @@ int64_t n_tiles(const Int8Tokens& x) {
   return ceil_div(x.n_tokens, x.width);
 }
 
-// Tile `tile` of the rows, of n_cols values: round(q, at, x, n, t, column) rounds columns of row t to q and
-// what belongs to them, from `at` in d on; clear(at) is for a group of a row that is not there.
+// Tile `tile` of the rows, of n_cols values: round(q, low, at, x, n, t, column) rounds columns of row t to q,
+// low (nullptr: there is none) and what belongs to them, from `at` in d on; clear(at) is for a group of a row
+// that is not there.
 template <class Round, class Clear>
 void round_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols, int64_t group, int64_t tile,
                 const Round& round, const Clear& clear) {
@@ -212,7 +235,7 @@ void round_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols, int
   const int64_t width = to.width, n_in = to.n_in, step = std::min(kColumns, to.piece);
   for (int64_t i0 = 0; i0 < n_in; i0 += step) {
     const int64_t n = std::min(step, n_in - i0), at = to.at(tile * width, i0);
-    alignas(64) int8_t rows[kInt8TileTokens * kColumns];
+    alignas(64) int8_t rows[kInt8TileTokens * kColumns], low_rows[kInt8TileTokens * kColumns];
     for (int64_t i = 0; i < width; ++i) {
       const int64_t t = tile * width + i;
       if (t < from.n_rows) {
@@ -223,23 +246,25 @@ void round_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols, int
           std::fill(last + (n_cols - i0), last + n, 0.0f);
           x = last;
         }
-        round(rows + i * n, at / group + i, x, n, t, i0);
+        round(rows + i * n, to.low ? low_rows + i * n : nullptr, at / group + i, x, n, t, i0);
       } else {
         std::fill_n(rows + i * n, n, int8_t{0});
+        std::fill_n(low_rows + i * n, n, int8_t{0});
         for (int64_t g = 0; g < n / group; ++g) clear(at / group + g * width + i);
       }
     }
     transpose(words(to.q + at), width, words(rows), n / 4, width, n / 4);
+    if (to.low) transpose(words(to.low + at), width, words(low_rows), n / 4, width, n / 4);
   }
 }
 
 void round_token_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols, int64_t tile) {
   round_tile(
       to, from, n_cols, 32, tile,
-      [&](int8_t* q, int64_t at, const float* x, int64_t n, int64_t, int64_t) {
+      [&](int8_t* q, int8_t* low, int64_t at, const float* x, int64_t n, int64_t, int64_t) {
         const int64_t i = at % to.width;
         HWY_DYNAMIC_DISPATCH(RoundToken)
-        (q, to.d + at, to.sums16 + 2 * (at - i) + i, to.sums32 + at, to.width, x, n);
+        (q, low, to.d + at, to.sums16 + 2 * (at - i) + i, to.sums32 + at, to.width, x, n);
       },
       [&](int64_t at) {
         const int64_t i = at % to.width;
@@ -251,14 +276,16 @@ void round_token_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_col
 
 void round_gradient_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols,
                          const RandomRounding* rounding, int64_t tile) {
+  const int column_offset = kernel().column_offset();
   round_tile(
       to, from, n_cols, kGradientGroup, tile,
-      [&](int8_t* q, int64_t at, const float* x, int64_t n, int64_t t, int64_t column) {
+      [&](int8_t* q, int8_t* low, int64_t at, const float* x, int64_t n, int64_t t, int64_t column) {
         uint64_t row_bits = 0;
         if (rounding)
           row_bits = random_bits(rounding->key, Purpose::rounding, 0, uint64_t(rounding->position(t)));
         HWY_DYNAMIC_DISPATCH(RoundGradient)
-        (q, to.d + at, to.starts + at, to.width, x, n, rounding ? &row_bits : nullptr, column);
+        (q, low, to.d + at, to.starts + at, to.width, x, n, rounding ? &row_bits : nullptr, column,
+         column_offset);
       },
       [&](int64_t at) {
         to.d[at] = 0;
@@ -284,7 +311,6 @@ std::vector<Int8Tokens> round_groups(std::byte* storage, std::span<const TokenRo
       used += n * int64_t(sizeof(T));
     };
     take_all(tokens, round_up(group.n_rows, tokens.width) * n_in, take);
-    used = round_up(used, int64_t(sizeof(float)));
     tiles.add(n_tiles(tokens));
   }
   pool.run(tiles.total(), [&](int64_t number, int) {
@@ -310,27 +336,35 @@ bool has_int8_gemm(Type type) {
   return kernel().codes(type).unpack != nullptr;
 }
 
-int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_cols) {
+Int8Training int8_training() {
+  return kernel().training;
+}
+
+bool prefers_int8_training() {
+  return has_int8_gemm() && int8_training().bytes == TokenBytes::two && !prefers_bf16();
+}
+
+int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_cols, TokenBytes bytes) {
   // A gradient takes less.
   static_assert(kGradientGroup % 32 == 0);
-  const int64_t per_32 = 32 + 3 * int64_t(sizeof(int16_t)) + 5 * int64_t(sizeof(float));
-  // Zeros are at most one less than a group has tiles, so however many groups there are, they are these; and
-  // each group is followed by two bytes at most.
+  const int64_t per_32 = 32 * int64_t(bytes) + 8 * int64_t(sizeof(float));
+  // Zeros are at most one less than a group has tiles, so however many groups there are, they are these.
   const int64_t n_with_zeros = n_tokens + ceil_div(n_tokens, kInt8TileTokens);
-  return n_with_zeros * round_up(n_cols, kGradientGroup) / 32 * per_32 + 2 * n_tokens;
+  return n_with_zeros * round_up(n_cols, kGradientGroup) / 32 * per_32;
 }
 
 std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
-                                     ThreadPool& pool) {
+                                     TokenBytes bytes, ThreadPool& pool) {
   return round_groups(
       storage, groups, round_up(n_cols, 32), pool,
-      [](Int8Tokens& to, int64_t n, const auto& take) {
+      [bytes](Int8Tokens& to, int64_t n, const auto& take) {
         take(to.d, n / 32);
         take(to.products, n / 16);
         take(to.starts, n / 16);
-        take(to.q, n);  // before the 16-bit sums: it is written by words
         take(to.sums16, n / 16);
         take(to.sums32, n / 32);
+        take(to.q, n);
+        if (bytes == TokenBytes::two) take(to.low, n);
       },
       [&](const std::vector<Int8Tokens>& to, int64_t group, int64_t tile) {
         round_token_tile(to[group], groups[group], n_cols, tile);
@@ -338,13 +372,15 @@ std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRo
 }
 
 std::vector<Int8Tokens> round_gradients(std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
-                                        std::span<const RandomRounding> rounding, ThreadPool& pool) {
+                                        TokenBytes bytes, std::span<const RandomRounding> rounding,
+                                        ThreadPool& pool) {
   return round_groups(
       storage, groups, round_up(n_cols, kGradientGroup), pool,
-      [](Int8Tokens& to, int64_t n, const auto& take) {
+      [bytes](Int8Tokens& to, int64_t n, const auto& take) {
         take(to.d, n / kGradientGroup);
         take(to.starts, n / kGradientGroup);
         take(to.q, n);
+        if (bytes == TokenBytes::two) take(to.low, n);
       },
       [&](const std::vector<Int8Tokens>& to, int64_t group, int64_t tile) {
         round_gradient_tile(to[group], groups[group], n_cols, rounding.empty() ? nullptr : &rounding[group],
@@ -394,6 +430,7 @@ void gemm_int8(std::span<const Int8Product> products, bool accumulate, GemmScrat
                                 .scales = block.scales + r * n_groups,
                                 .minimums = format.has_minimums ? block.minimums + r * n_groups : nullptr,
                                 .q = x.q + at,
+                                .low = x.low ? x.low + at : nullptr,
                                 .d = x.d + at / 32,
                                 .starts = x.starts + at / format.group,
                                 .products = x.products + at / format.group,
@@ -453,7 +490,7 @@ struct GradientCut {
 
 // Rows [o0, o0 + n_rows) of columns [i0, i0 + n) as codes and scales; n_rows is followed by zeros.
 void round_block(ColumnBlock& block, const RowDecoder& decode, int64_t o0, int64_t n_rows, int64_t i0,
-                 int64_t n, int64_t n_groups) {
+                 int64_t n, int64_t n_groups, const Kernel& chosen) {
   constexpr int64_t kGroup = kGradientGroup;
   for (int64_t g = 0; g < n_groups; ++g) {
     const int64_t row = g * kGroup, there = std::clamp<int64_t>(n_rows - row, 0, kGroup);
@@ -465,7 +502,7 @@ void round_block(ColumnBlock& block, const RowDecoder& decode, int64_t o0, int64
     for (int64_t c = 0; c < n; c += 32) {
       HWY_DYNAMIC_DISPATCH(RoundColumns)
       (block.codes + (c * n_groups + g * 32) * (kGroup / 4), block.scales + c * n_groups + g * 32,
-       block.rows + c, n);
+       block.rows + c, n, chosen.training.column_steps, chosen.column_offset());
     }
   }
 }
@@ -497,7 +534,7 @@ void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScrat
       const RowDecoder decode(w);
       for (int64_t o0 = 0; o0 < w.n_rows; o0 += kGradientRows, is_first = false) {
         const int64_t n_rows = std::min(kGradientRows, w.n_rows - o0), k = round_up(n_rows, kGradientGroup);
-        round_block(block, decode, o0, n_rows, i0, n, k / kGradientGroup);
+        round_block(block, decode, o0, n_rows, i0, n, k / kGradientGroup, chosen);
         for (int64_t c = 0; c < n; c += kInt8TileRows) {
           for (int64_t t = 0; t < n_tokens; t += dy->width) {
             const int64_t at = dy->at(t0 + t, o0);
@@ -505,6 +542,7 @@ void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScrat
                                   .scales = block.scales + c * (k / kGradientGroup),
                                   .minimums = nullptr,
                                   .q = dy->q + at,
+                                  .low = dy->low ? dy->low + at : nullptr,
                                   .d = dy->d + at / kGradientGroup,
                                   .starts = dy->starts + at / kGradientGroup,
                                   .products = nullptr,
@@ -513,7 +551,7 @@ void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScrat
                                   .ld_sums = kInt8TileRows,
                                   .k = k,
                                   .accumulate = !is_first},
-                                 kGradientGroup, 2 * kColumnSteps);
+                                 kGradientGroup, chosen.training.column_steps + chosen.column_offset());
           }
         }
       }

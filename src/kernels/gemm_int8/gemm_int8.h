@@ -7,19 +7,24 @@
 //
 //   y = sum over groups of  scale d sum_i (code_i - offset) q_i - minimum d sum_i q_i
 //
+// In training, where the kernel set has sums of 32 bits, numbers have two bytes, 256 high + low, multiplied
+// one after the other into one sum: twice the products, and an error of 1 in 65278 of the largest of 32
+// instead of 1 in 254, without which the losses of a run would be up to a percent away from those of f32.
+// Gradients of the loss by the logits as well, of which few are far larger than the others; other gradients
+// need it not.
+//
 // A worker takes a slab of weight rows, unpacks it block by block into the cache, 32 rows side by side, and
 // uses it for all tokens. Sums of codes are exact; those of groups are f32, in the order of the inner
 // dimension, so that bits depend neither on threads nor on which other tokens are there.
 //
 // The input gradient's sum runs over rows of the weight, along which a format's scales differ from column to
 // column in another way than a product could take out of its sum. So 64 rows of a column get a scale of their
-// own: the weight is decoded, and rounded to the nearest of 64 steps either way in the form that the same
-// innermost loops take, columns in place of rows, once for a slab of tokens (Wortsman et al., "Stable and
-// low-precision training for large-scale vision-language models", 2023; Xi et al., "Jetfire", 2024).
-// Gradients hardly tell 64 steps from 127, what the activations lost before is more; and of products with
-// that many two fit into 16 bits. Moving the format's scales into dy instead would round dy anew for every 32
-// columns, and a rounding costs more than the 32 products of its number do. Every kernel set gives the same
-// bits, those of gemm_int8_test_util.h.
+// own: the weight is decoded, and rounded to the nearest of 127 or 64 steps either way in the form that the
+// same innermost loops take, columns in place of rows, once for a slab of tokens (Wortsman et al., "Stable
+// and low-precision training for large-scale vision-language models", 2023; Xi et al., "Jetfire", 2024).
+// Moving the format's scales into dy instead would round dy anew for every 32 columns, and a rounding costs
+// more than the 32 products of its number do. Kernel sets that round alike give the same bits, those of
+// gemm_int8_test_util.h.
 #pragma once
 
 #include <algorithm>
@@ -43,17 +48,33 @@ bool prefers_int8_gemm(Type type, int64_t n_tokens);
 bool has_int8_gemm();
 bool has_int8_gemm(Type type);
 
-// Activations rounded to 8 bits, `width` tokens side by side; the last ones are followed by zeros, and so are
+// Of how many bytes an activation's number is.
+enum class TokenBytes : uint8_t { one = 1, two = 2 };
+
+// How the kernel set in use rounds in training: activations and gradients of a softmax to so many bytes,
+// columns of the weight to so many steps either way.
+struct Int8Training {
+  TokenBytes bytes;
+  int column_steps;
+};
+Int8Training int8_training();
+
+// Whether training with these products is faster than in floats, bf16 among them, and as exact as that: with
+// two bytes, where no unit multiplies bf16 faster.
+bool prefers_int8_training();
+
+// Rounded activations, `width` tokens side by side; the last ones are followed by zeros, and so are
 // the columns of each up to n_in, a multiple of 32 or of gradients of kGradientGroup. Columns lie in pieces,
 // all tokens of one before the next, so that a product that takes a piece at a time reads one stretch of
 // memory.
 struct Int8Tokens {
-  int8_t* q;        // [piece][token / width][column / 4][width][4]
-  float* d;         // [piece][token / width][column / 32][width]; of gradients column / kGradientGroup
+  int8_t* q;              // [piece][token / width][column / 4][width][4]
+  int8_t* low = nullptr;  // the same; where it is, numbers are 256 q + low
+  float* d;               // [piece][token / width][column / 32][width]; of gradients column / kGradientGroup
   int32_t* starts;  // [piece][token / width][column / group][width]: what is taken off for the codes' offset
-  // Of what is no gradient: sums of q, of which a product makes starts and these for its weight.
-  int16_t* sums16;  // [piece][token / width][column / 16][width]
-  int16_t* sums32;
+  // Of what is no gradient: sums of numbers, of which a product makes starts and these for its weight.
+  int32_t* sums16;  // [piece][token / width][column / 16][width]
+  int32_t* sums32;
   float* products;
   int width;
   int64_t n_tokens, n_in, piece;
@@ -66,12 +87,12 @@ struct Int8Tokens {
   }
 };
 
-// Bytes of storage that round_tokens() needs; n_tokens: of all groups.
-int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_cols);
+// Bytes of storage that round_tokens() and round_gradients() need at most; n_tokens: of all groups.
+int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_cols, TokenBytes bytes);
 
 // Rows of n_cols values to the nearest, for gemm_int8(); each group by itself, for all in one loop.
 std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
-                                     ThreadPool& pool);
+                                     TokenBytes bytes, ThreadPool& pool);
 
 // Rounding up or down at random, so that the mean over keys is the number itself: a function of the key, of
 // the row's position and of the column.
@@ -82,13 +103,14 @@ struct RandomRounding {
   int64_t position(int64_t row) const { return positions ? positions[row] : row; }
 };
 
-// The same for gemm_int8_input_gradient(), each group with its rounding; to the nearest without any.
+// The same for gemm_int8_input_gradient(): of one byte each group with its rounding, to the nearest without
+// any; of two to the nearest.
 std::vector<Int8Tokens> round_gradients(std::byte* storage, std::span<const TokenRows> groups, int64_t n_cols,
-                                        std::span<const RandomRounding> rounding, ThreadPool& pool);
+                                        TokenBytes bytes, std::span<const RandomRounding> rounding,
+                                        ThreadPool& pool);
 
-// So many columns of a gradient, and rows of a column of the weight, have one scale; the latter so many steps
-// either way.
-inline constexpr int kGradientGroup = 64, kColumnSteps = 64;
+// So many columns of a gradient, and rows of a column of the weight, have one scale.
+inline constexpr int kGradientGroup = 64;
 
 // y: (x.n_tokens, w.n_rows); w has x.n_in columns and a type that has such a product.
 struct Int8Product {

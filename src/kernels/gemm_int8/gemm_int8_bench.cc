@@ -1,7 +1,9 @@
-// Prompts of the shapes that 3B and 7B models have. Arguments: tokens, n_out, n_in. The share is that of the
-// bf16 peak, which integers can exceed.
+// Prompts, and training where it rounds in another way, of the shapes that 3B and 7B models have. Arguments:
+// tokens, n_out, n_in. The share is that of the bf16 peak, which integers can exceed.
 #include <fmt/format.h>
 
+#include <set>
+#include <string>
 #include <vector>
 
 #include "kernels/bench_report.h"
@@ -10,7 +12,7 @@
 namespace lora {
 namespace {
 
-void product(benchmark::State& state, Type type) {
+void product(benchmark::State& state, Type type, TokenBytes bytes) {
   const int64_t n_tokens = state.range(0), n_out = state.range(1), n_in = state.range(2);
   MatrixView w = {type, nullptr, n_out, n_in};
   // The time does not depend on values, but for scales that are denormal: zeros are one in MXFP4.
@@ -20,10 +22,10 @@ void product(benchmark::State& state, Type type) {
   GemmScratch scratch(1);
   const std::vector<float> x(size_t(n_tokens * n_in), 0.5f);
   std::vector<float> y(size_t(n_tokens * n_out));
-  std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_tokens, n_in)));
+  std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_tokens, n_in, bytes)));
   const double s = bench::run(state, [&] {
     const TokenRows rows = {x.data(), nullptr, n_tokens};
-    const Int8Tokens rounded = round_tokens(storage.data(), {&rows, 1}, n_in, pool)[0];
+    const Int8Tokens rounded = round_tokens(storage.data(), {&rows, 1}, n_in, bytes, pool)[0];
     const Int8Product one = {y.data(), w, &rounded};
     gemm_int8({&one, 1}, false, scratch, pool);
   });
@@ -37,9 +39,13 @@ void product(benchmark::State& state, Type type) {
     for (const int64_t n_tokens : {8, 64, 512}) {
       for (const int64_t n : {3200, 4096}) {
         if (n % traits(type).block_size != 0) continue;
-        benchmark::RegisterBenchmark(fmt::format("gemm_int8/{}", traits(type).name).c_str(), product, type)
-            ->Args({n_tokens, n, n})
-            ->Unit(benchmark::kMillisecond);
+        for (const TokenBytes bytes : std::set{TokenBytes::one, int8_training().bytes}) {
+          const std::string name =
+              fmt::format("gemm_int8{}/{}", bytes == TokenBytes::two ? "_two_bytes" : "", traits(type).name);
+          benchmark::RegisterBenchmark(name.c_str(), product, type, bytes)
+              ->Args({n_tokens, n, n})
+              ->Unit(benchmark::kMillisecond);
+        }
       }
     }
   }

@@ -26,30 +26,39 @@ using namespace test;
 
 constexpr float kBefore = 0.25f;  // what stands in y before
 
-std::vector<float> run(const Weights& w, const std::vector<float>& x, bool accumulate, ThreadPool& pool) {
+// What the kernel set multiplies: prompts of one byte, and in training what it says.
+std::vector<TokenBytes> all_bytes() {
+  if (int8_training().bytes == TokenBytes::one) return {TokenBytes::one};
+  return {TokenBytes::one, TokenBytes::two};
+}
+
+std::vector<float> run(const Weights& w, const std::vector<float>& x, TokenBytes bytes, bool accumulate,
+                       ThreadPool& pool) {
   const int64_t n_in = w.view.n_cols, n_tokens = int64_t(x.size()) / n_in;
   std::vector<float> y(size_t(n_tokens * w.view.n_rows), kBefore);
-  std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_tokens, n_in)));
+  std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_tokens, n_in, bytes)));
   GemmScratch scratch(pool.size());
   const TokenRows rows = {x.data(), nullptr, n_tokens};
-  const std::vector<Int8Tokens> tokens = round_tokens(storage.data(), {&rows, 1}, n_in, pool);
+  const std::vector<Int8Tokens> tokens = round_tokens(storage.data(), {&rows, 1}, n_in, bytes, pool);
   const Int8Product product = {y.data(), w.view, &tokens[0]};
   gemm_int8({&product, 1}, accumulate, scratch, pool);
   return y;
 }
 
-std::vector<double> rounded(const std::vector<float>& x, int64_t n_in) {
+std::vector<double> rounded(const std::vector<float>& x, int64_t n_in, TokenBytes bytes) {
   ThreadPool pool(1);
   const int64_t n_tokens = int64_t(x.size()) / n_in;
-  std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_tokens, n_in)));
+  std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_tokens, n_in, bytes)));
   const TokenRows rows = {x.data(), nullptr, n_tokens};
-  const Int8Tokens tokens = round_tokens(storage.data(), {&rows, 1}, n_in, pool)[0];
+  const Int8Tokens tokens = round_tokens(storage.data(), {&rows, 1}, n_in, bytes, pool)[0];
   std::vector<double> values(x.size());
   for (int64_t t = 0; t < n_tokens; ++t) {
     const int64_t tile = t / tokens.width * tokens.width * n_in, lane = t % tokens.width;
     for (int64_t i = 0; i < n_in; ++i) {
       const float d = tokens.d[tile / 32 + i / 32 * tokens.width + lane];
-      values[size_t(t * n_in + i)] = double(d) * tokens.q[tile + (i / 4 * tokens.width + lane) * 4 + i % 4];
+      const int64_t at = tile + (i / 4 * tokens.width + lane) * 4 + i % 4;
+      values[size_t(t * n_in + i)] =
+          double(d) * (tokens.low ? tokens.q[at] * 256 + tokens.low[at] : tokens.q[at]);
     }
   }
   return values;
@@ -78,6 +87,10 @@ TEST(GemmInt8Types, AreThoseOfSingleTokens) {
     EXPECT_EQ(has_int8_gemm(type.type), prefers_int8_gemm(type.type, 8)) << type.name;
   }
   EXPECT_EQ(has_int8_gemm(), has_kernels);
+  if (has_kernels) {
+    const bool in_16_bits = isa() == Isa::avx2 && !has_avx_vnni();
+    EXPECT_EQ(int8_training().bytes, in_16_bits ? TokenBytes::one : TokenBytes::two);
+  }
 }
 
 #if defined(__x86_64__)
@@ -120,6 +133,7 @@ TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
     bool is_there;
     Int8TileKernel multiply;
     int max_code;  // the largest that the file takes of these: 0 is signed
+    bool has_low = false;
   };
   const File files[] = {{cpu.avx2, int8_tile_avx2, 0},
                         {cpu.avx2, int8_tile_avx2, 16},
@@ -127,26 +141,33 @@ TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
                         {cpu.avx2, int8_tile_avx2, 64},
                         {cpu.avx2, int8_tile_avx2, 129},
                         {cpu.avx_vnni, int8_tile_avx_vnni, 255},
-                        {cpu.avx512 && cpu.avx512_vnni, int8_tile_avx512_vnni, 255}};
+                        {cpu.avx_vnni, int8_tile_avx_vnni, 255, true},
+                        {cpu.avx512 && cpu.avx512_vnni, int8_tile_avx512_vnni, 255},
+                        {cpu.avx512 && cpu.avx512_vnni, int8_tile_avx512_vnni, 255, true}};
   constexpr int64_t k = 192;
   const auto bits = [](uint64_t stream, int64_t i) {
     return random_bits(4, Purpose::test, stream, uint64_t(i));
   };
-  for (const auto& [is_there, multiply, max_code] : files) {
+  for (const auto& [is_there, multiply, max_code, has_low] : files) {
     for (int width = 1; is_there && width <= kInt8TileTokens; ++width) {
       for (const int64_t group : {16, 32, 64}) {
         for (const bool has_minimums : {false, true}) {
           if (has_minimums && group == 64) continue;
           std::vector<uint8_t> codes(size_t(k * 32));
-          std::vector<int8_t> q(size_t(k * width));
+          std::vector<int8_t> q(size_t(k * width)), low(q);
           for (size_t i = 0; i < codes.size(); ++i)
             codes[i] = uint8_t(max_code == 0 ? int(bits(1, int64_t(i)) % 255) - 127
                                              : int(bits(1, int64_t(i)) % uint64_t(max_code + 1)));
-          for (size_t i = 0; i < q.size(); ++i) q[i] = int8_t(int(bits(2, int64_t(i)) % 255) - 127);
+          for (size_t i = 0; i < q.size(); ++i) {
+            q[i] = int8_t(int(bits(2, int64_t(i)) % 255) - 127);
+            low[i] = int8_t(bits(9, int64_t(i)));
+          }
           // One row of the largest codes and a token of the largest activations: sums of 16 bits are full.
           for (int64_t i = 0; i < k; ++i) {
             codes[size_t(i / 4 * 128 + i % 4)] = uint8_t(max_code == 0 ? 127 : max_code);
-            q[size_t(i / 4 * 4 * width + i % 4)] = i < k / 2 ? 127 : -127;
+            const auto at = size_t(i / 4 * 4 * width + i % 4);
+            q[at] = i < k / 2 ? 127 : -127;
+            low[at] = i < k / 2 ? 127 : -128;
           }
           const std::vector<float> scales = numbers(k / group * 32, 3), minimums = numbers(k / group * 32, 4),
                                    d = numbers(k / 32 * width, 5), products = numbers(k / group * width, 6),
@@ -157,7 +178,8 @@ TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
           for (const bool accumulate : {false, true}) {
             std::vector<float> sums = before, want = before;
             multiply({codes.data(), scales.data(), has_minimums ? minimums.data() : nullptr, q.data(),
-                      d.data(), starts.data(), products.data(), width, sums.data(), 40, k, accumulate},
+                      has_low ? low.data() : nullptr, d.data(), starts.data(), products.data(), width,
+                      sums.data(), 40, k, accumulate},
                      int(group), max_code);
             for (int64_t t = 0; t < width; ++t) {
               for (int64_t r = 0; r < 32; ++r) {
@@ -167,8 +189,9 @@ TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
                   int32_t product = starts[size_t(g * width + t)];
                   for (int64_t i = g * group; i < (g + 1) * group; ++i) {
                     const uint8_t code = codes[size_t((i / 4 * 32 + r) * 4 + i % 4)];
+                    const auto at = size_t((i / 4 * width + t) * 4 + i % 4);
                     product +=
-                        (max_code == 0 ? int8_t(code) : code) * q[size_t((i / 4 * width + t) * 4 + i % 4)];
+                        (max_code == 0 ? int8_t(code) : code) * (has_low ? q[at] * 256 + low[at] : q[at]);
                   }
                   sum = elementary::fma(float(product) * scales[size_t(g * 32 + r)],
                                         d[size_t((group == 16 ? g / 2 : g) * width + t)], sum);
@@ -189,16 +212,17 @@ TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
 
 // Codes without offsets and minimums are larger than the values that they make: each counts as 4 largest
 // weights, and as signed codes stored with 128 added, as 16.
-void expect_products(const Weights& w, const std::vector<float>& x, bool accumulate, ThreadPool& pool) {
+void expect_products(const Weights& w, const std::vector<float>& x, TokenBytes bytes, bool accumulate,
+                     ThreadPool& pool) {
   const int64_t n_in = w.view.n_cols, n_out = w.view.n_rows, n_tokens = int64_t(x.size()) / n_in;
-  const std::vector<double> values = rounded(x, n_in);
+  const std::vector<double> values = rounded(x, n_in, bytes);
   std::vector<double> abs_w = absolute(w.values);
   abs_w.assign(abs_w.size(), 4 * *std::max_element(abs_w.begin(), abs_w.end()));
   std::vector<double> want(size_t(n_tokens * n_out)), magnitude(want);
   gemm_forward_reference(want.data(), values.data(), w.values.data(), n_tokens, n_out, n_in);
   gemm_forward_reference(magnitude.data(), absolute(values).data(), abs_w.data(), n_tokens, n_out, n_in);
   for (double& v : want) v += accumulate ? kBefore : 0;
-  expect_close_sums(run(w, x, accumulate, pool), want, magnitude, n_in,
+  expect_close_sums(run(w, x, bytes, accumulate, pool), want, magnitude, n_in,
                     fmt::format("{} {}x{}x{}", traits(w.view.type).name, n_tokens, n_out, n_in));
 }
 
@@ -217,8 +241,9 @@ TEST_F(GemmInt8, GroupsAreAsEachAlone) {
     weights.push_back(random_weights(Type::Q4_K, n_out, n_in, 10 + weights.size()));
     n_rows += int64_t(index.size());
   }
-  std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_rows, n_in)));
-  const std::vector<Int8Tokens> tokens = round_tokens(storage.data(), groups, n_in, pool);
+  const TokenBytes bytes = int8_training().bytes;
+  std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_rows, n_in, bytes)));
+  const std::vector<Int8Tokens> tokens = round_tokens(storage.data(), groups, n_in, bytes, pool);
   std::vector<float> y(size_t(n_rows * n_out));
   std::vector<Int8Product> products;
   int64_t row = 0;
@@ -230,7 +255,7 @@ TEST_F(GemmInt8, GroupsAreAsEachAlone) {
     std::vector<float> own;
     for (const int32_t at : rows[g])
       own.insert(own.end(), &x[size_t(at * n_in)], &x[size_t(at * n_in)] + n_in);
-    const std::vector<float> want = run(weights[g], own, false, pool);
+    const std::vector<float> want = run(weights[g], own, bytes, false, pool);
     EXPECT_TRUE(std::equal(want.begin(), want.end(), y.begin() + row * n_out)) << g;
   }
 }
@@ -247,7 +272,8 @@ TEST_F(GemmInt8, AgreesWithTheReference) {
         const Weights w = random_weights(type, n_out, n_in, ++stream);
         for (int64_t n_tokens :
              is_long ? std::vector<int64_t>{1, 9} : std::vector<int64_t>{1, 2, 7, 8, 9, 33}) {
-          expect_products(w, numbers(n_tokens * n_in, ++stream), n_tokens % 2 == 0, pool);
+          const std::vector<float> x = numbers(n_tokens * n_in, ++stream);
+          for (const TokenBytes bytes : all_bytes()) expect_products(w, x, bytes, n_tokens % 2 == 0, pool);
         }
       }
     }
@@ -268,7 +294,8 @@ TEST_F(GemmInt8, AgreesAtTheEndsOfTheRange) {
           decode_row(row.data(), w.view, r, 0, 512);
           std::copy(row.begin(), row.end(), w.values.begin() + r * 512);
         }
-        expect_products(w, std::vector<float>(2 * 512, x), false, pool);
+        for (const TokenBytes bytes : all_bytes())
+          expect_products(w, std::vector<float>(2 * 512, x), bytes, false, pool);
       }
     }
   }
@@ -280,17 +307,20 @@ TEST_F(GemmInt8, BitsDependNeitherOnThreadsNorOnOtherTokens) {
     const int64_t n_in = 1280, n_out = 333;
     const Weights w = random_weights(type, n_out, n_in, 3);
     const std::vector<float> x = numbers(600 * n_in, 4);
-    const std::vector<float> all = run(w, x, false, many);
-    EXPECT_EQ(all, run(w, x, false, one));
-    const std::vector<float> last(x.end() - 3 * n_in, x.end());
-    EXPECT_EQ(std::vector<float>(all.end() - 3 * n_out, all.end()), run(w, last, false, one));
+    for (const TokenBytes bytes : all_bytes()) {
+      const std::vector<float> all = run(w, x, bytes, false, many);
+      EXPECT_EQ(all, run(w, x, bytes, false, one));
+      const std::vector<float> last(x.end() - 3 * n_in, x.end());
+      EXPECT_EQ(std::vector<float>(all.end() - 3 * n_out, all.end()), run(w, last, bytes, false, one));
+    }
   }
 }
 
 // Of several weights, (n_tokens, n_rows of each) rounded at random, or to the nearest without a key.
 std::vector<float> run_gradient(const std::vector<Weights>& weights,
                                 const std::vector<std::vector<float>>& dy,
-                                const std::vector<RandomRounding>& rounding, ThreadPool& pool) {
+                                const std::vector<RandomRounding>& rounding, ThreadPool& pool,
+                                TokenBytes bytes = TokenBytes::one) {
   const int64_t n_in = weights[0].view.n_cols, n_tokens = int64_t(dy[0].size()) / weights[0].view.n_rows;
   std::vector<std::vector<std::byte>> storage;
   std::vector<Int8Tokens> rounded;
@@ -298,9 +328,9 @@ std::vector<float> run_gradient(const std::vector<Weights>& weights,
   rounded.reserve(weights.size());
   for (size_t i = 0; i < weights.size(); ++i) {
     const int64_t n_out = weights[i].view.n_rows;
-    storage.emplace_back(size_t(int8_tokens_bytes(n_tokens, n_out)));
+    storage.emplace_back(size_t(int8_tokens_bytes(n_tokens, n_out, bytes)));
     const TokenRows rows = {dy[i].data(), nullptr, n_tokens};
-    rounded.push_back(round_gradients(storage.back().data(), {&rows, 1}, n_out, rounding, pool)[0]);
+    rounded.push_back(round_gradients(storage.back().data(), {&rows, 1}, n_out, bytes, rounding, pool)[0]);
     MatrixView view = weights[i].view;
     view.data = weights[i].bytes.data();  // of this copy
     terms.push_back({view, &rounded.back()});
@@ -331,19 +361,36 @@ TEST_F(GemmInt8, InputGradientsHaveTheBitsOfTheReference) {
                                                 random_weights(type, 33, n_in, ++stream)};
           const std::vector<std::vector<float>> dy = {numbers(n_tokens * n_out, ++stream),
                                                       numbers(n_tokens * 33, ++stream)};
-          for (const bool at_random : {false, true}) {
+          // At random, to the nearest, and of two bytes.
+          for (const auto& [bytes, at_random] :
+               {std::pair{TokenBytes::one, true}, {TokenBytes::one, false}, {all_bytes().back(), false}}) {
             std::vector<float> want(size_t(n_tokens * n_in), 0.0f);
             for (size_t i = 0; i < 2; ++i) {
               gemm_int8_input_gradient_reference(want.data(), dy[i].data(), floats(weights[i].values).data(),
-                                                 n_tokens, weights[i].view.n_rows, n_in,
+                                                 n_tokens, weights[i].view.n_rows, n_in, bytes,
                                                  at_random ? &rounding[0] : nullptr);
             }
-            EXPECT_EQ(run_gradient(weights, dy, at_random ? rounding : std::vector<RandomRounding>(), pool),
-                      want)
+            EXPECT_EQ(
+                run_gradient(weights, dy, at_random ? rounding : std::vector<RandomRounding>(), pool, bytes),
+                want)
                 << traits(type).name << " " << n_tokens << "x" << n_out << "x" << n_in;
           }
         }
       }
+    }
+  }
+}
+
+TEST_F(GemmInt8, ActivationsAreWithinHalfAStep) {
+  const int64_t n_in = 512;
+  const std::vector<float> x = numbers(9 * n_in, 3);
+  for (const TokenBytes bytes : all_bytes()) {
+    const std::vector<double> values = rounded(x, n_in, bytes);
+    for (size_t i = 0; i < x.size(); i += 32) {
+      float top = 0;
+      for (size_t j = i; j < i + 32; ++j) top = std::max(top, std::fabs(x[j]));
+      const double most = double(top) / (bytes == TokenBytes::two ? 65000 : 253);
+      for (size_t j = i; j < i + 32; ++j) EXPECT_NEAR(values[j], double(x[j]), most);
     }
   }
 }
@@ -397,10 +444,11 @@ TEST_F(GemmInt8, RoundingAtRandomIsTheNumberOnAverage) {
   for (size_t i = 0; i < x.size(); ++i)
     top[i / kGradientGroup] = std::max(top[i / kGradientGroup], std::fabs(x[i]));
   std::vector<double> mean(x.size());
-  std::vector<std::byte> storage(size_t(int8_tokens_bytes(1, kColumns)));
+  std::vector<std::byte> storage(size_t(int8_tokens_bytes(1, kColumns, TokenBytes::one)));
   const TokenRows rows = {x.data(), nullptr, 1};
   const auto draw = [&](const std::vector<RandomRounding>& rounding) {
-    const Int8Tokens tokens = round_gradients(storage.data(), {&rows, 1}, kColumns, rounding, pool)[0];
+    const Int8Tokens tokens =
+        round_gradients(storage.data(), {&rows, 1}, kColumns, TokenBytes::one, rounding, pool)[0];
     std::vector<double> values;
     for (size_t i = 0; i < x.size(); ++i)
       values.push_back(double(tokens.d[i / kGradientGroup]) * tokens.q[i]);
@@ -430,8 +478,8 @@ TEST_F(GemmInt8, InputGradientsOfWhatIsNoNumberAreNone) {
     std::vector<float> dy = numbers(2 * 40, 1);
     dy[40 + 33] = bad;
     const std::vector<Weights> w = {random_weights(Type::Q8_0, 40, 64, 2)};
-    for (const std::vector<RandomRounding>& rounding : {std::vector<RandomRounding>(), {{1}}}) {
-      const std::vector<float> dx = run_gradient(w, {dy}, rounding, pool);
+    for (const TokenBytes bytes : all_bytes()) {
+      const std::vector<float> dx = run_gradient(w, {dy}, {{1}}, pool, bytes);
       for (size_t i = 0; i < dx.size(); ++i) EXPECT_EQ(std::isfinite(dx[i]), i < 64) << i;
     }
   }
@@ -443,8 +491,10 @@ TEST_F(GemmInt8, WhatIsNoNumberStaysNone) {
     for (float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
       std::vector<float> x = numbers(2 * 256, 1);
       x[256 + 40] = bad;
-      const std::vector<float> y = run(random_weights(type, 5, 256, 2), x, false, pool);
-      for (size_t i = 0; i < 10; ++i) EXPECT_EQ(std::isfinite(y[i]), i < 5) << i;
+      for (const TokenBytes bytes : all_bytes()) {
+        const std::vector<float> y = run(random_weights(type, 5, 256, 2), x, bytes, false, pool);
+        for (size_t i = 0; i < 10; ++i) EXPECT_EQ(std::isfinite(y[i]), i < 5) << i;
+      }
     }
   }
 }

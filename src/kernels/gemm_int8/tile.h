@@ -14,9 +14,10 @@ struct Int8Tile {
   const float* minimums;  // the same, or nullptr
   // Of the tokens, side by side.
   const int8_t* q;        // [k / 4][width][4]
+  const int8_t* low;      // the same, then numbers are 256 q + low; or nullptr. Not for avx2
   const float* d;         // [k / 32][width], or of groups of 64
-  const int32_t* starts;  // [k / group][width]: -offset sum_i q_i of each group; with minimums 0
-  const float* products;  // the same of d sum_i q_i; only with minimums
+  const int32_t* starts;  // [k / group][width]: -offset sum of a group's numbers; with minimums 0
+  const float* products;  // d times that sum; only with minimums
   int width;              // 1 .. kInt8TileTokens
   // Output.
   float* sums;  // (width, 32), ld_sums apart

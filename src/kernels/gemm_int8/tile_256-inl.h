@@ -4,11 +4,11 @@
 //
 // Whoever includes this, inside an unnamed namespace of lora and within the attributes of the instruction
 // set, has an enum Codes of the ways to multiply and defines, for n = 1 or 2 tokens, the sums of a group, of
-// which `starts` are part. w: [group / 4][32][4]; x: four of the first token and four of the second, again
-// after x_step.
+// which `starts` are part. w: [group / 4][32][4]; x, and low where the way to multiply has it: four of the
+// first token and four of the second, again after x_step.
 template <Codes codes, int group, int n>
 HWY_INLINE void sum_products(__m256i (&sums)[4][n], const __m256i (&starts)[n], const uint8_t* w,
-                             const int8_t* x, int64_t x_step);
+                             const int8_t* x, const int8_t* low, int64_t x_step);
 
 inline __m256i broadcast_four(const int8_t* x) {
   int four;
@@ -32,8 +32,9 @@ void multiply(const Int8Tile& t, int64_t token) {
 #pragma GCC unroll 2
     for (int i = 0; i < n; ++i)
       starts[i] = has_minimums ? _mm256_setzero_si256() : _mm256_set1_epi32(t.starts[g * width + token + i]);
-    sum_products<codes, group>(sums, starts, t.codes + g * group * 32,
-                               t.q + (g * group / 4 * width + token) * 4, width * 4);
+    const int64_t q_at = (g * group / 4 * width + token) * 4;
+    sum_products<codes, group>(sums, starts, t.codes + g * group * 32, t.q + q_at,
+                               t.low ? t.low + q_at : nullptr, width * 4);
 #pragma GCC unroll 2
     for (int i = 0; i < n; ++i) {
       const __m256 d = _mm256_set1_ps(t.d[(group == 16 ? g / 2 : g) * width + token + i]);

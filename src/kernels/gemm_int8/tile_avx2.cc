@@ -32,7 +32,7 @@ HWY_INLINE __m256i multiply_four(__m256i code, __m256i four) {
 
 template <Codes codes, int group, int n>
 HWY_INLINE void sum_products(__m256i (&sums)[4][n], const __m256i (&starts)[n], const uint8_t* w,
-                             const int8_t* x, int64_t x_step) {
+                             const int8_t* x, const int8_t* /*low*/, int64_t x_step) {
   const __m256i ones = _mm256_set1_epi16(1);
   if constexpr (codes == Codes::group_in_16_bits) {
 #pragma GCC unroll 16
@@ -79,6 +79,7 @@ HWY_INLINE void sum_products(__m256i (&sums)[4][n], const __m256i (&starts)[n], 
 
 void int8_tile_avx2(const Int8Tile& tile, int group, int max_code) {
   constexpr int kLargest = 32767 / (2 * 127);  // sum of the codes that one 16-bit sum may take
+  if (tile.low) fail("int8_tile_avx2: numbers have two bytes");
   if (max_code == 0) {
     multiply_codes<Codes::are_signed>(tile, group);
   } else if (max_code * group / 4 <= kLargest) {

@@ -15,9 +15,24 @@ namespace {
 
 #define LORA_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 
+// sums += four columns of 32 rows times those of each token.
+template <int n>
+LORA_VNNI inline __attribute__((always_inline)) void add_products(__m512i (&sums)[n][2], const uint8_t* w,
+                                                                  const int8_t* x) {
+  const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
+#pragma GCC unroll 6
+  for (int i = 0; i < n; ++i) {
+    int four;
+    std::memcpy(&four, x + i * 4, 4);
+    const __m512i all = _mm512_set1_epi32(four);
+    sums[i][0] = _mm512_dpbusd_epi32(sums[i][0], w0, all);
+    sums[i][1] = _mm512_dpbusd_epi32(sums[i][1], w1, all);
+  }
+}
+
 // Two vectors of rows: each broadcast serves two products, for loading one takes as long as a product. 12
 // accumulators of integers and 12 of floats leave eight registers.
-template <int n, int group, bool has_minimums>
+template <int n, int group, bool has_minimums, bool has_low>
 LORA_VNNI void multiply(const Int8Tile& t) {
   __m512 y[n][2];
 #pragma GCC unroll 6
@@ -28,7 +43,7 @@ LORA_VNNI void multiply(const Int8Tile& t) {
     }
   }
   const uint8_t* codes = t.codes;
-  const int8_t* q = t.q;
+  const int8_t *q = t.q, *low = t.low;
   const int32_t* starts = t.starts;
   const float *scales = t.scales, *minimums = t.minimums, *d = t.d, *products = t.products;
   for (int64_t k = 0; k < t.k; k += std::max(32, group), d += n) {
@@ -37,19 +52,25 @@ LORA_VNNI void multiply(const Int8Tile& t) {
     for (int half = 0; half < n_halves; ++half, starts += n, scales += 32) {
       __m512i sums[n][2];
 #pragma GCC unroll 6
-      for (int i = 0; i < n; ++i) sums[i][0] = sums[i][1] = _mm512_set1_epi32(starts[i]);
+      for (int i = 0; i < n; ++i) {
+        sums[i][0] = sums[i][1] = has_low ? _mm512_setzero_si512() : _mm512_set1_epi32(starts[i]);
+      }
+      const uint8_t* w = codes;
 #pragma GCC unroll 8
-      for (int j = 0; j < group / 4; ++j, codes += 128, q += n * 4) {
-        const __m512i w0 = _mm512_loadu_si512(codes), w1 = _mm512_loadu_si512(codes + 64);
+      for (int j = 0; j < group / 4; ++j, w += 128, q += n * 4) add_products<n>(sums, w, q);
+      if constexpr (has_low) {
 #pragma GCC unroll 6
         for (int i = 0; i < n; ++i) {
-          int four;
-          std::memcpy(&four, q + i * 4, 4);
-          const __m512i x = _mm512_set1_epi32(four);
-          sums[i][0] = _mm512_dpbusd_epi32(sums[i][0], w0, x);
-          sums[i][1] = _mm512_dpbusd_epi32(sums[i][1], w1, x);
+#pragma GCC unroll 2
+          for (int v = 0; v < 2; ++v) {
+            sums[i][v] = _mm512_add_epi32(_mm512_slli_epi32(sums[i][v], 8), _mm512_set1_epi32(starts[i]));
+          }
         }
+        w = codes;
+#pragma GCC unroll 8
+        for (int j = 0; j < group / 4; ++j, w += 128, low += n * 4) add_products<n>(sums, w, low);
       }
+      codes = w;
 #pragma GCC unroll 2
       for (int v = 0; v < 2; ++v) {
         const __m512 scale = _mm512_loadu_ps(scales + v * 16);
@@ -80,25 +101,30 @@ LORA_VNNI void multiply(const Int8Tile& t) {
   }
 }
 
-template <int group, bool has_minimums>
+template <int group, bool has_minimums, bool has_low>
 void multiply_any(const Int8Tile& tile) {
   constexpr auto kernels = []<int... n>(std::integer_sequence<int, n...>) {
-    return std::array{multiply<n + 1, group, has_minimums>...};
+    return std::array{multiply<n + 1, group, has_minimums, has_low>...};
   }
   (std::make_integer_sequence<int, kInt8TileTokens>{});
   kernels[size_t(tile.width - 1)](tile);
 }
 
+template <bool has_low>
+void multiply_group(const Int8Tile& tile, int group) {
+  if (tile.minimums) {
+    group == 16 ? multiply_any<16, true, has_low>(tile) : multiply_any<32, true, has_low>(tile);
+  } else if (group == 64) {
+    multiply_any<64, false, has_low>(tile);
+  } else {
+    group == 16 ? multiply_any<16, false, has_low>(tile) : multiply_any<32, false, has_low>(tile);
+  }
+}
+
 }  // namespace
 
 void int8_tile_avx512_vnni(const Int8Tile& tile, int group, int) {
-  if (tile.minimums) {
-    group == 16 ? multiply_any<16, true>(tile) : multiply_any<32, true>(tile);
-  } else if (group == 64) {
-    multiply_any<64, false>(tile);
-  } else {
-    group == 16 ? multiply_any<16, false>(tile) : multiply_any<32, false>(tile);
-  }
+  tile.low ? multiply_group<true>(tile, group) : multiply_group<false>(tile, group);
 }
 
 }  // namespace lora

@@ -13,18 +13,12 @@ HWY_PUSH_ATTRIBUTES("avx2,fma," LORA_VPDPBUSD_TARGET)
 namespace lora {
 namespace {
 
-enum class Codes { any };
+enum class Codes { by_one_byte, by_two_bytes };
 
 #include "kernels/gemm_int8/tile_256-inl.h"
 
-template <Codes, int group, int n>
-HWY_INLINE void sum_products(__m256i (&sums)[4][n], const __m256i (&starts)[n], const uint8_t* w,
-                             const int8_t* x, int64_t x_step) {
-#pragma GCC unroll 2
-  for (int i = 0; i < n; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) sums[v][i] = starts[i];
-  }
+template <int group, int n>
+HWY_INLINE void add_products(__m256i (&sums)[4][n], const uint8_t* w, const int8_t* x, int64_t x_step) {
 #pragma GCC unroll 8
   for (int j = 0; j < group / 4; ++j, w += 128, x += x_step) {
 #pragma GCC unroll 4
@@ -36,10 +30,32 @@ HWY_INLINE void sum_products(__m256i (&sums)[4][n], const __m256i (&starts)[n], 
   }
 }
 
+template <Codes codes, int group, int n>
+HWY_INLINE void sum_products(__m256i (&sums)[4][n], const __m256i (&starts)[n], const uint8_t* w,
+                             const int8_t* x, const int8_t* low, int64_t x_step) {
+  const auto each = [&](const auto& f) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) {
+#pragma GCC unroll 2
+      for (int i = 0; i < n; ++i) sums[v][i] = f(sums[v][i], starts[i]);
+    }
+  };
+  if constexpr (codes == Codes::by_two_bytes) {
+    each([](__m256i, __m256i) { return _mm256_setzero_si256(); });
+    add_products<group>(sums, w, x, x_step);
+    each([](__m256i sum, __m256i start) { return _mm256_add_epi32(_mm256_slli_epi32(sum, 8), start); });
+    add_products<group>(sums, w, low, x_step);
+  } else {
+    each([](__m256i, __m256i start) { return start; });
+    add_products<group>(sums, w, x, x_step);
+  }
+}
+
 }  // namespace
 
 void int8_tile_avx_vnni(const Int8Tile& tile, int group, int) {
-  multiply_codes<Codes::any>(tile, group);
+  tile.low ? multiply_codes<Codes::by_two_bytes>(tile, group)
+           : multiply_codes<Codes::by_one_byte>(tile, group);
 }
 
 }  // namespace lora
