@@ -39,16 +39,16 @@ HWY_ATTR void RoundToken(int8_t* HWY_RESTRICT q, float* d, int16_t* sums16, int1
 }
 
 // The same at random by row_bits, if there are any, of the columns from `column` on, kGradientGroup to a
-// scale.
+// scale. starts: of codes with this offset.
 HWY_ATTR void RoundGradient(int8_t* HWY_RESTRICT q, float* d, int32_t* starts, int64_t width,
-                            const float* HWY_RESTRICT x, int64_t n, const uint64_t* row_bits,
-                            int64_t column) {
+                            const float* HWY_RESTRICT x, int64_t n, const uint64_t* row_bits, int64_t column,
+                            int32_t offset) {
   constexpr int kGroup = kGradientGroup;
   for (int64_t i = 0; i < n; i += kGroup, q += kGroup, d += width, starts += width) {
     round_at_random<kGroup>(q, d, x + i, row_bits, uint32_t(column + i));
     int sum = 0;
     for (int j = 0; j < kGroup; ++j) sum += q[j];
-    starts[0] = -kColumnSteps * sum;
+    starts[0] = -offset * sum;
   }
 }
 
@@ -63,9 +63,9 @@ HWY_ATTR void Products(float* HWY_RESTRICT products, const int16_t* HWY_RESTRICT
 }
 
 // A group of rows of 32 columns, `ld` apart, to 2 kColumnSteps + 1 steps with a scale (32) for each column:
-// codes [group / 4][32][4], rows in place of columns, with kColumnSteps added.
+// codes [group / 4][32][4], rows in place of columns, with the offset added.
 HWY_ATTR void RoundColumns(uint32_t* HWY_RESTRICT codes, float* HWY_RESTRICT scales,
-                           const float* HWY_RESTRICT rows, int64_t ld) {
+                           const float* HWY_RESTRICT rows, int64_t ld, int32_t offset) {
   uint32_t top[32] = {};
   for (int64_t r = 0; r < kGradientGroup; ++r) {
     for (int c = 0; c < 32; ++c)
@@ -81,7 +81,7 @@ HWY_ATTR void RoundColumns(uint32_t* HWY_RESTRICT codes, float* HWY_RESTRICT sca
     for (int c = 0; c < 32; ++c) {
       uint32_t word = 0;
       for (int j = 0; j < 4; ++j) {
-        const float rounded = rows[(r + j) * ld + c] * factors[c] + (kRoundsInt8 + float(kColumnSteps));
+        const float rounded = rows[(r + j) * ld + c] * factors[c] + (kRoundsInt8 + float(offset));
         word |= (std::bit_cast<uint32_t>(rounded) & 0xffu) << 8 * j;
       }
       codes[c] = word;
@@ -103,20 +103,31 @@ HWY_EXPORT(Starts);
 HWY_EXPORT(Products);
 HWY_EXPORT(RoundColumns);
 
+// The loops above for the kernel set in use, of which Highway does not know the plain one.
+#define LORA_CHOSEN(f) (isa() == Isa::scalar ? HWY_STATIC_DISPATCH(f) : HWY_DYNAMIC_DISPATCH(f))
+
 struct Kernel {
-  Int8Codes (*codes)(Type);
-  Int8TileKernel multiply_tile;
+  Int8Codes (*codes)(Type) = [](Type) { return Int8Codes{}; };
+  Int8TileKernel multiply_tile = nullptr;
+  int column_offset = kColumnSteps;  // of the codes of columns: 0 where products take signed codes
 };
 
 Kernel kernel() {
-  if (isa() == Isa::avx2) {
-    return has_avx_vnni() ? Kernel{avx_vnni_int8_codes, int8_tile_avx_vnni}
-                          : Kernel{avx2_int8_codes, int8_tile_avx2};
+  switch (isa()) {
+    case Isa::scalar:
+      return {scalar_int8_codes, int8_tile_scalar, 0};
+    case Isa::avx2:
+      return has_avx_vnni() ? Kernel{avx_vnni_int8_codes, int8_tile_avx_vnni}
+                            : Kernel{avx2_int8_codes, int8_tile_avx2};
+    case Isa::avx512:  // without VNNI (Skylake-SP) floats at 512 bits are about as fast as AVX2's integers
+    case Isa::amx:
+      if (cpu_features().avx512_vnni) return {avx512_vnni_int8_codes, int8_tile_avx512_vnni};
+      break;
+    case Isa::neon:
+      if (cpu_features().neon_dot) return {neon_int8_codes, int8_tile_neon, 0};
+      break;
   }
-  const bool has_avx512 = isa() == Isa::avx512 || isa() == Isa::amx;
-  if (has_avx512 && cpu_features().avx512_vnni) return {avx512_vnni_int8_codes, int8_tile_avx512_vnni};
-  // AVX-512 without VNNI (Skylake-SP): floats at 512 bits are about as fast as AVX2's integers.
-  return {[](Type) { return Int8Codes{}; }, nullptr};
+  return {};
 }
 
 bool is_few(int64_t n_tokens) {
@@ -186,14 +197,14 @@ void unpack(Block& block, const MatrixView& w, const Int8Codes& format, int64_t 
 void start(const Int8Tokens& x, const Int8Codes& format, int64_t tile) {
   const int64_t width = x.width, n = x.n_in / format.group * width;
   const int16_t* sums = (format.group == 16 ? x.sums16 : x.sums32) + tile * n;
-  HWY_DYNAMIC_DISPATCH(Starts)(x.starts + tile * n, sums, format.offset, n);
+  LORA_CHOSEN(Starts)(x.starts + tile * n, sums, format.offset, n);
   if (!format.has_minimums) return;
   const float* d = x.d + tile * (x.n_in / 32) * width;
   if (format.group == 32) {
-    HWY_DYNAMIC_DISPATCH(Products)(x.products + tile * n, sums, d, n);
+    LORA_CHOSEN(Products)(x.products + tile * n, sums, d, n);
   } else {
     for (int64_t g = 0; g < n / width; ++g) {
-      HWY_DYNAMIC_DISPATCH(Products)
+      LORA_CHOSEN(Products)
       (x.products + tile * n + g * width, sums + g * width, d + g / 2 * width, width);
     }
   }
@@ -238,7 +249,7 @@ void round_token_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_col
       to, from, n_cols, 32, tile,
       [&](int8_t* q, int64_t at, const float* x, int64_t n, int64_t, int64_t) {
         const int64_t i = at % to.width;
-        HWY_DYNAMIC_DISPATCH(RoundToken)
+        LORA_CHOSEN(RoundToken)
         (q, to.d + at, to.sums16 + 2 * (at - i) + i, to.sums32 + at, to.width, x, n);
       },
       [&](int64_t at) {
@@ -251,14 +262,15 @@ void round_token_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_col
 
 void round_gradient_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols,
                          const RandomRounding* rounding, int64_t tile) {
+  const int32_t offset = kernel().column_offset;
   round_tile(
       to, from, n_cols, kGradientGroup, tile,
       [&](int8_t* q, int64_t at, const float* x, int64_t n, int64_t t, int64_t column) {
         uint64_t row_bits = 0;
         if (rounding)
           row_bits = random_bits(rounding->key, Purpose::rounding, 0, uint64_t(rounding->position(t)));
-        HWY_DYNAMIC_DISPATCH(RoundGradient)
-        (q, to.d + at, to.starts + at, to.width, x, n, rounding ? &row_bits : nullptr, column);
+        LORA_CHOSEN(RoundGradient)
+        (q, to.d + at, to.starts + at, to.width, x, n, rounding ? &row_bits : nullptr, column, offset);
       },
       [&](int64_t at) {
         to.d[at] = 0;
@@ -298,6 +310,7 @@ std::vector<Int8Tokens> round_groups(std::byte* storage, std::span<const TokenRo
 
 bool prefers_int8_gemm(Type type, int64_t n_tokens) {
   constexpr int64_t kTileUnitTokens = 32;  // from so many on its products pay for rounding weights to bf16
+  if (isa() == Isa::scalar) return false;  // generates in floats
   if (n_tokens < 2 || (isa() == Isa::amx && n_tokens > kTileUnitTokens)) return false;
   return kernel().codes(type).unpack != nullptr;
 }
@@ -453,7 +466,7 @@ struct GradientCut {
 
 // Rows [o0, o0 + n_rows) of columns [i0, i0 + n) as codes and scales; n_rows is followed by zeros.
 void round_block(ColumnBlock& block, const RowDecoder& decode, int64_t o0, int64_t n_rows, int64_t i0,
-                 int64_t n, int64_t n_groups) {
+                 int64_t n, int64_t n_groups, int32_t offset) {
   constexpr int64_t kGroup = kGradientGroup;
   for (int64_t g = 0; g < n_groups; ++g) {
     const int64_t row = g * kGroup, there = std::clamp<int64_t>(n_rows - row, 0, kGroup);
@@ -463,9 +476,9 @@ void round_block(ColumnBlock& block, const RowDecoder& decode, int64_t o0, int64
     }
     std::fill(block.rows + there * n, block.rows + kGroup * n, 0.0f);
     for (int64_t c = 0; c < n; c += 32) {
-      HWY_DYNAMIC_DISPATCH(RoundColumns)
+      LORA_CHOSEN(RoundColumns)
       (block.codes + (c * n_groups + g * 32) * (kGroup / 4), block.scales + c * n_groups + g * 32,
-       block.rows + c, n);
+       block.rows + c, n, offset);
     }
   }
 }
@@ -497,7 +510,7 @@ void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScrat
       const RowDecoder decode(w);
       for (int64_t o0 = 0; o0 < w.n_rows; o0 += kGradientRows, is_first = false) {
         const int64_t n_rows = std::min(kGradientRows, w.n_rows - o0), k = round_up(n_rows, kGradientGroup);
-        round_block(block, decode, o0, n_rows, i0, n, k / kGradientGroup);
+        round_block(block, decode, o0, n_rows, i0, n, k / kGradientGroup, chosen.column_offset);
         for (int64_t c = 0; c < n; c += kInt8TileRows) {
           for (int64_t t = 0; t < n_tokens; t += dy->width) {
             const int64_t at = dy->at(t0 + t, o0);
@@ -513,7 +526,7 @@ void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScrat
                                   .ld_sums = kInt8TileRows,
                                   .k = k,
                                   .accumulate = !is_first},
-                                 kGradientGroup, 2 * kColumnSteps);
+                                 kGradientGroup, 2 * chosen.column_offset);
           }
         }
       }
