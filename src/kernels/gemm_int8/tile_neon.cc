@@ -32,10 +32,10 @@ void add_products(int32x4_t (&sums)[4], const int8x16_t (&codes)[4], int8x16_t f
   for (int v = 0; v < 4; ++v) sums[v] = vdotq_laneq_s32(sums[v], codes[v], fours, lane);
 }
 
-// 16 rows: of 32 registers 24 hold the sums of a group, so that the sums in floats stay in the first-level
+// 16 rows: of 32 registers 24 hold the sums of a group, so that those in floats stay in the first-level
 // cache.
 template <int n, int group, bool has_minimums>
-void multiply(const Int8Tile& t, int64_t row) {
+void multiply(Int8Tile t, int64_t row) {
   float* y = t.sums + row;
   for (int i = 0; i < n && !t.accumulate; ++i) std::fill_n(y + i * t.ld_sums, 16, 0.0f);
   const auto* codes = reinterpret_cast<const int8_t*>(t.codes) + row * 4;
@@ -43,6 +43,7 @@ void multiply(const Int8Tile& t, int64_t row) {
   for (int64_t g = 0; g < t.k / group; ++g) {
     int32x4_t sums[n][4];
     for (int i = 0; i < n; ++i) std::fill_n(sums[i], 4, vdupq_n_s32(has_minimums ? 0 : t.starts[g * n + i]));
+#pragma GCC unroll 1  // of more than one step GCC's order wants more registers than there are
     for (int j = 0; j < group / 4; ++j, codes += 128, q += n * 4) {
       const int8x16_t w[4] = {vld1q_s8(codes), vld1q_s8(codes + 16), vld1q_s8(codes + 32),
                               vld1q_s8(codes + 48)};
@@ -52,9 +53,11 @@ void multiply(const Int8Tile& t, int64_t row) {
       }
       (std::make_integer_sequence<int, n>{});
     }
+#pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) {
       const int64_t of_rows = g * kInt8TileRows + row + v * 4;
       const float32x4_t scales = vld1q_f32(t.scales + of_rows);
+#pragma GCC unroll 6
       for (int i = 0; i < n; ++i) {
         float* at = y + i * t.ld_sums + v * 4;
         float32x4_t sum = vfmaq_n_f32(vld1q_f32(at), vmulq_f32(vcvtq_f32_s32(sums[i][v]), scales),
