@@ -263,7 +263,7 @@ TEST_F(GemmInt8, AgreesAtTheEndsOfTheRange) {
 TEST_F(GemmInt8, BitsDependNeitherOnThreadsNorOnOtherTokens) {
   ThreadPool one(1), many(5);
   for (const Type type : types()) {
-    const int64_t n_in = 1280, n_out = 333;
+    const int64_t n_in = 1280, n_out = 133;
     const Weights w = random_weights(type, n_out, n_in, 3);
     const std::vector<float> x = numbers(600 * n_in, 4);
     const std::vector<float> all = run(w, x, false, many);
