@@ -260,6 +260,7 @@ TEST_P(Golden, Int8GradientsPointWhereThoseOfF32Do) {
 }
 
 TEST_P(Golden, Int8CurveStaysNearF32) {
+  SKIP_WHERE_SLOW();
   if (!has_int8_gemm()) GTEST_SKIP() << "no products in 8-bit integers";
   Fixture f(GetParam());
   f.attach_initial_adapter();

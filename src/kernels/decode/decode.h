@@ -1,6 +1,6 @@
-// Weights to f32 or bf16 with the vectors of the kernel set in use: by way of their codes (decode_codes.h) on
-// x86, elsewhere as quant/ does, compiled once more for the set. The bits are the same as decode_row's (f16
-// is the processor's own conversion, which makes signalling NaNs quiet).
+// Weights to f32 or bf16 with the vectors of the kernel set in use: by way of their codes (decode_codes.h)
+// where they have any, others as quant/ does, compiled once more for the set. The bits are the same as
+// decode_row's (f16 is the processor's own conversion, which makes signalling NaNs quiet).
 #pragma once
 
 #include <cstdint>

@@ -21,7 +21,7 @@ namespace {
 using V = __m256i;
 using I = __m256i;
 
-constexpr bool kKeepsSigned = true;
+constexpr int kMostMoved = 64;  // pairs of 129 and 127 are what 16 bits hold
 
 inline I multiply_sum(V a, V x) {
   return _mm256_madd_epi16(_mm256_maddubs_epi16(a, x), _mm256_set1_epi16(1));
@@ -30,7 +30,8 @@ inline I multiply_sum(V a, V x) {
 #include "kernels/dot/int8_x86-inl.h"
 // After the vectors it computes with.
 #include "kernels/dot/int8_types-inl.h"
-// After the formats.
+// After the types.
+#include "kernels/dot/int8_dot-inl.h"
 #include "kernels/gemm_int8/int8_codes-inl.h"
 
 }  // namespace

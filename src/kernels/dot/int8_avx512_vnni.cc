@@ -21,7 +21,7 @@ namespace {
 using V = __m256i;
 using I = __m256i;
 
-constexpr bool kKeepsSigned = false;
+constexpr int kMostMoved = 128;
 
 inline I multiply_sum(V a, V x) {
   return _mm256_dpbusd_epi32(_mm256_setzero_si256(), a, x);
@@ -30,7 +30,8 @@ inline I multiply_sum(V a, V x) {
 #include "kernels/dot/int8_x86-inl.h"
 // After the vectors it computes with.
 #include "kernels/dot/int8_types-inl.h"
-// After the formats.
+// After the types.
+#include "kernels/dot/int8_dot-inl.h"
 #include "kernels/gemm_int8/int8_codes-inl.h"
 
 }  // namespace

@@ -68,6 +68,11 @@ inline V load(const void* p) {
   const auto* bytes = static_cast<const uint8_t*>(p);
   return {vld1q_u8(bytes), vld1q_u8(bytes + 16)};
 }
+inline void store(void* p, V v) {
+  auto* bytes = static_cast<uint8_t*>(p);
+  vst1q_u8(bytes, v.a);
+  vst1q_u8(bytes + 16, v.b);
+}
 inline V merge(V x, V y) {
   return {vorrq_u8(x.a, y.a), vorrq_u8(x.b, y.b)};
 }
@@ -151,11 +156,6 @@ I fields(uint32_t word) {
 
 inline F to_floats(I i) {
   return {vcvtq_f32_s32(i.a), vcvtq_f32_s32(i.b)};
-}
-inline uint64_t uint64_of(const void* p) {
-  uint64_t u;
-  std::memcpy(&u, p, 8);
-  return u;
 }
 inline F bytes_to_floats(uint64_t u) {
   const uint16x8_t wide = vmovl_u8(vcreate_u8(u));

@@ -1,5 +1,5 @@
-// The products of int8.h, type by type, on the vectors of whoever includes this (int8_x86-inl.h,
-// int8_neon.cc):
+// The types that products in 8-bit integers know: their codes and scales, on the vectors of whoever includes
+// this (int8_x86-inl.h, int8_neon-inl.h, gemm_int8/int8_codes_scalar.cc):
 //
 //   V, I, F            32 bytes; 8 x int32; 8 x float
 //   load, nibbles      32 bytes; 16 bytes whose low nibbles come first, then the high ones
@@ -11,33 +11,17 @@
 //   plus_bytes(a, b), subtract(v, byte)
 //   lookup(t, v)       t[v] for v < 16
 //   digits_of_3(v, p)  (the low 8 bits of v p) 3 >> 8 in each byte: 0, 1 or 2
-//   dot(a, x)          lane i: the sum of four products; a unsigned, at most 127
-//   dot_signed(a, x)   the same; a signed
 //   halves_to_floats(lo, hi)  eight 16-bit floats, the first in the low bits
 //   powers_of_two(word)       2^(byte - 128) for eight bytes
 //   floats_of_8_bits(word)    nvfp4_scale() of eight bytes
 //   fields<n>(word)    lane i: n bits of the word from bit n i
-//   lane<g>(f)         f[g] in all lanes
-//   halves<g>(f)       f[2 g] in the first four lanes, f[2 g + 1] in the others
-//   low_twice, high_twice    f[0], f[0], f[1], f[1] ...; f[4], f[4] ...
 //
 // Included inside an unnamed namespace of lora, within the attributes of the instruction set.
 
-// Far enough for memory to answer, near enough to stay in the first-level cache.
-constexpr int kAhead = 2048;  // bytes; 1024 and less reached 90% of the speed of reading on Zen 4, this 98%
-
-inline void prefetch(const std::byte* p, size_t bytes) {
-  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + kAhead + i);
-}
-
-// The codes of T times activations.
-template <class T>
-I dot_codes(V codes, V x) {
-  if constexpr (requires { T::is_signed; }) {
-    return dot_signed(codes, x);
-  } else {
-    return dot(codes, x);
-  }
+inline uint64_t uint64_of(const void* p) {
+  uint64_t u;
+  std::memcpy(&u, p, 8);
+  return u;
 }
 
 // Blocks of 32 values: value = d (code - offset), or d code + m. Codes are 0 .. max_code, or signed, at most
@@ -103,50 +87,6 @@ F scales_of(const std::byte* blocks, int count) {
   } else {
     return strided_halves(blocks, sizeof(typename T::Block), count);
   }
-}
-
-// Eight blocks (or the last `count`), whose scales are converted and applied together.
-template <class T>
-struct EightBlocks {
-  using Block = typename T::Block;
-  const std::byte* row;
-  const Int8Row& x;
-  F sums[4] = {zero(), zero(), zero(), zero()};
-  F minimums = zero();
-
-  template <int... i>
-  void add(int64_t first, int count, std::integer_sequence<int, i...>) {
-    const std::byte* at = row + first * int64_t(sizeof(Block));
-    const F d_w = scales_of<T>(at, count), d = multiply(d_w, load_floats(x.d + first));
-    const auto add_block = [&]<int k>(std::integral_constant<int, k>) {
-      const F products = to_floats(
-          dot_codes<T>(T::codes(block_at<Block>(at + k * int(sizeof(Block)))), load(x.q + (first + k) * 32)));
-      sums[k % 4] = multiply_add(products, lane<k>(d), sums[k % 4]);
-    };
-    (add_block(std::integral_constant<int, i>{}), ...);
-    if constexpr (requires { T::offset; }) {
-      minimums =
-          multiply_add(multiply(d_w, broadcast(float(-T::offset))), load_floats(x.sums + first), minimums);
-    }
-    if constexpr (requires(Block b) { b.m; }) {
-      const F m = strided_halves(at + offsetof(Block, m), sizeof(Block), count);
-      minimums = multiply_add(m, load_floats(x.sums + first), minimums);
-    }
-  }
-};
-
-template <class T>
-float dot_blocks(const std::byte* row, const Int8Row& x, int64_t n) {
-  EightBlocks<T> eight{row, x};
-  const int64_t n_blocks = n / 32;
-  int64_t i = 0;
-  for (; i + 8 <= n_blocks; i += 8) {
-    prefetch(row + i * int64_t(sizeof(typename T::Block)), 8 * sizeof(typename T::Block));
-    eight.add(i, 8, std::make_integer_sequence<int, 8>{});
-  }
-  for (; i < n_blocks; ++i) eight.add(i, 1, std::make_integer_sequence<int, 1>{});
-  return sum_of(plus(plus(eight.sums[0], eight.sums[1]), plus(eight.sums[2], eight.sums[3]))) +
-         sum_of(eight.minimums);
 }
 
 // Blocks of 256 values in groups of 32: value = scale code - minimum. scales() and minimums() give those of
@@ -276,20 +216,6 @@ constexpr bool has_groups_of_16 = requires(typename T::Block b) {
   T::scales(b, 0);
 };
 
-template <class T>
-F with_offset(F scales) {
-  return multiply(scales, broadcast(float(T::offset)));
-}
-
-template <class T>
-F minimums_of(const typename T::Block& b, int h) {
-  if constexpr (requires { T::offset; }) {
-    return with_offset<T>(T::scales(b, h));
-  } else {
-    return T::minimums(b, h);
-  }
-}
-
 // Calls each(block, i) for the i-th of those that n values take. In the last one, what a row that ends within
 // it does not have is zero.
 template <class T, class Each>
@@ -304,47 +230,6 @@ void for_k_blocks(const std::byte* row, int64_t n, const Each& each) {
     std::memcpy(&last, row + n_blocks * int64_t(sizeof(Block)), size_t(n_parts) * sizeof(typename T::Part));
     each(last, n_blocks);
   }
-}
-
-template <class T>
-float dot_k_blocks(const std::byte* row, const Int8Row& x, int64_t n) {
-  using Block = typename T::Block;
-  F sums[2] = {zero(), zero()}, minimums = zero();
-  for_k_blocks<T>(row, n, [&](const Block& b, int64_t i) {
-    prefetch(row + i * int64_t(sizeof(Block)), sizeof(Block));
-    const int8_t* q = x.q + i * k_block_size;
-    const F d = load_floats(x.d + i * 8);
-    F scales[2];
-    if constexpr (has_groups_of_16<T>) {
-      scales[0] = multiply(T::scales(b, 0), low_twice(d));
-      scales[1] = multiply(T::scales(b, 1), high_twice(d));
-      if constexpr (!requires { T::is_signed; }) {
-        minimums = multiply_add(minimums_of<T>(b, 0), load_floats(x.sums16 + i * 16), minimums);
-        minimums = multiply_add(minimums_of<T>(b, 1), load_floats(x.sums16 + i * 16 + 8), minimums);
-      }
-    } else {
-      const F own = T::scales(b);
-      scales[0] = multiply(own, d);
-      if constexpr (requires { T::offset; }) {
-        minimums = multiply_add(with_offset<T>(own), load_floats(x.sums + i * 8), minimums);
-      } else if constexpr (requires { T::minimums(b); }) {
-        minimums = multiply_add(T::minimums(b), load_floats(x.sums + i * 8), minimums);
-      }
-    }
-    const auto add = [&]<int g>(std::integral_constant<int, g>) {
-      const F products = to_floats(dot_codes<T>(T::template codes<g>(b), load(q + g * 32)));
-      if constexpr (has_groups_of_16<T>) {
-        sums[g % 2] = multiply_add(products, halves<g % 4>(scales[g / 4]), sums[g % 2]);
-      } else {
-        sums[g % 2] = multiply_add(products, lane<g>(scales[0]), sums[g % 2]);
-      }
-    };
-    [&]<int... g>(std::integer_sequence<int, g...>) {
-      (add(std::integral_constant<int, g>{}), ...);
-    }
-    (std::make_integer_sequence<int, 8>{});
-  });
-  return sum_of(plus(sums[0], sums[1])) - sum_of(minimums);
 }
 
 // What each format's struct is called with: found(a Dot struct), or nothing for types without one.
@@ -381,14 +266,4 @@ auto find_int8_type(Type type, const Found& found) {
     default:
       return decltype(found(DotQ8_0{})){};
   }
-}
-
-inline Int8Dot find_int8_dot(Type type) {
-  return find_int8_type(type, []<class T>(T) -> Int8Dot {
-    if constexpr (is_k<T>) {
-      return dot_k_blocks<T>;
-    } else {
-      return dot_blocks<T>;
-    }
-  });
 }

@@ -141,11 +141,6 @@ I fields(uint32_t word) {
 inline F to_floats(I i) {
   return _mm256_cvtepi32_ps(i);
 }
-inline uint64_t uint64_of(const void* p) {
-  uint64_t u;
-  std::memcpy(&u, p, 8);
-  return u;
-}
 inline F bytes_to_floats(uint64_t u) {
   return to_floats(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(int64_t(u))));
 }

@@ -116,13 +116,17 @@ HWY_EXPORT(Starts);
 HWY_EXPORT(Products);
 HWY_EXPORT(RoundColumns);
 
-struct Kernel {
-  Int8Codes (*codes)(Type);
-  Int8TileKernel multiply_tile;
-  Int8Training training;
+// The loops above for the kernel set in use, of which Highway does not know the plain one.
+#define LORA_CHOSEN(f) (isa() == Isa::scalar ? HWY_STATIC_DISPATCH(f) : HWY_DYNAMIC_DISPATCH(f))
 
-  // Of columns' codes: even, so that the nearest even number is the same with it and without.
-  int column_offset() const { return training.column_steps + training.column_steps % 2; }
+struct Kernel {
+  Int8Codes (*codes)(Type) = [](Type) { return Int8Codes{}; };
+  Int8TileKernel multiply_tile = nullptr;
+  Int8Training training = {};
+  // Added to the codes of columns, 0 where products take signed ones: even, so that the nearest even number
+  // is the same with it and without.
+  int column_offset = 0;
+  bool beats_f32 = false;  // in training, as was measured
 };
 
 Kernel kernel() {
@@ -130,15 +134,22 @@ Kernel kernel() {
   // of every activation would take longer than one in f32.
   constexpr Int8Training kIn16Bits = {TokenBytes::one, 64};
   constexpr Int8Training kIn32Bits = {TokenBytes::two, 127};
-  if (isa() == Isa::avx2) {
-    return has_avx_vnni() ? Kernel{avx_vnni_int8_codes, int8_tile_avx_vnni, kIn32Bits}
-                          : Kernel{avx2_int8_codes, int8_tile_avx2, kIn16Bits};
+  switch (isa()) {
+    case Isa::scalar:
+      return {scalar_int8_codes, int8_tile_scalar, kIn32Bits};
+    case Isa::avx2:
+      if (has_avx_vnni()) return {avx_vnni_int8_codes, int8_tile_avx_vnni, kIn32Bits, 128, true};
+      return {avx2_int8_codes, int8_tile_avx2, kIn16Bits, 64, true};
+    case Isa::avx512:  // without VNNI (Skylake-SP) floats at 512 bits are about as fast as AVX2's integers
+    case Isa::amx:
+      if (cpu_features().avx512_vnni)
+        return {avx512_vnni_int8_codes, int8_tile_avx512_vnni, kIn32Bits, 128, true};
+      break;
+    case Isa::neon:
+      if (cpu_features().neon_dot) return {neon_int8_codes, int8_tile_neon, kIn32Bits};
+      break;
   }
-  const bool has_avx512 = isa() == Isa::avx512 || isa() == Isa::amx;
-  if (has_avx512 && cpu_features().avx512_vnni)
-    return {avx512_vnni_int8_codes, int8_tile_avx512_vnni, kIn32Bits};
-  // AVX-512 without VNNI (Skylake-SP): floats at 512 bits are about as fast as AVX2's integers.
-  return {[](Type) { return Int8Codes{}; }, nullptr, kIn32Bits};
+  return {};
 }
 
 bool is_few(int64_t n_tokens) {
@@ -208,14 +219,14 @@ void unpack(Block& block, const MatrixView& w, const Int8Codes& format, int64_t 
 void start(const Int8Tokens& x, const Int8Codes& format, int64_t tile) {
   const int64_t width = x.width, n = x.n_in / format.group * width;
   const int32_t* sums = (format.group == 16 ? x.sums16 : x.sums32) + tile * n;
-  HWY_DYNAMIC_DISPATCH(Starts)(x.starts + tile * n, sums, format.offset, n);
+  LORA_CHOSEN(Starts)(x.starts + tile * n, sums, format.offset, n);
   if (!format.has_minimums) return;
   const float* d = x.d + tile * (x.n_in / 32) * width;
   if (format.group == 32) {
-    HWY_DYNAMIC_DISPATCH(Products)(x.products + tile * n, sums, d, n);
+    LORA_CHOSEN(Products)(x.products + tile * n, sums, d, n);
   } else {
     for (int64_t g = 0; g < n / width; ++g) {
-      HWY_DYNAMIC_DISPATCH(Products)
+      LORA_CHOSEN(Products)
       (x.products + tile * n + g * width, sums + g * width, d + g / 2 * width, width);
     }
   }
@@ -263,7 +274,7 @@ void round_token_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_col
       to, from, n_cols, 32, tile,
       [&](int8_t* q, int8_t* low, int64_t at, const float* x, int64_t n, int64_t, int64_t) {
         const int64_t i = at % to.width;
-        HWY_DYNAMIC_DISPATCH(RoundToken)
+        LORA_CHOSEN(RoundToken)
         (q, low, to.d + at, to.sums16 + 2 * (at - i) + i, to.sums32 + at, to.width, x, n);
       },
       [&](int64_t at) {
@@ -276,14 +287,14 @@ void round_token_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_col
 
 void round_gradient_tile(const Int8Tokens& to, const TokenRows& from, int64_t n_cols,
                          const RandomRounding* rounding, int64_t tile) {
-  const int column_offset = kernel().column_offset();
+  const int column_offset = kernel().column_offset;
   round_tile(
       to, from, n_cols, kGradientGroup, tile,
       [&](int8_t* q, int8_t* low, int64_t at, const float* x, int64_t n, int64_t t, int64_t column) {
         uint64_t row_bits = 0;
         if (rounding)
           row_bits = random_bits(rounding->key, Purpose::rounding, 0, uint64_t(rounding->position(t)));
-        HWY_DYNAMIC_DISPATCH(RoundGradient)
+        LORA_CHOSEN(RoundGradient)
         (q, low, to.d + at, to.starts + at, to.width, x, n, rounding ? &row_bits : nullptr, column,
          column_offset);
       },
@@ -324,6 +335,7 @@ std::vector<Int8Tokens> round_groups(std::byte* storage, std::span<const TokenRo
 
 bool prefers_int8_gemm(Type type, int64_t n_tokens) {
   constexpr int64_t kTileUnitTokens = 32;  // from so many on its products pay for rounding weights to bf16
+  if (isa() == Isa::scalar) return false;  // generates in floats
   if (n_tokens < 2 || (isa() == Isa::amx && n_tokens > kTileUnitTokens)) return false;
   return kernel().codes(type).unpack != nullptr;
 }
@@ -341,7 +353,7 @@ Int8Training int8_training() {
 }
 
 bool prefers_int8_training() {
-  return has_int8_gemm() && int8_training().bytes == TokenBytes::two && !prefers_bf16();
+  return kernel().beats_f32 && int8_training().bytes == TokenBytes::two && !prefers_bf16();
 }
 
 int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_cols, TokenBytes bytes) {
@@ -500,9 +512,9 @@ void round_block(ColumnBlock& block, const RowDecoder& decode, int64_t o0, int64
     }
     std::fill(block.rows + there * n, block.rows + kGroup * n, 0.0f);
     for (int64_t c = 0; c < n; c += 32) {
-      HWY_DYNAMIC_DISPATCH(RoundColumns)
+      LORA_CHOSEN(RoundColumns)
       (block.codes + (c * n_groups + g * 32) * (kGroup / 4), block.scales + c * n_groups + g * 32,
-       block.rows + c, n, chosen.training.column_steps, chosen.column_offset());
+       block.rows + c, n, chosen.training.column_steps, chosen.column_offset);
     }
   }
 }
@@ -551,7 +563,7 @@ void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScrat
                                   .ld_sums = kInt8TileRows,
                                   .k = k,
                                   .accumulate = !is_first},
-                                 kGradientGroup, chosen.training.column_steps + chosen.column_offset());
+                                 kGradientGroup, chosen.training.column_steps + chosen.column_offset);
           }
         }
       }

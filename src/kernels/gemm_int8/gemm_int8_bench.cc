@@ -35,7 +35,7 @@ void product(benchmark::State& state, Type type, TokenBytes bytes) {
 [[maybe_unused]] const bool registered = [] {
   for (const Type type : {Type::Q8_0, Type::Q6_K, Type::Q5_0, Type::Q4_K, Type::Q4_0, Type::MXFP4,
                           Type::IQ2_XXS, Type::TQ1_0}) {
-    if (!prefers_int8_gemm(type, 512)) continue;
+    if (!has_int8_gemm(type)) continue;
     for (const int64_t n_tokens : {8, 64, 512}) {
       for (const int64_t n : {3200, 4096}) {
         if (n % traits(type).block_size != 0) continue;

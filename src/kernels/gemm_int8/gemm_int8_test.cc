@@ -9,7 +9,6 @@
 #include <limits>
 #include <vector>
 
-#include "base/elementary.h"
 #include "base/machine.h"
 #include "kernels/dot/int8.h"
 #include "kernels/gemm/gemm_reference.h"
@@ -67,7 +66,7 @@ std::vector<double> rounded(const std::vector<float>& x, int64_t n_in, TokenByte
 std::vector<Type> types() {
   std::vector<Type> result;
   for (const TypeTraits& type : all_types()) {
-    if (prefers_int8_gemm(type.type, 8)) result.push_back(type.type);
+    if (has_int8_gemm(type.type)) result.push_back(type.type);
   }
   return result;
 }
@@ -75,34 +74,37 @@ std::vector<Type> types() {
 class GemmInt8 : public testing::Test {
  protected:
   void SetUp() override {
-    if (types().empty()) GTEST_SKIP() << "this kernel set multiplies prompts in floats";
+    if (!has_int8_gemm()) GTEST_SKIP() << "no products in 8-bit integers";
   }
 };
 
 // Without this a lost dispatch would make all of the tests below skip.
-TEST(GemmInt8Types, AreThoseOfSingleTokens) {
-  const bool has_kernels = isa() == Isa::avx2 || (isa() >= Isa::avx512 && cpu_features().avx512_vnni);
-  for (const TypeTraits& type : all_types()) {
-    EXPECT_EQ(prefers_int8_gemm(type.type, 8), has_kernels && int8_dot(type.type) != nullptr) << type.name;
-    EXPECT_EQ(has_int8_gemm(type.type), prefers_int8_gemm(type.type, 8)) << type.name;
-  }
+TEST(GemmInt8Types, AreThoseThatHaveCodes) {
+  const CpuFeatures& cpu = cpu_features();
+  const bool has_kernels =
+      isa() == Isa::scalar || isa() == Isa::avx2 || (isa() == Isa::neon ? cpu.neon_dot : cpu.avx512_vnni);
   EXPECT_EQ(has_int8_gemm(), has_kernels);
-  if (has_kernels) {
-    const bool in_16_bits = isa() == Isa::avx2 && !has_avx_vnni();
-    EXPECT_EQ(int8_training().bytes, in_16_bits ? TokenBytes::one : TokenBytes::two);
+  for (const TypeTraits& type : all_types()) {
+    const bool has_product = has_kernels && scalar_int8_codes(type.type).unpack;
+    EXPECT_EQ(has_int8_gemm(type.type), has_product) << type.name;
+    // Prompts are rounded where single tokens are.
+    EXPECT_EQ(prefers_int8_gemm(type.type, 8), has_product && int8_dot(type.type)) << type.name;
   }
+  if (!has_kernels) return;
+  const bool in_16_bits = isa() == Isa::avx2 && !has_avx_vnni();
+  EXPECT_EQ(int8_training().bytes, in_16_bits ? TokenBytes::one : TokenBytes::two);
 }
 
-#if defined(__x86_64__)
 // Of every file, also those that the CPU does not prefer: codes with their scales are the weights.
 TEST(Int8Codes, AreTheWeights) {
   const CpuFeatures& cpu = cpu_features();
-  if (!cpu.avx2) return;
-  std::vector<Int8Codes (*)(Type)> files = {avx2_int8_codes};
+  std::vector<Int8Codes (*)(Type)> files = {scalar_int8_codes};
+  if (cpu.avx2) files.push_back(avx2_int8_codes);
   if (cpu.avx_vnni) files.push_back(avx_vnni_int8_codes);
   if (cpu.avx512 && cpu.avx512_vnni) files.push_back(avx512_vnni_int8_codes);
+  if (cpu.neon_dot) files.push_back(neon_int8_codes);
   for (const TypeTraits& type : all_types()) {
-    if (!avx2_int8_dot(type.type)) continue;
+    if (!scalar_int8_codes(type.type).unpack) continue;
     const int64_t n = 512 + (type.block_size < 256 ? type.block_size : 0);
     const Weights w = random_weights(type.type, 1, n, 21);
     for (const auto file : files) {
@@ -123,16 +125,14 @@ TEST(Int8Codes, AreTheWeights) {
     }
   }
 }
-#endif
 
-#if defined(__x86_64__)
 // Of every file, also those that the CPU does not prefer.
 TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
   const CpuFeatures& cpu = cpu_features();
   struct File {
     bool is_there;
     Int8TileKernel multiply;
-    int max_code;  // the largest that the file takes of these: 0 is signed
+    int max_code;  // of those for which the file has loops of their own the largest: 0 is signed
     bool has_low = false;
   };
   const File files[] = {{cpu.avx2, int8_tile_avx2, 0},
@@ -143,7 +143,11 @@ TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
                         {cpu.avx_vnni, int8_tile_avx_vnni, 255},
                         {cpu.avx_vnni, int8_tile_avx_vnni, 255, true},
                         {cpu.avx512 && cpu.avx512_vnni, int8_tile_avx512_vnni, 255},
-                        {cpu.avx512 && cpu.avx512_vnni, int8_tile_avx512_vnni, 255, true}};
+                        {cpu.avx512 && cpu.avx512_vnni, int8_tile_avx512_vnni, 255, true},
+                        {cpu.neon_dot, int8_tile_neon, 0},
+                        {cpu.neon_dot, int8_tile_neon, 0, true},
+                        {cpu.neon_dot, int8_tile_neon, 127},
+                        {cpu.neon_dot, int8_tile_neon, 127, true}};
   constexpr int64_t k = 192;
   const auto bits = [](uint64_t stream, int64_t i) {
     return random_bits(4, Purpose::test, stream, uint64_t(i));
@@ -177,29 +181,12 @@ TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
             starts.push_back(has_minimums ? 0 : int32_t(bits(8, i) % 4001) - 2000);
           for (const bool accumulate : {false, true}) {
             std::vector<float> sums = before, want = before;
-            multiply({codes.data(), scales.data(), has_minimums ? minimums.data() : nullptr, q.data(),
+            using Call = std::pair<Int8TileKernel, std::vector<float>*>;
+            for (const auto& [kernel, y] : {Call{multiply, &sums}, Call{int8_tile_scalar, &want}}) {
+              kernel({codes.data(), scales.data(), has_minimums ? minimums.data() : nullptr, q.data(),
                       has_low ? low.data() : nullptr, d.data(), starts.data(), products.data(), width,
-                      sums.data(), 40, k, accumulate},
+                      y->data(), 40, k, accumulate},
                      int(group), max_code);
-            for (int64_t t = 0; t < width; ++t) {
-              for (int64_t r = 0; r < 32; ++r) {
-                float& sum = want[size_t(t * 40 + r)];
-                if (!accumulate) sum = 0;
-                for (int64_t g = 0; g < k / group; ++g) {
-                  int32_t product = starts[size_t(g * width + t)];
-                  for (int64_t i = g * group; i < (g + 1) * group; ++i) {
-                    const uint8_t code = codes[size_t((i / 4 * 32 + r) * 4 + i % 4)];
-                    const auto at = size_t((i / 4 * width + t) * 4 + i % 4);
-                    product +=
-                        (max_code == 0 ? int8_t(code) : code) * (has_low ? q[at] * 256 + low[at] : q[at]);
-                  }
-                  sum = elementary::fma(float(product) * scales[size_t(g * 32 + r)],
-                                        d[size_t((group == 16 ? g / 2 : g) * width + t)], sum);
-                  if (has_minimums)
-                    sum =
-                        elementary::fma(-minimums[size_t(g * 32 + r)], products[size_t(g * width + t)], sum);
-                }
-              }
             }
             EXPECT_EQ(sums, want) << max_code << ", " << width << " tokens, groups of " << group;
           }
@@ -208,7 +195,6 @@ TEST(Int8Tiles, HaveTheBitsOfPlainLoops) {
     }
   }
 }
-#endif
 
 // Codes without offsets and minimums are larger than the values that they make: each counts as 4 largest
 // weights, and as signed codes stored with 128 added, as 16.
@@ -304,7 +290,7 @@ TEST_F(GemmInt8, AgreesAtTheEndsOfTheRange) {
 TEST_F(GemmInt8, BitsDependNeitherOnThreadsNorOnOtherTokens) {
   ThreadPool one(1), many(5);
   for (const Type type : types()) {
-    const int64_t n_in = 1280, n_out = 333;
+    const int64_t n_in = 1280, n_out = 133;
     const Weights w = random_weights(type, n_out, n_in, 3);
     const std::vector<float> x = numbers(600 * n_in, 4);
     for (const TokenBytes bytes : all_bytes()) {

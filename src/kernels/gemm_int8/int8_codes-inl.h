@@ -1,11 +1,11 @@
 // int8_codes.h for the formats of dot/int8_types-inl.h, which was included before, on the same vectors and
 // these:
 //
-//   kKeepsSigned          whether products take signed codes that have more than seven bits
+//   kMostMoved            up to this magnitude signed codes are moved to be unsigned, as products want them
 //   subtract(v, byte)     of each byte
 //   store, store_floats
 
-// What a format's codes become: unsigned where that is possible or asked for.
+// What a format's codes become: as they are, or moved.
 template <class T>
 struct Stored {
   static constexpr int offset = 0, max_code = T::max_code;
@@ -17,14 +17,12 @@ requires requires {
 struct Stored<T> {
   static constexpr int offset = T::offset, max_code = T::max_code;
 };
-// On AVX2 a pair of products of up to 129 and 127 is what 16 bits hold.
 template <class T>
 requires requires {
   T::is_signed;
 }
 struct Stored<T> {
-  static constexpr bool small = T::largest <= 64, stays = kKeepsSigned && !small;
-  static constexpr int offset = stays ? 0 : small ? T::largest : 128, max_code = stays ? 0 : 2 * offset;
+  static constexpr int offset = T::largest <= kMostMoved ? T::largest : 0, max_code = 2 * offset;
 };
 
 template <class T>

@@ -22,8 +22,10 @@ struct Int8Codes {
 };
 
 // A file each; none for other types, and where the build is for another processor.
-Int8Codes avx2_int8_codes(Type type);  // the only ones that leave codes signed
+Int8Codes scalar_int8_codes(Type type);
+Int8Codes avx2_int8_codes(Type type);
 Int8Codes avx_vnni_int8_codes(Type type);
 Int8Codes avx512_vnni_int8_codes(Type type);
+Int8Codes neon_int8_codes(Type type);
 
 }  // namespace lora

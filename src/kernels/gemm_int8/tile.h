@@ -28,8 +28,10 @@ struct Int8Tile {
 
 // A file each. group: 16, 32 or 64; max_code: as in int8_codes.h.
 using Int8TileKernel = void (*)(const Int8Tile& tile, int group, int max_code);
+void int8_tile_scalar(const Int8Tile& tile, int group, int max_code);
 void int8_tile_avx2(const Int8Tile& tile, int group, int max_code);
 void int8_tile_avx_vnni(const Int8Tile& tile, int group, int max_code);
 void int8_tile_avx512_vnni(const Int8Tile& tile, int group, int max_code);
+void int8_tile_neon(const Int8Tile& tile, int group, int max_code);
 
 }  // namespace lora
