@@ -563,7 +563,7 @@ void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScrat
                                   .ld_sums = kInt8TileRows,
                                   .k = k,
                                   .accumulate = !is_first},
-                                 kGradientGroup, chosen.training.column_steps + chosen.column_offset);
+                                 kGradientGroup, 2 * chosen.column_offset);
           }
         }
       }
