@@ -80,7 +80,7 @@ TEST_F(Finetune, SaysWhatItReadsAndTrainsBeforehand) {
   EXPECT_THAT(before, testing::HasSubstr("lora: 84 tensors, 116736 parameters, rank 4, alpha 4; seed 77"));
   EXPECT_THAT(before, testing::HasSubstr(
                           "tokens in the text of --train-data are beyond the first 20 of their sample"));
-  EXPECT_THAT(before, contains_regex("compute: [a-z0-9]+ kernels, (f32|bf16) inputs, [0-9]+ threads"));
+  EXPECT_THAT(before, contains_regex("compute: [a-z0-9]+ kernels, (f32|bf16|int8) inputs, [0-9]+ threads"));
   EXPECT_THAT(before, testing::HasSubstr("memory: "));
 }
 
