@@ -14,17 +14,10 @@ limits=("$@")
 lora=$(realpath "$build")/lora
 make_files "$build" "$folder" "$layers" llama-3b
 
-group() {  # LIMIT_MB: the folder of a new control group
-  local version=/sys/fs/cgroup/memory name=memory.limit_in_bytes
-  [[ -d $version ]] || version=/sys/fs/cgroup name=memory.max
-  mkdir "$version/lora-memory-$$"
-  echo $(($1 * 1000000)) > "$version/lora-memory-$$/$name"
-  echo "$version/lora-memory-$$"
-}
 within() {  # LIMIT_MB or 0, COMMAND...
   local to=/dev/null cgroup=
-  (($1)) && cgroup=$(group "$1") && to=$cgroup/cgroup.procs
-  dd if="$folder/model.gguf" iflag=nocache count=0 status=none  # what others have left of it in memory
+  (($1)) && cgroup=$(group "$1" "lora-memory-$$") && to=$cgroup/cgroup.procs
+  forget "$folder/model.gguf"
   (echo $BASHPID > "$to" && exec "${@:2}" 2> "$folder/run.log") || { tail -3 "$folder/run.log" >&2; exit 1; }
   [[ -z $cgroup ]] || rmdir "$cgroup"
 }

@@ -15,6 +15,10 @@ int logical_processors();
 // For a thread that works beside others, numbered from 1: spreads them over groups of processors, where the
 // system keeps a thread to one.
 void place_worker(int worker);
+// For a program's first thread, at its start: where memory is in several places, each near to some of the
+// processors that this process may run on, pages come from all of these places in turn. Any thread takes any
+// task, so none of them would be the right one. Nothing changes where the user has set a policy.
+void spread_pages();
 // Seconds that a processor has worked for the calling thread.
 double thread_cpu_seconds();
 

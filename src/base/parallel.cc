@@ -4,7 +4,6 @@
 #include <system_error>
 
 #include "base/error.h"
-#include "base/loops.h"
 #include "base/machine.h"
 #include "base/pace.h"
 #include "base/timing.h"
@@ -25,13 +24,7 @@ void pause() {
 #endif
 }
 
-thread_local Loops loops;
-
 }  // namespace
-
-Loops loops_so_far() {
-  return loops;
-}
 
 ThreadPool::ThreadPool(int n_threads) : spins_(n_threads > logical_processors() ? 0 : kSpins) {
   try {
@@ -116,31 +109,38 @@ void ThreadPool::run(int64_t n_tasks, const std::function<void(int64_t, int)>& t
     for (int64_t i = 0; i < n_tasks; ++i) task(i, 0);
     return;
   }
-  const Clock::time_point begin = Clock::now();
-  task_ = &task;
-  n_tasks_ = n_tasks;
-  error_ = nullptr;
-  next_.store(0, std::memory_order_relaxed);
-  state_.store(kOpen, std::memory_order_release);
+  const Clock::time_point begin = loops_ ? Clock::now() : Clock::time_point();
   {
     std::lock_guard lock(mutex_);
+    error_ = nullptr;
+    next_.store(0, std::memory_order_relaxed);
+    task_ = &task;
+    n_tasks_ = n_tasks;
+    state_.store(kOpen, std::memory_order_release);
     generation_.fetch_add(1, std::memory_order_release);
   }
-  wake_.notify_all();
+  if (const auto n = int64_t(workers_.size()); n_tasks > n) {
+    wake_.notify_all();
+  } else {
+    for (int64_t i = 1; i < n_tasks; ++i) wake_.notify_one();
+  }
   drain(0);
   // No task is left. Who is still at one is waited for; who has not come, on a processor that is busy with
   // something else, finds the loop closed.
   uint32_t state = state_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
-  const bool waits = state != 0;
-  const Clock::time_point start = waits ? Clock::now() : Clock::time_point();
   for (int spins = 0; state != 0 && ++spins < spins_; state = state_.load(std::memory_order_acquire)) pause();
-  if (state != 0) {  // not state_.wait(): where the system has no futex, libstdc++ 12 can miss what wakes it
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [&] { return state_.load(std::memory_order_acquire) == 0; });
+  if (state != 0) {  // a worker that is held up, or at a long task
+    const double slept = seconds(
+        [&] {  // not state_.wait(): where the system has no futex, libstdc++ 12 can miss what wakes it
+          std::unique_lock lock(mutex_);
+          done_.wait(lock, [&] { return state_.load(std::memory_order_acquire) == 0; });
+        });
+    waited_.store(waited_.load(std::memory_order_relaxed) + slept, std::memory_order_relaxed);
   }
-  if (waits) waited_.store(waited_.load(std::memory_order_relaxed) + seconds_since(start));
-  ++loops.n;
-  loops.seconds += seconds_since(begin);
+  if (loops_) {
+    ++loops_->n;
+    loops_->seconds += seconds_since(begin);
+  }
   if (error_) std::rethrow_exception(error_);
 }
 

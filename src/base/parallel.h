@@ -19,6 +19,12 @@
 
 namespace lora {
 
+// Parallel loops that several threads have shared, and the seconds that they took.
+struct Loops {
+  int64_t n = 0;
+  double seconds = 0;
+};
+
 // The tasks of several pieces of work, numbered through, for one loop over all.
 class GroupedTasks {
  public:
@@ -60,7 +66,14 @@ class ThreadPool {
   // Calls body(begin, end) over [0, n) in pieces of at least `grain`.
   void for_range(int64_t n, int64_t grain, const std::function<void(int64_t begin, int64_t end)>& body);
 
+  // From now on each loop that is shared with a worker is added there; nullptr: to none.
+  void count_loops(Loops* loops) { loops_ = loops; }
+
  private:
+  // What is written by some while others look at something else lies this far apart: processors fetch lines
+  // of 64 bytes in pairs, or have longer ones.
+  static constexpr size_t kApart = 128;
+
   void work(int worker);
   bool enter();
   void leave();
@@ -70,18 +83,23 @@ class ThreadPool {
   const int spins_;  // looks at generation_ or state_ before sleeping
   const int dry_size_ = 0;
   std::vector<std::thread> workers_;
-  std::atomic<uint64_t> generation_{0};  // bumped once per run()
-  std::atomic<int64_t> next_{0};
-  static constexpr uint32_t kOpen = 1u << 31;
-  std::atomic<uint32_t> state_{0};  // kOpen while workers may join the loop, and how many are in it
+  Loops* loops_ = nullptr;
+  // What workers look at between loops.
+  alignas(kApart) std::atomic<uint64_t> generation_{0};  // bumped once per run()
   std::atomic<bool> stop_{false};
+  std::atomic<double> waited_{0};  // seconds that run() has slept until workers were done, in all
+  // What tasks are claimed by.
+  alignas(kApart) std::atomic<int64_t> next_{0};
   int64_t n_tasks_ = 0;
   const std::function<void(int64_t, int)>* task_ = nullptr;
-  std::mutex mutex_;
-  std::condition_variable wake_;   // workers sleep on it
-  std::condition_variable done_;   // and run() on this, until the last of them has left
-  std::condition_variable rest_;   // workers that rest
-  std::atomic<double> waited_{0};  // seconds that run() has waited for workers, in all
+  // What run() looks at until the last worker has left.
+  static constexpr uint32_t kOpen = 1u << 31;
+  alignas(kApart) std::atomic<uint32_t> state_{0};  // kOpen while workers may join, and how many are in it
+  // For who sleeps.
+  alignas(kApart) std::mutex mutex_;
+  std::condition_variable wake_;  // workers sleep on it
+  std::condition_variable done_;  // and run() on this, until the last of them has left
+  std::condition_variable rest_;  // workers that rest
   std::exception_ptr error_;
 };
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/leftover.h"
 #include "base/lost_pages.h"
+#include "base/machine.h"
 #include "base/signals.h"
 #include "base/terminal.h"
 #include "cli/aliases.h"
@@ -124,6 +125,7 @@ std::vector<std::string> with_command(std::string_view program, std::vector<std:
 
 int run_program(const std::vector<std::string>& args) {
   open_standard_streams();
+  spread_pages();
   ignore_file_size_signal();
   remove_leftovers_on_signals();
   catch_lost_pages();

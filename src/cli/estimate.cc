@@ -27,6 +27,15 @@ std::string mib(int64_t bytes) {
 std::string table(const Estimate& e) {
   std::string text =
       fmt::format("{}\n\nmemory\n", memory_sentence(e.memory_bytes, e.model_bytes, e.free_bytes));
+  const size_t n = e.stages.size();
+  for (size_t i = 0; i < n; ++i) {
+    const StageMemory& stage = e.stages[i];
+    text += row(
+        fmt::format("stage {} of {}, layers {} to {}", i + 1, n, stage.layers.begin, stage.layers.end() - 1),
+        mib(stage.memory_bytes));
+    text += row("  its weights", mib(stage.weight_bytes));
+  }
+  if (n > 0) text += fmt::format("  of stage {}, which takes most:\n", largest_stage(e.stages) + 1);
   for (const MemoryPart& part : e.memory) text += row(part.name, mib(part.bytes));
   text += row("in all, beyond the model's file", mib(e.memory_bytes));
   if (!e.memory.empty()) text += row("of these still to come", mib(e.memory_bytes - e.memory.front().bytes));
@@ -62,6 +71,11 @@ nlohmann::ordered_json estimate_json(const Estimate& e) {
     return bytes ? nlohmann::ordered_json(*bytes) : nlohmann::ordered_json();
   };
   nlohmann::ordered_json json = {{"memory_bytes", e.memory_bytes}};
+  for (const StageMemory& stage : e.stages) {
+    json["stages"].push_back({{"layers", stage.layers.n},
+                              {"memory_bytes", stage.memory_bytes},
+                              {"model_bytes", stage.weight_bytes}});
+  }
   for (const MemoryPart& part : e.memory) json["memory"][part.name] = part.bytes;
   json["model_bytes"] = e.model_bytes;
   json["free_bytes"] = or_null(e.free_bytes);

@@ -52,6 +52,7 @@ SamplesLoss evaluate_data(EvalOptions& model, FinetuneOptions& data, const Given
 EvalResult evaluate_text(EvalOptions& options, const FinetuneOptions& data, const TextSource& source,
                          const Given& given) {
   options.pipeline = data.pipeline;
+  options.allow_mixed = data.allow_mixed;
   options.cluster = join();
   if (options.threads <= 0) options.threads = options.cluster.default_threads();
   options.text = options.cluster.from_first(
@@ -71,7 +72,8 @@ int eval_command(const std::vector<std::string>& args) {
   const FlagGroup sample_group = evaluated_sample_flags(training);
   FlagGroup model_group = model_flags(options, options.n_ctx, 2,
                                       fmt::format("{}; of --train-data {}", options.n_ctx, training.n_ctx));
-  model_group.flags.push_back(finetune_flag(training, "--pipeline"));
+  for (const char* name : {"--pipeline", "--allow-mixed"})
+    model_group.flags.push_back(finetune_flag(training, name));
   const CommandLine line = {
       "eval",
       "--model FILE (--file FILE | --train-data FILE...) [--lora FILE]... [flags]",

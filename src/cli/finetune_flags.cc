@@ -197,6 +197,11 @@ FlagGroup performance_flags(FinetuneOptions& o) {
            "models "
            "that no machine holds",
            integer(o.pipeline, 1, kMaxStages)},
+          {"--allow-mixed", "", "",
+           "under mpirun, machines may have different kernel sets; the adapter's bytes, of `lora eval` the "
+           "last "
+           "digits, then depend on who computes what",
+           turn(o.allow_mixed)},
       },
   };
 }
@@ -353,10 +358,6 @@ FlagGroup sample_flags(FinetuneOptions& o) {
            "once; "
            "0: as long as --ctx",
            integer(o.window, 0), kOptional, kMain},
-          {"--allow-mixed", "", "",
-           "under mpirun, machines may have different kernel sets; the adapter's bytes then depend on who "
-           "computes what",
-           turn(o.allow_mixed)},
           {"--allow-cut", "", "",
            "a --sample-start that does not occur, or most of a text cut off at --ctx, is no error",
            turn(o.allow_cut)},

@@ -134,6 +134,10 @@ class Cluster {
   std::shared_ptr<Transport> transport_;
 };
 
+// What a process holds beside once it is one of several: MPI's libraries and buffers (Open MPI 4.1 on one
+// machine: 9.4 to 9.9 MiB).
+inline constexpr int64_t kTransportBytes = 10 << 20;
+
 // The processes of a run, where some in a row compute a model together, each a stage of it, and such
 // pipelines share the batches: process pipeline * n_stages + stage.
 struct Grid {

@@ -1,7 +1,6 @@
 #include "generate/evaluate.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -12,6 +11,7 @@
 #include "base/machine.h"
 #include "generate/session.h"
 #include "model/part.h"
+#include "model/pipeline.h"
 #include "model/step.h"
 
 namespace lora {
@@ -20,78 +20,15 @@ namespace {
 // Tokens computed at once: several short windows share the decoding of the weights.
 constexpr int64_t kTokensAtOnce = 512;
 
-// Windows of one call, as a flat list.
-struct Windows {
-  std::vector<int32_t> ids, targets, positions;
-  std::vector<AttentionSegment> segments;
-
-  void clear() { *this = {}; }
-  void add(std::span<const Token> tokens) {
-    const int64_t begin = int64_t(ids.size()), n = int64_t(tokens.size());
-    for (int64_t i = 0; i < n; ++i) {
-      ids.push_back(tokens[size_t(i)]);
-      targets.push_back(i + 1 < n ? tokens[size_t(i) + 1] : -1);
-      positions.push_back(int32_t(i));
-    }
-    segments.push_back({begin, n, begin, n});
+void add_window(PipelineBatch& batch, std::span<const Token> tokens) {
+  const int64_t begin = int64_t(batch.ids.size()), n = int64_t(tokens.size());
+  for (int64_t i = 0; i < n; ++i) {
+    batch.ids.push_back(tokens[size_t(i)]);
+    batch.targets.push_back(i + 1 < n ? tokens[size_t(i) + 1] : -1);
+    batch.positions.push_back(int32_t(i));
   }
-};
-
-// Computes calls one after the other, together with the processes that have the model's other parts.
-class Stage {
- public:
-  Stage(Step& step, int64_t n_tokens, int64_t n_embd, const Cluster& stages)
-      : step_(step), n_embd_(n_embd), stages_(stages), in_(stages.is_first() ? 0 : n_tokens * n_embd) {}
-
-  // What is being sent lies in the step.
-  ~Stage() {
-    try {
-      end();
-    } catch (...) {  // the error that ends this process is on its way
-    }
-  }
-  Stage(const Stage&) = delete;
-  Stage& operator=(const Stage&) = delete;
-
-  bool is_last() const { return stages_.rank() == stages_.size() - 1; }
-  // Whether the first one is asked to stop: those above do what it does.
-  bool goes_on(bool asked) {
-    goes_on_ = {std::byte{!asked}};
-    if (stages_.is_alone()) return !asked;
-    Transport& transport = stages_.transport();
-    if (!stages_.is_first()) transport.wait(transport.receive(stages_.rank() - 1, goes_on_));
-    if (!is_last()) transport.wait(transport.send(stages_.rank() + 1, goes_on_));
-    return goes_on_[0] != std::byte{0};
-  }
-  // The losses are the last one's.
-  void losses(double* losses, const StepTokens& tokens) {
-    if (stages_.is_alone()) return step_.losses(losses, tokens);
-    Transport& transport = stages_.transport();
-    const size_t size = tokens.ids.size() * size_t(n_embd_);
-    float* const in = stages_.is_first() ? nullptr : in_.data();
-    if (in) {
-      const auto stream = std::as_writable_bytes(in_.span().first(size));
-      transport.wait(transport.receive(stages_.rank() - 1, stream));
-    }
-    if (is_last()) return step_.losses_of(0, losses, tokens, in);
-    const size_t flight = n_++ % sent_.size();
-    transport.wait(sent_[flight]);
-    const float* const out = step_.pass(int64_t(flight), tokens, in);
-    sent_[flight] = transport.send(stages_.rank() + 1, std::as_bytes(std::span(out, size)));
-  }
-  void end() {
-    if (!stages_.is_alone()) stages_.transport().wait();
-  }
-
- private:
-  Step& step_;
-  int64_t n_embd_;
-  const Cluster& stages_;
-  Buffer<float> in_;
-  std::array<std::byte, 1> goes_on_{};
-  std::array<int64_t, 2> sent_{};  // messages, of flights
-  size_t n_ = 0;
-};
+  batch.segments.push_back({begin, n, begin, n});
+}
 
 }  // namespace
 
@@ -119,7 +56,7 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
   at_once = std::stoll(options.cluster.from_first(std::to_string(at_once)));
   StepPlan plan = plan_of(at_once);
   set_weight_room(plan, session);
-  session.expect_same(options, options.cluster,
+  session.expect_same(options, options.cluster, options.allow_mixed,
                       {{"--ctx-size", std::to_string(options.n_ctx)},
                        {"--pipeline", std::to_string(options.pipeline)},
                        {"tokens", std::to_string(n_text)}});
@@ -140,7 +77,7 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
   }
 
   // Of each call: what this process finds out of its share, and what all know at the end.
-  Stage stage(step, plan.n_tokens, session.model.config.n_embd, grid.stages);
+  Pipeline pipeline(step, plan, session.model.config.n_embd, grid.stages);
   const int64_t n_calls = (n_windows + at_once - 1) / at_once;
   std::vector<double> sums(size_t(n_calls), 0.0), tokens(size_t(n_calls), 0.0);
   const auto over = [&](Share calls) {
@@ -155,42 +92,39 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
     return result;
   };
   const Share mine = grid.peers.share(n_calls);
-  bool stopped = false;
-  Windows windows;
-  std::vector<Token> window;
-  std::vector<double> losses;
-  for (int64_t call = mine.begin; call < mine.end; ++call) {
-    const bool asked = call > mine.begin && grid.all.stop(events.should_stop && events.should_stop());
-    stopped = !stage.goes_on(asked);
-    if (stopped) break;
-    windows.clear();
-    const int64_t end = std::min(n_windows, (call + 1) * at_once);
-    for (int64_t w = call * at_once; w < end; ++w) {
-      window.clear();
+  // n calls are done here, and as if the others were as far.
+  const auto tell = [&](int64_t n, const EvalResult& so_far) {
+    if (events.on_window)
+      events.on_window(std::min(n_windows, n * at_once * grid.peers.size()), n_windows, so_far);
+  };
+  const auto load = [&](int64_t i, PipelineBatch& batch) {
+    batch = {};
+    const int64_t first = (mine.begin + i) * at_once;
+    for (int64_t w = first; w < std::min(n_windows, first + at_once); ++w) {
+      std::vector<Token> window;
       if (bos) window.push_back(session.tokenizer.bos());
       const auto begin = text.begin() + w * piece;
       window.insert(window.end(), begin, begin + std::min(piece, n_text - w * piece));
-      windows.add(window);
+      add_window(batch, window);
     }
-    losses.resize(windows.ids.size());
-    stage.losses(losses.data(), {windows.ids, windows.targets, windows.positions, windows.segments});
-    // As if the others were as far.
-    const int64_t n_done = std::min(n_windows, (call + 1 - mine.begin) * at_once * grid.peers.size());
-    if (!stage.is_last()) {  // the figures are not here
-      if (events.on_window) events.on_window(n_done, n_windows, {});
-      continue;
-    }
+    if (!pipeline.is_last()) tell(i, {});  // the figures are not here
+  };
+  const auto take = [&](int64_t i, const PipelineBatch& batch, std::span<const double> losses) {
+    const int64_t call = mine.begin + i;
     const double sum = sums[size_t(call)] = std::accumulate(losses.begin(), losses.end(), 0.0);
     if (!std::isfinite(sum)) {
       fail("{}: the loss is {} in window {} of {}: the model or an adapter is damaged", options.model, sum,
-           end, n_windows);
+           std::min(n_windows, (call + 1) * at_once), n_windows);
     }
-    tokens[size_t(call)] = double(
-        std::count_if(windows.targets.begin(), windows.targets.end(), [](int32_t t) { return t >= 0; }));
-    if (events.on_window) events.on_window(n_done, n_windows, over({mine.begin, call + 1}));
-  }
-  stage.end();
-  stopped = grid.all.any(stopped);
+    tokens[size_t(call)] = double(batch.n_targets());
+    tell(i + 1, over({mine.begin, call + 1}));
+  };
+  const int64_t n_done =
+      pipeline.run({.n = mine.end - mine.begin, .load = load, .losses = take, .goes_on = [&] {
+                      return !grid.all.stop(events.should_stop && events.should_stop());
+                    }});
+  if (!pipeline.is_last()) tell(n_done, {});
+  const bool stopped = grid.all.any(n_done < mine.end - mine.begin);
   for (auto* figures : {&sums, &tokens}) grid.share_from_last(*figures);
   EvalResult result = over({0, n_calls});
   result.stopped = stopped;

@@ -61,9 +61,10 @@ struct GenerateOptions : ModelOptions {
 
 struct EvalOptions : ModelOptions {
   std::string text;
-  int64_t n_ctx = 512;   // tokens of a window
-  Cluster cluster = {};  // the processes that evaluate it together
-  int pipeline = 1;      // so many of them in a row compute the model, each some of its layers
+  int64_t n_ctx = 512;       // tokens of a window
+  Cluster cluster = {};      // the processes that evaluate it together
+  bool allow_mixed = false;  // of kernel sets
+  int pipeline = 1;          // so many of them in a row compute the model, each some of its layers
 };
 
 }  // namespace lora

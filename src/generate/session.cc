@@ -99,15 +99,18 @@ void expect_decoder_memory(const Session& session, int64_t n_ctx) {
                 "a smaller --ctx-size needs less");
 }
 
-void Session::expect_same(const ModelOptions& options, const Cluster& cluster,
+void Session::expect_same(const ModelOptions& options, const Cluster& cluster, bool allow_mixed,
                           std::vector<std::pair<std::string, std::string>> rows) const {
   if (cluster.is_alone()) return;
   const auto add = [&](std::string row, std::string value) {
     rows.emplace_back(std::move(row), std::move(value));
   };
   add("version", std::string(program_version()));
-  add("kernel set", fmt::format("{}{}", name(isa()), has_native_bf16() ? " with bf16" : ""));
-  add("--precision", input == GemmInput::bf16 ? "bf16" : "f32");
+  if (!allow_mixed) {
+    add("kernel set (--allow-mixed takes both)",
+        fmt::format("{}{}", name(isa()), has_native_bf16() ? " with bf16" : ""));
+    add("--precision", input == GemmInput::bf16 ? "bf16" : "f32");
+  }
   add("model", fmt::format("{:016x}", fingerprint(model.gguf)));
   add("--rope-freq-base", fmt::format("{}", model.config.rope.freq_base));
   add("--rope-freq-scale", fmt::format("{}", model.config.rope.freq_scale));

@@ -30,7 +30,7 @@ class Session {
 
   // Several processes compute one thing: Error naming what decides the figures and is not the same for all,
   // `rows` included.
-  void expect_same(const ModelOptions& options, const Cluster& cluster,
+  void expect_same(const ModelOptions& options, const Cluster& cluster, bool allow_mixed,
                    std::vector<std::pair<std::string, std::string>> rows) const;
 
   ThreadPool pool;

@@ -135,10 +135,9 @@ TrainingSpeed measure_training(BenchModel& bench, const BenchOptions& options,
   result.bytes_beyond_model = bench.peak_bytes_beyond();
   if (options.profile) {
     Profile& profile = result.profile.emplace();
-    const Loops before = loops_so_far();
+    bench.pool.count_loops(&result.loops);
     result.profiled_step_s = seconds([&] { run(&profile); });
-    const Loops after = loops_so_far();
-    result.loops = {after.n - before.n, after.seconds - before.seconds};
+    bench.pool.count_loops(nullptr);
     result.loop_overhead_s = loop_overhead_seconds(bench.pool);
     result.decode_s = decode_seconds(bench.weights(), bench.pool);
   }

@@ -5,7 +5,7 @@
 #include <functional>
 #include <optional>
 
-#include "base/loops.h"
+#include "base/parallel.h"
 #include "base/profile.h"
 #include "measure/bench_model.h"
 #include "model/step.h"

@@ -16,6 +16,7 @@
 #include "train/lbfgs.h"
 #include "train/metrics.h"
 #include "train/outputs.h"
+#include "train/pipeline_batch.h"
 
 namespace lora {
 namespace {
@@ -119,11 +120,11 @@ double beside_layers(double alone, double in_a_row, int64_t n) {
   return n > 1 ? std::max(0.0, (alone - in_a_row) / double(n - 1)) : alone;
 }
 
-LayerTimes time_layers(Setup& s, const Batch& batch, const MeasuredSteps& measured) {
-  std::vector<AttentionSegment> segments;
-  for (const BatchSegment& b : batch.segments) segments.push_back({b.begin, b.length, b.begin, b.length});
-  const StepTokens tokens{batch.inputs, batch.targets, batch.positions, segments};
-  std::vector<double> losses(batch.inputs.size());
+LayerTimes time_layers(Setup& s, Batch batch, const MeasuredSteps& measured) {
+  PipelineBatch pipeline_batch;
+  put(pipeline_batch, batch);
+  const StepTokens tokens = pipeline_batch.tokens();
+  std::vector<double> losses(tokens.ids.size());
   std::deque<Step> steps;  // one of each kind, and the row
   for (const StepPlan& plan : measured.one) steps.emplace_back(s.model, plan, s.arithmetic, s.pool);
   steps.emplace_back(s.model, measured.more, s.arithmetic, s.pool);
@@ -251,6 +252,11 @@ std::optional<uint64_t> free_disk(const FinetuneOptions& o) {
 
 }  // namespace
 
+size_t largest_stage(std::span<const StageMemory> stages) {
+  const auto all = [](const StageMemory& s) { return s.memory_bytes + s.weight_bytes; };
+  return size_t(std::ranges::max_element(stages, {}, all) - stages.begin());
+}
+
 std::vector<int64_t> kinds_of_layers(const Model& model, int64_t n_below) {
   std::map<std::string, int64_t> kinds;
   std::vector<int64_t> result;
@@ -277,11 +283,17 @@ double pipeline_seconds(std::span<const double> stages, double n_batches) {
 
 Estimate estimate(const FinetuneOptions& options, const std::function<void(std::string_view line)>& say) {
   check_options(options);
-  const FinetuneOptions with_files = with_data_files(options, say);
+  FinetuneOptions with_files = with_data_files(options, say);
   Setup s(with_files, say);
   for (const std::string& line : describe(s)) say(line);
-  s.plan_memory();
   Estimate e;
+  for (int stage = 0; options.pipeline > 1 && stage < options.pipeline; ++stage) {
+    with_files.stage = stage;
+    s.plan_memory();
+    e.stages.push_back({s.plan.part.layers, s.memory_bytes(), int64_t(weight_bytes(s.model, s.plan.part))});
+  }
+  if (!e.stages.empty()) with_files.stage = int(largest_stage(e.stages));
+  s.plan_memory();
   e.memory = s.memory_parts();
   e.memory_bytes = s.memory_bytes();
   e.model_bytes = int64_t(weight_bytes(s.model, s.plan.part));

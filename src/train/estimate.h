@@ -28,7 +28,14 @@ struct WeightReading {
   double batch_tokens = 0;     // from so many on, reading adds at most a twentieth
 };
 
+// What a stage of a pipeline takes.
+struct StageMemory {
+  LayerRange layers;
+  int64_t memory_bytes = 0, weight_bytes = 0;
+};
+
 struct Estimate {
+  std::vector<StageMemory> stages;       // of a pipeline; what follows is of the one that takes most
   std::vector<MemoryPart> memory;        // beyond the model's file
   int64_t memory_bytes = 0;              // their sum
   int64_t model_bytes = 0;               // mapped
@@ -48,6 +55,9 @@ struct Estimate {
 // A number for each layer, from 0: the same where layers compute alike, in matrices of the same shapes, and
 // the backward pass, which ends above `n_below` layers, goes through both or neither.
 std::vector<int64_t> kinds_of_layers(const Model& model, int64_t n_below);
+
+// The one that takes most, weights and all; the first of several. At least one.
+size_t largest_stage(std::span<const StageMemory> stages);
 
 // Seconds of batches through the stages of a pipeline, each of which takes its own time for one: the first
 // batch meets all of them, each other one follows by what the slowest takes.

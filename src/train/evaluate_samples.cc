@@ -37,14 +37,11 @@ SamplesLoss evaluate_samples(const ModelOptions& model, const FinetuneOptions& a
   expect_memory(fmt::format("samples of {} tokens", row), uint64_t(plan.total_bytes()),
                 "a smaller --ctx-size needs less");
   Step step(session.model, plan, session.input, session.pool);
-  // In a pipeline a step gives up, since each stage would end with another batch.
-  if (options.pipeline > 1)
-    step.set_give_up([&] { return options.cluster.stop(events.should_stop && events.should_stop()); });
   Pipeline pipeline(step, plan, session.model.config.n_embd, grid.stages);
 
   SamplesLoss loss;
   const Cluster& cluster = options.cluster;
-  session.expect_same(model, cluster,
+  session.expect_same(model, cluster, options.allow_mixed,
                       {{"data", fmt::format("{:016x} {:016x}", data.file_hash(), data.token_hash())},
                        {"samples", std::to_string(samples.size())},
                        {"--ctx-size", std::to_string(options.n_ctx)},
@@ -56,23 +53,16 @@ SamplesLoss evaluate_samples(const ModelOptions& model, const FinetuneOptions& a
     loss.result.perplexity = elementary::exp(held_out.loss);
     loss.result.tokens = held_out.tokens;
   };
-  HeldOutLoss all;
-  try {
-    all = held_out_loss(
-        pipeline, data, samples, n_batch, options.n_ctx,
-        [&](const HeldOutLoss& held_out, int64_t n_done) {
-          so_far(held_out, n_done);
-          if (events.on_window) events.on_window(n_done, int64_t(samples.size()), loss.result);
-          loss.result.stopped = cluster.stop(events.should_stop && events.should_stop());
-          return !loss.result.stopped;
-        },
-        grid);
-  } catch (const GivenUp&) {
-    loss.result.stopped = true;
-    return loss;
-  }
-  loss.result.stopped = cluster.any(loss.result.stopped);
-  so_far(all, loss.result.stopped ? loss.samples : int64_t(samples.size()));
+  const HeldOutLoss all = held_out_loss(
+      pipeline, data, samples, n_batch, options.n_ctx,
+      [&](const HeldOutLoss& held_out, int64_t n_done) {
+        so_far(held_out, n_done);
+        if (events.on_window) events.on_window(n_done, int64_t(samples.size()), loss.result);
+        return !cluster.stop(events.should_stop && events.should_stop());
+      },
+      grid);
+  loss.result.stopped = all.stopped;
+  so_far(all, all.stopped ? loss.samples : int64_t(samples.size()));
   if (!std::isfinite(all.loss)) {
     fail("{}: the loss is {} in sample {} of {}: the model or an adapter is damaged", model.model, all.loss,
          all.bad + 1, data.n_samples());

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "train/pipeline_batch.h"
 
 namespace lora {
 namespace {
@@ -91,35 +92,44 @@ HeldOutLoss held_out_loss(Pipeline& pipeline, const Dataset& data, const std::ve
   const Share mine = grid.peers.share(n_batches);
   const std::vector<double> zeros(size_t(n_batches), 0.0), none(size_t(n_batches), -1.0);
   BatchLosses found = {zeros, zeros, none};
+  bool goes_on = true;
+  // n batches are done here, and as if the others were as far.
+  const auto tell = [&](const HeldOutLoss& so_far, int64_t n) {
+    goes_on = !go_on || go_on(so_far, std::min(n_samples, n * n_batch * grid.peers.size()));
+  };
+  Batch next;
   const auto load = [&](int64_t i, PipelineBatch& b) {
     const int64_t at = (mine.begin + i) * n_batch;
     options.n_batch = std::min(n_batch, n_samples - at);
-    next_batch(b.batch, data, options, uint64_t(at));
-    // The first stage, which tells how far it is, has no losses.
-    if (!pipeline.is_last() && go_on) go_on({}, std::min(n_samples, i * n_batch * grid.peers.size()));
+    next_batch(next, data, options, uint64_t(at));
+    put(b, next);
+    if (!pipeline.is_last()) tell({}, i);  // the first stage, which tells how far it is, has no losses
   };
-  const auto take = [&](int64_t i, const Batch& batch, std::span<const double> losses) {
+  const auto take = [&](int64_t i, const PipelineBatch& batch, std::span<const double> losses) {
     const int64_t b = mine.begin + i;
     double& sum = found.sums[size_t(b)] = std::accumulate(losses.begin(), losses.end(), 0.0);
     for (size_t k = 0; !std::isfinite(sum) && found.bad[size_t(b)] < 0 && k < batch.segments.size(); ++k) {
-      const auto begin = losses.begin() + batch.segments[k].begin;
-      if (!std::all_of(begin, begin + batch.segments[k].length, [](double l) { return std::isfinite(l); }))
+      const auto begin = losses.begin() + batch.segments[k].q_begin;
+      if (!std::all_of(begin, begin + batch.segments[k].n_q, [](double l) { return std::isfinite(l); }))
         found.bad[size_t(b)] = double(samples[size_t(b * n_batch) + k]);
     }
-    found.tokens[size_t(b)] = double(batch.n_targets);
-    const int64_t n_done = std::min(n_samples, (i + 1) * n_batch * grid.peers.size());
-    return !go_on || go_on(found.over({mine.begin, b + 1}), n_done);
+    found.tokens[size_t(b)] = double(batch.n_targets());
+    tell(found.over({mine.begin, b + 1}), i + 1);
   };
+  int64_t n_done = 0;
   bool gave_up = false;
   try {
-    pipeline.run({.n = mine.end - mine.begin, .load = load, .losses = take});
+    n_done = pipeline.run(
+        {.n = mine.end - mine.begin, .load = load, .losses = take, .goes_on = [&] { return goes_on; }});
   } catch (const GivenUp&) {
     gave_up = true;
   }
   if (grid.all.any(gave_up)) throw GivenUp{};
-  if (!pipeline.is_last() && go_on) go_on({}, n_samples);
+  if (!pipeline.is_last()) tell({}, n_done);
   for (auto* figures : {&found.sums, &found.tokens, &found.bad}) grid.share_from_last(*figures);
-  return found.over({0, n_batches});
+  HeldOutLoss all = found.over({0, n_batches});
+  all.stopped = grid.all.any(n_done < mine.end - mine.begin);
+  return all;
 }
 
 }  // namespace lora

@@ -10,8 +10,8 @@
 #include "cluster/cluster.h"
 #include "data/batch.h"
 #include "data/samples.h"
+#include "model/pipeline.h"
 #include "train/options.h"
-#include "train/pipeline.h"
 
 namespace lora {
 
@@ -38,15 +38,16 @@ struct Evaluations {
 };
 
 struct HeldOutLoss {
-  double loss = 0;     // mean over the target tokens, in nats
-  int64_t tokens = 0;  // target tokens
-  int64_t bad = -1;    // the first sample whose loss is no number; -1: none
+  double loss = 0;       // mean over the target tokens, in nats
+  int64_t tokens = 0;    // target tokens
+  int64_t bad = -1;      // the first sample whose loss is no number; -1: none
+  bool stopped = false;  // by go_on(): not of all samples
 };
 // n_batch samples at a time, which the pipeline's step must have been planned for. go_on() gets the figures
 // so far and how many samples they are of; false: these are returned. Of several processes each computes its
 // share of the batches, go_on() gets its figures as if the others were as far, and all return the same;
-// GivenUp is thrown by all if by one. In a pipeline of several stages go_on() is asked nothing, and the
-// stages but the last tell it no figures.
+// GivenUp is thrown by all if by one. In a pipeline of several stages the first one's go_on() decides, and
+// the stages but the last tell it no figures.
 HeldOutLoss held_out_loss(Pipeline& pipeline, const Dataset& data, const std::vector<int64_t>& samples,
                           int64_t n_batch, int64_t n_ctx,
                           const std::function<bool(const HeldOutLoss& so_far, int64_t n_done)>& go_on = {},

@@ -166,6 +166,7 @@ struct FinetuneOptions {
   // first writes files and speaks.
   Cluster cluster;
   bool allow_mixed = false;  // of kernel sets; the adapter's bytes depend on who computes what then
+  std::optional<int> stage;  // that an estimate is of; a process's own follows from its number
   int pipeline = 1;          // so many in a row compute the model together, each some of its layers
 };
 

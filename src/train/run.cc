@@ -43,11 +43,11 @@ int64_t largest(int64_t low, int64_t high, const std::function<bool(int64_t)>& f
 // What the program's own pages take differs by some hundred KiB from run to run; the next one shall fit.
 constexpr uint64_t kMargin = uint64_t{1} << 20;
 
-// Of the flags that need less, each with a value that fits, and what it then needs.
-std::string smaller_plans(const FinetuneOptions& options, uint64_t budget,
+// Of the flags that need less, each with a value that fits, contexts in steps of so many tokens, and what it
+// then needs.
+std::string smaller_plans(const FinetuneOptions& options, uint64_t budget, int64_t step,
                           const std::function<uint64_t(int64_t n_batch, int64_t row)>& least, int64_t row) {
-  constexpr int64_t kStep = 16;  // tokens
-  const auto fits = [&](uint64_t bytes) { return bytes + kMargin <= budget; };
+  const auto fits = [&](uint64_t bytes) { return bytes <= budget; };
   std::string plans;
   const auto offer = [&](const std::string& flags, uint64_t bytes) {
     plans += fmt::format("{}{} ({:.1f} MiB)", plans.empty() ? "" : " or ", flags, mib(bytes));
@@ -57,7 +57,7 @@ std::string smaller_plans(const FinetuneOptions& options, uint64_t budget,
   if (const int64_t n = largest(1, options.n_batch - 1, [&](int64_t b) { return fits(least(b, row)); }))
     offer(fmt::format("--batch {}", n), least(n, row));
   const auto shorter = [&](int64_t n_batch) {
-    return kStep * largest(1, (row - 1) / kStep, [&](int64_t k) { return fits(least(n_batch, k * kStep)); });
+    return step * largest(1, (row - 1) / step, [&](int64_t k) { return fits(least(n_batch, k * step)); });
   };
   if (const int64_t n = shorter(options.n_batch)) {
     offer(fmt::format("--ctx {}", n), least(options.n_batch, n));
@@ -241,9 +241,13 @@ LoraParameters initial_parameters(const FinetuneOptions& options, const Model& m
   return make_parameters(adapter, options.rslora);
 }
 
+int stage_of(const FinetuneOptions& options) {
+  return options.stage.value_or(options.cluster.rank() % options.pipeline);
+}
+
 NetworkPart part_of(const FinetuneOptions& options, const Model& model) {
   const int n = options.pipeline, n_pipelines = std::max(1, options.cluster.size() / n);
-  NetworkPart part = network_parts(model, n)[size_t(options.cluster.rank() % n)];
+  NetworkPart part = network_parts(model, n)[size_t(stage_of(options))];
   // Without a backward pass one is computed while another is sent.
   const int64_t n_batches = (options.grad_acc + n_pipelines - 1) / n_pipelines;
   part.n_flight = std::min(goes_back(model, part) ? part.n_flight : 2, n_batches);
@@ -543,7 +547,11 @@ StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t r
   const auto least = [&](int64_t n_batch, int64_t n_row) {
     return uint64_t(plan_of(n_batch, n_row, 0).total_bytes()) + others;
   };
-  const std::string smaller = smaller_plans(options, budget, least, row);
+  std::string smaller;
+  for (const auto& [step, margin] : {std::pair{16, kMargin}, {16, 0}, {1, 0}}) {
+    if (smaller.empty())
+      smaller = smaller_plans(options, budget - std::min(budget, margin), step, least, row);
+  }
   fail("memory: {:.1f} MiB are there, {:.1f} MiB are needed{}; {} (--memory {}MiB to go on all the same)",
        mib(budget), mib(needed),
        options.checkpointing == Checkpointing::off ? " with --no-checkpointing" : " at the least",

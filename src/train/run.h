@@ -77,8 +77,10 @@ std::vector<std::string> arithmetic_notes(const Model& model, Precision precisio
 // spare. nullopt: without --memory, where the machine does not tell.
 std::optional<uint64_t> memory_budget(const FinetuneOptions& options, uint64_t model_bytes);
 
-// The part of the model that this process computes: all of it, or a stage of options.pipeline. Error if the
-// model cannot be parted into so many. Of one process that estimates for several, the first stage.
+// The stage of options.pipeline that is this process's, or what an estimate is of.
+int stage_of(const FinetuneOptions& options);
+// The part of the model that such a stage computes: all of it where it is the only one. Error if the model
+// cannot be parted into so many.
 NetworkPart part_of(const FinetuneOptions& options, const Model& model);
 // How the processes stand to each other.
 Grid grid_of(const FinetuneOptions& options);

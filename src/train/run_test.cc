@@ -388,5 +388,30 @@ TEST(MakePlan, GivesWeightsWhatIsLeftWhereMemoryDoesNotHoldThem) {
   EXPECT_THROW(plan_with(least + smallest - 1000), Error);
 }
 
+// With a margin for the next run's own pages, and where only less fits, without; contexts of any length.
+TEST(MakePlan, OffersTheSmallestThatFits) {
+  FinetuneOptions o;
+  o.n_batch = 1;
+  const Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
+  const auto needed = [&](int64_t row) {
+    return uint64_t(plan_step(model, row, row, 0, true, GemmInput::f32, 2).total_bytes());
+  };
+  const auto refusal = [&](uint64_t memory) -> std::string {
+    o.memory = memory;
+    try {
+      make_plan(o, model, 1024, {}, GemmInput::f32, 2);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  constexpr uint64_t kMiB = 1 << 20;
+  ASSERT_LT(needed(16), needed(512));
+  EXPECT_THAT(refusal(needed(512) + kMiB), testing::HasSubstr("these would fit: --ctx 512 ("));
+  EXPECT_THAT(refusal(needed(16)), testing::HasSubstr("these would fit: --ctx 16 ("));
+  EXPECT_THAT(refusal(needed(3)), testing::HasSubstr("these would fit: --ctx 3 ("));
+  EXPECT_THAT(refusal(needed(1) - 1), testing::HasSubstr("; no --ctx and --batch would fit ("));
+}
+
 }  // namespace run_test
 }  // namespace lora

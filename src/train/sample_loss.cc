@@ -9,6 +9,7 @@
 
 #include "base/plural.h"
 #include "base/random.h"
+#include "train/pipeline_batch.h"
 
 namespace lora {
 
@@ -53,31 +54,29 @@ void SampleLoss::compute_share(TreeSum& sum) {
   bad_.clear();
   sums_.assign(size_t(grad_acc_), 0.0);
   const Share mine = grid_.peers.share(grad_acc_);
-  pipeline_.run({.n = mine.end - mine.begin,
-                 .load =
-                     [&](int64_t i, PipelineBatch& b) {
-                       const uint64_t at = cursors_[size_t(mine.begin + i)];
-                       next_batch(b.batch, data_, options_, at);
-                       b.scale = 1.0f / float(tokens_);
-                       b.random_key = random_bits(seed_, Purpose::dropout, at, 0);
-                       b.noise.reset();
-                       if (neftune_ > 0)
-                         b.noise = {neftune_, random_bits(seed_, Purpose::embedding_noise, at, 0)};
-                     },
-                 .losses =
-                     [&](int64_t i, const Batch& batch, std::span<const double> losses) {
-                       take_losses(mine.begin + i, batch, losses);
-                       return true;
-                     },
-                 .gradients =
-                     [&](int64_t) {
-                       norms_.add_gradients();
-                       for_each_owned([](std::span<float> gradients, std::span<float> summed) {
-                         std::ranges::copy(gradients, summed.begin());
-                         std::ranges::fill(gradients, 0.0f);
-                       });
-                       sum.add();
-                     }});
+  pipeline_.run(
+      {.n = mine.end - mine.begin,
+       .load =
+           [&](int64_t i, PipelineBatch& b) {
+             const uint64_t at = cursors_[size_t(mine.begin + i)];
+             next_batch(batch_, data_, options_, at);
+             put(b, batch_);
+             b.scale = 1.0f / float(tokens_);
+             b.random_key = random_bits(seed_, Purpose::dropout, at, 0);
+             b.noise.reset();
+             if (neftune_ > 0) b.noise = {neftune_, random_bits(seed_, Purpose::embedding_noise, at, 0)};
+           },
+       .losses = [&](int64_t i, const PipelineBatch& batch,
+                     std::span<const double> losses) { take_losses(mine.begin + i, batch, losses); },
+       .gradients =
+           [&](int64_t) {
+             norms_.add_gradients();
+             for_each_owned([](std::span<float> gradients, std::span<float> summed) {
+               std::ranges::copy(gradients, summed.begin());
+               std::ranges::fill(gradients, 0.0f);
+             });
+             sum.add();
+           }});
 }
 
 // Of several stages: visit(gradients, their place among what this stage trains).
@@ -132,13 +131,13 @@ bool SampleLoss::exchange(double seconds, bool gave_up) {
   return true;
 }
 
-void SampleLoss::take_losses(int64_t i, const Batch& batch, std::span<const double> losses) {
+void SampleLoss::take_losses(int64_t i, const PipelineBatch& batch, std::span<const double> losses) {
   const double sum = std::accumulate(losses.begin(), losses.end(), 0.0);
   sums_[size_t(i)] = sum;
   if (std::isfinite(sum) || options_.plain_fill) return;  // there, a segment is several samples
   for (size_t k = 0; k < batch.segments.size(); ++k) {
-    const auto begin = losses.begin() + batch.segments[k].begin;
-    if (!std::all_of(begin, begin + batch.segments[k].length, [](double l) { return std::isfinite(l); }))
+    const auto begin = losses.begin() + batch.segments[k].q_begin;
+    if (!std::all_of(begin, begin + batch.segments[k].n_q, [](double l) { return std::isfinite(l); }))
       bad_.push_back(cursors_[size_t(i)] + k);
   }
 }

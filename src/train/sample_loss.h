@@ -14,7 +14,7 @@
 #include "adapter/parameters.h"
 #include "cluster/cluster.h"
 #include "data/batch.h"
-#include "train/pipeline.h"
+#include "model/pipeline.h"
 
 namespace lora {
 
@@ -54,7 +54,7 @@ class SampleLoss {
 
  private:
   void compute_share(TreeSum& sum);
-  void take_losses(int64_t i, const Batch& batch, std::span<const double> losses);
+  void take_losses(int64_t i, const PipelineBatch& batch, std::span<const double> losses);
   bool exchange(double seconds, bool gave_up);
   void exchange_gradients();
   template <class Visit>

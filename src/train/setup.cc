@@ -78,7 +78,8 @@ std::string changes_of(const Settings& then, const Settings& now) {
 
 Setup::Setup(const FinetuneOptions& o, const Say& say)
     : options(o),
-      program_bytes_(int64_t(resident_bytes() - resident_anonymous_bytes())),
+      program_bytes_(int64_t(resident_bytes() - resident_anonymous_bytes()) +
+                     (o.pipeline > 1 && o.cluster.is_alone() ? kTransportBytes : 0)),
       resume(find_checkpoint(o)),
       resumed(!resume.path.empty()),
       pool(o.threads > 0 ? o.threads : o.cluster.default_threads()),
@@ -257,7 +258,7 @@ int64_t Setup::adapter_bytes() const {
   if (options.pipeline == 1) return trained_bytes(options, parameters.memory_bytes());
   const OwnedByStage owned = owned_by_stage(options, model, parameters);
   int64_t summed = 0;
-  for (const Share& s : owned[size_t(options.cluster.rank() % options.pipeline)]) summed += s.end - s.begin;
+  for (const Share& s : owned[size_t(stage_of(options))]) summed += s.end - s.begin;
   return trained_bytes(options, parameters.memory_bytes(), summed);
 }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/posix/limits.h"
+#include "base/posix/memory_nodes.h"
 
 #if defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
@@ -96,6 +97,11 @@ int logical_processors() {
 }
 
 void place_worker(int) {}  // the scheduler's work
+
+void spread_pages() {
+  const std::vector<int> nodes = memory_nodes(allowed_processors());
+  if (nodes.size() > 1) spread_over(nodes);
+}
 
 double thread_cpu_seconds() {
   timespec t = {};

@@ -122,6 +122,8 @@ void place_worker(int worker) {
   SetThreadGroupAffinity(GetCurrentThread(), &whole, nullptr);
 }
 
+void spread_pages() {}  // a process has no say in where pages of files come to lie
+
 std::optional<uint64_t> available_memory(uint64_t file_bytes) {
   MEMORYSTATUSEX status = {};
   status.dwLength = sizeof status;

@@ -82,6 +82,13 @@ TEST_F(Mpi, WhatDiffersBetweenMachinesIsNamed) {
   EXPECT_FALSE(std::filesystem::exists(folder.at("lora.gguf")));
   const RunResult allowed = run({"--adam-iter", "1", "--allow-mixed"});
   EXPECT_EQ(allowed.status, 0) << allowed.err;
+  const auto evaluate = [&](const Args& more) {
+    return run_by(2, Args{"eval", "--model", "model.gguf", "--file", "text.txt"} + more, {},
+                  "[ $OMPI_COMM_WORLD_RANK = 0 ] || export LORA_ISA=scalar");
+  };
+  EXPECT_THAT(evaluate({}).err, HasSubstr("error: mpi: kernel set (--allow-mixed takes both): "));
+  const RunResult evaluated = evaluate({"--allow-mixed"});
+  EXPECT_EQ(evaluated.status, 0) << evaluated.err;
 }
 
 TEST_F(Mpi, WhatOneIsToldOtherwiseIsNamed) {

@@ -1,6 +1,8 @@
 // One model over several processes, each with some of its layers: the same bytes as by one.
 #include <chrono>
 #include <fstream>
+#include <nlohmann/json.hpp>
+#include <regex>
 #include <sstream>
 #include <thread>
 #include <tuple>
@@ -129,7 +131,25 @@ TEST_F(Pipelines, AnEvaluationIsStoppedByAnyOfThem) {
       EXPECT_NE(result.status, 0) << result.out;
       err = result.err;
     }
-    EXPECT_THAT(err, HasSubstr("stopped"));
+    EXPECT_THAT(err, HasSubstr("stopped after "));
+  }
+}
+
+// A line for each stage; the parts are of the one that takes most.
+TEST_F(Pipelines, AnEstimateIsWhatEachStageTakes) {
+  const RunResult estimate = folder.lora(Args{"estimate"} + Args(kFinetune.begin() + 1, kFinetune.end()) +
+                                         Args{"--grad-acc", "4", "-t", "1", "--pipeline", "2", "--json"});
+  ASSERT_EQ(estimate.status, 0) << estimate.err;
+  const auto figures = nlohmann::json::parse(estimate.out);
+  ASSERT_EQ(figures["stages"].size(), 2u);
+  EXPECT_EQ(figures["stages"][0]["memory_bytes"], figures["memory_bytes"]);
+  EXPECT_GT(figures["stages"][0]["memory_bytes"], figures["stages"][1]["memory_bytes"]);
+  const RunResult result =
+      run_by(2, kFinetune + Args{"--grad-acc", "4", "-t", "1", "--pipeline", "2", "--adam-iter", "1"});
+  std::smatch match;
+  ASSERT_TRUE(std::regex_search(result.err, match, std::regex(R"(needs ([\d.]+) MiB beyond)"))) << result.err;
+  if (!LORA_INSTRUMENTED) {  // whose own memory differs
+    EXPECT_NEAR(std::stod(match[1]), figures["memory_bytes"].get<double>() / (1 << 20), 2);
   }
 }
 

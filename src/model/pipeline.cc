@@ -1,4 +1,4 @@
-#include "train/pipeline.h"
+#include "model/pipeline.h"
 
 #include <algorithm>
 
@@ -19,18 +19,7 @@ Pipeline::Pipeline(Step& step, const StepPlan& plan, int64_t n_embd, const Clust
   gradient_ = Buffer<float>(size);
 }
 
-StepTokens Pipeline::tokens_of(const PipelineBatch& b) const {
-  return {b.batch.inputs, b.batch.targets, b.batch.positions, b.segments};
-}
-
-void Pipeline::load(const Work& work, int64_t i) {
-  PipelineBatch& b = slot(i).batch;
-  work.load(i, b);
-  b.segments.clear();
-  for (const BatchSegment& s : b.batch.segments) b.segments.push_back({s.begin, s.length, s.begin, s.length});
-}
-
-void Pipeline::run(const Work& work) {
+int64_t Pipeline::run(const Work& work) {
   busy_s_ = 0;
   if (stages_.is_alone()) return run_alone(work);
   gave_up_ = false;
@@ -38,32 +27,55 @@ void Pipeline::run(const Work& work) {
   n_forward_ = n_backward_ = n_awaited_ = 0;
   const bool goes_back = work.gradients && plan_.goes_back();
   if (!stages_.is_first() && work.n > 0) expect_input(work, 0);
-  const int64_t ahead = goes_back ? std::min(work.n, plan_.part.n_flight - 1) : work.n;
+  const int64_t ahead = goes_back ? std::min(work.n, plan_.part.n_flight - 1) : 0;
   for (int64_t i = 0; i < work.n + ahead; ++i) {
+    if (i < work.n && !goes_on(work, i)) break;
     if (i < work.n) forward(work, i);
     if (goes_back && i >= ahead) backward(work, i - ahead);
   }
   stages_.transport().wait();
   if (error_) std::rethrow_exception(error_);
   if (gave_up_) throw GivenUp();
+  return n_forward_;
 }
 
-void Pipeline::run_alone(const Work& work) {
+int64_t Pipeline::run_alone(const Work& work) {
+  PipelineBatch& b = slot(0).batch;
   for (int64_t i = 0; i < work.n; ++i) {
-    load(work, i);
-    const PipelineBatch& b = slot(i).batch;
-    losses_.resize(b.batch.inputs.size());
+    if (i > 0 && work.goes_on && !work.goes_on()) return i;
+    work.load(i, b);
+    losses_.resize(b.ids.size());
     const Clock::time_point start = Clock::now();
     if (work.gradients) {
-      step_.losses_and_gradients(losses_.data(), tokens_of(b), b.scale, b.random_key, b.noise);
+      step_.losses_and_gradients(losses_.data(), b.tokens(), b.scale, b.random_key, b.noise);
     } else {
-      step_.losses(losses_.data(), tokens_of(b));
+      step_.losses(losses_.data(), b.tokens());
     }
-    const bool goes_on = work.losses(i, b.batch, losses_);
+    work.losses(i, b, losses_);
     if (work.gradients) work.gradients(i);
     busy_s_ += seconds_since(start);
-    if (!goes_on) return;
   }
+  return work.n;
+}
+
+// Loads the batch in the first stage, which tells the others whether it is computed.
+bool Pipeline::goes_on(const Work& work, int64_t i) {
+  Transport& transport = stages_.transport();
+  Slot& s = slot(i);
+  if (stages_.is_first()) work.load(i, s.batch);
+  if (work.gradients) return true;
+  const bool here = i == 0 || !work.goes_on || work.goes_on();
+  if (stages_.is_first()) {
+    s.goes_on = std::byte{here};
+  } else {
+    transport.wait(s.told);
+  }
+  const bool goes_on = s.goes_on != std::byte{0};
+  if (!is_last()) {
+    transport.wait(transport.send(stages_.rank() + 1, {&s.goes_on, 1}));
+    if (!goes_on) transport.send_nothing(stages_.rank() + 1, size_t(size_of(i)) * sizeof(float));
+  }
+  return goes_on;
 }
 
 // Once one has given up, nothing is computed, but whatever others wait for goes its way.
@@ -91,8 +103,9 @@ int64_t Pipeline::send(int to, const float* bytes, int64_t size) {
 }
 
 void Pipeline::expect_input(const Work& work, int64_t i) {
-  load(work, i);
   Slot& s = slot(i);
+  work.load(i, s.batch);
+  if (!work.gradients) s.told = stages_.transport().receive(stages_.rank() - 1, {&s.goes_on, 1});
   s.arrives = stages_.transport().receive(stages_.rank() - 1,
                                           std::as_writable_bytes(s.in.span().first(size_t(size_of(i)))));
 }
@@ -107,9 +120,7 @@ void Pipeline::expect_gradient() {
 
 void Pipeline::forward(const Work& work, int64_t i) {
   Transport& transport = stages_.transport();
-  if (stages_.is_first()) {
-    load(work, i);
-  } else {
+  if (!stages_.is_first()) {
     if (i + 1 < work.n) expect_input(work, i + 1);
     transport.wait(slot(i).arrives);
   }
@@ -118,17 +129,17 @@ void Pipeline::forward(const Work& work, int64_t i) {
   transport.wait(f.sent_down);
   PipelineBatch& b = slot(i).batch;
   float* const in = stages_.is_first() ? nullptr : slot(i).in.data();
-  losses_.resize(b.batch.inputs.size());
+  losses_.resize(b.ids.size());
   compute([&] {
     if (work.gradients) {
-      f.stream = step_.up(flight_index(i), tokens_of(b), in, b.random_key, b.noise);
+      f.stream = step_.up(flight_index(i), b.tokens(), in, b.random_key, b.noise);
     } else if (is_last()) {
-      step_.losses_of(flight_index(i), losses_.data(), tokens_of(b), in);
+      step_.losses_of(flight_index(i), losses_.data(), b.tokens(), in);
     } else {
-      f.stream = step_.pass(flight_index(i), tokens_of(b), in);
+      f.stream = step_.pass(flight_index(i), b.tokens(), in);
     }
-    if (is_last() && work.gradients) step_.head(flight_index(i), losses_.data(), b.batch.targets, b.scale);
-    if (is_last()) work.losses(i, b.batch, losses_);
+    if (is_last() && work.gradients) step_.head(flight_index(i), losses_.data(), b.targets, b.scale);
+    if (is_last()) work.losses(i, b, losses_);
     if (work.gradients && !plan_.goes_back()) work.gradients(i);
   });
   ++n_forward_;

@@ -7,6 +7,8 @@
 // Each stage's backward passes are in the order of the batches, so that nothing depends on who is when ready.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -16,18 +18,22 @@
 
 #include "base/buffer.h"
 #include "cluster/cluster.h"
-#include "data/batch.h"
 #include "model/step.h"
 
 namespace lora {
 
-// A batch, and how it is trained on.
+// Tokens, and how they are trained on.
 struct PipelineBatch {
-  Batch batch;
+  std::vector<int32_t> ids, targets, positions;
+  std::vector<AttentionSegment> segments;
   float scale = 1;  // of the losses' sum whose gradient is taken
   std::optional<uint64_t> random_key = {};
   std::optional<EmbeddingNoise> noise = {};
-  std::vector<AttentionSegment> segments = {};  // the batch's
+
+  StepTokens tokens() const { return {ids, targets, positions, segments}; }
+  int64_t n_targets() const {
+    return std::ranges::count_if(targets, [](int32_t t) { return t >= 0; });
+  }
 };
 
 class Pipeline {
@@ -38,14 +44,17 @@ class Pipeline {
   struct Work {
     int64_t n = 0;  // batches
     std::function<void(int64_t i, PipelineBatch& batch)> load;
-    // In the last stage: of each token. False ends the work, where one process does it alone.
-    std::function<bool(int64_t i, const Batch& batch, std::span<const double> losses)> losses;
+    // In the last stage: of each token.
+    std::function<void(int64_t i, const PipelineBatch& batch, std::span<const double> losses)> losses;
     // In each stage, after the batch's gradients were added to the trained numbers'; none: forward alone.
     std::function<void(int64_t i)> gradients = {};
+    // Of forward passes alone, before each batch but the first one: false of the first stage ends the work,
+    // in all of them before the same batch.
+    std::function<bool()> goes_on = {};
   };
-  // Every stage calls it with the same n. GivenUp is thrown by those whose step gave up, after what the
-  // others wait for is sent; nothing that they have got is of use then.
-  void run(const Work& work);
+  // Every stage calls it with the same n, and gets how many batches were done. GivenUp is thrown by those
+  // whose step gave up, after what the others wait for is sent; nothing that they have got is of use then.
+  int64_t run(const Work& work);
 
   bool is_last() const { return stages_.is_alone() || stages_.rank() == stages_.size() - 1; }
   // Seconds of the last run() that were spent with computing.
@@ -54,16 +63,17 @@ class Pipeline {
  private:
   struct Slot {
     PipelineBatch batch;
-    Buffer<float> in;     // what the stage below gave
-    int64_t arrives = 0;  // a message
+    Buffer<float> in;               // what the stage below gave
+    std::byte goes_on{};            // whether it gave any
+    int64_t arrives = 0, told = 0;  // messages
   };
   struct InFlight {
     float* stream = nullptr;             // what up() returned
     int64_t sent_up = 0, sent_down = 0;  // messages
   };
 
-  void run_alone(const Work& work);
-  void load(const Work& work, int64_t i);
+  int64_t run_alone(const Work& work);
+  bool goes_on(const Work& work, int64_t i);
   void forward(const Work& work, int64_t i);
   void backward(const Work& work, int64_t i);
   void expect_input(const Work& work, int64_t i);
@@ -75,8 +85,7 @@ class Pipeline {
   Slot& slot(int64_t i) { return slots_[size_t(i) % slots_.size()]; }
   InFlight& flight(int64_t i) { return flights_[size_t(i) % flights_.size()]; }
   int64_t flight_index(int64_t i) const { return i % int64_t(flights_.size()); }
-  int64_t size_of(int64_t i) { return slot(i).batch.batch.n_tokens() * n_embd_; }
-  StepTokens tokens_of(const PipelineBatch& batch) const;
+  int64_t size_of(int64_t i) { return int64_t(slot(i).batch.ids.size()) * n_embd_; }
 
   Step& step_;
   const StepPlan& plan_;
