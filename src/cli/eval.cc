@@ -70,8 +70,8 @@ int eval_command(const std::vector<std::string>& args) {
   TextSource source;
   bool json = false;
   const FlagGroup sample_group = evaluated_sample_flags(training);
-  FlagGroup model_group = model_flags(options, options.n_ctx, 2,
-                                      fmt::format("{}; of --train-data {}", options.n_ctx, training.n_ctx));
+  FlagGroup model_group = model_flags(
+      options, options.n_ctx, 2, fmt::format("{}; of --train-data {}", options.n_ctx, training.n_ctx), true);
   for (const char* name : {"--pipeline", "--allow-mixed"})
     model_group.flags.push_back(finetune_flag(training, name));
   const CommandLine line = {
@@ -98,6 +98,7 @@ int eval_command(const std::vector<std::string>& args) {
     loss = evaluate_data(options, training, given);
   } else {
     refuse_flags(sample_group.flags, given, "only with --train-data");
+    if (options.precision == Precision::int8) throw UsageError("--precision int8: only with --train-data");
     loss.result = evaluate_text(options, training, source, given);
   }
   const EvalResult& result = loss.result;

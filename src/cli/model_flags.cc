@@ -24,7 +24,8 @@ std::vector<Flag> rope_flags(std::optional<double>& freq_base, std::optional<dou
            number(freq_scale, above_zero).or_else("the adapter's, else the model's")}};
 }
 
-FlagGroup model_flags(ModelOptions& o, int64_t& n_ctx, int64_t min_ctx, const std::string& default_ctx) {
+FlagGroup model_flags(ModelOptions& o, int64_t& n_ctx, int64_t min_ctx, const std::string& default_ctx,
+                      bool of_samples) {
   std::vector<Flag> rows = {
       {"-m,--model", "FILE", "", "model GGUF, any supported tensor type", non_empty_text(o.model), true}};
   const auto append = [&](const std::vector<Flag>& more) {
@@ -36,9 +37,10 @@ FlagGroup model_flags(ModelOptions& o, int64_t& n_ctx, int64_t min_ctx, const st
        {"-t,--threads", "N", "", "threads to compute with",
         integer(o.threads, 1, kMaxThreads).or_else("physical cores")},
        {"--precision", "P", "",
-        "of matrix multiplications: f32, bf16 or auto (bf16 where the CPU is faster at it); lora "
-        "generate multiplies quantized weights in 8-bit integers unless it is f32",
-        precision(o.precision)}});
+        std::string("of matrix multiplications: f32, bf16 or auto (bf16 where the CPU is faster at it)") +
+            (of_samples ? "; of --train-data, int8 and auto as in lora finetune"
+                        : "; lora generate multiplies quantized weights in 8-bit integers unless it is f32"),
+        precision(o.precision, of_samples)}});
   append(rope_flags(o.rope_freq_base, o.rope_freq_scale));
   return {"Model", rows};
 }

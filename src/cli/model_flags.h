@@ -12,8 +12,9 @@
 namespace lora::cli {
 
 // Model, adapters, threads, precision, rotary settings, and the context length with its default in words
-// ("" to show the number).
-FlagGroup model_flags(ModelOptions& options, int64_t& n_ctx, int64_t min_ctx, const std::string& default_ctx);
+// ("" to show the number). of_samples: whether training data can be evaluated, in training's precisions.
+FlagGroup model_flags(ModelOptions& options, int64_t& n_ctx, int64_t min_ctx, const std::string& default_ctx,
+                      bool of_samples = false);
 
 // The rows of it that others have, too.
 std::vector<Flag> lora_flags(std::vector<LoraFile>& loras);

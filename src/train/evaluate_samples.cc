@@ -31,12 +31,13 @@ SamplesLoss evaluate_samples(const ModelOptions& model, const FinetuneOptions& a
   const int64_t n_batch = std::min(options.n_batch, int64_t(samples.size()));
   const Grid grid = make_grid(options.cluster, options.pipeline);
   const NetworkPart part = forward_part(session.model, options.pipeline, grid.stages.rank());
+  const Arithmetic arithmetic = arithmetic_of(session.model, model.precision);
   StepPlan plan =
-      plan_step(session.model, n_batch * row, row, 0, false, session.input, session.pool.size(), part);
+      plan_step(session.model, n_batch * row, row, 0, false, arithmetic, session.pool.size(), part);
   set_weight_room(plan, session);
   expect_memory(fmt::format("samples of {} tokens", row), uint64_t(plan.total_bytes()),
                 "a smaller --ctx-size needs less");
-  Step step(session.model, plan, session.input, session.pool);
+  Step step(session.model, plan, arithmetic, session.pool);
   Pipeline pipeline(step, plan, session.model.config.n_embd, grid.stages);
 
   SamplesLoss loss;
@@ -46,6 +47,7 @@ SamplesLoss evaluate_samples(const ModelOptions& model, const FinetuneOptions& a
                        {"samples", std::to_string(samples.size())},
                        {"--ctx-size", std::to_string(options.n_ctx)},
                        {"--pipeline", std::to_string(options.pipeline)},
+                       {"--precision", options.allow_mixed ? "" : std::string(name(arithmetic))},
                        {"--batch", std::to_string(n_batch)}});
   const auto so_far = [&](const HeldOutLoss& held_out, int64_t n_done) {
     loss.samples = n_done;

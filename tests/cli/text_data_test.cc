@@ -281,6 +281,14 @@ TEST_F(EvalOfSamples, EqualsTheHeldOutLossOfMarkedTexts) {
   expect_equal("val.txt", {"--sample-start", "<s>"});
   expect_equal("val.txt", {"--sample-start", "<s>", "--no-separate-with-eos"});
   expect_equal("val.txt", {"--sample-start", "<s>", "--ctx", "9", "--allow-cut"});
+  for (const char* precision : {"f32", "int8"}) {  // which some kernel sets refuse
+    const Args flags = {"--sample-start", "<s>", "--precision", precision};
+    const RunResult run = folder.lora(Args{"eval", "-m", "model.gguf", "--train-data", "val.txt"} + flags);
+    if (run.err.find("have no products in 8-bit integers") == std::string::npos)
+      expect_equal("val.txt", flags);
+  }
+  expect_error(folder.lora({"eval", "-m", "model.gguf", "-f", "val.txt", "--precision", "int8"}), 2,
+               "--precision int8: only with --train-data");
 }
 
 TEST_F(EvalOfSamples, EqualsTheHeldOutLossOfWindows) {
