@@ -9,7 +9,8 @@ namespace lora {
 Arithmetic arithmetic(Precision precision) {
   const bool int8 = precision == Precision::int8;
   if (int8 && !has_int8_gemm())
-    fail("--precision int8: the kernels for {} have no products in 8-bit integers", name(isa()));
+    fail("--precision int8: the kernels for {} have no products in 8-bit integers on this processor",
+         name(isa()));
   return {gemm_input(precision), int8};
 }
 
