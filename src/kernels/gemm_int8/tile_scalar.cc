@@ -16,9 +16,9 @@ void int8_tile_scalar(const Int8Tile& t, int group, int max_code) {
       std::fill_n(sums, kInt8TileRows, t.minimums ? 0 : t.starts[of_token]);
       for (int64_t k = g * group; k < (g + 1) * group; k += 4) {
         const uint8_t* codes = t.codes + k * kInt8TileRows;
-        int numbers[4];
+        int16_t numbers[4];  // of 16 bits, so that compilers see products of which two make a sum
         for (int64_t i = 0, at = k * t.width + token * 4; i < 4; ++i, ++at)
-          numbers[i] = t.low ? t.q[at] * 256 + t.low[at] : t.q[at];
+          numbers[i] = int16_t(t.low ? t.q[at] * 256 + t.low[at] : t.q[at]);
         for (int r = 0; r < kInt8TileRows; ++r) {
           for (int i = 0; i < 4; ++i) {
             const uint8_t code = codes[r * 4 + i];
