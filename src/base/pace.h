@@ -10,7 +10,7 @@ namespace lora {
 class Pace {
  public:
   // Asked by a worker after each loop; all in seconds. now: on any clock. slept: how long it has slept in all
-  // for want of loops. waited: how long loops have waited in all for the last of their workers. cpu():
+  // for want of loops. waited: how long loops have slept in all for the last of their workers. cpu():
   // how long a processor has worked for it. The result is how long it should rest, mostly 0; what it did
   // before that counts no more.
   template <class Cpu>

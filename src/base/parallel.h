@@ -66,10 +66,8 @@ class ThreadPool {
   // Calls body(begin, end) over [0, n) in pieces of at least `grain`.
   void for_range(int64_t n, int64_t grain, const std::function<void(int64_t begin, int64_t end)>& body);
 
-  // From now on each loop that is shared with a worker is added there; nullptr: to none.
-  void count_loops(Loops* loops) { loops_ = loops; }
-
  private:
+  friend class LoopCount;
   // What is written by some while others look at something else lies this far apart: processors fetch lines
   // of 64 bytes in pairs, or have longer ones.
   static constexpr size_t kApart = 128;
@@ -101,6 +99,18 @@ class ThreadPool {
   std::condition_variable done_;  // and run() on this, until the last of them has left
   std::condition_variable rest_;  // workers that rest
   std::exception_ptr error_;
+};
+
+// While it lives, each loop of the pool that is shared with a worker is added to `loops`.
+class LoopCount {
+ public:
+  LoopCount(ThreadPool& pool, Loops& loops) : pool_(pool) { pool_.loops_ = &loops; }
+  ~LoopCount() { pool_.loops_ = nullptr; }
+  LoopCount(const LoopCount&) = delete;
+  LoopCount& operator=(const LoopCount&) = delete;
+
+ private:
+  ThreadPool& pool_;
 };
 
 }  // namespace lora

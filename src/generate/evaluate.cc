@@ -56,7 +56,7 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
   at_once = std::stoll(options.cluster.from_first(std::to_string(at_once)));
   StepPlan plan = plan_of(at_once);
   set_weight_room(plan, session);
-  session.expect_same(options, options.cluster, options.allow_mixed,
+  session.expect_same(options, options.cluster, options.allow_mixed, session.input,
                       {{"--ctx-size", std::to_string(options.n_ctx)},
                        {"--pipeline", std::to_string(options.pipeline)},
                        {"tokens", std::to_string(n_text)}});

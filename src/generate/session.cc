@@ -100,6 +100,7 @@ void expect_decoder_memory(const Session& session, int64_t n_ctx) {
 }
 
 void Session::expect_same(const ModelOptions& options, const Cluster& cluster, bool allow_mixed,
+                          Arithmetic arithmetic,
                           std::vector<std::pair<std::string, std::string>> rows) const {
   if (cluster.is_alone()) return;
   const auto add = [&](std::string row, std::string value) {
@@ -107,9 +108,8 @@ void Session::expect_same(const ModelOptions& options, const Cluster& cluster, b
   };
   add("version", std::string(program_version()));
   if (!allow_mixed) {
-    add("kernel set (--allow-mixed takes both)",
-        fmt::format("{}{}", name(isa()), has_native_bf16() ? " with bf16" : ""));
-    add("--precision", input == GemmInput::bf16 ? "bf16" : "f32");
+    add("kernel set (--allow-mixed takes both)", instructions_text());
+    add("--precision", std::string(name(arithmetic)));
   }
   add("model", fmt::format("{:016x}", fingerprint(model.gguf)));
   add("--rope-freq-base", fmt::format("{}", model.config.rope.freq_base));

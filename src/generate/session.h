@@ -17,6 +17,7 @@
 #include "model/decoder.h"
 #include "model/model.h"
 #include "model/step.h"
+#include "nn/arithmetic.h"
 #include "tokenizer/tokenizer.h"
 
 namespace lora {
@@ -31,7 +32,7 @@ class Session {
   // Several processes compute one thing: Error naming what decides the figures and is not the same for all,
   // `rows` included.
   void expect_same(const ModelOptions& options, const Cluster& cluster, bool allow_mixed,
-                   std::vector<std::pair<std::string, std::string>> rows) const;
+                   Arithmetic arithmetic, std::vector<std::pair<std::string, std::string>> rows) const;
 
   ThreadPool pool;
   Precision precision;

@@ -95,6 +95,13 @@ bool has_avx512_bf16() {
   return (isa() == Isa::amx || isa() == Isa::avx512) && cpu_features().avx512_bf16;
 }
 
+std::string instructions_text() {
+  std::string text(name(isa()));
+  if (has_native_bf16()) text += " with bf16";
+  if (has_avx_vnni() || (isa() >= Isa::avx512 && cpu_features().avx512_vnni)) text += " with VNNI";
+  return text;
+}
+
 bool has_avx_vnni() {
 #ifdef LORA_EMULATE_AVX_VNNI
   return isa() == Isa::avx2;

@@ -8,6 +8,7 @@
 //   neon    Highway, ARM
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -34,5 +35,7 @@ bool prefers_bf16();
 bool has_avx512_bf16();
 // Whether VPDPBUSD may be used at 256 bits, in its encoding without AVX-512.
 bool has_avx_vnni();
+// The set and those of its instructions that decide bits, for people: "avx2 with VNNI".
+std::string instructions_text();
 
 }  // namespace lora

@@ -135,9 +135,10 @@ TrainingSpeed measure_training(BenchModel& bench, const BenchOptions& options,
   result.bytes_beyond_model = bench.peak_bytes_beyond();
   if (options.profile) {
     Profile& profile = result.profile.emplace();
-    bench.pool.count_loops(&result.loops);
-    result.profiled_step_s = seconds([&] { run(&profile); });
-    bench.pool.count_loops(nullptr);
+    {
+      const LoopCount count(bench.pool, result.loops);
+      result.profiled_step_s = seconds([&] { run(&profile); });
+    }
     result.loop_overhead_s = loop_overhead_seconds(bench.pool);
     result.decode_s = decode_seconds(bench.weights(), bench.pool);
   }

@@ -78,9 +78,10 @@ std::optional<uint64_t> to_spare(uint64_t weights, const Cluster& cluster, const
 uint64_t weights_here(const FinetuneOptions& options, const Model& model) {
   const Cluster& cluster = options.cluster;
   const std::vector<NetworkPart> parts = network_parts(model, options.pipeline);
-  std::set<size_t> here;
+  std::set<size_t> here = {size_t(stage_of(options))};
   for (int r = 0; r < cluster.size(); ++r) {
-    if (cluster.host(r) == cluster.host(cluster.rank())) here.insert(size_t(r) % parts.size());
+    if (r != cluster.rank() && cluster.host(r) == cluster.host(cluster.rank()))
+      here.insert(size_t(r) % parts.size());
   }
   uint64_t sum = 0;
   for (const size_t stage : here) sum += weight_bytes(model, parts[stage]);
@@ -464,8 +465,10 @@ void for_each_multiplied(const Model& model, const F& f) {
 
 Arithmetic arithmetic_of(const Model& model, Precision precision) {
   Arithmetic result = arithmetic(precision);
-  if (precision == Precision::automatic && prefers_int8_training())
-    for_each_multiplied(model, [&](Type type) { result.int8 |= has_int8_gemm(type); });
+  if (precision == Precision::automatic) result.int8 = prefers_int8_training();
+  bool has_any = false;
+  for_each_multiplied(model, [&](Type type) { has_any |= has_int8_gemm(type); });
+  result.int8 &= has_any;
   return result;
 }
 
@@ -474,6 +477,10 @@ std::vector<std::string> arithmetic_notes(const Model& model, Precision precisio
   std::vector<std::string> notes;
   if (arithmetic.floats == GemmInput::bf16 && !prefers_bf16())
     notes.emplace_back("note: --precision bf16: slower than f32 on this processor (--precision auto)");
+  if (precision == Precision::int8 && !arithmetic.int8)
+    notes.push_back(
+        fmt::format("note: --precision int8: no matrix of the model is quantized; all are multiplied in {}",
+                    name(arithmetic)));
   if (!arithmetic.int8) return notes;
   if (precision == Precision::automatic) {
     notes.emplace_back(

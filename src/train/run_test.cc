@@ -151,7 +151,8 @@ TEST_F(Finetune, ProductsThatAreSlowerThanOthersAreSaid) {
 
 TEST_F(Finetune, AutoTakesIntegersWhereTheyAreFasterAndSaysSo) {
   const Model quantized = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
-  const bool takes = has_int8_gemm() && int8_training().bytes == TokenBytes::two && !prefers_bf16();
+  const bool has_vnni = isa() == Isa::avx2 ? has_avx_vnni() : cpu_features().avx512_vnni;
+  const bool takes = isa() == Isa::scalar || (isa() != Isa::neon && has_vnni && !prefers_bf16());
   EXPECT_EQ(arithmetic_of(quantized, Precision::automatic).int8, takes);
   const std::vector<std::string> notes = arithmetic_notes(quantized, Precision::automatic);
   EXPECT_THAT(notes, testing::Conditional(takes, testing::ElementsAre(testing::HasSubstr("8-bit integers")),
@@ -161,6 +162,10 @@ TEST_F(Finetune, AutoTakesIntegersWhereTheyAreFasterAndSaysSo) {
   floats.layers.clear();
   floats.output.w.type = Type::F32;
   EXPECT_FALSE(arithmetic_of(floats, Precision::automatic).int8) << "nothing is quantized";
+  if (has_int8_gemm()) {
+    EXPECT_THAT(arithmetic_notes(floats, Precision::int8),
+                testing::ElementsAre(testing::HasSubstr("no matrix of the model is quantized")));
+  }
 }
 
 TEST_F(Finetune, LayersGetTheAdaptersOfAFullRun) {

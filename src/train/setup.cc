@@ -149,8 +149,7 @@ void Setup::expect_same_everywhere() const {
   if (options.cluster.is_alone()) return;
   Settings rows = {{"version", std::string(program_version())}};
   if (!options.allow_mixed) {
-    rows.emplace_back("kernel set (--allow-mixed takes both)",
-                      fmt::format("{}{}", name(isa()), has_native_bf16() ? " with bf16" : ""));
+    rows.emplace_back("kernel set (--allow-mixed takes both)", instructions_text());
   }
   rows.insert(rows.end(), settings.begin(), settings.end());
   for (const auto& row : state.changeable) {

@@ -128,7 +128,7 @@ TEST(CommandLine, BadValueNamesFlagAndRange) {
   expect_only_error(lora({"finetune", "-m", "x.gguf", "--ctx", "12abc"}), 2,
                     "--ctx: expected a whole number from 1 to 2147483647, found '12abc'");
   expect_only_error(lora({"generate", "-m", "x.gguf", "-p", "a", "-c", "-5"}), 2, "--ctx-size: expected");
-  expect_only_error(lora({"eval", "-m", "x.gguf", "-f", "a", "--precision", "int8"}), 2,
+  expect_only_error(lora({"generate", "-m", "x.gguf", "-p", "a", "--precision", "int8"}), 2,
                     "--precision: expected f32, bf16 or auto");
 }
 

@@ -78,11 +78,12 @@ TEST(ThreadPool, ManyShortLoopsRunEachTaskOnce) {
 TEST(ThreadPool, CountsTheLoopsThatAreShared) {
   ThreadPool pool(2);
   Loops loops;
-  pool.count_loops(&loops);
-  for (const int64_t n : {0, 1, 2, 5}) pool.run(n, [](int64_t, int) { std::this_thread::sleep_for(1ms); });
+  {
+    const LoopCount count(pool, loops);
+    for (const int64_t n : {0, 1, 2, 5}) pool.run(n, [](int64_t, int) { std::this_thread::sleep_for(1ms); });
+  }
   EXPECT_EQ(loops.n, 2);
   EXPECT_GE(loops.seconds, 0.004);  // two threads, seven tasks
-  pool.count_loops(nullptr);
   pool.run(2, [](int64_t, int) {});
   EXPECT_EQ(loops.n, 2);
 }

@@ -126,7 +126,7 @@ struct Kernel {
   // Added to the codes of columns, 0 where products take signed ones: even, so that the nearest even number
   // is the same with it and without.
   int column_offset = 0;
-  bool beats_f32 = false;  // in training, as was measured
+  bool is_automatic = false;  // for training: measured to be faster than f32, and of two bytes
 };
 
 Kernel kernel() {
@@ -136,10 +136,10 @@ Kernel kernel() {
   constexpr Int8Training kIn32Bits = {TokenBytes::two, 127};
   switch (isa()) {
     case Isa::scalar:
-      return {scalar_int8_codes, int8_tile_scalar, kIn32Bits};
+      return {scalar_int8_codes, int8_tile_scalar, kIn32Bits, 0, true};
     case Isa::avx2:
       if (has_avx_vnni()) return {avx_vnni_int8_codes, int8_tile_avx_vnni, kIn32Bits, 128, true};
-      return {avx2_int8_codes, int8_tile_avx2, kIn16Bits, 64, true};
+      return {avx2_int8_codes, int8_tile_avx2, kIn16Bits, 64};
     case Isa::avx512:  // without VNNI (Skylake-SP) floats at 512 bits are about as fast as AVX2's integers
     case Isa::amx:
       if (cpu_features().avx512_vnni)
@@ -353,7 +353,7 @@ Int8Training int8_training() {
 }
 
 bool prefers_int8_training() {
-  return kernel().beats_f32 && int8_training().bytes == TokenBytes::two && !prefers_bf16();
+  return kernel().is_automatic && !prefers_bf16();
 }
 
 int64_t int8_tokens_bytes(int64_t n_tokens, int64_t n_cols, TokenBytes bytes) {
