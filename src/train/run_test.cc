@@ -393,6 +393,26 @@ TEST(MakePlan, GivesWeightsWhatIsLeftWhereMemoryDoesNotHoldThem) {
   EXPECT_THROW(plan_with(least + smallest - 1000), Error);
 }
 
+// What estimates for a later stage goes by that stage's weights.
+TEST(MakePlan, ReadsTheWeightsOfItsStage) {
+  FinetuneOptions o;
+  o.n_batch = 1;
+  o.pipeline = 2;
+  const Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
+  const std::vector<NetworkPart> parts = network_parts(model, 2);
+  ASSERT_NE(weight_bytes(model, parts[0]), weight_bytes(model, parts[1]));
+  for (const int stage : {0, 1}) {
+    o.stage = stage;
+    std::vector<uint64_t> asked;
+    make_plan(o, model, 64, {}, GemmInput::f32, 2, [&](uint64_t bytes) {
+      asked.push_back(bytes);
+      return std::optional(uint64_t{1} << 33);
+    });
+    EXPECT_THAT(asked, testing::Each(weight_bytes(model, parts[size_t(stage)])));
+    EXPECT_THAT(asked, testing::Not(testing::IsEmpty()));
+  }
+}
+
 // With a margin for the next run's own pages, and where only less fits, without; contexts of any length.
 TEST(MakePlan, OffersTheSmallestThatFits) {
   FinetuneOptions o;
