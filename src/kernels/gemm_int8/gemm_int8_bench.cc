@@ -16,8 +16,8 @@ void product(benchmark::State& state, Type type, TokenBytes bytes) {
   const int64_t n_tokens = state.range(0), n_out = state.range(1), n_in = state.range(2);
   MatrixView w = {type, nullptr, n_out, n_in};
   // The time does not depend on values, but for scales that are denormal: zeros are one in MXFP4.
-  const std::vector<std::byte> bytes(size_t(n_out * w.row_bytes()), std::byte(0x33));
-  w.data = bytes.data();
+  const std::vector<std::byte> weights(size_t(n_out * w.row_bytes()), std::byte(0x33));
+  w.data = weights.data();
   ThreadPool pool(1);
   GemmScratch scratch(1);
   const std::vector<float> x(size_t(n_tokens * n_in), 0.5f);
