@@ -59,10 +59,15 @@ std::string smaller_plans(const FinetuneOptions& options, uint64_t budget, int64
   const auto shorter = [&](int64_t n_batch) {
     return step * largest(1, (row - 1) / step, [&](int64_t k) { return fits(least(n_batch, k * step)); });
   };
+  // Windows have to fit into their context.
+  const auto context = [&](int64_t n) {
+    return options.window.value_or(0) > n ? fmt::format("--ctx {} --window {}", n, n)
+                                          : fmt::format("--ctx {}", n);
+  };
   if (const int64_t n = shorter(options.n_batch)) {
-    offer(fmt::format("--ctx {}", n), least(options.n_batch, n));
+    offer(context(n), least(options.n_batch, n));
   } else if (plans.empty() && shorter(1) > 0) {
-    offer(fmt::format("--batch 1 --ctx {}", shorter(1)), least(1, shorter(1)));
+    offer("--batch 1 " + context(shorter(1)), least(1, shorter(1)));
   }
   return plans;
 }

@@ -433,6 +433,9 @@ TEST(MakePlan, OffersTheSmallestThatFits) {
   constexpr uint64_t kMiB = 1 << 20;
   ASSERT_LT(needed(16), needed(512));
   EXPECT_THAT(refusal(needed(512) + kMiB), testing::HasSubstr("these would fit: --ctx 512 ("));
+  o.window = 1024;
+  EXPECT_THAT(refusal(needed(512) + kMiB), testing::HasSubstr("these would fit: --ctx 512 --window 512 ("));
+  o.window.reset();
   EXPECT_THAT(refusal(needed(16)), testing::HasSubstr("these would fit: --ctx 16 ("));
   EXPECT_THAT(refusal(needed(3)), testing::HasSubstr("these would fit: --ctx 3 ("));
   EXPECT_THAT(refusal(needed(1) - 1), testing::HasSubstr("; no --ctx and --batch would fit ("));
