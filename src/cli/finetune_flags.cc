@@ -187,8 +187,7 @@ FlagGroup performance_flags(FinetuneOptions& o) {
            turn(o.flash, false)},
           {"--precision", "P", "",
            "of matrix multiplications: f32, bf16, int8 (of quantized weights; what else there is in the "
-           "faster of "
-           "bf16 and f32), or auto (the fastest here that loses no more than bf16)",
+           "faster of bf16 and f32), or auto (the fastest here that loses no more than bf16)",
            precision(o.precision, true)},
           {"--memory", "SIZE", "", "budget beyond the mapped model: auto, or e.g. 2GiB, 500MB, 1073741824",
            size(o.memory)},
@@ -199,8 +198,7 @@ FlagGroup performance_flags(FinetuneOptions& o) {
            integer(o.pipeline, 1, kMaxStages)},
           {"--allow-mixed", "", "",
            "under mpirun, machines may have different kernel sets; the adapter's bytes, of `lora eval` the "
-           "last "
-           "digits, then depend on who computes what",
+           "last digits, then depend on who computes what",
            turn(o.allow_mixed)},
       },
   };

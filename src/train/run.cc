@@ -490,8 +490,7 @@ std::vector<std::string> arithmetic_notes(const Model& model, Precision precisio
   if (precision == Precision::automatic) {
     notes.emplace_back(
         "note: --precision auto: quantized weights are multiplied in 8-bit integers, which is faster here "
-        "and "
-        "loses less than bf16 would (--precision f32: floats)");
+        "and loses less than bf16 would (--precision f32: floats)");
   } else if (isa() == Isa::amx) {
     notes.emplace_back(
         "note: --precision int8: slower than bf16 on this processor, which has a unit for products of bf16 "

@@ -26,6 +26,18 @@ struct Int8Tile {
   bool accumulate;  // else what stands in sums counts for nothing
 };
 
+// Calls multiply<group, has_minimums>() for a group that is known when the program runs.
+template <class Multiply>
+void with_group(const Int8Tile& tile, int group, const Multiply& multiply) {
+  if (tile.minimums) {
+    group == 16 ? multiply.template operator()<16, true>() : multiply.template operator()<32, true>();
+  } else if (group == 64) {
+    multiply.template operator()<64, false>();
+  } else {
+    group == 16 ? multiply.template operator()<16, false>() : multiply.template operator()<32, false>();
+  }
+}
+
 // A file each. group: 16, 32 or 64; max_code: as in int8_codes.h.
 using Int8TileKernel = void (*)(const Int8Tile& tile, int group, int max_code);
 void int8_tile_scalar(const Int8Tile& tile, int group, int max_code);

@@ -63,11 +63,5 @@ void multiply_tokens(const Int8Tile& tile) {
 
 template <Codes codes>
 void multiply_codes(const Int8Tile& tile, int group) {
-  if (tile.minimums) {
-    group == 16 ? multiply_tokens<codes, 16, true>(tile) : multiply_tokens<codes, 32, true>(tile);
-  } else if (group == 64) {
-    multiply_tokens<codes, 64, false>(tile);
-  } else {
-    group == 16 ? multiply_tokens<codes, 16, false>(tile) : multiply_tokens<codes, 32, false>(tile);
-  }
+  with_group(tile, group, [&]<int n, bool has_minimums>() { multiply_tokens<codes, n, has_minimums>(tile); });
 }

@@ -112,21 +112,12 @@ void multiply_any(const Int8Tile& tile) {
   kernels[size_t(tile.width - 1)](tile);
 }
 
-template <bool has_low>
-void multiply_group(const Int8Tile& tile, int group) {
-  if (tile.minimums) {
-    group == 16 ? multiply_any<16, true, has_low>(tile) : multiply_any<32, true, has_low>(tile);
-  } else if (group == 64) {
-    multiply_any<64, false, has_low>(tile);
-  } else {
-    group == 16 ? multiply_any<16, false, has_low>(tile) : multiply_any<32, false, has_low>(tile);
-  }
-}
-
 }  // namespace
 
 void int8_tile_avx512_vnni(const Int8Tile& tile, int group, int) {
-  tile.low ? multiply_group<true>(tile, group) : multiply_group<false>(tile, group);
+  with_group(tile, group, [&]<int n, bool has_minimums>() {
+    tile.low ? multiply_any<n, has_minimums, true>(tile) : multiply_any<n, has_minimums, false>(tile);
+  });
 }
 
 }  // namespace lora
