@@ -55,7 +55,7 @@ struct LanguageModel::Impl {
     // Every plan gives the same bits; where the system does not tell what is free, the smallest is taken.
     const StepPlan plan =
         gradients ? plan_step_within(available_memory(model.gguf.file_bytes()).value_or(0) / 10 * 9, model, n,
-                                     longest, input, pool.size())
+                                     longest, 0, input, pool.size())
                   : plan_step(model, n, longest, 0, false, input, pool.size());
     expect_memory(fmt::format("samples of {} tokens", n), uint64_t(plan.total_bytes()),
                   "fewer at once need less");

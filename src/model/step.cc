@@ -53,6 +53,7 @@ int64_t pass_bytes(const Model& model, const StepPlan& plan, int64_t n, std::opt
   return measure(
       [&](NnContext& nn) {
         nn.random_key = random_key;
+        nn.head_tokens = plan.head_tokens;
         const Network network = network_of(model, plan.part, ropes, nn);
         if (plan.backward) {
           network_gradients(&loss, network, tokens, dry.ids, plan.n_kept, 1);
@@ -78,6 +79,7 @@ FlightBytes flight_bytes(const Model& model, const StepPlan& plan, int64_t n, in
   const int64_t peak = measure(
       [&](NnContext& nn) {
         nn.random_key = random_key;
+        nn.head_tokens = plan.head_tokens;
         const Network network = network_of(model, plan.part, ropes, nn);
         {
           const ArenaScope scope(nn.arena);
@@ -120,13 +122,15 @@ int64_t activation_bytes(const Model& model, const StepPlan& plan, Arithmetic ar
 }  // namespace
 
 StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, int64_t n_kept, bool backward,
-                   Arithmetic arithmetic, int n_threads, const std::optional<NetworkPart>& part) {
+                   Arithmetic arithmetic, int n_threads, const std::optional<NetworkPart>& part,
+                   int64_t head_tokens) {
   const int64_t stream = Arena::size_of<float>(n_tokens * model.config.n_embd);
   StepPlan plan;
   plan.n_tokens = n_tokens;
   plan.n_positions = n_positions;
   plan.part = part.value_or(NetworkPart{{0, model.config.n_layer}});
   plan.backward = backward;
+  plan.head_tokens = head_tokens;
   const LayerRange& layers = plan.part.layers;
   if (backward) {
     plan.passes_down = passes_down(model, plan.part);
@@ -172,19 +176,24 @@ StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, in
   return plan;
 }
 
-// More layers kept take more memory, so the most that fit are found by halving.
+// More layers kept take more memory, so the most that fit are found by halving. Logits of more tokens at a
+// time spare less than that, so they come last.
 StepPlan plan_step_within(uint64_t budget, const Model& model, int64_t n_tokens, int64_t n_positions,
-                          Arithmetic arithmetic, int n_threads, const std::optional<NetworkPart>& part) {
-  const auto plan = [&](int64_t n_kept) {
-    return plan_step(model, n_tokens, n_positions, n_kept, true, arithmetic, n_threads, part);
+                          int64_t n_least, Arithmetic arithmetic, int n_threads,
+                          const std::optional<NetworkPart>& part) {
+  const auto plan = [&](int64_t n_kept, int64_t head_tokens) {
+    return plan_step(model, n_tokens, n_positions, n_kept, true, arithmetic, n_threads, part, head_tokens);
   };
-  StepPlan best = plan(model.config.n_layer);
-  int64_t low = 0, high = best.n_backward();
-  if (uint64_t(best.total_bytes()) <= budget) return best;
-  for (best = plan(0); low + 1 < high;) {
+  const auto fits = [&](const StepPlan& tried) { return uint64_t(tried.total_bytes()) <= budget; };
+  for (const int64_t head_tokens : {kMostHeadTokens, kHeadTokens}) {
+    const StepPlan all = plan(model.config.n_layer, head_tokens);
+    if (fits(all) || (head_tokens == kHeadTokens && n_least >= all.n_backward())) return all;
+  }
+  StepPlan best = plan(n_least, kHeadTokens);
+  for (int64_t low = best.n_kept, high = best.n_backward(); low + 1 < high;) {
     const int64_t middle = low + (high - low) / 2;
-    const StepPlan tried = plan(middle);
-    if (uint64_t(tried.total_bytes()) <= budget) {
+    const StepPlan tried = plan(middle, kHeadTokens);
+    if (fits(tried)) {
       low = middle, best = tried;
     } else {
       high = middle;
@@ -201,6 +210,7 @@ Step::Step(const Model& model, const StepPlan& plan, Arithmetic arithmetic, Thre
       scratch_(pool.size()),
       nn_{pool, arithmetic.floats, scratch_, arena_} {
   nn_.int8 = arithmetic.int8;
+  nn_.head_tokens = plan.head_tokens;
   if (plan.weight_room) {
     prefetch_.emplace(model.gguf, stage_weights(model, plan.part), size_t(plan.n_below), *plan.weight_room);
     nn_.will_read = [this](const MatrixView& w) { prefetch_->chosen(w); };

@@ -31,13 +31,14 @@ struct StepTokens {
 };
 
 struct StepPlan {
-  int64_t n_tokens = 0;      // at most per call
-  int64_t n_positions = 0;   // positions are below this
-  NetworkPart part{};        // that is computed
-  int64_t n_below = 0;       // of these, the lowest, which nothing is trained in or below
-  int64_t n_kept = 0;        // layers whose activations are kept, from there on
-  bool backward = true;      // false: losses only
-  bool passes_down = false;  // the part below gets the gradient of what it gave
+  int64_t n_tokens = 0;               // at most per call
+  int64_t n_positions = 0;            // positions are below this
+  NetworkPart part{};                 // that is computed
+  int64_t n_below = 0;                // of these, the lowest, which nothing is trained in or below
+  int64_t n_kept = 0;                 // layers whose activations are kept, from there on
+  int64_t head_tokens = kHeadTokens;  // NnContext::head_tokens
+  bool backward = true;               // false: losses only
+  bool passes_down = false;           // the part below gets the gradient of what it gave
   // Bytes that weights may take of memory, where it does not hold all of them; nullopt: it does.
   std::optional<uint64_t> weight_room = {};
   int64_t flight_bytes = 0;  // that each batch in flight has by itself, a part of what follows
@@ -57,12 +58,14 @@ struct StepPlan {
 // Adapters must be attached to the model already: their ranks and places count. With `part`, only that is
 // computed; one of some layers with embedding and head is for measuring.
 StepPlan plan_step(const Model& model, int64_t n_tokens, int64_t n_positions, int64_t n_kept, bool backward,
-                   Arithmetic arithmetic, int n_threads, const std::optional<NetworkPart>& part = {});
+                   Arithmetic arithmetic, int n_threads, const std::optional<NetworkPart>& part = {},
+                   int64_t head_tokens = kHeadTokens);
 
-// The plan that keeps most within the budget; the one that keeps nothing if none fits, which the caller sees
-// from its total_bytes().
+// The plan that keeps most within the budget, at least the first n_least layers; the one that keeps no more
+// than these if none fits, which the caller sees from its total_bytes().
 StepPlan plan_step_within(uint64_t budget, const Model& model, int64_t n_tokens, int64_t n_positions,
-                          Arithmetic arithmetic, int n_threads, const std::optional<NetworkPart>& part = {});
+                          int64_t n_least, Arithmetic arithmetic, int n_threads,
+                          const std::optional<NetworkPart>& part = {});
 
 // What a step that was asked to give up throws; the adapters' gradients are of no use then.
 struct GivenUp {};
@@ -115,6 +118,7 @@ class Step {
     Flight(const NnContext& of_step, int64_t own, Arena& shared)
         : arena(own, shared), nn{of_step.pool, of_step.input, of_step.scratch, arena} {
       nn.int8 = of_step.int8;
+      nn.head_tokens = of_step.head_tokens;
       nn.will_read = of_step.will_read;
     }
     Arena arena;

@@ -16,6 +16,9 @@ namespace lora {
 
 struct Linear;
 
+// Least tokens whose logits exist at a time, and most: as many as share one decoding of the weights.
+inline constexpr int64_t kHeadTokens = 128, kMostHeadTokens = 512;
+
 // Sees what goes into a linear layer in the forward pass. x: (n_tokens, n_in).
 using LinearObserver = std::function<void(const Linear& layer, const float* x, int64_t n_tokens)>;
 
@@ -42,8 +45,11 @@ struct NnContext {
   std::optional<EmbeddingNoise> noise = {};
   // In training: frozen weights that have such products go in 8-bit integers, forward and back.
   bool int8 = false;
-  // Which of several calls of one layer in a pass this is: each rounds its gradients by numbers of its own.
-  uint64_t part = 0;
+  // The number of a call's first row in its pass, where a layer is called for some rows at a time: each
+  // rounds its gradients by numbers of its own.
+  int64_t first_row = 0;
+  // Tokens whose logits exist at a time: a multiple of kHeadTokens, any gives the same bits.
+  int64_t head_tokens = kHeadTokens;
 };
 
 // The same context for what shall not be rounded to 8 bits in training.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "kernels/activation/softcap.h"
 #include "kernels/cross_entropy/cross_entropy.h"
@@ -10,30 +11,46 @@
 namespace lora {
 namespace {
 
-// Runs body on blocks of tokens that have a target, gathered: rows of x, their targets and numbers.
+// Rows of x that have a target, gathered. Of n_all in the pass these begin at the row `first`.
+struct Block {
+  int64_t n_all = 0, first = 0, n = 0;
+  float* rows = nullptr;
+  int32_t targets[kMostHeadTokens] = {};
+  int64_t numbers[kMostHeadTokens] = {};  // of their tokens
+};
+
+// Runs body on one block after the other.
 template <class Body>
 void for_blocks(const Head& head, const float* x, std::span<const int32_t> targets, NnContext& nn,
                 const Body& body) {
   const ProfileScope part(nn.profile, Part::head);
   const ArenaScope scope(nn.arena);
   const int64_t n_in = head.layer.n_in();
-  float* rows = nn.arena.take<float>(kHeadTokens * n_in);
-  int32_t block_targets[kHeadTokens] = {};
-  int64_t numbers[kHeadTokens] = {};
+  // What adapters drop and sum goes by blocks.
+  const int64_t most = head.layer.loras.empty() ? nn.head_tokens : kHeadTokens;
+  Block block;
+  block.rows = nn.arena.take<float>(std::min(most, int64_t(targets.size())) * n_in);
   // A dry run has no targets to look at; no block is larger than the first.
-  if (nn.pool.is_dry())
-    return body(rows, block_targets, numbers, std::min(kHeadTokens, int64_t(targets.size())));
-  for (int64_t t = 0, n = 0; t < int64_t(targets.size()); ++t) {
-    if (targets[size_t(t)] >= 0) {
-      std::memcpy(rows + n * n_in, x + t * n_in, size_t(n_in) * sizeof(float));
-      block_targets[n] = targets[size_t(t)];
-      numbers[n++] = t;
-    }
-    if (n > 0 && (n == kHeadTokens || t + 1 == int64_t(targets.size()))) {
-      body(rows, block_targets, numbers, n);
-      n = 0;
-    }
+  if (nn.pool.is_dry()) {
+    block.n_all = int64_t(targets.size());
+    block.n = std::min(most, block.n_all);
+    return body(block);
   }
+  block.n_all = std::ranges::count_if(targets, [](int32_t target) { return target >= 0; });
+  for (int64_t t = 0; block.first < block.n_all; ++t) {
+    if (targets[size_t(t)] < 0) continue;
+    std::memcpy(block.rows + block.n * n_in, x + t * n_in, size_t(n_in) * sizeof(float));
+    block.targets[block.n] = targets[size_t(t)];
+    block.numbers[block.n++] = t;
+    if (block.n < std::min(most, block.n_all - block.first)) continue;
+    body(block);
+    block.first += std::exchange(block.n, 0);
+  }
+}
+
+// Few tokens go another way through linear layers: those of the whole pass count, not of the block.
+GroupSize size_of(const Block& block, const NnContext& nn) {
+  return {block.n_all, block.n, padded_rows(nn.input, block.n)};
 }
 
 // What becomes of the layer's output.
@@ -53,13 +70,17 @@ void head_logits(float* logits, const Head& head, const float* x, int64_t n_toke
 void head_loss_forward(double* losses, const Head& head, const float* x, std::span<const int32_t> targets,
                        NnContext& nn) {
   if (!nn.pool.is_dry()) std::fill(losses, losses + targets.size(), 0.0);
-  for_blocks(head, x, targets, nn, [&](float* rows, const int32_t* block, const int64_t* numbers, int64_t n) {
+  for_blocks(head, x, targets, nn, [&](const Block& block) {
     const ArenaScope scope(nn.arena);
-    float* logits = nn.arena.take<float>(n * head.layer.n_out());
-    double block_losses[kHeadTokens];
-    head_logits(logits, head, rows, n, nn);
-    cross_entropy_forward(block_losses, logits, block, n, head.layer.n_out(), nn.pool);
-    for (int64_t i = 0; i < n && !nn.pool.is_dry(); ++i) losses[numbers[i]] = block_losses[i];
+    const int64_t n = block.n, size = n * head.layer.n_out();
+    float* logits = nn.arena.take<float>(size);
+    double block_losses[kMostHeadTokens];
+    const LinearOutput out = {&head.layer, logits};
+    const LinearGroup group = {{&out, 1}, {block.rows, nullptr, n}};
+    linear_forward({&group, 1}, size_of(block, nn), nn);
+    finish(logits, head, size, nn.pool);
+    cross_entropy_forward(block_losses, logits, block.targets, n, head.layer.n_out(), nn.pool);
+    for (int64_t i = 0; i < n && !nn.pool.is_dry(); ++i) losses[block.numbers[i]] = block_losses[i];
   });
 }
 
@@ -71,27 +92,29 @@ void head_loss_backward(float* dx, double* losses, const Head& head, const float
     if (targets[t] < 0) std::fill(dx + int64_t(t) * n_in, dx + int64_t(t + 1) * n_in, 0.0f);
   }
   NnContext block_nn = nn;
-  for_blocks(head, x, targets, nn, [&](float* rows, const int32_t* block, const int64_t* numbers, int64_t n) {
+  for_blocks(head, x, targets, nn, [&](const Block& block) {
     const ArenaScope scope(nn.arena);
-    float* logits = nn.arena.take<float>(n * head.layer.n_out());
+    const int64_t n = block.n, size = n * head.layer.n_out();
+    float* logits = nn.arena.take<float>(size);
     float* drows = nn.arena.take<float>(n * n_in);
     float* xa = nn.arena.take<float>(xa_size(head.layer, n));
-    double block_losses[kHeadTokens];
+    double block_losses[kMostHeadTokens];
     const LinearOutput out = {&head.layer, logits, false, xa};
-    linear_forward({&out, 1}, rows, n, nn);
-    const int64_t size = n * head.layer.n_out();
+    const LinearGroup group = {{&out, 1}, {block.rows, nullptr, n}};
+    linear_forward({&group, 1}, size_of(block, nn), nn);
     finish(logits, head, size, nn.pool);
     float* capped = head.softcap > 0 ? nn.arena.take<float>(size) : nullptr;
     if (capped) copy(capped, logits, size, nn.pool);
-    cross_entropy_backward(logits, block_losses, block, scale, n, head.layer.n_out(), nn.pool);
+    cross_entropy_backward(logits, block_losses, block.targets, scale, n, head.layer.n_out(), nn.pool);
     if (capped) softcap_backward(logits, logits, capped, head.softcap, size, nn.pool);
     if (head.scale != 1) multiply(logits, logits, head.scale, size, nn.pool);
     const LinearGradient gradient = {&head.layer, logits, xa, true};
-    linear_backward(drows, {&gradient, 1}, rows, n, block_nn);
-    ++block_nn.part;
+    const LinearGroupGradient gradients = {drows, {&gradient, 1}, {block.rows, nullptr, n}};
+    block_nn.first_row = block.first;
+    linear_backward({&gradients, 1}, size_of(block, nn), block_nn);
     for (int64_t i = 0; i < n && !nn.pool.is_dry(); ++i) {
-      losses[numbers[i]] = block_losses[i];
-      std::memcpy(dx + numbers[i] * n_in, drows + i * n_in, size_t(n_in) * sizeof(float));
+      losses[block.numbers[i]] = block_losses[i];
+      std::memcpy(dx + block.numbers[i] * n_in, drows + i * n_in, size_t(n_in) * sizeof(float));
     }
   });
 }

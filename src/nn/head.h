@@ -1,5 +1,5 @@
-// The output layer and the loss together, a block of tokens at a time: the logits of all tokens
-// never exist at once. The loss is the cross-entropy of the targets (kernels/cross_entropy); tokens
+// The output layer and the loss together, a block of tokens at a time (NnContext::head_tokens): the logits
+// of all tokens never exist at once. The loss is the cross-entropy of the targets (kernels/cross_entropy); tokens
 // without a target cost nothing.
 #pragma once
 
@@ -9,9 +9,6 @@
 #include "nn/linear.h"
 
 namespace lora {
-
-// Tokens whose logits exist at a time.
-inline constexpr int64_t kHeadTokens = 128;
 
 // Logits are scale * layer(x), and with a cap c they become c tanh(logit / c).
 struct Head {

@@ -110,8 +110,8 @@ Rounded round_gradients(std::span<const LinearGroupGradient> groups, size_t i, s
   for (const LinearGroupGradient& group : groups) {
     if (!nn.random_key) break;
     const uint64_t stream = group.layers[i].layer->stream;
-    rounding.push_back({random_bits(*nn.random_key, Purpose::rounding, stream, nn.part),
-                        group.dy_index ? group.dy_index : group.x.index});
+    rounding.push_back({random_bits(*nn.random_key, Purpose::rounding, stream, 0),
+                        group.dy_index ? group.dy_index : group.x.index, nn.first_row});
   }
   const TokenBytes bytes = groups[0].layers[i].is_of_softmax ? int8_training().bytes : TokenBytes::one;
   auto* storage = nn.arena.take<std::byte>(int8_tokens_bytes(size.n_rows, n_out, bytes));

@@ -539,14 +539,13 @@ StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t r
   const std::optional<uint64_t> allowed = options.memory > 0 ? std::optional(options.memory) : spare;
   const uint64_t others = uint64_t(other.to_come) + uint64_t(options.memory > 0 ? other.there : 0);
   StepPlan plan;
-  if (options.checkpointing == Checkpointing::automatic) {
+  if (options.checkpointing != Checkpointing::on) {
     uint64_t left = allowed.value_or(0) - std::min(allowed.value_or(0), others);
     // Where --memory is more than there is, a run that keeps less is not killed.
     if (spare) left = std::min(left, *spare - std::min(*spare, uint64_t(other.to_come)));
-    plan = plan_step_within(left, model, options.n_batch * row, row, arithmetic, n_threads, part);
+    plan = plan_step_within(left, model, options.n_batch * row, row, n_least, arithmetic, n_threads, part);
   } else {
-    plan =
-        plan_of(options.n_batch, row, options.checkpointing == Checkpointing::on ? 0 : model.config.n_layer);
+    plan = plan_of(options.n_batch, row, 0);
   }
   if (!is_held) {
     const uint64_t taken = uint64_t(plan.total_bytes() + other.to_come);

@@ -98,9 +98,10 @@ std::vector<Int8Tokens> round_tokens(std::byte* storage, std::span<const TokenRo
 // the row's position and of the column.
 struct RandomRounding {
   uint64_t key;
-  const int32_t* positions = nullptr;  // of a group's rows; nullptr: 0, 1 and so on
+  const int32_t* positions = nullptr;  // of a group's rows; nullptr: one after the other, from `first` on
+  int64_t first = 0;
 
-  int64_t position(int64_t row) const { return positions ? positions[row] : row; }
+  int64_t position(int64_t row) const { return positions ? positions[row] : first + row; }
 };
 
 // The same for gemm_int8_input_gradient(): of one byte each group with its rounding, to the nearest without
