@@ -319,5 +319,39 @@ TEST(Head, LossAndGradientsAgreeWithTheReference) {
   EXPECT_LT(relative_difference(layer.db, d.b), 1e-5);
 }
 
+// In floats and integers, with few tokens in the last block, and in all.
+TEST(Head, AnyNumberOfTokensAtATimeGivesTheSameBits) {
+  const int64_t n_embd = 64, n_vocab = 96;
+  const test::Weights w = test::random_weights(Type::Q8_0, n_vocab, n_embd, 5);
+  Linear layer;
+  layer.w = w.view;
+  for (const bool int8 : {false, true}) {
+    for (const int64_t n : {5, 130, 300, 700}) {
+      const std::vector<float> x = to_float(random_values(140, n * n_embd));
+      std::vector<int32_t> targets(static_cast<size_t>(n));
+      for (size_t t = 0; t < targets.size(); ++t) targets[t] = t % 9 == 4 ? -1 : int32_t(t % size_t(n_vocab));
+      struct Result {
+        Values losses, in_training;
+        std::vector<float> dx;
+        bool operator==(const Result&) const = default;
+      };
+      const auto run = [&](int64_t head_tokens) {
+        Machinery m;
+        m.nn.int8 = int8;
+        m.nn.head_tokens = head_tokens;
+        m.nn.random_key = 1;
+        Result r = {Values(targets.size()), Values(targets.size()), x};
+        head_loss_forward(r.losses.data(), {layer}, x.data(), targets, m.nn);
+        head_loss_backward(r.dx.data(), r.in_training.data(), {layer}, x.data(), targets, 0.5f, m.nn);
+        return r;
+      };
+      const Result want = run(kHeadTokens);
+      EXPECT_EQ(want.losses, want.in_training) << n;
+      for (const int64_t head_tokens : {2 * kHeadTokens, kMostHeadTokens})
+        EXPECT_EQ(run(head_tokens), want) << n << " tokens, " << head_tokens << " at a time, int8 " << int8;
+    }
+  }
+}
+
 }  // namespace nn_test
 }  // namespace lora

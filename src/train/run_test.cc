@@ -393,6 +393,32 @@ TEST(MakePlan, GivesWeightsWhatIsLeftWhereMemoryDoesNotHoldThem) {
   EXPECT_THROW(plan_with(least + smallest - 1000), Error);
 }
 
+// After all activations come logits of more tokens at a time; who wants the least memory gets the fewest.
+TEST(MakePlan, TakesTheLogitsOfManyTokensWhereAllElseFits) {
+  FinetuneOptions o;
+  o.n_batch = 1;
+  Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
+  LoraParameters parameters = initial_parameters(o, model, 1, std::nullopt);
+  attach(model, parameters);
+  const auto bytes = [&](int64_t head_tokens) {
+    return uint64_t(plan_step(model, 512, 512, model.config.n_layer, true, GemmInput::f32, 2, {}, head_tokens)
+                        .total_bytes());
+  };
+  ASSERT_LT(bytes(kHeadTokens), bytes(kMostHeadTokens));
+  for (const auto checkpointing : {Checkpointing::automatic, Checkpointing::off}) {
+    o.checkpointing = checkpointing;
+    for (const int64_t head_tokens : {kHeadTokens, kMostHeadTokens}) {
+      o.memory = bytes(head_tokens);
+      const StepPlan plan = make_plan(o, model, 512, {}, GemmInput::f32, 2);
+      EXPECT_EQ(plan.head_tokens, head_tokens);
+      EXPECT_EQ(plan.n_kept, model.config.n_layer);
+      EXPECT_EQ(uint64_t(plan.total_bytes()), o.memory);
+    }
+  }
+  o.checkpointing = Checkpointing::on;
+  EXPECT_EQ(make_plan(o, model, 512, {}, GemmInput::f32, 2).head_tokens, kHeadTokens);
+}
+
 // What estimates for a later stage goes by that stage's weights.
 TEST(MakePlan, ReadsTheWeightsOfItsStage) {
   FinetuneOptions o;

@@ -56,6 +56,11 @@ LORA_AMX void tile(float* c, int64_t ldc, const void* left, int64_t ldl, const v
     _tile_zero(3);
   }
   for (int64_t p = 0; p < k; p += 32) {
+    // Of the sums below these, which mostly are next: waiting for them took a seventh of the time.
+    for (const float* next = c + (32 + p / 8) * ldc; next < c + (36 + p / 8) * ldc; next += ldc) {
+      __builtin_prefetch(next, 1);
+      __builtin_prefetch(next + 16, 1);
+    }
     _tile_loadd(4, l + p, l_stride);
     _tile_loadd(6, r + p * 32, r_stride);
     _tile_loadd(7, r + p * 32 + 32, r_stride);

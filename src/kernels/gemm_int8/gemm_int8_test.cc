@@ -458,6 +458,29 @@ TEST_F(GemmInt8, RoundingAtRandomIsTheNumberOnAverage) {
   EXPECT_GT(worst_of_nearest, 0.4);
 }
 
+// Rows that are rounded some at a time are rounded as all at once.
+TEST_F(GemmInt8, RoundingGoesByWhereARowStands) {
+  ThreadPool pool(1);
+  constexpr int64_t kRows = 7, kFirst = 3, kColumns = 90;
+  const std::vector<float> x = numbers(kRows * kColumns, 6);
+  const auto rounded = [&](int64_t row, int64_t n_rows, const RandomRounding& rounding) {
+    std::vector<std::byte> storage(size_t(int8_tokens_bytes(n_rows, kColumns, TokenBytes::one)));
+    const TokenRows rows = {&x[size_t(row * kColumns)], nullptr, n_rows};
+    const Int8Tokens tokens =
+        round_gradients(storage.data(), {&rows, 1}, kColumns, TokenBytes::one, {&rounding, 1}, pool)[0];
+    std::vector<int8_t> last;
+    const int64_t t = n_rows - 1, width = tokens.width;
+    for (int64_t c = 0; c < kColumns; ++c)
+      last.push_back(tokens.q[tokens.at(t / width * width, c / 4 * 4) + t % width * 4 + c % 4]);
+    return last;
+  };
+  const int32_t positions[] = {3, 4, 5, 6};
+  const std::vector<int8_t> want = rounded(0, kRows, {.key = 9});
+  EXPECT_EQ(rounded(kFirst, kRows - kFirst, {.key = 9, .first = kFirst}), want);
+  EXPECT_EQ(rounded(kFirst, kRows - kFirst, {.key = 9, .positions = positions}), want);
+  EXPECT_NE(rounded(kFirst, kRows - kFirst, {.key = 9}), want);
+}
+
 TEST_F(GemmInt8, InputGradientsOfWhatIsNoNumberAreNone) {
   ThreadPool pool(1);
   for (float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
