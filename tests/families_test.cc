@@ -489,6 +489,16 @@ TEST_P(Family, QuantizedWeightsGenerateNearly) {
             0.2 * group_share(quantized));
 }
 
+double cosine(std::span<const float> a, std::span<const float> b) {
+  double ab = 0, aa = 1e-60, bb = 1e-60;
+  for (size_t i = 0; i < a.size(); ++i) {
+    ab += double(a[i]) * double(b[i]);
+    aa += double(a[i]) * double(a[i]);
+    bb += double(b[i]) * double(b[i]);
+  }
+  return ab / std::sqrt(aa * bb);
+}
+
 // Forward and backward in 8-bit integers where weights have such products, which here are all but a few
 // floats: any plan and number of threads give the same bits and take what was planned.
 TEST_P(Family, Int8IsNearAndOfTheSameBits) {
@@ -517,6 +527,20 @@ TEST_P(Family, Int8IsNearAndOfTheSameBits) {
               (quantized.config.experts.router.n_expert > 0 ? 0.5 : 0.3) * group_share(quantized));
   }
   EXPECT_GT(difference, 1e-4) << "nothing was rounded";
+  double least = 1;
+  std::string worst;
+  for (const auto& pair : parameters.pairs) {
+    for (const auto& [at, n] : {std::pair{pair.a, pair.a_size()}, std::pair{pair.b, pair.b_size()}}) {
+      const double c = cosine(std::span(want.gradients).subspan(size_t(at), size_t(n)),
+                              std::span(f32.gradients).subspan(size_t(at), size_t(n)));
+      if (c < least) least = c, worst = pair.base;
+    }
+  }
+  fmt::print("{}: the smallest cosine of a tensor's gradients is {:.4f} ({})\n",
+             quantized.config.architecture->name, least, worst);
+  if (int8_training().bytes == TokenBytes::two) {
+    EXPECT_EQ(least >= 0.999, quantized.config.architecture->is_exact_in_int8) << worst;
+  }
   for (const int64_t n_kept : {0, 5}) {
     EXPECT_EQ(run_model(quantized, parameters, texts, n_kept, 4, int8), want) << n_kept;
     EXPECT_EQ(peak, plan_step(quantized, texts.size(), texts.longest, n_kept, true, int8, 4).arena_bytes());

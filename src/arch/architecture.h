@@ -29,6 +29,9 @@ struct Architecture {
   // The family's own keys and constants, after those that all have in common; nullptr: it has none.
   void (*read)(const Keys& keys, ModelConfig& config) = nullptr;
   bool own_value_length = false;  // read() knows what values of another length than keys' are
+  // Whether gradients keep a cosine of 0.999 to f32's where products are done in 8-bit integers, two bytes
+  // for an activation (tests/families_test.cc); where not, training does so on demand only.
+  bool is_exact_in_int8 = true;
   LayerSpec (*layer)(const ModelConfig& config, int64_t i);
   const HfFamily* hf = nullptr;  // how Hugging Face has it (arch/hf.h)
 };
