@@ -17,6 +17,11 @@ struct ModelConfig;
 // Whether positions are told by turning heads; as_said: unless rope.scaling.finetuned is false.
 enum class HasRope { yes, no, as_said };
 
+// What layers' gradients need where training multiplies in 8-bit integers, activations having two bytes, so
+// that adapters' keep a cosine of 0.999 to f32's (tests/families_test.cc). `floats`: then it does so on
+// demand only.
+enum class GradientBytes { one, two, floats };
+
 struct Architecture {
   std::string_view name;    // general.architecture, and the prefix of its keys: "llama.block_count"
   std::string_view models;  // of the family, as people call them; README lists them
@@ -29,9 +34,7 @@ struct Architecture {
   // The family's own keys and constants, after those that all have in common; nullptr: it has none.
   void (*read)(const Keys& keys, ModelConfig& config) = nullptr;
   bool own_value_length = false;  // read() knows what values of another length than keys' are
-  // Whether gradients keep a cosine of 0.999 to f32's where products are done in 8-bit integers, two bytes
-  // for an activation (tests/families_test.cc); where not, training does so on demand only.
-  bool is_exact_in_int8 = true;
+  GradientBytes gradient_bytes = GradientBytes::one;
   LayerSpec (*layer)(const ModelConfig& config, int64_t i);
   const HfFamily* hf = nullptr;  // how Hugging Face has it (arch/hf.h)
 };

@@ -261,6 +261,7 @@ extern const Architecture kDeepSeek2 = {
     .rope_style = RopeStyle::interleaved,
     .read = read,
     .own_value_length = true,
+    .gradient_bytes = GradientBytes::two,
     .layer = layer,
     .hf = &kHf,
 };

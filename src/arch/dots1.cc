@@ -15,6 +15,7 @@ extern const Architecture kDots1 = {
     .name = "dots1",
     .models = "dots.llm1, as GGUF",
     .read = read,
+    .gradient_bytes = GradientBytes::two,
     .layer =
         [](const ModelConfig& c, int64_t i) {
           return pre_norm_layer(c, head_normed_attention(c, i), mlp_or_experts(c, i, Activation::silu));

@@ -16,6 +16,7 @@ extern const Architecture kHunyuanMoe = {
     .name = "hunyuan-moe",
     .models = "Hunyuan A13B, as GGUF",
     .read = [](const Keys& keys, ModelConfig& c) { read_experts(keys, c, Gating::softmax, true); },
+    .gradient_bytes = GradientBytes::two,
     .layer = layer,
 };
 

@@ -100,6 +100,7 @@ extern const Architecture kLfm2 = {
     .layers_differ = true,
     .output_norm = kLfm2OutputNorm,
     .read = read_lfm2,
+    .gradient_bytes = GradientBytes::two,
     .layer = lfm2_layer,
     .hf = &kHf,
 };

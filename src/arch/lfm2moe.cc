@@ -105,6 +105,7 @@ extern const Architecture kLfm2Moe = {
     .layers_differ = true,
     .output_norm = kLfm2OutputNorm,
     .read = read,
+    .gradient_bytes = GradientBytes::two,
     .layer = lfm2_layer,
     .hf = &kHf,
 };

@@ -53,7 +53,8 @@ extern const Architecture kQwen3Next = {
     .name = "qwen3next",
     .models = "Qwen 3 Next (80B-A3B)",
     .read = read,
-    .is_exact_in_int8 = false,  // queries and keys that are next to nothing are made as long as one
+    .gradient_bytes =
+        GradientBytes::floats,  // queries and keys that are next to nothing are made as long as one
     .layer = [](const ModelConfig& c, int64_t i) { return delta_layer(c, i, true, gated_experts(c)); },
     .hf = &kHf,
 };

@@ -209,6 +209,7 @@ int64_t measure(const std::function<void(NnContext& nn)>& pass, Arithmetic arith
   GemmScratch scratch(0);
   NnContext nn{pool, arithmetic.floats, scratch, arena, nullptr, dot};
   nn.int8 = arithmetic.int8;
+  nn.fine_gradients = arithmetic.fine_gradients;
   pass(nn);
   return arena.peak();
 }

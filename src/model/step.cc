@@ -210,6 +210,7 @@ Step::Step(const Model& model, const StepPlan& plan, Arithmetic arithmetic, Thre
       scratch_(pool.size()),
       nn_{pool, arithmetic.floats, scratch_, arena_} {
   nn_.int8 = arithmetic.int8;
+  nn_.fine_gradients = arithmetic.fine_gradients;
   nn_.head_tokens = plan.head_tokens;
   if (plan.weight_room) {
     prefetch_.emplace(model.gguf, stage_weights(model, plan.part), size_t(plan.n_below), *plan.weight_room);

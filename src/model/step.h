@@ -118,6 +118,7 @@ class Step {
     Flight(const NnContext& of_step, int64_t own, Arena& shared)
         : arena(own, shared), nn{of_step.pool, of_step.input, of_step.scratch, arena} {
       nn.int8 = of_step.int8;
+      nn.fine_gradients = of_step.fine_gradients;
       nn.head_tokens = of_step.head_tokens;
       nn.will_read = of_step.will_read;
     }

@@ -11,9 +11,12 @@ namespace lora {
 struct Arithmetic {
   GemmInput floats;   // of what is multiplied in floating point
   bool int8 = false;  // frozen weights that have such products (kernels/gemm_int8): in 8-bit integers
+  // Then: gradients have two bytes, not only the logits', where activations have (int8_training()).
+  bool fine_gradients = false;
 
   // NOLINTNEXTLINE(google-explicit-constructor): floats are an arithmetic
-  Arithmetic(GemmInput input, bool integers = false) : floats(input), int8(integers) {}
+  Arithmetic(GemmInput input, bool integers = false, bool fine = false)
+      : floats(input), int8(integers), fine_gradients(fine) {}
 };
 
 // What a precision means on this machine. Error for int8 where the kernel set in use has no such products.

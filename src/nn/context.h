@@ -45,6 +45,7 @@ struct NnContext {
   std::optional<EmbeddingNoise> noise = {};
   // In training: frozen weights that have such products go in 8-bit integers, forward and back.
   bool int8 = false;
+  bool fine_gradients = false;  // Arithmetic::fine_gradients
   // The number of a call's first row in its pass, where a layer is called for some rows at a time: each
   // rounds its gradients by numbers of its own.
   int64_t first_row = 0;

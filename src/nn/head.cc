@@ -108,7 +108,7 @@ void head_loss_backward(float* dx, double* losses, const Head& head, const float
     cross_entropy_backward(logits, block_losses, block.targets, scale, n, head.layer.n_out(), nn.pool);
     if (capped) softcap_backward(logits, logits, capped, head.softcap, size, nn.pool);
     if (head.scale != 1) multiply(logits, logits, head.scale, size, nn.pool);
-    const LinearGradient gradient = {&head.layer, logits, xa};
+    const LinearGradient gradient = {&head.layer, logits, xa, true};
     const LinearGroupGradient gradients = {drows, {&gradient, 1}, {block.rows, nullptr, n}};
     block_nn.first_row = block.first;
     linear_backward({&gradients, 1}, size_of(block, nn), block_nn);

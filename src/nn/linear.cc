@@ -113,7 +113,8 @@ Rounded round_gradients(std::span<const LinearGroupGradient> groups, size_t i, s
     rounding.push_back({random_bits(*nn.random_key, Purpose::rounding, stream, 0),
                         group.dy_index ? group.dy_index : group.x.index, nn.first_row});
   }
-  const TokenBytes bytes = int8_training().bytes;
+  const bool fine = nn.fine_gradients || groups[0].layers[i].is_of_softmax;
+  const TokenBytes bytes = fine ? int8_training().bytes : TokenBytes::one;
   auto* storage = nn.arena.take<std::byte>(int8_tokens_bytes(size.n_rows, n_out, bytes));
   return lora::round_gradients(storage, dy, n_out, bytes, rounding, nn.pool);
 }

@@ -8,8 +8,8 @@
 // (kernels/dropout): dA = scale (dy B)^T (D x), and its part of dx is D times it.
 //
 // With nn.int8, x W^T and dy W are done in 8-bit integers where the type of W has such products: x rounded to
-// the nearest, dy too or, where it has one byte only and nn.random_key is there, at random; the terms of adapters
-// stay in floats.
+// the nearest; dy too where it has two bytes, else at random while nn.random_key is there; the terms of
+// adapters stay in floats.
 //
 // W is quantized, in the mapped file, and frozen; A and B are f32. Layers that read the same input
 // (q, k, v; gate, up) go through one call, which packs that input once; and so do layers of which each has
@@ -69,6 +69,9 @@ struct LinearGradient {
   const Linear* layer;
   const float* dy;  // (n_tokens, n_out)
   const float* xa;  // of the forward pass; nullptr: no adapter is trained
+  // Whether in a row of dy few numbers are far larger than the others together, so that rounding them at
+  // random to 8 bits would be noise beside which other matrices' is none.
+  bool is_of_softmax = false;
 };
 
 // dx (n_tokens, n_in) = the sum over the layers, or nothing if dx is nullptr; adapters' gradients are added

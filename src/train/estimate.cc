@@ -102,7 +102,7 @@ MeasuredSteps steps_to_measure(const Setup& s, const Batch& batch) {
       const LayerRange row{is_at_end ? n_layer - n : s.plan.n_below, n};
       const auto plan = [&](const LayerRange& layers) {
         return plan_step(s.model, batch.n_tokens(), s.plan.n_positions, keeps ? layers.n : 0, true,
-                         s.arithmetic, s.pool.size(), NetworkPart{layers});
+                         s.arithmetic, s.pool.size(), NetworkPart{layers}, s.plan.head_tokens);
       };
       steps.keeps = keeps || is_at_end;
       steps.more = plan(row);
@@ -319,7 +319,7 @@ Estimate estimate(const FinetuneOptions& options, const std::function<void(std::
     if (s.plan.weight_room)
       say("estimate: the time in which weights are read that memory does not hold is not counted");
     s.plan = plan_step(s.model, s.plan.n_tokens, s.plan.n_positions, s.plan.n_kept, true, s.arithmetic,
-                       s.pool.size());
+                       s.pool.size(), {}, s.plan.head_tokens);
   }
   const double batch_tokens = s.mean_tokens() / double(options.grad_acc);
   const Batch batch = typical_batch(s, batch_tokens);

@@ -470,8 +470,10 @@ void for_each_multiplied(const Model& model, const F& f) {
 
 Arithmetic arithmetic_of(const Model& model, Precision precision) {
   Arithmetic result = arithmetic(precision);
+  const GradientBytes bytes = model.config.architecture->gradient_bytes;
   if (precision == Precision::automatic)
-    result.int8 = prefers_int8_training() && model.config.architecture->is_exact_in_int8;
+    result.int8 = prefers_int8_training() && bytes != GradientBytes::floats;
+  result.fine_gradients = bytes != GradientBytes::one;
   bool has_any = false;
   for_each_multiplied(model, [&](Type type) { has_any |= has_int8_gemm(type); });
   result.int8 &= has_any;
@@ -488,7 +490,7 @@ std::vector<std::string> arithmetic_notes(const Model& model, Precision precisio
         fmt::format("note: --precision int8: no matrix of the model is quantized; all are multiplied in {}",
                     name(arithmetic)));
   if (precision == Precision::automatic && prefers_int8_training() &&
-      !model.config.architecture->is_exact_in_int8) {
+      model.config.architecture->gradient_bytes == GradientBytes::floats) {
     notes.push_back(fmt::format(
         "note: --precision auto: {}, since gradients of {} lose more in 8-bit integers than those of "
         "other families (--precision int8: faster)",

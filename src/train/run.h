@@ -66,7 +66,8 @@ TextOptions text_options(const FinetuneOptions& options);
 bool fills_rows(const FinetuneOptions& options);
 
 // What a precision means for the model. `automatic` is 8-bit integers where training is faster with them and
-// no less exact than in bf16 (prefers_int8_training()), if a matrix has such products.
+// no less exact than in bf16 (prefers_int8_training(), Architecture::gradient_bytes), if a matrix has such
+// products.
 Arithmetic arithmetic_of(const Model& model, Precision precision);
 
 // What is to be known of the arithmetic of a precision: that it is 8-bit integers by itself, that others are

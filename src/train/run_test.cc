@@ -162,7 +162,17 @@ TEST_F(Finetune, AutoTakesIntegersWhereTheyAreFasterAndSaysSo) {
   floats.layers.clear();
   floats.output.w.type = Type::F32;
   EXPECT_FALSE(arithmetic_of(floats, Precision::automatic).int8) << "nothing is quantized";
+  Model family = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
+  family.config.architecture = find_architecture("lfm2");
+  EXPECT_EQ(arithmetic_of(family, Precision::automatic).int8, takes);
+  EXPECT_TRUE(arithmetic_of(family, Precision::automatic).fine_gradients);
+  family.config.architecture = find_architecture("qwen3next");
+  EXPECT_FALSE(arithmetic_of(family, Precision::automatic).int8);
+  EXPECT_THAT(arithmetic_notes(family, Precision::automatic),
+              testing::Conditional(takes, testing::ElementsAre(testing::HasSubstr("gradients of qwen3next")),
+                                   testing::IsEmpty()));
   if (has_int8_gemm()) {
+    EXPECT_TRUE(arithmetic_of(family, Precision::int8).int8) << "where it is asked for";
     EXPECT_THAT(arithmetic_notes(floats, Precision::int8),
                 testing::ElementsAre(testing::HasSubstr("no matrix of the model is quantized")));
   }
