@@ -29,7 +29,7 @@ constexpr const char* kStopNoticeOnTerminal =
     "  Ctrl-C again leaves at once\n";
 
 constexpr const char* kStopNoticeOfSeveral =
-    "stopping: the iteration in work is finished or dropped, then all is saved";
+    "stopping: the iteration in work is finished or dropped, then all is saved, unless mpirun ends it before";
 
 // What --metrics - prints.
 class MetricsLog {

@@ -589,16 +589,17 @@ StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t r
   const PlanInRoom found = plan_in_room(options, model, row, other, arithmetic, n_threads, free);
   if (found.fits()) return found.plan;
   const uint64_t budget = *found.allowed;
-  const auto least_of = [&](int64_t n_batch, int64_t n_row, Arithmetic a) {
-    return uint64_t(plan_of(options, model, n_batch, n_row, 0, a, n_threads).total_bytes()) + found.others;
+  const auto least = [&](int64_t n_batch, int64_t n_row) {
+    return uint64_t(plan_of(options, model, n_batch, n_row, 0, arithmetic, n_threads).total_bytes()) +
+           found.others;
   };
-  const auto least = [&](int64_t n_batch, int64_t n_row) { return least_of(n_batch, n_row, arithmetic); };
   std::string smaller;
-  // 8-bit integers take some MiB more than floats.
-  const Arithmetic floats = arithmetic.floats;
-  if (arithmetic.int8 && has_plan(options, model, row, other, floats, n_threads, free))
-    smaller =
-        fmt::format("--precision {} ({:.1f} MiB)", name(floats), mib(least_of(options.n_batch, row, floats)));
+  if (arithmetic.int8) {  // which takes some MiB more than floats
+    const PlanInRoom floats = plan_in_room(options, model, row, other, arithmetic.floats, n_threads, free);
+    if (floats.fits())
+      smaller = fmt::format("--precision {} ({:.1f} MiB)", name(Arithmetic(arithmetic.floats)),
+                            mib(floats.needed()));
+  }
   std::string also;
   for (const auto& [step, margin] : {std::pair{16, kMargin}, {16, 0}, {1, 0}}) {
     if (also.empty()) also = smaller_plans(options, budget - std::min(budget, margin), step, least, row);
