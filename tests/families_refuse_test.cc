@@ -158,6 +158,25 @@ TEST(FamilyFiles, BlocksAreOfTheKindThatKeysSay) {
   }
 }
 
+// A list of blocks wins over an interval, which has to make sense all the same.
+TEST(FamilyFiles, AnIntervalThatAListContradictsIsSaid) {
+  Changed model("qwen35");
+  const auto set = [](uint32_t interval) {
+    return [interval](GgufWriter& w) {
+      w.set_u32("qwen35.full_attention_interval", interval);
+      w.set("qwen35.attention.recurrent_layers",
+            {GgufValueType::array, GgufValueType::i32, std::vector<int64_t>{1, 1, 0, 1, 1}});
+    };
+  };
+  EXPECT_EQ(model.error(set(3)), "");
+  EXPECT_THAT(model.loaded().config.notes, testing::Not(testing::Contains(HasSubstr("interval"))));
+  EXPECT_EQ(model.error(set(2)), "");
+  EXPECT_THAT(model.loaded().config.notes,
+              testing::Contains("qwen35.full_attention_interval: 2 is not what "
+                                "qwen35.attention.recurrent_layers says, which is gone by"));
+  EXPECT_THAT(model.error(set(0)), HasSubstr("qwen35.full_attention_interval: 0 makes no sense"));
+}
+
 TEST(FamilyFiles, BlocksAreAsManyAsTheKeySays) {
   Changed model("qwen3");
   const auto set = [](uint32_t n) { return [n](GgufWriter& w) { w.set_u32("qwen3.block_count", n); }; };

@@ -121,8 +121,10 @@ void note_kind_keys(const Keys& keys, ModelConfig& config) {
     if (keys.asked_for.contains(name) && keys.gguf.find(keys.key(name)))
       config.kind_keys.push_back(keys.key(name));
   };
-  for (const char* name : {"attention.recurrent_layers", "full_attention_interval",
-                           "leading_dense_block_count", "interleave_moe_layer_step", "nextn_predict_layers"})
+  // The list wins.
+  const bool has_list = keys.gguf.find(keys.key("attention.recurrent_layers")) != nullptr;
+  add(has_list ? "attention.recurrent_layers" : "full_attention_interval");
+  for (const char* name : {"leading_dense_block_count", "interleave_moe_layer_step", "nextn_predict_layers"})
     add(name);
   if (config.experts.router.n_expert == 0) add("expert_count");
   for (const std::string_view name : kLayerSizes) {
