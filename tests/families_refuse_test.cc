@@ -20,10 +20,10 @@ using testing::HasSubstr;
 // A family's tiny model, written again with changes.
 class Changed {
  public:
-  explicit Changed(std::string_view family, bool experts = false)
+  explicit Changed(std::string_view family, bool experts = false, Type type = Type::F32)
       : file_(fmt::format("{}{}.gguf", family, experts)),
         copy_(fmt::format("{}{}-changed.gguf", family, experts)),
-        written_(*find_architecture(family), file_.path, {.experts = experts}),
+        written_(*find_architecture(family), file_.path, {.type = type, .experts = experts}),
         original_(Gguf::open(file_.path)) {}
 
   // What loading says of it without the tensors that `drop` names, or "" .
@@ -110,6 +110,99 @@ TEST(FamilyFiles, KindsOfLayersAreYesOrNo) {
     Changed model(family);
     EXPECT_THAT(model.error(set(key, {2, 0, 2, 0, 2})), HasSubstr(std::string(key) + ": 2 makes no sense"));
     EXPECT_THAT(model.error(set(key, {1, 0, 1, 0})), HasSubstr(std::string(key) + ": 4 values for 5 layers"));
+  }
+}
+
+// One that is of another kind than its file's keys say is refused by a tensor and the keys, not by what it
+// lacks.
+TEST(FamilyFiles, BlocksAreOfTheKindThatKeysSay) {
+  const auto list = [](const char* key, std::vector<int64_t> values) {
+    return [key, values](GgufWriter& w) { w.set(key, {GgufValueType::array, GgufValueType::i32, values}); };
+  };
+  const auto number = [](const char* key, uint32_t value) {
+    return [key, value](GgufWriter& w) { w.set_u32(key, value); };
+  };
+  struct Row {
+    const char* family;
+    bool experts;
+    std::function<void(GgufWriter&)> change;
+    const char *tensor, *keys;
+  };
+  const std::vector<Row> rows = {
+      {"qwen35", false, number("qwen35.full_attention_interval", 2), "blk.1.ssm_conv1d.weight",
+       "qwen35.full_attention_interval"},
+      {"qwen35", false, number("qwen35.full_attention_interval", 9), "blk.2.attn_q_norm.weight",
+       "qwen35.full_attention_interval"},
+      {"qwen35", false, list("qwen35.attention.recurrent_layers", {1, 0, 1, 1, 1}), "blk.1.ssm_conv1d.weight",
+       "qwen35.attention.recurrent_layers"},
+      {"qwen3next", true, number("qwen3next.full_attention_interval", 1), "blk.0.ssm_conv1d.weight",
+       "qwen3next.full_attention_interval"},
+      {"lfm2", false, list("lfm2.attention.head_count_kv", {0, 2, 2, 2, 0}), "blk.2.shortconv.conv.weight",
+       "lfm2.attention.head_count_kv"},
+      {"lfm2moe", true, number("lfm2moe.leading_dense_block_count", 2), "blk.1.exp_probs_b.bias",
+       "lfm2moe.leading_dense_block_count, lfm2moe.attention.head_count_kv"},
+      {"granitehybrid", false, list("granitehybrid.attention.head_count_kv", {0, 2, 2, 2, 0}),
+       "blk.2.ssm_conv1d.weight", "granitehybrid.attention.head_count_kv"},
+      {"nemotron_h", false, list("nemotron_h.feed_forward_length", {0, 0, 0, 0, 0}), "blk.2.ffn_down.weight",
+       "nemotron_h.feed_forward_length, nemotron_h.attention.head_count_kv"},
+      {"deepseek2", true, number("deepseek2.leading_dense_block_count", 0), "blk.0.ffn_down.weight",
+       "deepseek2.leading_dense_block_count"},
+  };
+  for (const Row& row : rows) {
+    Changed model(row.family, row.experts);
+    const std::string error = model.error(row.change);
+    EXPECT_THAT(error,
+                testing::EndsWith(fmt::format(
+                    "-changed.gguf: tensor {}: not known for architecture {} in block {}, described by {}",
+                    row.tensor, row.family, row.tensor[4], row.keys)));
+  }
+}
+
+// A list of blocks wins over an interval, which has to make sense all the same.
+TEST(FamilyFiles, AnIntervalThatAListContradictsIsSaid) {
+  Changed model("qwen35");
+  const auto set = [](uint32_t interval) {
+    return [interval](GgufWriter& w) {
+      w.set_u32("qwen35.full_attention_interval", interval);
+      w.set("qwen35.attention.recurrent_layers",
+            {GgufValueType::array, GgufValueType::i32, std::vector<int64_t>{1, 1, 0, 1, 1}});
+    };
+  };
+  EXPECT_EQ(model.error(set(3)), "");
+  EXPECT_THAT(model.loaded().config.notes, testing::Not(testing::Contains(HasSubstr("interval"))));
+  EXPECT_EQ(model.error(set(2)), "");
+  EXPECT_THAT(model.loaded().config.notes,
+              testing::Contains("qwen35.full_attention_interval: 2 is not what "
+                                "qwen35.attention.recurrent_layers says, which is gone by"));
+  EXPECT_THAT(model.error(set(0)), HasSubstr("qwen35.full_attention_interval: 0 makes no sense"));
+}
+
+TEST(FamilyFiles, BlocksAreAsManyAsTheKeySays) {
+  Changed model("qwen3");
+  const auto set = [](uint32_t n) { return [n](GgufWriter& w) { w.set_u32("qwen3.block_count", n); }; };
+  EXPECT_EQ(model.error(set(5)), "");
+  EXPECT_THAT(model.error(set(4)), AllOf(HasSubstr("tensor blk.4."), HasSubstr("qwen3.block_count is 4")));
+  EXPECT_THAT(model.error(set(6)), HasSubstr("qwen3.block_count: 6, but there is no tensor of block 5"));
+}
+
+// llama.cpp keeps what is no matrix in floats: of another type it is not what it says.
+TEST(FamilyFiles, NothingButMatricesIsQuantized) {
+  for (const auto& [family, tensor] : {std::pair("qwen3", "blk.0.attn_norm.weight"),
+                                       {"qwen3", "output_norm.weight"},
+                                       {"qwen2", "blk.1.attn_q.bias"},
+                                       {"granitehybrid", "blk.0.ssm_conv1d.bias"}}) {
+    const int64_t n = 64;
+    for (const Type type : {Type::Q4_0, Type::Q8_0, Type::F16, Type::BF16}) {
+      const TypeTraits& traits_of = traits(type);
+      const std::vector<std::byte> zeros(size_t(n / traits_of.block_size * traits_of.block_bytes));
+      Changed model(family, false, Type::Q8_0);
+      const std::string error =
+          model.error([&](GgufWriter& w) { w.add_tensor(tensor, type, {n}, zeros); },
+                      [&, name = std::string_view(tensor)](std::string_view t) { return t == name; });
+      const std::string refusal =
+          fmt::format("tensor {}: type {}, expected F32, F16 or BF16", tensor, traits_of.name);
+      EXPECT_EQ(error.find(refusal) != error.npos, traits_of.block_size > 1) << error;
+    }
   }
 }
 

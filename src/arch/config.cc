@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <set>
 #include <type_traits>
@@ -99,16 +100,37 @@ std::optional<double> number_of(const GgufValue& value) {
       value.value);
 }
 
+constexpr std::array<std::string_view, 3> kLayerSizes = {"feed_forward_length", "attention.head_count",
+                                                         "attention.head_count_kv"};
+
 // Heads and MLPs of layers that differ; none of any kind is none in all layers.
 void read_layer_sizes(const Keys& keys, ModelConfig& config) {
   const auto read = [&](std::string_view name, std::vector<int64_t>& of_layers) {
     of_layers = keys.sizes_of_layers(name, config.n_layer);
     return of_layers.empty() ? 0 : std::ranges::max(of_layers);
   };
-  config.n_ff = read("feed_forward_length", config.n_ff_of);
-  config.n_head = read("attention.head_count", config.n_head_of);
-  config.n_head_kv = read("attention.head_count_kv", config.n_head_kv_of);
+  config.n_ff = read(kLayerSizes[0], config.n_ff_of);
+  config.n_head = read(kLayerSizes[1], config.n_head_of);
+  config.n_head_kv = read(kLayerSizes[2], config.n_head_kv_of);
   if (config.n_head_kv_of.empty()) config.n_head_kv = config.n_head, config.n_head_kv_of = config.n_head_of;
+}
+
+// For errors about tensors that a block has, or lacks, against what its file says of it.
+void note_kind_keys(const Keys& keys, ModelConfig& config) {
+  const auto add = [&](std::string_view name) {
+    if (keys.asked_for.contains(name) && keys.gguf.find(keys.key(name)))
+      config.kind_keys.push_back(keys.key(name));
+  };
+  // The list wins.
+  const bool has_list = keys.gguf.find(keys.key("attention.recurrent_layers")) != nullptr;
+  add(has_list ? "attention.recurrent_layers" : "full_attention_interval");
+  for (const char* name : {"leading_dense_block_count", "interleave_moe_layer_step", "nextn_predict_layers"})
+    add(name);
+  if (config.experts.router.n_expert == 0) add("expert_count");
+  for (const std::string_view name : kLayerSizes) {
+    const GgufValue* sizes = keys.gguf.find(keys.key(name));
+    if (config.architecture->layers_differ && sizes && sizes->type == GgufValueType::array) add(name);
+  }
 }
 
 // Keys that change what a model computes, where its family has them. One that the file has and nothing has
@@ -329,6 +351,7 @@ ModelConfig config_of_keys(const Gguf& gguf, int64_t n_vocab, const ConfigOverri
     fail("{}: {}: {} experts are not supported for architecture {}", gguf.path(), keys.key("expert_count"), n,
          config.architecture->name);
   }
+  note_kind_keys(keys, config);
   look_at_the_rest(keys, config);
   if (!config.has_rope) std::ranges::move(without_effect(overrides), std::back_inserter(config.notes));
   return config;

@@ -91,6 +91,7 @@ struct ModelConfig {
   bool needs_rope_freqs = false;         // the file must have rope_freqs.weight
   std::set<std::string> unused_tensors;  // that files may have, of layers that do not read them
   std::vector<std::string> notes;        // what of the file is not computed with: a line each
+  std::vector<std::string> kind_keys;    // those of the file's keys that say which blocks have which tensors
 
   int64_t n_embd_q() const { return n_head * head_dim; }
   int64_t n_embd_kv() const { return n_head_kv * head_dim; }

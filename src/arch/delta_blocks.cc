@@ -68,8 +68,16 @@ void read_delta_net(const Keys& keys, ModelConfig& c, bool in_turn) {
   const int64_t interval = keys.size("full_attention_interval").value_or(kInterval);
   const std::vector<bool> recurrent =
       keys.flags_of_layers("attention.recurrent_layers", c.n_layer + c.n_layer_skipped);
-  for (int64_t i = 0; i < c.n_layer; ++i)
-    c.recurrent.push_back(recurrent.empty() ? (i + 1) % interval != 0 : recurrent[size_t(i)]);
+  for (int64_t i = 0; i < c.n_layer; ++i) c.recurrent.push_back((i + 1) % interval != 0);
+  if (!recurrent.empty()) {
+    const std::vector<bool> of_blocks(recurrent.begin(), recurrent.begin() + c.n_layer);
+    if (of_blocks != c.recurrent && keys.gguf.find(keys.key("full_attention_interval"))) {
+      c.notes.push_back(fmt::format("{}: {} is not what {} says, which is gone by",
+                                    keys.key("full_attention_interval"), interval,
+                                    keys.key("attention.recurrent_layers")));
+    }
+    c.recurrent = of_blocks;
+  }
   // Four parts of the pairs that turn, with a position each: that of time, of height ... In text they agree.
   keys.gguf.get_ints(keys.key("rope.dimension_sections"));
   keys.asked_for.insert("rope.dimension_sections");

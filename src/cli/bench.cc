@@ -111,6 +111,8 @@ void add_training(Json& json, const TrainingSpeed& s) {
 
 void add_generation(Json& json, const GenerationSpeed& s) {
   json["prompt_tokens"] = s.n_prompt;
+  json["prompt_precision"] = s.prompt_inputs;
+  json["generate_precision"] = s.token_inputs;
   json["prompt_tok_per_s"] = s.prompt_tok_per_s();
   json["prompt_gflops"] = s.prompt_flops() / 1e9;
   json["prompt_share_of_peak"] = s.prompt_flops() / s.peak_flops;
@@ -124,6 +126,12 @@ void add_generation(Json& json, const GenerationSpeed& s) {
 
 std::string bench_row(const char* name, const std::string& text) {
   return fmt::format("{:<14}{}\n", name, text);
+}
+
+// Integers are compared with floats, too: with what is multiplied without them.
+std::string peak_text(double flops, const BenchModel& bench) {
+  return fmt::format("{:.1f} GFLOP/s of {} products", flops / 1e9,
+                     lora::name(Arithmetic(bench.arithmetic.floats)));
 }
 
 std::string training_table(const TrainingSpeed& s, const BenchModel& bench, const FinetuneOptions& o) {
@@ -143,7 +151,7 @@ std::string training_table(const TrainingSpeed& s, const BenchModel& bench, cons
                 fmt::format("{}, {:.1f}% of the peak ({:.4g} GFLOP a step; {} of {} layers kept)",
                             giga(s.executed_flop / s.step_s), 100 * s.executed_flop / s.step_s / s.peak_flops,
                             s.executed_flop / 1e9, s.plan.n_kept, n_layer)) +
-      bench_row("peak", giga(s.peak_flops)) +
+      bench_row("peak", peak_text(s.peak_flops, bench)) +
       bench_row("memory", fmt::format("{} beyond the model", format_size(uint64_t(s.bytes_beyond_model)))) +
       bench_row("planned", fmt::format("{}: {}", format_size(uint64_t(s.planned_bytes())), parts));
   if (!s.profile) return text;
@@ -167,15 +175,19 @@ std::string training_table(const TrainingSpeed& s, const BenchModel& bench, cons
 }
 
 std::string generation_table(const GenerationSpeed& s) {
-  return bench_row("prompt",
-                   fmt::format("{:.1f} tokens/s ({} tokens); {:.1f} GFLOP/s, {:.1f}% of the peak of {:.1f}",
-                               s.prompt_tok_per_s(), s.n_prompt, s.prompt_flops() / 1e9,
-                               100 * s.prompt_flops() / s.peak_flops, s.peak_flops / 1e9)) +
-         bench_row("generation",
-                   fmt::format("{:.2f} tokens/s ({} tokens); {:.2f} GB/s of weights, {:.1f}% of the {:.2f} "
-                               "that reading them alone reaches",
-                               s.tok_per_s(), s.n_predict, s.bandwidth() / 1e9,
-                               100 * s.bandwidth() / s.read_bandwidth, s.read_bandwidth / 1e9)) +
+  return bench_row(
+             "prompt",
+             fmt::format(
+                 "{:.1f} tokens/s ({} tokens, {} inputs); {:.1f} GFLOP/s, {:.1f}% of the peak of {:.1f}",
+                 s.prompt_tok_per_s(), s.n_prompt, s.prompt_inputs, s.prompt_flops() / 1e9,
+                 100 * s.prompt_flops() / s.peak_flops, s.peak_flops / 1e9)) +
+         bench_row(
+             "generation",
+             fmt::format(
+                 "{:.2f} tokens/s ({} tokens, {} inputs); {:.2f} GB/s of weights, {:.1f}% of the {:.2f} "
+                 "that reading them alone reaches",
+                 s.tok_per_s(), s.n_predict, s.token_inputs, s.bandwidth() / 1e9,
+                 100 * s.bandwidth() / s.read_bandwidth, s.read_bandwidth / 1e9)) +
          bench_row("cache",
                    fmt::format("{} of keys, values and states", format_size(uint64_t(s.cache_bytes))));
 }
@@ -200,7 +212,8 @@ int bench_command(const std::vector<std::string>& args) {
   Progress progress;
   for (const std::string& text : bench.replaced_types()) progress.say(text);
   if (what.train) {
-    for (const std::string& note : arithmetic_notes(bench.model(), options.training.precision))
+    for (const std::string& note :
+         arithmetic_notes(bench.model(), options.training.precision, bench.arithmetic))
       progress.say(note);
   }
   if (what.generate && given.source("--cache-type") != Source::nowhere && !attends(bench.model()))
@@ -225,8 +238,8 @@ int bench_command(const std::vector<std::string>& args) {
                  {"n_active_weights", int64_t(bench.active().n_weights)},
                  {"weight_bytes", bench.weight_bytes()},
                  {"isa", lora::name(isa())},
-                 {"precision", lora::name(bench.arithmetic)},
                  {"threads", bench.pool.size()}};
+    if (training) json["precision"] = lora::name(bench.arithmetic);
     json["peak_gflops"] = (training ? training->peak_flops : generation->peak_flops) / 1e9;
     json["bytes_beyond_model"] = training ? training->bytes_beyond_model : generation->bytes_beyond_model;
     if (training) add_training(json, *training);
@@ -241,8 +254,11 @@ int bench_command(const std::vector<std::string>& args) {
       bench_row("model", fmt::format("{}, {} of {} layers, {}: {:.2f} billion weights{}, {}", name, n_layer,
                                      bench.n_layer_whole(), bench.types(), double(bench.n_weights()) / 1e9,
                                      active, format_size(uint64_t(bench.weight_bytes())))) +
-      bench_row("compute", fmt::format("{} kernels, {} inputs, {} threads", lora::name(isa()),
-                                       lora::name(bench.arithmetic), bench.pool.size()));
+      bench_row(
+          "compute",
+          fmt::format("{} kernels, {}{} threads", lora::name(isa()),
+                      training ? fmt::format("{} inputs in training, ", lora::name(bench.arithmetic)) : "",
+                      bench.pool.size()));
   if (training) text += training_table(*training, bench, options.training);
   if (generation) text += generation_table(*generation);
   print(text);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <csignal>
+#include <utility>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -26,6 +27,9 @@ constexpr const char* kStopNotice =
 constexpr const char* kStopNoticeOnTerminal =
     "\nstopping: the iteration in work is finished or dropped, then all is saved;\n"
     "  Ctrl-C again leaves at once\n";
+
+constexpr const char* kStopNoticeOfSeveral =
+    "stopping: the iteration in work is finished or dropped, then all is saved, unless mpirun ends it before";
 
 // What --metrics - prints.
 class MetricsLog {
@@ -54,11 +58,18 @@ class MetricsLog {
 }  // namespace
 
 FinetuneResult run_finetune(FinetuneOptions options, Progress& progress, bool* has_begun) {
-  catch_stop_signals(stderr_is_terminal() ? kStopNoticeOnTerminal : kStopNotice);
+  // Where one of several processes fails, all others are sent a signal before they are ended. So none of them
+  // speaks at once: the first does when it looks, if it still does.
+  bool is_to_be_said = !options.cluster.is_alone() && options.cluster.is_first();
+  catch_stop_signals(!options.cluster.is_alone() ? ""
+                     : stderr_is_terminal()      ? kStopNoticeOnTerminal
+                                                 : kStopNotice);
   FinetuneEvents events;
   events.should_stop = [&] {
     progress.follow_resize();
-    return stop_signal() != 0;
+    const bool asked = stop_signal() != 0;
+    if (asked && std::exchange(is_to_be_said, false)) progress.say(kStopNoticeOfSeveral);
+    return asked;
   };
   if (!options.cluster.is_first()) return finetune(options, events);
   events.say = [&](std::string_view text) { progress.say(text); };

@@ -229,7 +229,9 @@ std::string begin(TrainOptions& t, const Given& given, const std::string& comman
   FinetuneOptions to_go_on = run;  // beginning anew is done once
   if (to_go_on.checkpoint_in == "") to_go_on.checkpoint_in = run.checkpoint_out;
   const std::vector<SetFlag> flags = set_flags(to_go_on);
-  const std::string settings = toml_of(flags, choices, command, t.wishes.name);
+  std::string settings = toml_of(flags, choices, command, t.wishes.name);
+  if (run.precision == Precision::automatic)
+    settings += fmt::format("\n# precision = 'auto' is {} on this machine\n", e.precision);
   hold(run);
   std::string text = choices_table(run, samples.found, choices);
   text += run_table(e);

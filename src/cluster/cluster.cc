@@ -231,6 +231,20 @@ void Cluster::expect_same(const std::vector<std::pair<std::string, std::string>>
   }
 }
 
+std::string Cluster::who_differs(const std::string& here) const {
+  std::map<std::string, std::string> names_of;
+  const std::vector<std::string> texts = all(here);
+  for (int r = 0; r < size(); ++r) {
+    std::string& names = names_of[texts[size_t(r)]];
+    names += (names.empty() ? "" : ", ") + name(r);
+  }
+  if (names_of.size() == 1) return "";
+  std::string result;
+  for (const auto& [text, names] : names_of)
+    result += fmt::format("{}{} in {}", result.empty() ? "" : "; ", printable(text), names);
+  return result;
+}
+
 int64_t Cluster::sum_vectors(int64_t n_leaves) const {
   const Share mine = share(n_leaves);
   // Nodes grow from where a share begins, and from the tree's beginning they only shrink.

@@ -119,6 +119,9 @@ class Cluster {
   // Rows of a name and a value, which all must have alike. Error naming the first that differs, and who has
   // what.
   void expect_same(const std::vector<std::pair<std::string, std::string>>& rows) const;
+  // Who says what, "" where all say the same: "X in process 0 on HOST, process 2 on HOST; Y in process 1 on
+  // HOST".
+  std::string who_differs(const std::string& here) const;
   // True soon after any of them has called it with true, without waiting for anybody.
   bool stop(bool asked) const { return transport_ ? transport_->stop(asked) : asked; }
 

@@ -191,6 +191,9 @@ TEST(Cluster, SaysWhatDiffersAndWhere) {
               "mpi: b: 2 on process 0 on host0, 3 on process 2 on host1");
     EXPECT_EQ(said(is_last ? Rows{{"a", "1"}, {"c", "2"}} : Rows{{"c", "2"}}),
               "mpi: a: (nothing) on process 0 on host0, 1 on process 2 on host1");
+    EXPECT_EQ(member.who_differs("same"), "");
+    EXPECT_EQ(member.who_differs(member.rank() == 1 ? "f32" : "bf16"),
+              "bf16 in process 0 on host0, process 2 on host1; f32 in process 1 on host0");
   });
 }
 

@@ -56,10 +56,11 @@ EvalResult evaluate(const EvalOptions& options, const EvalEvents& events) {
   at_once = std::stoll(options.cluster.from_first(std::to_string(at_once)));
   StepPlan plan = plan_of(at_once);
   set_weight_room(plan, session);
-  session.expect_same(options, options.cluster, options.allow_mixed, session.input,
-                      {{"--ctx-size", std::to_string(options.n_ctx)},
-                       {"--pipeline", std::to_string(options.pipeline)},
-                       {"tokens", std::to_string(n_text)}});
+  const std::string mixed = session.expect_same(options, options.cluster, options.allow_mixed, session.input,
+                                                {{"--ctx-size", std::to_string(options.n_ctx)},
+                                                 {"--pipeline", std::to_string(options.pipeline)},
+                                                 {"tokens", std::to_string(n_text)}});
+  if (events.say && !mixed.empty()) events.say(mixed);
   expect_memory(fmt::format("windows of {} tokens", options.n_ctx), uint64_t(plan.total_bytes()),
                 "a smaller --ctx-size needs less");
   Step step(session.model, plan, session.input, session.pool);

@@ -99,10 +99,10 @@ void expect_decoder_memory(const Session& session, int64_t n_ctx) {
                 "a smaller --ctx-size needs less");
 }
 
-void Session::expect_same(const ModelOptions& options, const Cluster& cluster, bool allow_mixed,
-                          Arithmetic arithmetic,
-                          std::vector<std::pair<std::string, std::string>> rows) const {
-  if (cluster.is_alone()) return;
+std::string Session::expect_same(const ModelOptions& options, const Cluster& cluster, bool allow_mixed,
+                                 Arithmetic arithmetic,
+                                 std::vector<std::pair<std::string, std::string>> rows) const {
+  if (cluster.is_alone()) return "";
   const auto add = [&](std::string row, std::string value) {
     rows.emplace_back(std::move(row), std::move(value));
   };
@@ -125,6 +125,11 @@ void Session::expect_same(const ModelOptions& options, const Cluster& cluster, b
     ++i;
   }
   cluster.expect_same(rows);
+  const std::string mixed =
+      allow_mixed
+          ? cluster.who_differs(fmt::format("{} kernels, {} inputs", instructions_text(), name(arithmetic)))
+          : "";
+  return mixed.empty() ? "" : "note: --allow-mixed: the figures depend on who computes what: " + mixed;
 }
 
 }  // namespace lora

@@ -30,9 +30,9 @@ class Session {
   explicit Session(const ModelOptions& options, const std::function<void(std::string_view line)>& say = {});
 
   // Several processes compute one thing: Error naming what decides the figures and is not the same for all,
-  // `rows` included.
-  void expect_same(const ModelOptions& options, const Cluster& cluster, bool allow_mixed,
-                   Arithmetic arithmetic, std::vector<std::pair<std::string, std::string>> rows) const;
+  // `rows` included. Returns a line on what --allow-mixed lets differ, "" if nothing does.
+  std::string expect_same(const ModelOptions& options, const Cluster& cluster, bool allow_mixed,
+                          Arithmetic arithmetic, std::vector<std::pair<std::string, std::string>> rows) const;
 
   ThreadPool pool;
   Precision precision;

@@ -6,7 +6,8 @@
 //   n_kv times:        string key    u32 value type  value
 //   n_tensors times:   string name   u32 n_dims      u64 ne[n_dims]   u32 type   u64 offset
 //   zero padding to general.alignment (u32 key, default 32, a power of two from 8)
-//   tensor data; each tensor starts at data section + offset, a multiple of the alignment
+//   tensor data; each tensor starts at data section + offset, a multiple of the alignment, and they lie one
+//   behind the other with zeros up to the next such offset between them
 //
 //   string: u64 length, bytes (no terminator)     array: u32 element type, u64 count, elements
 //   ne[0] is the length of a row (fastest dimension); a matrix (n_out, n_in) has ne = {n_in, n_out}.

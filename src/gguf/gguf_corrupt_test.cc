@@ -158,6 +158,11 @@ std::vector<Corruption> corrupt_tensors() {
   };
   Bytes twice = header(2, 0);
   append_info(append_info(twice, {}), {});
+  // Two tensors of 32 bytes, by what the second one says of its place and how much data there is.
+  const auto two = [](const TensorInfo& first, const TensorInfo& second, uint64_t data_bytes) {
+    Bytes b = header(2, 0);
+    return pad_and_data(append_info(append_info(b, first), second), data_bytes);
+  };
   Bytes wide_alignment = header(1, 1).string("general.alignment").u32(4).u32(0x80000000u);
   append_info(wide_alignment, {});
   const std::string named = "tensor 'blk.0.attn_q.weight'";
@@ -206,6 +211,13 @@ std::vector<Corruption> corrupt_tensors() {
       {"OffsetBeyondTheFile", tensor([](TensorInfo& t) { t.offset = 64; }),
        "truncated: " + named + " takes 32 bytes at offset 64 of the data, of which the file has 32"},
       {"OffsetOverflows", tensor([](TensorInfo& t) { t.offset = UINT64_MAX - 31; }), "truncated: " + named},
+      {"SmallerTypeThanTheData", two({"a", {32}, q8_0_id}, {"b", {8}, f32_id, 128}, 160),
+       "tensor 'a' (Q8_0, 32) ends at byte 34 of the data, but 'b' begins at byte 128, expected 64"},
+      {"SmallerTypeThanTheDataOfTheLast", two({"a", {8}}, {"b", {32}, q8_0_id, 32}, 160),
+       "tensor 'b' (Q8_0, 32) ends at byte 66 of the data, but the file ends at byte 160, expected 96"},
+      {"GapBeforeTheFirst", tensor([](TensorInfo& t) { t.offset = 32, t.data_bytes = 64; }),
+       "'blk.0.attn_q.weight' begins at byte 32 of the data, expected 0"},
+      {"OverlapInAnotherOrder", two({"a", {8}, f32_id, 32}, {"b", {16}}, 64), "tensors 'b' and 'a' overlap"},
       {"DataOneByteShort", tensor([](TensorInfo& t) { t.data_bytes = 31; }),
        "truncated: " + named + " takes 32"},
       {"DataSizeNearTheLimit", tensor([&](TensorInfo& t) { t.ne = {high_bit / 8}; }), "truncated: " + named},
@@ -245,6 +257,14 @@ TEST(Gguf, TheSoundFileThatTheOthersAreMadeFromIsRead) {
   EXPECT_EQ(gguf.tensors().size(), 2u);
   EXPECT_EQ(gguf.tensor("output.weight").data.size(), 68u);
   EXPECT_EQ(gguf.get_strings("tokenizer.ggml.tokens")->at(1), "</s>");
+}
+
+TEST(Gguf, TensorsLieInAnyOrder) {
+  Bytes b = header(2, 0);
+  append_info(append_info(b, {"a", {4}, f32_id, 64}), {"b", {10}});
+  const std::string bytes = pad_and_data(b, 64 + 16);
+  const Gguf gguf = Gguf::parse(as_bytes(bytes), "any-order.gguf");
+  EXPECT_EQ(gguf.tensor("a").data.data() - gguf.tensor("b").data.data(), 64);
 }
 
 TEST(Gguf, EveryCutIsRefusedAsTruncated) {

@@ -145,16 +145,31 @@ GgufTensor read_tensor_info(ByteCursor& in) {
   return tensor;
 }
 
-// Else a small file stands for any amount of data.
-void expect_apart(const std::vector<GgufTensor>& tensors, const std::string& path) {
+// Tensors lie one behind the other and fill the file, but for what aligns the next, as llama.cpp wants them
+// (in any order here). A type or shape that the table has wrong shows as a gap or an overlap; else other
+// bytes than its own would be read as numbers, and a small file could stand for any amount of data.
+void expect_gapless(const std::vector<GgufTensor>& tensors, std::span<const std::byte> data,
+                    uint64_t alignment, const std::string& path) {
   std::vector<const GgufTensor*> by_place;
   for (const GgufTensor& tensor : tensors) by_place.push_back(&tensor);
   std::ranges::stable_sort(by_place, {}, [](const GgufTensor* t) { return t->data.data(); });
-  for (size_t i = 1; i < by_place.size(); ++i) {
-    const GgufTensor &before = *by_place[i - 1], &tensor = *by_place[i];
-    if (before.data.data() + before.data.size() > tensor.data.data())
-      fail("{}: tensors '{}' and '{}' overlap", path, printable(before.name), printable(tensor.name));
+  const GgufTensor* before = nullptr;
+  uint64_t end = 0, expected = 0;  // of what is before, and where the next may begin
+  const auto fail_gap = [&](const std::string& what, uint64_t at) {
+    if (!before) fail("{}: {} at byte {} of the data, expected 0", path, what, at);
+    fail("{}: tensor '{}' ({}, {}) ends at byte {} of the data, but {} at byte {}, expected {}", path,
+         printable(before->name), traits(before->type).name, before->shape(), end, what, at, expected);
+  };
+  for (const GgufTensor* tensor : by_place) {
+    const auto at = uint64_t(tensor->data.data() - data.data());
+    if (at < expected)
+      fail("{}: tensors '{}' and '{}' overlap", path, printable(before->name), printable(tensor->name));
+    if (at > expected) fail_gap(fmt::format("'{}' begins", printable(tensor->name)), at);
+    before = tensor;
+    end = at + tensor->data.size();
+    expected = (end + alignment - 1) / alignment * alignment;
   }
+  if (before && data.size() > expected) fail_gap("the file ends", data.size());
 }
 
 void place_tensor(GgufTensor& tensor, uint64_t offset, const ByteCursor& in, uint64_t data_start,
@@ -206,7 +221,7 @@ Gguf Gguf::parse(std::span<const std::byte> bytes, const std::string& path) {
   for (size_t i = 0; i < offsets.size(); ++i)
     place_tensor(gguf.tensors_[i], offsets[i], in, data_start, alignment);
   gguf.index_tensors();
-  expect_apart(gguf.tensors_, path);
+  expect_gapless(gguf.tensors_, bytes.subspan(std::min<size_t>(data_start, bytes.size())), alignment, path);
   return gguf;
 }
 

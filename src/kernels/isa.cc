@@ -83,12 +83,16 @@ Isa isa() {
   return chosen;
 }
 
+bool has_bf16_tiles() {
+  return isa() == Isa::amx;
+}
+
 bool has_native_bf16() {
-  return isa() == Isa::amx || has_avx512_bf16();
+  return has_bf16_tiles() || has_avx512_bf16();
 }
 
 bool prefers_bf16() {
-  return has_native_bf16() && (isa() == Isa::amx || !cpu_features().avx512_bf16_is_slow);
+  return has_bf16_tiles() || (has_avx512_bf16() && !cpu_features().avx512_bf16_is_slow);
 }
 
 bool has_avx512_bf16() {

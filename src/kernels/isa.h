@@ -31,6 +31,8 @@ Isa isa();
 // asks).
 bool has_native_bf16();
 bool prefers_bf16();
+// Whether a unit multiplies tiles of bf16, several times as fast as vectors of anything.
+bool has_bf16_tiles();
 // Whether the AVX512-BF16 instructions may be used.
 bool has_avx512_bf16();
 // Whether VPDPBUSD may be used at 256 bits, in its encoding without AVX-512.

@@ -6,16 +6,42 @@
 #include "base/random.h"
 #include "base/timing.h"
 #include "kernels/bandwidth.h"
+#include "kernels/dot/dot.h"
+#include "kernels/dot/int8.h"
 #include "kernels/gemm/peak.h"
+#include "kernels/gemm_int8/gemm_int8.h"
 #include "model/decoder.h"
+#include "nn/arithmetic.h"
 
 namespace lora {
+namespace {
+
+// Of all matrices that a token meets, as nn/linear.cc multiplies so many tokens.
+std::string inputs_of(const BenchModel& bench, Precision precision, int64_t n_tokens) {
+  const bool rounds = dot_input(precision) == DotInput::int8;
+  const std::string_view floats =
+      n_tokens > kDotTokens ? name(Arithmetic(gemm_input(precision))) : std::string_view("f32");
+  std::string names;
+  for (const MatrixView* w : bench.weights()) {
+    const bool is_rounded =
+        rounds && (prefers_int8_gemm(w->type, n_tokens) || (n_tokens <= kDotTokens && int8_dot(w->type)));
+    const std::string_view found = is_rounded ? "int8" : floats;
+    if (names.find(found) == names.npos) names += (names.empty() ? "" : ", ") + std::string(found);
+  }
+  return names;
+}
+
+}  // namespace
 
 GenerationSpeed measure_generation(BenchModel& bench, const BenchOptions& options) {
   const Model& model = bench.model();
   GenerationSpeed result;
   result.n_prompt = options.n_prompt;
   result.n_predict = options.n_predict;
+  // A long prompt goes through the layers in pieces of so many.
+  result.prompt_inputs =
+      inputs_of(bench, options.training.precision, std::min(options.n_prompt, kPromptBatch));
+  result.token_inputs = inputs_of(bench, options.training.precision, 1);
   const int64_t n_ctx = options.n_prompt + options.n_predict;
   const DecoderOptions decoding{
       .n_ctx = n_ctx, .precision = options.training.precision, .cache_type = options.cache_type};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "measure/bench_model.h"
 
@@ -15,7 +16,9 @@ struct GenerationSpeed {
   int64_t weight_bytes = 0;          // read for each token
   double read_bandwidth = 0;         // bytes per second, measured on the same weights
   int64_t cache_bytes = 0;           // keys and values
-  int64_t bytes_beyond_model = 0;    // measured
+  std::string prompt_inputs,
+      token_inputs;  // what weights are multiplied with: "int8", or "int8, f32" of several types
+  int64_t bytes_beyond_model = 0;  // measured
 
   double prompt_tok_per_s() const { return double(n_prompt) / prompt_s; }
   double tok_per_s() const { return 1 / token_s; }

@@ -1,5 +1,7 @@
 #include "model/model.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <optional>
 #include <set>
@@ -9,6 +11,7 @@
 #include "arch/blocks.h"
 #include "base/error.h"
 #include "base/numbers.h"
+#include "base/printable.h"
 #include "model/build.h"
 
 namespace lora {
@@ -48,6 +51,9 @@ class FileTensors : public TensorSource {
       if (required) missing(name);
       return std::nullopt;
     }
+    if (const TypeTraits& type = traits(find(name)->type); type.block_size > 1)
+      refuse(name,
+             fmt::format("type {}, expected F32, F16 or BF16 of a tensor that is no matrix", type.name));
     // As a matrix of so many rows, whatever the number of its dimensions.
     MatrixView rows = matrix(name, n_slices, n, 1);
     Buffer<float> values(n * n_slices);
@@ -73,6 +79,63 @@ class FileTensors : public TensorSource {
   const Gguf& gguf_;
   std::set<std::string, std::less<>> asked_for_;
 };
+
+// Whether a tensor named so, without "blk.N.", is one of a block's parts.
+bool is_part_of(const LayerSpec& layer, std::string_view tensor) {
+  struct IsNamed {
+    std::string_view tensor;
+    bool& is_found;
+
+    void starts_with(std::string_view name) const {
+      is_found |= tensor.starts_with(name) && (tensor.size() == name.size() || tensor[name.size()] == '.');
+    }
+    void operator()(const NormSpec& norm) const { starts_with(norm.tensor); }
+    void operator()(const VectorSpec& vector) const { starts_with(vector.tensor); }
+    void operator()(const LinearSpec& linear) const {
+      starts_with(linear.tensor);
+      // Or a slice of a stack, "ffn_up.3.weight" of "ffn_up_exps".
+      const std::string slice = tensor_of_slice(fmt::format("{}.weight", linear.tensor), 0);
+      const std::string stem = slice.substr(0, slice.find('.') + 1);
+      if (slice.empty() || !tensor.starts_with(stem)) return;
+      std::string_view rest = tensor.substr(stem.size());
+      is_found |= take_number<uint32_t>(rest).has_value() && rest == ".weight";
+    }
+  };
+  bool is_found = false;
+  for_each_part(layer, IsNamed{tensor, is_found});
+  return is_found;
+}
+
+// Error for a block that has tensors of another kind than the file's keys say it is, or is none by them.
+void expect_blocks_as_said(const Gguf& gguf, const ModelConfig& config) {
+  const int64_t n_blocks = config.n_layer + config.n_layer_skipped;
+  std::vector<std::vector<const GgufTensor*>> blocks(size_t(config.n_layer));
+  for (const GgufTensor& tensor : gguf.tensors()) {
+    const auto i = block_of(tensor.name);
+    if (!i || is_redundant(tensor.name) || config.unused_tensors.contains(tensor.name)) continue;
+    if (*i >= n_blocks) {
+      fail("{}: tensor {}: of block {}, but {}.block_count is {}", gguf.path(), printable(tensor.name), *i,
+           config.architecture->name, n_blocks);
+    }
+    if (*i < config.n_layer) blocks[size_t(*i)].push_back(&tensor);
+  }
+  for (int64_t i = 0; i < config.n_layer; ++i) {
+    const LayerSpec layer = config.architecture->layer(config, i);
+    if (blocks[size_t(i)].empty()) {
+      fail("{}: {}.block_count: {}, but there is no tensor of block {}", gguf.path(),
+           config.architecture->name, n_blocks, i);
+    }
+    for (const GgufTensor* tensor : blocks[size_t(i)]) {
+      const std::string_view name = std::string_view(tensor->name).substr(tensor->name.find('.', 4) + 1);
+      if (is_part_of(layer, name)) continue;
+      fail("{}: tensor {}: not known for architecture {}{}", gguf.path(), printable(tensor->name),
+           config.architecture->name,
+           config.kind_keys.empty()
+               ? ""
+               : fmt::format(" in block {}, described by {}", i, fmt::join(config.kind_keys, ", ")));
+    }
+  }
+}
 
 // Visits the linear layers of the block that a tensor is in, and the rest of its name.
 template <class M, class Visit>
@@ -220,6 +283,7 @@ Model load_model(const std::string& path, const ConfigOverrides& overrides) {
   const ModelConfig& config = model.config;
   if (config.needs_rope_freqs && !model.gguf.find_tensor("rope_freqs.weight"))
     fail("{}: tensor rope_freqs.weight: missing", path);
+  expect_blocks_as_said(model.gguf, config);
   FileTensors source(model.gguf);
   build_model(model, model.gguf.find_tensor(kOutputTensor) == nullptr, source);
   if (const auto lost = find_lost(config, [&](const std::string& name) { return source.has(name); }))
@@ -232,7 +296,8 @@ Model load_model(const std::string& path, const ConfigOverrides& overrides) {
     if (is_skipped(tensor.name)) continue;
     if (!source.was_asked_for(tensor.name) && !is_redundant(tensor.name) &&
         !config.unused_tensors.contains(tensor.name)) {
-      fail("{}: tensor {}: not known for architecture {}", path, tensor.name, config.architecture->name);
+      fail("{}: tensor {}: not known for architecture {}", path, printable(tensor.name),
+           config.architecture->name);
     }
   }
   return model;

@@ -140,8 +140,9 @@ Facts gather_facts(const Samples& samples, const Model& model, int n_threads) {
   facts.fits = [&model, n_threads](const FinetuneOptions& o) {
     try {
       const int64_t adapter = trained_bytes(o, parameter_bytes(model, ranks_of(o, model)));
-      make_plan(o, model, o.n_ctx, {0, adapter}, arithmetic_of(model, o.precision), n_threads);
-      return true;
+      const Arithmetic arithmetic = arithmetic_of(model, o.precision);
+      const auto fits = [&](Arithmetic a) { return has_plan(o, model, o.n_ctx, {0, adapter}, a, n_threads); };
+      return fits(arithmetic) || (o.precision == Precision::automatic && fits(arithmetic.floats));
     } catch (const Error&) {
       return false;
     }

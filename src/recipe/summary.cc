@@ -114,8 +114,10 @@ std::string markdown(const Summary& s) {
         "programs to that form (`lora template {}` shows it).\n",
         s.chat.chat_template, s.chat.chat_template);
 
+  text += "\n## How it was trained\n\n";
+  if (!s.result.compute.empty()) text += fmt::format("With {}:\n\n", s.result.compute);
   text += fmt::format(
-      "\n## How it was trained\n\n{}\n`{}.toml` has the settings that it was begun with, each with its "
+      "{}\n`{}.toml` has the settings that it was begun with, each with its "
       "reason; "
       "`lora finetune --config` takes them.\n",
       verbatim(s.command), split_path(s.name).second);

@@ -329,7 +329,8 @@ void describe_optimizer(Lines& lines, const Setup& s) {
       "compute: {} kernels, {} inputs, {} threads; {} iterations of {}{:.{}f} samples, {:.2f} epochs",
       name(isa()), name(s.arithmetic), s.pool.size(), s.n_iter, fills ? "about " : "", per_iteration,
       fills ? 1 : 0, epochs(s)));
-  for (std::string& note : arithmetic_notes(s.model, o.precision)) lines.push_back(std::move(note));
+  for (std::string& note : arithmetic_notes(s.model, o.precision, s.arithmetic))
+    lines.push_back(std::move(note));
   if (fills && o.epochs) {
     lines.push_back(
         "note: --epochs counts a row as one sample; with --fill-with-next-samples it holds several, so that "

@@ -250,6 +250,10 @@ std::optional<uint64_t> free_disk(const FinetuneOptions& o) {
   return least;
 }
 
+// Of the program and its libraries, what a run has brought into memory by holding and looking at its outputs
+// (x86-64, glibc).
+constexpr int64_t kOutputPages = 384 << 10;
+
 }  // namespace
 
 size_t largest_stage(std::span<const StageMemory> stages) {
@@ -283,17 +287,15 @@ double pipeline_seconds(std::span<const double> stages, double n_batches) {
 
 Estimate estimate(const FinetuneOptions& options, const std::function<void(std::string_view line)>& say) {
   check_options(options);
-  FinetuneOptions with_files = with_data_files(options, say);
-  Setup s(with_files, say);
+  Setup s(with_data_files(options, say), say, kOutputPages + (options.pipeline > 1 ? kTransportBytes : 0));
   for (const std::string& line : describe(s)) say(line);
   Estimate e;
+  e.precision = name(s.arithmetic);
   for (int stage = 0; options.pipeline > 1 && stage < options.pipeline; ++stage) {
-    with_files.stage = stage;
-    s.plan_memory();
+    s.plan_memory(stage);
     e.stages.push_back({s.plan.part.layers, s.memory_bytes(), int64_t(weight_bytes(s.model, s.plan.part))});
   }
-  if (!e.stages.empty()) with_files.stage = int(largest_stage(e.stages));
-  s.plan_memory();
+  s.plan_memory(e.stages.empty() ? 0 : int(largest_stage(e.stages)));
   e.memory = s.memory_parts();
   e.memory_bytes = s.memory_bytes();
   e.model_bytes = int64_t(weight_bytes(s.model, s.plan.part));

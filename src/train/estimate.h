@@ -35,6 +35,7 @@ struct StageMemory {
 };
 
 struct Estimate {
+  std::string precision;                 // "bf16": what --precision comes to
   std::vector<StageMemory> stages;       // of a pipeline; what follows is of the one that takes most
   std::vector<MemoryPart> memory;        // beyond the model's file
   int64_t memory_bytes = 0;              // their sum

@@ -32,7 +32,7 @@ SamplesLoss evaluate_samples(const ModelOptions& model, const FinetuneOptions& a
   const Grid grid = make_grid(options.cluster, options.pipeline);
   const NetworkPart part = forward_part(session.model, options.pipeline, grid.stages.rank());
   const Arithmetic arithmetic = arithmetic_of(session.model, model.precision);
-  for (const std::string& note : arithmetic_notes(session.model, model.precision)) {
+  for (const std::string& note : arithmetic_notes(session.model, model.precision, arithmetic)) {
     if (events.say) events.say(note);
   }
   StepPlan plan =
@@ -45,12 +45,14 @@ SamplesLoss evaluate_samples(const ModelOptions& model, const FinetuneOptions& a
 
   SamplesLoss loss;
   const Cluster& cluster = options.cluster;
-  session.expect_same(model, cluster, options.allow_mixed, arithmetic,
-                      {{"data", fmt::format("{:016x} {:016x}", data.file_hash(), data.token_hash())},
-                       {"samples", std::to_string(samples.size())},
-                       {"--ctx-size", std::to_string(options.n_ctx)},
-                       {"--pipeline", std::to_string(options.pipeline)},
-                       {"--batch", std::to_string(n_batch)}});
+  const std::string mixed =
+      session.expect_same(model, cluster, options.allow_mixed, arithmetic,
+                          {{"data", fmt::format("{:016x} {:016x}", data.file_hash(), data.token_hash())},
+                           {"samples", std::to_string(samples.size())},
+                           {"--ctx-size", std::to_string(options.n_ctx)},
+                           {"--pipeline", std::to_string(options.pipeline)},
+                           {"--batch", std::to_string(n_batch)}});
+  if (events.say && !mixed.empty()) events.say(mixed);
   const auto so_far = [&](const HeldOutLoss& held_out, int64_t n_done) {
     loss.samples = n_done;
     loss.result.nll = held_out.loss;

@@ -14,6 +14,7 @@
 #include "base/process.h"
 #include "base/size_text.h"
 #include "base/timing.h"
+#include "kernels/isa.h"
 #include "kernels/optimizer/adamw.h"
 #include "train/divergence.h"
 #include "train/metrics.h"
@@ -86,6 +87,7 @@ class Run {
     }
     result_.evaluations = state_.evaluations;
     result_.chat_templates = setup_.data.report().chat_templates;
+    result_.compute = fmt::format("{} kernels, {} inputs", name(isa()), name(setup_.arithmetic));
     return result_;
   }
 
@@ -119,7 +121,8 @@ class Run {
                       n, size, who));
     }
     if (options_.pipeline > 1) say(describe_pipeline());
-    if (options_.allow_mixed) say("note: --allow-mixed: the adapter's bytes depend on who computes what");
+    if (!setup_.mixed.empty())
+      say("note: --allow-mixed: the adapter's bytes depend on who computes what: " + setup_.mixed);
   }
 
   std::string describe_pipeline() const {
@@ -297,6 +300,7 @@ class Run {
     record.dt_s = seconds_since(start);
     record.tok_per_s = double(record.tokens) / record.dt_s;
     record.rss_bytes = resident_bytes();
+    record.precision = name(setup_.arithmetic);
     remaining_.add_iteration(record.dt_s, samples.n_inputs());
     return record;
   }

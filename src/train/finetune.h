@@ -24,6 +24,7 @@ struct IterationRecord {
   int64_t tokens = 0;        // target tokens
   double dt_s = 0, tok_per_s = 0, eta_s = 0;
   uint64_t rss_bytes = 0;
+  std::string_view precision;             // "bf16": what --precision has come to
   std::optional<double> val_loss_before;  // of the first iteration: before training
   std::optional<double> val_loss;
 };
@@ -46,6 +47,7 @@ struct FinetuneResult {
   std::string best_path;  // the adapter of the lowest held-out loss, with save_best; empty: none
   Evaluations evaluations;
   std::set<std::string> chat_templates;  // that conversations were written with; empty: there were none
+  std::string compute;                   // "amx kernels, bf16 inputs"
   std::string sample_prompt;             // what was continued at each evaluation; empty: nothing
   bool stopped = false;                  // by should_stop
   std::string why;                       // why it ended, as text for people

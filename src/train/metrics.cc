@@ -37,10 +37,11 @@ int64_t iteration_of(std::string_view line) {
 std::string to_json(const IterationRecord& r, std::string_view run) {
   return fmt::format(
       R"({{"iter":{}{},"epoch":{},"sample":{},"loss":{},"lr":{},"sched":{},"grad_norm":{},"tokens":{},"dt_s":{},)"
-      R"("tok_per_s":{},"eta_s":{},"rss_bytes":{}{}{}}})",
+      R"("tok_per_s":{},"eta_s":{},"rss_bytes":{}{}{}{}}})",
       r.iter, run.empty() ? "" : fmt::format("{}{}\"", kRun, run), number(r.epoch), r.sample, number(r.loss),
       number(r.lr), number(r.sched), number(r.grad_norm), r.tokens, number(r.dt_s), number(r.tok_per_s),
       number(r.eta_s), r.rss_bytes,
+      r.precision.empty() ? "" : fmt::format(R"(,"precision":"{}")", r.precision),
       r.val_loss_before ? fmt::format(R"(,"val_loss_before":{})", number(*r.val_loss_before)) : "",
       r.val_loss ? val_loss_field(*r.val_loss) : "");
 }

@@ -480,9 +480,13 @@ Arithmetic arithmetic_of(const Model& model, Precision precision) {
   return result;
 }
 
-std::vector<std::string> arithmetic_notes(const Model& model, Precision precision) {
-  const Arithmetic arithmetic = arithmetic_of(model, precision);
+std::vector<std::string> arithmetic_notes(const Model& model, Precision precision, Arithmetic arithmetic) {
   std::vector<std::string> notes;
+  if (precision == Precision::automatic && arithmetic_of(model, precision).int8 && !arithmetic.int8)
+    notes.push_back(
+        fmt::format("note: --precision auto: {} inputs; 8-bit integers would be faster, but need more memory "
+                    "than there is",
+                    name(arithmetic)));
   if (arithmetic.floats == GemmInput::bf16 && !prefers_bf16())
     notes.emplace_back("note: --precision bf16: slower than f32 on this processor (--precision auto)");
   if (precision == Precision::int8 && !arithmetic.int8)
@@ -501,7 +505,7 @@ std::vector<std::string> arithmetic_notes(const Model& model, Precision precisio
     notes.emplace_back(
         "note: --precision auto: quantized weights are multiplied in 8-bit integers, which is faster here "
         "and loses less than bf16 would (--precision f32: floats)");
-  } else if (isa() == Isa::amx) {
+  } else if (has_bf16_tiles()) {
     notes.emplace_back(
         "note: --precision int8: slower than bf16 on this processor, which has a unit for products of bf16 "
         "(--precision auto)");
@@ -527,56 +531,95 @@ std::optional<uint64_t> memory_budget(const FinetuneOptions& options, uint64_t m
   return options.memory > 0 ? options.memory : to_spare(model_bytes, options.cluster, available_memory);
 }
 
-StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& other,
-                   Arithmetic arithmetic, int n_threads, const FreeMemory& free) {
+namespace {
+
+// A step in the memory that there is for it.
+struct PlanInRoom {
+  StepPlan plan;
+  uint64_t others = 0;              // bytes of what is not the step's
+  std::optional<uint64_t> allowed;  // bytes for both; nullopt: nobody knows
+
+  uint64_t needed() const { return uint64_t(plan.total_bytes()) + others; }
+  bool fits() const { return !allowed || needed() <= *allowed; }
+};
+
+// Of so many samples of so many tokens, of whose layers so many are kept.
+StepPlan plan_of(const FinetuneOptions& options, const Model& model, int64_t n_batch, int64_t row,
+                 int64_t n_kept, Arithmetic arithmetic, int n_threads) {
+  return plan_step(model, n_batch * row, row, n_kept, true, arithmetic, n_threads, part_of(options, model));
+}
+
+PlanInRoom plan_in_room(const FinetuneOptions& options, const Model& model, int64_t row,
+                        const OtherMemory& other, Arithmetic arithmetic, int n_threads,
+                        const FreeMemory& free) {
   constexpr int64_t most = std::numeric_limits<int32_t>::max();
   if (options.n_batch > most / row) {
     fail("--batch: {} samples of {} tokens are more than {} tokens at once", options.n_batch, row, most);
   }
   const NetworkPart part = part_of(options, model);
-  const auto plan_of = [&](int64_t n_batch, int64_t n_row, int64_t n_kept) {
-    return plan_step(model, n_batch * n_row, n_row, n_kept, true, arithmetic, n_threads, part);
+  const auto plan_keeping = [&](int64_t n_kept) {
+    return plan_of(options, model, options.n_batch, row, n_kept, arithmetic, n_threads);
   };
   // A model that leaves no room for the smallest step is read from disk, in each pass what memory does not
   // hold.
   std::optional<uint64_t> spare = to_spare(weights_here(options, model), options.cluster, free);
   const int64_t n_least = options.checkpointing == Checkpointing::off ? model.config.n_layer : 0;
-  const uint64_t least_bytes =
-      uint64_t(plan_of(options.n_batch, row, n_least).total_bytes()) + uint64_t(other.to_come);
+  const uint64_t least_bytes = uint64_t(plan_keeping(n_least).total_bytes()) + uint64_t(other.to_come);
   const bool is_held = !spare || least_bytes <= *spare;
   if (!is_held) spare = to_spare(least_room(model, part), options.cluster, free);
 
-  const std::optional<uint64_t> allowed = options.memory > 0 ? std::optional(options.memory) : spare;
-  const uint64_t others = uint64_t(other.to_come) + uint64_t(options.memory > 0 ? other.there : 0);
-  StepPlan plan;
+  PlanInRoom result;
+  StepPlan& plan = result.plan;
+  result.allowed = options.memory > 0 ? std::optional(options.memory) : spare;
+  result.others = uint64_t(other.to_come) + uint64_t(options.memory > 0 ? other.there : 0);
   if (options.checkpointing != Checkpointing::on) {
-    uint64_t left = allowed.value_or(0) - std::min(allowed.value_or(0), others);
+    uint64_t left = result.allowed.value_or(0) - std::min(result.allowed.value_or(0), result.others);
     // Where --memory is more than there is, a run that keeps less is not killed.
     if (spare) left = std::min(left, *spare - std::min(*spare, uint64_t(other.to_come)));
     plan = plan_step_within(left, model, options.n_batch * row, row, n_least, arithmetic, n_threads, part);
   } else {
-    plan = plan_of(options.n_batch, row, 0);
+    plan = plan_keeping(0);
   }
   if (!is_held) {
     const uint64_t taken = uint64_t(plan.total_bytes() + other.to_come);
     plan.weight_room = weight_room(model, part, to_spare(0, options.cluster, free).value_or(0), taken);
   }
-  const uint64_t needed = uint64_t(plan.total_bytes()) + others;
-  if (!allowed || needed <= *allowed) return plan;
-  const uint64_t budget = *allowed;
+  return result;
+}
+
+}  // namespace
+
+bool has_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& other,
+              Arithmetic arithmetic, int n_threads, const FreeMemory& free) {
+  return plan_in_room(options, model, row, other, arithmetic, n_threads, free).fits();
+}
+
+StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& other,
+                   Arithmetic arithmetic, int n_threads, const FreeMemory& free) {
+  const PlanInRoom found = plan_in_room(options, model, row, other, arithmetic, n_threads, free);
+  if (found.fits()) return found.plan;
+  const uint64_t budget = *found.allowed;
   const auto least = [&](int64_t n_batch, int64_t n_row) {
-    return uint64_t(plan_of(n_batch, n_row, 0).total_bytes()) + others;
+    return uint64_t(plan_of(options, model, n_batch, n_row, 0, arithmetic, n_threads).total_bytes()) +
+           found.others;
   };
   std::string smaller;
-  for (const auto& [step, margin] : {std::pair{16, kMargin}, {16, 0}, {1, 0}}) {
-    if (smaller.empty())
-      smaller = smaller_plans(options, budget - std::min(budget, margin), step, least, row);
+  if (arithmetic.int8) {  // which takes some MiB more than floats
+    const PlanInRoom floats = plan_in_room(options, model, row, other, arithmetic.floats, n_threads, free);
+    if (floats.fits())
+      smaller = fmt::format("--precision {} ({:.1f} MiB)", name(Arithmetic(arithmetic.floats)),
+                            mib(floats.needed()));
   }
+  std::string also;
+  for (const auto& [step, margin] : {std::pair{16, kMargin}, {16, 0}, {1, 0}}) {
+    if (also.empty()) also = smaller_plans(options, budget - std::min(budget, margin), step, least, row);
+  }
+  if (!also.empty()) smaller += (smaller.empty() ? "" : " or ") + also;
   fail("memory: {:.1f} MiB are there, {:.1f} MiB are needed{}; {} (--memory {}MiB to go on all the same)",
-       mib(budget), mib(needed),
+       mib(budget), mib(found.needed()),
        options.checkpointing == Checkpointing::off ? " with --no-checkpointing" : " at the least",
        smaller.empty() ? "no --ctx and --batch would fit" : "these would fit: " + smaller,
-       (needed + kMargin) / (1 << 20) + 1);
+       (found.needed() + kMargin) / (1 << 20) + 1);
 }
 
 int64_t trained_bytes(const FinetuneOptions& options, int64_t parameter_bytes,

@@ -70,9 +70,10 @@ bool fills_rows(const FinetuneOptions& options);
 // products.
 Arithmetic arithmetic_of(const Model& model, Precision precision);
 
-// What is to be known of the arithmetic of a precision: that it is 8-bit integers by itself, that others are
-// faster here, and which matrices are left in floats, since there are no such products of their types.
-std::vector<std::string> arithmetic_notes(const Model& model, Precision precision);
+// What is to be known of the arithmetic that a precision has come to: that it is 8-bit integers by itself, or
+// is not for want of memory, that others are faster here, and which matrices are left in floats, since there
+// are no such products of their types.
+std::vector<std::string> arithmetic_notes(const Model& model, Precision precision, Arithmetic arithmetic);
 
 // Bytes that a run may take beyond the mapped model: --memory, or nine tenths of what the machine has to
 // spare. nullopt: without --memory, where the machine does not tell.
@@ -115,5 +116,9 @@ using FreeMemory = std::function<std::optional<uint64_t>(uint64_t file_bytes)>;
 // Of a model that memory does not hold beside that, weights get what is left (StepPlan::weight_room).
 StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& others,
                    Arithmetic arithmetic, int n_threads, const FreeMemory& free = available_memory);
+
+// Whether there is such a plan.
+bool has_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& others,
+              Arithmetic arithmetic, int n_threads, const FreeMemory& free = available_memory);
 
 }  // namespace lora

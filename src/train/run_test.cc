@@ -13,6 +13,7 @@
 #include "kernels/gemm_int8/gemm_int8.h"
 #include "kernels/isa.h"
 #include "train/run_test_util.h"
+#include "train/setup.h"
 
 namespace lora {
 namespace run_test {
@@ -133,19 +134,18 @@ TEST_F(Finetune, NeftuneDependsOnTheSeedAloneAndLeavesEvaluationAlone) {
 
 TEST_F(Finetune, ProductsThatAreSlowerThanOthersAreSaid) {
   const Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
-  EXPECT_THAT(arithmetic_notes(model, Precision::f32), testing::IsEmpty());
+  const auto notes = [](const Model& m, Precision p) { return arithmetic_notes(m, p, arithmetic_of(m, p)); };
+  EXPECT_THAT(notes(model, Precision::f32), testing::IsEmpty());
   if (prefers_bf16()) {
-    EXPECT_THAT(arithmetic_notes(model, Precision::bf16), testing::IsEmpty());
+    EXPECT_THAT(notes(model, Precision::bf16), testing::IsEmpty());
   } else {
-    EXPECT_THAT(arithmetic_notes(model, Precision::bf16),
-                testing::ElementsAre(testing::HasSubstr("slower than f32")));
+    EXPECT_THAT(notes(model, Precision::bf16), testing::ElementsAre(testing::HasSubstr("slower than f32")));
   }
   EXPECT_EQ(gemm_input(Precision::automatic), prefers_bf16() ? GemmInput::bf16 : GemmInput::f32);
   if (isa() == Isa::amx) {
-    EXPECT_THAT(arithmetic_notes(model, Precision::int8),
-                testing::ElementsAre(testing::HasSubstr("slower than bf16")));
+    EXPECT_THAT(notes(model, Precision::int8), testing::ElementsAre(testing::HasSubstr("slower than bf16")));
   } else if (has_int8_gemm()) {
-    EXPECT_THAT(arithmetic_notes(model, Precision::int8), testing::IsEmpty());
+    EXPECT_THAT(notes(model, Precision::int8), testing::IsEmpty());
   }
 }
 
@@ -154,7 +154,8 @@ TEST_F(Finetune, AutoTakesIntegersWhereTheyAreFasterAndSaysSo) {
   const bool has_vnni = isa() == Isa::avx2 ? has_avx_vnni() : cpu_features().avx512_vnni;
   const bool takes = isa() == Isa::scalar || (isa() != Isa::neon && has_vnni && !prefers_bf16());
   EXPECT_EQ(arithmetic_of(quantized, Precision::automatic).int8, takes);
-  const std::vector<std::string> notes = arithmetic_notes(quantized, Precision::automatic);
+  const std::vector<std::string> notes =
+      arithmetic_notes(quantized, Precision::automatic, arithmetic_of(quantized, Precision::automatic));
   EXPECT_THAT(notes, testing::Conditional(takes, testing::ElementsAre(testing::HasSubstr("8-bit integers")),
                                           testing::IsEmpty()));
   EXPECT_FALSE(arithmetic_of(quantized, Precision::f32).int8);
@@ -168,13 +169,47 @@ TEST_F(Finetune, AutoTakesIntegersWhereTheyAreFasterAndSaysSo) {
   EXPECT_TRUE(arithmetic_of(family, Precision::automatic).fine_gradients);
   family.config.architecture = find_architecture("qwen3next");
   EXPECT_FALSE(arithmetic_of(family, Precision::automatic).int8);
-  EXPECT_THAT(arithmetic_notes(family, Precision::automatic),
+  EXPECT_THAT(arithmetic_notes(family, Precision::automatic, arithmetic_of(family, Precision::automatic)),
               testing::Conditional(takes, testing::ElementsAre(testing::HasSubstr("gradients of qwen3next")),
                                    testing::IsEmpty()));
   if (has_int8_gemm()) {
     EXPECT_TRUE(arithmetic_of(family, Precision::int8).int8) << "where it is asked for";
-    EXPECT_THAT(arithmetic_notes(floats, Precision::int8),
+    EXPECT_THAT(arithmetic_notes(floats, Precision::int8, arithmetic_of(floats, Precision::int8)),
                 testing::ElementsAre(testing::HasSubstr("no matrix of the model is quantized")));
+  }
+}
+
+// What integers take more than floats stops no run that did not ask for them.
+TEST_F(Finetune, AutoTakesFloatsWhereIntegersDoNotFit) {
+  FinetuneOptions o = options();
+  o.checkpointing = Checkpointing::on;
+  o.n_batch = 200;
+  struct Need {
+    uint64_t all, step;
+  };
+  const auto need = [&](Precision precision) {
+    o.precision = precision;
+    o.memory = 0;
+    lora::Setup s(o);
+    s.plan_memory();
+    return Need{uint64_t(s.memory_bytes()), uint64_t(s.plan.total_bytes())};
+  };
+  if (!prefers_int8_training()) return;  // floats are what it takes
+  const Need integers = need(Precision::int8), floats = need(Precision::f32);
+  constexpr uint64_t kNoise = 6 << 20;  // of what the program has in memory, from one time to another
+  ASSERT_GT(integers.step, floats.step + 2 * kNoise);
+  for (const bool is_enough : {false, true}) {
+    o.precision = Precision::automatic;
+    o.memory = is_enough ? integers.all + kNoise : floats.all + kNoise;
+    lora::Setup s(o);
+    EXPECT_NO_THROW(s.plan_memory());
+    EXPECT_EQ(s.arithmetic.int8, is_enough);
+    const std::vector<std::string> lines = describe(s);
+    const bool is_said = std::ranges::any_of(lines, [](const std::string& line) {
+      return line.find("need more memory than there is") != line.npos;
+    });
+    EXPECT_EQ(is_said, !is_enough);
+    EXPECT_EQ(s.state.changeable.at(0).second, name(s.arithmetic)) << "of --precision, in checkpoints";
   }
 }
 
@@ -475,6 +510,29 @@ TEST(MakePlan, OffersTheSmallestThatFits) {
   EXPECT_THAT(refusal(needed(16)), testing::HasSubstr("these would fit: --ctx 16 ("));
   EXPECT_THAT(refusal(needed(3)), testing::HasSubstr("these would fit: --ctx 3 ("));
   EXPECT_THAT(refusal(needed(1) - 1), testing::HasSubstr("; no --ctx and --batch would fit ("));
+}
+
+TEST(MakePlan, OffersFloatsInPlaceOfIntegers) {
+  FinetuneOptions o;
+  o.n_batch = 1;
+  o.checkpointing = Checkpointing::on;
+  const Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
+  const auto needed = [&](Arithmetic a) {
+    return uint64_t(plan_step(model, 1024, 1024, 0, true, a, 2).total_bytes());
+  };
+  if (!has_int8_gemm()) return;
+  const Arithmetic floats = GemmInput::f32, integers = {GemmInput::f32, true};
+  o.memory = (needed(floats) + needed(integers)) / 2;
+  const bool more = needed(integers) > needed(floats);
+  EXPECT_EQ(has_plan(o, model, 1024, {}, floats, 2), more);
+  EXPECT_EQ(has_plan(o, model, 1024, {}, integers, 2), !more);
+  if (!more) return;  // another kernel set's buffers
+  try {
+    make_plan(o, model, 1024, {}, integers, 2);
+    ADD_FAILURE() << "fits";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("these would fit: --precision f32 ("));
+  }
 }
 
 }  // namespace run_test

@@ -76,10 +76,9 @@ std::string changes_of(const Settings& then, const Settings& now) {
 
 }  // namespace
 
-Setup::Setup(const FinetuneOptions& o, const Say& say)
+Setup::Setup(const FinetuneOptions& o, const Say& say, int64_t more_program_bytes)
     : options(o),
-      program_bytes_(int64_t(resident_bytes() - resident_anonymous_bytes()) +
-                     (o.pipeline > 1 && o.cluster.is_alone() ? kTransportBytes : 0)),
+      program_bytes_(int64_t(resident_bytes() - resident_anonymous_bytes()) + more_program_bytes),
       resume(find_checkpoint(o)),
       resumed(!resume.path.empty()),
       pool(o.threads > 0 ? o.threads : o.cluster.default_threads()),
@@ -109,8 +108,9 @@ Setup::Setup(const FinetuneOptions& o, const Say& say)
   batch_options = {options.n_ctx,      options.n_batch,    options.shuffle, fills_rows(options),
                    options.plain_fill, state.shuffle_seed, trained};
   n_iter = iteration_count(options, n_samples());
-  note_changes();
   sample_prompt = lora::sample_prompt(*this);
+  take_arithmetic_that_fits();
+  note_changes();
   expect_same_everywhere();
 }
 
@@ -145,7 +145,7 @@ std::optional<Checkpoint> Setup::shared_beginning() {
 }
 
 // What decides the bytes or what comes next, and is read by each process from its own disk and machine.
-void Setup::expect_same_everywhere() const {
+void Setup::expect_same_everywhere() {
   if (options.cluster.is_alone()) return;
   Settings rows = {{"version", std::string(program_version())}};
   if (!options.allow_mixed) {
@@ -178,6 +178,9 @@ void Setup::expect_same_everywhere() const {
   }
   add("values to begin with", start);
   options.cluster.expect_same(rows);
+  if (options.allow_mixed)
+    mixed = options.cluster.who_differs(
+        fmt::format("{} kernels, {} inputs", instructions_text(), name(arithmetic)));
 }
 
 TextOptions Setup::sample_options() const {
@@ -243,14 +246,45 @@ void Setup::note_changes() {
   state.changeable = std::move(now);
 }
 
-void Setup::plan_memory() {
-  int64_t row = row_length(options, data);
-  if (val_data) row = std::max(row, row_length(options, *val_data));
+// Where they can be chosen, 8-bit integers are for speed: what they take more than floats stops no run. One
+// process that has too little room decides for all, whose arithmetic is the same.
+void Setup::take_arithmetic_that_fits() {
+  const bool may_choose = options.precision == Precision::automatic && arithmetic.int8;
+  const auto has_room = [&] {
+    const auto fits = [&] {
+      return has_plan(options, model, row(), other_memory(), arithmetic, pool.size());
+    };
+    if (!options.cluster.is_alone()) return fits();
+    bool all_fit = true;  // an estimate is of all stages
+    for (int stage = 0; stage < options.pipeline; ++stage) {
+      options.stage = stage;
+      all_fit &= fits();
+    }
+    options.stage.reset();
+    return all_fit;
+  };
+  if (options.cluster.any(may_choose && !has_room()) && may_choose) arithmetic = arithmetic.floats;
+}
+
+int64_t Setup::row() const {
+  const int64_t trained_on = row_length(options, data);
+  return val_data ? std::max(trained_on, row_length(options, *val_data)) : trained_on;
+}
+
+OtherMemory Setup::other_memory() const {
   // Of the adapter, what a checkpoint held is there already.
   const int64_t trained_size = adapter_bytes();
   const int64_t held = std::clamp<int64_t>(parameter_bytes_, 0, trained_size);
-  plan = make_plan(options, model, row, {program_bytes_ + held, trained_size - held + sample_bytes(*this)},
-                   arithmetic, pool.size());
+  return {program_bytes_ + held, trained_size - held + sample_bytes(*this)};
+}
+
+void Setup::plan_memory() {
+  plan = make_plan(options, model, row(), other_memory(), arithmetic, pool.size());
+}
+
+void Setup::plan_memory(int stage) {
+  options.stage = stage;
+  plan_memory();
 }
 
 int64_t Setup::adapter_bytes() const {

@@ -26,13 +26,16 @@ struct MemoryPart {
 struct Setup {
   // Throws Error naming the file or option at fault; a checkpoint that does not fit is one. Options, files,
   // model, adapter and checkpoint are looked at before the data is read.
-  // `say` gets what is to be known about the adapter of --lora-init.
-  explicit Setup(const FinetuneOptions& options, const Say& say = {});
+  // `say` gets what is to be known about the adapter of --lora-init. more_program_bytes: what a run has taken
+  // by now that this process has not.
+  explicit Setup(const FinetuneOptions& options, const Say& say = {}, int64_t more_program_bytes = 0);
   Setup(const Setup&) = delete;  // the model refers to the parameters
   Setup& operator=(const Setup&) = delete;
 
-  // Plans the memory of a step. Error if there is too little.
+  // Plans the memory of a step, of this process's stage of a pipeline or, in an estimate, of any. Error if
+  // there is too little.
   void plan_memory();
+  void plan_memory(int stage);
 
   const Dataset& held_out_data() const { return val_data ? *val_data : data; }
   int64_t n_samples() const { return batch_options.n_samples(data); }
@@ -44,7 +47,7 @@ struct Setup {
   // Samples that it takes: more than it has rows where rows are filled.
   double mean_samples() const;
 
-  const FinetuneOptions& options;
+  FinetuneOptions options;
 
  private:
   double mean_sample_tokens() const;
@@ -53,8 +56,11 @@ struct Setup {
   TextOptions sample_options() const;
   void prepare_parameters(const Say& say);
   std::optional<Checkpoint> shared_beginning();
-  void expect_same_everywhere() const;
+  void expect_same_everywhere();
   void note_changes();
+  void take_arithmetic_that_fits();
+  int64_t row() const;
+  OtherMemory other_memory() const;
   Settings resumed_settings_;     // of the checkpoint
   std::optional<DateTime> date_;  // of templates that write it
   bool is_dated_ = false;         // whether one does, of what is trained on
@@ -74,6 +80,7 @@ struct Setup {
   LbfgsHistory lbfgs;
   Settings settings;
   std::string changed;  // a line about what a resumed run changes
+  std::string mixed;    // who computes with what, where processes differ in it (--allow-mixed)
   Dataset data;
   std::optional<Dataset> val_data;
   std::vector<int64_t> trained;   // samples that are trained on; empty: all

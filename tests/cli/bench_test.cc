@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli_test.h"
+#include "kernels/dot/int8.h"
 #include "tiny_models.h"
 
 namespace lora::test {
@@ -92,6 +93,20 @@ TEST_F(Bench, GenerationFiguresAgree) {
   EXPECT_NEAR(number("prompt_share_of_peak"), number("prompt_gflops") / number("peak_gflops"), 1e-9);
   EXPECT_GT(number("bytes_beyond_model"), 0);
   EXPECT_FALSE(json.contains("step_s"));
+}
+
+// Generation has inputs of its own, whatever training would have.
+TEST_F(Bench, GenerationNamesItsInputs) {
+  const Args flags = {"-m", "model.gguf", "--generate", "--prompt", "20", "-n", "1"};
+  const ordered_json json = figures(flags), exact = figures(flags + Args{"--precision", "f32"});
+  EXPECT_FALSE(json.contains("precision")) << "of training";
+  EXPECT_EQ(exact["prompt_precision"], "f32");
+  EXPECT_EQ(exact["generate_precision"], "f32");
+  const bool rounds = int8_dot(Type::Q8_0) != nullptr;
+  EXPECT_EQ(json["generate_precision"], rounds ? "int8" : "f32");
+  const RunResult table = folder.lora(Args{"bench", "--iterations", "1"} + flags);
+  EXPECT_THAT(table.out, testing::ContainsRegex("prompt .*20 tokens, [a-z0-9]+ inputs"));
+  EXPECT_THAT(table.out, testing::HasSubstr(rounds ? "(1 tokens, int8 inputs)" : "(1 tokens, f32 inputs)"));
 }
 
 TEST_F(Bench, BothCanBeMeasuredInOneRun) {

@@ -132,12 +132,13 @@ double expected_sched(int iter) {
 }
 
 TEST_F(Finetune, MetricsHoldTheContractsKeysAndFormulas) {
-  run({"--adam-iter", "6", "--metrics", "m.jsonl", "--warmup", "2", "--cos-decay-steps", "3",
-       "--cos-decay-min", "0.25", "--adam-alpha", "0.002", "--adam-min-alpha", "0.0002", "--grad-acc", "2"});
+  run({"--adam-iter", "6", "--metrics", "m.jsonl", "--precision", "f32", "--warmup", "2", "--cos-decay-steps",
+       "3", "--cos-decay-min", "0.25", "--adam-alpha", "0.002", "--adam-min-alpha", "0.0002", "--grad-acc",
+       "2"});
   const auto records = metrics();
   ASSERT_EQ(records.size(), 6u);
-  Args keys = {"iter",      "run",    "epoch", "sample",    "loss",  "lr",       "sched",
-               "grad_norm", "tokens", "dt_s",  "tok_per_s", "eta_s", "rss_bytes"};
+  Args keys = {"iter",      "run",    "epoch", "sample",    "loss",  "lr",        "sched",
+               "grad_norm", "tokens", "dt_s",  "tok_per_s", "eta_s", "rss_bytes", "precision"};
   int iter = 0;
   for (const ordered_json& r : records) {
     ++iter;
@@ -153,6 +154,7 @@ TEST_F(Finetune, MetricsHoldTheContractsKeysAndFormulas) {
     EXPECT_GT(r["tokens"], 4 * 10);
     EXPECT_NEAR(r["tok_per_s"].get<double>() * r["dt_s"].get<double>() / r["tokens"].get<double>(), 1, 1e-6);
     EXPECT_GT(r["rss_bytes"], 1 << 20);
+    EXPECT_EQ(r["precision"], "f32");
   }
   EXPECT_EQ(records.back()["eta_s"], 0);
 }

@@ -37,6 +37,10 @@ TEST_F(Train, TheFinetuneCommandItEqualsGivesTheSameAdapter) {
   EXPECT_THAT(toml, HasSubstr("model-base = 'model.gguf'\n"));
   EXPECT_THAT(toml, HasSubstr("sample-start = '<s>'\n"));
   EXPECT_THAT(toml, HasSubstr("\nepochs = 1\n"));
+  // What auto has come to is the machine's.
+  const std::string precision = parse_json(lines_of(folder.read("my.jsonl")).at(0))["precision"];
+  EXPECT_THAT(toml, HasSubstr(fmt::format("\n# precision = 'auto' is {} on this machine\n", precision)));
+  EXPECT_THAT(folder.read("my.md"), HasSubstr(fmt::format(" kernels, {} inputs:\n", precision)));
   for (const char* name : {"my.gguf", "my-last.gguf", "my-checkpoint.gguf", "my.jsonl"})
     std::filesystem::remove(folder.at(name));
   const RunResult again = folder.lora({"finetune", "--config", "my.toml"});

@@ -3,7 +3,6 @@
 #include "kernels/gemm_int8/int8_codes.h"
 
 #if defined(__aarch64__)
-#include <arm_neon.h>
 #include <hwy/base.h>
 
 #include <array>
@@ -12,9 +11,10 @@
 #include <type_traits>
 #include <utility>
 
+#include "kernels/dot/neon_dot.h"
 #include "quant/formats.h"
 
-HWY_PUSH_ATTRIBUTES("arch=armv8.2-a+dotprod")
+HWY_PUSH_ATTRIBUTES(LORA_NEON_DOT)
 namespace lora {
 namespace {
 

@@ -10,6 +10,7 @@
 
 #include "base/half.h"
 #include "kernels/gemm/gemm_reference.h"
+#include "kernels/gemm/peak.h"
 #include "kernels/test_weights.h"
 
 namespace lora {
@@ -228,6 +229,12 @@ TEST(GemmWeightGradient, AgreesWithTheReferenceOnBothSides) {
                         fmt::format("{}x{}x{}", s.n_tokens, s.n_out, s.n_in));
     }
   }
+}
+
+// A processor that other programs share is at its peak in no round as a whole.
+TEST(GemmPeak, IsOfEachThreadsBestRound) {
+  const std::vector<std::vector<double>> rounds = {{1, 4}, {3, 2}, {2, 2}};
+  EXPECT_DOUBLE_EQ(best_rate(10, rounds), 10 + 5);
 }
 
 }  // namespace gemm_test

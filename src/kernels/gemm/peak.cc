@@ -15,9 +15,10 @@ struct Operands {
   Buffer<float> c{kMaxMr * kMaxNr}, l{kMaxMr * kMaxKc}, r{kMaxNr * kMaxKc};
 };
 
-// Seconds that `calls` tiles of inner length k take when every thread computes as many at the same time.
-double seconds_of(const MicroKernel& kernel, int64_t k, int64_t calls, std::vector<Operands>& operands,
-                  ThreadPool& pool) {
+// Seconds that each thread takes for `calls` tiles of inner length k when all compute as many at the same
+// time.
+std::vector<double> seconds_of(const MicroKernel& kernel, int64_t k, int64_t calls,
+                               std::vector<Operands>& operands, ThreadPool& pool) {
   std::vector<Clock::time_point> starts(operands.size()), ends(operands.size());
   std::atomic<int> waiting{pool.size()};
   // As many tasks as threads, and none goes on before all have begun: each thread gets one.
@@ -32,11 +33,23 @@ double seconds_of(const MicroKernel& kernel, int64_t k, int64_t calls, std::vect
     ends[size_t(task)] = Clock::now();
     if (kernel.end) kernel.end();
   });
-  return std::chrono::duration<double>(*std::ranges::max_element(ends) - *std::ranges::min_element(starts))
-      .count();
+  std::vector<double> seconds;
+  for (size_t i = 0; i < starts.size(); ++i)
+    seconds.push_back(std::chrono::duration<double>(ends[i] - starts[i]).count());
+  return seconds;
 }
 
 }  // namespace
+
+double best_rate(double operations, std::span<const std::vector<double>> rounds) {
+  std::vector<double> least = rounds[0];
+  for (const std::vector<double>& seconds : rounds) {
+    for (size_t i = 0; i < least.size(); ++i) least[i] = std::min(least[i], seconds[i]);
+  }
+  double sum = 0;
+  for (const double seconds : least) sum += operations / seconds;
+  return sum;
+}
 
 double gemm_peak(GemmInput input, ThreadPool& pool) {
   const MicroKernel& kernel = micro_kernel(input);
@@ -47,15 +60,16 @@ double gemm_peak(GemmInput input, ThreadPool& pool) {
     if (k % kernel.k_step != 0) continue;
     const double tile_flops = 2.0 * kernel.mr * kernel.nr * double(k);
     int64_t calls = 16;  // doubled until a round takes some milliseconds
-    for (int round = 0; round < 8;) {
-      const double seconds = seconds_of(kernel, k, calls, operands, pool);
-      if (seconds < 2e-3) {
+    std::vector<std::vector<double>> rounds;
+    while (rounds.size() < 8) {
+      std::vector<double> seconds = seconds_of(kernel, k, calls, operands, pool);
+      if (*std::ranges::min_element(seconds) < 2e-3) {
         calls *= 2;
-        continue;
+      } else {
+        rounds.push_back(std::move(seconds));
       }
-      best = std::max(best, tile_flops * double(calls) * pool.size() / seconds);
-      ++round;
     }
+    best = std::max(best, best_rate(tile_flops * double(calls), rounds));
   }
   return best;
 }

@@ -3,7 +3,6 @@
 #include "kernels/gemm_int8/tile.h"
 
 #if defined(__aarch64__)
-#include <arm_neon.h>
 #include <hwy/base.h>
 
 #include <algorithm>
@@ -11,7 +10,9 @@
 #include <cstring>
 #include <utility>
 
-HWY_PUSH_ATTRIBUTES("arch=armv8.2-a+dotprod")
+#include "kernels/dot/neon_dot.h"
+
+HWY_PUSH_ATTRIBUTES(LORA_NEON_DOT)
 namespace lora {
 namespace {
 

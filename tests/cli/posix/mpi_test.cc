@@ -54,6 +54,7 @@ TEST_F(Mpi, OneThatIsAskedToStopStopsAllAfterSaving) {
   const RunResult result = run_by(3, flags({"--adam-iter", "4000", "--save-every", "0"}), options);
   EXPECT_NE(result.status, 0);
   EXPECT_THAT(result.err, HasSubstr("it was asked to stop"));
+  EXPECT_THAT(result.err, testing::Not(HasSubstr("stopping"))) << "by one that does not speak";
   EXPECT_THAT(result.err, HasSubstr("checkpoint: c.gguf"));
   EXPECT_EQ(folder.lora({"inspect", "c.gguf"}).status, 0);
 }
@@ -82,6 +83,9 @@ TEST_F(Mpi, WhatDiffersBetweenMachinesIsNamed) {
   EXPECT_FALSE(std::filesystem::exists(folder.at("lora.gguf")));
   const RunResult allowed = run({"--adam-iter", "1", "--allow-mixed"});
   EXPECT_EQ(allowed.status, 0) << allowed.err;
+  EXPECT_THAT(allowed.err,
+              HasSubstr("note: --allow-mixed: the adapter's bytes depend on who computes what: "));
+  EXPECT_THAT(allowed.err, HasSubstr("scalar kernels, int8 inputs in process 1 on "));
   const auto evaluate = [&](const Args& more) {
     return run_by(2, Args{"eval", "--model", "model.gguf", "--file", "text.txt"} + more, {},
                   "[ $OMPI_COMM_WORLD_RANK = 0 ] || export LORA_ISA=scalar");
@@ -89,6 +93,28 @@ TEST_F(Mpi, WhatDiffersBetweenMachinesIsNamed) {
   EXPECT_THAT(evaluate({}).err, HasSubstr("error: mpi: kernel set (--allow-mixed takes both): "));
   const RunResult evaluated = evaluate({"--allow-mixed"});
   EXPECT_EQ(evaluated.status, 0) << evaluated.err;
+  EXPECT_THAT(evaluated.err, HasSubstr("note: --allow-mixed: the figures depend on who computes what: "));
+}
+
+TEST_F(Mpi, PrecisionsThatAreMixedAreSaid) {
+  const auto run = [&](const std::string& before) {
+    return run_by(2, flags({"--adam-iter", "1", "--allow-mixed", "--precision", "f32"}), {}, before);
+  };
+  const RunResult mixed = run("[ $OMPI_COMM_WORLD_RANK = 0 ] || set -- \"$@\" --precision bf16");
+  EXPECT_EQ(mixed.status, 0) << mixed.err;
+  EXPECT_THAT(mixed.err,
+              testing::ContainsRegex("--allow-mixed: .*bf16 inputs in process 1 on .*; .*f32 inputs in "
+                                     "process 0 on "));
+  EXPECT_THAT(run(":").err, testing::Not(HasSubstr("--allow-mixed")));
+}
+
+// Where one fails the others are sent a signal before they are ended, which is no wish to stop.
+TEST_F(Mpi, ARefusalIsOneLine) {
+  const RunResult refused = run_by(3, flags({"--adam-iter", "2"}), {},
+                                   "[ $OMPI_COMM_WORLD_RANK = 0 ] || set -- \"$@\" --opt-past 3");
+  EXPECT_NE(refused.status, 0);
+  EXPECT_THAT(refused.err, HasSubstr("error: mpi: --opt-past"));
+  EXPECT_THAT(refused.err, testing::Not(HasSubstr("stopping")));
 }
 
 TEST_F(Mpi, WhatOneIsToldOtherwiseIsNamed) {

@@ -266,5 +266,34 @@ TEST(AddressSpaceLimit, IsPlannedAround) {
                "MiB are needed at the least; these would fit: ");
 }
 
+// Where a program's pages do not lie elsewhere each time, so that the system brings in the same ones.
+TEST(Estimate, CountsTheProgramAsARunDoes) {
+  const Folder folder;
+  folder.write("text.txt", ship_sentences());
+  const auto run = [&](const Args& args) {
+    const bool can_fix = run_program({"/bin/sh", "-c", "setarch -R true"}, {}).status == 0;
+    const RunResult result = lora_after(
+        folder, can_fix ? "set -- \"$0\" \"$@\"; set -- setarch -R \"$@\"; exec \"$@\"" : ":", args);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return std::pair(can_fix, result);
+  };
+  Args estimate = kRun + Args{"--json"};
+  estimate[0] = "estimate";
+  const double estimated =
+      nlohmann::ordered_json::parse(run(estimate).second.out)["memory"]["program, vocabulary and samples"]
+          .get<double>() /
+      (1 << 20);
+  const auto [is_fixed, trained] = run(kRun);
+  const size_t at = trained.err.find("program, vocabulary and samples ");
+  ASSERT_NE(at, trained.err.npos) << trained.err;
+  const double counted = std::stod(trained.err.substr(at + 32));
+#if defined(__x86_64__) && defined(NDEBUG)
+  const bool is_measured = is_fixed && !LORA_INSTRUMENTED;  // what the constant was measured on
+#else
+  const bool is_measured = false;
+#endif
+  EXPECT_NEAR(estimated, counted, is_measured ? 0.15 : 2);
+}
+
 }  // namespace system_test
 }  // namespace lora::test
