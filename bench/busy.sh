@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # busy.sh BUILD [PAIRS [MODEL...]]: how long training steps and tokens take by two threads beside one, while another program has
-# one of two processors, as a Markdown table: milliseconds, medians of PAIRS (5) runs of some seconds in turn, each the mean of its later
+# one of two processors, as a Markdown table: milliseconds, medians of PAIRS (5) runs of two seconds in turn, each the mean of its later
 # half. Of the bundled model, of those given, and of a layer of a large one. Nothing else should run.
 set -euo pipefail
 export LC_ALL=C
@@ -15,7 +15,7 @@ stop() {
   hog=
 }
 always() { while :; do :; done; }
-half() { while :; do end=$((${EPOCHREALTIME/./} + 50000)); while ((${EPOCHREALTIME/./} < end)); do :; done; sleep 0.05; done; }
+half() { while :; do timeout 0.05 sh -c 'while :; do :; done' || sleep 0.05; done; }
 start() {  # none, free, pinned, half
   case $1 in
     none) return ;;
@@ -52,9 +52,9 @@ row() {  # WHAT FLAGS...
 echo "| what | other program | one thread | two threads | two / one |"
 echo "|---|---|---|---|---|"
 for model in "$root/models/tiny-q8_0.gguf" "$@"; do
-  name=$(basename "$model" .gguf) n=150
-  [[ $(stat -c %s "$model") -gt 4000000 ]] || n=1000
+  name=$(basename "$model" .gguf) n=75
+  [[ $(stat -c %s "$model") -gt 4000000 ]] || n=500
   row "$name, training" --model "$model" --ctx 64 --batch 4 --iterations "$n"
-  row "$name, generation" --model "$model" --generate --prompt 16 -n 1000 --iterations 2
+  row "$name, generation" --model "$model" --generate --prompt 16 -n 500 --iterations $((n / 10 + 1))
 done
-row "llama-1b, one layer, training" --synthetic llama-1b --layers 1 --ctx 128 --batch 2 --iterations 16
+row "llama-1b, one layer, training" --synthetic llama-1b --layers 1 --ctx 128 --batch 2 --iterations 8
