@@ -104,11 +104,12 @@ void ThreadPool::work(int worker) {
 void ThreadPool::run(int64_t n_tasks, int64_t work, const std::function<void(int64_t, int)>& task,
                      const std::type_info& kind) {
   if (is_dry()) return;
+  if (loops_) activate(size());  // loops that are shared are what is counted
   if (workers_.empty() || (n_tasks <= 1 && n_active() == size())) {
     for (int64_t i = 0; i < n_tasks; ++i) task(i, 0);
     return;
   }
-  const bool is_timed = pace_->wants_time();
+  const bool is_timed = !loops_ && pace_->wants_time();
   const Clock::time_point begin = loops_ || is_timed ? Clock::now() : Clock::time_point();
   if (n_active() == 1) {
     for (int64_t i = 0; i < n_tasks; ++i) task(i, 0);
