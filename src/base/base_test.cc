@@ -121,40 +121,88 @@ TEST(ThreadPool, RunsEveryTaskOnceAndRethrows) {
   }
 }
 
-// A worker that is asked every millisecond, and whose processor is its own again after 20 of 30 seconds: how
-// long it rests before that, the longest time, how often, and how long after it has begun not to be held up.
-struct Rests {
-  double total = 0, longest = 0, after = 0;
-  int n = 0;
+// A simulated program of loops of two kinds, shared by two threads or done by one, for so many seconds.
+struct Machine {
+  double with_two;  // how long a loop takes by two threads, beside one
+  double runs;      // the share of that time in which the caller runs
+  double gap = 0;   // between loops, idle, in seconds
 };
-Rests rests(double share_of_processor, double share_asleep, double share_waited) {
-  Rests result;
-  Pace pace;
-  double cpu = 0, slept = 0, waited = 0;
-  for (double now = 0; now < 30; now += 0.001) {
-    if (now >= 20) share_of_processor = 1, share_asleep = share_waited = 0;
-    cpu += 0.001 * share_of_processor;
-    slept += 0.001 * share_asleep;
-    waited += 0.001 * share_waited;
-    const double rest = pace.rest(now, slept, waited, [&] { return cpu; });
-    now += rest;
-    result.longest = std::max(result.longest, rest);
-    (now < 20 ? result.total : result.after) += rest;
-    result.n += rest > 0;
+struct Shares {
+  double seconds = 0, by_two = 0, longest_rest = 0;
+  int n_looks = 0;
+};
+struct Program {
+  Pace pace{2};
+  double cpu = 0;
+  int64_t loop = 0;
+  Shares run(const Machine& machine, double duration) {
+    Shares result;
+    double rest = 0;
+    bool rested = false;
+    while (result.seconds < duration) {
+      const bool is_long = ++loop % 3 == 0;
+      const bool by_two = pace.n_active() == 2;
+      const double alone = is_long ? 0.0004 : 0.00001;
+      const double seconds = by_two ? alone * machine.with_two : alone;
+      cpu += by_two ? seconds * machine.runs : seconds;
+      if (pace.wants_time()) pace.add(is_long, is_long ? 1000 : 10, seconds, [&] { return cpu; });
+      result.seconds += seconds + machine.gap;
+      result.by_two += by_two ? seconds + machine.gap : 0;
+      rest = by_two ? 0 : rest + seconds;
+      result.n_looks += rested && by_two;
+      rested = !by_two;
+      result.longest_rest = std::max(result.longest_rest, rest);
+    }
+    return result;
   }
-  return result;
+};
+
+TEST(Pace, TwoThreadsStayWhereTheyAreFaster) {
+  EXPECT_EQ(Program().run({.with_two = 0.5, .runs = 1}, 5).longest_rest, 0);
+  EXPECT_EQ(Program().run({.with_two = 0.5, .runs = 1, .gap = 0.001}, 5).longest_rest, 0)
+      << "idle between loops";
+  // The caller waits, for longer tasks or a worker that is held up at times: that is looked at once.
+  const Shares waits = Program().run({.with_two = 0.7, .runs = 0.6}, 5);
+  EXPECT_GT(waits.longest_rest, 0);
+  EXPECT_GT(waits.by_two, 0.98 * waits.seconds);
 }
 
-TEST(Pace, RestsWhereLoopsWaitForAWorkerWhoseProcessorIsBusy) {
-  EXPECT_EQ(rests(1, 0, 0.5).total, 0) << "loops wait for longer tasks";
-  EXPECT_EQ(rests(0.5, 0.5, 0.5).total, 0) << "there is little to do";
-  EXPECT_EQ(rests(0.5, 0, 0.05).total, 0) << "held up, but its tasks are a small part of a loop";
-  const Rests held_up = rests(0.5, 0, 0.5);
-  EXPECT_GT(held_up.total, 15);
-  EXPECT_EQ(held_up.longest, 3);
-  EXPECT_GT(held_up.n, 8) << "it looks again";
-  EXPECT_LT(held_up.n, 14);
-  EXPECT_LE(held_up.after, 3) << "and stays, once its processor is its own";
+// With a processor busy: loops wait for the worker, or it and the caller have the other one in turn. Then the
+// worker does not seem to be held up, it sleeps, and nobody waits at the end of a loop.
+TEST(Pace, OneThreadStaysWhereTwoAreSlower) {
+  for (const double with_two : {1.02, 1.2, 1.5}) {
+    Program program;
+    program.run({.with_two = with_two, .runs = 0.5}, 0.5);
+    for (int second = 0; second < 10; ++second) {
+      const Shares shares = program.run({.with_two = with_two, .runs = 0.5}, 1);
+      EXPECT_LT(shares.by_two, 0.07 * shares.seconds) << with_two << ": second " << second;
+    }
+    const Shares later = program.run({.with_two = with_two, .runs = 0.5}, 30);
+    EXPECT_GE(later.n_looks, 9);
+    EXPECT_LE(later.longest_rest, 3.1);
+    // The other program ends.
+    EXPECT_LT(program.run({.with_two = 0.5, .runs = 1}, 4).longest_rest, 3.1);
+    EXPECT_EQ(program.run({.with_two = 0.5, .runs = 1}, 5).longest_rest, 0);
+    // Another one begins, and is noticed.
+    program.run({.with_two = with_two, .runs = 0.5}, 1);
+    const Shares again = program.run({.with_two = with_two, .runs = 0.5}, 5);
+    EXPECT_LT(again.by_two, 0.15 * again.seconds);
+  }
+}
+
+// Of four, one: the other three are as fast as four without it, two are slower.
+TEST(Pace, NoMoreRestThanAreHeldUp) {
+  Pace pace(4);
+  double cpu = 0, seconds = 0, by_three = 0;
+  while (seconds < 10) {
+    const int n = pace.n_active();
+    const double loop = n == 4 ? 0.0006 : 0.001 / n;
+    cpu += n == 4 ? loop / 2 : loop;
+    if (pace.wants_time()) pace.add(7, 100, loop, [&] { return cpu; });
+    seconds += loop;
+    if (n == 3) by_three += loop;
+  }
+  EXPECT_GT(by_three, 0.9 * seconds);
 }
 
 TEST(Files, AtomicFileAppearsWholeOrNotAtAll) {

@@ -26,7 +26,10 @@ void pause() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int n_threads) : spins_(n_threads > logical_processors() ? 0 : kSpins) {
+ThreadPool::ThreadPool(int n_threads)
+    : spins_(n_threads > logical_processors() ? 0 : kSpins),
+      pace_(new Pace(n_threads)),
+      n_active_(n_threads) {
   try {
     for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
   } catch (const std::system_error& error) {
@@ -35,6 +38,8 @@ ThreadPool::ThreadPool(int n_threads) : spins_(n_threads > logical_processors() 
     fail("threads: {} of {} could be started: {}", started + 1, n_threads, error.what());
   }
 }
+
+ThreadPool::ThreadPool(DryRun dry) : spins_(0), dry_size_(dry.n_threads) {}
 
 ThreadPool::~ThreadPool() {
   end();
@@ -77,39 +82,67 @@ void ThreadPool::leave() {
 
 void ThreadPool::work(int worker) {
   place_worker(worker);
-  Pace pace;
-  double slept = 0;
-  const Clock::time_point start = Clock::now();
   for (uint64_t seen = 0;;) {
     int spins = 0;
     while (generation_.load(std::memory_order_acquire) == seen && ++spins < spins_) pause();
     if (generation_.load(std::memory_order_acquire) == seen) {
-      slept += seconds([&] {
-        std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
-      });
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
     }
     seen = generation_.load(std::memory_order_acquire);
     if (stop_) return;
+    if (worker >= n_active()) {
+      std::unique_lock lock(mutex_);
+      rest_.wait(lock, [&] { return stop_ || worker < n_active(); });
+    }
     if (!enter()) continue;
     drain(worker);
     leave();
-    const double rest =
-        pace.rest(seconds_since(start), slept, waited_.load(std::memory_order_relaxed), thread_cpu_seconds);
-    if (rest > 0) {
-      std::unique_lock lock(mutex_);
-      rest_.wait_for(lock, std::chrono::duration<double>(rest), [&] { return stop_.load(); });
-    }
   }
 }
 
-void ThreadPool::run(int64_t n_tasks, const std::function<void(int64_t, int)>& task) {
+void ThreadPool::run(int64_t n_tasks, int64_t work, const std::function<void(int64_t, int)>& task,
+                     const std::type_info& kind) {
   if (is_dry()) return;
-  if (workers_.empty() || n_tasks <= 1) {
+  if (loops_) activate(size());  // loops that are shared are what is counted
+  if (workers_.empty() || (n_tasks <= 1 && n_active() == size())) {
     for (int64_t i = 0; i < n_tasks; ++i) task(i, 0);
     return;
   }
-  const Clock::time_point begin = loops_ ? Clock::now() : Clock::time_point();
+  const bool is_timed = !loops_ && pace_->wants_time();
+  const Clock::time_point begin = loops_ || is_timed ? Clock::now() : Clock::time_point();
+  if (n_active() == 1) {
+    for (int64_t i = 0; i < n_tasks; ++i) task(i, 0);
+  } else {
+    share(n_tasks, task);
+    if (loops_) {
+      ++loops_->n;
+      loops_->seconds += seconds_since(begin);
+    }
+  }
+  if (is_timed) {
+    pace_->add(reinterpret_cast<uintptr_t>(&kind), work, seconds_since(begin), thread_cpu_seconds);
+    activate(pace_->n_active());
+  }
+}
+
+void ThreadPool::run_together(const std::function<void(int64_t, int)>& task) {
+  if (workers_.empty()) return run(size(), task);
+  activate(size());
+  share(size(), task);
+  activate(pace_->n_active());
+}
+
+void ThreadPool::activate(int n) {
+  if (n == n_active()) return;
+  {
+    std::lock_guard lock(mutex_);
+    n_active_ = n;
+  }
+  rest_.notify_all();
+}
+
+void ThreadPool::share(int64_t n_tasks, const std::function<void(int64_t, int)>& task) {
   {
     std::lock_guard lock(mutex_);
     error_ = nullptr;
@@ -119,10 +152,10 @@ void ThreadPool::run(int64_t n_tasks, const std::function<void(int64_t, int)>& t
     state_.store(kOpen, std::memory_order_release);
     generation_.fetch_add(1, std::memory_order_release);
   }
-  if (const auto n = int64_t(workers_.size()); n_tasks > n) {
+  if (const auto n = int64_t(n_active()) - 1; n == int64_t(workers_.size()) && n_tasks > n) {
     wake_.notify_all();
   } else {
-    for (int64_t i = 1; i < n_tasks; ++i) wake_.notify_one();
+    for (int64_t i = 1; i < std::min(n_tasks, n + 1); ++i) wake_.notify_one();
   }
   drain(0);
   // No task is left. Who is still at one is waited for; who has not come, on a processor that is busy with
@@ -130,23 +163,17 @@ void ThreadPool::run(int64_t n_tasks, const std::function<void(int64_t, int)>& t
   uint32_t state = state_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
   for (int spins = 0; state != 0 && ++spins < spins_; state = state_.load(std::memory_order_acquire)) pause();
   if (state != 0) {  // a worker that is held up, or at a long task
-    const double slept = seconds(
-        [&] {  // not state_.wait(): where the system has no futex, libstdc++ 12 can miss what wakes it
-          std::unique_lock lock(mutex_);
-          done_.wait(lock, [&] { return state_.load(std::memory_order_acquire) == 0; });
-        });
-    waited_.store(waited_.load(std::memory_order_relaxed) + slept, std::memory_order_relaxed);
-  }
-  if (loops_) {
-    ++loops_->n;
-    loops_->seconds += seconds_since(begin);
+    // not state_.wait(): where the system has no futex, libstdc++ 12 can miss what wakes it
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, [&] { return state_.load(std::memory_order_acquire) == 0; });
   }
   if (error_) std::rethrow_exception(error_);
 }
 
 void ThreadPool::for_range(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
-  const int64_t pieces = std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, int64_t{size()} * 4);
-  run(n > 0 ? pieces : 0, [&](int64_t i, int) { body(n * i / pieces, n * (i + 1) / pieces); });
+  const int64_t pieces = std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, int64_t{n_active()} * 4);
+  const auto task = [&](int64_t i, int) { body(n * i / pieces, n * (i + 1) / pieces); };
+  run(n > 0 ? pieces : 0, n, task, body.target_type());
 }
 
 }  // namespace lora

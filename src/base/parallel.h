@@ -3,8 +3,8 @@
 // Tasks are claimed in any order by any worker, so a task must write only what no other task
 // writes, and its result must not depend on the worker: then the outcome is the same for every
 // thread count. Workers spin for some microseconds between loops and then sleep. A loop waits for the workers
-// that have taken a task of it, never for one that has not come. A worker whose processor is busy with
-// something else, so that loops mostly wait for it, rests for a while (pace.h).
+// that have taken a task of it, never for one that has not come. Where processors are busy with something
+// else, so that loops are faster with fewer threads, some workers rest (pace.h).
 #pragma once
 
 #include <algorithm>
@@ -13,11 +13,15 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <typeinfo>
 #include <vector>
 
 namespace lora {
+
+class Pace;
 
 // Parallel loops that several threads have shared, and the seconds that they took.
 struct Loops {
@@ -51,17 +55,28 @@ class ThreadPool {
   struct DryRun {
     int n_threads;
   };
-  explicit ThreadPool(DryRun dry) : spins_(0), dry_size_(dry.n_threads) {}
+  explicit ThreadPool(DryRun dry);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const { return is_dry() ? dry_size_ : int(workers_.size()) + 1; }
   bool is_dry() const { return dry_size_ > 0; }
+  // How many of them share loops now: for cutting work into tasks.
+  int n_active() const { return is_dry() ? dry_size_ : n_active_.load(std::memory_order_relaxed); }
 
   // Calls task(i, worker) for i in [0, n_tasks), worker in [0, size()), and returns when all are
-  // done. The first exception thrown by a task is rethrown here. Not reentrant.
-  void run(int64_t n_tasks, const std::function<void(int64_t task, int worker)>& task);
+  // done. The first exception thrown by a task is rethrown here. Not reentrant. work: how much it is in all,
+  // in any unit, where the number of tasks does not tell it, since it was cut for n_active().
+  void run(int64_t n_tasks, const std::function<void(int64_t task, int worker)>& task) {
+    run(n_tasks, n_tasks, task);
+  }
+  void run(int64_t n_tasks, int64_t work, const std::function<void(int64_t task, int worker)>& task) {
+    run(n_tasks, work, task, task.target_type());
+  }
+
+  // run() of size() tasks that wait for each other: by all threads, those that rest too.
+  void run_together(const std::function<void(int64_t task, int worker)>& task);
 
   // Calls body(begin, end) over [0, n) in pieces of at least `grain`.
   void for_range(int64_t n, int64_t grain, const std::function<void(int64_t begin, int64_t end)>& body);
@@ -72,6 +87,10 @@ class ThreadPool {
   // of 64 bytes in pairs, or have longer ones.
   static constexpr size_t kApart = 128;
 
+  void run(int64_t n_tasks, int64_t work, const std::function<void(int64_t, int)>& task,
+           const std::type_info& kind);
+  void share(int64_t n_tasks, const std::function<void(int64_t, int)>& task);
+  void activate(int n);
   void work(int worker);
   bool enter();
   void leave();
@@ -82,10 +101,11 @@ class ThreadPool {
   const int dry_size_ = 0;
   std::vector<std::thread> workers_;
   Loops* loops_ = nullptr;
+  const std::unique_ptr<Pace> pace_;
   // What workers look at between loops.
   alignas(kApart) std::atomic<uint64_t> generation_{0};  // bumped once per run()
   std::atomic<bool> stop_{false};
-  std::atomic<double> waited_{0};  // seconds that run() has slept until workers were done, in all
+  std::atomic<int> n_active_{1};  // workers from this number on rest
   // What tasks are claimed by.
   alignas(kApart) std::atomic<int64_t> next_{0};
   int64_t n_tasks_ = 0;

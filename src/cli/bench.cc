@@ -90,6 +90,7 @@ void add_training(Json& json, const TrainingSpeed& s) {
   json["loss"] = s.loss;
   json["step_s"] = s.step_s;
   json["min_step_s"] = s.min_step_s;
+  json["late_step_s"] = s.late_step_s;
   json["train_tok_per_s"] = s.tok_per_s();
   json["gflop_per_step"] = s.useful_flop / 1e9;
   json["executed_gflop_per_step"] = s.executed_flop / 1e9;
@@ -117,6 +118,7 @@ void add_generation(Json& json, const GenerationSpeed& s) {
   json["prompt_gflops"] = s.prompt_flops() / 1e9;
   json["prompt_share_of_peak"] = s.prompt_flops() / s.peak_flops;
   json["generate_tok_per_s"] = s.tok_per_s();
+  json["late_token_s"] = s.late_token_s;
   json["generate_bytes_per_token"] = s.weight_bytes;
   json["generate_gb_per_s"] = s.bandwidth() / 1e9;
   json["read_gb_per_s"] = s.read_bandwidth / 1e9;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -58,5 +60,11 @@ class BenchModel {
   // those of mapped files, less synthetic weights.
   int64_t peak_bytes_beyond() const;
 };
+
+// Of the later half of times: what a median hides, another program's part, is in it.
+inline double late_mean(std::span<const double> times) {
+  const auto half = times.subspan(times.size() / 2);
+  return std::accumulate(half.begin(), half.end(), 0.0) / double(half.size());
+}
 
 }  // namespace lora

@@ -80,6 +80,7 @@ GenerationSpeed measure_generation(BenchModel& bench, const BenchOptions& option
   result.peak_flops = std::max(result.peak_flops, gemm_peak(bench.arithmetic.floats, bench.pool));
   result.prompt_s = median(prompt_times);
   result.token_s = median(token_times);
+  result.late_token_s = late_mean(token_times);
   result.bytes_beyond_model = bench.peak_bytes_beyond();
   result.read_bandwidth = read_bandwidth(bench.weights(), bench.pool);
   return result;

@@ -11,6 +11,7 @@ namespace lora {
 struct GenerationSpeed {
   int64_t n_prompt = 0, n_predict = 0;
   double prompt_s = 0, token_s = 0;  // medians: of whole prompts, of single tokens
+  double late_token_s = 0;           // mean of the later half of them
   double prompt_flop = 0;            // 2 N T: N weights in linear layers (the head only for the last token)
   double peak_flops = 0;             // gemm_peak() just before and after, the higher one
   int64_t weight_bytes = 0;          // read for each token

@@ -74,7 +74,7 @@ double loop_overhead_seconds(ThreadPool& pool) {
   std::vector<double> times;
   for (int i = 0; i < 2001; ++i) {
     times.push_back(seconds([&] {
-      pool.run(pool.size(), [](int64_t, int) {
+      pool.run_together([](int64_t, int) {
         for (const Clock::time_point start = Clock::now(); seconds_since(start) < kTask;) {
         }
       });
@@ -131,6 +131,7 @@ TrainingSpeed measure_training(BenchModel& bench, const BenchOptions& options,
   }
   result.peak_flops = std::max(result.peak_flops, gemm_peak(bench.arithmetic.floats, bench.pool));
   result.step_s = median(times);
+  result.late_step_s = late_mean(times);
   result.min_step_s = *std::ranges::min_element(times);
   result.bytes_beyond_model = bench.peak_bytes_beyond();
   if (options.profile) {

@@ -15,6 +15,7 @@ namespace lora {
 struct TrainingSpeed {
   int64_t n_tokens = 0;               // of a step
   double step_s = 0, min_step_s = 0;  // median and shortest
+  double late_step_s = 0;             // mean of the later half
   double loss = 0;                    // of the first step, in nats
   // A step's operations. Useful: 4 N T, the forward pass and the input's gradient of N weights for T tokens.
   // Executed: what of it is really done, and what is computed again. Attention and adapters not counted.

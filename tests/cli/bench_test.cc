@@ -31,6 +31,7 @@ void expect_training_figures(const ordered_json& json, int64_t n_tokens) {
   EXPECT_EQ(json.at("tokens"), n_tokens);
   EXPECT_GT(number("step_s"), 0);
   EXPECT_LE(number("min_step_s"), number("step_s"));
+  EXPECT_LE(number("min_step_s"), number("late_step_s"));
   EXPECT_NEAR(number("step_s") * number("train_tok_per_s"), double(n_tokens), 1e-6);
   EXPECT_NEAR(number("gflop_per_step"), 4e-9 * number("n_weights") * double(n_tokens), 1e-6);
   EXPECT_NEAR(number("gflops") * number("step_s"), number("gflop_per_step"), 1e-6);

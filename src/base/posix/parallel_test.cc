@@ -12,6 +12,8 @@
 #include <string>
 #include <thread>
 
+#include "base/timing.h"
+
 namespace lora {
 namespace parallel_test {
 
@@ -59,6 +61,41 @@ TEST(ThreadPool, ALoopDoesNotWaitForWorkersThatDoNotCome) {
   // They come again, and too late for the loops that are over.
   for (int loop = 0; loop < 1000; ++loop) pool.run(5, [&](int64_t i, int) { sum += int(i); });
   EXPECT_EQ(sum, 20000);
+}
+
+// A worker that is held up in the middle of each of its tasks. The sleep is long enough not to be a
+// scheduler's.
+TEST(ThreadPool, AWorkerThatHoldsLoopsUpRests) {
+  ThreadPool pool(2);
+  std::atomic<int> n_held_up = 0;
+  std::atomic<bool> is_busy = true;
+  const auto loop = [&] {
+    pool.run(16, [&](int64_t, int worker) {
+      for (const auto start = Clock::now(); seconds_since(start) < 20e-6;) {
+      }
+      if (worker == 0) return;
+      ++n_held_up;
+      if (is_busy) std::this_thread::sleep_for(5ms);
+    });
+  };
+  const auto loop_for = [&](double time) {
+    n_held_up = 0;
+    for (const auto start = Clock::now(); seconds_since(start) < time;) loop();
+    return n_held_up.load();
+  };
+  loop_for(0.5);
+  EXPECT_LT(loop_for(1.5), 60) << "300 where it does not rest";
+  EXPECT_EQ(pool.size(), 2);
+  // All come where all are needed, and the worker comes back by itself once it is not held up.
+  std::atomic<int> n_there = 0;
+  pool.run_together([&](int64_t, int) {
+    ++n_there;
+    while (n_there < 2) std::this_thread::yield();
+  });
+  is_busy = false;
+  const auto start = Clock::now();
+  for (n_held_up = 0; n_held_up < 1000 && seconds_since(start) < 20;) loop();
+  EXPECT_GE(n_held_up, 1000);
 }
 
 TEST(ThreadPool, ManyShortLoopsRunEachTaskOnce) {

@@ -35,8 +35,8 @@ Tasks share_out(std::span<const AttentionSegment> segments, int64_t n_heads, int
 template <class T>
 void forward(const ForwardPass& pass, std::span<const AttentionSegment> segments, std::byte* scratch,
              int64_t scratch_bytes, ThreadPool& pool) {
-  const Tasks tasks = share_out(segments, pass.shape.n_head_kv, pool.size());
-  pool.run(tasks.size(), [&](int64_t task, int worker) {
+  const Tasks tasks = share_out(segments, pass.shape.n_head_kv, pool.n_active());
+  pool.run(tasks.size(), tasks.n_segments * tasks.n_heads, [&](int64_t task, int worker) {
     const UnitGuard guard(pass.tile.kernel);
     forward_blocks<T>(pass, segments[size_t(tasks.segment(task))], tasks.head(task), tasks.piece(task),
                       tasks.n_pieces, scratch + worker * scratch_bytes);
@@ -46,9 +46,9 @@ void forward(const ForwardPass& pass, std::span<const AttentionSegment> segments
 template <class T>
 void backward(const BackwardPass& pass, std::span<const AttentionSegment> segments, std::byte* scratch,
               int64_t scratch_bytes, ThreadPool& pool) {
-  const Tasks tasks = share_out(segments, pass.shape.n_head_kv, pool.size());
+  const Tasks tasks = share_out(segments, pass.shape.n_head_kv, pool.n_active());
   const auto run = [&](BackwardPart part) {
-    pool.run(tasks.size(), [&](int64_t task, int worker) {
+    pool.run(tasks.size(), tasks.n_segments * tasks.n_heads, [&](int64_t task, int worker) {
       const UnitGuard guard(pass.tile.kernel);
       backward_tiles<T>(pass, segments[size_t(tasks.segment(task))], tasks.head(task), part,
                         tasks.piece(task), tasks.n_pieces, scratch + worker * scratch_bytes);

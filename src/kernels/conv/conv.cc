@@ -209,8 +209,8 @@ void causal_conv_forward(float* y, int64_t y_stride, const float* x, int64_t x_s
       causal_conv_forward_reference(y + c, y_stride, x + c, x_stride, segments, part_of(form, c, n));
     });
   }
-  const std::vector<ConvPiece> pieces = pieces_of(segments, form, pool.size());
-  pool.run(int64_t(pieces.size()), [&](int64_t i, int) {
+  const std::vector<ConvPiece> pieces = pieces_of(segments, form, pool.n_active());
+  pool.run(int64_t(pieces.size()), form.n_channels, [&](int64_t i, int) {
     HWY_DYNAMIC_DISPATCH(Forward)(y, y_stride, x, x_stride, nullptr, pieces[size_t(i)], form);
   });
 }
@@ -226,8 +226,8 @@ void causal_conv_backward(float* dx, int64_t dx_stride, const float* dy, int64_t
                                      part_of(form, c, n));
     });
   }
-  const std::vector<ConvPiece> pieces = pieces_of(segments, form, pool.size());
-  pool.run(int64_t(pieces.size()), [&](int64_t i, int) {
+  const std::vector<ConvPiece> pieces = pieces_of(segments, form, pool.n_active());
+  pool.run(int64_t(pieces.size()), form.n_channels, [&](int64_t i, int) {
     HWY_DYNAMIC_DISPATCH(Backward)(dx, dx_stride, dy, dy_stride, x, x_stride, pieces[size_t(i)], form);
   });
 }
@@ -244,8 +244,8 @@ void causal_conv_next(float* y, int64_t y_stride, float* state, const float* x, 
   }
   if (n_tokens == 0) return;
   const AttentionSegment all = {0, n_tokens, 0, n_tokens};
-  const std::vector<ConvPiece> pieces = pieces_of({&all, 1}, form, pool.size());
-  pool.run(int64_t(pieces.size()), [&](int64_t i, int) {
+  const std::vector<ConvPiece> pieces = pieces_of({&all, 1}, form, pool.n_active());
+  pool.run(int64_t(pieces.size()), form.n_channels, [&](int64_t i, int) {
     HWY_DYNAMIC_DISPATCH(Forward)(y, y_stride, x, x_stride, state, pieces[size_t(i)], form);
   });
   const int64_t n_before = form.d_conv - 1;

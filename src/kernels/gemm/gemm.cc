@@ -113,6 +113,7 @@ void store_row(float* out, const float* sums, int64_t n, bool accumulate) {
 struct AllSlabs {
   std::vector<Slabs> of;
   GroupedTasks tasks;
+  int64_t work = 0;  // multiplications
 
   template <class Make>
   AllSlabs(std::span<const GemmProduct> products, int n_threads, const Make& make) {
@@ -122,6 +123,7 @@ struct AllSlabs {
       const int64_t share = ceil_div(n_threads * product.terms[0].x.n_tokens, std::max<int64_t>(1, n_tokens));
       of.push_back(make(product.terms, int(std::max<int64_t>(1, share))));
       tasks.add(of.back().n_other * of.back().n_token_slabs);
+      for (const GemmTerm& term : product.terms) work += term.x.n_tokens * term.w.n_rows * term.w.n_cols;
     }
   }
 };
@@ -129,10 +131,10 @@ struct AllSlabs {
 template <class T>
 void forward(std::span<const GemmProduct> products, bool accumulate, const MicroKernel& kernel,
              GemmScratch& scratch, ThreadPool& pool) {
-  const AllSlabs all(products, pool.size(), [&](std::span<const GemmTerm> terms, int n_threads) {
+  const AllSlabs all(products, pool.n_active(), [&](std::span<const GemmTerm> terms, int n_threads) {
     return Slabs(terms[0].x.n_tokens, kernel.nr, terms[0].w.n_rows, kernel.mr, n_threads);
   });
-  pool.run(all.tasks.total(), [&](int64_t number, int worker) {
+  pool.run(all.tasks.total(), all.work, [&](int64_t number, int worker) {
     const auto [which, task] = all.tasks[number];
     const auto& [y, terms] = products[which];
     const Slabs& slabs = all.of[which];
@@ -172,10 +174,10 @@ void forward(std::span<const GemmProduct> products, bool accumulate, const Micro
 template <class T>
 void input_gradient(std::span<const GemmProduct> products, bool accumulate, const MicroKernel& kernel,
                     GemmScratch& scratch, ThreadPool& pool) {
-  const AllSlabs all(products, pool.size(), [&](std::span<const GemmTerm> terms, int n_threads) {
+  const AllSlabs all(products, pool.n_active(), [&](std::span<const GemmTerm> terms, int n_threads) {
     return Slabs(terms[0].x.n_tokens, kernel.mr, terms[0].w.n_cols, column_step(terms, kernel.nr), n_threads);
   });
-  pool.run(all.tasks.total(), [&](int64_t number, int worker) {
+  pool.run(all.tasks.total(), all.work, [&](int64_t number, int worker) {
     const auto [which, task] = all.tasks[number];
     const auto& [dx, terms] = products[which];
     const Slabs& slabs = all.of[which];

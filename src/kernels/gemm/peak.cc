@@ -22,7 +22,7 @@ std::vector<double> seconds_of(const MicroKernel& kernel, int64_t k, int64_t cal
   std::vector<Clock::time_point> starts(operands.size()), ends(operands.size());
   std::atomic<int> waiting{pool.size()};
   // As many tasks as threads, and none goes on before all have begun: each thread gets one.
-  pool.run(pool.size(), [&](int64_t task, int) {
+  pool.run_together([&](int64_t task, int) {
     Operands& o = operands[size_t(task)];
     if (kernel.begin) kernel.begin();
     waiting.fetch_sub(1);

@@ -528,11 +528,13 @@ void gemm_int8_input_gradient(std::span<const Int8Gradient> gradients, GemmScrat
     fail("gemm_int8_input_gradient: scratch is too small");
   GroupedTasks slabs;
   std::vector<GradientCut> cuts;
+  int64_t work = 0;  // multiplications
   for (const Int8Gradient& gradient : gradients) {
-    cuts.emplace_back(gradient, gradients.size() == 1 ? pool.size() : 1);
+    cuts.emplace_back(gradient, gradients.size() == 1 ? pool.n_active() : 1);
+    for (const auto& [w, dy] : gradient.terms) work += dy->n_tokens * w.n_rows * w.n_cols;
     slabs.add(cuts.back().n_columns * cuts.back().n_tokens);
   }
-  pool.run(slabs.total(), [&](int64_t number, int worker) {
+  pool.run(slabs.total(), work, [&](int64_t number, int worker) {
     const auto [which, task] = slabs[number];
     const auto& [dx, terms] = gradients[which];
     const GradientCut& cut = cuts[which];
