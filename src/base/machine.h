@@ -21,6 +21,8 @@ void place_worker(int worker);
 void spread_pages();
 // Seconds that a processor has worked for the calling thread.
 double thread_cpu_seconds();
+// The steps in which that grows.
+double thread_cpu_step();
 
 // Instruction-set extensions that both the CPU and the operating system support. `amx` also asks
 // the kernel for permission to use the tile registers (Linux grants it per process).

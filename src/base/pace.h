@@ -15,7 +15,9 @@ namespace lora {
 
 class Pace {
  public:
-  explicit Pace(int n_threads) : n_threads_(n_threads), n_active_(n_threads) {}
+  // cpu_step: the steps in which cpu() grows, in seconds.
+  explicit Pace(int n_threads, double cpu_step = 0)
+      : n_threads_(n_threads), cpu_step_(cpu_step), n_active_(n_threads) {}
 
   // How many threads should share a loop; at least one, the caller.
   int n_active() const { return n_active_; }
@@ -39,7 +41,7 @@ class Pace {
     ++n_loops_;
     if (window_ < kWindow) return;
     is_open_ = false;
-    decide(window_ - (cpu() - cpu_) > kHeldUp * window_);
+    decide(window_ - (cpu() - cpu_) > std::max(kHeldUp * window_, cpu_step_));
   }
 
  private:
@@ -47,7 +49,9 @@ class Pace {
   // time, so the next comes later and later, until such a window is good again and again.
   static constexpr double kWindow = 0.03, kLongest = 3, kGrowth = 8;
   static constexpr double kHeldUp = 0.05;  // of the time of loops, in which the caller does not run
-  static constexpr double kUnseen = 0.5;   // at most, between windows in which all is well
+  // At most, between windows in which all is well: seconds, and loops, since those to come may be longer.
+  static constexpr double kUnseen = 0.5;
+  static constexpr int64_t kMostUnseen = 1000;
 
   // Of loops of one kind: things, seconds, in the latest window and the half of each before it.
   struct Sum {
@@ -79,7 +83,8 @@ class Pace {
     } else {
       level.hold = level.hold > kWindow ? level.hold / 2 : 0;
       pause_ = is_held_up || level.hold > 0 ? 0 : std::clamp(2 * pause_, kWindow, kUnseen);
-      if (n_active_ == n_threads_) n_unseen_ = int64_t(pause_ * double(n_loops_) / window_);
+      if (n_active_ == n_threads_)
+        n_unseen_ = std::min(kMostUnseen, int64_t(pause_ * double(n_loops_) / window_));
     }
   }
 
@@ -101,6 +106,7 @@ class Pace {
   }
 
   const int n_threads_;
+  const double cpu_step_;
   int n_active_;
   std::map<int, Level> levels_;  // by number of threads
   double now_ = 0;               // seconds of loops, of those seen

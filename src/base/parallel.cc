@@ -28,7 +28,7 @@ void pause() {
 
 ThreadPool::ThreadPool(int n_threads)
     : spins_(n_threads > logical_processors() ? 0 : kSpins),
-      pace_(new Pace(n_threads)),
+      pace_(new Pace(n_threads, thread_cpu_step())),
       n_active_(n_threads) {
   try {
     for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
@@ -111,7 +111,7 @@ void ThreadPool::run(int64_t n_tasks, int64_t work, const std::function<void(int
   }
   const bool is_timed = !loops_ && pace_->wants_time();
   const Clock::time_point begin = loops_ || is_timed ? Clock::now() : Clock::time_point();
-  if (n_active() == 1) {
+  if (n_active() == 1 || n_tasks <= 1) {
     for (int64_t i = 0; i < n_tasks; ++i) task(i, 0);
   } else {
     share(n_tasks, task);
@@ -128,9 +128,12 @@ void ThreadPool::run(int64_t n_tasks, int64_t work, const std::function<void(int
 
 void ThreadPool::run_together(const std::function<void(int64_t, int)>& task) {
   if (workers_.empty()) return run(size(), task);
-  activate(size());
+  struct All {
+    explicit All(ThreadPool& p) : pool(p) { pool.activate(pool.size()); }
+    ~All() { pool.activate(pool.pace_->n_active()); }
+    ThreadPool& pool;
+  } all(*this);
   share(size(), task);
-  activate(pace_->n_active());
 }
 
 void ThreadPool::activate(int n) {
@@ -168,6 +171,11 @@ void ThreadPool::share(int64_t n_tasks, const std::function<void(int64_t, int)>&
     done_.wait(lock, [&] { return state_.load(std::memory_order_acquire) == 0; });
   }
   if (error_) std::rethrow_exception(error_);
+}
+
+LoopCount::~LoopCount() {
+  pool_.loops_ = nullptr;
+  if (pool_.pace_) pool_.activate(pool_.pace_->n_active());
 }
 
 void ThreadPool::for_range(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {

@@ -125,7 +125,7 @@ class ThreadPool {
 class LoopCount {
  public:
   LoopCount(ThreadPool& pool, Loops& loops) : pool_(pool) { pool_.loops_ = &loops; }
-  ~LoopCount() { pool_.loops_ = nullptr; }
+  ~LoopCount();
   LoopCount(const LoopCount&) = delete;
   LoopCount& operator=(const LoopCount&) = delete;
 

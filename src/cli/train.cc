@@ -230,7 +230,7 @@ std::string begin(TrainOptions& t, const Given& given, const std::string& comman
   if (to_go_on.checkpoint_in == "") to_go_on.checkpoint_in = run.checkpoint_out;
   const std::vector<SetFlag> flags = set_flags(to_go_on);
   std::string settings = toml_of(flags, choices, command, t.wishes.name);
-  if (run.precision == Precision::automatic)
+  if (run.precision == Precision::automatic && run.cluster.is_alone())
     settings += fmt::format("\n# precision = 'auto' is {} on this machine\n", e.precision);
   hold(run);
   std::string text = choices_table(run, samples.found, choices);

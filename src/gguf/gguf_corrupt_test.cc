@@ -267,6 +267,15 @@ TEST(Gguf, TensorsLieInAnyOrder) {
   EXPECT_EQ(gguf.tensor("a").data.data() - gguf.tensor("b").data.data(), 64);
 }
 
+TEST(Gguf, ZerosFillTheLastPageAndNothingElse) {
+  std::string bytes = sound_file();
+  bytes.append(4096 - bytes.size() % 4096, '\0');
+  EXPECT_NO_THROW(Gguf::parse(as_bytes(bytes), "filled.gguf"));
+  bytes.back() = 1;
+  EXPECT_THAT(test::error_of([&] { Gguf::parse(as_bytes(bytes), "more.gguf"); }),
+              testing::HasSubstr("the file ends at byte"));
+}
+
 TEST(Gguf, EveryCutIsRefusedAsTruncated) {
   const std::string bytes = sound_file();
   for (size_t size = 4; size < bytes.size(); ++size) {

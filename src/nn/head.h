@@ -1,5 +1,5 @@
-// The output layer and the loss together, a block of tokens at a time (NnContext::head_tokens): the logits
-// of all tokens never exist at once. The loss is the cross-entropy of the targets (kernels/cross_entropy);
+// The output layer and the loss together, a block of tokens at a time (NnContext::head_tokens): logits
+// of no more tokens exist at once. The loss is the cross-entropy of the targets (kernels/cross_entropy);
 // tokens without a target cost nothing.
 #pragma once
 

@@ -484,8 +484,8 @@ std::vector<std::string> arithmetic_notes(const Model& model, Precision precisio
   std::vector<std::string> notes;
   if (precision == Precision::automatic && arithmetic_of(model, precision).int8 && !arithmetic.int8)
     notes.push_back(
-        fmt::format("note: --precision auto: {} inputs; 8-bit integers would be faster, but need more memory "
-                    "than there is",
+        fmt::format("note: --precision auto: {} inputs; 8-bit integers would be faster, but the run began "
+                    "without them, or they need more memory than there is",
                     name(arithmetic)));
   if (arithmetic.floats == GemmInput::bf16 && !prefers_bf16())
     notes.emplace_back("note: --precision bf16: slower than f32 on this processor (--precision auto)");
@@ -494,7 +494,8 @@ std::vector<std::string> arithmetic_notes(const Model& model, Precision precisio
         fmt::format("note: --precision int8: no matrix of the model is quantized; all are multiplied in {}",
                     name(arithmetic)));
   if (precision == Precision::automatic && prefers_int8_training() &&
-      model.config.architecture->gradient_bytes == GradientBytes::floats) {
+      model.config.architecture->gradient_bytes == GradientBytes::floats &&
+      arithmetic_of(model, Precision::int8).int8) {
     notes.push_back(fmt::format(
         "note: --precision auto: {}, since gradients of {} lose more in 8-bit integers than those of "
         "other families (--precision int8: faster)",
@@ -589,9 +590,10 @@ PlanInRoom plan_in_room(const FinetuneOptions& options, const Model& model, int6
 
 }  // namespace
 
-bool has_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& other,
-              Arithmetic arithmetic, int n_threads, const FreeMemory& free) {
-  return plan_in_room(options, model, row, other, arithmetic, n_threads, free).fits();
+Room room_for_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& other,
+                   Arithmetic arithmetic, int n_threads, const FreeMemory& free) {
+  const PlanInRoom found = plan_in_room(options, model, row, other, arithmetic, n_threads, free);
+  return !found.fits() ? Room::none : found.plan.weight_room ? Room::step : Room::all;
 }
 
 StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& other,

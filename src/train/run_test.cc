@@ -174,6 +174,9 @@ TEST_F(Finetune, AutoTakesIntegersWhereTheyAreFasterAndSaysSo) {
                                    testing::IsEmpty()));
   if (has_int8_gemm()) {
     EXPECT_TRUE(arithmetic_of(family, Precision::int8).int8) << "where it is asked for";
+    floats.config.architecture = family.config.architecture;
+    EXPECT_THAT(arithmetic_notes(floats, Precision::automatic, arithmetic_of(floats, Precision::automatic)),
+                testing::IsEmpty());
     EXPECT_THAT(arithmetic_notes(floats, Precision::int8, arithmetic_of(floats, Precision::int8)),
                 testing::ElementsAre(testing::HasSubstr("no matrix of the model is quantized")));
   }
@@ -210,6 +213,28 @@ TEST_F(Finetune, AutoTakesFloatsWhereIntegersDoNotFit) {
     });
     EXPECT_EQ(is_said, !is_enough);
     EXPECT_EQ(s.state.changeable.at(0).second, name(s.arithmetic)) << "of --precision, in checkpoints";
+  }
+}
+
+// However much memory there is when it does.
+TEST_F(Finetune, AutoGoesOnAsTheRunBegan) {
+  if (!prefers_int8_training()) return;
+  FinetuneOptions o = options();
+  for (const Precision first : {Precision::f32, Precision::automatic}) {
+    o.precision = first;
+    o.checkpoint_in = "";
+    o.checkpoint_out = at(fmt::format("checkpoint-{}-ITERATION.gguf", int(first)));
+    o.adam_iter = 2;
+    run(o);
+    o.checkpoint_in = at(fmt::format("checkpoint-{}-LATEST.gguf", int(first)));
+    o.adam_iter = 4;
+    const auto resumed = [&](Precision precision) {
+      o.precision = precision;
+      return lora::Setup(o).arithmetic.int8;
+    };
+    EXPECT_EQ(resumed(Precision::automatic), first == Precision::automatic);
+    EXPECT_TRUE(resumed(Precision::int8));
+    EXPECT_FALSE(resumed(Precision::f32));
   }
 }
 
@@ -524,8 +549,8 @@ TEST(MakePlan, OffersFloatsInPlaceOfIntegers) {
   const Arithmetic floats = GemmInput::f32, integers = {GemmInput::f32, true};
   o.memory = (needed(floats) + needed(integers)) / 2;
   const bool more = needed(integers) > needed(floats);
-  EXPECT_EQ(has_plan(o, model, 1024, {}, floats, 2), more);
-  EXPECT_EQ(has_plan(o, model, 1024, {}, integers, 2), !more);
+  EXPECT_EQ(room_for_plan(o, model, 1024, {}, floats, 2) != Room::none, more);
+  EXPECT_EQ(room_for_plan(o, model, 1024, {}, integers, 2) != Room::none, !more);
   if (!more) return;  // another kernel set's buffers
   try {
     make_plan(o, model, 1024, {}, integers, 2);

@@ -246,13 +246,24 @@ void Setup::note_changes() {
   state.changeable = std::move(now);
 }
 
-// Where they can be chosen, 8-bit integers are for speed: what they take more than floats stops no run. One
-// process that has too little room decides for all, whose arithmetic is the same.
+// Where they can be chosen, 8-bit integers are for speed: what they take more than floats stops no run, and
+// does not drive a model from memory. One process that has too little room decides for all, whose arithmetic
+// is the same. A run goes on as it began, whatever room there is now: so its bytes are those of one that was
+// not stopped.
 void Setup::take_arithmetic_that_fits() {
-  const bool may_choose = options.precision == Precision::automatic && arithmetic.int8;
+  const auto began = std::ranges::find(state.changeable, "--precision", &Settings::value_type::first);
+  const bool goes_on = began != state.changeable.end();
+  bool may_choose = options.precision == Precision::automatic && arithmetic.int8;
+  if (may_choose && goes_on && began->second == name(Arithmetic(arithmetic.floats)))
+    arithmetic = arithmetic.floats;
+  may_choose &= !goes_on;
   const auto has_room = [&] {
     const auto fits = [&] {
-      return has_plan(options, model, row(), other_memory(), arithmetic, pool.size());
+      const auto room_of = [&](Arithmetic a) {
+        return room_for_plan(options, model, row(), other_memory(), a, pool.size());
+      };
+      const Room room = room_of(arithmetic);
+      return room == Room::all || (room == Room::step && room_of(arithmetic.floats) != Room::all);
     };
     if (!options.cluster.is_alone()) return fits();
     bool all_fit = true;  // an estimate is of all stages

@@ -109,6 +109,10 @@ double thread_cpu_seconds() {
   return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
 }
 
+double thread_cpu_step() {
+  return 0;  // nanoseconds
+}
+
 std::optional<uint64_t> available_memory(uint64_t file_bytes) {
   std::optional<uint64_t> available = free_memory();
   if (available) *available -= std::min(*available, file_bytes);

@@ -108,6 +108,10 @@ double thread_cpu_seconds() {
   return seconds(kernel) + seconds(user);
 }
 
+double thread_cpu_step() {
+  return 1.0 / 64;  // of the scheduler's clock
+}
+
 // A thread begins in its process's group and stays there, unless it is told otherwise.
 void place_worker(int worker) {
   const auto name = find_function<HRESULT WINAPI(HANDLE, PCWSTR)>(L"kernel32.dll", "SetThreadDescription");

@@ -159,9 +159,9 @@ bool is_few(int64_t n_tokens) {
 // Of the columns of rounded activations: what a product of many tokens takes at a time.
 constexpr int64_t kPiece = 512;
 
-// A task: weight rows for a block of tokens, and how long the pieces are that are unpacked at a time. Few
-// tokens: long pieces, since memory sets the pace; many: a block of activations and the sums stay in the
-// second-level cache beside a short piece.
+// A task: weight rows for a block of tokens (512 in tiles of 6 and of 4), and how long the pieces are that
+// are unpacked at a time. Few tokens: long pieces, since memory sets the pace; many: a block of activations
+// and the sums stay in the second-level cache beside a short piece.
 struct Cut {
   int64_t rows, k;
   Cut(int64_t n_tokens, int64_t n_in) {
@@ -170,7 +170,7 @@ struct Cut {
     const int64_t most = few ? 1024 : kPiece, n_pieces = ceil_div(n_in, most);
     k = std::min(most, round_up(ceil_div(n_in, n_pieces), 256));
   }
-  static constexpr int64_t kCodes = 32 * 1024, kTokens = 510, kSums = (kTokens + kInt8TileTokens) * 64;
+  static constexpr int64_t kCodes = 32 * 1024, kTokens = 516, kSums = (kTokens + kInt8TileTokens) * 64;
 };
 
 // What a worker has in the cache.
@@ -470,7 +470,7 @@ namespace {
 
 // A task: columns of all weights for a block of tokens, 256 rows at a time, whose codes stay in the
 // second-level cache beside the activations and the sums. Columns are cut where no block of weights is split.
-constexpr int64_t kGradientColumns = 256, kGradientRows = 256, kGradientTokens = 510;
+constexpr int64_t kGradientColumns = 256, kGradientRows = 256, kGradientTokens = 516;
 
 struct alignas(64) ColumnBlock {
   uint32_t codes[kGradientColumns * kGradientRows / 4];                // of 32 columns: [row / 4][32][4]
