@@ -27,4 +27,5 @@ for package in "$folder"/var/cache/apt/archives/*.deb; do
   dpkg-deb --fsys-tarfile "$package" | tar -x --keep-directory-symlink -C "$folder"
   rm "$package"
 done
+rm -rf "$folder/dev"  # files in place of devices, which programs would find under QEMU
 echo "$contents" > "$folder/complete"

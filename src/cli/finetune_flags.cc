@@ -187,8 +187,7 @@ FlagGroup performance_flags(FinetuneOptions& o) {
            turn(o.flash, false)},
           {"--precision", "P", "",
            "of matrix multiplications: f32, bf16, int8 (of quantized weights; what else there is in the "
-           "faster of bf16 and f32), or auto (the fastest here that loses no more than bf16 and fits the "
-           "memory)",
+           "faster of bf16 and f32), or auto (the fastest here that loses no more than bf16)",
            precision(o.precision, true)},
           {"--memory", "SIZE", "", "budget beyond the mapped model: auto, or e.g. 2GiB, 500MB, 1073741824",
            size(o.memory)},

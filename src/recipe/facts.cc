@@ -140,11 +140,7 @@ Facts gather_facts(const Samples& samples, const Model& model, int n_threads) {
   facts.fits = [&model, n_threads](const FinetuneOptions& o) {
     try {
       const int64_t adapter = trained_bytes(o, parameter_bytes(model, ranks_of(o, model)));
-      const Arithmetic arithmetic = arithmetic_of(model, o.precision);
-      const auto fits = [&](Arithmetic a) {
-        return room_for_plan(o, model, o.n_ctx, {0, adapter}, a, n_threads) != Room::none;
-      };
-      return fits(arithmetic) || (o.precision == Precision::automatic && fits(arithmetic.floats));
+      return has_plan(o, model, o.n_ctx, {0, adapter}, arithmetic_of(model, o.precision), n_threads);
     } catch (const Error&) {
       return false;
     }

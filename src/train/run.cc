@@ -484,8 +484,8 @@ std::vector<std::string> arithmetic_notes(const Model& model, Precision precisio
   std::vector<std::string> notes;
   if (precision == Precision::automatic && arithmetic_of(model, precision).int8 && !arithmetic.int8)
     notes.push_back(
-        fmt::format("note: --precision auto: {} inputs; 8-bit integers would be faster, but the run began "
-                    "without them, or they need more memory than there is",
+        fmt::format("note: --precision auto: {} inputs, as the run began; 8-bit integers would be faster "
+                    "(--precision int8)",
                     name(arithmetic)));
   if (arithmetic.floats == GemmInput::bf16 && !prefers_bf16())
     notes.emplace_back("note: --precision bf16: slower than f32 on this processor (--precision auto)");
@@ -590,10 +590,9 @@ PlanInRoom plan_in_room(const FinetuneOptions& options, const Model& model, int6
 
 }  // namespace
 
-Room room_for_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& other,
-                   Arithmetic arithmetic, int n_threads, const FreeMemory& free) {
-  const PlanInRoom found = plan_in_room(options, model, row, other, arithmetic, n_threads, free);
-  return !found.fits() ? Room::none : found.plan.weight_room ? Room::step : Room::all;
+bool has_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& other,
+              Arithmetic arithmetic, int n_threads, const FreeMemory& free) {
+  return plan_in_room(options, model, row, other, arithmetic, n_threads, free).fits();
 }
 
 StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& other,

@@ -117,9 +117,8 @@ using FreeMemory = std::function<std::optional<uint64_t>(uint64_t file_bytes)>;
 StepPlan make_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& others,
                    Arithmetic arithmetic, int n_threads, const FreeMemory& free = available_memory);
 
-// What there is room for: no such plan, a step whose weights are read as they are needed, or model and step.
-enum class Room { none, step, all };
-Room room_for_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& others,
-                   Arithmetic arithmetic, int n_threads, const FreeMemory& free = available_memory);
+// Whether there is such a plan.
+bool has_plan(const FinetuneOptions& options, const Model& model, int64_t row, const OtherMemory& others,
+              Arithmetic arithmetic, int n_threads, const FreeMemory& free = available_memory);
 
 }  // namespace lora

@@ -109,7 +109,7 @@ Setup::Setup(const FinetuneOptions& o, const Say& say, int64_t more_program_byte
                    options.plain_fill, state.shuffle_seed, trained};
   n_iter = iteration_count(options, n_samples());
   sample_prompt = lora::sample_prompt(*this);
-  take_arithmetic_that_fits();
+  go_on_in_the_same_precision();
   note_changes();
   expect_same_everywhere();
 }
@@ -246,35 +246,13 @@ void Setup::note_changes() {
   state.changeable = std::move(now);
 }
 
-// Where they can be chosen, 8-bit integers are for speed: what they take more than floats stops no run, and
-// does not drive a model from memory. One process that has too little room decides for all, whose arithmetic
-// is the same. A run goes on as it began, whatever room there is now: so its bytes are those of one that was
-// not stopped.
-void Setup::take_arithmetic_that_fits() {
+// What `auto` chooses must not hang on how much memory there is, else the seed would not decide the bytes;
+// nor does a run that was stopped change, though it began in floats on purpose.
+void Setup::go_on_in_the_same_precision() {
   const auto began = std::ranges::find(state.changeable, "--precision", &Settings::value_type::first);
-  const bool goes_on = began != state.changeable.end();
-  bool may_choose = options.precision == Precision::automatic && arithmetic.int8;
-  if (may_choose && goes_on && began->second == name(Arithmetic(arithmetic.floats)))
-    arithmetic = arithmetic.floats;
-  may_choose &= !goes_on;
-  const auto has_room = [&] {
-    const auto fits = [&] {
-      const auto room_of = [&](Arithmetic a) {
-        return room_for_plan(options, model, row(), other_memory(), a, pool.size());
-      };
-      const Room room = room_of(arithmetic);
-      return room == Room::all || (room == Room::step && room_of(arithmetic.floats) != Room::all);
-    };
-    if (!options.cluster.is_alone()) return fits();
-    bool all_fit = true;  // an estimate is of all stages
-    for (int stage = 0; stage < options.pipeline; ++stage) {
-      options.stage = stage;
-      all_fit &= fits();
-    }
-    options.stage.reset();
-    return all_fit;
-  };
-  if (options.cluster.any(may_choose && !has_room()) && may_choose) arithmetic = arithmetic.floats;
+  const bool in_floats =
+      began != state.changeable.end() && began->second == name(Arithmetic(arithmetic.floats));
+  if (options.precision == Precision::automatic && in_floats) arithmetic = arithmetic.floats;
 }
 
 int64_t Setup::row() const {

@@ -58,7 +58,7 @@ struct Setup {
   std::optional<Checkpoint> shared_beginning();
   void expect_same_everywhere();
   void note_changes();
-  void take_arithmetic_that_fits();
+  void go_on_in_the_same_precision();
   int64_t row() const;
   OtherMemory other_memory() const;
   Settings resumed_settings_;     // of the checkpoint
