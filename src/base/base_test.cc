@@ -190,6 +190,19 @@ TEST(Pace, OneThreadStaysWhereTwoAreSlower) {
   }
 }
 
+// Those of a large model, with short ones between them: the caller waits at their ends, some are held up, and
+// nothing is tried that would take as long as they do.
+TEST(Pace, LongLoopsAreSharedByAll) {
+  Pace pace(2);
+  double cpu = 0;
+  for (int i = 0; i < 3000; ++i) {
+    const double seconds = i % 20 == 0 ? 0.3 : i % 20 < 5 ? 0.004 : 0.0001;
+    cpu += 0.8 * seconds;
+    if (pace.wants_time()) pace.add(uint64_t(i % 20), 100, seconds, [&] { return cpu; });
+    ASSERT_EQ(pace.n_active(), 2) << i;
+  }
+}
+
 // Of four, one: the other three are as fast as four without it, two are slower.
 TEST(Pace, NoMoreRestThanAreHeldUp) {
   Pace pace(4);

@@ -41,7 +41,12 @@ class Pace {
     ++n_loops_;
     if (window_ < kWindow) return;
     is_open_ = false;
-    decide(window_ - (cpu() - cpu_) > std::max(kHeldUp * window_, cpu_step_));
+    const double worked = cpu() - cpu_;
+    if (worked > kLong * double(n_loops_)) {
+      n_active_ = n_threads_;
+      calm_until_ = now_ + kLongest;
+    }
+    if (now_ >= calm_until_) decide(window_ - worked > std::max(kHeldUp * window_, cpu_step_));
   }
 
  private:
@@ -49,6 +54,9 @@ class Pace {
   // time, so the next comes later and later, until such a window is good again and again.
   static constexpr double kWindow = 0.03, kLongest = 3, kGrowth = 8;
   static constexpr double kHeldUp = 0.05;  // of the time of loops, in which the caller does not run
+  // Of loops that the caller works at for longer than this nothing is tried for a while: threads that run in
+  // turn lose nothing by them, and to try one thread fewer would cost as much as they are long.
+  static constexpr double kLong = 1e-3;
   // At most, between windows in which all is well: seconds, and loops, since those to come may be longer.
   static constexpr double kUnseen = 0.5;
   static constexpr int64_t kMostUnseen = 1000;
@@ -110,6 +118,7 @@ class Pace {
   int n_active_;
   std::map<int, Level> levels_;  // by number of threads
   double now_ = 0;               // seconds of loops, of those seen
+  double calm_until_ = 0;
   // The window.
   bool is_open_ = false;
   double cpu_ = 0, window_ = 0;
