@@ -132,6 +132,7 @@ extern const Architecture kFalconH1 = {
     .name = "falcon-h1",
     .models = "Falcon-H1",
     .read = read_mamba2,
+    .gradient_bytes = GradientBytes::two,
     .layer = layer,
     .hf = &kHf,
 };

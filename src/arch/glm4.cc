@@ -35,6 +35,7 @@ extern const Architecture kGlm4 = {
     .models = "GLM-4 (0414)",
     .rope_style = RopeStyle::interleaved,
     .read = read,
+    .gradient_bytes = GradientBytes::two,
     .layer = [](const ModelConfig& c,
                 int64_t i) { return sandwich_layer(c, attention(c, i), gated_mlp(c, Activation::silu)); },
     .hf = &kHf,
