@@ -125,10 +125,7 @@ std::string Session::expect_same(const ModelOptions& options, const Cluster& clu
     ++i;
   }
   cluster.expect_same(rows);
-  const std::string mixed =
-      allow_mixed
-          ? cluster.who_differs(fmt::format("{} kernels, {} inputs", instructions_text(), name(arithmetic)))
-          : "";
+  const std::string mixed = allow_mixed ? cluster.who_differs(computed_with(arithmetic)) : "";
   return mixed.empty() ? "" : "note: --allow-mixed: the figures depend on who computes what: " + mixed;
 }
 

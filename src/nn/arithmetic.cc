@@ -1,5 +1,7 @@
 #include "nn/arithmetic.h"
 
+#include <fmt/format.h>
+
 #include "base/error.h"
 #include "kernels/gemm_int8/gemm_int8.h"
 #include "kernels/isa.h"
@@ -17,6 +19,10 @@ Arithmetic arithmetic(Precision precision) {
 std::string_view name(Arithmetic arithmetic) {
   if (arithmetic.int8) return "int8";
   return arithmetic.floats == GemmInput::bf16 ? "bf16" : "f32";
+}
+
+std::string computed_with(Arithmetic arithmetic) {
+  return fmt::format("{} kernels, {} inputs", instructions_text(), name(arithmetic));
 }
 
 }  // namespace lora

@@ -1,6 +1,7 @@
 // In which numbers the products of a training step are done.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "base/precision.h"
@@ -24,5 +25,8 @@ Arithmetic arithmetic(Precision precision);
 
 // "f32", "bf16" or "int8".
 std::string_view name(Arithmetic arithmetic);
+
+// The same with the kernels in use: "avx512 kernels, int8 inputs", instructions that decide bits included.
+std::string computed_with(Arithmetic arithmetic);
 
 }  // namespace lora

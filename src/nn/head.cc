@@ -53,18 +53,21 @@ GroupSize size_of(const Block& block, const NnContext& nn) {
   return {block.n_all, block.n, padded_rows(nn.input, block.n)};
 }
 
-// What becomes of the layer's output.
-void finish(float* logits, const Head& head, int64_t n, ThreadPool& pool) {
-  if (head.scale != 1) multiply(logits, logits, head.scale, n, pool);
-  if (head.softcap > 0) softcap_forward(logits, logits, head.softcap, n, pool);
+// Of rows of x. xa: as in LinearOutput.
+void logits_of(float* logits, float* xa, const Head& head, const float* x, const GroupSize& size,
+               NnContext& nn) {
+  const LinearOutput out = {&head.layer, logits, false, xa};
+  const LinearGroup group = {{&out, 1}, {x, nullptr, size.n_rows}};
+  linear_forward({&group, 1}, size, nn);
+  const int64_t n = size.n_rows * head.layer.n_out();
+  if (head.scale != 1) multiply(logits, logits, head.scale, n, nn.pool);
+  if (head.softcap > 0) softcap_forward(logits, logits, head.softcap, n, nn.pool);
 }
 
 }  // namespace
 
 void head_logits(float* logits, const Head& head, const float* x, int64_t n_tokens, NnContext& nn) {
-  const LinearOutput out = {&head.layer, logits};
-  linear_forward({&out, 1}, x, n_tokens, nn);
-  finish(logits, head, n_tokens * head.layer.n_out(), nn.pool);
+  logits_of(logits, nullptr, head, x, {n_tokens, n_tokens, padded_rows(nn.input, n_tokens)}, nn);
 }
 
 void head_loss_forward(double* losses, const Head& head, const float* x, std::span<const int32_t> targets,
@@ -72,13 +75,10 @@ void head_loss_forward(double* losses, const Head& head, const float* x, std::sp
   if (!nn.pool.is_dry()) std::fill(losses, losses + targets.size(), 0.0);
   for_blocks(head, x, targets, nn, [&](const Block& block) {
     const ArenaScope scope(nn.arena);
-    const int64_t n = block.n, size = n * head.layer.n_out();
-    float* logits = nn.arena.take<float>(size);
+    const int64_t n = block.n;
+    float* logits = nn.arena.take<float>(n * head.layer.n_out());
     double block_losses[kMostHeadTokens];
-    const LinearOutput out = {&head.layer, logits};
-    const LinearGroup group = {{&out, 1}, {block.rows, nullptr, n}};
-    linear_forward({&group, 1}, size_of(block, nn), nn);
-    finish(logits, head, size, nn.pool);
+    logits_of(logits, nullptr, head, block.rows, size_of(block, nn), nn);
     cross_entropy_forward(block_losses, logits, block.targets, n, head.layer.n_out(), nn.pool);
     for (int64_t i = 0; i < n && !nn.pool.is_dry(); ++i) losses[block.numbers[i]] = block_losses[i];
   });
@@ -99,10 +99,7 @@ void head_loss_backward(float* dx, double* losses, const Head& head, const float
     float* drows = nn.arena.take<float>(n * n_in);
     float* xa = nn.arena.take<float>(xa_size(head.layer, n));
     double block_losses[kMostHeadTokens];
-    const LinearOutput out = {&head.layer, logits, false, xa};
-    const LinearGroup group = {{&out, 1}, {block.rows, nullptr, n}};
-    linear_forward({&group, 1}, size_of(block, nn), nn);
-    finish(logits, head, size, nn.pool);
+    logits_of(logits, xa, head, block.rows, size_of(block, nn), nn);
     float* capped = head.softcap > 0 ? nn.arena.take<float>(size) : nullptr;
     if (capped) copy(capped, logits, size, nn.pool);
     cross_entropy_backward(logits, block_losses, block.targets, scale, n, head.layer.n_out(), nn.pool);

@@ -71,8 +71,8 @@ bool fills_rows(const FinetuneOptions& options);
 Arithmetic arithmetic_of(const Model& model, Precision precision);
 
 // What is to be known of the arithmetic that a precision has come to: that it is 8-bit integers by itself, or
-// is not for want of memory, that others are faster here, and which matrices are left in floats, since there
-// are no such products of their types.
+// is not since the run began in floats or for the family's sake, that others are faster here, and which
+// matrices are left in floats, since there are no such products of their types.
 std::vector<std::string> arithmetic_notes(const Model& model, Precision precision, Arithmetic arithmetic);
 
 // Bytes that a run may take beyond the mapped model: --memory, or nine tenths of what the machine has to

@@ -402,14 +402,23 @@ TEST(InitialParameters, AreRefusedByTheirSizeBeforeTheyAreAllocated) {
   EXPECT_THROW(initial_parameters(o, model, 1, std::nullopt), Error);
 }
 
+struct WithAdapters {
+  WithAdapters() { attach(model, parameters); }
+  FinetuneOptions options = [] {
+    FinetuneOptions o;
+    o.n_batch = 1;
+    return o;
+  }();
+  Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
+  LoraParameters parameters = initial_parameters(options, model, 1, std::nullopt);
+};
+
 // Memory that holds model and smallest step keeps the model; below that its weights are read as needed,
 // beside as many layers' activations as fit, down to a step that leaves two layers no room.
 TEST(MakePlan, GivesWeightsWhatIsLeftWhereMemoryDoesNotHoldThem) {
-  FinetuneOptions o;
-  o.n_batch = 1;
-  Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
-  LoraParameters parameters = initial_parameters(o, model, 1, std::nullopt);
-  attach(model, parameters);
+  const WithAdapters made;
+  const Model& model = made.model;
+  FinetuneOptions o = made.options;
   const uint64_t file = model.gguf.file_bytes(), least = least_room(model);
   ASSERT_LT(least, file / 2);
   const OtherMemory other{0, 1 << 20};
@@ -431,11 +440,9 @@ TEST(MakePlan, GivesWeightsWhatIsLeftWhereMemoryDoesNotHoldThem) {
 
 // After all activations come logits of more tokens at a time; who wants the least memory gets the fewest.
 TEST(MakePlan, TakesTheLogitsOfManyTokensWhereAllElseFits) {
-  FinetuneOptions o;
-  o.n_batch = 1;
-  Model model = load_model(LORA_SOURCE_DIR "/models/tiny-q8_0.gguf");
-  LoraParameters parameters = initial_parameters(o, model, 1, std::nullopt);
-  attach(model, parameters);
+  const WithAdapters made;
+  const Model& model = made.model;
+  FinetuneOptions o = made.options;
   const auto bytes = [&](int64_t head_tokens) {
     return uint64_t(plan_step(model, 512, 512, model.config.n_layer, true, GemmInput::f32, 2, {}, head_tokens)
                         .total_bytes());

@@ -178,9 +178,7 @@ void Setup::expect_same_everywhere() {
   }
   add("values to begin with", start);
   options.cluster.expect_same(rows);
-  if (options.allow_mixed)
-    mixed = options.cluster.who_differs(
-        fmt::format("{} kernels, {} inputs", instructions_text(), name(arithmetic)));
+  if (options.allow_mixed) mixed = options.cluster.who_differs(computed_with(arithmetic));
 }
 
 TextOptions Setup::sample_options() const {
